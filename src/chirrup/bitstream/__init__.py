@@ -1,0 +1,27 @@
+"""The `.chirrup` file and the live packet: codes as bytes and back. Specified in docs/format.md."""
+
+from .bits import code_dtype, pack, packed_size, unpack
+from .errors import FormatError
+from .header import ChannelMode, Header
+from .packets import Packet, pack_packet, unpack_packet
+from .reader import Reader, read
+from .record import default_chunk_frames, max_chunk_frames
+from .writer import Writer
+
+__all__ = [
+    "ChannelMode",
+    "FormatError",
+    "Header",
+    "Packet",
+    "Reader",
+    "Writer",
+    "code_dtype",
+    "default_chunk_frames",
+    "max_chunk_frames",
+    "pack",
+    "pack_packet",
+    "packed_size",
+    "read",
+    "unpack",
+    "unpack_packet",
+]

@@ -1,0 +1,269 @@
+"""IRIS: Internet Real-time Intelligent Streaming codec, LRAC 2025 (seed 000_3e73ae00572eaecc).
+
+What the poster leaves open is resolved as in design E0 (encoder) and D1 (decoder): they meet its
+complexity and parameter tables, see `tests/lab/models/test_iris.py`.
+"""
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from chirrup.lab.nn import (
+    GRU,
+    ISTFT,
+    STFT,
+    Conv1d,
+    LayerNorm,
+    Residual,
+    Sequential,
+    SnakeBeta,
+    State,
+    Streaming,
+    fused,
+)
+from chirrup.lab.quantizers.rvq import Quantized, ResidualVectorQuantizer
+
+
+@dataclass(frozen=True)
+class IrisConfig:
+    """The poster's table, column track 1; `track_2` gives the other.
+
+    | | track 1 | track 2 |
+    |---|---|---|
+    | encoder, quantizer, decoder (MFLOPS) | 385.5, 15.46, 294.02 | 1875.38, 19.66, 594.26 |
+    | encoder, quantizer, decoder (M parameters) | 0.973, 0.154, 2.954 | 5.145, 0.209, 5.967 |
+    """
+
+    encoder_dim: int = 12
+    encoder_groups: int = 4
+    latent_dim: int = 256
+    decoder_dim: int = 372
+    decoder_hidden_dim: int = 380
+    sample_rate_hz: int = 24_000
+    strides: tuple[int, ...] = (3, 4, 5, 8)
+    dilations: tuple[int, ...] = (1, 3, 9)
+    codebooks: int = 12
+    codebook_size: int = 1024
+    code_dim: int = 8
+    decoder_blocks: int = 8
+    decoder_kernel_size: int = 15
+
+    @classmethod
+    def track_2(cls) -> "IrisConfig":
+        return cls(32, 8, 512, 512, 620)
+
+    @property
+    def frame_samples(self) -> int:
+        samples = 1
+        for stride in self.strides:
+            samples *= stride
+        return samples
+
+
+class ResidualUnit(Residual):
+    """SnakeBeta, dilated convolution, SnakeBeta, 1x1 convolution, and the skip; all in groups.
+
+    Attributes:
+        fused: compute it as one operation (`lab/nn/fused.py`), for training on a CPU.
+    """
+
+    def __init__(self, channels: int, dilation: int, groups: int) -> None:
+        block = Sequential(
+            SnakeBeta(channels),
+            Conv1d(channels, channels, 7, dilation=dilation, groups=groups, normalise_weight=True),
+            SnakeBeta(channels),
+            Conv1d(channels, channels, 1, groups=groups, normalise_weight=True),
+        )
+        super().__init__(channels, block)
+        self.fused = False
+
+    def forward(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+        if not self.fused:
+            return super().forward(x, state)
+        y, past = fused.residual_unit(x, state["block.1.past"], *self.block.children())
+        return y, {"block.1.past": past}
+
+
+class Encoder(Sequential):
+    """Audio ``[batch, 1, samples]`` to latents ``[batch, latent_dim, frames]``.
+
+    The GRU has a skip around it: it learns faster, cannot saturate the path, and costs nothing.
+    """
+
+    def __init__(self, config: IrisConfig) -> None:
+        channels = config.encoder_dim
+        layers: list[Streaming] = [Conv1d(1, channels, 7, normalise_weight=True)]
+        for stride in config.strides:
+            layers += [
+                ResidualUnit(channels, dilation, config.encoder_groups)
+                for dilation in config.dilations
+            ]
+            layers += [
+                SnakeBeta(channels),
+                Conv1d(channels, 2 * channels, 2 * stride, stride=stride, normalise_weight=True),
+            ]
+            channels *= 2
+        layers += [
+            SnakeBeta(channels),
+            Conv1d(channels, config.latent_dim, 3, normalise_weight=True),
+            Residual(config.latent_dim, GRU(config.latent_dim, config.latent_dim)),
+        ]
+        super().__init__(*layers)
+
+    @torch.no_grad()
+    def start(self, audio: Tensor) -> None:
+        """Before training: scale the weights until ``audio`` keeps unit variance on its way.
+
+        Without it quiet speech drowns in the layers' biases, and nothing is learned.
+        """
+        x = audio
+        for layer in self.layers:
+            for conv in (part for part in layer.modules() if isinstance(part, nn.Conv1d)):
+                nn.init.zeros_(conv.bias)
+                conv.weight = torch.randn_like(conv.weight) * conv.weight[0].numel() ** -0.5
+            if isinstance(layer, Conv1d):
+                layer.conv.weight = layer.conv.weight / layer.offline(x).std()
+            x = layer.offline(x)
+
+
+class Conv2FormerBlock(Streaming):
+    """Convolutional modulation, then a feed-forward part, each behind a norm and a layer scale.
+
+    x + s1 * project(depthwise(gelu(y)) * y) with y = norm(x); then x + s2 * mlp(norm(x)).
+    The MLP's two 1x1 convolutions have two groups: the poster's budget does not pay for dense ones.
+    """
+
+    def __init__(self, dim: int, hidden_dim: int, kernel_size: int) -> None:
+        super().__init__()
+        self.norm_1, self.norm_2 = LayerNorm(dim), LayerNorm(dim)
+        self.gate = Conv1d(dim, dim, kernel_size, groups=dim)
+        self.project = Conv1d(dim, dim, 1)
+        self.expand = Conv1d(dim, hidden_dim, 1, groups=2)
+        self.contract = Conv1d(hidden_dim, dim, 1, groups=2)
+        self.scale_1 = nn.Parameter(torch.full((dim, 1), 0.1))
+        self.scale_2 = nn.Parameter(torch.full((dim, 1), 0.1))
+
+    def forward(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+        after: State = {}
+        y, _ = self.norm_1(x, {})
+        gate = self.run("gate", F.gelu(y), state, after)
+        x = x + self.scale_1 * self.project(gate * y, {})[0]
+        y, _ = self.norm_2(x, {})
+        y = self.contract(F.gelu(self.expand(y, {})[0]), {})[0]
+        return x + self.scale_2 * y, after
+
+
+class SpectralHead(Streaming):
+    """Features to a spectrum: log-magnitude and phase of each bin from one 1x1 convolution.
+
+    The phase is referred to the centre of the frame, where the window is largest: at bin k the
+    centre of n_fft samples turns it by pi k. Output: ``[batch, 2 * bins, frames]``, real parts
+    first.
+    """
+
+    signs: Tensor
+
+    def __init__(self, dim: int, n_fft: int) -> None:
+        super().__init__()
+        self.bins = n_fft // 2 + 1
+        self.project = Conv1d(dim, 2 * self.bins, 1)
+        self.register_buffer("signs", 1.0 - 2.0 * (torch.arange(self.bins) % 2)[:, None], False)
+
+    def forward(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+        log_magnitude, phase = self.project(x, {})[0].chunk(2, dim=1)
+        magnitude = self.signs * log_magnitude.clamp(max=6.0).exp()
+        return torch.cat([magnitude * phase.cos(), magnitude * phase.sin()], dim=1), state
+
+
+class Decoder(Sequential):
+    """Latents ``[batch, latent_dim, frames]`` to audio ``[batch, 1, samples]``, half a frame late.
+
+    Each frame gives a spectrum of two frames' length: half a frame past, the frame, half a frame
+    ahead (poster, "system latency description").
+    """
+
+    def __init__(self, config: IrisConfig) -> None:
+        dim = config.decoder_dim
+        n_fft = 2 * config.frame_samples
+        blocks = [
+            Conv2FormerBlock(dim, config.decoder_hidden_dim, config.decoder_kernel_size)
+            for _ in range(config.decoder_blocks)
+        ]
+        super().__init__(
+            Conv1d(config.latent_dim, dim, 3), *blocks, SpectralHead(dim, n_fft), ISTFT(n_fft)
+        )
+
+
+class Iris(nn.Module):
+    """Encoder, quantizer and decoder."""
+
+    def __init__(self, config: IrisConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.encoder = Encoder(config)
+        self.quantizer = ResidualVectorQuantizer(
+            config.latent_dim, config.codebooks, config.codebook_size, config.code_dim
+        )
+        self.decoder = Decoder(config)
+
+    @property
+    def sample_rate_hz(self) -> int:
+        return self.config.sample_rate_hz
+
+    @property
+    def frame_samples(self) -> int:
+        return self.config.frame_samples
+
+    @property
+    def codebooks(self) -> int:
+        return self.config.codebooks
+
+    @property
+    def codebook_size(self) -> int:
+        return self.config.codebook_size
+
+    @property
+    def delay_samples(self) -> int:
+        """How late the decoder's output is, beside the input: half a frame."""
+        return int(self.decoder.delay * self.config.frame_samples)
+
+    def use_fused_units(self) -> None:
+        """Compute the encoder's residual units by one operation each."""
+        for layer in self.encoder.layers:
+            if isinstance(layer, ResidualUnit):
+                layer.fused = True
+
+    @torch.no_grad()
+    def start(self, audio: Tensor) -> None:
+        """Before training: fit the scales of encoder and head to ``audio [batch, 1, samples]``.
+
+        The head's log-magnitudes begin at the mean spectrum.
+        """
+        self.encoder.start(audio)
+        head = self.decoder.layers[-2]
+        assert isinstance(head, SpectralHead)
+        spectrum = STFT(2 * self.frame_samples, self.frame_samples).to(audio.device).offline(audio)
+        real, imaginary = spectrum.chunk(2, dim=1)
+        log_magnitude = 0.5 * (real.square() + imaginary.square() + 1e-8).log()
+        head.project.conv.bias[: head.bins] = log_magnitude.mean((0, 2))
+
+    def forward(
+        self, audio: Tensor, used: Tensor, bypass: Tensor, present: Tensor
+    ) -> tuple[Tensor, Quantized]:
+        """Code and decode for training.
+
+        Args:
+            audio: ``[batch, 1, samples]``, a whole number of frames.
+            used: codebooks that each row uses, ``int64 [batch]``.
+            bypass: rows whose latents go to the decoder unquantized, ``bool [batch]``.
+            present: frames that arrive, ``bool [batch, frames]``; a lost one is a zero latent.
+
+        Returns:
+            Audio ``[batch, 1, samples]``, ``delay_samples`` late, and the quantizer's result.
+        """
+        latent = self.encoder.offline(audio)
+        quantized = self.quantizer(latent, used)
+        latent = torch.where(bypass[:, None, None], latent, quantized.latent)
+        return self.decoder.offline(latent * present[:, None]), quantized

@@ -1,0 +1,25 @@
+"""Streaming building blocks with explicit state; see `streaming.py` for the contract."""
+
+from chirrup.lab.nn.activations import SnakeBeta
+from chirrup.lab.nn.conv import Conv1d, ConvTranspose1d
+from chirrup.lab.nn.norm import LayerNorm
+from chirrup.lab.nn.recurrent import GRU, LSTM
+from chirrup.lab.nn.stft import ISTFT, STFT
+from chirrup.lab.nn.streaming import Delay, Residual, Sequential, State, Stateless, Streaming
+
+__all__ = [
+    "GRU",
+    "ISTFT",
+    "LSTM",
+    "STFT",
+    "Conv1d",
+    "ConvTranspose1d",
+    "Delay",
+    "LayerNorm",
+    "Residual",
+    "Sequential",
+    "SnakeBeta",
+    "State",
+    "Stateless",
+    "Streaming",
+]

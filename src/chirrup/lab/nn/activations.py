@@ -1,0 +1,24 @@
+"""Activations."""
+
+import torch
+from torch import Tensor, nn
+
+from chirrup.lab.nn.streaming import State, Streaming
+
+
+class SnakeBeta(Streaming):
+    """SnakeBeta(x) = x + (1/beta) sin^2(alpha x), one alpha and one beta a channel (IRIS, section 5).
+
+    Both are kept as logarithms, so that they stay positive. Computed as
+    x + (1 - cos(2 alpha x)) / (2 beta), which is the same and needs one multiplication less.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.log_alpha = nn.Parameter(torch.zeros(channels, 1))
+        self.log_beta = nn.Parameter(torch.zeros(channels, 1))
+
+    def forward(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+        frequency = 2 * self.log_alpha.exp()
+        height = 0.5 * (-self.log_beta).exp()
+        return x + height * (1 - torch.cos(frequency * x)), state

@@ -1,0 +1,119 @@
+"""Streaming convolutions: a causal convolution, its transpose, and the delay of a centred one."""
+
+from fractions import Fraction
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.nn.utils.parametrizations import weight_norm
+
+from chirrup.lab.nn.streaming import State, Streaming
+
+
+class Conv1d(Streaming):
+    """Causal 1-D convolution with stride, dilation and groups.
+
+    Output step t sees input up to the last sample of its own stride, so a strided layer adds no
+    look-ahead. With ``look_ahead = r`` it computes the convolution that sees r steps into the
+    future (a centred kernel has r = (kernel_size - 1) * dilation / 2), r steps late.
+
+    The state is the last ``(kernel_size - 1) * dilation + 1 - stride`` inputs.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int,
+        *,
+        stride: int = 1,
+        dilation: int = 1,
+        groups: int = 1,
+        bias: bool = True,
+        look_ahead: int = 0,
+        normalise_weight: bool = False,
+    ) -> None:
+        super().__init__()
+        self.context = (kernel_size - 1) * dilation + 1 - stride
+        if self.context < 0:
+            raise ValueError("a stride longer than the kernel would skip samples")
+        if not 0 <= look_ahead <= self.context:
+            raise ValueError(f"look_ahead must be from 0 to {self.context}, got {look_ahead}")
+        self.conv = nn.Conv1d(
+            in_channels,
+            out_channels,
+            kernel_size,
+            stride=stride,
+            dilation=dilation,
+            groups=groups,
+            bias=bias,
+        )
+        if normalise_weight:
+            weight_norm(self.conv)
+        self.look_ahead = look_ahead
+
+    @property
+    def delay(self) -> Fraction:
+        return Fraction(self.look_ahead)
+
+    @property
+    def ratio(self) -> Fraction:
+        return Fraction(self.conv.stride[0])
+
+    def initial_state(self, batch: int, device: torch.device | None = None) -> State:
+        if self.context == 0:
+            return {}
+        return {"past": torch.zeros(batch, self.conv.in_channels, self.context, device=device)}
+
+    def forward(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+        if self.context == 0:
+            return self.conv(x), {}
+        x = torch.cat([state["past"], x], dim=2)
+        return self.conv(x), {"past": x[:, :, x.shape[2] - self.context :].clone()}
+
+
+class ConvTranspose1d(Streaming):
+    """Causal transposed convolution: each input step adds ``kernel_size`` outputs from its place on.
+
+    The state is the overlap of ``kernel_size - stride`` outputs that later inputs still add to.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int,
+        *,
+        stride: int,
+        bias: bool = True,
+        normalise_weight: bool = False,
+    ) -> None:
+        super().__init__()
+        if kernel_size < stride:
+            raise ValueError("a kernel shorter than the stride would leave holes")
+        self.conv = nn.ConvTranspose1d(
+            in_channels, out_channels, kernel_size, stride=stride, bias=False
+        )
+        if normalise_weight:
+            weight_norm(self.conv)
+        self.bias = nn.Parameter(torch.zeros(out_channels, 1)) if bias else None
+        self.overlap = kernel_size - stride
+
+    @property
+    def ratio(self) -> Fraction:
+        return Fraction(1, self.conv.stride[0])
+
+    def initial_state(self, batch: int, device: torch.device | None = None) -> State:
+        if self.overlap == 0:
+            return {}
+        return {"overlap": torch.zeros(batch, self.conv.out_channels, self.overlap, device=device)}
+
+    def forward(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+        y = self.conv(x)
+        after: State = {}
+        if self.overlap:
+            y = y + F.pad(state["overlap"], (0, y.shape[2] - self.overlap))
+            cut = y.shape[2] - self.overlap
+            after["overlap"] = y[:, :, cut:].clone()
+            y = y[:, :, :cut]
+        return (y if self.bias is None else y + self.bias), after

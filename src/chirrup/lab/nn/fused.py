@@ -1,0 +1,96 @@
+"""The residual unit of the IRIS encoder as one operation on the CPU, see `residual_unit.cpp`.
+
+The pure layers say what it computes; this says it faster, for training. The C++ part is compiled
+at the first use, for the processor at hand, into PyTorch's cache of extensions.
+"""
+
+import logging
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from chirrup.lab.nn.activations import SnakeBeta
+from chirrup.lab.nn.conv import Conv1d
+
+_FLAGS = "-O3 -march=native -mprefer-vector-width=512 -fno-math-errno -fno-trapping-math -fopenmp"
+
+
+@cache
+def _extension() -> Any:
+    """The compiled functions, or None where they cannot be compiled."""
+    try:
+        from torch.utils.cpp_extension import load
+
+        source = Path(__file__).with_name("residual_unit.cpp")
+        return load("chirrup_residual_unit", [str(source)], extra_cflags=_FLAGS.split())
+    except Exception as error:  # no compiler, no ninja, no writable cache: all the same to us
+        reason = str(error).partition("\n")[0]
+        logging.getLogger(__name__).warning("no fused residual unit, the pure one runs: %s", reason)
+        return None
+
+
+def available() -> bool:
+    """Whether the fused operation can be used here. Compiles it at the first call (a minute)."""
+    return _extension() is not None
+
+
+class _ResidualUnit(torch.autograd.Function):
+    """Saves its inputs only: the backward computes everything between them and the output again."""
+
+    @staticmethod
+    def forward(ctx: Any, dilation: int, groups: int, *tensors: Tensor) -> tuple[Tensor, Tensor]:
+        tensors = tuple(tensor.contiguous() for tensor in tensors)
+        ctx.set_materialize_grads(False)
+        ctx.save_for_backward(*tensors[:-1])
+        ctx.dilation, ctx.groups = dilation, groups
+        y, after = _extension().forward(*tensors, dilation, groups)
+        return y, after
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, dy: Tensor | None, d_after: Tensor | None) -> tuple[Tensor | None, ...]:
+        x, past, *parameters = ctx.saved_tensors
+        dy = torch.zeros_like(x) if dy is None else dy.contiguous()
+        d_after = None if d_after is None else d_after.contiguous()
+        gradients = _extension().backward(
+            dy, d_after, ctx.needs_input_grad[3], x, past, *parameters, ctx.dilation, ctx.groups
+        )
+        return (None, None, *gradients)
+
+
+def residual_unit(
+    x: Tensor, past: Tensor, snake_1: SnakeBeta, conv_1: Conv1d, snake_2: SnakeBeta, conv_2: Conv1d
+) -> tuple[Tensor, Tensor]:
+    """``x + conv_2(snake_2(conv_1([past, snake_1(x)])))`` and the new past, float32 on the CPU.
+
+    ``conv_1`` has kernel size 7 and any dilation, ``conv_2`` kernel size 1, both biases and the
+    same groups. All gradients are there, those of the state included, but not second ones.
+
+    Args:
+        x: ``[batch, channels, time]``.
+        past: the state of ``conv_1``, its last inputs: ``[batch, channels, 6 * dilation]``.
+
+    Returns:
+        Tensors of the same shapes.
+    """
+    inner, outer = conv_1.conv, conv_2.conv
+    if inner.kernel_size != (7,) or outer.kernel_size != (1,) or inner.groups != outer.groups:
+        raise ValueError("the fused unit has kernel sizes 7 and 1, and groups in common")
+    return _ResidualUnit.apply(  # type: ignore[no-any-return]
+        inner.dilation[0],
+        inner.groups,
+        x,
+        past,
+        snake_1.log_alpha.exp().flatten(),
+        (-snake_1.log_beta).exp().flatten(),
+        inner.weight,
+        inner.bias,
+        snake_2.log_alpha.exp().flatten(),
+        (-snake_2.log_beta).exp().flatten(),
+        outer.weight,
+        outer.bias,
+    )

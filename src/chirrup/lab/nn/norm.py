@@ -1,0 +1,21 @@
+"""Normalisation."""
+
+import torch.nn.functional as F
+import torch
+from torch import Tensor, nn
+
+from chirrup.lab.nn.streaming import State, Streaming
+
+
+class LayerNorm(Streaming):
+    """Layer normalisation over the channels of each time step, with a learned gain and bias."""
+
+    def __init__(self, channels: int, eps: float = 1e-5) -> None:
+        super().__init__()
+        self.gain = nn.Parameter(torch.ones(channels))
+        self.bias = nn.Parameter(torch.zeros(channels))
+        self.eps = eps
+
+    def forward(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+        y = F.layer_norm(x.transpose(1, 2), self.gain.shape, self.gain, self.bias, self.eps)
+        return y.transpose(1, 2), state

@@ -1,0 +1,356 @@
+// The residual unit of the IRIS encoder, forward and backward in one pass over memory each:
+//
+//   h = snake(x; alpha1, inverse_beta1)          snake(x; a, r) = x + r sin^2(a x)
+//   u = bias1 + weight1 * [past, h]              kernel 7, dilated, grouped, causal
+//   v = snake(u; alpha2, inverse_beta2)
+//   y = x + bias2 + weight2 v                    kernel 1, grouped
+//
+// A task is one (batch, group) pair: n channels, independent of all others. It walks along time in
+// tiles whose intermediates stay in the cache; the backward walks from the end to the start and
+// computes h, u, v again. All tile buffers are rows of time steps, one row a channel, padded with
+// zeros to whole vectors; rows are `stride` floats apart. Names: P = 6 * dilation, the context.
+
+#include <torch/extension.h>
+#include <ATen/Parallel.h>
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+
+using at::Tensor;
+
+#ifdef __AVX512F__
+constexpr int W = 16, REGISTERS = 24;  // floats a vector; vectors that may hold sums
+#else
+constexpr int W = 8, REGISTERS = 12;
+#endif
+constexpr int TAPS = 7;
+typedef float Vec __attribute__((vector_size(4 * W)));
+typedef float Unaligned __attribute__((vector_size(4 * W), aligned(4), may_alias));
+
+static inline Vec load(const float* p) { return *reinterpret_cast<const Unaligned*>(p); }
+static inline void store(float* p, Vec v) { *reinterpret_cast<Unaligned*>(p) = v; }
+static inline int64_t whole(int64_t length) { return (length + W - 1) / W * W; }
+
+// sin^2(z) and sin(2z) = 2 sin z cos z both have period pi, so that z can be reduced to
+// [-pi/2, pi/2] without minding a sign. Minimax polynomials there: errors 5e-9 and 5e-8.
+struct Sine {
+    float squared, doubled;
+};
+static inline __attribute__((always_inline)) Sine sine(float z) {
+    const float turns = std::nearbyint(z * 0.318309886f);
+    const float r = (z - turns * 3.14159274f) + turns * 8.74227800e-8f;
+    const float q = r * r;
+    float s = 8.33301729e-3f + q * (-1.98066151e-4f + q * 2.60005450e-6f);
+    s = r + r * q * (-1.66666571e-1f + q * s);
+    float c = 4.16639894e-2f + q * (-1.38559271e-3f + q * 2.31943836e-5f);
+    c = 1 + q * (-4.99999323e-1f + q * c);
+    return {s * s, 2 * s * c};
+}
+
+static void snake(const float* x, float* y, int64_t length, float alpha, float height) {
+#pragma omp simd
+    for (int64_t t = 0; t < length; ++t) y[t] = x[t] + height * sine(alpha * x[t]).squared;
+}
+
+// O output rows, M vectors: out[o][t] = bias[o] + sum_ik w[i][k][o] in[i][t + k * dilation].
+template <int O, int M, int K>
+static inline void conv_block(const float* w, const float* bias, const float* in, float* out,
+                              int64_t n, int64_t dilation, int64_t stride) {
+    Vec sum[O][M];
+    for (int o = 0; o < O; ++o)
+        for (int m = 0; m < M; ++m) sum[o][m] = Vec{} + (bias ? bias[o] : 0.0f);
+    for (int64_t i = 0; i < n; ++i, in += stride)
+        for (int k = 0; k < K; ++k, w += O) {
+            Vec x[M];
+            for (int m = 0; m < M; ++m) x[m] = load(in + k * dilation + m * W);
+            for (int o = 0; o < O; ++o)
+                for (int m = 0; m < M; ++m) sum[o][m] += w[o] * x[m];
+        }
+    for (int o = 0; o < O; ++o)
+        for (int m = 0; m < M; ++m) store(out + o * stride + m * W, sum[o][m]);
+}
+
+template <int O, int K>
+static void conv(const float* w, const float* bias, const float* in, float* out, int64_t n,
+                 int64_t dilation, int64_t stride, int64_t length) {
+    constexpr int M = std::max(1, std::min(8, REGISTERS / O));
+    for (int64_t t = 0; t < length;) {
+        const bool wide = t + M * W <= length;
+        for (int64_t o = 0; o < n; o += O) {
+            const float* block = w + o * n * K;
+            const float* b = bias ? bias + o : nullptr;
+            if (wide) conv_block<O, M, K>(block, b, in + t, out + o * stride + t, n, dilation, stride);
+            else conv_block<O, 1, K>(block, b, in + t, out + o * stride + t, n, dilation, stride);
+        }
+        t += wide ? M * W : W;
+    }
+}
+
+// Weight gradient: sum_t d[o][t] in[i][t + k * dilation], for O rows by J columns (i, k) at a time.
+// `sums` keeps the W partial sums of each from tile to tile; columns are padded to whole J.
+template <int O, int K>
+struct WeightGradient {
+    static constexpr int J = std::max(1, std::min(K == 1 ? O : 7, REGISTERS / O));
+
+    static int64_t columns(int64_t n) { return (n * K + J - 1) / J * J; }
+
+    static void add(const float* d, const float* in, float* sums, int64_t n, int64_t dilation,
+                    int64_t stride, int64_t length) {
+        for (int64_t o = 0; o < n; o += O, d += O * stride)
+            for (int64_t j = 0; j < n * K; j += J, sums += O * J * W) {
+                const float* column[J];
+                Vec sum[O][J];
+                for (int c = 0; c < J; ++c) {
+                    const int64_t ik = std::min(j + c, n * K - 1);
+                    column[c] = in + ik / K * stride + ik % K * dilation;
+                }
+                for (int c = 0; c < O * J; ++c) sum[c / J][c % J] = load(sums + c * W);
+                for (int64_t t = 0; t < length; t += W) {
+                    Vec rows[O];
+                    for (int r = 0; r < O; ++r) rows[r] = load(d + r * stride + t);
+                    for (int c = 0; c < J; ++c) {
+                        const Vec x = load(column[c] + t);
+                        for (int r = 0; r < O; ++r) sum[r][c] += rows[r] * x;
+                    }
+                }
+                for (int c = 0; c < O * J; ++c) store(sums + c * W, sum[c / J][c % J]);
+            }
+    }
+
+    static void reduce(const float* sums, float* gradient, int64_t n) {
+        for (int64_t o = 0; o < n; o += O)
+            for (int64_t j = 0; j < n * K; j += J)
+                for (int c = 0; c < O * J; ++c, sums += W) {
+                    float total = 0;
+#pragma omp simd reduction(+ : total)
+                    for (int lane = 0; lane < W; ++lane) total += sums[lane];
+                    if (j + c % J < n * K) gradient[(o + c / J) * n * K + j + c % J] = total;
+                }
+    }
+};
+
+struct Shape {
+    int64_t batch, channels, time, groups, n, dilation, P, tile, stride;
+
+    Shape(const Tensor& x, int64_t dilation, int64_t groups)
+        : batch(x.size(0)), channels(x.size(1)), time(x.size(2)), groups(groups),
+          n(channels / groups), dilation(dilation), P((TAPS - 1) * dilation) {
+        tile = std::max(whole(std::min<int64_t>(time, n <= 8 ? 1024 : 512)), whole(P));
+        stride = tile + whole(P) + W;
+        if (stride % 256 == 0) stride += W;  // rows must not all fall into the same cache sets
+    }
+};
+
+// [C, n, K] to blocks of O outputs, each [n, K, O]; transposed: inputs for outputs, taps reversed.
+static Tensor pack(const Tensor& w, int64_t groups, int64_t O, bool transposed) {
+    const int64_t n = w.size(1);
+    Tensor v = w.detach().view({groups, n, n, w.size(2)});
+    if (transposed) v = v.transpose(1, 2).flip(3);
+    return v.reshape({groups, n / O, O, n, w.size(2)}).permute({0, 1, 3, 4, 2}).contiguous();
+}
+
+static const float* data(const Tensor& t) { return t.defined() ? t.const_data_ptr<float>() : nullptr; }
+
+template <int O>
+static void forward_tasks(const Shape& s, const Tensor& w1, const Tensor& w2, const float* x,
+                          const float* past, const float* alpha1, const float* height1,
+                          const float* bias1, const float* alpha2, const float* height2,
+                          const float* bias2, float* y, float* new_past) {
+    const Tensor packed1 = pack(w1, s.groups, O, false), packed2 = pack(w2, s.groups, O, false);
+    const float *p1 = data(packed1), *p2 = data(packed2);
+    const int64_t n = s.n, P = s.P;
+    at::parallel_for(0, s.batch * s.groups, 1, [&](int64_t begin, int64_t end) {
+        Tensor buffers = at::zeros({2, n, s.stride});
+        float *h = buffers.mutable_data_ptr<float>(), *u = h + n * s.stride;
+        for (int64_t task = begin; task < end; ++task) {
+            const int64_t g = task % s.groups, c0 = g * n, row0 = task * n;
+            for (int64_t i = 0; i < n; ++i)
+                std::memcpy(h + i * s.stride, past + (row0 + i) * P, 4 * P);
+            for (int64_t t0 = 0; t0 < s.time; t0 += s.tile) {
+                const int64_t length = std::min(s.tile, s.time - t0), padded = whole(length);
+                for (int64_t i = 0; i < n; ++i)
+                    snake(x + (row0 + i) * s.time + t0, h + i * s.stride + P, length,
+                          alpha1[c0 + i], height1[c0 + i]);
+                conv<O, TAPS>(p1 + g * n * n * TAPS, bias1 + c0, h, u, n, s.dilation, s.stride, padded);
+                for (int64_t i = 0; i < n; ++i) {
+                    float *row = h + i * s.stride, *v = u + i * s.stride;
+                    std::memmove(row, row + length, 4 * P);
+                    snake(v, v, padded, alpha2[c0 + i], height2[c0 + i]);
+                }
+                // The tile part of h is free now, it takes the second convolution's output.
+                conv<O, 1>(p2 + g * n * n, bias2 + c0, u, h + P, n, 1, s.stride, padded);
+                for (int64_t i = 0; i < n; ++i) {
+                    const int64_t at = (row0 + i) * s.time + t0;
+                    const float* row = h + i * s.stride + P;
+#pragma omp simd
+                    for (int64_t t = 0; t < length; ++t) y[at + t] = x[at + t] + row[t];
+                }
+            }
+            for (int64_t i = 0; i < n; ++i)
+                std::memcpy(new_past + (row0 + i) * P, h + i * s.stride, 4 * P);
+        }
+    });
+}
+
+// dy and d_new_past in; dx, d_past, weight gradients [batch, C, n, K] and six per-channel sums
+// [batch, C, 6] out: alpha1, height1, bias1, alpha2, height2, bias2. d_new_past, d_past may be null.
+template <int O>
+static void backward_tasks(const Shape& s, const Tensor& w1, const Tensor& w2, const float* x,
+                           const float* past, const float* alpha1, const float* height1,
+                           const float* bias1, const float* alpha2, const float* height2,
+                           const float* dy, const float* d_new_past, float* dx, float* d_past,
+                           float* dw1, float* dw2, float* sums) {
+    const Tensor packed1 = pack(w1, s.groups, O, false), transposed1 = pack(w1, s.groups, O, true);
+    const Tensor transposed2 = pack(w2, s.groups, O, true);
+    const float *p1 = data(packed1), *q1 = data(transposed1), *q2 = data(transposed2);
+    const int64_t n = s.n, P = s.P, rows = n * s.stride;
+    using Gradient1 = WeightGradient<O, TAPS>;
+    using Gradient2 = WeightGradient<O, 1>;
+    at::parallel_for(0, s.batch * s.groups, 1, [&](int64_t begin, int64_t end) {
+        Tensor buffers = at::zeros({6, n, s.stride});
+        float *h = buffers.mutable_data_ptr<float>(), *squared = h + rows, *doubled = squared + rows;
+        float *v = doubled + rows, *d = v + rows, *e = d + rows;  // v: u, v, dh; d: du; e: dy
+        Tensor partial1 = at::empty({n, Gradient1::columns(n), W});
+        Tensor partial2 = at::empty({n, Gradient2::columns(n), W});
+        float *sums1 = partial1.mutable_data_ptr<float>(), *sums2 = partial2.mutable_data_ptr<float>();
+        for (int64_t task = begin; task < end; ++task) {
+            const int64_t g = task % s.groups, c0 = g * n, row0 = task * n;
+            partial1.zero_();
+            partial2.zero_();
+            std::fill(d, d + rows, 0.0f);
+            for (int64_t t0 = (s.time - 1) / s.tile * s.tile; t0 >= 0; t0 -= s.tile) {
+                const int64_t length = std::min(s.tile, s.time - t0), padded = whole(length);
+                for (int64_t i = 0; i < n; ++i) {
+                    const int64_t at = (row0 + i) * s.time + t0, from = i * s.stride;
+                    const float alpha = alpha1[c0 + i], height = height1[c0 + i];
+                    float *row = h + from + P, *sq = squared + from, *dbl = doubled + from;
+                    const int64_t seen = std::min(P, t0);  // context that lies in x, not in past
+                    snake(x + at - seen, row - seen, seen, alpha, height);
+                    std::memcpy(row - P, past + (row0 + i) * P + seen, 4 * (P - seen));
+#pragma omp simd
+                    for (int64_t t = 0; t < length; ++t) {
+                        const Sine sin = sine(alpha * x[at + t]);
+                        row[t] = x[at + t] + height * sin.squared;
+                        sq[t] = sin.squared;
+                        dbl[t] = sin.doubled;
+                    }
+                    std::fill(row + length, row + padded, 0.0f);
+                    std::memcpy(e + from, dy + at, 4 * length);
+                    std::fill(e + from + length, e + from + padded, 0.0f);
+                    // What the later tile left is du after this one. It moves behind our end.
+                    std::memmove(d + from + padded, d + from, 4 * P);
+                }
+                conv<O, TAPS>(p1 + g * n * n * TAPS, bias1 + c0, h, v, n, s.dilation, s.stride, padded);
+                conv<O, 1>(q2 + g * n * n, nullptr, e, d, n, 1, s.stride, padded);  // dv
+                for (int64_t i = 0; i < n; ++i) {
+                    float *vi = v + i * s.stride, *di = d + i * s.stride, *ei = e + i * s.stride;
+                    const float alpha = alpha2[c0 + i], height = height2[c0 + i];
+                    float d_alpha = 0, d_height = 0, d_bias1 = 0, d_bias2 = 0;
+#pragma omp simd reduction(+ : d_alpha, d_height, d_bias1, d_bias2)
+                    for (int64_t t = 0; t < padded; ++t) {
+                        const float u = vi[t], dv = di[t];
+                        const Sine sin = sine(alpha * u);
+                        vi[t] = u + height * sin.squared;
+                        di[t] = dv + height * alpha * sin.doubled * dv;
+                        d_alpha += dv * u * sin.doubled;
+                        d_height += dv * sin.squared;
+                        d_bias1 += di[t];
+                        d_bias2 += ei[t];
+                    }
+                    float* sum = sums + (row0 + i) * 6;
+                    sum[2] += d_bias1;
+                    sum[3] += height * d_alpha;
+                    sum[4] += d_height;
+                    sum[5] += d_bias2;
+                }
+                Gradient2::add(e, v, sums2, n, 1, s.stride, padded);
+                Gradient1::add(d, h, sums1, n, s.dilation, s.stride, padded);
+                // The transposed convolution: dh[t] takes du at t, ..., t + P, hence flipped taps.
+                conv<O, TAPS>(q1 + g * n * n * TAPS, nullptr, d, v, n, s.dilation, s.stride, padded);
+                for (int64_t i = 0; i < n; ++i) {
+                    const int64_t at = (row0 + i) * s.time + t0, from = i * s.stride;
+                    float* dh = v + from;
+                    if (d_new_past)
+                        for (int64_t t = std::max<int64_t>(0, s.time - P - t0); t < length; ++t)
+                            dh[t] += d_new_past[(row0 + i) * P + t0 + t - (s.time - P)];
+                    const float slope = height1[c0 + i] * alpha1[c0 + i];
+                    float d_alpha = 0, d_height = 0;
+#pragma omp simd reduction(+ : d_alpha, d_height)
+                    for (int64_t t = 0; t < length; ++t) {
+                        const float dhs = dh[t] * doubled[from + t];
+                        dx[at + t] = e[from + t] + dh[t] + slope * dhs;
+                        d_alpha += dhs * x[at + t];
+                        d_height += dh[t] * squared[from + t];
+                    }
+                    sums[(row0 + i) * 6] += height1[c0 + i] * d_alpha;
+                    sums[(row0 + i) * 6 + 1] += d_height;
+                }
+            }
+            Gradient1::reduce(sums1, dw1 + row0 * n * TAPS, n);
+            Gradient2::reduce(sums2, dw2 + row0 * n, n);
+            if (!d_past) continue;
+            const int64_t span = whole(P);  // one more tile, before the start, where du = 0
+            for (int64_t i = 0; i < n; ++i) {
+                float* row = d + i * s.stride;
+                std::memmove(row + span, row, 4 * P);
+                std::fill(row, row + span, 0.0f);
+            }
+            conv<O, TAPS>(q1 + g * n * n * TAPS, nullptr, d, v, n, s.dilation, s.stride, span);
+            for (int64_t i = 0; i < n; ++i)
+                for (int64_t t = 0; t < P; ++t) {
+                    const float kept = d_new_past && t >= s.time
+                        ? d_new_past[(row0 + i) * P + t - s.time] : 0.0f;
+                    d_past[(row0 + i) * P + t] = v[i * s.stride + span - P + t] + kept;
+                }
+        }
+    });
+}
+
+// Calls f with the largest block of output channels that divides n.
+template <class F>
+static void dispatch(int64_t n, F f) {
+    if (n % 8 == 0) f(std::integral_constant<int, 8>());
+    else if (n % 6 == 0) f(std::integral_constant<int, 6>());
+    else if (n % 4 == 0) f(std::integral_constant<int, 4>());
+    else if (n % 3 == 0) f(std::integral_constant<int, 3>());
+    else f(std::integral_constant<int, 1>());
+}
+
+static std::vector<Tensor> forward(const Tensor& x, const Tensor& past, const Tensor& alpha1,
+                                   const Tensor& height1, const Tensor& w1, const Tensor& b1,
+                                   const Tensor& alpha2, const Tensor& height2, const Tensor& w2,
+                                   const Tensor& b2, int64_t dilation, int64_t groups) {
+    const Shape s(x, dilation, groups);
+    Tensor y = at::empty_like(x), new_past = at::empty_like(past);
+    dispatch(s.n, [&](auto O) {
+        forward_tasks<decltype(O)::value>(
+            s, w1, w2, data(x), data(past), data(alpha1), data(height1), data(b1), data(alpha2),
+            data(height2), data(b2), y.mutable_data_ptr<float>(), new_past.mutable_data_ptr<float>());
+    });
+    return {y, new_past};
+}
+
+static std::vector<Tensor> backward(const Tensor& dy, const std::optional<Tensor>& d_new_past,
+                                    bool wants_past, const Tensor& x, const Tensor& past,
+                                    const Tensor& alpha1, const Tensor& height1, const Tensor& w1,
+                                    const Tensor& b1, const Tensor& alpha2, const Tensor& height2,
+                                    const Tensor& w2, int64_t dilation, int64_t groups) {
+    const Shape s(x, dilation, groups);
+    Tensor dx = at::empty_like(x), d_past = wants_past ? at::empty_like(past) : Tensor();
+    Tensor dw1 = at::empty({s.batch, s.channels, s.n, TAPS}), dw2 = at::empty({s.batch, s.channels, s.n, 1});
+    Tensor sums = at::zeros({s.batch, s.channels, 6});
+    dispatch(s.n, [&](auto O) {
+        backward_tasks<decltype(O)::value>(
+            s, w1, w2, data(x), data(past), data(alpha1), data(height1), data(b1), data(alpha2),
+            data(height2), data(dy), d_new_past ? data(*d_new_past) : nullptr,
+            dx.mutable_data_ptr<float>(), wants_past ? d_past.mutable_data_ptr<float>() : nullptr,
+            dw1.mutable_data_ptr<float>(), dw2.mutable_data_ptr<float>(), sums.mutable_data_ptr<float>());
+    });
+    const std::vector<Tensor> c = sums.sum(0).t().contiguous().unbind(0);
+    return {dx, d_past, c[0], c[1], dw1.sum(0), c[2], c[3], c[4], dw2.sum(0), c[5]};
+}
+
+PYBIND11_MODULE(TORCH_EXTENSION_NAME, module) {
+    module.def("forward", &forward, py::call_guard<py::gil_scoped_release>());
+    module.def("backward", &backward, py::call_guard<py::gil_scoped_release>());
+}

@@ -1,0 +1,151 @@
+"""The streaming contract: state goes in, state comes out, nothing is remembered in between.
+
+A layer is a module with ``initial_state(batch)`` and ``forward(x, state) -> (y, state)``. The state
+is a flat dict of named tensors. A whole signal is one call from the initial state; a live stream is
+many calls that hand the state on. There is no other implementation of either.
+"""
+
+from fractions import Fraction
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+State = dict[str, Tensor]
+
+
+class Streaming(nn.Module):
+    """Base of all streaming layers.
+
+    Attributes:
+        delay: how many input steps late the output comes, compared with the centred layer of
+            the literature. 0 for a causal layer.
+        ratio: input steps per output step: the stride of a convolution, 1/stride of a
+            transposed one. A chunk must be a whole number of ``ratio`` steps long.
+    """
+
+    @property
+    def delay(self) -> Fraction:
+        return Fraction(0)
+
+    @property
+    def ratio(self) -> Fraction:
+        return Fraction(1)
+
+    def initial_state(self, batch: int, device: torch.device | None = None) -> State:
+        """The state before the first sample, for ``batch`` independent streams.
+
+        Every tensor has the batch as its first dimension. This default gathers the states of all
+        streaming children, their names joined by dots.
+        """
+        return {
+            f"{name}.{key}": value
+            for name, child in self.named_children()
+            if isinstance(child, Streaming)
+            for key, value in child.initial_state(batch, device).items()
+        }
+
+    def forward(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+        """``x`` is ``[batch, channels, time]``; so is the output, at 1/``ratio`` of the rate."""
+        raise NotImplementedError
+
+    def run(self, name: str, x: Tensor, state: State, after: State) -> Tensor:
+        """Run the child ``name`` on ``x`` with its part of ``state``; put its new part in ``after``."""
+        child = cast(Streaming, self._modules[name])
+        prefix = name + "."
+        own = {key.removeprefix(prefix): state[key] for key in state if key.startswith(prefix)}
+        y, new = child(x, own)
+        after.update({prefix + key: value for key, value in new.items()})
+        return y
+
+    def offline(self, x: Tensor) -> Tensor:
+        """The whole signal in one call, from the initial state: ``[batch, channels, time]``."""
+        return self(x, self.initial_state(x.shape[0], x.device))[0]
+
+
+class Sequential(Streaming):
+    """Streaming layers one after the other."""
+
+    def __init__(self, *layers: Streaming) -> None:
+        super().__init__()
+        for index, layer in enumerate(layers):
+            self.add_module(str(index), layer)
+
+    @property
+    def layers(self) -> list[Streaming]:
+        return [cast(Streaming, layer) for layer in self.children()]
+
+    @property
+    def delay(self) -> Fraction:
+        delay, scale = Fraction(0), Fraction(1)
+        for layer in self.layers:
+            delay += layer.delay * scale
+            scale *= layer.ratio
+        return delay
+
+    @property
+    def ratio(self) -> Fraction:
+        ratio = Fraction(1)
+        for layer in self.layers:
+            ratio *= layer.ratio
+        return ratio
+
+    def forward(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+        after: State = {}
+        for name in self._modules:
+            x = self.run(name, x, state, after)
+        return x, after
+
+
+class Stateless(Streaming):
+    """A layer that treats each time step on its own: any module from ``[batch, channels, time]``."""
+
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__()
+        self.module = module
+
+    def forward(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+        return self.module(x), state
+
+
+class Delay(Streaming):
+    """``steps`` time steps late; zeros come first."""
+
+    def __init__(self, channels: int, steps: int) -> None:
+        super().__init__()
+        self.channels, self.steps = channels, steps
+
+    @property
+    def delay(self) -> Fraction:
+        return Fraction(self.steps)
+
+    def initial_state(self, batch: int, device: torch.device | None = None) -> State:
+        if self.steps == 0:
+            return {}
+        return {"past": torch.zeros(batch, self.channels, self.steps, device=device)}
+
+    def forward(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+        if self.steps == 0:
+            return x, {}
+        line = torch.cat([state["past"], x], dim=2)
+        return line[:, :, : x.shape[2]], {"past": line[:, :, x.shape[2] :].clone()}
+
+
+class Residual(Streaming):
+    """``x + block(x)``, the skip delayed by as much as the block."""
+
+    def __init__(self, channels: int, block: Streaming) -> None:
+        super().__init__()
+        if block.ratio != 1:
+            raise ValueError("a residual block must keep the rate of its input")
+        self.block = block
+        self.skip = Delay(channels, int(block.delay))
+
+    @property
+    def delay(self) -> Fraction:
+        return self.block.delay
+
+    def forward(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+        after: State = {}
+        y = self.run("block", x, state, after)
+        return self.run("skip", x, state, after) + y, after

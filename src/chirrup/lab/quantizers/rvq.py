@@ -1,0 +1,132 @@
+"""Residual vector quantizer, DAC style: factorised, L2-normalised codebooks (IRIS, section 5).
+
+Each level projects the residual to a few dimensions, takes the codebook entry of largest cosine
+similarity, projects it back and leaves the rest to the next level.
+"""
+
+from dataclasses import dataclass
+from typing import cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.nn.utils.parametrizations import weight_norm
+
+ABSENT = -1
+"""The code of a codebook that was dropped for a lower bitrate, or of a lost frame."""
+
+
+@dataclass(frozen=True)
+class Quantized:
+    """What a quantizer returns in training.
+
+    Attributes:
+        latent: quantized latent, straight-through to the input, ``[batch, dim, frames]``.
+        codes: ``int64 [batch, codebooks, frames]``, all levels, also those not used in ``latent``.
+        commitment: pulls the encoder to the entries, scalar, mean over the levels in use.
+        codebook: pulls the entries to the encoder, scalar, likewise.
+        projected: input of each level's search, ``[codebooks, batch * frames, code_dim]``.
+    """
+
+    latent: Tensor
+    codes: Tensor
+    commitment: Tensor
+    codebook: Tensor
+    projected: Tensor
+
+
+class Level(nn.Module):
+    """One codebook with its projections in and out."""
+
+    def __init__(self, dim: int, codebook_size: int, code_dim: int) -> None:
+        super().__init__()
+        self.project_in = weight_norm(nn.Conv1d(dim, code_dim, 1))
+        self.project_out = weight_norm(nn.Conv1d(code_dim, dim, 1))
+        self.codebook = nn.Parameter(torch.randn(codebook_size, code_dim))
+
+    def search(self, projected: Tensor) -> Tensor:
+        """Entry of largest cosine similarity: ``[batch, code_dim, frames] -> [batch, frames]``."""
+        entries = F.normalize(self.codebook, dim=1)
+        return (projected.transpose(1, 2) @ entries.T).argmax(dim=2)
+
+    def entry(self, codes: Tensor) -> Tensor:
+        """``[batch, frames] -> [batch, code_dim, frames]``."""
+        return F.embedding(codes, self.codebook).transpose(1, 2)
+
+
+class ResidualVectorQuantizer(nn.Module):
+    """``codebooks`` levels; any number of the first ones can be used.
+
+    Bitrate at ``codebook_size`` 1024 is 10 bits a level and frame.
+    """
+
+    def __init__(self, dim: int, codebooks: int, codebook_size: int, code_dim: int) -> None:
+        super().__init__()
+        self.codebook_size = codebook_size
+        self.levels = nn.ModuleList(Level(dim, codebook_size, code_dim) for _ in range(codebooks))
+
+    def level(self, index: int) -> Level:
+        return cast(Level, self.levels[index])
+
+    def forward(self, latent: Tensor, used: Tensor) -> Quantized:
+        """Quantize for training.
+
+        Args:
+            latent: ``[batch, dim, frames]``.
+            used: how many levels each batch row uses, ``int64 [batch]``, 1 to all.
+        """
+        residual, quantized = latent, torch.zeros_like(latent)
+        codes, projections = [], []
+        commitment = codebook = latent.new_zeros(())
+        for index in range(len(self.levels)):
+            level = self.level(index)
+            projected = level.project_in(residual)
+            code = level.search(projected.detach())
+            entry = level.entry(code)
+            weight = (index < used).to(latent.dtype) / used
+            commitment = commitment + ((projected - entry.detach()) ** 2).mean((1, 2)) @ weight
+            codebook = codebook + ((projected.detach() - entry) ** 2).mean((1, 2)) @ weight
+            output = level.project_out(projected + (entry - projected).detach())
+            quantized = quantized + output * (index < used)[:, None, None]
+            residual = residual - output
+            codes.append(code)
+            projections.append(projected.detach().transpose(1, 2).flatten(0, 1))
+        return Quantized(
+            latent=quantized,
+            codes=torch.stack(codes, dim=1),
+            commitment=commitment / latent.shape[0],
+            codebook=codebook / latent.shape[0],
+            projected=torch.stack(projections),
+        )
+
+    def encode(self, latent: Tensor) -> Tensor:
+        """``[batch, dim, frames]`` to codes of all levels, ``int64 [batch, codebooks, frames]``."""
+        codes = []
+        for index in range(len(self.levels)):
+            level = self.level(index)
+            code = level.search(level.project_in(latent))
+            latent = latent - level.project_out(level.entry(code))
+            codes.append(code)
+        return torch.stack(codes, dim=1)
+
+    def decode(self, codes: Tensor) -> Tensor:
+        """Codes ``int64 [batch, levels, frames]``, levels at most all, to ``[batch, dim, frames]``.
+
+        An absent code (-1) adds nothing; a frame whose codes are all absent is zero.
+        """
+        tables = self.tables()
+        latent = tables.new_zeros(codes.shape[0], codes.shape[2], tables.shape[2])
+        for index in range(codes.shape[1]):
+            code = codes[:, index]
+            present = (code >= 0)[:, :, None]
+            latent = latent + torch.where(present, tables[index][code.clamp(min=0)], 0.0)
+        return latent.transpose(1, 2)
+
+    def tables(self) -> Tensor:
+        """Entries projected back, ``[codebooks, codebook_size, dim]``: what a decoder looks up."""
+        return torch.stack(
+            [
+                self.level(index).project_out(self.level(index).codebook[:, :, None])[:, :, 0]
+                for index in range(len(self.levels))
+            ]
+        )

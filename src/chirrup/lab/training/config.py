@@ -1,0 +1,149 @@
+"""The configuration of a training: one object for Python, recipe file and command line."""
+
+import tomllib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class Strict(BaseModel):
+    """Immutable, and an unknown key is an error."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class DataConfig(Strict):
+    manifest: Path = Path("../shared/corpus/MANIFEST.csv")
+    """CSV with a column ``path`` relative to itself; its folders are named below."""
+    speech: str = "speech_train"
+    noise: str = "noise_train"
+    rooms: str = "rir"
+    validation: str = "speech_test"
+    """For the curve only: nothing is chosen by it."""
+    validation_clips: int = 12
+    cache: Path = Path("runs/cache")
+    """Decoded audio is kept here."""
+    crop_seconds: float = 1.0
+    conditions: tuple[float, float, float, float] = (8, 5, 5, 2)
+    """Weights of clean, noisy, reverberant and two-talker speech."""
+    speed_range: float = 1.12
+    level_db: tuple[float, float] = (-24.0, -0.5)
+    noise_snr_db: tuple[float, float] = (0.0, 30.0)
+
+
+class Weights(Strict):
+    """Loss weights; a term of weight 0 is not computed. Names as in `losses.SpectralLoss`."""
+
+    waveform: float = 0
+    complex: float = 0
+    mel: float = 0
+    stft: float = 0
+    wavefm: float = 0
+    pesq: float = 0
+    adversarial: float = 0
+    features: float = 0
+    commitment: float = 0.25
+    codebook: float = 1
+
+
+class Stage(Strict):
+    name: str
+    steps: int
+    weights: Weights
+    quantize: bool = True
+    """False trains the autoencoder alone."""
+
+
+class CodesConfig(Strict):
+    """What the decoder meets in training, drawn per example."""
+
+    bypass: float = 0.5
+    """Chance that the decoder gets the unquantized latents."""
+    drop: float = 0.5
+    """Chance that only some of the codebooks are used."""
+    lowest: int = 2
+    """Fewest codebooks."""
+    lowest_share: float = 0.5
+    """Of the examples with dropped codebooks, the share that keeps only the fewest."""
+    lossy: float = 0.1
+    """Chance that frames are lost."""
+    loss_rate: float = 0.15
+    """Share of the frames lost there, in bursts of up to three."""
+    revive_below: float = 0.05
+    """An entry used less than this times the average is moved to where data is."""
+    revive_every: int = 50
+    initialise_batches: int = 24
+    """Batches whose latents start the codebooks."""
+
+
+class DiscriminatorConfig(Strict):
+    kind: Literal["multi_period", "stft", "subband_stft", "mel"]
+    options: dict[str, Any] = Field(default_factory=dict)
+    """Keyword arguments of its class in `discriminators`."""
+
+
+class AdversaryConfig(Strict):
+    discriminators: dict[str, DiscriminatorConfig] = Field(default_factory=dict)
+    every: int = 1
+    """Discriminators, and the losses through them, run every so many steps."""
+    learning_rate: float = 3e-4
+    bf16: bool = True
+
+
+class TrainingConfig(Strict):
+    """Everything that makes a training; a recipe file holds one."""
+
+    model: str = "iris-t1"
+    data: DataConfig = DataConfig()
+    stages: tuple[Stage, ...]
+    codes: CodesConfig = CodesConfig()
+    adversary: AdversaryConfig = AdversaryConfig()
+    batch_size: int = 8
+    learning_rate: float = 1e-3
+    final_learning_rate: float = 1e-4
+    warmup_steps: int = 100
+    betas: tuple[float, float] = (0.8, 0.99)
+    weight_decay: float = 0.01
+    clip_norm: float = 1.0
+    ema_decay: float = 0.999
+    seed: int = 1
+    compile: bool = False
+    checkpoint_minutes: float = 4.0
+    validate_every: int = 500
+
+    @property
+    def steps(self) -> int:
+        return sum(stage.steps for stage in self.stages)
+
+    def stage_at(self, step: int) -> tuple[int, Stage]:
+        """Index and stage of a step; the last stage has no end."""
+        for index, stage in enumerate(self.stages):
+            if step < stage.steps:
+                return index, stage
+            step -= stage.steps
+        return len(self.stages) - 1, self.stages[-1]
+
+
+def load_recipe(path: Path, overrides: Sequence[str] = ()) -> TrainingConfig:
+    """Read a TOML recipe; ``overrides`` are ``dotted.key=value``, values in TOML's own notation.
+
+    Raises:
+        ValueError: the file or an override names an unknown key or a wrong value.
+    """
+    recipe = tomllib.loads(path.read_text())
+    for override in overrides:
+        key, equals, text = override.partition("=")
+        if not equals:
+            raise ValueError(f"override {override!r} is not of the form key=value")
+        try:
+            value = tomllib.loads(f"value = {text}")["value"]
+        except tomllib.TOMLDecodeError:
+            value = text
+        *parents, last = key.split(".")
+        place: Any = recipe
+        for parent in parents:
+            place = place[int(parent)] if isinstance(place, list) else place.setdefault(parent, {})
+        place[int(last) if isinstance(place, list) else last] = value
+    return TrainingConfig.model_validate(recipe)

@@ -1,0 +1,179 @@
+"""Training data: a corpus decoded once into memory, and batches drawn and augmented on the device.
+
+Everything is a batched tensor operation, so that the same few lines keep a laptop's CPU or a GPU
+busy, and every random number comes from one generator whose state is part of the checkpoint.
+"""
+
+import csv
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import soundfile
+import soxr
+import torch
+from rich.progress import track
+from torch import Tensor
+
+SINC_TAPS = 16
+"""Taps of the interpolation that changes speed and pitch."""
+
+
+@dataclass(frozen=True)
+class Recordings:
+    """Recordings of one kind, one behind the other.
+
+    Attributes:
+        audio: ``int16 [samples]``, on the device that trains.
+        start: first sample of each recording, ``int64 [recordings]``.
+        length: its samples, ``int64 [recordings]``.
+    """
+
+    audio: Tensor
+    start: Tensor
+    length: Tensor
+
+    def to(self, device: torch.device) -> "Recordings":
+        return Recordings(self.audio.to(device), self.start.to(device), self.length.to(device))
+
+
+def read_mono(path: Path, sample_rate_hz: int) -> np.ndarray:
+    """Any format soundfile reads, mixed to mono and resampled: ``float32 [samples]``."""
+    audio, rate_hz = soundfile.read(path, dtype="float32", always_2d=True)
+    return soxr.resample(audio.mean(axis=1), rate_hz, sample_rate_hz)
+
+
+def load_recordings(manifest: Path, folder: str, sample_rate_hz: int, cache: Path) -> Recordings:
+    """Decode all files of ``folder`` that the manifest lists; keep the result in ``cache``.
+
+    The manifest is a CSV file with a column ``path``, relative to the manifest's own folder.
+    """
+    kept = cache / f"{folder.replace('/', '_')}-{sample_rate_hz}.npz"
+    if not kept.exists():
+        with manifest.open(newline="") as lines:
+            paths = [row["path"] for row in csv.DictReader(lines)]
+        paths = [manifest.parent / path for path in paths if path.startswith(folder + "/")]
+        if not paths:
+            raise ValueError(f"{manifest} lists no file in {folder}/")
+        audio = [read_mono(path, sample_rate_hz) for path in track(paths, f"decoding {folder}")]
+        cache.mkdir(parents=True, exist_ok=True)
+        part = kept.with_suffix(".part.npz")
+        np.savez(
+            part,
+            audio=np.concatenate([(x.clip(-1, 1) * 32767).astype(np.int16) for x in audio]),
+            length=np.array([len(x) for x in audio]),
+        )
+        part.rename(kept)
+    arrays = np.load(kept)
+    length = torch.from_numpy(arrays["length"])
+    return Recordings(torch.from_numpy(arrays["audio"]), length.cumsum(0) - length, length)
+
+
+def interpolate(recordings: Recordings, position: Tensor) -> Tensor:
+    """Read ``[batch, samples]`` fractional positions (in samples of ``audio``) by windowed sinc."""
+    whole = position.floor()
+    taps = torch.arange(SINC_TAPS, device=position.device) - (SINC_TAPS // 2 - 1)
+    index = (whole.long()[..., None] + taps).clamp(0, recordings.audio.shape[0] - 1)
+    offset = taps - (position - whole).float()[..., None]
+    window = 0.5 + 0.5 * torch.cos(torch.pi * offset / (SINC_TAPS // 2))
+    return (recordings.audio[index].float() * (torch.sinc(offset) * window)).sum(2) / 32768
+
+
+class Sampler:
+    """Draws batches: clean, noisy, reverberant and two-talker speech, the input as the target.
+
+    Args:
+        speech, noise, rooms: recordings at the model's rate, on the device.
+        conditions: weights of clean, noisy, reverberant, two talkers (IRIS, section 3).
+        speed_range: speed and pitch change by up to this factor, both ways.
+        level_db: range of the peak level of the speech, dB below full scale.
+        noise_snr_db: range of the signal-to-noise ratio of the noisy examples.
+        generator: source of every random number, on the CPU.
+    """
+
+    def __init__(
+        self,
+        speech: Recordings,
+        noise: Recordings,
+        rooms: Recordings,
+        *,
+        crop_samples: int,
+        conditions: Sequence[float],
+        speed_range: float,
+        level_db: tuple[float, float],
+        noise_snr_db: tuple[float, float],
+        generator: torch.Generator,
+    ) -> None:
+        self.speech, self.noise, self.rooms = speech, noise, rooms
+        self.crop_samples = crop_samples
+        self.conditions = torch.tensor(conditions, dtype=torch.float)
+        self.speed_range, self.level_db, self.noise_snr_db = speed_range, level_db, noise_snr_db
+        self.generator = generator
+        self.device = speech.audio.device
+
+    def uniform(self, batch: int, low: float = 0.0, high: float = 1.0) -> Tensor:
+        """``[batch, 1]`` on the device."""
+        return (low + (high - low) * torch.rand(batch, 1, generator=self.generator)).to(self.device)
+
+    def crops(self, recordings: Recordings, batch: int, speed: Tensor | None = None) -> Tensor:
+        """Crops at random places, long recordings as often as they are long: ``[batch, samples]``.
+
+        A recording shorter than a crop is repeated.
+        """
+        ends = recordings.length.cumsum(0)
+        place = (self.uniform(batch)[:, 0].double() * ends[-1]).long()
+        which = torch.searchsorted(ends, place, right=True)
+        length = recordings.length[which][:, None].double()
+        speed = torch.ones(batch, 1, device=self.device) if speed is None else speed
+        spare = (length - self.crop_samples * speed - 1).clamp(min=0)
+        time = torch.arange(self.crop_samples, device=self.device, dtype=torch.float64)
+        position = (self.uniform(batch).double() * spare + time * speed.double()) % (length - 1)
+        position = recordings.start[which][:, None].double() + position
+        if bool((speed == 1).all()):
+            return recordings.audio[position.long()].float() / 32768
+        return interpolate(recordings, position)
+
+    def reverberate(self, speech: Tensor) -> Tensor:
+        """Convolve each row with a random room response, its direct path at time zero."""
+        which = torch.randint(len(self.rooms.length), (len(speech),), generator=self.generator)
+        longest = min(int(self.rooms.length.max()), self.crop_samples)
+        rows = []
+        for index in which.tolist():
+            start, length = int(self.rooms.start[index]), int(self.rooms.length[index])
+            response = self.rooms.audio[start : start + length].float() / 32768
+            response = response[int(response.abs().argmax()) :][:longest]
+            response = response / response.square().sum().sqrt().clamp(min=1e-6)
+            rows.append(torch.nn.functional.pad(response, (0, longest - len(response))))
+        size = self.crop_samples + longest
+        spectrum = torch.fft.rfft(speech, size) * torch.fft.rfft(torch.stack(rows), size)
+        return torch.fft.irfft(spectrum, size)[:, : self.crop_samples]
+
+    def mix(self, speech: Tensor, other: Tensor, ratio_db: Tensor) -> Tensor:
+        """Add ``other`` at ``ratio_db`` below ``speech``."""
+        level = speech.square().mean(1, keepdim=True).clamp(min=1e-8).sqrt()
+        other_level = other.square().mean(1, keepdim=True).clamp(min=1e-8).sqrt()
+        return speech + other * (level / other_level) * 10 ** (-ratio_db / 20)
+
+    def batch(self, size: int) -> Tensor:
+        """``float32 [size, 1, crop_samples]`` in -1 to 1."""
+        kind = torch.multinomial(self.conditions, size, True, generator=self.generator)
+        low = 1 / self.speed_range
+        speed = low * (self.speed_range / low) ** self.uniform(size)
+        audio = self.crops(self.speech, size, speed if self.speed_range != 1 else None)
+        for condition, rows in ((k, (kind == k).nonzero()[:, 0].to(self.device)) for k in (1, 2, 3)):
+            if len(rows) == 0:
+                continue
+            clean = audio[rows]
+            if condition == 1:
+                snr_db = self.uniform(len(rows), *self.noise_snr_db)
+                audio[rows] = self.mix(clean, self.crops(self.noise, len(rows)), snr_db)
+            elif condition == 2:
+                audio[rows] = self.reverberate(clean)
+            else:
+                ratio_db = self.uniform(len(rows), -5.0, 5.0)
+                audio[rows] = self.mix(clean, self.crops(self.speech, len(rows)), ratio_db)
+        peak = audio.abs().amax(1, keepdim=True).clamp(min=1e-3)
+        polarity = self.uniform(size).sub(0.5).sign()
+        gain = polarity * 10 ** (self.uniform(size, *self.level_db) / 20) / peak
+        return (audio * gain)[:, None]

@@ -1,0 +1,299 @@
+"""The discriminators that neural codecs are trained against.
+
+Every one takes audio `[batch, channels, samples]` and returns, per sub-discriminator, its feature
+maps in order, the last of them the logits: positive where it believes the audio is real. The losses
+over these lists are in `adversarial`.
+
+A sub-discriminator is a view of the audio, as a stack of planes, and convolutions that judge it.
+Convolutions are two-dimensional and run under autocast; views are computed in float32. Pass real
+and decoded audio through together, joined along the batch, where speed matters: weight
+normalisation is then computed once.
+"""
+
+from collections.abc import Iterable, Sequence
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.nn.utils.parametrizations import weight_norm
+
+from chirrup.lab.training.spectral import mel_filterbank, stft
+
+Features = list[list[Tensor]]
+Pair = tuple[int, int]
+
+DAC_BANDS = ((0.0, 0.1), (0.1, 0.25), (0.25, 0.5), (0.5, 0.75), (0.75, 1.0))
+"""The frequency bands of the Descript Audio Codec, as fractions of the Nyquist frequency."""
+
+
+class _Views(nn.Module):
+    """Several views of the same audio, and for each the convolutions that judge it."""
+
+    def __init__(self, views: Iterable[nn.Module], stacks: Iterable[nn.Module]) -> None:
+        super().__init__()
+        self.views = nn.ModuleList(views)
+        self.stacks = nn.ModuleList(stacks)
+
+    def forward(self, audio: Tensor) -> Features:
+        """`[batch, channels, samples]` to feature maps `[batch, width, height, breadth]`.
+
+        The last two axes are positions and phases of a period, or frames and bins or mels.
+        """
+        return [stack(view(audio)) for view, stack in zip(self.views, self.stacks, strict=True)]
+
+
+class MultiPeriodDiscriminator(_Views):
+    """Looks at every `period`-th sample, for several periods (HiFi-GAN, arXiv 2010.05646, 2.3).
+
+    Audio is folded into `[samples / period, period]` and convolved along the first axis only. Each
+    layer but the last strides by 3. Thin `channels` make it affordable on a CPU.
+    """
+
+    def __init__(
+        self,
+        *,
+        periods: Sequence[int] = (2, 3, 5, 7, 11),
+        channels: Sequence[int] = (32, 128, 512, 1024, 1024),
+        input_channels: int = 1,
+        slope: float = 0.1,
+    ) -> None:
+        super().__init__(
+            (_Fold(period) for period in periods),
+            (_period_stack(input_channels, channels, slope) for _ in periods),
+        )
+
+
+class MultiScaleSTFTDiscriminator(_Views):
+    """Looks at complex spectrograms of several window lengths (EnCodec, arXiv 2210.13438, 3.4).
+
+    The defaults are those of the LRAC baselines, which use 16 `channels`: five windows, a quarter
+    of a window between frames, no padding at the ends, and no weight normalisation in the first
+    convolution and the last. EnCodec itself has a `slope` of 0.2. SpectroStream's view is windows
+    from 128 to 4096, `input_channels=2`, `hops_per_window=2` and `modulus=True`.
+    """
+
+    def __init__(
+        self,
+        *,
+        n_ffts: Sequence[int] = (128, 256, 512, 1024, 2048),
+        channels: int = 32,
+        input_channels: int = 1,
+        hops_per_window: int = 4,
+        modulus: bool = False,
+        slope: float = 0.1,
+    ) -> None:
+        planes = input_channels * (3 if modulus else 2)
+        super().__init__(
+            (
+                _ComplexPlanes(n_fft, n_fft // hops_per_window, padded=False, modulus=modulus)
+                for n_fft in n_ffts
+            ),
+            (_spectrogram_stack(planes, channels, slope) for _ in n_ffts),
+        )
+
+
+class MultiScaleSubbandSTFTDiscriminator(_Views):
+    """Looks at each band of several complex spectrograms on its own (DAC, arXiv 2306.06546, 3.4).
+
+    A band has its own stack of convolutions; one last convolution runs over all bands joined along
+    frequency. A sub-discriminator's features are those of its first band, then of the next, and at
+    the end the joint logits. DAC does not normalise its spectrograms; here windows have unit
+    energy, so that values have the size of the samples at every scale.
+    """
+
+    def __init__(
+        self,
+        *,
+        n_ffts: Sequence[int] = (2048, 1024, 512),
+        bands: Sequence[tuple[float, float]] = DAC_BANDS,
+        channels: int = 32,
+        input_channels: int = 1,
+        slope: float = 0.1,
+    ) -> None:
+        super().__init__(
+            (_ComplexPlanes(n_fft, n_fft // 4, padded=True) for n_fft in n_ffts),
+            (_BandStacks(bands, 2 * input_channels, channels, slope) for _ in n_ffts),
+        )
+
+
+class MultiLengthMelDiscriminator(_Views):
+    """Looks at log-mel spectrograms of several window lengths, as IRIS names but does not specify.
+
+    Windows double and mels grow with them: at 24 kHz every filter spans two FFT bins or more. The
+    convolutions are EnCodec's. Phase is invisible to it.
+    """
+
+    def __init__(
+        self,
+        *,
+        sample_rate_hz: int = 24_000,
+        n_ffts: Sequence[int] = (512, 1024, 2048),
+        mels: Sequence[int] = (64, 80, 128),
+        channels: int = 32,
+        input_channels: int = 1,
+        slope: float = 0.1,
+    ) -> None:
+        super().__init__(
+            (
+                _LogMelPlanes(sample_rate_hz, n_fft, count)
+                for n_fft, count in zip(n_ffts, mels, strict=True)
+            ),
+            (_spectrogram_stack(input_channels, channels, slope) for _ in n_ffts),
+        )
+
+
+class Discriminators(nn.ModuleDict):
+    """The discriminators a recipe has chosen, by name, seen from outside as one."""
+
+    def forward(self, audio: Tensor) -> Features:
+        """The outputs of all members, in their order."""
+        return [features for member in self.values() for features in member(audio)]
+
+
+class _ConvStack(nn.Module):
+    """Convolutions, each followed by a leaky rectifier, and possibly one that gives the logits.
+
+    Feature maps are kept channels-last, the faster layout on CPUs and for tensor cores.
+    """
+
+    def __init__(
+        self, convs: Sequence[nn.Module], slope: float, logits: nn.Module | None = None
+    ) -> None:
+        super().__init__()
+        self.convs = nn.ModuleList(convs)
+        self.slope = slope
+        self.logits = logits
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        features: list[Tensor] = []
+        for conv in self.convs:
+            x = functional.leaky_relu(conv(x), self.slope)
+            x = x.contiguous(memory_format=torch.channels_last)
+            features.append(x)
+        return features if self.logits is None else [*features, self.logits(x)]
+
+
+def _conv(a: int, b: int, kernel: Pair, stride: Pair = (1, 1), dilation: int = 1) -> nn.Conv2d:
+    """`a` to `b` channels, dilated along the first axis, keeping the length of unstrided axes."""
+    padding = dilation * (kernel[0] - 1) // 2, (kernel[1] - 1) // 2
+    return nn.Conv2d(a, b, kernel, stride, padding, (dilation, 1))
+
+
+def _period_stack(inputs: int, channels: Sequence[int], slope: float) -> _ConvStack:
+    strides = [(3, 1)] * (len(channels) - 1) + [(1, 1)]
+    convs = [
+        weight_norm(_conv(a, b, (5, 1), stride))
+        for (a, b), stride in zip(pairwise((inputs, *channels)), strides, strict=True)
+    ]
+    return _ConvStack(convs, slope, weight_norm(_conv(channels[-1], 1, (3, 1))))
+
+
+def _inner_convs(channels: int, dilations: Sequence[int]) -> list[nn.Module]:
+    """Over spectrograms: strided by 2 along frequency, dilated along time; then a square one."""
+    convs = [_conv(channels, channels, (3, 9), (1, 2), dilation) for dilation in dilations]
+    return [weight_norm(conv) for conv in (*convs, _conv(channels, channels, (3, 3)))]
+
+
+def _spectrogram_stack(inputs: int, channels: int, slope: float) -> _ConvStack:
+    """EnCodec's, without weight normalisation at both ends."""
+    convs = [_conv(inputs, channels, (3, 9)), *_inner_convs(channels, (1, 2, 4))]
+    return _ConvStack(convs, slope, _conv(channels, 1, (3, 3)))
+
+
+def _band_stack(inputs: int, channels: int, slope: float) -> _ConvStack:
+    """DAC's, without logits, which the bands share."""
+    first = weight_norm(_conv(inputs, channels, (3, 9)))
+    return _ConvStack([first, *_inner_convs(channels, (1, 1, 1))], slope)
+
+
+class _BandStacks(nn.Module):
+    """A stack of convolutions for each band, and one convolution from all to the logits."""
+
+    def __init__(
+        self, bands: Sequence[tuple[float, float]], inputs: int, channels: int, slope: float
+    ) -> None:
+        super().__init__()
+        self.bands = tuple(bands)
+        self.stacks = nn.ModuleList(_band_stack(inputs, channels, slope) for _ in self.bands)
+        self.logits = weight_norm(_conv(channels, 1, (3, 3)))
+
+    def forward(self, planes: Tensor) -> list[Tensor]:
+        bins = planes.shape[-1]
+        bands = [
+            stack(planes[..., int(low * bins) : int(high * bins)])
+            for (low, high), stack in zip(self.bands, self.stacks, strict=True)
+        ]
+        joint = self.logits(torch.cat([features[-1] for features in bands], dim=-1))
+        return [*(feature for features in bands for feature in features), joint]
+
+
+class _Fold(nn.Module):
+    """`[batch, channels, samples]` to `[batch, channels, ceil(samples / period), period]`."""
+
+    def __init__(self, period: int) -> None:
+        super().__init__()
+        self.period = period
+
+    def forward(self, audio: Tensor) -> Tensor:
+        audio = functional.pad(audio, (0, -audio.shape[-1] % self.period), mode="reflect")
+        return audio.unflatten(-1, (-1, self.period))
+
+
+class _Spectrogram(nn.Module):
+    """Complex spectrogram, Hann window, unit power for unit noise, float32 whatever the autocast.
+
+    Padded, it reflects the ends by `(n_fft - hop) / 2`, which gives one frame per begun hop;
+    otherwise frames lie wholly inside the audio.
+    """
+
+    window: Tensor
+
+    def __init__(self, n_fft: int, hop: int, *, padded: bool) -> None:
+        super().__init__()
+        self.register_buffer("window", torch.hann_window(n_fft), persistent=False)
+        self.hop = hop
+        self.padding = (n_fft - hop) // 2 if padded else 0
+
+    def forward(self, audio: Tensor) -> Tensor:
+        """`[batch, channels, samples]` to `[batch, channels, frames, bins]`."""
+        with torch.autocast(audio.device.type, enabled=False):
+            audio = audio.float()
+            if self.padding:
+                ends = (self.padding, self.padding + -audio.shape[-1] % self.hop)
+                audio = functional.pad(audio, ends, mode="reflect")
+            spectrum = stft(audio.flatten(0, 1), self.window.float(), self.hop)
+        return spectrum.unflatten(0, audio.shape[:2])
+
+
+class _ComplexPlanes(_Spectrogram):
+    """Real parts of all channels, then imaginary parts, then if wanted moduli."""
+
+    def __init__(self, n_fft: int, hop: int, *, padded: bool, modulus: bool = False) -> None:
+        super().__init__(n_fft, hop, padded=padded)
+        self.modulus = modulus
+
+    def forward(self, audio: Tensor) -> Tensor:
+        spectrum = super().forward(audio)
+        planes = torch.view_as_real(spectrum).movedim(-1, 1).flatten(1, 2)
+        return torch.cat((planes, spectrum.abs()), dim=1) if self.modulus else planes
+
+
+class _LogMelPlanes(_Spectrogram):
+    """Natural logarithm of mel magnitudes above a floor, 0 for silence, with a quarter-window hop.
+
+    `log(1 + mel / FLOOR)` where others clamp: near silence its gradient fades in smoothly.
+    """
+
+    FLOOR = 1e-5
+    filterbank: Tensor
+
+    def __init__(self, sample_rate_hz: int, n_fft: int, mels: int) -> None:
+        super().__init__(n_fft, n_fft // 4, padded=True)
+        filterbank = mel_filterbank(sample_rate_hz, n_fft, mels)
+        self.register_buffer("filterbank", filterbank, persistent=False)
+
+    def forward(self, audio: Tensor) -> Tensor:
+        magnitudes = super().forward(audio).abs()
+        with torch.autocast(audio.device.type, enabled=False):
+            return torch.log1p(magnitudes @ self.filterbank.float() / self.FLOOR)

@@ -1,0 +1,348 @@
+"""The training loop, for every model.
+
+A step draws its batch and its dropped codebooks from (seed, rank, step) alone: the step number is
+the whole state of the data, so a stopped run goes on exactly as it would have.
+"""
+
+import json
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.optim import AdamW
+
+from chirrup.lab.models import build
+from chirrup.lab.nn import fused
+from chirrup.lab.training import adversarial, codebooks, discriminators
+from chirrup.lab.training.config import DiscriminatorConfig, Stage, TrainingConfig
+from chirrup.lab.training.data import Recordings, Sampler, load_recordings
+from chirrup.lab.training.logbook import Logbook
+from chirrup.lab.training.losses import SpectralLoss, waveform_loss
+from chirrup.lab.training.pesq_loss import PESQLoss
+from chirrup.lab.training.validation import validate
+
+DISCRIMINATORS = {
+    "multi_period": discriminators.MultiPeriodDiscriminator,
+    "stft": discriminators.MultiScaleSTFTDiscriminator,
+    "subband_stft": discriminators.MultiScaleSubbandSTFTDiscriminator,
+    "mel": discriminators.MultiLengthMelDiscriminator,
+}
+SPECTRAL_TERMS = {"mel", "stft", "complex", "wavefm"}
+
+
+def build_discriminator(config: DiscriminatorConfig) -> nn.Module:
+    return DISCRIMINATORS[config.kind](**config.options)
+
+
+def average_gradients(parameters: list[nn.Parameter]) -> None:
+    """Replace every gradient by its mean over the processes."""
+    if not dist.is_initialized():
+        return
+    gradients = [p.grad if p.grad is not None else torch.zeros_like(p) for p in parameters]
+    flat = torch.cat([gradient.flatten() for gradient in gradients])
+    dist.all_reduce(flat)
+    flat /= dist.get_world_size()
+    for parameter, gradient in zip(parameters, flat.split([p.numel() for p in parameters])):
+        parameter.grad = gradient.view_as(parameter)
+
+
+def share_parameters(module: nn.Module) -> None:
+    """Give every process the parameters and buffers of the first."""
+    if dist.is_initialized():
+        for tensor in [*module.parameters(), *module.buffers()]:
+            dist.broadcast(tensor.data, 0)
+
+
+class Trainer:
+    """One training run in one folder: ``checkpoint.pt``, ``log.jsonl`` and TensorBoard's files."""
+
+    def __init__(self, config: TrainingConfig, folder: Path, device: torch.device) -> None:
+        self.config, self.folder, self.device = config, folder, device
+        self.rank = dist.get_rank() if dist.is_initialized() else 0
+        torch.manual_seed(config.seed)
+        self.model = build(config.model).to(device)
+        self.ema = build(config.model).to(device).requires_grad_(False)
+        self.ema.load_state_dict(self.model.state_dict())
+        self.usage = codebooks.Usage(self.model.codebooks, self.model.codebook_size).to(device)
+        self.adversary = discriminators.Discriminators(
+            {name: build_discriminator(d) for name, d in config.adversary.discriminators.items()}
+        ).to(device)
+        self.spectral = SpectralLoss(self.model.sample_rate_hz).to(device)
+        self.pesq = PESQLoss(self.model.sample_rate_hz).to(device)
+        self.parameters = list(self.model.parameters())
+        self.adversary_parameters = list(self.adversary.parameters())
+        options: dict[str, Any] = {
+            "betas": config.betas,
+            "weight_decay": config.weight_decay,
+            "fused": True,
+        }
+        self.optimiser = AdamW(self.parameters, lr=config.learning_rate, **options)
+        self.adversary_optimiser = (
+            AdamW(self.adversary_parameters, lr=config.adversary.learning_rate, **options)
+            if self.adversary_parameters
+            else None
+        )
+        self.step, self.hours = 0, 0.0
+        self.codebooks_started = False
+        self.generator = torch.Generator()
+        if device.type == "cpu" and fused.available():
+            self.model.use_fused_units()
+        self.forward = torch.compile(self.model) if config.compile else self.model
+        share_parameters(self.model)
+
+    # --- the run ---------------------------------------------------------------------------------
+
+    def run(self, minutes: float | None = None) -> None:
+        """Train until the recipe's last step, or for ``minutes``; a checkpoint is kept either way."""
+        config = self.config
+        sampler = self.sampler()
+        log = Logbook(self.folder, config.steps, self.step, quiet=self.rank != 0)
+        begun = saved = time.monotonic()
+        hours_before = self.hours
+        with log:
+            while self.step < config.steps:
+                figures = self.train_step(sampler)
+                self.step += 1
+                now = time.monotonic()
+                self.hours = hours_before + (now - begun) / 3600
+                log.figures(self.step, self.hours, figures)
+                if self.step % config.validate_every == 0 and self.rank == 0:
+                    log.validation(self.step, self.hours, validate(self.ema, config.data))
+                if now - saved > 60 * config.checkpoint_minutes:
+                    self.save()
+                    saved = now
+                if minutes is not None and self.out_of_time(now - begun > 60 * minutes):
+                    break
+            self.save()
+
+    def out_of_time(self, over: bool) -> bool:
+        """Whether to stop: the first process decides for all."""
+        if not dist.is_initialized():
+            return over
+        flag = torch.tensor(int(over), device=self.device)
+        dist.broadcast(flag, 0)
+        return bool(flag)
+
+    def sampler(self) -> Sampler:
+        data = self.config.data
+        rate_hz = self.model.sample_rate_hz
+
+        def load(name: str) -> Recordings:
+            return load_recordings(data.manifest, name, rate_hz, data.cache).to(self.device)
+
+        frame = self.model.frame_samples
+        return Sampler(
+            load(data.speech),
+            load(data.noise),
+            load(data.rooms),
+            crop_samples=round(data.crop_seconds * rate_hz / frame) * frame,
+            conditions=data.conditions,
+            speed_range=data.speed_range,
+            level_db=data.level_db,
+            noise_snr_db=data.noise_snr_db,
+            generator=self.generator,
+        )
+
+    # --- one step --------------------------------------------------------------------------------
+
+    def train_step(self, sampler: Sampler) -> dict[str, float]:
+        """One update of the model, and of the discriminators when it is their turn."""
+        config = self.config
+        index, stage = config.stage_at(self.step)
+        self.generator.manual_seed((config.seed * 1009 + self.rank) * 1_000_003 + self.step)
+        if self.step == 0:
+            self.start_model(sampler)
+        if stage.quantize and not self.codebooks_started:
+            self.start_codebooks(sampler)
+        for group in self.optimiser.param_groups:
+            group["lr"] = self.learning_rate()
+
+        audio = sampler.batch(config.batch_size)
+        used, bypass, present = self.draw_codes(audio, stage)
+        output, quantized = self.forward(audio, used, bypass, present)
+        delay = self.model.delay_samples
+        estimate, target = output[:, :, delay:], audio[:, :, : audio.shape[2] - delay]
+
+        weights = stage.weights
+        terms = self.reconstruction_terms(estimate[:, 0], target[:, 0], stage)
+        if stage.quantize:
+            terms |= {"commitment": quantized.commitment, "codebook": quantized.codebook}
+        fight = (weights.adversarial > 0 or weights.features > 0) and (
+            self.step % config.adversary.every == 0
+        )
+        if fight:
+            adversary_loss = self.adversary_step(estimate.detach(), target)
+            terms |= self.adversary_terms(estimate, target)
+        loss = torch.stack([getattr(weights, name) * value for name, value in terms.items()]).sum()
+        self.optimiser.zero_grad()
+        loss.backward()
+        average_gradients(self.parameters)
+        norm = nn.utils.clip_grad_norm_(self.parameters, config.clip_norm)
+        if torch.isfinite(norm):
+            self.optimiser.step()
+        self.update_ema()
+        if stage.quantize:
+            self.update_codebooks(quantized.codes, quantized.projected)
+
+        figures = {name: float(value.detach()) for name, value in terms.items()}
+        figures |= {"loss": float(loss.detach()), "gradient": float(norm), "stage": index}
+        figures["learning_rate"] = self.learning_rate()
+        if fight:
+            figures["discriminator"] = adversary_loss
+        if stage.quantize:
+            figures["perplexity"] = float(self.usage.perplexity().mean())
+            figures["entries_used"] = float(self.usage.used().mean())
+        return figures
+
+    def learning_rate(self) -> float:
+        """Linear warm-up, then a cosine down to the final rate at the recipe's last step."""
+        config = self.config
+        if self.step < config.warmup_steps:
+            return config.learning_rate * (self.step + 1) / config.warmup_steps
+        share = (self.step - config.warmup_steps) / max(1, config.steps - config.warmup_steps)
+        cosine = 0.5 + 0.5 * float(torch.cos(torch.tensor(torch.pi * min(share, 1.0))))
+        final = config.final_learning_rate
+        return final + (config.learning_rate - final) * cosine
+
+    def draw_codes(self, audio: Tensor, stage: Stage) -> tuple[Tensor, Tensor, Tensor]:
+        """Per row: codebooks in use, bypass of the quantizer, frames that arrive."""
+        codes, batch = self.config.codes, len(audio)
+        frames = audio.shape[2] // self.model.frame_samples
+        every = self.model.codebooks
+
+        def chance(*shape: int) -> Tensor:
+            return torch.rand(*shape, generator=self.generator)
+
+        some = torch.randint(codes.lowest, every + 1, (batch,), generator=self.generator)
+        some = torch.where(chance(batch) < codes.lowest_share, codes.lowest, some)
+        used = torch.where(chance(batch) < codes.drop, some, every)
+        bypass = (chance(batch) < codes.bypass) | (not stage.quantize)
+        begins = chance(batch, frames) < codes.loss_rate / 2
+        more = chance(batch, frames)
+        lost = begins.clone()
+        for back in (1, 2):
+            lost[:, back:] |= begins[:, :-back] & (more[:, :-back] < 1 / (1 + back))
+        lost &= chance(batch, 1) < codes.lossy * stage.quantize
+        return used.to(self.device), bypass.to(self.device), ~lost.to(self.device)
+
+    def reconstruction_terms(
+        self, estimate: Tensor, target: Tensor, stage: Stage
+    ) -> dict[str, Tensor]:
+        """The terms of non-zero weight, each of ``[batch, samples]`` against the same."""
+        wanted = {name for name, weight in stage.weights.model_dump().items() if weight > 0}
+        terms = self.spectral(estimate, target, wanted & SPECTRAL_TERMS)
+        if "waveform" in wanted:
+            terms["waveform"] = waveform_loss(estimate, target)
+        if "pesq" in wanted:
+            terms["pesq"] = self.pesq(estimate, target).mean()
+        return terms
+
+    def discriminate(self, audio: Tensor) -> list[list[Tensor]]:
+        bf16 = self.config.adversary.bf16
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=bf16):
+            return self.adversary(audio)
+
+    def adversary_step(self, estimate: Tensor, target: Tensor) -> float:
+        """Update the discriminators; both signals ``[batch, 1, samples]``."""
+        assert self.adversary_optimiser is not None, "the recipe names no discriminator"
+        real, fake = self.discriminate(target), self.discriminate(estimate)
+        loss = adversarial.hinge_discriminator_loss(real, fake)
+        self.adversary_optimiser.zero_grad()
+        loss.backward()
+        average_gradients(self.adversary_parameters)
+        nn.utils.clip_grad_norm_(self.adversary_parameters, 10.0)
+        self.adversary_optimiser.step()
+        return float(loss.detach())
+
+    def adversary_terms(self, estimate: Tensor, target: Tensor) -> dict[str, Tensor]:
+        """Losses of the model through the discriminators, which take no gradient from them."""
+        self.adversary.requires_grad_(False)
+        with torch.no_grad():
+            real = self.discriminate(target)
+        fake = self.discriminate(estimate)
+        self.adversary.requires_grad_(True)
+        return {
+            "adversarial": adversarial.hinge_generator_loss(fake),
+            "features": adversarial.feature_matching_loss(
+                real, fake, normalise=True, average_layers=True
+            ),
+        }
+
+    @torch.no_grad()
+    def update_ema(self) -> None:
+        decay = min(self.config.ema_decay, (1 + self.step) / (10 + self.step))
+        average = list(self.ema.parameters())
+        torch._foreach_lerp_(average, [p.detach() for p in self.parameters], 1 - decay)
+
+    # --- starts from data, and codebooks ------------------------------------------------------
+
+    def start_model(self, sampler: Sampler) -> None:
+        self.model.start(sampler.batch(8 * self.config.batch_size))
+        share_parameters(self.model)
+        self.ema.load_state_dict(self.model.state_dict())
+
+    @torch.no_grad()
+    def start_codebooks(self, sampler: Sampler) -> None:
+        """Start the codebooks from the latents of a few batches, alike in every process."""
+        latents = [
+            self.model.encoder.offline(sampler.batch(self.config.batch_size))
+            for _ in range(self.config.codes.initialise_batches)
+        ]
+        vectors = torch.cat([latent.transpose(1, 2).flatten(0, 1) for latent in latents])
+        codebooks.initialise(self.model.quantizer, vectors, self.config.seed)
+        share_parameters(self.model)
+        self.ema.quantizer.load_state_dict(self.model.quantizer.state_dict())
+        self.codebooks_started = True
+
+    def update_codebooks(self, codes: Tensor, projected: Tensor) -> None:
+        hits = codebooks.counts(codes, self.model.codebook_size)
+        if dist.is_initialized():
+            dist.all_reduce(hits)
+        self.usage.update(hits)
+        if (self.step + 1) % self.config.codes.revive_every == 0:
+            below = self.config.codes.revive_below
+            self.usage.revive(self.model.quantizer, projected, below, self.generator)
+            share_parameters(self.model.quantizer)
+            share_parameters(self.usage)
+
+    # --- checkpoint ------------------------------------------------------------------------------
+
+    def state(self) -> dict[str, Any]:
+        adversary_optimiser = self.adversary_optimiser
+        return {
+            "step": self.step,
+            "hours": self.hours,
+            "codebooks_started": self.codebooks_started,
+            "config": self.config.model_dump(mode="json"),
+            "model": self.model.state_dict(),
+            "ema": self.ema.state_dict(),
+            "usage": self.usage.state_dict(),
+            "adversary": self.adversary.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+            "adversary_optimiser": adversary_optimiser and adversary_optimiser.state_dict(),
+        }
+
+    def save(self) -> None:
+        """Write the checkpoint; a kill in the middle leaves the one before."""
+        if self.rank == 0:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            part = self.folder / "checkpoint.part"
+            torch.save(self.state(), part)
+            os.replace(part, self.folder / "checkpoint.pt")
+            text = json.dumps(self.config.model_dump(mode="json"), indent=1)
+            (self.folder / "config.json").write_text(text + "\n")
+
+    def restore(self, path: Path) -> None:
+        """Go on from a checkpoint; parts that the recipe has added since start afresh."""
+        saved = torch.load(path, map_location=self.device, weights_only=True)
+        self.step, self.hours = saved["step"], saved["hours"]
+        self.codebooks_started = saved["codebooks_started"]
+        for name in ("model", "ema", "usage", "optimiser"):
+            getattr(self, name).load_state_dict(saved[name])
+        if saved["adversary_optimiser"] and self.adversary_optimiser:
+            self.adversary.load_state_dict(saved["adversary"])
+            self.adversary_optimiser.load_state_dict(saved["adversary_optimiser"])

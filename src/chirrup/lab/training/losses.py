@@ -1,0 +1,96 @@
+"""Reconstruction losses. Each compares ``[batch, samples]`` with ``[batch, samples]``.
+
+All scales share their spectra between the terms, so a term costs little once another one is used.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from chirrup.lab.training.spectral import mel_filterbank, stft
+
+FLOOR = 1e-5
+"""Magnitudes below this count as this: -100 dB beside white noise at full scale."""
+
+
+def waveform_loss(estimate: Tensor, target: Tensor) -> Tensor:
+    """L1 distance relative to each clip's mean level, so that quiet clips count like loud ones."""
+    level = target.abs().mean(1).clamp(min=1e-3)
+    return ((estimate - target).abs().mean(1) / level).mean()
+
+
+class SpectralLoss(nn.Module):
+    """Terms over several STFT scales, Hann windows, hop a quarter of the window.
+
+    - ``mel``: L1 of log10 mel magnitudes (IRIS, section 6, "multi-scale mel loss").
+    - ``stft``: L1 of log magnitudes, plus the spectral convergence (Parallel WaveGAN, eq. 4, 5).
+    - ``complex``: L1 of spectra whose magnitude is compressed by a power 0.3: phase-aware where
+      there is energy, and not ruled by the loudest bins.
+    - ``wavefm``: WaveFM's refined STFT loss (arXiv 2503.16689, section 3.2): wrapped phase
+      difference, and first and second differences of the log magnitude along time and
+      frequency. The phase counts by the target's compressed magnitude.
+
+    Args:
+        n_ffts: window lengths in samples.
+        mels: bands of each scale.
+        wavefm_n_ffts: scales that the ``wavefm`` term is computed on.
+    """
+
+    def __init__(
+        self,
+        sample_rate_hz: int,
+        n_ffts: tuple[int, ...] = (64, 128, 256, 512, 1024, 2048),
+        mels: tuple[int, ...] = (10, 20, 40, 80, 160, 320),
+        wavefm_n_ffts: tuple[int, ...] = (512, 1024, 2048),
+    ) -> None:
+        super().__init__()
+        self.n_ffts, self.wavefm_n_ffts = n_ffts, wavefm_n_ffts
+        for n_fft, bands in zip(n_ffts, mels, strict=True):
+            self.register_buffer(f"window_{n_fft}", torch.hann_window(n_fft), False)
+            bank = mel_filterbank(sample_rate_hz, n_fft, bands)
+            self.register_buffer(f"mel_{n_fft}", bank / bank.sum(0).clamp(min=1e-9), False)
+
+    def forward(self, estimate: Tensor, target: Tensor, terms: set[str]) -> dict[str, Tensor]:
+        """The named ``terms``, each a scalar, mean over the scales."""
+        sums = {term: estimate.new_zeros(()) for term in terms}
+        for n_fft in self.n_ffts:
+            window, bank = self.get_buffer(f"window_{n_fft}"), self.get_buffer(f"mel_{n_fft}")
+            x = stft(estimate, window, n_fft // 4)
+            with torch.no_grad():
+                y = stft(target, window, n_fft // 4)
+                y_magnitude = magnitude(y)
+            x_magnitude = magnitude(x)
+            x_log, y_log = x_magnitude.log(), y_magnitude.log()
+            if "mel" in terms:
+                mel = (x_magnitude @ bank).log10() - (y_magnitude @ bank).log10()
+                sums["mel"] = sums["mel"] + mel.abs().mean()
+            if "stft" in terms:
+                convergence = (x_magnitude - y_magnitude).norm(dim=(1, 2))
+                convergence = convergence / y_magnitude.norm(dim=(1, 2))
+                sums["stft"] = sums["stft"] + F.l1_loss(x_log, y_log) + convergence.mean()
+            if "complex" in terms:
+                x_small = x * (x_magnitude**-0.7)
+                y_small = y * (y_magnitude**-0.7)
+                error = torch.view_as_real(x_small - y_small).abs().mean()
+                sums["complex"] = sums["complex"] + error
+            if "wavefm" in terms and n_fft in self.wavefm_n_ffts:
+                term = wavefm_term(x, y, x_log, y_log)
+                sums["wavefm"] = sums["wavefm"] + term * len(self.n_ffts) / len(self.wavefm_n_ffts)
+        return {term: value / len(self.n_ffts) for term, value in sums.items()}
+
+
+def magnitude(spectrum: Tensor) -> Tensor:
+    """Magnitude with a floor and a gradient everywhere."""
+    return (torch.view_as_real(spectrum).square().sum(-1) + FLOOR**2).sqrt()
+
+
+def wavefm_term(x: Tensor, y: Tensor, x_log: Tensor, y_log: Tensor) -> Tensor:
+    """Phase, gradient and Laplacian differences of one scale; see ``SpectralLoss``."""
+    turned = x * y.conj()
+    weight = torch.exp(0.3 * y_log)
+    phase = torch.atan2(turned.imag, turned.real + FLOOR**2).abs()
+    loss = (phase * weight).sum() / weight.sum() / torch.pi
+    for dim in (1, 2):
+        slope = (x_log - y_log).diff(dim=dim)
+        loss = loss + 0.25 * slope.abs().mean() + 0.25 * slope.diff(dim=dim).abs().mean()
+    return loss

@@ -1,0 +1,78 @@
+"""Headers, codes, files and awkward file objects that the tests of the bitstream share."""
+
+import io
+
+import numpy as np
+from hypothesis import strategies as st
+
+from chirrup.bitstream import Header, Writer, code_dtype
+
+
+def make_header(
+    channels: int = 1, codebooks: int = 2, bits: int = 10, metadata: dict[str, str] | None = None
+) -> Header:
+    return Header(
+        model="iris-t1",
+        weights_hash="00112233445566778899aabbccddeeff" * 2,
+        sample_rate_hz=24000,
+        original_sample_rate_hz=44100,
+        channels=channels,
+        original_channels=channels,
+        codebooks=codebooks,
+        bits_per_code=bits,
+        frame_samples=480,
+        delay_samples=240,
+        preroll_frames=50,
+        bitrate_bps=50 * channels * codebooks * bits,
+        metadata=metadata or {},
+    )
+
+
+def make_codes(header: Header, frames: int, seed: int = 0, absent: bool = False) -> np.ndarray:
+    """Random codes `[channels, codebooks, frames]`, with lost and shortened frames if `absent`."""
+    rng = np.random.default_rng(seed)
+    shape = header.channels, header.codebooks, frames
+    codes = rng.integers(0, 1 << header.bits_per_code, shape)
+    if absent:
+        depths = rng.integers(0, header.codebooks + 1, (header.channels, 1, frames))
+        codes[np.arange(header.codebooks)[:, None] >= depths] = -1
+    return codes.astype(code_dtype(header.bits_per_code))
+
+
+def make_file(
+    header: Header, codes: np.ndarray, chunk_frames: int | None = None, count: int | None = None
+) -> bytes:
+    file = io.BytesIO()
+    with Writer(file, header, chunk_frames) as writer:
+        writer.write(codes)
+        writer.finish(count)
+    return file.getvalue()
+
+
+headers = st.builds(
+    make_header,
+    channels=st.integers(1, 3),
+    codebooks=st.integers(1, 20),
+    bits=st.integers(1, 16),
+    metadata=st.dictionaries(
+        st.text(st.characters(exclude_categories=["Cs"]), max_size=9),
+        st.text(st.characters(exclude_categories=["Cs"]), max_size=20),
+        max_size=3,
+    ),
+)
+
+
+class Pipe:
+    """Reads and writes a few bytes at a time, and has neither `seek` nor `read1`."""
+
+    def __init__(self, data: bytes = b"", most: int = 7) -> None:
+        self.data, self.most, self.position = bytearray(data), most, 0
+
+    def read(self, size: int, /) -> bytes:
+        part = bytes(self.data[self.position : self.position + min(size, self.most)])
+        self.position += len(part)
+        return part
+
+    def write(self, data: bytes, /) -> int:
+        self.data += data[: self.most]
+        return min(len(data), self.most)
