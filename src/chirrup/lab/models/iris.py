@@ -114,17 +114,21 @@ class Encoder(Sequential):
 
     @torch.no_grad()
     def start(self, audio: Tensor) -> None:
-        """Before training: scale the weights until ``audio`` keeps unit variance on its way.
+        """Before training: scale the weights to the level of ``audio [batch, 1, samples]``.
 
-        Without it quiet speech drowns in the layers' biases, and nothing is learned.
+        Quiet speech must not drown in biases, and a SnakeBeta fed beyond one period makes the
+        gradient chaotic: so biases are zero, every strided layer's output has a deviation of 0.5,
+        and a residual unit adds little.
         """
         x = audio
         for layer in self.layers:
             for conv in (part for part in layer.modules() if isinstance(part, nn.Conv1d)):
                 nn.init.zeros_(conv.bias)
-                conv.weight = torch.randn_like(conv.weight) * conv.weight[0].numel() ** -0.5
+                scale = 0.25 if conv.kernel_size == (1,) else 1.0
+                fan_in = conv.weight[0].numel()
+                conv.weight = torch.randn_like(conv.weight) * scale * fan_in**-0.5
             if isinstance(layer, Conv1d):
-                layer.conv.weight = layer.conv.weight / layer.offline(x).std()
+                layer.conv.weight = layer.conv.weight * 0.5 / layer.offline(x).std()
             x = layer.offline(x)
 
 

@@ -52,7 +52,9 @@ class _ResidualUnit(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, dy: Tensor | None, d_after: Tensor | None) -> tuple[Tensor | None, ...]:
+    def backward(  # pyright: ignore[reportIncompatibleMethodOverride]
+        ctx: Any, dy: Tensor | None, d_after: Tensor | None
+    ) -> tuple[Tensor | None, ...]:
         x, past, *parameters = ctx.saved_tensors
         dy = torch.zeros_like(x) if dy is None else dy.contiguous()
         d_after = None if d_after is None else d_after.contiguous()

@@ -21,7 +21,8 @@ class Streaming(nn.Module):
         delay: how many input steps late the output comes, compared with the centred layer of
             the literature. 0 for a causal layer.
         ratio: input steps per output step: the stride of a convolution, 1/stride of a
-            transposed one. A chunk must be a whole number of ``ratio`` steps long.
+            transposed one. A chunk must be a whole number of ``ratio`` steps long, and so must
+            what each layer of a sequence makes of it.
     """
 
     @property
@@ -138,6 +139,8 @@ class Residual(Streaming):
         super().__init__()
         if block.ratio != 1:
             raise ValueError("a residual block must keep the rate of its input")
+        if block.delay.denominator != 1:
+            raise ValueError("a residual block must be a whole number of steps late")
         self.block = block
         self.skip = Delay(channels, int(block.delay))
 

@@ -21,7 +21,7 @@ from chirrup.lab.training import adversarial, codebooks, discriminators
 from chirrup.lab.training.config import DiscriminatorConfig, Stage, TrainingConfig
 from chirrup.lab.training.data import Recordings, Sampler, load_recordings
 from chirrup.lab.training.logbook import Logbook
-from chirrup.lab.training.losses import SpectralLoss, waveform_loss
+from chirrup.lab.training.losses import SpectralLoss, normalise_level, waveform_loss
 from chirrup.lab.training.pesq_loss import PESQLoss
 from chirrup.lab.training.validation import validate
 
@@ -234,6 +234,7 @@ class Trainer:
     ) -> dict[str, Tensor]:
         """The terms of non-zero weight, each of ``[batch, samples]`` against the same."""
         wanted = {name for name, weight in stage.weights.model_dump().items() if weight > 0}
+        estimate, target = normalise_level(estimate, target)
         terms = self.spectral(estimate, target, wanted & SPECTRAL_TERMS)
         if "waveform" in wanted:
             terms["waveform"] = waveform_loss(estimate, target)

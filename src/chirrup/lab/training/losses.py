@@ -1,4 +1,4 @@
-"""Reconstruction losses. Each compares ``[batch, samples]`` with ``[batch, samples]``.
+"""Reconstruction losses. Each compares ``[batch, samples]`` with ``[batch, samples]`` of unit level.
 
 All scales share their spectra between the terms, so a term costs little once another one is used.
 """
@@ -9,14 +9,19 @@ from torch import Tensor, nn
 
 from chirrup.lab.training.spectral import mel_filterbank, stft
 
-FLOOR = 1e-5
-"""Magnitudes below this count as this: -100 dB beside white noise at full scale."""
+FLOOR = 1e-3
+"""Magnitudes below this count as this: 60 dB below white noise of the clip's level."""
+
+
+def normalise_level(estimate: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+    """Bring each clip to unit level, measured on the target: quiet clips count like loud ones."""
+    level = target.square().mean(1, keepdim=True).sqrt().clamp(min=1e-3)
+    return estimate / level, target / level
 
 
 def waveform_loss(estimate: Tensor, target: Tensor) -> Tensor:
-    """L1 distance relative to each clip's mean level, so that quiet clips count like loud ones."""
-    level = target.abs().mean(1).clamp(min=1e-3)
-    return ((estimate - target).abs().mean(1) / level).mean()
+    """L1 distance of ``[batch, samples]``, of unit level."""
+    return F.l1_loss(estimate, target)
 
 
 class SpectralLoss(nn.Module):

@@ -1,0 +1,185 @@
+"""What a codec costs as the LRAC challenge counts it, how late it is, and how far back it looks.
+
+The rule: a multiply-accumulate by a weight is two FLOPS, and nothing else counts: no bias,
+activation, norm, skip or Fourier transform. A codebook search is one product with every entry.
+"""
+
+import copy
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from math import ceil
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from chirrup.lab.nn import Conv1d, State, Streaming
+
+_CONVOLUTIONS = (nn.Conv1d, nn.Conv2d)
+_TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d)
+_COUNTED = (*_CONVOLUTIONS, *_TRANSPOSED, nn.Linear, nn.GRU, nn.LSTM)
+
+
+class Codec(Protocol):
+    """What is audited here: a model for mono audio with three parts."""
+
+    @property
+    def encoder(self) -> Streaming: ...
+    @property
+    def quantizer(self) -> Any: ...
+    @property
+    def decoder(self) -> Streaming: ...
+    @property
+    def sample_rate_hz(self) -> int: ...
+    @property
+    def frame_samples(self) -> int: ...
+    @property
+    def delay_samples(self) -> int: ...
+
+
+@dataclass(frozen=True)
+class Complexity:
+    """Cost of one part.
+
+    Attributes:
+        mflops: millions of FLOPS per second of audio.
+        parameters: trainable numbers, gains of weight norm included.
+    """
+
+    mflops: float
+    parameters: int
+
+
+def count(model: Codec) -> dict[str, Complexity]:
+    """Cost of "encoder", "quantizer" (project in, search, project out, all codebooks), "decoder".
+
+    Raises:
+        ValueError: a layer with weights never ran as a module, so it cannot be counted.
+    """
+    encoder, quantizer, decoder = map(_plain, (model.encoder, model.quantizer, model.decoder))
+    samples = ceil(model.sample_rate_hz / model.frame_samples) * model.frame_samples
+    macs = {}
+    with torch.no_grad():
+        with _counting(encoder) as counter:
+            latent = encoder.offline(torch.zeros(1, 1, samples))
+        macs["encoder"] = sum(counter.values())
+        with _counting(quantizer) as counter:
+            codes = quantizer.encode(latent)
+        entries = [m.codebook for m in quantizer.modules() if hasattr(m, "codebook")]
+        search = codes.shape[2] * sum(codebook.numel() for codebook in entries)
+        macs["quantizer"] = sum(counter.values()) + search
+        with _counting(decoder) as counter:
+            decoder.offline(latent)
+        macs["decoder"] = sum(counter.values())
+    parts = {"encoder": encoder, "quantizer": quantizer, "decoder": decoder}
+    return {
+        name: Complexity(
+            mflops=2 * macs[name] * model.sample_rate_hz / samples / 1e6,
+            parameters=sum(parameter.numel() for parameter in part.parameters()),
+        )
+        for name, part in parts.items()
+    }
+
+
+def _plain(part: Any) -> Any:
+    """A copy on the CPU that computes layer by layer, none of them fused into one operation."""
+    part = copy.deepcopy(part).cpu().float().eval()
+    for module in part.modules():
+        if hasattr(module, "fused"):
+            module.fused = False
+    return part
+
+
+@contextmanager
+def _counting(part: nn.Module) -> Iterator[dict[str, int]]:
+    """Gathers the multiply-accumulates of each layer with weights, by name, while ``part`` runs."""
+    layers = {name: layer for name, layer in part.named_modules() if isinstance(layer, _COUNTED)}
+    macs = dict.fromkeys(layers, 0)
+
+    def hook(name: str) -> Callable[..., None]:
+        def add(layer: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
+            macs[name] += _macs(layer, inputs[0], output)
+
+        return add
+
+    handles = [layer.register_forward_hook(hook(name)) for name, layer in layers.items()]
+    try:
+        yield macs
+    finally:
+        for handle in handles:
+            handle.remove()
+    silent = [name for name, value in macs.items() if value == 0]
+    if silent:
+        raise ValueError(f"these layers never ran as modules, no count: {', '.join(silent)}")
+
+
+def _macs(layer: nn.Module, x: Tensor, y: Any) -> int:
+    """A layer's steps times its weights. A step is an output of a convolution or a linear layer, of
+    all channels, and an input of a transposed convolution; groups are in the weight's shape."""
+    if isinstance(layer, (nn.GRU, nn.LSTM)):
+        weights = [p.numel() for name, p in layer.named_parameters() if name.startswith("weight")]
+        return x.shape[:-1].numel() * sum(weights)
+    if isinstance(layer, _TRANSPOSED):
+        return x.numel() // layer.in_channels * layer.weight.numel()
+    if isinstance(layer, _CONVOLUTIONS):
+        return y.numel() // layer.out_channels * layer.weight.numel()
+    assert isinstance(layer, nn.Linear)
+    return y.numel() // layer.out_features * layer.weight.numel()
+
+
+def nominal_latency_samples(model: Codec) -> int:
+    """Algorithmic latency from the structure: a frame to fill, then the delay of the output."""
+    return model.frame_samples + model.delay_samples
+
+
+@torch.no_grad()
+def latency_samples(model: Codec) -> int:
+    """Algorithmic latency as measured, buffering included.
+
+    Changes each sample of one frame by itself and looks for the first sample of audio that differs,
+    on the streaming path, frame by frame, with the quantizer left out (it treats each frame on its
+    own). If audio sample m, its ``delay_samples`` taken off, depends on input up to sample n, then
+    n - m + 1 samples have to come in before it can go out. The result is the largest such number.
+
+    Raises:
+        RuntimeError: some sample changes nothing.
+    """
+    encoder, decoder = _plain(model.encoder).double(), _plain(model.decoder).double()
+    frame, rows = model.frame_samples, model.frame_samples + 1
+    generator = torch.Generator().manual_seed(0)
+    encoder_state, decoder_state = _start(encoder, rows), _start(decoder, rows)
+
+    offset = torch.arange(frame)  # row 0 stays as it is, row i + 1 has sample i changed
+    first = torch.full((frame,), -1)
+    for start in range(0, nominal_latency_samples(model) + 4 * frame, frame):
+        noise = torch.randn(1, 1, frame, generator=generator, dtype=torch.double)
+        x = noise.repeat(rows, 1, 1)
+        if start == 0:
+            x[1 + offset, 0, offset] += 100  # far more than a window takes away at its edge
+        latent, encoder_state = encoder(x, encoder_state)
+        y, decoder_state = decoder(latent, decoder_state)
+        change = (y[1:, 0] - y[:1, 0]).abs()
+        differs = change > 1e-6 * (y[1:, 0].abs() + y[:1, 0].abs()).amax(1, keepdim=True)
+        found = differs.any(1) & (first < 0)
+        first[found] = start + differs[found].int().argmax(1)
+        if (first >= 0).all():
+            return int((offset - (first - model.delay_samples)).max()) + 1
+    raise RuntimeError(f"{int((first < 0).sum())} samples of a frame change no output")
+
+
+def _start(part: Streaming, rows: int) -> State:
+    return {name: value.double() for name, value in part.initial_state(rows).items()}
+
+
+def receptive_field_samples(layers: nn.Module) -> int:
+    """How many samples one output step sees, through convolutions in a row and residual blocks.
+
+    Recurrent layers, which see everything, are left out.
+    """
+    field, jump = 1, 1
+    for layer in layers.modules():
+        if isinstance(layer, Conv1d):
+            field += (layer.conv.kernel_size[0] - 1) * layer.conv.dilation[0] * jump
+            jump *= layer.conv.stride[0]
+    return field

@@ -1,0 +1,180 @@
+"""A trained model rewritten for running: the same function, fewer and cheaper operations.
+
+Weight norm becomes plain weights, SnakeBeta's exponentials and the quantizer's projections become
+constants, and the inverse FFT two small matrix products, which every runtime has.
+"""
+
+import copy
+from typing import cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.nn.utils import parametrize
+
+from chirrup.lab.models import Iris
+from chirrup.lab.nn import ISTFT, SnakeBeta, State, Streaming
+from chirrup.lab.quantizers.rvq import ResidualVectorQuantizer
+
+
+def fold(model: Iris) -> Iris:
+    """A copy without weight norm, its weights rounded to float16 (and kept as float32).
+
+    The rounded model is the one that ships: what is exported from it needs half the bytes and
+    loses nothing.
+    """
+    folded = copy.deepcopy(model).eval().requires_grad_(False)
+    for module in folded.modules():
+        if parametrize.is_parametrized(module, "weight"):
+            parametrize.remove_parametrizations(module, "weight")
+    for parameter in folded.parameters():
+        parameter.data = parameter.data.half().float()
+    return folded
+
+
+def for_export(folded: Iris) -> tuple[nn.Module, nn.Module]:
+    """Encoder and decoder graphs of a folded model.
+
+    The encoder takes audio ``[batch, samples]`` and its states and gives codes
+    ``int32 [batch, codebooks, frames]`` and the new states; the decoder takes codes and its states
+    and gives audio and the new states. State names and order are `initial_state`'s.
+    """
+    copied = copy.deepcopy(folded)
+    for module in list(copied.modules()):
+        for name, child in list(module.named_children()):
+            if isinstance(child, SnakeBeta):
+                setattr(module, name, FoldedSnake(child))
+            elif isinstance(child, ISTFT):
+                setattr(module, name, MatrixISTFT(child))
+    return (
+        EncoderGraph(copied.encoder, FoldedSearch(copied.quantizer)),
+        DecoderGraph(FoldedLookup(copied.quantizer), copied.decoder),
+    )
+
+
+class EncoderGraph(nn.Module):
+    def __init__(self, encoder: Streaming, search: nn.Module) -> None:
+        super().__init__()
+        self.encoder, self.search = encoder, search
+        self.names = list(encoder.initial_state(1))
+
+    def forward(self, audio: Tensor, *states: Tensor) -> tuple[Tensor, ...]:
+        latent, after = self.encoder(audio[:, None], dict(zip(self.names, states, strict=True)))
+        return self.search(latent), *(after[name] for name in self.names)
+
+
+class DecoderGraph(nn.Module):
+    def __init__(self, lookup: nn.Module, decoder: Streaming) -> None:
+        super().__init__()
+        self.lookup, self.decoder = lookup, decoder
+        self.names = list(decoder.initial_state(1))
+
+    def forward(self, codes: Tensor, *states: Tensor) -> tuple[Tensor, ...]:
+        audio, after = self.decoder(
+            self.lookup(codes), dict(zip(self.names, states, strict=True))
+        )
+        return audio[:, 0], *(after[name] for name in self.names)
+
+
+class FoldedSnake(Streaming):
+    """x + h - h cos(f x), with h = 1 / (2 beta) and f = 2 alpha kept as numbers."""
+
+    frequency: Tensor
+    height: Tensor
+
+    def __init__(self, snake: SnakeBeta) -> None:
+        super().__init__()
+        self.register_buffer("frequency", 2 * snake.log_alpha.exp())
+        self.register_buffer("height", 0.5 * (-snake.log_beta).exp())
+
+    def forward(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+        return (x + self.height) - self.height * torch.cos(self.frequency * x), state
+
+
+class FoldedSearch(nn.Module):
+    """Residual search in the projected spaces.
+
+    All projections are applied to the latent at once. A chosen entry then takes its share out of
+    the levels after it: project_in_k(project_out_j(entry)) is a small matrix product, so the
+    residual itself is never computed.
+    """
+
+    def __init__(self, quantizer: ResidualVectorQuantizer) -> None:
+        super().__init__()
+        levels = [quantizer.level(index) for index in range(len(quantizer.levels))]
+        inward = [level.project_in.weight[:, :, 0] for level in levels]
+        self.register_buffer("project", torch.cat(inward).T.contiguous())
+        self.register_buffer("bias", torch.cat([cast(Tensor, a.project_in.bias) for a in levels]))
+        for index, level in enumerate(levels):
+            self.register_buffer(f"unit_{index}", F.normalize(level.codebook, dim=1).T.contiguous())
+            if later := inward[index + 1 :]:
+                outward = level.project_out.weight[:, :, 0], cast(Tensor, level.project_out.bias)
+                entries = level.codebook @ outward[0].T + outward[1]
+                self.register_buffer(f"share_{index}", entries @ torch.cat(later).T)
+        self.levels, self.code_dim = len(levels), levels[0].codebook.shape[1]
+
+    def forward(self, latent: Tensor) -> Tensor:
+        projected = latent.transpose(1, 2) @ self.get_buffer("project") + self.get_buffer("bias")
+        codes = []
+        for index in range(self.levels):
+            first, projected = projected.split(
+                [self.code_dim, projected.shape[2] - self.code_dim], dim=2
+            ) if index + 1 < self.levels else (projected, projected)
+            code = (first @ self.get_buffer(f"unit_{index}")).argmax(dim=2)
+            codes.append(code.int())
+            if index + 1 < self.levels:
+                projected = projected - F.embedding(code, self.get_buffer(f"share_{index}"))
+        return torch.stack(codes, dim=1)
+
+
+class FoldedLookup(nn.Module):
+    """Codes to latents: the entries of all levels side by side, then one matrix product."""
+
+    def __init__(self, quantizer: ResidualVectorQuantizer) -> None:
+        super().__init__()
+        levels = [quantizer.level(index) for index in range(len(quantizer.levels))]
+        size, code_dim = levels[0].codebook.shape
+        absent = torch.zeros(1, code_dim)
+        table = torch.cat([torch.cat([level.codebook, absent]) for level in levels])
+        self.register_buffer("table", table)
+        self.register_buffer("offset", torch.arange(len(levels), dtype=torch.int32)[:, None] * (size + 1))
+        outward = [level.project_out.weight[:, :, 0] for level in levels]
+        self.register_buffer("project", torch.cat(outward, dim=1).T.contiguous())
+        self.register_buffer("bias", torch.stack([cast(Tensor, a.project_out.bias) for a in levels]))
+        self.size = size
+
+    def forward(self, codes: Tensor) -> Tensor:
+        present = codes >= 0
+        index = torch.where(present, codes, self.size) + self.get_buffer("offset")
+        entries = F.embedding(index.transpose(1, 2), self.get_buffer("table")).flatten(2)
+        bias = present.transpose(1, 2).float() @ self.get_buffer("bias")
+        return (entries @ self.get_buffer("project") + bias).transpose(1, 2)
+
+
+class MatrixISTFT(Streaming):
+    """`ISTFT` by matrix products over half a period: cosines are even in time, sines odd."""
+
+    def __init__(self, istft: ISTFT) -> None:
+        super().__init__()
+        n, hop = istft.n_fft, istft.hop
+        self.hop = hop
+        time = torch.arange(hop + 1, dtype=torch.float64)
+        bins = torch.arange(hop + 1, dtype=torch.float64)[:, None]
+        angle = 2 * torch.pi / n * (bins * time % n)
+        weight = torch.full((hop + 1, 1), 2.0 / n, dtype=torch.float64)
+        weight[0] = weight[-1] = 1.0 / n
+        self.register_buffer("cosines", (weight * angle.cos()).float())
+        self.register_buffer("sines", (weight * angle.sin()).float())
+        self.register_buffer("window", istft.window.clone())
+
+    def initial_state(self, batch: int, device: torch.device | None = None) -> State:
+        return {"overlap": torch.zeros(batch, 1, self.hop, device=device)}
+
+    def forward(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+        real, imaginary = x.transpose(1, 2).split(self.hop + 1, dim=2)
+        even, odd = real @ self.get_buffer("cosines"), imaginary @ self.get_buffer("sines")
+        window = self.get_buffer("window")
+        first = (even - odd)[:, :, : self.hop] * window[: self.hop]
+        second = (even + odd)[:, :, 1:].flip(2) * window[self.hop :]
+        before = torch.cat([state["overlap"], second[:, :-1]], dim=1)
+        return (first + before).flatten(1)[:, None], {"overlap": second[:, -1:]}

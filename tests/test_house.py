@@ -1,0 +1,115 @@
+"""The rules of the tree (DESIGN, "The house"): who may import whom, no torch outside the lab, and
+no file too long to read."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1] / "src" / "chirrup"
+LINES = 350
+SOURCES = {".py", ".cpp", ".js", ".css", ".html"}
+LONGER = {"lab/nn/residual_unit.cpp"}
+"""About 350 lines, as the design says."""
+
+# Which parts of chirrup each part may import; "" is the package itself, `import chirrup`.
+_CODEC = {"", "codec", "runtime", "bitstream"}
+ALLOWED: dict[str, set[str]] = {
+    "bitstream": set(),
+    "runtime": set(),
+    "codec": {"runtime", "bitstream"},
+    "": {"codec", "runtime", "bitstream"},
+    "live": _CODEC,
+    "evaluate": _CODEC,
+    "web": _CODEC | {"live", "evaluate"},
+    "cli": _CODEC | {"live", "evaluate", "web"},
+    "lab": _CODEC | {"evaluate"},
+}
+MODULES = {path.relative_to(ROOT).as_posix(): path for path in sorted(ROOT.rglob("*.py"))}
+
+
+def part_of(module: str) -> str:
+    """``lab/nn/conv.py`` -> ``lab``, ``codec.py`` -> ``codec``, ``__init__.py`` -> the package."""
+    return module.partition("/")[0].removesuffix(".py").removesuffix("__init__")
+
+
+def imports(tree: ast.AST, module: str, lazy: bool = False) -> Iterator[tuple[str, bool]]:
+    """Dotted names that a module imports, and whether inside a function."""
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, ast.Import):
+            yield from ((alias.name, lazy) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = node.module or ""
+            if node.level:
+                package = ["chirrup", *module.split("/")[:-1]]
+                package = package[: len(package) - node.level + 1]
+                base = ".".join([*package, base]).rstrip(".")
+            yield from ((f"{base}.{alias.name}", lazy) for alias in node.names)
+        inside = isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda))
+        yield from imports(node, module, lazy or inside)
+
+
+def broken_rules(module: str, source: str) -> list[str]:
+    part, broken = part_of(module), []
+    if part not in ALLOWED:
+        return [f"chirrup.{part} has no place in the house yet: give it one in ALLOWED"]
+    for name, lazy in imports(ast.parse(source), module):
+        top, _, rest = name.partition(".")
+        if part != "lab" and (top == "torch" or top.startswith("torch")):
+            broken.append(f"{name}: only the lab imports torch")
+        if top != "chirrup":
+            continue
+        target = rest.partition(".")[0]
+        target = target if target in ALLOWED else ""
+        if target == "lab" and part == "cli":
+            if not lazy:
+                broken.append(f"{name}: the command line imports the lab inside functions only")
+        elif target != part and target not in ALLOWED[part]:
+            broken.append(f"{name}: {part or 'the package'} may not import it")
+    return broken
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_imports_keep_to_the_rules(module: str) -> None:
+    assert broken_rules(module, MODULES[module].read_text()) == []
+
+
+@pytest.mark.parametrize(
+    ("module", "source", "broken"),
+    [
+        ("codec.py", "import torch", True),
+        ("codec.py", "def f():\n    import torch.nn", True),
+        ("evaluate/metrics.py", "from torchaudio import load", True),
+        ("codec.py", "from chirrup.runtime import session", False),
+        ("codec.py", "from .runtime import session", False),
+        ("codec.py", "from chirrup import cli", True),
+        ("runtime/session.py", "from chirrup import bitstream", True),
+        ("runtime/session.py", "from ..codec import Codec", True),
+        ("runtime/session.py", "from .threads import count", False),
+        ("bitstream/reader.py", "import chirrup", True),
+        ("evaluate/audit.py", "def f():\n    from chirrup.lab.complexity import count", True),
+        ("cli/train.py", "from chirrup.lab.training import loop", True),
+        ("cli/train.py", "def f():\n    from chirrup.lab.training import loop", False),
+        ("cli/train.py", "def f():\n    import torch", True),
+        ("cli/__init__.py", "from chirrup import load", False),
+        ("lab/export.py", "import torch\nfrom chirrup.codec import Codec", False),
+        ("lab/export.py", "from chirrup.live import send", True),
+        ("__init__.py", "from chirrup.codec import load", False),
+        ("__init__.py", "from chirrup.cli import main", True),
+        ("gadgets/new.py", "", True),
+    ],
+)
+def test_the_rules_are_seen_to_be_broken(module: str, source: str, broken: bool) -> None:
+    assert bool(broken_rules(module, source)) == broken
+
+
+def test_no_file_is_too_long() -> None:
+    files = [path for path in ROOT.rglob("*") if path.suffix in SOURCES and path.is_file()]
+    long = {
+        path.relative_to(ROOT).as_posix(): lines
+        for path in files
+        if ".min." not in path.name and (lines := len(path.read_text().splitlines())) > LINES
+    }
+    assert files
+    assert set(long) <= LONGER, long
