@@ -1,0 +1,14 @@
+"""Chirrup: streaming neural audio codecs.
+
+>>> codec = chirrup.load("iris-t1")
+>>> codes = codec.encode(audio, bitrate_bps=1000)
+>>> audio = codec.decode(codes)
+"""
+
+from chirrup.bitstream import FormatError
+from chirrup.codec import Codec, ModelError, load, models
+from chirrup.codes import Codes
+from chirrup.stream import Decoder, Encoder
+
+__version__ = "0.1.0"
+__all__ = ["Codec", "Codes", "Decoder", "Encoder", "FormatError", "ModelError", "load", "models"]

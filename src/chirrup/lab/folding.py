@@ -12,27 +12,37 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from chirrup.lab.models import Iris
+from chirrup.lab.models.iris import Conv2FormerBlock, Decoder, Iris
 from chirrup.lab.nn import ISTFT, SnakeBeta, State, Streaming
 from chirrup.lab.quantizers.rvq import ResidualVectorQuantizer
 
 
 def fold(model: Iris) -> Iris:
-    """A copy without weight norm, its weights rounded to float16 (and kept as float32).
+    """A copy without weight norm and layer scales, its weights rounded to float16.
 
-    The rounded model is the one that ships: what is exported from it needs half the bytes and
-    loses nothing.
+    They stay float32 tensors. The rounded model is the one that ships: what is exported from it
+    needs half the bytes and loses nothing.
     """
-    folded = copy.deepcopy(model).eval().requires_grad_(False)
+    folded = Iris(model.config).eval().requires_grad_(False)  # copies share what removing undoes
+    folded.load_state_dict(model.state_dict())
     for module in folded.modules():
         if parametrize.is_parametrized(module, "weight"):
             parametrize.remove_parametrizations(module, "weight")
+            module.weight = nn.Parameter(module.weight, requires_grad=False)
+        if isinstance(module, Conv2FormerBlock):
+            for conv, scale in (
+                (module.project.conv, module.scale_1),
+                (module.contract.conv, module.scale_2),
+            ):
+                conv.weight *= scale[:, :, None]
+                cast(Tensor, conv.bias).mul_(scale[:, 0])
+                scale.fill_(1.0)
     for parameter in folded.parameters():
         parameter.data = parameter.data.half().float()
     return folded
 
 
-def for_export(folded: Iris) -> tuple[nn.Module, nn.Module]:
+def for_export(folded: Iris) -> tuple["EncoderGraph", "DecoderGraph"]:
     """Encoder and decoder graphs of a folded model.
 
     The encoder takes audio ``[batch, samples]`` and its states and gives codes
@@ -64,15 +74,13 @@ class EncoderGraph(nn.Module):
 
 
 class DecoderGraph(nn.Module):
-    def __init__(self, lookup: nn.Module, decoder: Streaming) -> None:
+    def __init__(self, lookup: "FoldedLookup", decoder: Decoder) -> None:
         super().__init__()
         self.lookup, self.decoder = lookup, decoder
         self.names = list(decoder.initial_state(1))
 
     def forward(self, codes: Tensor, *states: Tensor) -> tuple[Tensor, ...]:
-        audio, after = self.decoder(
-            self.lookup(codes), dict(zip(self.names, states, strict=True))
-        )
+        audio, after = self.decoder(self.lookup(codes), dict(zip(self.names, states, strict=True)))
         return audio[:, 0], *(after[name] for name in self.names)
 
 
@@ -104,26 +112,28 @@ class FoldedSearch(nn.Module):
         levels = [quantizer.level(index) for index in range(len(quantizer.levels))]
         inward = [level.project_in.weight[:, :, 0] for level in levels]
         self.register_buffer("project", torch.cat(inward).T.contiguous())
-        self.register_buffer("bias", torch.cat([cast(Tensor, a.project_in.bias) for a in levels]))
+        bias = torch.cat([cast(Tensor, level.project_in.bias) for level in levels])
         for index, level in enumerate(levels):
             self.register_buffer(f"unit_{index}", F.normalize(level.codebook, dim=1).T.contiguous())
-            if later := inward[index + 1 :]:
-                outward = level.project_out.weight[:, :, 0], cast(Tensor, level.project_out.bias)
-                entries = level.codebook @ outward[0].T + outward[1]
-                self.register_buffer(f"share_{index}", entries @ torch.cat(later).T)
+            if inward[index + 1 :]:
+                later = torch.cat(inward[index + 1 :]).T
+                outward, offset = level.project_out.weight[:, :, 0], level.project_out.bias
+                bias[-later.shape[1] :] -= cast(Tensor, offset) @ later
+                self.register_buffer(f"entries_{index}", level.codebook.clone())
+                self.register_buffer(f"share_{index}", outward.T @ later)
+        self.register_buffer("bias", bias)
         self.levels, self.code_dim = len(levels), levels[0].codebook.shape[1]
 
     def forward(self, latent: Tensor) -> Tensor:
-        projected = latent.transpose(1, 2) @ self.get_buffer("project") + self.get_buffer("bias")
+        rest = latent.transpose(1, 2) @ self.get_buffer("project") + self.get_buffer("bias")
         codes = []
         for index in range(self.levels):
-            first, projected = projected.split(
-                [self.code_dim, projected.shape[2] - self.code_dim], dim=2
-            ) if index + 1 < self.levels else (projected, projected)
-            code = (first @ self.get_buffer(f"unit_{index}")).argmax(dim=2)
+            projected, rest = rest[:, :, : self.code_dim], rest[:, :, self.code_dim :]
+            code = (projected @ self.get_buffer(f"unit_{index}")).argmax(dim=2)
             codes.append(code.int())
             if index + 1 < self.levels:
-                projected = projected - F.embedding(code, self.get_buffer(f"share_{index}"))
+                entry = F.embedding(code, self.get_buffer(f"entries_{index}"))
+                rest = rest - entry @ self.get_buffer(f"share_{index}")
         return torch.stack(codes, dim=1)
 
 
@@ -137,10 +147,14 @@ class FoldedLookup(nn.Module):
         absent = torch.zeros(1, code_dim)
         table = torch.cat([torch.cat([level.codebook, absent]) for level in levels])
         self.register_buffer("table", table)
-        self.register_buffer("offset", torch.arange(len(levels), dtype=torch.int32)[:, None] * (size + 1))
+        self.register_buffer(
+            "offset", torch.arange(len(levels), dtype=torch.int32)[:, None] * (size + 1)
+        )
         outward = [level.project_out.weight[:, :, 0] for level in levels]
         self.register_buffer("project", torch.cat(outward, dim=1).T.contiguous())
-        self.register_buffer("bias", torch.stack([cast(Tensor, a.project_out.bias) for a in levels]))
+        self.register_buffer(
+            "bias", torch.stack([cast(Tensor, a.project_out.bias) for a in levels])
+        )
         self.size = size
 
     def forward(self, codes: Tensor) -> Tensor:

@@ -243,7 +243,8 @@ class Iris(nn.Module):
     def start(self, audio: Tensor) -> None:
         """Before training: fit the scales of encoder and head to ``audio [batch, 1, samples]``.
 
-        The head's log-magnitudes begin at the mean spectrum.
+        The head's log-magnitudes begin at the mean spectrum, its phases at random: with all bins in
+        phase a frame would be a click.
         """
         self.encoder.start(audio)
         head = self.decoder.layers[-2]
@@ -252,6 +253,7 @@ class Iris(nn.Module):
         real, imaginary = spectrum.chunk(2, dim=1)
         log_magnitude = 0.5 * (real.square() + imaginary.square() + 1e-8).log()
         head.project.conv.bias[: head.bins] = log_magnitude.mean((0, 2))
+        nn.init.uniform_(head.project.conv.bias[head.bins :], -torch.pi, torch.pi)
 
     def forward(
         self, audio: Tensor, used: Tensor, bypass: Tensor, present: Tensor

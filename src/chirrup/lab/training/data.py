@@ -161,7 +161,9 @@ class Sampler:
         low = 1 / self.speed_range
         speed = low * (self.speed_range / low) ** self.uniform(size)
         audio = self.crops(self.speech, size, speed if self.speed_range != 1 else None)
-        for condition, rows in ((k, (kind == k).nonzero()[:, 0].to(self.device)) for k in (1, 2, 3)):
+        for condition, rows in (
+            (k, (kind == k).nonzero()[:, 0].to(self.device)) for k in (1, 2, 3)
+        ):
             if len(rows) == 0:
                 continue
             clean = audio[rows]

@@ -340,6 +340,11 @@ class Trainer:
     def restore(self, path: Path) -> None:
         """Go on from a checkpoint; parts that the recipe has added since start afresh."""
         saved = torch.load(path, map_location=self.device, weights_only=True)
+        if saved["config"]["model"] != self.config.model:
+            raise ValueError(
+                f"{path} is a training of {saved['config']['model']}, the recipe's model is "
+                f"{self.config.model}: choose another folder"
+            )
         self.step, self.hours = saved["step"], saved["hours"]
         self.codebooks_started = saved["codebooks_started"]
         for name in ("model", "ema", "usage", "optimiser"):

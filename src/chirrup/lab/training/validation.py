@@ -50,7 +50,9 @@ def validate(model: Iris, data: DataConfig) -> Validation:
     settings = {"bypass": None, "all": model.codebooks, "lowest": 2}
     scores: dict[str, list[float]] = {}
     model.eval()
-    for index, clip in enumerate(clips(data.manifest, data.validation, data.validation_clips, rate_hz)):
+    for index, clip in enumerate(
+        clips(data.manifest, data.validation, data.validation_clips, rate_hz)
+    ):
         target = torch.from_numpy(clip)[None].to(device)
         padded = F.pad(target, (0, delay + -(len(clip) + delay) % frame))
         latent = model.encoder.offline(padded[:, None])

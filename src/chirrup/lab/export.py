@@ -1,0 +1,226 @@
+"""A trained model to a folder that the runtime loads: ONNX graphs, weights, ``model.json``.
+
+The folder:
+
+- ``encoder.onnx``, ``decoder.onnx``: any number of streams and frames;
+  ``encoder-frame.onnx``, ``decoder-frame.onnx``: one frame of one stream. Graphs only.
+- ``model.safetensors``: the weights of all four, each tensor once, float16 where that is exact.
+- ``model.json``: rates, states, bitrates, audit, hash of the weights.
+
+Nothing is written unless the graphs, run frame by frame, agree with the model in PyTorch.
+"""
+
+import hashlib
+import json
+import logging
+import tempfile
+import warnings
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import torch
+from safetensors.numpy import save_file
+from torch import Tensor, nn
+
+import chirrup
+from chirrup.lab.complexity import count, latency_samples, nominal_latency_samples
+from chirrup.lab.complexity import receptive_field_samples
+from chirrup.lab.folding import EncoderGraph, fold, for_export
+from chirrup.lab.models import Iris
+from chirrup.lab.one_frame import OneFrameDecoder
+
+WEIGHTS = "model.safetensors"
+SMALLEST = 64
+"""Tensors of fewer elements stay in the graph."""
+
+
+@dataclass(frozen=True)
+class Parity:
+    """How far the exported graphs, run frame by frame, are from the model in PyTorch."""
+
+    codes_equal: float
+    audio_error_db: float
+
+    def check(self) -> None:
+        if self.codes_equal < 0.999 or self.audio_error_db > -60:
+            raise ValueError(
+                f"the exported graphs differ from the model: {self.codes_equal:.2%} of the codes "
+                f"are equal, audio error {self.audio_error_db:.1f} dB; nothing was written"
+            )
+
+
+def export(
+    model: Iris, name: str, folder: Path, audio: np.ndarray, card: dict[str, Any] | None = None
+) -> Parity:
+    """Write a trained model to ``folder``.
+
+    Args:
+        audio: a few seconds of real signal at the model's rate, ``float32 [samples]``, on which
+            parity is checked.
+        card: what to keep in ``model.json`` about the training.
+
+    Raises:
+        ValueError: the graphs differ from the model (nothing is written).
+    """
+    folded = fold(model)
+    encoder, decoder = for_export(folded)
+    states = {
+        "encoder": folded.encoder.initial_state(1),
+        "decoder": folded.decoder.initial_state(1),
+    }
+    frame = model.frame_samples
+    inputs = {
+        "encoder": torch.zeros(2, 3 * frame),
+        "decoder": torch.zeros(2, model.codebooks, 3, dtype=torch.int32),
+    }
+    weights: dict[str, np.ndarray] = {}
+    graphs: dict[str, onnx.ModelProto] = {}
+    for part, module in (("encoder", encoder), ("decoder", decoder)):
+        state = list(states[part].values())
+        several = tuple(value.expand(2, *value.shape[1:]).clone() for value in state)
+        graphs[part] = to_onnx(module, (inputs[part], *several), states[part], frame)
+        one = inputs[part][:1, :frame] if part == "encoder" else inputs[part][:1, :, :1]
+        single = module if isinstance(module, EncoderGraph) else OneFrameDecoder(module)
+        graphs[f"{part}-frame"] = to_onnx(single, (one.clone(), *state), states[part], None)
+    places = {part: move_weights(graph, weights) for part, graph in graphs.items()}
+
+    description = {
+        "name": name,
+        "format": 1,
+        "sample_rate_hz": model.sample_rate_hz,
+        "channels": 1,
+        "frame_samples": frame,
+        "delay_samples": model.delay_samples,
+        "latency_samples": frame + model.delay_samples,
+        "codebooks": model.codebooks,
+        "codebook_size": model.codebook_size,
+        "default_bitrate_bps": 6000,
+        "states": {
+            part: {key: list(value.shape[1:]) for key, value in state.items()}
+            for part, state in states.items()
+        },
+        "weights": places,
+        "audit": {
+            "parts": {part: asdict(figures) for part, figures in count(model).items()},
+            "latency_samples": nominal_latency_samples(model),
+            "latency_measured_samples": latency_samples(model),
+            "receptive_field_samples": receptive_field_samples(model.encoder),
+        },
+        "training": card or {},
+    }
+    with tempfile.TemporaryDirectory(dir=folder.parent) as temporary:
+        draft = Path(temporary)
+        save_file(weights, draft / WEIGHTS)
+        description["weights_sha256"] = hashlib.sha256((draft / WEIGHTS).read_bytes()).hexdigest()
+        for part, graph in graphs.items():
+            (draft / f"{part}.onnx").write_bytes(graph.SerializeToString())
+        (draft / "model.json").write_text(json.dumps(description, indent=1) + "\n")
+        parity = compare(folded, draft, audio)
+        parity.check()
+        description["parity"] = asdict(parity)
+        (draft / "model.json").write_text(json.dumps(description, indent=1) + "\n")
+        folder.mkdir(parents=True, exist_ok=True)
+        for path in draft.iterdir():
+            path.replace(folder / path.name)
+    return parity
+
+
+def to_onnx(
+    module: nn.Module, inputs: tuple[Tensor, ...], states: dict[str, Tensor], frame: int | None
+) -> onnx.ModelProto:
+    """Export; with ``frame`` (samples a frame) for any batch and any number of frames."""
+    shapes = None
+    if frame is not None:
+        batch, frames = torch.export.Dim("batch"), torch.export.Dim("frames")
+        time = {1: frame * frames} if inputs[0].dim() == 2 else {2: frames}
+        shapes = ({0: batch} | time, tuple({0: batch} for _ in states))
+    for logger in ("torch.onnx", "torch.export", "onnxscript", "onnx_ir"):
+        logging.getLogger(logger).setLevel(logging.ERROR)
+    with warnings.catch_warnings(), torch.no_grad():
+        warnings.simplefilter("ignore")  # the exporter warns of its own internals
+        program = torch.onnx.export(
+            module,
+            inputs,
+            dynamo=True,
+            dynamic_shapes=shapes,
+            input_names=["input", *states],
+            output_names=["output", *(f"{name}.after" for name in states)],
+            verbose=False,
+        )
+    assert program is not None
+    return program.model_proto
+
+
+def move_weights(
+    graph: onnx.ModelProto, weights: dict[str, np.ndarray]
+) -> dict[str, dict[str, Any]]:
+    """Take the large tensors out of a graph into ``weights``, where each stands once.
+
+    Two tensors of the same content in another shape, or with the last two axes swapped, are one.
+
+    Returns:
+        For each tensor of the graph: ``tensor``, its name in ``weights``, ``shape``, and
+        ``swapped``, whether it is stored with the last two axes swapped.
+    """
+    places: dict[str, dict[str, Any]] = {}
+    for tensor in graph.graph.initializer:
+        array = onnx.numpy_helper.to_array(tensor)
+        if array.size < SMALLEST:
+            continue
+        swapped = np.swapaxes(array, -1, -2) if array.ndim > 1 else array
+        name, other = digest(array), digest(swapped)
+        is_swapped = name not in weights and other in weights
+        if name not in weights and not is_swapped:
+            half = array.astype(np.float16)
+            exact = array.dtype == np.float32 and np.array_equal(half.astype(np.float32), array)
+            weights[name] = (half if exact else array).ravel()
+        places[tensor.name] = {
+            "tensor": other if is_swapped else name,
+            "shape": list(array.shape),
+            "swapped": is_swapped,
+        }
+        tensor.ClearField("raw_data")
+        tensor.ClearField("float_data")
+        tensor.data_location = onnx.TensorProto.EXTERNAL
+        for key, value in (("location", WEIGHTS), ("offset", "0"), ("length", str(array.nbytes))):
+            tensor.external_data.add(key=key, value=value)
+    del graph.graph.value_info[:]
+    graph.metadata_props.clear()
+    for node in graph.graph.node:
+        del node.metadata_props[:]
+        node.doc_string = ""
+    return places
+
+
+def digest(array: np.ndarray) -> str:
+    """A name for the content of an array, whatever its shape."""
+    return hashlib.sha256(str(array.dtype).encode() + array.tobytes()).hexdigest()[:16]
+
+
+@torch.no_grad()
+def compare(folded: Iris, folder: Path, audio: np.ndarray) -> Parity:
+    """Run ``audio`` through the exported folder frame by frame and through the model at once."""
+    codec = chirrup.load(folder)
+    frame = codec.frame_samples
+    audio = audio[: len(audio) // frame * frame]
+    encoder, decoder = codec.graphs()
+    state, codes = encoder.initial_state(), []
+    for start in range(0, len(audio), frame):
+        piece, state = encoder(audio[None, start : start + frame], state)
+        codes.append(piece)
+    streamed = np.concatenate(codes, axis=2)
+    latent = folded.encoder.offline(torch.from_numpy(audio)[None, None])
+    whole = folded.quantizer.encode(latent)
+    expected = folded.decoder.offline(folded.quantizer.decode(whole))[0, 0].numpy()
+    state, output = decoder.initial_state(), []
+    for index in range(whole.shape[2]):
+        piece, state = decoder(whole[:, :, index : index + 1].int().numpy(), state)
+        output.append(piece[0])
+    error = np.concatenate(output) - expected
+    return Parity(
+        codes_equal=float((streamed == whole.numpy()).mean()),
+        audio_error_db=float(10 * np.log10(np.square(error).sum() / np.square(expected).sum())),
+    )

@@ -1,0 +1,118 @@
+"""An exported graph in ONNX Runtime, its streaming state handed in and out.
+
+A model has two graphs, encoder and decoder, each in two forms with one set of weights: one for any
+number of streams and frames, and one for exactly one frame of one stream, which takes two thirds
+of the time. State goes from call to call as values that are never changed in place, so keeping
+one is keeping the moment.
+"""
+
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime as ort
+from safetensors.numpy import load_file
+
+State = Mapping[str, ort.OrtValue]
+
+ort.set_default_logger_severity(3)
+
+
+class Weights:
+    """The tensors of ``model.safetensors``; float16 ones are widened.
+
+    Args:
+        places: for each graph, for each of its tensors: where it is (``lab/export.py`` says how).
+    """
+
+    def __init__(self, path: Path, places: Mapping[str, Mapping[str, Any]]) -> None:
+        self.stored, self.places = load_file(path), places
+        self.values: dict[tuple[str, str, bool], ort.OrtValue] = {}
+
+    def of(self, graph: str) -> dict[str, ort.OrtValue]:
+        """The tensors of a graph, by their names in it; graphs share what is the same."""
+        return {name: self._value(place) for name, place in self.places[graph].items()}
+
+    def _value(self, place: Mapping[str, Any]) -> ort.OrtValue:
+        shape, swapped = list(place["shape"]), bool(place["swapped"])
+        key = (place["tensor"], str(shape), swapped)
+        if key not in self.values:
+            array = self.stored[place["tensor"]]
+            if swapped:
+                stored_shape = [*shape[:-2], shape[-1], shape[-2]]
+                array = np.swapaxes(array.reshape(stored_shape), -1, -2)
+            array = array.astype(np.float32) if array.dtype == np.float16 else array
+            array = np.ascontiguousarray(array.reshape(shape))
+            self.values[key] = ort.OrtValue.ortvalue_from_numpy(array)
+        return self.values[key]
+
+
+class Graph:
+    """One of the two graphs of a model.
+
+    Args:
+        folder: the model's folder, with ``{part}.onnx`` and ``{part}-frame.onnx``.
+        part: "encoder" or "decoder".
+        states: shape of each state tensor for one stream, without the batch dimension.
+        frame_shape: shape of one frame of the input, without the batch dimension.
+        threads: threads that one call may use.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        part: str,
+        weights: Weights,
+        states: dict[str, list[int]],
+        frame_shape: tuple[int, ...],
+        threads: int,
+    ) -> None:
+        self.folder, self.part, self.weights = folder, part, weights
+        self.states, self.frame_shape, self.threads = states, frame_shape, threads
+
+    def initial_state(self, batch: int = 1) -> State:
+        """The state before the first sample of ``batch`` streams."""
+        return self.restore(
+            {name: np.zeros((batch, *shape), np.float32) for name, shape in self.states.items()}
+        )
+
+    def restore(self, saved: Mapping[str, np.ndarray]) -> State:
+        """A state from the arrays that `save` gave."""
+        return {
+            name: ort.OrtValue.ortvalue_from_numpy(np.ascontiguousarray(saved[name], np.float32))
+            for name in self.states
+        }
+
+    @staticmethod
+    def save(state: State) -> dict[str, np.ndarray]:
+        """A state as arrays, to be kept or sent elsewhere."""
+        return {name: value.numpy().copy() for name, value in state.items()}
+
+    def __call__(self, x: np.ndarray, state: State) -> tuple[np.ndarray, State]:
+        """Run the next piece ``x`` of each stream: ``[batch, ...]``, a whole number of frames."""
+        session = self.frame if x.shape == (1, *self.frame_shape) else self.block
+        value = ort.OrtValue.ortvalue_from_numpy(np.ascontiguousarray(x))
+        feeds = {"input": value, **state}
+        output, *after = session.run_with_ort_values(None, feeds)
+        return output.numpy(), dict(zip(self.states, after, strict=True))
+
+    @cached_property
+    def block(self) -> ort.InferenceSession:
+        return self._session(self.part)
+
+    @cached_property
+    def frame(self) -> ort.InferenceSession:
+        return self._session(f"{self.part}-frame")
+
+    def _session(self, name: str) -> ort.InferenceSession:
+        options = ort.SessionOptions()
+        options.intra_op_num_threads = self.threads
+        options.inter_op_num_threads = 1
+        options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_BASIC
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        values = self.weights.of(name)
+        options.add_external_initializers(list(values), list(values.values()))
+        path = self.folder / f"{name}.onnx"
+        return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])

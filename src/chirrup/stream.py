@@ -1,0 +1,184 @@
+"""Live streams of a codec: samples to packets, packets to samples, each with its own state."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from chirrup.bitstream import pack_packet, unpack_packet
+from chirrup.codes import ABSENT
+
+if TYPE_CHECKING:
+    from chirrup.codec import Codec
+
+HOLD_FRAMES = 5
+"""Lost frames in a row that are concealed at full level; after them the sound fades."""
+FADE_FRAMES = 10
+"""Frames from full level to silence, and back."""
+
+
+class Encoder:
+    """Samples in, packets out. Belongs to one thread at a time."""
+
+    def __init__(
+        self, codec: Codec, codebooks: int, *, frames_per_packet: int, redundancy: int
+    ) -> None:
+        if not 1 <= frames_per_packet <= 4:
+            raise ValueError(f"a packet holds 1 to 4 frames, not {frames_per_packet}")
+        if not 0 <= redundancy <= codebooks:
+            raise ValueError(f"redundancy is from 0 to {codebooks} codebooks, not {redundancy}")
+        self.codec, self.codebooks = codec, codebooks
+        self.frames_per_packet, self.redundancy = frames_per_packet, redundancy
+        self.graph, _ = codec.graphs()
+        self.state = self.graph.initial_state()
+        self.waiting = np.zeros(0, np.float32)
+        self.samples = 0
+        self.ready = np.zeros((codebooks, 0), np.int16)
+        self.before = np.zeros((codebooks, 0), np.int16)
+
+    def push(self, pcm: np.ndarray) -> list[bytes]:
+        """Take in samples.
+
+        Args:
+            pcm: ``float32 [any number of samples]``, full scale 1.
+
+        Returns:
+            The packets that are complete: none, one or more.
+        """
+        pcm = np.asarray(pcm, np.float32)
+        if pcm.ndim != 1:
+            raise ValueError(f"a live stream is mono, [samples]; got {list(pcm.shape)}")
+        if not np.isfinite(pcm).all():
+            raise ValueError("audio has samples that are not finite (NaN or infinity)")
+        frame = self.codec.frame_samples
+        self.samples += len(pcm)
+        self.waiting = np.concatenate([self.waiting, pcm])
+        while len(self.waiting) >= frame:
+            codes, self.state = self.graph(self.waiting[None, :frame], self.state)
+            self.waiting = self.waiting[frame:]
+            codes = codes[0, : self.codebooks].astype(np.int16)
+            self.ready = np.concatenate([self.ready, codes], axis=1)
+        return self._packets(self.frames_per_packet)
+
+    def flush(self) -> list[bytes]:
+        """The last packets, padded with silence until the decoder has given every sample.
+
+        Afterwards the stream begins anew.
+        """
+        packets = []
+        if self.samples:
+            delay, frame = self.codec.delay_samples, self.codec.frame_samples
+            missing = delay + -(self.samples + delay) % frame
+            packets = self.push(np.zeros(missing, np.float32)) + self._packets(1)
+        self.__init__(
+            self.codec,
+            self.codebooks,
+            frames_per_packet=self.frames_per_packet,
+            redundancy=self.redundancy,
+        )
+        return packets
+
+    def _packets(self, at_least: int) -> list[bytes]:
+        """Packets of the frames that are ready, as long as there are ``at_least`` so many."""
+        packets = []
+        while self.ready.shape[1] >= at_least:
+            codes = self.ready[:, : self.frames_per_packet]
+            self.ready = self.ready[:, self.frames_per_packet :]
+            again = self.before[: self.redundancy] if self.redundancy else None
+            if again is not None and again.shape[1] == 0:
+                again = None
+            packets.append(pack_packet(codes, again, self.codec.bits_per_code))
+            self.before = codes
+        return packets
+
+    def save(self) -> dict[str, Any]:
+        """The state of the stream as arrays and numbers, to go on from later or elsewhere."""
+        return {
+            "graph": self.graph.save(self.state),
+            "waiting": self.waiting.copy(),
+            "samples": self.samples,
+            "ready": self.ready.copy(),
+            "before": self.before.copy(),
+        }
+
+    def restore(self, saved: dict[str, Any]) -> None:
+        """Go on from what `save` gave, also that of another stream of the same settings."""
+        self.state = self.graph.restore(saved["graph"])
+        self.waiting, self.samples = saved["waiting"].copy(), saved["samples"]
+        self.ready, self.before = saved["ready"].copy(), saved["before"].copy()
+
+
+class Decoder:
+    """Packets in, samples out, ``delay_samples`` late. Belongs to one thread at a time."""
+
+    def __init__(self, codec: Codec, *, frames_per_packet: int) -> None:
+        self.codec, self.frames_per_packet = codec, frames_per_packet
+        _, self.graph = codec.graphs()
+        self.state = self.graph.initial_state()
+        self.lost_frames = 0
+        self.level = 1.0
+
+    def push(self, packet: bytes | None, following: bytes | None = None) -> np.ndarray:
+        """Take in the next packet.
+
+        Args:
+            packet: the packet, or None for a lost one, which is concealed: by what ``following``
+                repeats of it, else by the model, fading to silence over long gaps.
+            following: the packet after a lost one, where it is already at hand. It is not
+                consumed: push it next.
+
+        Returns:
+            ``float32 [frames * frame_samples]``.
+
+        Raises:
+            FormatError: the packet is malformed. The stream is as before: push None instead.
+        """
+        if packet is not None:
+            codes = unpack_packet(packet, self.codec.bits_per_code, self.codec.codebooks).codes
+            self.frames_per_packet = codes.shape[1]
+        else:
+            codes = np.full((1, self.frames_per_packet), ABSENT, np.int16)
+            if following is not None:
+                later = unpack_packet(following, self.codec.bits_per_code, self.codec.codebooks)
+                if later.redundant is not None:
+                    codes = later.redundant[:, -self.frames_per_packet :]
+        pieces = []
+        for index in range(codes.shape[1]):
+            frame = self.codec.all_codebooks(codes[:, index : index + 1])
+            audio, self.state = self.graph(frame[None], self.state)
+            self.lost_frames = self.lost_frames + 1 if frame[0, 0] == ABSENT else 0
+            pieces.append(self._fade(audio[0]))
+        return np.concatenate(pieces)
+
+    def flush(self) -> np.ndarray:
+        """The rest of the stream, ``float32 [samples]``: nothing, since the encoder's own `flush`
+        sends frames until every sample is out. Afterwards the stream begins anew."""
+        self.__init__(self.codec, frames_per_packet=self.frames_per_packet)
+        return np.zeros(0, np.float32)
+
+    def _fade(self, audio: np.ndarray) -> np.ndarray:
+        """Towards silence in a long gap, and back to full level after it."""
+        step = 1 / FADE_FRAMES
+        down = self.lost_frames > HOLD_FRAMES
+        level = max(0.0, self.level - step) if down else min(1.0, self.level + step)
+        if level == self.level == 1.0:
+            return audio
+        ramp = np.linspace(self.level, level, len(audio), endpoint=False, dtype=np.float32)
+        self.level = level
+        return audio * ramp
+
+    def save(self) -> dict[str, Any]:
+        """The state of the stream as arrays and numbers, to go on from later or elsewhere."""
+        return {
+            "graph": self.graph.save(self.state),
+            "frames_per_packet": self.frames_per_packet,
+            "lost_frames": self.lost_frames,
+            "level": self.level,
+        }
+
+    def restore(self, saved: dict[str, Any]) -> None:
+        """Go on from what `save` gave."""
+        self.state = self.graph.restore(saved["graph"])
+        self.frames_per_packet = saved["frames_per_packet"]
+        self.lost_frames, self.level = saved["lost_frames"], saved["level"]
