@@ -19,7 +19,15 @@ def initialise(quantizer: ResidualVectorQuantizer, latents: Tensor, seed: int) -
 
     Returns:
         Share of the variance left after each level.
+
+    Raises:
+        ValueError: fewer vectors than entries.
     """
+    if len(latents) < quantizer.codebook_size:
+        raise ValueError(
+            f"{len(latents)} vectors cannot start {quantizer.codebook_size} entries: raise "
+            "codes.initialise_batches"
+        )
     generator = torch.Generator(latents.device).manual_seed(seed)
     residual, variance, left = latents, latents.var(0).sum(), []
     for index in range(len(quantizer.levels)):
@@ -94,6 +102,7 @@ class Usage(nn.Module):
             pick = torch.randint(len(vectors), (len(dead),), generator=generator)
             quantizer.level(index).codebook[dead] = vectors[pick.to(vectors.device)]
             self.share[index, dead] = 1 / self.share.shape[1]
+            self.share[index] /= self.share[index].sum()
             moved += len(dead)
         return moved
 

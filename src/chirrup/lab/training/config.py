@@ -74,7 +74,7 @@ class CodesConfig(Strict):
     revive_below: float = 0.05
     """An entry used less than this times the average is moved to where data is."""
     revive_every: int = 50
-    initialise_batches: int = 24
+    initialise_batches: int = 64
     """Batches whose latents start the codebooks."""
 
 
@@ -109,7 +109,6 @@ class TrainingConfig(Strict):
     clip_norm: float = 1.0
     ema_decay: float = 0.999
     seed: int = 1
-    compile: bool = False
     checkpoint_minutes: float = 4.0
     validate_every: int = 500
 

@@ -91,7 +91,6 @@ class Trainer:
         self.generator = torch.Generator()
         if device.type == "cpu" and fused.available():
             self.model.use_fused_units()
-        self.forward = torch.compile(self.model) if config.compile else self.model
         share_parameters(self.model)
 
     # --- the run ---------------------------------------------------------------------------------
@@ -163,7 +162,7 @@ class Trainer:
 
         audio = sampler.batch(config.batch_size)
         used, bypass, present = self.draw_codes(audio, stage)
-        output, quantized = self.forward(audio, used, bypass, present)
+        output, quantized = self.model(audio, used, bypass, present)
         delay = self.model.delay_samples
         estimate, target = output[:, :, delay:], audio[:, :, : audio.shape[2] - delay]
 
