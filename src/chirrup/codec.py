@@ -287,7 +287,7 @@ def checked(audio: np.ndarray) -> np.ndarray:
         )
     if signal.ndim not in (1, 2) or signal.shape[-1] == 0 or signal.shape[0] == 0:
         raise ValueError(
-            f"audio must be [samples] or [channels, samples] and not empty, got {list(signal.shape)}"
+            f"audio must be [samples] or [channels, samples], not empty; got {list(signal.shape)}"
         )
     if not np.isfinite(signal).all():
         raise ValueError("audio has samples that are not finite (NaN or infinity)")

@@ -26,8 +26,12 @@ from safetensors.numpy import save_file
 from torch import Tensor, nn
 
 import chirrup
-from chirrup.lab.complexity import count, latency_samples, nominal_latency_samples
-from chirrup.lab.complexity import receptive_field_samples
+from chirrup.lab.complexity import (
+    count,
+    latency_samples,
+    nominal_latency_samples,
+    receptive_field_samples,
+)
 from chirrup.lab.folding import EncoderGraph, fold, for_export
 from chirrup.lab.models import Iris
 from chirrup.lab.one_frame import OneFrameDecoder

@@ -125,7 +125,8 @@ def test_gradient_is_finite(estimate: Tensor, target: Tensor) -> None:
     loss = PESQLoss()(estimate, target[None])
     loss.sum().backward()
     assert loss.isfinite().all()
-    assert estimate.grad is not None and estimate.grad.isfinite().all()
+    assert estimate.grad is not None
+    assert estimate.grad.isfinite().all()
 
 
 def test_gradient_is_the_slope() -> None:

@@ -7,7 +7,7 @@ from chirrup.lab.nn.streaming import State, Streaming
 
 
 class SnakeBeta(Streaming):
-    """SnakeBeta(x) = x + (1/beta) sin^2(alpha x), one alpha and one beta a channel (IRIS, section 5).
+    """SnakeBeta(x) = x + (1/beta) sin^2(alpha x), alpha and beta by channel (IRIS, section 5).
 
     Both are kept as logarithms, so that they stay positive. Computed as
     x + (1 - cos(2 alpha x)) / (2 beta), which is the same and needs one multiplication less.

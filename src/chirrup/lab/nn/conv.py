@@ -73,7 +73,7 @@ class Conv1d(Streaming):
 
 
 class ConvTranspose1d(Streaming):
-    """Causal transposed convolution: each input step adds ``kernel_size`` outputs from its place on.
+    """Causal transposed convolution: an input step adds ``kernel_size`` outputs from its place on.
 
     The state is the overlap of ``kernel_size - stride`` outputs that later inputs still add to.
     """

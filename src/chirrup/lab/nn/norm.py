@@ -1,7 +1,7 @@
 """Normalisation."""
 
-import torch.nn.functional as F
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from chirrup.lab.nn.streaming import State, Streaming

@@ -24,7 +24,7 @@ class GRU(Streaming):
 
 
 class LSTM(Streaming):
-    """Long short-term memory over ``[batch, channels, time]``; the state is hidden vector and cell."""
+    """Long short-term memory over ``[batch, channels, time]``; the state is hidden and cell."""
 
     def __init__(self, in_channels: int, channels: int, layers: int = 1) -> None:
         super().__init__()

@@ -14,7 +14,7 @@ def sqrt_hann(n_fft: int) -> Tensor:
 
 
 class STFT(Streaming):
-    """``[batch, 1, time]`` to ``[batch, 2 * (n_fft/2 + 1), frames]``: real parts, then imaginary ones.
+    """``[batch, 1, time]`` to ``[batch, 2 * (n_fft/2 + 1), frames]``: real, then imaginary.
 
     Frame t covers the ``n_fft`` samples that end with the last sample of hop t; its centre comes
     ``(n_fft - hop) / 2`` samples late. The state is the last ``n_fft - hop`` samples.

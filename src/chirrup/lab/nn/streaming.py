@@ -51,7 +51,7 @@ class Streaming(nn.Module):
         raise NotImplementedError
 
     def run(self, name: str, x: Tensor, state: State, after: State) -> Tensor:
-        """Run the child ``name`` on ``x`` with its part of ``state``; put its new part in ``after``."""
+        """Run the child ``name`` with its part of ``state``; put its new part in ``after``."""
         child = cast(Streaming, self._modules[name])
         prefix = name + "."
         own = {key.removeprefix(prefix): state[key] for key in state if key.startswith(prefix)}
@@ -99,7 +99,7 @@ class Sequential(Streaming):
 
 
 class Stateless(Streaming):
-    """A layer that treats each time step on its own: any module from ``[batch, channels, time]``."""
+    """A layer that treats each time step alone: any module from ``[batch, channels, time]``."""
 
     def __init__(self, module: nn.Module) -> None:
         super().__init__()

@@ -72,7 +72,7 @@ class Usage(nn.Module):
         self.share.lerp_(share, 1 - self.decay)
 
     def perplexity(self) -> Tensor:
-        """Exponential of the entropy, ``[codebooks]``: ``codebook_size`` when all are used alike."""
+        """Exponential of the entropy, ``[codebooks]``: their size when all are used alike."""
         return torch.exp(-(self.share * (self.share + 1e-12).log()).sum(1))
 
     def used(self) -> Tensor:
@@ -108,7 +108,7 @@ class Usage(nn.Module):
 
 
 def counts(codes: Tensor, codebook_size: int) -> Tensor:
-    """How often each entry stands in ``int64 [batch, codebooks, frames]``: ``[codebooks, size]``."""
+    """How often each entry is in ``int64 [batch, codebooks, frames]``: ``[codebooks, size]``."""
     flat = codes.transpose(0, 1).flatten(1)
     hits = torch.zeros(len(flat), codebook_size, device=codes.device)
     return hits.scatter_add_(1, flat, torch.ones_like(flat, dtype=hits.dtype))

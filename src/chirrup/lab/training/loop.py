@@ -20,6 +20,7 @@ from chirrup.lab.nn import fused
 from chirrup.lab.training import adversarial, codebooks, discriminators
 from chirrup.lab.training.config import DiscriminatorConfig, Stage, TrainingConfig
 from chirrup.lab.training.data import Recordings, Sampler, load_recordings
+from chirrup.lab.training.distributed import average_gradients, share_parameters
 from chirrup.lab.training.logbook import Logbook
 from chirrup.lab.training.losses import SpectralLoss, normalise_level, waveform_loss
 from chirrup.lab.training.pesq_loss import PESQLoss
@@ -36,25 +37,6 @@ SPECTRAL_TERMS = {"mel", "stft", "complex", "wavefm"}
 
 def build_discriminator(config: DiscriminatorConfig) -> nn.Module:
     return DISCRIMINATORS[config.kind](**config.options)
-
-
-def average_gradients(parameters: list[nn.Parameter]) -> None:
-    """Replace every gradient by its mean over the processes."""
-    if not dist.is_initialized():
-        return
-    gradients = [p.grad if p.grad is not None else torch.zeros_like(p) for p in parameters]
-    flat = torch.cat([gradient.flatten() for gradient in gradients])
-    dist.all_reduce(flat)
-    flat /= dist.get_world_size()
-    for parameter, gradient in zip(parameters, flat.split([p.numel() for p in parameters])):
-        parameter.grad = gradient.view_as(parameter)
-
-
-def share_parameters(module: nn.Module) -> None:
-    """Give every process the parameters and buffers of the first."""
-    if dist.is_initialized():
-        for tensor in [*module.parameters(), *module.buffers()]:
-            dist.broadcast(tensor.data, 0)
 
 
 class Trainer:
@@ -96,7 +78,7 @@ class Trainer:
     # --- the run ---------------------------------------------------------------------------------
 
     def run(self, minutes: float | None = None) -> None:
-        """Train until the recipe's last step, or for ``minutes``; a checkpoint is kept either way."""
+        """Train to the recipe's last step, or for ``minutes``; a checkpoint is kept either way."""
         config = self.config
         sampler = self.sampler()
         log = Logbook(self.folder, config.steps, self.step, quiet=self.rank != 0)

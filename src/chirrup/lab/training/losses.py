@@ -1,4 +1,4 @@
-"""Reconstruction losses. Each compares ``[batch, samples]`` with ``[batch, samples]`` of unit level.
+"""Reconstruction losses: ``[batch, samples]`` against the same, both of unit level.
 
 All scales share their spectra between the terms, so a term costs little once another one is used.
 """

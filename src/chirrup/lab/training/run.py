@@ -27,7 +27,7 @@ def train(
 ) -> None:
     """Train as a recipe says, into the folder ``out``; go on where a run there has stopped.
 
-    Under ``torchrun`` every process takes its share of each step: its own batch, gradients averaged.
+    Under ``torchrun`` every process has its own batch; gradients are averaged.
 
     Args:
         overrides: ``dotted.key=value`` over the recipe.

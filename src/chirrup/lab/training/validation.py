@@ -19,7 +19,7 @@ from chirrup.lab.training.spectral import stft
 
 @dataclass
 class Validation:
-    """Mean figures over the clips; audio ``[1, samples]`` and pictures ``[height, width]`` of one."""
+    """Mean figures; audio ``[1, samples]`` and pictures ``[height, width]`` of one clip."""
 
     sample_rate_hz: int
     figures: dict[str, float] = field(default_factory=dict)

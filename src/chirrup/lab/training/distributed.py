@@ -1,0 +1,24 @@
+"""Several processes under ``torchrun``: the same model in each, gradients averaged."""
+
+import torch
+import torch.distributed as dist
+from torch import nn
+
+
+def average_gradients(parameters: list[nn.Parameter]) -> None:
+    """Replace every gradient by its mean over the processes."""
+    if not dist.is_initialized():
+        return
+    gradients = [p.grad if p.grad is not None else torch.zeros_like(p) for p in parameters]
+    flat = torch.cat([gradient.flatten() for gradient in gradients])
+    dist.all_reduce(flat)
+    flat /= dist.get_world_size()
+    for parameter, gradient in zip(parameters, flat.split([p.numel() for p in parameters])):
+        parameter.grad = gradient.view_as(parameter)
+
+
+def share_parameters(module: nn.Module) -> None:
+    """Give every process the parameters and buffers of the first."""
+    if dist.is_initialized():
+        for tensor in [*module.parameters(), *module.buffers()]:
+            dist.broadcast(tensor.data, 0)

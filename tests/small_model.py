@@ -1,0 +1,97 @@
+"""A small IRIS model, started on noise, and its export: made once a test session.
+
+A plugin: a test module that wants the fixtures says ``pytest_plugins = ["small_model"]``.
+"""
+
+import pickle
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from filelock import FileLock
+
+import chirrup
+from chirrup.lab.export import Parity, export
+from chirrup.lab.models import Iris, IrisConfig
+from chirrup.lab.training import codebooks
+
+CONFIG = IrisConfig(
+    encoder_dim=8,
+    encoder_groups=4,
+    latent_dim=32,
+    decoder_dim=48,
+    decoder_hidden_dim=52,
+    decoder_blocks=2,
+    codebooks=4,
+    codebook_size=256,
+)
+NAME = "small"
+RATE_HZ, FRAME, DELAY = 24_000, 480, 240
+
+
+@dataclass(frozen=True)
+class Exported:
+    folder: Path
+    parity: Parity
+
+
+def speech_like(samples: int, seed: int = 0) -> np.ndarray:
+    """Harmonics of a wandering pitch in syllables, and some noise: ``float32 [samples]``."""
+    random = np.random.default_rng(seed)
+    time = np.arange(samples) / RATE_HZ
+    pitch_hz = 120 + 60 * random.random() + 30 * np.sin(2 * np.pi * (1 + random.random()) * time)
+    phase = 2 * np.pi * np.cumsum(pitch_hz) / RATE_HZ
+    voice = sum(np.sin(k * phase + random.random() * 6) / k for k in range(1, 25))
+    syllables = np.clip(np.sin(2 * np.pi * (2 + 2 * random.random()) * time) + 0.5, 0, 1)
+    audio = 0.1 * voice * syllables + 0.005 * random.standard_normal(samples)
+    return audio.astype(np.float32)
+
+
+@cache
+@torch.no_grad()
+def small_iris() -> Iris:
+    """The same at every call, in every process. Not to be changed: it is shared."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = Iris(CONFIG).eval().requires_grad_(False)
+        audio = torch.from_numpy(np.stack([speech_like(2 * RATE_HZ, seed) for seed in range(8)]))
+        model.start(audio[:, None])
+        latents = model.encoder.offline(audio[:, None]).transpose(1, 2).flatten(0, 1)
+        codebooks.initialise(model.quantizer, latents, 0)
+        for name, parameter in model.named_parameters():
+            if "scale_" in name or "log_" in name:  # at their initial values, folding hides errors
+                parameter += 0.1 * torch.randn_like(parameter)
+        head = model.decoder.layers[-2].get_parameter("project.conv.weight")
+        head[:241] *= 4  # so that the sound depends on the codes
+    return model
+
+
+def once[T](factory: pytest.TempPathFactory, name: str, make: Callable[[Path], T]) -> T:
+    """What ``make`` returns for a folder, made by one process of pytest-xdist for all of them."""
+    root = factory.getbasetemp()
+    root = root.parent if root.name.startswith("popen-") else root
+    with FileLock(root / f"{name}.lock"):
+        done = root / f"{name}.pickle"
+        if not done.exists():
+            done.write_bytes(pickle.dumps(make(root / name)))
+        return pickle.loads(done.read_bytes())
+
+
+@pytest.fixture(scope="session")
+def small_export(tmp_path_factory: pytest.TempPathFactory) -> Exported:
+    """The folder of the exported model. Not to be changed: copy it first."""
+
+    def make(folder: Path) -> Exported:
+        audio = speech_like(3 * RATE_HZ, seed=99)
+        return Exported(folder, export(small_iris(), NAME, folder, audio, {"steps": 0}))
+
+    return once(tmp_path_factory, NAME, make)
+
+
+@pytest.fixture(scope="session")
+def small_codec(small_export: Exported) -> chirrup.Codec:
+    return chirrup.load(small_export.folder)
