@@ -5,6 +5,7 @@ complexity and parameter tables, see `tests/lab/models/test_iris.py`.
 """
 
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -82,7 +83,15 @@ class ResidualUnit(Residual):
     def forward(self, x: Tensor, state: State) -> tuple[Tensor, State]:
         if not self.fused:
             return super().forward(x, state)
-        y, past = fused.residual_unit(x, state["block.1.past"], *self.block.children())
+        snake_1, conv_1, snake_2, conv_2 = self.block.children()
+        y, past = fused.residual_unit(
+            x,
+            state["block.1.past"],
+            cast(SnakeBeta, snake_1),
+            cast(Conv1d, conv_1),
+            cast(SnakeBeta, snake_2),
+            cast(Conv1d, conv_2),
+        )
         return y, {"block.1.past": past}
 
 
@@ -123,7 +132,7 @@ class Encoder(Sequential):
         x = audio
         for layer in self.layers:
             for conv in (part for part in layer.modules() if isinstance(part, nn.Conv1d)):
-                nn.init.zeros_(conv.bias)
+                nn.init.zeros_(cast(Tensor, conv.bias))
                 scale = 0.25 if conv.kernel_size == (1,) else 1.0
                 fan_in = conv.weight[0].numel()
                 conv.weight = torch.randn_like(conv.weight) * scale * fan_in**-0.5
@@ -252,8 +261,9 @@ class Iris(nn.Module):
         spectrum = STFT(2 * self.frame_samples, self.frame_samples).to(audio.device).offline(audio)
         real, imaginary = spectrum.chunk(2, dim=1)
         log_magnitude = 0.5 * (real.square() + imaginary.square() + 1e-8).log()
-        head.project.conv.bias[: head.bins] = log_magnitude.mean((0, 2))
-        nn.init.uniform_(head.project.conv.bias[head.bins :], -torch.pi, torch.pi)
+        bias = cast(Tensor, head.project.conv.bias)
+        bias[: head.bins] = log_magnitude.mean((0, 2))
+        nn.init.uniform_(bias[head.bins :], -torch.pi, torch.pi)
 
     def forward(
         self, audio: Tensor, used: Tensor, bypass: Tensor, present: Tensor

@@ -40,8 +40,8 @@ class Level(nn.Module):
 
     def __init__(self, dim: int, codebook_size: int, code_dim: int) -> None:
         super().__init__()
-        self.project_in = weight_norm(nn.Conv1d(dim, code_dim, 1))
-        self.project_out = weight_norm(nn.Conv1d(code_dim, dim, 1))
+        self.project_in = cast(nn.Conv1d, weight_norm(nn.Conv1d(dim, code_dim, 1)))
+        self.project_out = cast(nn.Conv1d, weight_norm(nn.Conv1d(code_dim, dim, 1)))
         self.codebook = nn.Parameter(torch.randn(codebook_size, code_dim))
 
     def search(self, projected: Tensor) -> Tensor:

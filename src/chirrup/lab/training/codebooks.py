@@ -1,5 +1,7 @@
 """Codebook health: a start from data, a count of what is used, and revival of what is not."""
 
+from typing import cast
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -36,9 +38,9 @@ def initialise(quantizer: ResidualVectorQuantizer, latents: Tensor, seed: int) -
         mean = residual.mean(0)
         directions = torch.linalg.eigh(torch.cov(residual.T))[1].flip(1)[:, :code_dim]
         level.project_in.weight = directions.T[:, :, None].contiguous()
-        level.project_in.bias.copy_(-(directions.T @ mean))
+        cast(Tensor, level.project_in.bias).copy_(-(directions.T @ mean))
         level.project_out.weight = directions[:, :, None].contiguous()
-        level.project_out.bias.copy_(mean)
+        cast(Tensor, level.project_out.bias).copy_(mean)
         projected = (residual - mean) @ directions
         pick = torch.randperm(len(projected), generator=generator, device=latents.device)[:size]
         entries = projected[pick].clone()
@@ -78,6 +80,13 @@ class Usage(nn.Module):
     def used(self) -> Tensor:
         """Share of the entries in use at all, ``[codebooks]``: above a twentieth of the average."""
         return (self.share > 0.05 / self.share.shape[1]).float().mean(1)
+
+    def figures(self) -> dict[str, float]:
+        """Perplexity and share of entries in use of every codebook, by name."""
+        figures = {}
+        for name, values in (("perplexity", self.perplexity()), ("entries_used", self.used())):
+            figures |= {f"{name}_{book:02}": value for book, value in enumerate(values.tolist())}
+        return figures
 
     @torch.no_grad()
     def revive(

@@ -71,6 +71,9 @@ class CodesConfig(Strict):
     """Chance that frames are lost."""
     loss_rate: float = 0.15
     """Share of the frames lost there, in bursts of up to three."""
+    lr_scale: float = 10.0
+    """Learning rate of the entries over that of the rest. Entries that lag behind the encoder let
+    its latents grow without end."""
     revive_below: float = 0.05
     """An entry used less than this times the average is moved to where data is."""
     revive_every: int = 50
@@ -142,7 +145,12 @@ def load_recipe(path: Path, overrides: Sequence[str] = ()) -> TrainingConfig:
             value = text
         *parents, last = key.split(".")
         place: Any = recipe
-        for parent in parents:
-            place = place[int(parent)] if isinstance(place, list) else place.setdefault(parent, {})
-        place[int(last) if isinstance(place, list) else last] = value
+        try:
+            for parent in parents:
+                place = (
+                    place[int(parent)] if isinstance(place, list) else place.setdefault(parent, {})
+                )
+            place[int(last) if isinstance(place, list) else last] = value
+        except (AttributeError, IndexError, TypeError, ValueError) as error:
+            raise ValueError(f"override {override!r} names nothing in {path}: {error}") from error
     return TrainingConfig.model_validate(recipe)

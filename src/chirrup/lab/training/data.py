@@ -5,6 +5,7 @@ busy, and every random number comes from one generator whose state is part of th
 """
 
 import csv
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,7 +59,7 @@ def load_recordings(manifest: Path, folder: str, sample_rate_hz: int, cache: Pat
             raise ValueError(f"{manifest} lists no file in {folder}/")
         audio = [read_mono(path, sample_rate_hz) for path in track(paths, f"decoding {folder}")]
         cache.mkdir(parents=True, exist_ok=True)
-        part = kept.with_suffix(".part.npz")
+        part = kept.with_suffix(f".{os.getpid()}.npz")  # processes may come here at the same time
         np.savez(
             part,
             audio=np.concatenate([(x.clip(-1, 1) * 32767).astype(np.int16) for x in audio]),

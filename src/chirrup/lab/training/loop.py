@@ -15,6 +15,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.optim import AdamW
 
+from chirrup.codec import ModelError
 from chirrup.lab.models import build
 from chirrup.lab.nn import fused
 from chirrup.lab.training import adversarial, codebooks, discriminators
@@ -62,7 +63,7 @@ class Trainer:
             "weight_decay": config.weight_decay,
             "fused": True,
         }
-        self.optimiser = AdamW(self.parameters, lr=config.learning_rate, **options)
+        self.optimiser = AdamW(self.parameter_groups(), lr=config.learning_rate, **options)
         self.adversary_optimiser = (
             AdamW(self.adversary_parameters, lr=config.adversary.learning_rate, **options)
             if self.adversary_parameters
@@ -74,6 +75,15 @@ class Trainer:
         if device.type == "cpu" and fused.available():
             self.model.use_fused_units()
         share_parameters(self.model)
+
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        """All but the codebooks' entries, which decay nothing and learn faster; then these."""
+        entries = [
+            level.codebook for level in map(self.model.quantizer.level, range(self.model.codebooks))
+        ]
+        chosen = {id(entry) for entry in entries}
+        others = [parameter for parameter in self.parameters if id(parameter) not in chosen]
+        return [{"params": others}, {"params": entries, "weight_decay": 0.0}]
 
     # --- the run ---------------------------------------------------------------------------------
 
@@ -92,7 +102,9 @@ class Trainer:
                 self.hours = hours_before + (now - begun) / 3600
                 log.figures(self.step, self.hours, figures)
                 if self.step % config.validate_every == 0 and self.rank == 0:
-                    log.validation(self.step, self.hours, validate(self.ema, config.data))
+                    result = validate(self.ema, config.data)
+                    result.figures |= self.usage.figures()
+                    log.validation(self.step, self.hours, result)
                 if now - saved > 60 * config.checkpoint_minutes:
                     self.save()
                     saved = now
@@ -139,8 +151,8 @@ class Trainer:
             self.start_model(sampler)
         if stage.quantize and not self.codebooks_started:
             self.start_codebooks(sampler)
-        for group in self.optimiser.param_groups:
-            group["lr"] = self.learning_rate()
+        for group, scale in zip(self.optimiser.param_groups, (1.0, config.codes.lr_scale)):
+            group["lr"] = self.learning_rate() * scale
 
         audio = sampler.batch(config.batch_size)
         used, bypass, present = self.draw_codes(audio, stage)
@@ -152,11 +164,12 @@ class Trainer:
         terms = self.reconstruction_terms(estimate[:, 0], target[:, 0], stage)
         if stage.quantize:
             terms |= {"commitment": quantized.commitment, "codebook": quantized.codebook}
+        figures: dict[str, float] = {}
         fight = (weights.adversarial > 0 or weights.features > 0) and (
             self.step % config.adversary.every == 0
         )
         if fight:
-            adversary_loss = self.adversary_step(estimate.detach(), target)
+            figures["discriminator"] = self.adversary_step(estimate.detach(), target)
             terms |= self.adversary_terms(estimate, target)
         loss = torch.stack([getattr(weights, name) * value for name, value in terms.items()]).sum()
         self.optimiser.zero_grad()
@@ -169,11 +182,9 @@ class Trainer:
         if stage.quantize:
             self.update_codebooks(quantized.codes, quantized.projected)
 
-        figures = {name: float(value.detach()) for name, value in terms.items()}
+        figures |= {name: float(value.detach()) for name, value in terms.items()}
         figures |= {"loss": float(loss.detach()), "gradient": float(norm), "stage": index}
         figures["learning_rate"] = self.learning_rate()
-        if fight:
-            figures["discriminator"] = adversary_loss
         if stage.quantize:
             figures["perplexity"] = float(self.usage.perplexity().mean())
             figures["entries_used"] = float(self.usage.used().mean())
@@ -257,8 +268,8 @@ class Trainer:
     @torch.no_grad()
     def update_ema(self) -> None:
         decay = min(self.config.ema_decay, (1 + self.step) / (10 + self.step))
-        average = list(self.ema.parameters())
-        torch._foreach_lerp_(average, [p.detach() for p in self.parameters], 1 - decay)
+        for average, parameter in zip(self.ema.parameters(), self.parameters, strict=True):
+            average.lerp_(parameter, 1 - decay)
 
     # --- starts from data, and codebooks ------------------------------------------------------
 
@@ -322,7 +333,7 @@ class Trainer:
         """Go on from a checkpoint; parts that the recipe has added since start afresh."""
         saved = torch.load(path, map_location=self.device, weights_only=True)
         if saved["config"]["model"] != self.config.model:
-            raise ValueError(
+            raise ModelError(
                 f"{path} is a training of {saved['config']['model']}, the recipe's model is "
                 f"{self.config.model}: choose another folder"
             )

@@ -1,12 +1,14 @@
 """What the commands ``chirrup train`` and ``chirrup export`` call."""
 
 import os
+import pickle
 from pathlib import Path
 
 import numpy as np
 import torch
 import torch.distributed as dist
 
+from chirrup.codec import ModelError
 from chirrup.lab.export import Parity, export
 from chirrup.lab.models import build
 from chirrup.lab.training.config import TrainingConfig, load_recipe
@@ -37,11 +39,14 @@ def train(
             checkpoint is of another model.
 
     Raises:
-        ValueError: the recipe is wrong, or the checkpoint is of another model.
+        ValueError: the recipe is wrong.
+        ModelError: the checkpoint is of another model, or there is no CUDA device.
     """
     config = load_recipe(recipe, overrides or [])
     use_cuda = device == "cuda" or (device == "auto" and torch.cuda.is_available())
     local = int(os.environ.get("LOCAL_RANK", "0"))
+    if use_cuda and not torch.cuda.is_available():
+        raise ModelError("there is no CUDA device here: train with --device cpu")
     place = torch.device("cuda", local) if use_cuda else torch.device("cpu")
     several = int(os.environ.get("WORLD_SIZE", "1")) > 1
     if several:
@@ -69,12 +74,18 @@ def export_checkpoint(checkpoint: Path, folder: Path, audio: Path | None = None)
         ValueError: the file is no checkpoint, or the graphs would differ from the model.
     """
     path = checkpoint / "checkpoint.pt" if checkpoint.is_dir() else checkpoint
-    saved = torch.load(path, map_location="cpu", weights_only=True)
-    if not isinstance(saved, dict) or "ema" not in saved:
+    try:
+        saved = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, EOFError, RuntimeError) as error:
+        raise ValueError(f"{path} is not a checkpoint of a chirrup training: {error}") from error
+    if not isinstance(saved, dict) or not {"ema", "config", "step", "hours"} <= set(saved):
         raise ValueError(f"{path} is not a checkpoint of a chirrup training")
     config = TrainingConfig.model_validate(saved["config"])
     model = build(config.model)
-    model.load_state_dict(saved["ema"])
+    try:
+        model.load_state_dict(saved["ema"])
+    except RuntimeError as error:
+        raise ValueError(f"{path} does not fit the model {config.model}: {error}") from error
     clip: np.ndarray = read_mono(audio or DEMO_CLIP, model.sample_rate_hz)
     card = {"steps": saved["step"], "hours": round(saved["hours"], 2), "recipe": saved["config"]}
     return export(model, config.model, folder, clip[: 5 * model.sample_rate_hz], card)

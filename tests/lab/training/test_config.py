@@ -1,0 +1,139 @@
+"""Recipes: what they may say, and what the command line may say over them."""
+
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from chirrup.lab.models import CONFIGS
+from chirrup.lab.training.config import Stage, TrainingConfig, Weights, load_recipe
+from chirrup.lab.training.loop import build_discriminator
+
+RECIPES = sorted((Path(__file__).parents[3] / "recipes").glob("*.toml"))
+TEXT = """
+model = "iris-t1"
+batch_size = 4
+
+[[stages]]
+name = "first"
+steps = 10
+quantize = false
+weights = { mel = 15 }
+
+[[stages]]
+name = "second"
+steps = 20
+weights = { mel = 15, pesq = 1 }
+"""
+
+
+@pytest.fixture
+def recipe(tmp_path: Path) -> Path:
+    path = tmp_path / "recipe.toml"
+    path.write_text(TEXT)
+    return path
+
+
+def test_there_are_recipes() -> None:
+    assert RECIPES
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
+def test_the_recipes_load(path: Path) -> None:
+    config = load_recipe(path)
+    assert config.model in CONFIGS
+    assert config.steps > 1000
+    fights = any(s.weights.adversarial > 0 or s.weights.features > 0 for s in config.stages)
+    assert bool(config.adversary.discriminators) >= fights
+    again = TrainingConfig.model_validate(config.model_dump(mode="json"))
+    assert again == config
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
+def test_the_recipes_discriminators_can_be_built(path: Path) -> None:
+    for discriminator in load_recipe(path).adversary.discriminators.values():
+        build_discriminator(discriminator)
+
+
+def test_a_recipe_says_what_it_says(recipe: Path) -> None:
+    config = load_recipe(recipe)
+    assert (config.model, config.batch_size, config.steps) == ("iris-t1", 4, 30)
+    assert config.stages[0] == Stage(
+        name="first", steps=10, quantize=False, weights=Weights(mel=15)
+    )
+    assert config.stages[1].quantize
+    assert config.stages[1].weights.pesq == 1
+
+
+def test_overrides(recipe: Path) -> None:
+    config = load_recipe(
+        recipe,
+        [
+            "stages.0.steps=3",
+            "stages.1.weights.mel=7.5",
+            "data.crop_seconds=0.5",
+            "data.conditions=[1, 0, 0, 0]",
+            "data.manifest=some/where.csv",
+            'model="iris-t2"',
+            "learning_rate=2e-4",
+            "adversary.discriminators.mine.kind=mel",
+            "adversary.discriminators.mine.options.channels=8",
+            "adversary.bf16=false",
+        ],
+    )
+    assert [stage.steps for stage in config.stages] == [3, 20]
+    assert config.stages[1].weights.mel == 7.5
+    assert config.data.crop_seconds == 0.5
+    assert config.data.conditions == (1, 0, 0, 0)
+    assert config.data.manifest == Path("some/where.csv")
+    assert config.model == "iris-t2"
+    assert config.learning_rate == 2e-4
+    assert config.adversary.discriminators["mine"].options == {"channels": 8}
+    assert not config.adversary.bf16
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("colour=1", "colour"),
+        ("data.colour=1", "data.colour"),
+        ("stages.0.weights.melody=1", "melody"),
+        ("adversary.discriminators.mine.kind=psychic", "kind"),
+        ("batch_size=many", "batch_size"),
+        ("batch_size", "not of the form key=value"),
+        ("stages.2.steps=1", "stages.2.steps"),
+        ("stages.first.steps=1", "stages.first.steps"),
+        ("batch_size.more=1", "batch_size.more"),
+    ],
+)
+def test_wrong_overrides_are_refused(recipe: Path, override: str, words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        load_recipe(recipe, [override])
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "colour = 1\n" + TEXT,
+        TEXT + "hue = 3\n",
+        TEXT.replace("mel = 15", "mel = 'loud'"),
+        'model = "iris-t1"',
+        "model = ",
+    ],
+)
+def test_wrong_recipes_are_refused(recipe: Path, text: str) -> None:
+    recipe.write_text(text)
+    with pytest.raises(ValueError):  # noqa: PT011 - each has its own words
+        load_recipe(recipe)
+
+
+def test_a_configuration_does_not_change(recipe: Path) -> None:
+    with pytest.raises(ValidationError):
+        load_recipe(recipe).batch_size = 5  # type: ignore[misc]
+
+
+def test_the_stage_of_a_step(recipe: Path) -> None:
+    config = load_recipe(recipe)
+    names = [config.stage_at(step)[1].name for step in (0, 9, 10, 29, 30, 1000)]
+    assert names == ["first", "first", *["second"] * 4]
+    assert [config.stage_at(step)[0] for step in (9, 10, 1000)] == [0, 1, 1]

@@ -1,0 +1,262 @@
+"""The corpus in memory, and batches: crops, speed, noise, rooms, second talkers, levels."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from torch import Tensor
+from torch.testing import assert_close
+
+from chirrup.lab.training.data import Recordings, Sampler, interpolate, load_recordings, read_mono
+from small_model import RATE_HZ, speech_like
+from tiny_training import write_corpus
+
+CROP = 4800
+
+
+def recordings(*signals: Tensor | np.ndarray) -> Recordings:
+    tensors = [torch.as_tensor(signal) for signal in signals]
+    length = torch.tensor([len(tensor) for tensor in tensors])
+    audio = torch.cat([(tensor * 32767).round().to(torch.int16) for tensor in tensors])
+    return Recordings(audio, length.cumsum(0) - length, length)
+
+
+def tone(hz: float, samples: int = RATE_HZ, level: float = 0.5) -> Tensor:
+    return level * torch.sin(2 * torch.pi * hz * torch.arange(samples) / RATE_HZ)
+
+
+ROOM = torch.zeros(2000)
+ROOM[100], ROOM[400], ROOM[1900] = 0.8, -0.4, 0.2
+
+
+def sampler(seed: int = 0, **changes: Any) -> Sampler:
+    settings: dict[str, Any] = {
+        "speech": recordings(tone(500)),
+        "noise": recordings(tone(3000, level=0.01)),
+        "rooms": recordings(ROOM),
+        "crop_samples": CROP,
+        "conditions": (1, 0, 0, 0),
+        "speed_range": 1.0,
+        "level_db": (-24.0, -0.5),
+        "noise_snr_db": (10.0, 20.0),
+        "generator": torch.Generator().manual_seed(seed),
+    }
+    return Sampler(**settings | changes)
+
+
+def amplitude(audio: Tensor, hz: float) -> Tensor:
+    """Of a tone with whole periods in the crop: ``[batch]``."""
+    turn = torch.exp(-2j * torch.pi * hz * torch.arange(audio.shape[-1]) / RATE_HZ)
+    return 2 * (audio.to(turn.dtype) @ turn).abs() / audio.shape[-1]
+
+
+def frequency_hz(audio: Tensor) -> float:
+    """Of a pure tone, from the turn of its phase."""
+    bins = torch.fft.rfft(audio * torch.hann_window(len(audio)), 1 << 20).abs()
+    return float(bins.argmax()) * RATE_HZ / (1 << 20)
+
+
+# --- the corpus ----------------------------------------------------------------------------------
+
+
+def test_a_folder_of_the_manifest_is_decoded_and_kept(tmp_path: Path) -> None:
+    manifest = write_corpus(tmp_path)
+    loaded = load_recordings(manifest, "speech_train", RATE_HZ, tmp_path / "cache")
+    assert loaded.length.tolist() == [RATE_HZ] * 3
+    assert loaded.start.tolist() == [0, RATE_HZ, 2 * RATE_HZ]
+    assert loaded.audio.dtype == torch.int16
+    second = loaded.audio[RATE_HZ : 2 * RATE_HZ].float() / 32767
+    assert np.abs(second.numpy() - speech_like(RATE_HZ, 1)).max() < 2e-4
+    (tmp_path / "speech_train" / "0.wav").unlink()
+    again = load_recordings(manifest, "speech_train", RATE_HZ, tmp_path / "cache")
+    assert torch.equal(again.audio, loaded.audio)
+    assert len(list((tmp_path / "cache").iterdir())) == 1
+
+
+def test_a_folder_without_files_is_refused(tmp_path: Path) -> None:
+    manifest = write_corpus(tmp_path)
+    with pytest.raises(ValueError, match="lists no file in speech/"):
+        load_recordings(manifest, "speech", RATE_HZ, tmp_path / "cache")
+
+
+def test_any_rate_and_channels_become_mono(tmp_path: Path) -> None:
+    both = np.stack([tone(440, 48_000).numpy(), np.zeros(48_000)], axis=1)
+    soundfile.write(tmp_path / "a.wav", both, 48_000)
+    audio = read_mono(tmp_path / "a.wav", RATE_HZ)
+    assert (audio.shape, audio.dtype) == ((24_000,), np.float32)
+    assert frequency_hz(torch.from_numpy(audio)) == pytest.approx(880, abs=1)
+    assert np.abs(audio).max() == pytest.approx(0.25, abs=0.01)
+
+
+# --- crops ---------------------------------------------------------------------------------------
+
+
+def test_crops_stay_inside_a_recording() -> None:
+    """Also in one that is shorter than a crop, which is repeated."""
+    levels = torch.tensor([0.1, -0.2, 0.3, -0.4])
+    lengths = (6000, 4801, 30_000, 1000)
+    several = recordings(*(level.expand(n) for level, n in zip(levels, lengths)))
+    crops = sampler().crops(several, 300)
+    assert crops.shape == (300, CROP)
+    assert (crops == crops[:, :1]).all()
+    assert len(crops[:, 0].unique()) == 4
+
+
+def test_a_short_recording_is_repeated() -> None:
+    ramp = torch.arange(1000) / 1000
+    crop = sampler().crops(recordings(ramp), 1)[0]
+    steps = crop.diff()
+    assert (steps < 0).sum() in (4, 5)
+    assert crop.max() - crop.min() > 0.99
+
+
+def test_long_recordings_come_as_often_as_they_are_long() -> None:
+    several = recordings(torch.full((10_000,), 0.1), torch.full((30_000,), 0.2))
+    crops = sampler().crops(several, 2000)
+    assert float((crops[:, 0] > 0.15).float().mean()) == pytest.approx(0.75, abs=0.04)
+
+
+def test_crops_begin_anywhere() -> None:
+    ramp = torch.arange(CROP + 1001) / (CROP + 1001)
+    starts = sampler().crops(recordings(ramp), 500)[:, 0] * (CROP + 1001)
+    assert float(starts.min()) < 50
+    assert float(starts.max()) > 950
+    assert float(starts.mean()) == pytest.approx(500, abs=60)
+
+
+# --- speed ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("speed", [0.9, 1.0001, 1.12])
+def test_speed_changes_the_pitch_by_its_factor(speed: float) -> None:
+    crop = sampler().crops(recordings(tone(1000)), 1, torch.tensor([[speed]]))[0]
+    assert frequency_hz(crop) == pytest.approx(1000 * speed, rel=1e-3)
+
+
+def test_interpolation_is_exact_on_tones() -> None:
+    position = 100 + torch.arange(2000, dtype=torch.float64)[None] * 1.0713
+    value = interpolate(recordings(tone(2000)), position)[0]
+    expected = 0.5 * torch.sin(2 * torch.pi * 2000 * position[0] / RATE_HZ).float()
+    assert_close(value, expected, atol=1e-3, rtol=0)
+
+
+def test_batches_are_of_many_speeds_within_the_range() -> None:
+    audio = sampler(speech=recordings(tone(1000)), speed_range=1.12).batch(40)[:, 0]
+    pitches = torch.tensor([frequency_hz(row) for row in audio]) / 1000
+    assert float(pitches.min()) >= 1 / 1.12 - 1e-3
+    assert float(pitches.max()) <= 1.12 + 1e-3
+    assert float(pitches.min()) < 0.93
+    assert float(pitches.max()) > 1.07
+
+
+# --- conditions ----------------------------------------------------------------------------------
+
+
+def test_clean_speech_is_only_scaled() -> None:
+    audio = sampler().batch(8)[:, 0]
+    peaks = audio.abs().amax(1)
+    assert_close(amplitude(audio, 500), peaks, atol=1e-3, rtol=0.01)
+    assert float(amplitude(audio, 3000).max()) < 1e-3
+
+
+def test_noise_is_as_loud_as_the_range_says() -> None:
+    audio = sampler(conditions=(0, 1, 0, 0)).batch(100)[:, 0]
+    snr_db = 20 * (amplitude(audio, 500) / amplitude(audio, 3000)).log10()
+    assert float(snr_db.min()) > 9.9
+    assert float(snr_db.max()) < 20.1
+    assert float(snr_db.max() - snr_db.min()) > 8
+
+
+def test_a_room_is_a_convolution_from_its_direct_path_on() -> None:
+    speech = torch.from_numpy(speech_like(CROP))[None]
+    wet = sampler().reverberate(speech)[0]
+    response = (ROOM[100:] / ROOM.square().sum().sqrt()).numpy()
+    expected = np.convolve(speech[0].numpy(), response)[:CROP]
+    assert_close(wet, torch.from_numpy(expected).float(), atol=1e-4, rtol=0)
+
+
+def test_a_room_longer_than_a_crop() -> None:
+    room = torch.zeros(3 * CROP)
+    room[10], room[CROP], room[2 * CROP] = 0.9, 0.3, 0.3
+    impulse = torch.zeros(1, CROP)
+    impulse[0, 0] = 1.0
+    wet = sampler(rooms=recordings(room)).reverberate(impulse)[0]
+    assert (wet.abs() > 0.01).nonzero()[:, 0].tolist() == [0, CROP - 10]
+
+
+def test_reverberant_speech_differs_from_clean() -> None:
+    speech = recordings(torch.from_numpy(speech_like(RATE_HZ)))
+    clean = sampler(speech=speech).batch(4)
+    wet = sampler(speech=speech, conditions=(0, 0, 1, 0)).batch(4)
+    assert torch.isfinite(wet).all()
+    assert not torch.allclose(clean, wet, atol=1e-2)
+
+
+def test_a_second_talker_is_added() -> None:
+    tones = [500, 1000, 1500, 2000]
+    speech = recordings(*(tone(hz) for hz in tones))
+    audio = sampler(speech=speech, conditions=(0, 0, 0, 1)).batch(60)[:, 0]
+    found = torch.stack([amplitude(audio, hz) for hz in tones]).sort(dim=0, descending=True)[0]
+    two = found[1] > 1e-2 * found[0]
+    assert float(two.float().mean()) == pytest.approx(0.75, abs=0.2)
+    assert (found[2] < 1e-2 * found[0]).all()
+    ratio_db = 20 * (found[0] / found[1])[two].log10()
+    assert float(ratio_db.max()) < 5.1
+
+
+def test_conditions_come_as_often_as_weighted() -> None:
+    loud = recordings(tone(3000))
+    audio = sampler(conditions=(3, 1, 0, 0), noise=loud).batch(400)[:, 0]
+    noisy = amplitude(audio, 3000) > 0.01 * amplitude(audio, 500)
+    assert float(noisy.float().mean()) == pytest.approx(0.25, abs=0.07)
+
+
+# --- levels and chance ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", range(4))
+def test_levels_are_within_their_range_in_every_condition(kind: int) -> None:
+    speech = recordings(torch.from_numpy(speech_like(2 * RATE_HZ)))
+    weights = [float(kind == k) for k in range(4)]
+    audio = sampler(speech=speech, conditions=weights, speed_range=1.12).batch(24)
+    assert audio.shape == (24, 1, CROP)
+    assert audio.dtype == torch.float32
+    peak_db = 20 * audio.abs().amax((1, 2)).log10()
+    assert float(peak_db.min()) > -24.01
+    assert float(peak_db.max()) < -0.49
+    assert float(peak_db.max() - peak_db.min()) > 8
+
+
+def test_both_polarities_come() -> None:
+    speech = recordings(torch.full((RATE_HZ,), 0.3))
+    signs = sampler(speech=speech).batch(100)[:, 0, 0].sign()
+    assert 25 < int((signs > 0).sum()) < 75
+    assert (signs != 0).all()
+
+
+def test_silence_stays_silent() -> None:
+    for kind in range(4):
+        weights = [float(kind == k) for k in range(4)]
+        audio = sampler(speech=recordings(torch.zeros(RATE_HZ)), conditions=weights).batch(3)
+        assert torch.isfinite(audio).all()
+        assert float(audio.abs().max()) <= 1.0
+
+
+def test_the_generator_alone_decides() -> None:
+    settings: dict[str, Any] = {
+        "speech": recordings(torch.from_numpy(speech_like(2 * RATE_HZ))),
+        "conditions": (1, 1, 1, 1),
+        "speed_range": 1.12,
+    }
+    first, other = sampler(3, **settings), sampler(4, **settings)
+    torch.manual_seed(0)
+    batches = [first.batch(6), first.batch(6)]
+    torch.manual_seed(1)
+    again = sampler(3, **settings)
+    assert torch.equal(again.batch(6), batches[0])
+    assert torch.equal(again.batch(6), batches[1])
+    assert not torch.equal(*batches)
+    assert not torch.equal(other.batch(6), batches[0])

@@ -1,0 +1,395 @@
+"""The loop on a small model and a corpus of seconds: it runs, stops, goes on, and agrees."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from chirrup.lab.models import CONFIGS
+from chirrup.lab.training.config import TrainingConfig
+from chirrup.lab.training.loop import Trainer
+from small_model import CONFIG, DELAY, NAME
+from tiny_training import MEL, tiny_config, tiny_recipe, with_adversary, write_corpus
+
+CPU = torch.device("cpu")
+TESTS = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_corpus(tmp_path_factory.mktemp("corpus")).parent
+
+
+@pytest.fixture(autouse=True)
+def small_config(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setitem(CONFIGS, NAME, CONFIG)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+def advance(trainer: Trainer, to: int) -> list[dict[str, float]]:
+    """Train up to a step without log and clock."""
+    sampler, figures = trainer.sampler(), []
+    while trainer.step < to:
+        figures.append(trainer.train_step(sampler))
+        trainer.step += 1
+    return figures
+
+
+def flat(state: Any, name: str = "") -> dict[str, Any]:
+    """Every leaf of a checkpoint by its path."""
+    if isinstance(state, dict):
+        items = state.items()
+    elif isinstance(state, list):
+        items = enumerate(state)
+    else:
+        return {name: state}
+    return {k: v for key, value in items for k, v in flat(value, f"{name}.{key}").items()}
+
+
+def differing(a: dict[str, Any], b: dict[str, Any]) -> list[str]:
+    a, b = flat(a), flat(b)
+    assert set(a) == set(b)
+    return [
+        name
+        for name, value in a.items()
+        if not (torch.equal(value, b[name]) if isinstance(value, Tensor) else value == b[name])
+    ]
+
+
+def test_a_run_trains_logs_validates_and_leaves_a_checkpoint(corpus: Path, tmp_path: Path) -> None:
+    trainer = Trainer(tiny_config(corpus, validate_every=6), tmp_path, CPU)
+    trainer.run()
+    assert trainer.step == 6
+    saved = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
+    assert saved["step"] == 6
+    assert saved["codebooks_started"]
+    assert TrainingConfig.model_validate(saved["config"]) == trainer.config
+    assert json.loads((tmp_path / "config.json").read_text()) == saved["config"]
+    assert all(torch.isfinite(value).all() for value in saved["ema"].values())
+    lines = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    assert lines[-1]["step"] == 6
+    assert {"pesq_all", "pesq_lowest", "snr_db_bypass"} <= set(lines[-1])
+    assert list(tmp_path.glob("events.out.tfevents.*"))
+    assert not list(tmp_path.glob("*.part"))
+
+
+def test_training_reduces_the_loss(corpus: Path, tmp_path: Path) -> None:
+    stages = [{"name": "a", "steps": 25, "quantize": False, "weights": MEL}]
+    config = tiny_config(corpus, stages=stages, learning_rate=3e-3, batch_size=4)
+    losses = [f["loss"] for f in advance(Trainer(config, tmp_path, CPU), 25)]
+    assert sum(losses[-5:]) < 0.9 * sum(losses[:5])
+
+
+def test_figures_of_a_step(corpus: Path, tmp_path: Path) -> None:
+    trainer = Trainer(tiny_config(corpus), tmp_path, CPU)
+    figures = advance(trainer, 4)
+    assert {"waveform", "complex", "mel", "loss", "gradient"} <= set(figures[0])
+    assert not {"commitment", "perplexity", "pesq"} & set(figures[0])
+    assert {"commitment", "codebook", "perplexity", "entries_used"} <= set(figures[3])
+    assert [f["stage"] for f in figures] == [0, 0, 0, 1]
+
+
+@pytest.mark.parametrize("adversary", [False, True])
+def test_a_stopped_run_goes_on_as_it_would_have(
+    corpus: Path, tmp_path: Path, adversary: bool
+) -> None:
+    """To the bit: parameters, averages, optimisers, usage; the stop is in either stage."""
+    config = tiny_config(corpus, **(with_adversary(every=2) if adversary else {}))
+    whole = Trainer(config, tmp_path / "whole", CPU)
+    advance(whole, 6)
+    for stop in (1, 4):
+        first = Trainer(config, tmp_path / "parts", CPU)
+        advance(first, stop)
+        first.save()
+        torch.manual_seed(1234)  # the state of the world is not part of it
+        second = Trainer(config, tmp_path / "parts", CPU)
+        second.restore(tmp_path / "parts" / "checkpoint.pt")
+        assert second.step == stop
+        assert differing(first.state(), second.state()) == []
+        advance(second, 6)
+        assert differing(whole.state(), second.state()) == []
+
+
+def test_another_seed_is_another_training(corpus: Path, tmp_path: Path) -> None:
+    """The negative control of the test above."""
+    first, second = (
+        Trainer(tiny_config(corpus, seed=seed), tmp_path / str(seed), CPU) for seed in (1, 2)
+    )
+    advance(first, 2)
+    advance(second, 2)
+    assert len(differing(first.state()["model"], second.state()["model"])) > 20
+
+
+def test_minutes_stop_a_run_with_a_checkpoint(corpus: Path, tmp_path: Path) -> None:
+    config = tiny_config(corpus)
+    trainer = Trainer(config, tmp_path, CPU)
+    trainer.run(minutes=0.0)
+    assert trainer.step == 1
+    again = Trainer(config, tmp_path, CPU)
+    again.restore(tmp_path / "checkpoint.pt")
+    assert again.step == 1
+    assert again.hours > 0
+    again.run(minutes=10)
+    assert again.step == 6
+    assert again.hours > trainer.hours
+
+
+def test_a_checkpoint_is_kept_every_so_often(
+    corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    saves: list[int] = []
+    monkeypatch.setattr(Trainer, "save", lambda self: saves.append(self.step))
+    Trainer(tiny_config(corpus, checkpoint_minutes=0.0), tmp_path, CPU).run()
+    assert saves == [1, 2, 3, 4, 5, 6, 6]
+
+
+def test_a_kill_while_saving_leaves_the_checkpoint_before(
+    corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trainer = Trainer(tiny_config(corpus), tmp_path, CPU)
+    trainer.save()
+    before = (tmp_path / "checkpoint.pt").read_bytes()
+    trainer.step = 99
+
+    def half(_: object, path: Path) -> None:
+        Path(path).write_bytes(b"half a checkp")
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(torch, "save", half)
+        with pytest.raises(KeyboardInterrupt):
+            trainer.save()
+    assert (tmp_path / "checkpoint.pt").read_bytes() == before
+    trainer.save()
+    assert torch.load(tmp_path / "checkpoint.pt", weights_only=True)["step"] == 99
+
+
+def test_a_checkpoint_of_another_model_is_refused(
+    corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trainer = Trainer(tiny_config(corpus), tmp_path, CPU)
+    trainer.save()
+    monkeypatch.setitem(CONFIGS, "other", CONFIG)
+    other = Trainer(tiny_config(corpus, model="other"), tmp_path, CPU)
+    with pytest.raises(ValueError, match=r"training of small, .* model is other"):
+        other.restore(tmp_path / "checkpoint.pt")
+
+
+def test_discriminators_join_a_training_that_had_none(corpus: Path, tmp_path: Path) -> None:
+    first = Trainer(tiny_config(corpus), tmp_path, CPU)
+    advance(first, 3)
+    first.save()
+    second = Trainer(tiny_config(corpus, **with_adversary()), tmp_path, CPU)
+    second.restore(tmp_path / "checkpoint.pt")
+    assert "discriminator" in advance(second, 4)[0]
+
+
+def test_the_adversarial_stage_trains_both_sides(corpus: Path, tmp_path: Path) -> None:
+    trainer = Trainer(tiny_config(corpus, **with_adversary()), tmp_path, CPU)
+    advance(trainer, 2)
+    before = {name: value.clone() for name, value in trainer.adversary.state_dict().items()}
+    model = {name: value.clone() for name, value in trainer.model.state_dict().items()}
+    figures = advance(trainer, 4)
+    assert {"adversarial", "features", "discriminator"} <= set(figures[0])
+    after = trainer.adversary.state_dict()
+    weights = [name for name in before if before[name].is_floating_point()]
+    moved = [name for name in weights if not torch.equal(after[name], before[name])]
+    assert {name.partition(".")[0] for name in moved} == {"stft", "mel"}
+    assert len(moved) > 0.9 * len(weights)
+    assert all(torch.isfinite(after[name]).all() for name in weights)
+    assert not torch.equal(
+        trainer.model.state_dict()["encoder.0.conv.bias"], model["encoder.0.conv.bias"]
+    )
+
+
+def test_discriminators_take_turns(corpus: Path, tmp_path: Path) -> None:
+    trainer = Trainer(tiny_config(corpus, **with_adversary(every=2)), tmp_path, CPU)
+    turns = ["discriminator" in figures for figures in advance(trainer, 6)]
+    assert turns == [False, False, True, False, True, False]
+
+
+def test_losses_through_discriminators_leave_them_alone(corpus: Path, tmp_path: Path) -> None:
+    trainer = Trainer(tiny_config(corpus, **with_adversary()), tmp_path, CPU)
+    estimate = (0.1 * torch.randn(2, 1, 4560)).requires_grad_()
+    terms = trainer.adversary_terms(estimate, 0.1 * torch.randn(2, 1, 4560))
+    torch.stack(list(terms.values())).sum().backward()
+    assert estimate.grad is not None
+    assert float(estimate.grad.abs().sum()) > 0
+    assert all(p.grad is None and p.requires_grad for p in trainer.adversary_parameters)
+
+
+def test_estimate_is_compared_with_the_input_it_belongs_to(
+    corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A model that only delays has no error."""
+    trainer = Trainer(tiny_config(corpus), tmp_path, CPU)
+    seen: dict[str, Tensor] = {}
+    sampler = trainer.sampler()
+    advance(trainer, 1)
+
+    def record(estimate: Tensor, target: Tensor, _: object) -> dict[str, Tensor]:
+        seen.update(estimate=estimate.detach(), target=target)
+        return {"mel": estimate.mean()}
+
+    def late(audio: Tensor, *_: Tensor) -> tuple[Tensor, Any]:
+        gain = trainer.parameters[0].flatten()[:1]
+        return torch.nn.functional.pad(audio, (DELAY, 0))[:, :, :-DELAY] + 0 * gain, None
+
+    monkeypatch.setattr(trainer, "reconstruction_terms", record)
+    monkeypatch.setattr(trainer.model, "forward", late)
+    trainer.train_step(sampler)
+    assert torch.equal(seen["estimate"], seen["target"])
+
+
+def test_draws_of_codebooks_bypass_and_loss(corpus: Path, tmp_path: Path) -> None:
+    codes = {"bypass": 0.3, "drop": 0.6, "lowest": 2, "lowest_share": 0.5, "lossy": 0.4}
+    trainer = Trainer(tiny_config(corpus, codes=codes), tmp_path, CPU)
+    trainer.generator.manual_seed(0)
+    audio = torch.zeros(3000, 1, 50 * 480)
+    used, bypass, present = trainer.draw_codes(audio, trainer.config.stages[1])
+    assert set(used.tolist()) == {2, 3, 4}
+    share = (used == 4).float().mean()  # kept: 0.4; dropped, but drawn in full: 0.6 * 0.5 / 3
+    assert float(share) == pytest.approx(0.5, abs=0.03)
+    assert float(bypass.float().mean()) == pytest.approx(0.3, abs=0.03)
+    lossy = ~present.all(1)
+    assert float(lossy.float().mean()) == pytest.approx(0.4, abs=0.04)
+    rate = (~present[lossy]).float().mean()
+    assert 0.11 < float(rate) < 0.19
+    _, bypass, present = trainer.draw_codes(audio, trainer.config.stages[0])
+    assert bypass.all()
+    assert present.all()
+
+
+def test_learning_rate_warms_up_and_falls_to_the_final_one(corpus: Path, tmp_path: Path) -> None:
+    stages = [{"name": "a", "steps": 100, "weights": MEL}]
+    config = tiny_config(corpus, stages=stages, warmup_steps=10)
+    trainer = Trainer(config, tmp_path, CPU)
+    rates = []
+    for trainer.step in range(101):
+        rates.append(trainer.learning_rate())
+    assert rates[0] == pytest.approx(1e-4)
+    assert rates[9] == pytest.approx(1e-3)
+    assert rates[:10] == sorted(rates[:10])
+    assert rates[10:] == sorted(rates[10:], reverse=True)
+    assert rates[55] == pytest.approx((1e-3 + 1e-4) / 2, rel=0.01)
+    assert rates[100] == pytest.approx(1e-4)
+
+
+def test_a_gradient_that_is_not_finite_changes_no_weight(
+    corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trainer = Trainer(tiny_config(corpus), tmp_path, CPU)
+    advance(trainer, 1)
+    before = {name: value.clone() for name, value in trainer.model.state_dict().items()}
+
+    def broken(estimate: Tensor, *_: object) -> dict[str, Tensor]:
+        return {"mel": (estimate * torch.inf).sum()}
+
+    monkeypatch.setattr(trainer, "reconstruction_terms", broken)
+    advance(trainer, 2)
+    after = trainer.model.state_dict()
+    assert all(torch.equal(after[name], before[name]) for name in before)
+
+
+# --- several processes ---------------------------------------------------------------------------
+
+WORKER = """
+import json, sys
+from pathlib import Path
+import torch
+from small_model import CONFIG, NAME
+from chirrup.lab.models import CONFIGS
+from chirrup.lab.training.loop import Trainer
+from chirrup.lab.training.run import train
+
+torch.set_num_threads(1)
+CONFIGS[NAME] = CONFIG
+recipe, out = Path(sys.argv[1]), Path(sys.argv[2])
+save, step = Trainer.save, Trainer.train_step
+batches = []
+
+def keep(self):
+    save(self)
+    torch.save(self.state() | {"batches": batches}, out / f"rank{self.rank}.pt")
+
+def look(self, sampler):
+    batch = sampler.batch
+    def watched(size):
+        audio = batch(size)
+        batches.append(float(audio.abs().sum()))
+        return audio
+    sampler.batch = watched
+    result = step(self, sampler)
+    sampler.batch = batch
+    return result
+
+Trainer.save, Trainer.train_step = keep, look
+train(recipe, out)
+"""
+
+
+def toml(recipe: dict[str, Any]) -> str:
+    """TOML reads JSON's strings, numbers, lists; inline tables want an equals sign."""
+
+    def value(x: Any) -> str:
+        if isinstance(x, dict):
+            return "{" + ", ".join(f"{key} = {value(inner)}" for key, inner in x.items()) + "}"
+        if isinstance(x, list):
+            return "[" + ", ".join(map(value, x)) + "]"
+        return json.dumps(x)
+
+    return "\n".join(f"{key} = {value(x)}" for key, x in recipe.items())
+
+
+@pytest.mark.slow
+def test_two_processes_stay_alike(corpus: Path, tmp_path: Path) -> None:
+    """Parameters, averages, codebooks, usage, discriminators; on different data."""
+    recipe, out, worker = tmp_path / "recipe.toml", tmp_path / "out", tmp_path / "worker.py"
+    changes = with_adversary() | {"codes": {"revive_every": 1, "revive_below": 0.5}}
+    changes["data"] = tiny_recipe(corpus)["data"] | {"cache": str(tmp_path / "cache")}
+    recipe.write_text(toml(tiny_recipe(corpus, **changes)))
+    worker.write_text(WORKER)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    shared = {
+        "WORLD_SIZE": "2",
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": str(port),
+        "PYTHONPATH": str(TESTS),
+        "OMP_NUM_THREADS": "1",
+    }
+    processes = [
+        subprocess.Popen(
+            [sys.executable, worker, recipe, out],
+            env=os.environ | shared | {"RANK": str(rank), "LOCAL_RANK": str(rank)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        for rank in range(2)
+    ]
+    try:
+        outputs = [process.communicate(timeout=300)[0] for process in processes]
+    finally:
+        for process in processes:
+            process.kill()
+    assert [process.returncode for process in processes] == [0, 0], "\n".join(outputs)
+    first, second = (torch.load(out / f"rank{rank}.pt", weights_only=True) for rank in range(2))
+    assert first["batches"] != second["batches"]
+    assert first["step"] == second["step"] == 6
+    first = {name: first[name] for name in first if name not in ("batches", "hours")}
+    assert differing(first, {name: second[name] for name in first}) == []
+    kept = torch.load(out / "checkpoint.pt", weights_only=True)
+    assert differing(kept["model"], first["model"]) == []

@@ -1,0 +1,144 @@
+"""What ``chirrup train`` and ``chirrup export`` call."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+import chirrup
+from chirrup.lab.models import CONFIGS, Iris
+from chirrup.lab.training import run
+from chirrup.lab.training.run import export_checkpoint, train
+from small_model import CONFIG, NAME, Exported, small_iris, speech_like
+from tiny_training import tiny_recipe, write_corpus
+
+pytest_plugins = ["models_fixture"]
+
+
+@pytest.fixture(scope="module")
+def recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A recipe file that says little; the rest comes as overrides."""
+    folder = tmp_path_factory.mktemp("corpus")
+    write_corpus(folder)
+    data = tiny_recipe(folder)["data"]
+    lines = ['model = "small"', "batch_size = 2", "stages = [", "]", "[data]"]
+    lines += [f"{key} = {value!r}" for key, value in data.items()]
+    path = folder / "recipe.toml"
+    path.write_text("\n".join(lines))
+    return path
+
+
+STAGE = 'stages=[{name = "a", steps = 3, quantize = false, weights = {mel = 1}}]'
+
+
+@pytest.fixture(autouse=True)
+def small_config(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(CONFIGS, NAME, CONFIG)
+
+
+def step(out: Path) -> int:
+    return torch.load(out / "checkpoint.pt", weights_only=True)["step"]
+
+
+def test_train_begins_stops_goes_on_and_begins_afresh(recipe: Path, tmp_path: Path) -> None:
+    out = tmp_path / "new" / "run"
+    train(recipe, out, [STAGE], minutes=0.0, device="cpu")
+    assert step(out) == 1
+    train(recipe, out, [STAGE], device="cpu")
+    assert step(out) == 3
+    train(recipe, out, [STAGE], minutes=0.0, device="cpu", fresh=True)
+    assert step(out) == 1
+
+
+def test_train_refuses_wrong_recipes_and_folders(
+    recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(ValueError, match="hue"):
+        train(recipe, tmp_path, [STAGE, "hue=1"])
+    with pytest.raises(ValueError, match="no model is called 'oris'"):
+        train(recipe, tmp_path, [STAGE, "model=oris"], device="cpu")
+    train(recipe, tmp_path, [STAGE], minutes=0.0, device="cpu")
+    monkeypatch.setitem(CONFIGS, "other", CONFIG)
+    with pytest.raises(ValueError, match="choose another folder"):
+        train(recipe, tmp_path, [STAGE, "model=other"], device="cpu")
+
+
+def test_an_exported_checkpoint_loads_and_says_where_it_is_from(small_export: Exported) -> None:
+    codec = chirrup.load(small_export.folder)
+    assert codec.name == NAME
+    card = codec.description["training"]
+    assert (card["steps"], card["hours"]) == (7, 0.5)
+    assert card["recipe"]["model"] == NAME
+    audio = speech_like(12_000)
+    assert codec.decode(codec.encode(audio)).shape == audio.shape
+
+
+def test_the_averaged_weights_of_a_training_are_exported(
+    recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train(recipe, tmp_path, [STAGE], device="cpu")
+    given: dict[str, Any] = {}
+
+    def take(model: Iris, name: str, folder: Path, audio: np.ndarray, card: Any) -> str:
+        given.update(model=model, name=name, folder=folder, audio=audio, card=card)
+        return "parity"
+
+    monkeypatch.setattr(run, "export", take)
+    clip = recipe.parent / "speech_test" / "0.wav"
+    for path in (tmp_path, tmp_path / "checkpoint.pt"):
+        assert export_checkpoint(path, tmp_path / "model", clip) == "parity"
+        saved = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
+        state = given["model"].state_dict()
+        assert all(torch.equal(state[name], value) for name, value in saved["ema"].items())
+        assert any(not torch.equal(saved["model"][name], state[name]) for name in state)
+        assert (given["name"], given["folder"]) == (NAME, tmp_path / "model")
+        assert given["card"]["steps"] == 3
+        assert given["audio"].shape == (24_000,)
+
+
+def test_the_bundled_clip_is_there() -> None:
+    assert run.DEMO_CLIP.is_file()
+
+
+@pytest.mark.parametrize("content", [b"", b"no checkpoint at all", b"PK\x03\x04 half a zip"])
+def test_a_file_that_is_no_checkpoint_is_refused(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "checkpoint.pt"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match="is not a checkpoint of a chirrup training"):
+        export_checkpoint(path, tmp_path / "model")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        {"weights": torch.zeros(3)},
+        torch.zeros(3),
+        [1, 2],
+        {"ema": {}, "step": 1},
+        {"ema": {}, "step": 1, "hours": 0.0, "config": {"model": NAME, "stages": []}},
+        {"ema": {}, "step": 1, "hours": 0.0, "config": {"model": "oris", "stages": []}},
+        {"ema": {}, "step": 1, "hours": 0.0, "config": {"colour": 1}},
+    ],
+)
+def test_another_pytorch_file_is_refused(tmp_path: Path, content: object) -> None:
+    path = tmp_path / "checkpoint.pt"
+    torch.save(content, path)
+    with pytest.raises(ValueError):  # noqa: PT011 - a wrong recipe has words of its own
+        export_checkpoint(path, tmp_path / "model")
+    assert not (tmp_path / "model").exists()
+
+
+def test_weights_of_another_shape_are_refused(tmp_path: Path) -> None:
+    state = small_iris().state_dict() | {"decoder.0.conv.bias": torch.zeros(3)}
+    config = {"model": NAME, "stages": []}
+    saved = {"ema": state, "step": 1, "hours": 0.0, "config": config}
+    torch.save(saved, tmp_path / "checkpoint.pt")
+    with pytest.raises(ValueError, match=r"decoder\.0\.conv\.bias"):
+        export_checkpoint(tmp_path, tmp_path / "model")
+
+
+def test_a_missing_file_is_said_to_be_missing(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        export_checkpoint(tmp_path / "nothing.pt", tmp_path / "model")

@@ -1,0 +1,72 @@
+"""A corpus of seconds and trainings of a few steps."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import soundfile
+
+from chirrup.lab.training.config import TrainingConfig
+from small_model import NAME, RATE_HZ, speech_like
+
+MEL = {"waveform": 1.0, "complex": 1.0, "mel": 1.0}
+
+
+def write_corpus(folder: Path) -> Path:
+    """Speech, noise and a room as WAV files; returns the manifest."""
+    random = np.random.default_rng(0)
+    room = random.standard_normal(3000) * np.exp(-np.arange(3000) / 400) * 0.1
+    room[50] = 0.9
+    clips = {f"speech_train/{index}.wav": speech_like(RATE_HZ, index) for index in range(3)}
+    clips["speech_test/0.wav"] = speech_like(RATE_HZ, 9)
+    clips["noise_train/0.wav"] = 0.1 * random.standard_normal(RATE_HZ)
+    clips["rir/0.wav"] = room
+    for name, audio in clips.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        soundfile.write(folder / name, audio, RATE_HZ)
+    manifest = folder / "MANIFEST.csv"
+    manifest.write_text("\n".join(["path", *clips]) + "\n")
+    return manifest
+
+
+def tiny_recipe(corpus: Path, **changes: Any) -> dict[str, Any]:
+    """Two stages of three steps, as a recipe file would say it."""
+    return {
+        "model": NAME,
+        "data": {
+            "manifest": str(corpus / "MANIFEST.csv"),
+            "cache": str(corpus / "cache"),
+            "crop_seconds": 0.2,
+            "validation_clips": 1,
+        },
+        "stages": [
+            {"name": "autoencoder", "steps": 3, "quantize": False, "weights": MEL},
+            {"name": "codec", "steps": 3, "weights": MEL},
+        ],
+        "codes": {"revive_every": 2, "revive_below": 0.5, "lossy": 0.5},
+        "batch_size": 2,
+        "warmup_steps": 2,
+    } | changes
+
+
+def tiny_config(corpus: Path, **changes: Any) -> TrainingConfig:
+    return TrainingConfig.model_validate(tiny_recipe(corpus, **changes))
+
+
+def with_adversary(**options: Any) -> dict[str, Any]:
+    """Changes that make the second stage fight against small discriminators."""
+    weights = MEL | {"adversarial": 1.0, "features": 1.0}
+    return {
+        "stages": [
+            {"name": "autoencoder", "steps": 2, "quantize": False, "weights": MEL},
+            {"name": "adversarial", "steps": 4, "weights": weights},
+        ],
+        "adversary": {
+            "discriminators": {
+                "stft": {"kind": "stft", "options": {"n_ffts": [128, 256], "channels": 4}},
+                "mel": {"kind": "mel", "options": {"n_ffts": [512], "mels": [40], "channels": 4}},
+            },
+            "learning_rate": 1e-2,
+            **options,
+        },
+    }
