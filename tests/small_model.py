@@ -1,27 +1,20 @@
-"""A small IRIS model, started on noise, and its export: made once a test session.
+"""A small IRIS model, started on synthetic speech; `models_fixture` exports it."""
 
-A plugin: a test module that wants the fixtures says ``pytest_plugins = ["small_model"]``.
-"""
-
-import pickle
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
 import numpy as np
-import pytest
 import torch
-from filelock import FileLock
 
-import chirrup
-from chirrup.lab.export import Parity, export
+from chirrup.lab.export import Parity
 from chirrup.lab.models import Iris, IrisConfig
 from chirrup.lab.training import codebooks
 
 CONFIG = IrisConfig(
     encoder_dim=8,
     encoder_groups=4,
+    dilations=(1, 9),
     latent_dim=32,
     decoder_dim=48,
     decoder_hidden_dim=52,
@@ -66,32 +59,5 @@ def small_iris() -> Iris:
             if "scale_" in name or "log_" in name:  # at their initial values, folding hides errors
                 parameter += 0.1 * torch.randn_like(parameter)
         head = model.decoder.layers[-2].get_parameter("project.conv.weight")
-        head[:241] *= 4  # so that the sound depends on the codes
+        head[:481] *= 4  # the log-magnitudes: so that the sound depends on the codes
     return model
-
-
-def once[T](factory: pytest.TempPathFactory, name: str, make: Callable[[Path], T]) -> T:
-    """What ``make`` returns for a folder, made by one process of pytest-xdist for all of them."""
-    root = factory.getbasetemp()
-    root = root.parent if root.name.startswith("popen-") else root
-    with FileLock(root / f"{name}.lock"):
-        done = root / f"{name}.pickle"
-        if not done.exists():
-            done.write_bytes(pickle.dumps(make(root / name)))
-        return pickle.loads(done.read_bytes())
-
-
-@pytest.fixture(scope="session")
-def small_export(tmp_path_factory: pytest.TempPathFactory) -> Exported:
-    """The folder of the exported model. Not to be changed: copy it first."""
-
-    def make(folder: Path) -> Exported:
-        audio = speech_like(3 * RATE_HZ, seed=99)
-        return Exported(folder, export(small_iris(), NAME, folder, audio, {"steps": 0}))
-
-    return once(tmp_path_factory, NAME, make)
-
-
-@pytest.fixture(scope="session")
-def small_codec(small_export: Exported) -> chirrup.Codec:
-    return chirrup.load(small_export.folder)

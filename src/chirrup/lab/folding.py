@@ -28,7 +28,7 @@ def fold(model: Iris) -> Iris:
     for module in folded.modules():
         if parametrize.is_parametrized(module, "weight"):
             parametrize.remove_parametrizations(module, "weight")
-            module.weight = nn.Parameter(module.weight, requires_grad=False)
+            module.weight = nn.Parameter(cast(Tensor, module.weight), requires_grad=False)
         if isinstance(module, Conv2FormerBlock):
             for conv, scale in (
                 (module.project.conv, module.scale_1),

@@ -1,0 +1,375 @@
+"""Folding, the graphs of one frame and of blocks, and the folder they are written to."""
+
+import json
+import stat
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from safetensors.numpy import load_file
+from torch import Tensor
+from torch.testing import assert_close
+
+import chirrup
+from chirrup.lab import export as exporting
+from chirrup.lab.export import Parity, export, move_weights
+from chirrup.lab.folding import DecoderGraph, EncoderGraph, fold, for_export
+from chirrup.lab.models import Iris
+from chirrup.lab.one_frame import OneFrameDecoder
+from chirrup.runtime.graph import Graph, Weights
+from small_model import DELAY, FRAME, NAME, RATE_HZ, Exported, small_iris, speech_like
+
+pytest_plugins = ["models_fixture"]
+
+GRAPHS = ("encoder", "encoder-frame", "decoder", "decoder-frame")
+
+
+@cache
+def folded_iris() -> Iris:
+    return fold(small_iris())
+
+
+@cache
+def graph_modules() -> tuple[EncoderGraph, DecoderGraph]:
+    return for_export(folded_iris())
+
+
+def audio(frames: int = 100, seed: int = 1) -> Tensor:
+    return torch.from_numpy(speech_like(frames * FRAME, seed))[None]
+
+
+@cache
+def codes(frames: int = 60) -> Tensor:
+    """Of speech, ``int64 [1, codebooks, frames]``, with dropped codebooks and lost frames."""
+    model = folded_iris()
+    result = model.quantizer.encode(model.encoder.offline(audio(frames)[:, None]))
+    result[:, 2:, 10:20] = -1
+    result[:, :, 30:33] = -1
+    result[:, 1:, 40:] = -1
+    return result
+
+
+def start(states: dict[str, Tensor]) -> list[Tensor]:
+    return [value.clone() for value in states.values()]
+
+
+def error_db(value: np.ndarray | Tensor, expected: np.ndarray | Tensor) -> float:
+    difference = np.asarray(value, np.float64) - np.asarray(expected, np.float64)
+    power = np.square(difference).sum() / np.square(np.asarray(expected, np.float64)).sum()
+    return float(10 * np.log10(power + 1e-30))
+
+
+# --- in PyTorch ----------------------------------------------------------------------------------
+
+
+def test_folding_only_rounds_the_weights() -> None:
+    model, folded = small_iris(), folded_iris()
+    latent = model.encoder.offline(audio()[:, None])
+    assert error_db(folded.encoder.offline(audio()[:, None]), latent) < -40
+    assert error_db(folded.decoder.offline(latent), model.decoder.offline(latent)) < -40
+    agreeing = folded.quantizer.encode(latent) == model.quantizer.encode(latent)
+    assert agreeing[:, 0].float().mean() > 0.95
+    given = codes()
+    expected = model.decoder.offline(model.quantizer.decode(given))
+    assert error_db(folded.decoder.offline(folded.quantizer.decode(given)), expected) < -40
+
+
+def test_folded_weights_are_exact_in_half_precision_and_plain() -> None:
+    for name, parameter in folded_iris().named_parameters():
+        assert torch.equal(parameter, parameter.half().float()), name
+        assert "parametrizations" not in name or "quantizer" not in name
+        if "scale_" in name:
+            assert (parameter == 1).all()
+
+
+def test_folding_leaves_the_model_as_it_was() -> None:
+    model = small_iris()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    sound = model.decoder.offline(model.encoder.offline(audio()[:, None]))
+    for_export(fold(model))
+    after = model.state_dict()
+    assert list(after) == list(before)
+    assert all(torch.equal(after[name], before[name]) for name in before)
+    assert any("parametrizations" in name for name in after)
+    assert torch.equal(sound, model.decoder.offline(model.encoder.offline(audio()[:, None])))
+
+
+@torch.no_grad()
+def test_encoder_graph_is_the_folded_model() -> None:
+    folded, (encoder, _) = folded_iris(), graph_modules()
+    expected = folded.quantizer.encode(folded.encoder.offline(audio()[:, None]))
+    got, *_ = encoder(audio(), *start(folded.encoder.initial_state(1)))
+    assert got.dtype == torch.int32
+    assert torch.equal(got, expected.int())
+
+
+@torch.no_grad()
+def test_decoder_graph_is_the_folded_model_also_for_absent_codes() -> None:
+    folded, (_, decoder) = folded_iris(), graph_modules()
+    expected = folded.decoder.offline(folded.quantizer.decode(codes()))[:, 0]
+    got, *_ = decoder(codes().int(), *start(folded.decoder.initial_state(1)))
+    assert_close(got, expected, atol=1e-5, rtol=0)
+
+
+@torch.no_grad()
+def test_one_frame_decoder_is_the_decoder_frame_by_frame() -> None:
+    _, decoder = graph_modules()
+    single = OneFrameDecoder(decoder)
+    states = others = start(folded_iris().decoder.initial_state(1))
+    for index in range(codes().shape[2]):
+        frame = codes()[:, :, index : index + 1].int()
+        expected, *states = decoder(frame, *states)
+        got, *others = single(frame, *others)
+        assert_close(got, expected, atol=1e-5, rtol=0)
+        for state, other in zip(states, others, strict=True):
+            assert_close(other, state, atol=1e-4, rtol=1e-4)
+
+
+# --- the exported folder -------------------------------------------------------------------------
+
+
+def test_parity_is_measured_and_written_down(small_export: Exported) -> None:
+    parity = small_export.parity
+    assert parity.codes_equal >= 0.999
+    assert parity.audio_error_db < -80
+    about = json.loads((small_export.folder / "model.json").read_text())
+    assert about["parity"] == {
+        "codes_equal": parity.codes_equal,
+        "audio_error_db": parity.audio_error_db,
+    }
+
+
+def in_pieces(graph: Graph, x: np.ndarray, lengths: list[int], unit: int) -> np.ndarray:
+    """What the graph gives for pieces of so many frames; what is left comes as the last piece."""
+    state, pieces, place = graph.initial_state(len(x)), [], 0
+    for length in [*lengths, x.shape[-1] // unit]:
+        piece = x[..., place : place + length * unit]
+        if piece.shape[-1]:
+            out, state = graph(piece, state)
+            pieces.append(out)
+        place += length * unit
+    return np.concatenate(pieces, axis=-1)
+
+
+splits = st.lists(st.integers(1, 9), max_size=8)
+
+
+@given(splits)
+@settings(max_examples=8, deadline=None, derandomize=True)
+def test_encoder_in_random_pieces_is_one_call(
+    small_codec: chirrup.Codec, lengths: list[int]
+) -> None:
+    encoder, _ = small_codec.graphs()
+    x = audio(300).numpy()
+    whole = in_pieces(encoder, x, [], FRAME)
+    assert (in_pieces(encoder, x, lengths, FRAME) == whole).mean() >= 0.999
+
+
+@given(splits)
+@settings(max_examples=8, deadline=None, derandomize=True)
+def test_decoder_in_random_pieces_is_one_call(
+    small_codec: chirrup.Codec, lengths: list[int]
+) -> None:
+    _, decoder = small_codec.graphs()
+    x = codes().int().numpy()
+    whole = in_pieces(decoder, x, [], 1)
+    assert error_db(in_pieces(decoder, x, lengths, 1), whole) < -60
+
+
+def test_frame_graphs_are_the_block_graphs_and_torch(small_codec: chirrup.Codec) -> None:
+    encoder, decoder = small_codec.graphs()
+    x, folded = audio(300), folded_iris()
+    by_frame = in_pieces(encoder, x.numpy(), [1] * 300, FRAME)
+    torch_codes = folded.quantizer.encode(folded.encoder.offline(x[:, None]))
+    assert by_frame.dtype == np.int32
+    assert (by_frame == in_pieces(encoder, x.numpy(), [], FRAME)).mean() >= 0.999
+    assert (by_frame == torch_codes.numpy()).mean() >= 0.999
+    given = codes().int().numpy()
+    sound = in_pieces(decoder, given, [1] * given.shape[2], 1)
+    assert error_db(sound, in_pieces(decoder, given, [], 1)) < -60
+    expected = folded.decoder.offline(folded.quantizer.decode(codes()))[:, 0]
+    assert error_db(sound, expected.numpy()) < -60
+
+
+def test_forgetting_the_state_is_heard(small_codec: chirrup.Codec) -> None:
+    """The negative control of the tests above."""
+    encoder, decoder = small_codec.graphs()
+    x, given = audio(60).numpy(), codes().int().numpy()
+    half = encoder(x[:, 30 * FRAME :], encoder.initial_state())[0]
+    assert (half == in_pieces(encoder, x, [], FRAME)[:, :, 30:]).mean() < 0.99
+    sound = decoder(given[:, :, 50:], decoder.initial_state())[0]
+    assert error_db(sound, in_pieces(decoder, given, [], 1)[:, 50 * FRAME :]) > -40
+
+
+def test_batch_rows_are_independent(small_codec: chirrup.Codec) -> None:
+    encoder, decoder = small_codec.graphs()
+    rows = np.concatenate([audio(60, seed).numpy() for seed in (1, 2, 3)])
+    together = in_pieces(encoder, rows, [20], FRAME)
+    alone = np.concatenate([in_pieces(encoder, row[None], [20], FRAME) for row in rows])
+    assert (together == alone).mean() >= 0.998  # of 720
+    sounds = in_pieces(decoder, alone, [20], 1)
+    for row, sound in zip(alone, sounds):
+        assert error_db(sound, in_pieces(decoder, row[None], [20], 1)[0]) < -60
+
+
+def test_description(small_codec: chirrup.Codec) -> None:
+    about = small_codec.description
+    assert (about["name"], about["format"]) == (NAME, 1)
+    assert (small_codec.frame_samples, small_codec.delay_samples) == (FRAME, DELAY)
+    assert about["audit"]["latency_samples"] == FRAME + DELAY
+    measured = about["audit"]["latency_measured_samples"]
+    assert FRAME + DELAY - 1 <= measured <= FRAME + DELAY  # the window's edge may round to nothing
+    assert small_codec.default_bitrate_bps == small_codec.bitrates_bps[-1] == 1600
+
+
+def test_files_can_be_read_by_everyone(small_export: Exported) -> None:
+    files = sorted(small_export.folder.iterdir())
+    expected = [*(f"{graph}.onnx" for graph in GRAPHS), "model.json", "model.safetensors"]
+    assert [path.name for path in files] == sorted(expected)
+    modes = {path.name: stat.S_IMODE(path.stat().st_mode) & 0o444 for path in files}
+    assert set(modes.values()) == {0o444}, modes
+
+
+def test_weights_are_stored_once_in_half_precision_and_not_in_the_graphs(
+    small_export: Exported,
+) -> None:
+    stored = load_file(small_export.folder / "model.safetensors")
+    contents = [array.astype(np.float32).tobytes() for array in stored.values()]
+    assert len(set(contents)) == len(contents)
+    by_hash = {tuple(np.sort(array.astype(np.float32)).tolist()) for array in stored.values()}
+    assert len(by_hash) == len(contents), "a tensor stands there in two orders"
+    for name, array in stored.items():
+        if array.dtype == np.float32:
+            assert not np.array_equal(array.astype(np.float16).astype(np.float32), array), name
+    trained = sum(p.numel() for p in folded_iris().parameters())
+    halves = sum(array.size for array in stored.values() if array.dtype == np.float16)
+    assert halves > 0.75 * trained  # the rest: small ones, and the quantizer's products
+    weights = sum(array.nbytes for array in stored.values())
+    graphs = sum((small_export.folder / f"{graph}.onnx").stat().st_size for graph in GRAPHS)
+    assert (small_export.folder / "model.safetensors").stat().st_size < weights + 20_000
+    assert graphs < 200_000
+
+
+# --- refusals, with graphs that are already there ------------------------------------------------
+
+
+def whole_graph(folder: Path, name: str) -> onnx.ModelProto:
+    """A graph of an exported folder with its weights in it again."""
+    places = json.loads((folder / "model.json").read_text())["weights"]
+    values = Weights(folder / "model.safetensors", places).of(name)
+    graph = onnx.load(folder / f"{name}.onnx", load_external_data=False)
+    for index, tensor in enumerate(graph.graph.initializer):
+        if tensor.name in values:
+            array = onnx.numpy_helper.from_array(values[tensor.name].numpy(), tensor.name)
+            graph.graph.initializer[index].CopyFrom(array)
+    return graph
+
+
+@pytest.fixture
+def cheap_export(
+    small_export: Exported, monkeypatch: pytest.MonkeyPatch
+) -> Callable[[Path], Parity]:
+    """`export` of the small model that takes its graphs from the folder exported before."""
+    names = iter(GRAPHS)
+
+    def ready_made(*_: object) -> onnx.ModelProto:
+        return whole_graph(small_export.folder, next(names))
+
+    monkeypatch.setattr(exporting, "to_onnx", ready_made)
+    monkeypatch.setattr(exporting, "latency_samples", lambda _: 720)
+    return lambda folder: export(small_iris(), NAME, folder, speech_like(RATE_HZ, 7))
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.rglob("*")}
+
+
+def test_cheap_export_is_the_export(
+    cheap_export: Callable[[Path], Parity], small_export: Exported, tmp_path: Path
+) -> None:
+    """The control: without tampering it writes the same folder, also where there is none yet."""
+    cheap_export(tmp_path / "new" / "folder")
+    got, expected = content(tmp_path / "new" / "folder"), content(small_export.folder)
+    assert {n for n in expected if got[n] != expected[n]} <= {"model.json"}
+    assert [path.name for path in (tmp_path / "new").iterdir()] == ["folder"]
+
+
+def wrong_weight(folded: Iris) -> None:
+    folded.encoder.layers[0].get_parameter("conv.weight")[0] *= 1.5
+
+
+def wrong_sound(folded: Iris) -> None:
+    folded.decoder.layers[0].get_parameter("conv.weight")[:, 0] += 0.1
+
+
+def not_a_number(folded: Iris) -> None:
+    folded.decoder.layers[0].get_parameter("conv.bias")[0] = torch.nan
+
+
+@pytest.mark.parametrize("tamper", [wrong_weight, wrong_sound, not_a_number])
+def test_graphs_that_differ_are_not_written(
+    cheap_export: Callable[[Path], Parity],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    tamper: Callable[[Iris], None],
+) -> None:
+    def tampered(model: Iris) -> Iris:
+        folded = fold(model)
+        tamper(folded)
+        return folded
+
+    monkeypatch.setattr(exporting, "fold", tampered)
+    folder = tmp_path / "kept"
+    folder.mkdir()
+    (folder / "model.json").write_text("what was there")
+    with pytest.raises(ValueError, match=r"differ from the model.*nothing was written"):
+        cheap_export(folder)
+    assert content(folder) == {"model.json": b"what was there"}
+    assert list(tmp_path.iterdir()) == [folder]
+
+
+@pytest.mark.parametrize(
+    ("codes_equal", "audio_error_db", "good"),
+    [
+        (1.0, -120.0, True),
+        (0.999, -60.0, True),
+        (0.9989, -120.0, False),
+        (1.0, -59.9, False),
+        (1.0, float("nan"), False),
+        (float("nan"), -120.0, False),
+    ],
+)
+def test_limits_of_parity(codes_equal: float, audio_error_db: float, good: bool) -> None:
+    parity = Parity(codes_equal, audio_error_db)
+    if good:
+        parity.check()
+    else:
+        with pytest.raises(ValueError, match="nothing was written"):
+            parity.check()
+
+
+def test_move_weights_knows_tensors_again() -> None:
+    """In another shape, transposed, in another graph; and keeps float32 where halves would lose."""
+    random = np.random.default_rng(0)
+    exact = random.integers(-8, 8, (8, 16)).astype(np.float32)
+    fine = random.standard_normal((8, 16)).astype(np.float32)
+    tensors = {
+        "a": exact,
+        "reshaped": exact.reshape(4, 32),
+        "swapped": np.ascontiguousarray(exact.T),
+        "fine": fine,
+        "small": fine[:2, :2],
+    }
+    initializers = [onnx.numpy_helper.from_array(array, name) for name, array in tensors.items()]
+    graph = onnx.helper.make_model(onnx.helper.make_graph([], "test", [], [], initializers))
+    weights: dict[str, np.ndarray] = {}
+    places = move_weights(graph, weights)
+    assert set(places) == {"a", "reshaped", "swapped", "fine"}
+    assert sorted(array.dtype.name for array in weights.values()) == ["float16", "float32"]
+    assert [places[name]["swapped"] for name in ("a", "reshaped", "swapped")] == [0, 0, 1]

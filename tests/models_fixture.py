@@ -1,0 +1,56 @@
+"""The small model's exported folder, made once a test session.
+
+A plugin: a test module that wants the fixtures says ``pytest_plugins = ["models_fixture"]``.
+"""
+
+import pickle
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+import pytest
+import soundfile
+import torch
+from filelock import FileLock
+
+import chirrup
+from chirrup.lab.models import CONFIGS
+from chirrup.lab.training.config import TrainingConfig
+from chirrup.lab.training.run import export_checkpoint
+from small_model import CONFIG, NAME, RATE_HZ, Exported, small_iris, speech_like
+
+T = TypeVar("T")
+
+
+def once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], T]) -> T:
+    """What ``make`` returns for a folder, made by one process of pytest-xdist for all of them."""
+    root = factory.getbasetemp()
+    root = root.parent if root.name.startswith("popen-") else root
+    with FileLock(root / f"{name}.lock"):
+        done = root / f"{name}.pickle"
+        if not done.exists():
+            done.write_bytes(pickle.dumps(make(root / name)))
+        return pickle.loads(done.read_bytes())
+
+
+@pytest.fixture(scope="session")
+def small_export(tmp_path_factory: pytest.TempPathFactory) -> Exported:
+    """The folder of the exported model. Not to be changed: copy it first."""
+
+    def make(folder: Path) -> Exported:
+        checkpoint = folder.with_name("small-checkpoint.pt")
+        config = TrainingConfig(model=NAME, stages=()).model_dump(mode="json")
+        state = {"ema": small_iris().state_dict(), "step": 7, "hours": 0.5, "config": config}
+        torch.save(state, checkpoint)
+        clip = folder.with_name("clip.wav")
+        soundfile.write(clip, speech_like(3 * RATE_HZ, seed=99), RATE_HZ)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setitem(CONFIGS, NAME, CONFIG)
+            return Exported(folder, export_checkpoint(checkpoint, folder, clip))
+
+    return once(tmp_path_factory, NAME, make)
+
+
+@pytest.fixture(scope="session")
+def small_codec(small_export: Exported) -> chirrup.Codec:
+    return chirrup.load(small_export.folder)
