@@ -11,7 +11,7 @@ import numpy as np
 
 from chirrup.codes import ABSENT, Codes
 from chirrup.runtime.graph import Graph, State, Weights
-from chirrup.stream import Decoder, Encoder
+from chirrup.stream import Decoder, Encoder, Fade
 
 ZOO = Path(__file__).parent / "zoo"
 BLOCK_FRAMES = 50
@@ -88,6 +88,8 @@ class Codec:
             self.default_bitrate_bps: int = about["default_bitrate_bps"]
             self._states: dict[str, dict[str, list[int]]] = about["states"]
             content = (folder / "model.safetensors").read_bytes()
+            for graph in about["weights"]:
+                (folder / f"{graph}.onnx").stat()
         except (KeyError, TypeError, json.JSONDecodeError, UnicodeDecodeError, OSError) as error:
             raise ModelError(f"{folder} is not a whole model folder: {error}") from error
         if hashlib.sha256(content).hexdigest() != self.weights_sha256:
@@ -205,6 +207,8 @@ class Codec:
     ) -> Iterator[np.ndarray]:
         """Decode codes that come piece by piece, in constant memory; the delay is removed.
 
+        Lost frames are concealed, and a long gap fades to silence.
+
         Args:
             pieces: each ``int [channels, codebooks, any number of frames]``.
 
@@ -212,11 +216,17 @@ class Codec:
             ``float32 [channels, samples]``.
         """
         state = self._decoder.initial_state(channels)
-        skip = self.delay_samples
+        skip, fades = self.delay_samples, [Fade() for _ in range(channels)]
         for piece in pieces:
             for start in range(0, piece.shape[2], BLOCK_FRAMES):
                 codes = self.all_codebooks(piece[:, :, start : start + BLOCK_FRAMES])
                 audio, state = self._decoder(codes, state)
+                lost = codes[:, 0] == ABSENT
+                if lost.any() or any(fade.level < 1 for fade in fades):
+                    frames = audio.reshape(*lost.shape, self.frame_samples)
+                    for fade, channel, gaps in zip(fades, frames, lost, strict=True):
+                        for index, gap in enumerate(gaps):
+                            channel[index] = fade(channel[index], bool(gap))
                 yield audio[:, skip:]
                 skip = max(0, skip - audio.shape[1])
 

@@ -18,6 +18,24 @@ FADE_FRAMES = 10
 """Frames from full level to silence, and back."""
 
 
+class Fade:
+    """Towards silence in a long gap, and back to full level after it, frame by frame."""
+
+    def __init__(self) -> None:
+        self.lost_frames, self.level = 0, 1.0
+
+    def __call__(self, audio: np.ndarray, lost: bool) -> np.ndarray:
+        """The next frame, ``float32 [samples]``, at the level it is to be heard."""
+        self.lost_frames = self.lost_frames + 1 if lost else 0
+        step = -1 / FADE_FRAMES if self.lost_frames > HOLD_FRAMES else 1 / FADE_FRAMES
+        level = min(1.0, max(0.0, self.level + step))
+        if level == self.level == 1.0:
+            return audio
+        ramp = np.linspace(self.level, level, len(audio), endpoint=False, dtype=np.float32)
+        self.level = level
+        return audio * ramp
+
+
 class Encoder:
     """Samples in, packets out. Belongs to one thread at a time."""
 
@@ -46,14 +64,19 @@ class Encoder:
         Returns:
             The packets that are complete: none, one or more.
         """
-        pcm = np.asarray(pcm, np.float32)
+        pcm = np.asarray(pcm)
+        if not np.issubdtype(pcm.dtype, np.floating):
+            raise ValueError(
+                f"audio must be floating point with full scale 1, got {pcm.dtype}: divide 16-bit "
+                "integers by 32768"
+            )
         if pcm.ndim != 1:
             raise ValueError(f"a live stream is mono, [samples]; got {list(pcm.shape)}")
         if not np.isfinite(pcm).all():
             raise ValueError("audio has samples that are not finite (NaN or infinity)")
         frame = self.codec.frame_samples
         self.samples += len(pcm)
-        self.waiting = np.concatenate([self.waiting, pcm])
+        self.waiting = np.concatenate([self.waiting, pcm.astype(np.float32, copy=False)])
         while len(self.waiting) >= frame:
             codes, self.state = self.graph(self.waiting[None, :frame], self.state)
             self.waiting = self.waiting[frame:]
@@ -116,8 +139,7 @@ class Decoder:
         self.codec, self.frames_per_packet = codec, frames_per_packet
         _, self.graph = codec.graphs()
         self.state = self.graph.initial_state()
-        self.lost_frames = 0
-        self.level = 1.0
+        self.fade = Fade()
 
     def push(self, packet: bytes | None, following: bytes | None = None) -> np.ndarray:
         """Take in the next packet.
@@ -147,8 +169,7 @@ class Decoder:
         for index in range(codes.shape[1]):
             frame = self.codec.all_codebooks(codes[:, index : index + 1])
             audio, self.state = self.graph(frame[None], self.state)
-            self.lost_frames = self.lost_frames + 1 if frame[0, 0] == ABSENT else 0
-            pieces.append(self._fade(audio[0]))
+            pieces.append(self.fade(audio[0], bool(frame[0, 0] == ABSENT)))
         return np.concatenate(pieces)
 
     def flush(self) -> np.ndarray:
@@ -157,28 +178,17 @@ class Decoder:
         self.__init__(self.codec, frames_per_packet=self.frames_per_packet)
         return np.zeros(0, np.float32)
 
-    def _fade(self, audio: np.ndarray) -> np.ndarray:
-        """Towards silence in a long gap, and back to full level after it."""
-        step = 1 / FADE_FRAMES
-        down = self.lost_frames > HOLD_FRAMES
-        level = max(0.0, self.level - step) if down else min(1.0, self.level + step)
-        if level == self.level == 1.0:
-            return audio
-        ramp = np.linspace(self.level, level, len(audio), endpoint=False, dtype=np.float32)
-        self.level = level
-        return audio * ramp
-
     def save(self) -> dict[str, Any]:
         """The state of the stream as arrays and numbers, to go on from later or elsewhere."""
         return {
             "graph": self.graph.save(self.state),
             "frames_per_packet": self.frames_per_packet,
-            "lost_frames": self.lost_frames,
-            "level": self.level,
+            "lost_frames": self.fade.lost_frames,
+            "level": self.fade.level,
         }
 
     def restore(self, saved: dict[str, Any]) -> None:
         """Go on from what `save` gave."""
         self.state = self.graph.restore(saved["graph"])
         self.frames_per_packet = saved["frames_per_packet"]
-        self.lost_frames, self.level = saved["lost_frames"], saved["level"]
+        self.fade.lost_frames, self.fade.level = saved["lost_frames"], saved["level"]

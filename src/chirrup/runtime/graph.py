@@ -115,4 +115,7 @@ class Graph:
         values = self.weights.of(name)
         options.add_external_initializers(list(values), list(values.values()))
         path = self.folder / f"{name}.onnx"
-        return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        try:
+            return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # the runtime has a dozen kinds, all directly below Exception
+            raise ValueError(f"{path} is damaged: {error}") from error

@@ -1,0 +1,379 @@
+"""Live streams: packets out of samples, samples out of packets, some of them lost."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import chirrup
+from chirrup.bitstream import unpack_packet
+from chirrup.stream import FADE_FRAMES, HOLD_FRAMES, Encoder
+from small_model import DELAY, FRAME, RATE_HZ, speech_like
+
+pytest_plugins = ["models_fixture"]
+
+AUDIO = speech_like(RATE_HZ + 123)
+
+
+def cut(x: np.ndarray, lengths: list[int]) -> Iterator[np.ndarray]:
+    """``x`` in pieces of these lengths, and what is left."""
+    place = 0
+    for length in lengths:
+        yield x[place : place + length]
+        place += length
+    yield x[place:]
+
+
+def send(encoder: Encoder, audio: np.ndarray, lengths: list[int] | None = None) -> list[bytes]:
+    packets = [packet for piece in cut(audio, lengths or []) for packet in encoder.push(piece)]
+    return packets + encoder.flush()
+
+
+def receive(codec: chirrup.Codec, packets: list[bytes], **settings: Any) -> np.ndarray:
+    decoder = codec.decoder(**settings)
+    return np.concatenate([*(decoder.push(packet) for packet in packets), decoder.flush()])
+
+
+def codes_of(codec: chirrup.Codec, packets: list[bytes]) -> np.ndarray:
+    unpacked = [unpack_packet(p, codec.bits_per_code, codec.codebooks) for p in packets]
+    return np.concatenate([packet.codes for packet in unpacked], axis=1)
+
+
+def rms(audio: np.ndarray) -> float:
+    return float(np.sqrt(np.square(audio).mean()))
+
+
+# --- in ------------------------------------------------------------------------------------------
+
+
+@given(
+    st.lists(st.one_of(st.integers(0, 5), st.integers(100, 3000)), max_size=12),
+    st.integers(1, 4),
+    st.integers(0, 2),
+)
+@settings(max_examples=12, deadline=None, derandomize=True)
+def test_pushes_of_any_size_give_the_same_packets(
+    small_codec: chirrup.Codec, lengths: list[int], frames: int, redundancy: int
+) -> None:
+    kwargs: dict[str, Any] = {"frames_per_packet": frames, "redundancy": redundancy}
+    audio = AUDIO[:12_345]
+    expected = send(small_codec.encoder(800, **kwargs), audio)
+    assert send(small_codec.encoder(800, **kwargs), audio, lengths) == expected
+
+
+@pytest.mark.parametrize("frames", [1, 2, 3, 4])
+@pytest.mark.parametrize("bitrate_bps", [400, 1600])
+def test_packets_hold_the_codes_of_encode(
+    small_codec: chirrup.Codec, bitrate_bps: int, frames: int
+) -> None:
+    packets = send(small_codec.encoder(bitrate_bps, frames_per_packet=frames), AUDIO)
+    codes, expected = codes_of(small_codec, packets), small_codec.encode(AUDIO, bitrate_bps)
+    assert codes.shape == expected.data.shape
+    assert (codes == expected.data).mean() >= 0.99  # of 52: a tie may fall otherwise in a block
+    assert len(packets) == -(-expected.frames // frames)
+
+
+def test_codes_of_a_long_stream_are_those_of_encode(small_codec: chirrup.Codec) -> None:
+    audio = speech_like(6 * RATE_HZ, 4)
+    codes = codes_of(small_codec, send(small_codec.encoder(), audio))
+    assert (codes == small_codec.encode(audio).data).mean() >= 0.999
+
+
+@pytest.mark.parametrize("frames", [1, 2, 3, 4])
+def test_sizes_of_packets(small_codec: chirrup.Codec, frames: int) -> None:
+    """A header byte and the bits of the codes; redundancy is two bytes of header and its bits."""
+    audio, bits = AUDIO[: 24 * FRAME - DELAY], small_codec.bits_per_code
+    for count, bitrate_bps in enumerate(small_codec.bitrates_bps, 1):
+        packets = send(small_codec.encoder(bitrate_bps, frames_per_packet=frames), audio)
+        assert {len(packet) for packet in packets} == {1 + -(-count * frames * bits // 8)}
+        encoder = small_codec.encoder(bitrate_bps, frames_per_packet=frames, redundancy=1)
+        first, *others = send(encoder, audio)
+        assert len(first) == 1 + -(-count * frames * bits // 8)
+        assert {len(p) for p in others} == {2 + -(-(count + 1) * frames * bits // 8)}
+
+
+def test_a_packet_comes_as_soon_as_its_frames_are_full(small_codec: chirrup.Codec) -> None:
+    encoder = small_codec.encoder(frames_per_packet=2)
+    assert encoder.push(AUDIO[:959]) == []
+    assert len(encoder.push(AUDIO[959:960])) == 1
+    assert len(encoder.push(AUDIO[960 : 960 + 5 * FRAME])) == 2
+
+
+def test_a_flushed_stream_begins_anew(small_codec: chirrup.Codec) -> None:
+    encoder = small_codec.encoder(800, frames_per_packet=3, redundancy=1)
+    first = send(encoder, AUDIO)
+    assert encoder.flush() == []
+    assert send(encoder, AUDIO) == first
+    decoder = small_codec.decoder()
+    sounds = []
+    for _ in range(2):
+        sounds.append(np.concatenate([decoder.push(packet) for packet in first]))
+        assert decoder.flush().shape == (0,)
+    assert np.array_equal(*sounds)
+
+
+def test_nothing_in_nothing_out(small_codec: chirrup.Codec) -> None:
+    encoder = small_codec.encoder()
+    assert encoder.push(np.zeros(0, np.float32)) == []
+    assert encoder.flush() == []
+
+
+# --- out -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("samples", [1, 239, 240, 241, 480, 481, 720, 10_000])
+@pytest.mark.parametrize("frames", [1, 3])
+def test_every_sample_comes_out_after_the_flush(
+    small_codec: chirrup.Codec, samples: int, frames: int
+) -> None:
+    packets = send(small_codec.encoder(frames_per_packet=frames), AUDIO[:samples])
+    sound = receive(small_codec, packets)
+    assert samples + DELAY <= len(sound) < samples + DELAY + FRAME
+    assert np.isfinite(sound).all()
+
+
+@pytest.mark.parametrize("frames", [1, 4])
+def test_sound_is_that_of_decode_but_later(small_codec: chirrup.Codec, frames: int) -> None:
+    packets = send(small_codec.encoder(frames_per_packet=frames), AUDIO)
+    sound = receive(small_codec, packets)
+    expected = small_codec.decode(codes_of(small_codec, packets))
+    assert np.allclose(sound[DELAY:], expected, atol=1e-5)
+
+
+def test_packets_of_changing_bitrate_and_frames(small_codec: chirrup.Codec) -> None:
+    """A sender may change its settings in the middle."""
+    codes = small_codec.encode(AUDIO[: 20 * FRAME]).data
+    mixed = codes[:, :16].copy()
+    mixed[2:, 8:] = -1
+    sender = small_codec.encoder()
+    packets = sender.push(AUDIO[: 8 * FRAME])
+    other = small_codec.encoder(800, frames_per_packet=4)
+    other.restore(sender.save() | {"ready": np.zeros((2, 0), np.int16)})
+    packets += other.push(AUDIO[8 * FRAME : 16 * FRAME])
+    assert len(packets) == 10
+    expected = small_codec.decode(mixed)
+    assert np.allclose(receive(small_codec, packets)[DELAY:], expected, atol=1e-5)
+
+
+# --- loss ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("frames", [1, 2, 4])
+def test_redundancy_is_the_first_codebooks_of_the_lost_packet(
+    small_codec: chirrup.Codec, frames: int
+) -> None:
+    audio = AUDIO[: 24 * FRAME - DELAY]
+    encoder = small_codec.encoder(frames_per_packet=frames, redundancy=2)
+    packets, lost = send(encoder, audio), 4
+    span = slice(lost * frames, (lost + 1) * frames)
+    codes = codes_of(small_codec, packets).copy()
+    whole = small_codec.decode(codes)
+    codes[2:, span] = -1
+    coarse = small_codec.decode(codes)
+    codes[:, span] = -1
+    begin, end = span.start * FRAME - DELAY, span.stop * FRAME + DELAY
+    errors = {}
+    for name, following in (("redundant", packets[lost + 1]), ("concealed", None)):
+        decoder = small_codec.decoder(frames_per_packet=frames)
+        pieces = [
+            decoder.push(None, following) if index == lost else decoder.push(packet)
+            for index, packet in enumerate(packets)
+        ]
+        assert [len(piece) for piece in pieces] == [frames * FRAME] * len(packets)
+        sound = np.concatenate(pieces)[DELAY:]
+        expected = coarse if following else small_codec.decode(codes)
+        assert np.allclose(sound, expected, atol=1e-5)
+        errors[name] = rms((sound - whole)[begin:end])
+    assert errors["redundant"] < 0.8 * errors["concealed"]
+
+
+def test_a_following_packet_without_redundancy_changes_nothing(small_codec: chirrup.Codec) -> None:
+    packets = send(small_codec.encoder(), AUDIO)
+    sounds = []
+    for following in (None, packets[11]):
+        decoder = small_codec.decoder()
+        for packet in packets[:10]:
+            decoder.push(packet)
+        sounds.append(decoder.push(None, following))
+    assert np.array_equal(*sounds)
+
+
+@given(st.lists(st.booleans(), min_size=5, max_size=40), st.integers(1, 4))
+@settings(max_examples=10, deadline=None, derandomize=True)
+def test_any_loss_gives_as_many_finite_samples(
+    small_codec: chirrup.Codec, arrives: list[bool], frames: int
+) -> None:
+    packets = send(small_codec.encoder(frames_per_packet=frames), AUDIO)
+    decoder = small_codec.decoder(frames_per_packet=frames)
+    for index, arrived in enumerate(arrives):
+        sound = decoder.push(packets[index % 12] if arrived else None)
+        assert sound.shape == (frames * FRAME,)
+        assert sound.dtype == np.float32
+        assert np.isfinite(sound).all()
+        assert np.abs(sound).max() < 10
+
+
+def test_a_long_gap_fades_to_silence_and_back(small_codec: chirrup.Codec) -> None:
+    packets = send(small_codec.encoder(), AUDIO)
+    decoder = small_codec.decoder()
+    for packet in packets[:20]:
+        decoder.push(packet)
+    gap = [decoder.push(None) for _ in range(HOLD_FRAMES + FADE_FRAMES + 10)]
+    levels = [rms(piece) for piece in gap]
+    assert min(levels[:HOLD_FRAMES]) > 1e-4
+    assert max(levels[HOLD_FRAMES + FADE_FRAMES :]) < 1e-12
+    steps = np.abs(np.diff(np.concatenate(gap)))
+    assert steps.max() < 0.2  # no click
+    back = [decoder.push(packet) for packet in packets[20:45]]
+    assert np.isfinite(np.concatenate(back)).all()
+    assert decoder.fade.level == 1.0
+    undisturbed = small_codec.decoder()
+    whole = [undisturbed.push(packet) for packet in packets[:45]][20:]
+    assert rms(back[0]) < rms(whole[0])
+    after = np.concatenate(back[FADE_FRAMES + 3 :]) - np.concatenate(whole[FADE_FRAMES + 3 :])
+    assert rms(after) < 0.05 * rms(np.concatenate(whole[FADE_FRAMES + 3 :]))
+
+
+def test_a_short_gap_is_held_at_full_level(small_codec: chirrup.Codec) -> None:
+    packets = send(small_codec.encoder(), AUDIO)
+    decoder = small_codec.decoder()
+    for packet in packets[:10]:
+        decoder.push(packet)
+    for _ in range(HOLD_FRAMES):
+        decoder.push(None)
+    assert decoder.fade.level == 1.0
+    decoder.push(None)
+    assert decoder.fade.level < 1.0
+
+
+@pytest.mark.parametrize("frames", [1, 3])
+def test_loss_from_the_very_start(small_codec: chirrup.Codec, frames: int) -> None:
+    decoder = small_codec.decoder(frames_per_packet=frames)
+    assert decoder.push(None).shape == (frames * FRAME,)
+
+
+MALFORMED = [b"", b"\x00", b"\xff\xff\xff", b"\x40\x01\x02", b"\x01", b"\x00" + bytes(5)]
+
+
+@pytest.mark.parametrize("packet", MALFORMED)
+def test_a_malformed_packet_leaves_the_stream_as_it_was(
+    small_codec: chirrup.Codec, packet: bytes
+) -> None:
+    packets = send(small_codec.encoder(), AUDIO)
+    decoder, other = small_codec.decoder(), small_codec.decoder()
+    for good in packets[:5]:
+        decoder.push(good)
+        other.push(good)
+    with pytest.raises(chirrup.FormatError):
+        decoder.push(packet)
+    with pytest.raises(chirrup.FormatError):
+        decoder.push(None, packet)
+    for good in [None, *packets[6:10]]:
+        assert np.array_equal(decoder.push(good), other.push(good))
+
+
+# --- state ---------------------------------------------------------------------------------------
+
+
+def test_interleaved_streams_are_independent(small_codec: chirrup.Codec) -> None:
+    signals = [speech_like(10_000, seed) for seed in range(3)]
+    alone = [send(small_codec.encoder(), signal) for signal in signals]
+    sounds = [receive(small_codec, packets) for packets in alone]
+    encoders = [small_codec.encoder() for _ in signals]
+    packets: list[list[bytes]] = [[] for _ in signals]
+    for start in range(0, 10_000, 777):
+        for index, (encoder, signal) in enumerate(zip(encoders, signals)):
+            packets[index] += encoder.push(signal[start : start + 777])
+    for index, encoder in enumerate(encoders):
+        packets[index] += encoder.flush()
+    assert packets == alone
+    decoders = [small_codec.decoder() for _ in signals]
+    pieces: list[list[np.ndarray]] = [[] for _ in signals]
+    for turn in zip(*packets):
+        for index, packet in enumerate(turn):
+            pieces[index].append(decoders[index].push(packet))
+    for index, sound in enumerate(sounds):
+        assert np.array_equal(np.concatenate(pieces[index]), sound)
+
+
+@pytest.mark.parametrize("split", [0, 1, 479, 480, 5_000])
+def test_an_encoder_goes_on_from_saved_state(small_codec: chirrup.Codec, split: int) -> None:
+    kwargs: dict[str, Any] = {"frames_per_packet": 3, "redundancy": 2}
+    audio = AUDIO[:12_000]
+    encoder = small_codec.encoder(1200, **kwargs)
+    before = encoder.push(audio[:split])
+    saved = encoder.save()
+    rest = send(encoder, audio[split:])
+    encoder.restore(saved)
+    assert send(encoder, audio[split:]) == rest
+    other = small_codec.encoder(1200, **kwargs)
+    other.push(AUDIO[:3333])
+    other.restore(saved)
+    assert send(other, audio[split:]) == rest
+    assert before + rest == send(small_codec.encoder(1200, **kwargs), audio)
+
+
+def test_a_decoder_goes_on_from_saved_state_also_in_a_gap(small_codec: chirrup.Codec) -> None:
+    packets: list[bytes | None] = [*send(small_codec.encoder(frames_per_packet=2), AUDIO)]
+    packets[5:12] = [None] * 7
+    for split in (0, 3, 8, 11, 14):
+        decoder = small_codec.decoder(frames_per_packet=2)
+        for packet in packets[:split]:
+            decoder.push(packet)
+        saved = decoder.save()
+        rest = [decoder.push(packet) for packet in packets[split:]]
+        other = small_codec.decoder()
+        other.restore(saved)
+        again = [other.push(packet) for packet in packets[split:]]
+        assert np.array_equal(np.concatenate(again), np.concatenate(rest))
+
+
+def test_saved_state_is_plain_and_a_copy(small_codec: chirrup.Codec) -> None:
+    encoder, decoder = small_codec.encoder(), small_codec.decoder()
+    packets = encoder.push(AUDIO[:5000])
+    decoder.push(packets[0])
+    for stream in (encoder, decoder):
+        saved = stream.save()
+        for value in [*saved["graph"].values(), *saved.values()]:
+            assert isinstance(value, (np.ndarray, int, float, dict))
+        for array in saved["graph"].values():
+            array[:] = 1e9  # does no harm to the stream
+    assert encoder.push(AUDIO[5000:10_000]) == small_codec_packets(small_codec)[10:20]
+
+
+def small_codec_packets(codec: chirrup.Codec) -> list[bytes]:
+    return codec.encoder().push(AUDIO[:10_000])
+
+
+# --- what is refused -----------------------------------------------------------------------------
+
+
+def test_wrong_settings_are_refused(small_codec: chirrup.Codec) -> None:
+    for frames in (0, 5, -1):
+        with pytest.raises(ValueError, match="1 to 4 frames"):
+            small_codec.encoder(frames_per_packet=frames)
+    for redundancy in (-1, 3):
+        with pytest.raises(ValueError, match="from 0 to 2 codebooks"):
+            small_codec.encoder(800, redundancy=redundancy)
+
+
+@pytest.mark.parametrize(
+    ("pcm", "words"),
+    [
+        (np.zeros((2, 480), np.float32), r"mono, \[samples\]; got \[2, 480\]"),
+        (np.array([0.0, np.nan]), "not finite"),
+        (np.array([np.inf]), "not finite"),
+        (np.zeros(480, np.int16), "floating point"),
+    ],
+)
+def test_wrong_samples_leave_the_stream_as_it_was(
+    small_codec: chirrup.Codec, pcm: np.ndarray, words: str
+) -> None:
+    encoder = small_codec.encoder()
+    first = encoder.push(AUDIO[:4000])
+    with pytest.raises(ValueError, match=words):
+        encoder.push(pcm)
+    assert first + encoder.push(AUDIO[4000:10_000]) == small_codec_packets(small_codec)
