@@ -1,0 +1,23 @@
+"""Files: any audio to ``.chirrup`` and back, block by block, in constant memory.
+
+>>> encode_file(chirrup.load("iris-t1"), "talk.wav", "talk.chirrup", bitrate_bps=1000)
+>>> decode_file(None, "talk.chirrup", "talk-decoded.wav")
+>>> describe("talk.chirrup")["bitrate_bps"]
+"""
+
+from chirrup.files.about import describe
+from chirrup.files.coding import Decoded, Encoded, decode_file, encode_file
+from chirrup.files.errors import FileError
+from chirrup.files.inputs import Source
+from chirrup.files.outputs import Target
+
+__all__ = [
+    "Decoded",
+    "Encoded",
+    "FileError",
+    "Source",
+    "Target",
+    "decode_file",
+    "describe",
+    "encode_file",
+]

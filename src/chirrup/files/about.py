@@ -1,0 +1,72 @@
+"""What a ``.chirrup`` file says about itself."""
+
+from pathlib import Path
+from typing import Any
+
+from chirrup.codec import models
+from chirrup.files.inputs import Readable, Source, open_reader, open_source
+
+
+def describe(path: Source, *, check: bool = False) -> dict[str, Any]:
+    """What a ``.chirrup`` file says about itself, and its size, as plain values.
+
+    Args:
+        check: look at every chunk; ``damage`` is then a list of what is wrong, else None. A file
+            that was cut off or that does not seek is looked at in any case.
+
+    Raises:
+        FileError: there is no such file.
+        FormatError: it is no ``.chirrup`` file.
+    """
+    with open_source(path) as file:
+        counted = _CountedInput(file)
+        reader = open_reader(file if isinstance(path, (str, Path)) else counted, path)
+        header, frames, damage = reader.header, reader.frames, None
+        if check or frames is None:
+            ends = (start + codes.shape[2] for start, codes in reader.chunks())
+            last = max(ends, default=0)
+            frames = last if reader.frames is None else reader.frames
+            damage = list(reader.damage)
+        size = Path(path).stat().st_size if isinstance(path, (str, Path)) else counted.size
+    native = max(0, frames * header.frame_samples - header.delay_samples)
+    seconds = native / header.sample_rate_hz
+    if reader.sample_count is not None:
+        seconds = min(seconds, reader.sample_count / header.original_sample_rate_hz)
+    return {
+        "model": header.model,
+        "weights": header.weights_hash,
+        "installed": header.model in models(),
+        "seconds": seconds,
+        "sample_count": reader.sample_count,
+        "original_sample_rate_hz": header.original_sample_rate_hz,
+        "original_channels": header.original_channels,
+        "channels": header.channels,
+        "channel_mode": header.channel_mode,
+        "sample_rate_hz": header.sample_rate_hz,
+        "frame_samples": header.frame_samples,
+        "delay_samples": header.delay_samples,
+        "frames": frames,
+        "codebooks": header.codebooks,
+        "bits_per_code": header.bits_per_code,
+        "nominal_bitrate_bps": header.bitrate_bps,
+        "bitrate_bps": _rate(size, seconds),
+        "size_bytes": size,
+        "metadata": dict(header.metadata),
+        "damage": damage,
+    }
+
+
+class _CountedInput:
+    """Counts the bytes of a pipe."""
+
+    def __init__(self, file: Readable) -> None:
+        self.file, self.size = file, 0
+
+    def read(self, size: int, /) -> bytes:
+        data = self.file.read(size)
+        self.size += len(data)
+        return data
+
+
+def _rate(size_bytes: int, seconds: float) -> float | None:
+    return size_bytes * 8 / seconds if seconds > 0 else None

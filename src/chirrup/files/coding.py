@@ -1,0 +1,291 @@
+"""Audio files to ``.chirrup`` files, and back."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from chirrup.bitstream import ChannelMode, Header, Writer
+from chirrup.codec import Codec, load, models
+from chirrup.files.errors import FileError
+from chirrup.files.inputs import (
+    RATES_HZ,
+    Audio,
+    Source,
+    open_audio,
+    open_reader,
+    open_source,
+    source_name,
+)
+from chirrup.files.outputs import (
+    Target,
+    Writable,
+    audio_format,
+    check_target,
+    open_sink,
+    open_target,
+)
+from chirrup.files.resampling import cut, length_at, resampled
+
+Progress = Callable[[float, float | None], None]
+"""Called with the seconds done so far, and in all if known."""
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """What `encode_file` did; ``samples`` of each channel, ``sample_rate_hz`` of the source."""
+
+    samples: int
+    sample_rate_hz: int
+    channels: int
+    size_bytes: int
+
+    @property
+    def seconds(self) -> float:
+        return self.samples / self.sample_rate_hz
+
+    @property
+    def bitrate_bps(self) -> float:
+        """Of the whole file, all channels together."""
+        return self.size_bytes * 8 / self.seconds if self.samples else 0.0
+
+
+@dataclass
+class Decoded:
+    """What `decode_file` did.
+
+    Attributes:
+        samples, sample_rate_hz, channels: of the audio that was written.
+        clipped_samples: samples beyond full scale, cut to it.
+        damage: what was lost of a damaged file, in words.
+    """
+
+    sample_rate_hz: int
+    channels: int
+    samples: int = 0
+    clipped_samples: int = 0
+    damage: list[str] = field(default_factory=list)
+
+    @property
+    def seconds(self) -> float:
+        return self.samples / self.sample_rate_hz
+
+
+# --- encode ------------------------------------------------------------------------------------
+
+
+def encode_file(
+    codec: Codec,
+    source: Source,
+    target: Target,
+    *,
+    bitrate_bps: float | None = None,
+    mix: bool = False,
+    raw: str | None = None,
+    metadata: Mapping[str, str] | None = None,
+    force: bool = False,
+    progress: Progress | None = None,
+) -> Encoded:
+    """Code audio of any format, rate and number of channels.
+
+    Args:
+        source: path, or binary file object such as a pipe.
+        target: path, or binary file object; the latter gets each chunk as soon as it is whole.
+        bitrate_bps: of each channel; None is the model's default.
+        mix: average all channels to one; else each is coded on its own.
+        raw: format of a source without header, as ``s16@24000x1``.
+        metadata: text to keep in the file.
+        force: overwrite.
+
+    Raises:
+        FileError: whatever a person can put right. A target given by path is then as before.
+        OSError: reading or writing failed on the way, for example since the disk is full. Likewise.
+    """
+    try:
+        codebooks = codec.codebooks_at(bitrate_bps)
+    except ValueError as error:
+        raise FileError(str(error)) from error
+    check_target(target, force, source)
+    with open_audio(source, raw) as audio:
+        mode: ChannelMode = "downmix" if mix and audio.channels > 1 else "separate"
+        channels = 1 if mode == "downmix" else audio.channels
+        try:
+            header = Header(
+                model=codec.name,
+                weights_hash=codec.weights_sha256,
+                sample_rate_hz=codec.sample_rate_hz,
+                original_sample_rate_hz=audio.sample_rate_hz,
+                channels=channels,
+                original_channels=audio.channels,
+                channel_mode=mode,
+                codebooks=codebooks,
+                bits_per_code=codec.bits_per_code,
+                frame_samples=codec.frame_samples,
+                delay_samples=codec.delay_samples,
+                preroll_frames=_preroll_frames(codec),
+                bitrate_bps=codec.bitrates_bps[codebooks - 1] * channels,
+                sample_count=audio.samples,
+                metadata=metadata or {},
+            )
+        except ValueError as error:  # the metadata is all that can be wrong
+            raise FileError(str(error)) from error
+        meter = _Meter(audio, progress)
+        with open_target(target) as file:
+            counted = _Counted(file)
+            writer = Writer(counted, header)
+            blocks = meter.watch(audio.blocks)
+            if mode == "downmix":
+                blocks = (block.mean(axis=0, keepdims=True) for block in blocks)
+            native = resampled(blocks, channels, audio.sample_rate_hz, codec.sample_rate_hz)
+            for codes in codec.encode_blocks(native, codebooks, channels):
+                writer.write(codes)
+            writer.finish(meter.samples)
+    return Encoded(meter.samples, audio.sample_rate_hz, audio.channels, counted.size)
+
+
+def _preroll_frames(codec: Codec) -> int:
+    """Frames of the past that the decoder's state holds: all that a seek has to decode before."""
+    states: dict[str, list[int]] = codec.description["states"]["decoder"]
+    return min(0xFFFF, 1 + sum(shape[-1] for name, shape in states.items() if "past" in name))
+
+
+class _Meter:
+    """Counts the samples that pass, and tells the progress."""
+
+    def __init__(self, audio: Audio, progress: Progress | None) -> None:
+        self.audio, self.progress, self.samples = audio, progress, 0
+
+    def watch(self, blocks: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
+        rate, total = self.audio.sample_rate_hz, self.audio.samples
+        for block in blocks:
+            self.samples += block.shape[1]
+            yield block
+            if self.progress:
+                self.progress(self.samples / rate, None if total is None else total / rate)
+
+
+class _Counted:
+    """Counts the bytes that are written."""
+
+    def __init__(self, file: Writable) -> None:
+        self.file, self.size = file, 0
+
+    def write(self, data: bytes) -> int:
+        written = self.file.write(data)
+        written = len(data) if written is None else written
+        self.size += written
+        return written
+
+    def flush(self) -> None:
+        getattr(self.file, "flush", lambda: None)()
+
+
+# --- decode ------------------------------------------------------------------------------------
+
+
+def decode_file(
+    codec: Codec | None,
+    source: Source,
+    target: Target,
+    *,
+    rate_hz: int | None = None,
+    floating: bool = False,
+    raw: bool = False,
+    force: bool = False,
+    force_model: bool = False,
+    progress: Progress | None = None,
+) -> Decoded:
+    """Turn a ``.chirrup`` file into audio of the length that was encoded.
+
+    Args:
+        codec: the model; None is the installed one that the file names.
+        source: path, or binary file object such as a pipe.
+        target: path, whose ending says the format; or binary file object, which gets WAV.
+        rate_hz: sample rate to write; None is that of what was encoded.
+        floating: write floating point; else 16 bits (or what the format has), which may clip.
+        raw: write the samples only, without a header.
+        force: overwrite.
+        force_model: decode although the file was coded with other weights.
+
+    Raises:
+        FileError: whatever a person can put right. A target given by path is then as before.
+        FormatError: the source is no ``.chirrup`` file, or its header is damaged. Damage after
+            the header raises nothing: it is silence, or what the model makes of it, and a note.
+        OSError: reading or writing failed on the way, for example since the disk is full.
+    """
+    with open_source(source) as file:
+        reader = open_reader(file, source)
+        check_target(target, force, source)
+        if isinstance(target, (str, Path)) and not raw:
+            audio_format(Path(target), floating)
+        header = reader.header
+        codec = codec or _named(header.model, source)
+        _check_model(codec, header, source, force_model)
+        rate_hz = header.original_sample_rate_hz if rate_hz is None else rate_hz
+        low, high = RATES_HZ
+        if not low <= rate_hz <= high:
+            raise FileError(f"a sample rate of {rate_hz} Hz: use --rate with {low} to {high} Hz")
+
+        def length() -> int | None:
+            count = reader.sample_count
+            if count is None or rate_hz == header.original_sample_rate_hz:
+                return count
+            return length_at(count, header.original_sample_rate_hz, rate_hz)
+
+        reserve = 2 + length_at(2 * header.frame_samples, header.sample_rate_hz, rate_hz)
+        samples = length()
+        total = None if samples is None else samples / rate_hz
+        result = Decoded(rate_hz, header.channels)
+        frames = (codes for _, codes in reader.chunks())
+        native = codec.decode_blocks(frames, header.channels)
+        audio = resampled(native, header.channels, header.sample_rate_hz, rate_hz)
+        with open_sink(target, rate_hz, header.channels, samples, floating, raw) as sink:
+            for block in cut(audio, length, reserve):
+                sink.write(_written_as(block, floating, result))
+                result.samples += block.shape[1]
+                if progress:
+                    progress(result.seconds, total)
+        result.damage = list(reader.damage)
+    return result
+
+
+def _written_as(block: np.ndarray, floating: bool, result: Decoded) -> np.ndarray:
+    """``[samples, channels]`` in the type to write; counts what clips."""
+    if floating:
+        return np.ascontiguousarray(block.T)
+    result.clipped_samples += int(np.count_nonzero(np.abs(block) > 1))
+    whole = np.rint(block.T * 32768.0).clip(-32768, 32767)
+    return np.ascontiguousarray(whole, np.int16)
+
+
+def _named(model: str, source: Source) -> Codec:
+    """The installed model that a file names, never a folder: the file may come from anybody."""
+    if model not in models():
+        raise FileError(
+            f"{source_name(source)} was coded with model {model!r}, which is not among the "
+            f"installed ones ({', '.join(models()) or 'none'}): give its folder with --model FOLDER"
+        )
+    return load(model)
+
+
+def _check_model(codec: Codec, header: Header, source: Source, force: bool) -> None:
+    name = source_name(source)
+    shape = (header.sample_rate_hz, header.frame_samples, header.delay_samples)
+    if (
+        shape != (codec.sample_rate_hz, codec.frame_samples, codec.delay_samples)
+        or header.bits_per_code != codec.bits_per_code
+        or header.codebooks > codec.codebooks
+        or header.channel_mode == "joint"
+    ):
+        raise FileError(
+            f"{name} was coded with model {header.model!r}, whose codes {codec.name!r} cannot "
+            "decode: give the right one with --model FOLDER"
+        )
+    if header.weights_hash != codec.weights_sha256[:32] and not force:
+        raise FileError(
+            f"{name} was coded with other weights of {header.model!r} "
+            f"({header.weights_hash[:8]}) than those of {codec.name!r} here "
+            f"({codec.weights_sha256[:8]}): give the right folder with --model FOLDER, or decode "
+            "all the same with --any-weights"
+        )

@@ -1,0 +1,153 @@
+"""What file coding is made of: reading pipes, resampling and cutting, files that appear whole."""
+
+import io
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from chirrup.files import FileError
+from chirrup.files.inputs import open_audio, parse_raw
+from chirrup.files.outputs import open_draft
+from chirrup.files.resampling import cut, length_at, resampled
+from chirrup.files.wav import Format, wav_head
+
+RATES = (8000, 11025, 16000, 22050, 24000, 44100, 48000, 96000)
+
+
+class Pipe(io.RawIOBase):
+    """Bytes that come in odd pieces and do not seek."""
+
+    def __init__(self, data: bytes, piece: int = 1001) -> None:
+        self.data, self.piece = data, piece
+
+    def readable(self) -> bool:
+        return True
+
+    def read(self, size: int = -1) -> bytes:
+        size = min(self.piece, len(self.data) if size < 0 else size)
+        taken, self.data = self.data[:size], self.data[size:]
+        return taken
+
+
+def noise(samples: int, channels: int = 1, seed: int = 0) -> np.ndarray:
+    random = np.random.default_rng(seed)
+    return (0.1 * random.standard_normal((samples, channels))).astype(np.float32)
+
+
+# --- pipes -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("kind", "subtype"),
+    [
+        *(("WAV", subtype) for subtype in ("PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT")),
+        ("WAV", "DOUBLE"),
+        ("WAV", "ULAW"),
+        ("WAVEX", "PCM_24"),
+        ("RF64", "PCM_16"),
+        ("FLAC", "PCM_16"),
+        ("OGG", "VORBIS"),
+    ],
+)
+@pytest.mark.parametrize("channels", [1, 2])
+def test_a_pipe_gives_what_the_file_gives(kind: str, subtype: str, channels: int) -> None:
+    buffer = io.BytesIO()
+    soundfile.write(buffer, noise(5001, channels), 22_050, format=kind, subtype=subtype)
+    buffer.seek(0)
+    expected, _ = soundfile.read(buffer, dtype="float32", always_2d=True)
+    with open_audio(Pipe(buffer.getvalue())) as audio:
+        assert (audio.sample_rate_hz, audio.channels) == (22_050, channels)
+        blocks = np.concatenate(list(audio.blocks), axis=1)
+    np.testing.assert_array_equal(blocks.T, expected)
+
+
+@pytest.mark.parametrize("size", [0, 0x7FFFF000, 0xFFFFFFFF])
+def test_a_wav_of_unknown_length_is_read_to_its_end(size: int) -> None:
+    head = bytearray(wav_head(Format("s16", 8000, 1), None))
+    head[-4:] = size.to_bytes(4, "little")
+    with open_audio(Pipe(bytes(head) + bytes(2000))) as audio:
+        assert sum(block.shape[1] for block in audio.blocks) == 1000
+
+
+@pytest.mark.parametrize("samples", [None, 1000])
+@pytest.mark.parametrize("kind", ["s16", "f32"])
+def test_our_wav_head_is_read_by_others(samples: int | None, kind: str) -> None:
+    form = Format(kind, 11_025, 2)
+    file = io.BytesIO(wav_head(form, samples) + bytes(1000 * form.frame_bytes))
+    audio, rate = soundfile.read(file)
+    assert (audio.shape, rate) == ((1000, 2), 11_025)
+    assert not audio.any()
+
+
+def test_raw_samples() -> None:
+    audio = noise(12_001, 2)
+    for kind, data in (("s16", np.rint(audio * 32768).astype("<i2")), ("f32", audio)):
+        with open_audio(Pipe(data.tobytes()), f"{kind}@16000x2") as source:
+            assert (source.sample_rate_hz, source.channels) == (16_000, 2)
+            blocks = np.concatenate(list(source.blocks), axis=1)
+        np.testing.assert_allclose(blocks.T, audio, atol=2e-5)
+    assert parse_raw("s16le@8000") == Format("s16", 8000, 1)
+    for wrong in ("s16", "s8@8000", "s16@8000x", "s16@x1", "s16@8000x1 "):
+        with pytest.raises(FileError, match="for example s16@24000x1"):
+            parse_raw(wrong)
+
+
+# --- rates and lengths -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("rate", RATES)
+def test_resampling_there_and_back_shifts_nothing(rate: int) -> None:
+    time = np.arange(rate + 1) / rate
+    audio = np.sin(2 * np.pi * 440 * time).astype(np.float32)[None]
+    pieces = iter(np.split(audio, [1, 500, 501, rate // 2], axis=1))
+    there = list(resampled(pieces, 1, rate, 24_000))
+    assert sum(piece.shape[1] for piece in there) == length_at(rate + 1, rate, 24_000)
+    back = np.concatenate(list(resampled(iter(there), 1, 24_000, rate)), axis=1)[:, : rate + 1]
+    assert back.shape == audio.shape
+    middle = slice(rate // 10, -rate // 10)
+    np.testing.assert_allclose(back[:, middle], audio[:, middle], atol=1e-3)
+
+
+def test_cut_waits_for_the_true_length() -> None:
+    blocks = [np.full((1, 10), index, np.float32) for index in range(5)]
+    known: list[int | None] = [None]
+
+    def pieces() -> Iterator[np.ndarray]:
+        yield from blocks
+        known[0] = 43
+
+    parts = list(cut(pieces(), lambda: known[0], 10))
+    assert sum(part.shape[1] for part in parts) == 43
+    assert sum(part.shape[1] for part in cut(iter(blocks), lambda: 12, 10)) == 12
+    assert sum(part.shape[1] for part in cut(iter(blocks), lambda: None, 10)) == 50
+    assert sum(part.shape[1] for part in cut(iter(blocks), lambda: 99, 10)) == 50
+
+
+# --- output ------------------------------------------------------------------------------------
+
+
+def names(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir()}
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit, OSError])
+def test_a_draft_takes_its_place_only_when_whole(
+    tmp_path: Path, error: type[BaseException]
+) -> None:
+    path = tmp_path / "file"
+    with pytest.raises(error), open_draft(path) as draft:  # noqa: PT012
+        draft.write_bytes(b"half")
+        raise error
+    assert names(tmp_path) == set()
+    path.write_bytes(b"old")
+    path.chmod(0o640)
+    (tmp_path / "link").symlink_to(path)
+    with open_draft(tmp_path / "link") as draft:
+        draft.write_bytes(b"new")
+        assert path.read_bytes() == b"old"
+    assert path.read_bytes() == b"new"
+    assert path.stat().st_mode & 0o777 == 0o640
+    assert (tmp_path / "link").is_symlink()
