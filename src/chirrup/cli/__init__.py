@@ -1,0 +1,99 @@
+"""The command line. `main` is the command ``chirrup``; each module holds one group of commands.
+
+Commands import what they need when they run, so that ``chirrup --help`` is quick.
+"""
+
+import os
+import signal
+import sys
+from collections.abc import Sequence
+
+import typer
+
+from chirrup.cli import files, models, train
+from chirrup.cli.demo import demo
+
+app = typer.Typer(
+    name="chirrup",
+    help="Streaming neural audio codec: speech at 1 to 6 kbit/s, offline.",
+    add_completion=False,
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+for module in (files, models, train):
+    for command in module.COMMANDS:
+        app.command()(command)
+app.command()(demo)
+
+
+@app.callback(invoke_without_command=True)
+def _options(
+    context: typer.Context,
+    version: bool = typer.Option(False, "--version", help="Print the version."),
+) -> None:
+    if version:
+        from chirrup import __version__
+
+        typer.echo(f"chirrup {__version__}")
+        raise typer.Exit
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run a command line and return its exit code.
+
+    0 is success; 2 is a failure that one line on standard error explains; 130 is Ctrl-C. What is
+    a mistake of Chirrup itself keeps its traceback.
+    """
+    from chirrup.bitstream import FormatError
+    from chirrup.codec import ModelError
+    from chirrup.files.errors import FileError
+
+    try:
+        code = app(list(arguments), prog_name="chirrup", standalone_mode=False)
+        sys.stdout.flush()
+        return code if isinstance(code, int) else 0
+    except BrokenPipeError:
+        return _nobody_reads()
+    except SystemExit as end:
+        if end.code != 1:
+            raise
+        return _nobody_reads()  # what typer makes of a BrokenPipeError
+    except (FileError, FormatError, ModelError) as error:
+        return _fail(str(error))
+    except OSError as error:
+        place = f"{error.filename}: " if error.filename else ""
+        return _fail(f"{place}{error.strerror or error}")
+    except (KeyboardInterrupt, typer.Abort):
+        typer.echo("chirrup: interrupted", err=True)
+        return 130
+    except Exception as error:
+        usage = getattr(error, "format_message", None)  # of an error of the command line itself
+        if usage is None:
+            raise
+        context = getattr(error, "ctx", None)
+        help_ = f"{context.command_path if context else 'chirrup'} --help"
+        return _fail(f"{usage().rstrip('.')}: see {help_}" if usage() else f"see {help_}")
+
+
+def _nobody_reads() -> int:
+    """Whoever read our output has gone: quietly, and without another try when Python ends."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 2
+
+
+def _fail(message: str) -> int:
+    typer.echo(f"chirrup: error: {' '.join(message.split())}", err=True)
+    return 2
+
+
+def main() -> None:
+    """The command ``chirrup``."""
+
+    def stop(*_: object) -> None:
+        raise SystemExit(143)  # so that half-written files are removed
+
+    signal.signal(signal.SIGTERM, stop)
+    sys.exit(run(sys.argv[1:]))

@@ -1,0 +1,143 @@
+"""What commands share: pipes, progress, options, words for numbers."""
+
+import json
+import math
+import signal
+import sys
+import threading
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from typing import Any, BinaryIO
+
+import typer
+
+from chirrup.files.errors import FileError
+
+LONG_SECONDS = 30
+"""Audio of at least this length gets a progress bar."""
+
+
+def parse_bitrate(text: str | None) -> float | None:
+    """Bits a second of ``6000``, ``6k`` or ``6kbps``."""
+    if text is None:
+        return None
+    number = text.lower().removesuffix("bps").removesuffix("bit/s").strip()
+    scale = 1000 if number.endswith("k") else 1
+    try:
+        value = float(number.removesuffix("k")) * scale
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise FileError(f"{text!r} is no bitrate: use for example 6000 or 6k")
+    return value
+
+
+def parse_metadata(pairs: list[str]) -> dict[str, str]:
+    """``key=value`` pairs."""
+    result = {}
+    for pair in pairs:
+        key, equals, value = pair.partition("=")
+        if not equals or not key:
+            raise FileError(f"metadata {pair!r} is not of the form key=value")
+        result[key] = value
+    return result
+
+
+def note(text: str) -> None:
+    """A line on standard error."""
+    typer.echo(f"chirrup: {text}", err=True)
+
+
+def print_json(value: Any) -> None:
+    typer.echo(json.dumps(value, indent=2))
+
+
+def duration(seconds: float) -> str:
+    """``7.05 s``, ``1:02:03``."""
+    if seconds < 60:
+        return f"{seconds:.2f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+# --- pipes -------------------------------------------------------------------------------------
+
+
+class LiveInput:
+    """Standard input, which Ctrl-C ends instead of breaking off: what came until then counts.
+
+    A second Ctrl-C does break off.
+    """
+
+    def __init__(self, file: BinaryIO) -> None:
+        self.file, self.waiting, self.interrupted = file, False, False
+
+    def read1(self, size: int) -> bytes:
+        return self._read(getattr(self.file, "read1", self.file.read), size)
+
+    def read(self, size: int) -> bytes:
+        return self._read(self.file.read, size)
+
+    def _read(self, read: Callable[[int], bytes], size: int) -> bytes:
+        self.waiting = True
+        try:
+            return b"" if self.interrupted else read(size)
+        except KeyboardInterrupt:
+            self.interrupted = True
+            return b""
+        finally:
+            self.waiting = False
+
+    def interrupt(self, *_: object) -> None:
+        """The handler of SIGINT."""
+        if self.waiting or self.interrupted:
+            raise KeyboardInterrupt
+        self.interrupted = True
+
+
+@contextmanager
+def live_input() -> Generator[LiveInput, None, None]:
+    """Standard input for ``-``."""
+    if sys.stdin.isatty():
+        raise FileError("- is standard input, but nothing is piped into it: give a file")
+    live = LiveInput(sys.stdin.buffer)
+    main = threading.current_thread() is threading.main_thread()
+    before = signal.signal(signal.SIGINT, live.interrupt) if main else None
+    try:
+        yield live
+    finally:
+        if main:
+            signal.signal(signal.SIGINT, before)
+
+
+def pipe_out() -> BinaryIO:
+    """Standard output for ``-``."""
+    if sys.stdout.isatty():
+        raise FileError("- is standard output, a terminal here: give a file, or pipe it on")
+    return sys.stdout.buffer
+
+
+# --- progress ----------------------------------------------------------------------------------
+
+
+@contextmanager
+def progress_bar(
+    text: str, quiet: bool
+) -> Generator[Callable[[float, float | None], None] | None, None, None]:
+    """A bar on standard error, for long audio and on a terminal only."""
+    if quiet or not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import Progress, TimeRemainingColumn
+
+    columns = (*Progress.get_default_columns()[:3], TimeRemainingColumn(elapsed_when_finished=True))
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(text, visible=False)
+
+        def show(done: float, total: float | None) -> None:
+            long = (done if total is None else total) >= LONG_SECONDS
+            bar.update(task, completed=done, total=total, visible=long)
+
+        yield show

@@ -1,0 +1,106 @@
+"""``chirrup demo``: the bundled clip at two bitrates."""
+
+from pathlib import Path
+from time import perf_counter
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from chirrup.files.errors import FileError
+
+if TYPE_CHECKING:
+    from chirrup.codec import Codec
+
+CLIP = Path(__file__).parents[1] / "clips" / "joe.flac"
+BITRATES_BPS = (1000, 6000)
+
+
+def demo(
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER")] = Path("chirrup-demo"),
+    model: Annotated[str, typer.Option(help="Name, or folder.")] = "iris-t1",
+) -> None:
+    """Code a bundled clip at 1 and 6 kbit/s, offline, to hear what it sounds like."""
+    from chirrup.codec import load
+
+    if folder.exists() and not folder.is_dir():
+        raise FileError(f"{folder} is no folder: give another one")
+    codec = load(model)
+    folder.mkdir(parents=True, exist_ok=True)
+    rows = [code_clip(codec, bitrate, folder) for bitrate in BITRATES_BPS]
+    _print(codec, rows, folder)
+
+
+def code_clip(codec: "Codec", bitrate_bps: int, folder: Path) -> dict[str, Any]:
+    """Code and decode the clip at one bitrate, and measure."""
+    import soundfile
+
+    from chirrup.files import decode_file, encode_file
+
+    audio, rate_hz = soundfile.read(CLIP, dtype="float32")
+    original = folder / "original.wav"
+    soundfile.write(original, audio, rate_hz)
+    name = f"{bitrate_bps // 1000}kbps"
+    coded, decoded = folder / f"{name}.chirrup", folder / f"{name}.wav"
+    codec.decode(codec.encode(audio[: codec.frame_samples], bitrate_bps))  # loads the graphs
+    start = perf_counter()
+    result = encode_file(codec, original, coded, bitrate_bps=bitrate_bps, force=True)
+    middle = perf_counter()
+    decode_file(codec, coded, decoded, force=True)
+    end = perf_counter()
+    return {
+        "file": decoded.name,
+        "size_bytes": result.size_bytes,
+        "bitrate_bps": result.bitrate_bps,
+        "compression": 2 * len(audio) / result.size_bytes,
+        "encode_speed": result.seconds / (middle - start),
+        "decode_speed": result.seconds / (end - middle),
+        "pesq_wb": pesq_wb(original, decoded),
+    }
+
+
+def pesq_wb(original: Path, decoded: Path) -> float | None:
+    """Wideband PESQ, 1 to 4.64; None if the package is not installed."""
+    try:
+        from pesq import pesq
+    except ModuleNotFoundError:
+        return None
+    import soundfile
+    import soxr
+
+    signals = []
+    for path in (original, decoded):
+        audio, rate_hz = soundfile.read(path, dtype="float32")
+        signals.append(soxr.resample(audio, rate_hz, 16_000))
+    try:
+        return float(pesq(16_000, signals[0], signals[1], "wb"))
+    except Exception:  # "no utterances detected": a decoder that gives silence
+        return None
+
+
+def _print(codec: "Codec", rows: list[dict[str, Any]], folder: Path) -> None:
+    from importlib.util import find_spec
+
+    from rich.console import Console
+    from rich.table import Table
+
+    scored = find_spec("pesq") is not None
+    table = Table("file", title=f"{codec.name}: 7 s of speech")
+    for heading in ("bytes", "kbit/s", "smaller than PCM", "PESQ-wb", "encode", "decode"):
+        table.add_column(heading, justify="right")
+    for row in rows:
+        score = row["pesq_wb"]
+        table.add_row(
+            row["file"],
+            f"{row['size_bytes']:,}",
+            f"{row['bitrate_bps'] / 1000:.2f}",
+            f"{row['compression']:.0f}x",
+            "-" if score is None else f"{score:.2f}",
+            f"{row['encode_speed']:.0f}x",
+            f"{row['decode_speed']:.0f}x",
+        )
+    Console().print(table)
+    typer.echo("PCM is the clip with 16 bits a sample; speeds are times faster than real time.")
+    if not scored:
+        typer.echo("For scores: pip install 'chirrup[eval]'")
+    files = ", ".join(["original.wav", *(row["file"] for row in rows)])
+    typer.echo(f"Listen: {files} in {folder.resolve()}")

@@ -1,0 +1,143 @@
+"""``chirrup models`` and ``chirrup audit``."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from chirrup.cli import console
+
+if TYPE_CHECKING:
+    from chirrup.codec import Codec
+
+Json = Annotated[bool, typer.Option("--json", help="For programs.")]
+
+
+def summary(codec: "Codec") -> dict[str, Any]:
+    """A model in plain values."""
+    return {
+        "name": codec.name,
+        "folder": str(codec.folder),
+        "sample_rate_hz": codec.sample_rate_hz,
+        "channels": codec.channels,
+        "bitrates_bps": codec.bitrates_bps,
+        "default_bitrate_bps": codec.default_bitrate_bps,
+        "frame_ms": 1000 * codec.frame_samples / codec.sample_rate_hz,
+        "latency_ms": 1000 * codec.latency_samples / codec.sample_rate_hz,
+        "codebooks": codec.codebooks,
+        "codebook_size": codec.codebook_size,
+        "size_bytes": sum(path.stat().st_size for path in codec.folder.iterdir()),
+        "weights_sha256": codec.weights_sha256,
+        "scores": dict(scores(codec.description.get("training", {}))),
+    }
+
+
+def scores(card: Any, path: str = "") -> Iterator[tuple[str, float]]:
+    """Every number of a training card whose key, or that of what it is in, tells of PESQ."""
+    if isinstance(card, dict):
+        for key, value in card.items():
+            yield from scores(value, f"{path}.{key}" if path else str(key))
+    elif isinstance(card, (int, float)) and "pesq" in path.lower():
+        yield path, card
+
+
+def print_model(facts: dict[str, Any]) -> None:
+    rates = facts["bitrates_bps"]
+    lines = {
+        "rate": f"{facts['sample_rate_hz']} Hz, {_channels(facts['channels'])}",
+        "bitrates": f"{', '.join(f'{rate / 1000:g}' for rate in rates)} kbit/s",
+        "latency": f"{facts['latency_ms']:g} ms, frames of {facts['frame_ms']:g} ms",
+        "codebooks": f"{facts['codebooks']} of {facts['codebook_size']} entries",
+        "size": f"{facts['size_bytes'] / 1e6:.1f} MB",
+        "weights": facts["weights_sha256"],
+        "folder": facts["folder"],
+        **{name: f"{value:.2f}" for name, value in facts["scores"].items()},
+    }
+    typer.echo(facts["name"])
+    for key, value in lines.items():
+        typer.echo(f"  {key + ':':<10} {value}")
+
+
+def models(as_json: Json = False) -> None:
+    """List the models that are installed."""
+    from chirrup.codec import load
+    from chirrup.codec import models as names
+
+    every = [summary(load(name)) for name in names()]
+    if as_json:
+        console.print_json(every)
+        return
+    if not every:
+        console.note("no model is installed: export one, and give its folder with --model")
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("model", "audio", "kbit/s", "latency", "size", "PESQ")
+    for facts in every:
+        rates = facts["bitrates_bps"]
+        table.add_row(
+            facts["name"],
+            f"{facts['sample_rate_hz'] / 1000:g} kHz {_channels(facts['channels'])}",
+            f"{rates[0] / 1000:g} to {rates[-1] / 1000:g}",
+            f"{facts['latency_ms']:g} ms",
+            f"{facts['size_bytes'] / 1e6:.1f} MB",
+            "\n".join(f"{name} {value:.2f}" for name, value in facts["scores"].items()) or "-",
+        )
+    Console().print(table)
+
+
+def audit(
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="Name, or folder.")],
+    as_json: Json = False,
+) -> None:
+    """Print what a model costs, next to what its paper says."""
+    from chirrup.codec import load
+    from chirrup.evaluate.audit import audit as figures
+
+    facts = figures(load(model))
+    if as_json:
+        console.print_json(facts)
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("part", title=f"{facts['model']}, next to: {facts['paper'] or 'no paper'}")
+    for heading in ("MFLOPS", "paper", "deviation", "parameters", "paper", "deviation"):
+        table.add_column(heading, justify="right")
+    for part, values in facts["parts"].items():
+        flops, size = values["mflops"], values["parameters"]
+        table.add_row(
+            part,
+            _number(flops["ours"], ".2f"),
+            _number(flops["paper"], ".2f"),
+            _number(flops["deviation_percent"], "+.2f", " %"),
+            _number(size["ours"], ",.0f"),
+            _number(size["paper"], ",.0f"),
+            _number(size["deviation_percent"], "+.2f", " %"),
+            end_section=part == "decoder",
+        )
+    Console().print(table)
+    latency = facts["latency_ms"]
+    bits = ", ".join(f"{count} at {rate} bit/s" for rate, count in facts["bits_per_frame"].items())
+    typer.echo(f"bits per frame of {facts['frame_ms']:g} ms: {bits}")
+    typer.echo(
+        f"latency: {latency['nominal']:.2f} ms nominal, {latency['measured']:.2f} ms "
+        f"({latency['measured_samples']} samples) measured, "
+        f"{_number(latency['paper'], 'g', ' ms')} in the paper"
+    )
+    typer.echo(
+        f"receptive field of the encoder's convolutions: "
+        f"{_number(facts['encoder_receptive_field_ms'], '.1f', ' ms')}"
+    )
+
+
+def _number(value: float | None, form: str, unit: str = "") -> str:
+    return "-" if value is None else f"{value:{form}}{unit}"
+
+
+def _channels(count: int) -> str:
+    return {1: "mono", 2: "stereo"}.get(count, f"{count} channels")
+
+
+COMMANDS = (models, audit)

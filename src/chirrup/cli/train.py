@@ -1,0 +1,88 @@
+"""``chirrup train`` and ``chirrup export``: what needs the extra ``train``."""
+
+from collections.abc import Generator
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import Annotated
+
+import typer
+
+from chirrup.files.errors import FileError
+
+
+class Device(StrEnum):
+    auto = "auto"
+    cpu = "cpu"
+    cuda = "cuda"
+
+
+@contextmanager
+def _extra() -> Generator[None, None, None]:
+    """FileError where a package of the extra is not installed."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.partition(".")[0] == "chirrup":
+            raise
+        raise FileError(
+            f"training needs {error.name}, which is not installed: pip install 'chirrup[train]'"
+        ) from error
+
+
+def train(
+    recipe: Annotated[Path, typer.Argument(metavar="RECIPE", help="A file of recipes/.")],
+    out: Annotated[Path, typer.Option(metavar="FOLDER", help="For checkpoints and logs.")],
+    overrides: Annotated[
+        list[str] | None, typer.Argument(metavar="KEY=VALUE", help="Changes to the recipe.")
+    ] = None,
+    minutes: Annotated[float | None, typer.Option(min=0, help="Stop after so many.")] = None,
+    fresh: Annotated[
+        bool, typer.Option("--fresh/--resume", help="Start anew, or go on where OUT stands.")
+    ] = False,
+    device: Annotated[Device, typer.Option()] = Device.auto,
+) -> None:
+    """Train a model by a recipe. Needs the extra: pip install 'chirrup[train]'."""
+    if not recipe.is_file():
+        raise FileError(f"{recipe} does not exist: give a recipe, such as recipes/iris-t1.toml")
+    if out.exists() and not out.is_dir():
+        raise FileError(f"{out} is no folder: give another --out")
+    for text in overrides or []:
+        if "=" not in text.lstrip("="):
+            raise FileError(f"{text!r} is not of the form key=value")
+    changes = list(overrides or [])
+    with _extra():
+        from chirrup.lab.training import run
+        from chirrup.lab.training.config import load_recipe
+    try:
+        load_recipe(recipe, changes)
+    except ValueError as error:
+        raise FileError(f"recipe {recipe}: {error}") from error
+    run.train(recipe, out, changes, minutes=minutes, device=str(device), fresh=fresh)
+
+
+def export(
+    checkpoint: Annotated[Path, typer.Argument(metavar="CHECKPOINT")],
+    folder: Annotated[Path, typer.Argument(metavar="OUT_FOLDER")],
+    audio: Annotated[
+        Path | None, typer.Option(help="A few seconds to compare on; by default a bundled clip.")
+    ] = None,
+) -> None:
+    """Turn a checkpoint into a model folder. Needs the extra: pip install 'chirrup[train]'."""
+    if not checkpoint.exists():
+        raise FileError(f"{checkpoint} does not exist: give a checkpoint of chirrup train")
+    if audio is not None and not audio.is_file():
+        raise FileError(f"{audio} does not exist: give an audio file")
+    if folder.exists() and not folder.is_dir():
+        raise FileError(f"{folder} is no folder: give another one")
+    with _extra():
+        from chirrup.lab.training import run
+
+    try:
+        run.export_checkpoint(checkpoint, folder, audio)
+    except (ValueError, EOFError, UnpicklingError) as error:
+        raise FileError(f"{checkpoint} cannot be exported: {error}") from error
+
+
+COMMANDS = (train, export)

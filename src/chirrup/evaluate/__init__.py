@@ -1,0 +1,1 @@
+"""Measuring codecs: audits, next to what the papers say."""

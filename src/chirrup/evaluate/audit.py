@@ -1,0 +1,135 @@
+"""What a model costs and how late it is, next to what its paper says. Needs no training extra."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from chirrup.codec import Codec
+
+PARTS = ("encoder", "quantizer", "decoder")
+
+
+@dataclass(frozen=True)
+class Paper:
+    """The figures of a paper: for each part MFLOPS and millions of parameters."""
+
+    source: str
+    mflops: tuple[float, float, float]
+    parameters_m: tuple[float, float, float]
+    latency_ms: float
+    bitrates_bps: tuple[int, ...]
+
+
+PAPERS = {
+    "iris-t1": Paper(
+        "IRIS poster, LRAC challenge 2025, track 1",
+        (385.5, 15.46, 294.02),
+        (0.973, 0.154, 2.954),
+        30,
+        (1000, 6000),
+    ),
+    "iris-t2": Paper(
+        "IRIS poster, LRAC challenge 2025, track 2",
+        (1875.38, 19.66, 594.26),
+        (5.145, 0.209, 5.967),
+        30,
+        (1000, 6000),
+    ),
+}
+
+
+def audit(codec: Codec) -> dict[str, Any]:
+    """The audit as plain values.
+
+    MFLOPS follow the LRAC challenge: twice the multiplications of one second, at the highest
+    bitrate; activations and FFTs are not counted. They and the parameters were counted on the
+    model in training and come from ``model.json``. The latency is measured here.
+    """
+    paper = PAPERS.get(codec.name)
+    counted: dict[str, Any] = codec.description.get("audit", {})
+    parts: dict[str, dict[str, dict[str, float | None]]] = {}
+    for index, part in enumerate(PARTS):
+        ours = counted.get("parts", {}).get(part, {})
+        parts[part] = {
+            "mflops": _beside(ours.get("mflops"), paper and paper.mflops[index]),
+            "parameters": _beside(
+                ours.get("parameters"), paper and round(1e6 * paper.parameters_m[index])
+            ),
+        }
+    parts["total"] = {
+        figure: _beside(*(_sum(parts[part][figure][of] for part in PARTS) for of in _OF))
+        for figure in ("mflops", "parameters")
+    }
+    latency, rate = measured_latency_samples(codec), codec.sample_rate_hz
+    field = counted.get("receptive_field_samples")
+    bitrates = paper.bitrates_bps if paper else codec.bitrates_bps
+    return {
+        "model": codec.name,
+        "paper": paper.source if paper else None,
+        "parts": parts,
+        "bits_per_frame": {
+            str(bitrate): codec.codebooks_at(bitrate) * codec.bits_per_code
+            for bitrate in bitrates
+            if bitrate in codec.bitrates_bps
+        },
+        "frame_ms": 1000 * codec.frame_samples / rate,
+        "latency_ms": {
+            "nominal": 1000 * codec.latency_samples / rate,
+            "measured": 1000 * latency / rate,
+            "measured_samples": latency,
+            "paper": paper.latency_ms if paper else None,
+        },
+        "encoder_receptive_field_ms": None if field is None else 1000 * field / rate,
+        "encoder_receptive_field_samples": field,
+    }
+
+
+_OF = ("ours", "paper")
+
+CLICKS = (1.0, -10.0, 100.0, -1000.0)
+"""Beyond full scale too: a small weight has to be seen through the quantizer."""
+
+
+def _beside(ours: float | None, paper: float | None) -> dict[str, float | None]:
+    both = ours is not None and paper
+    deviation = 100 * (ours / paper - 1) if ours is not None and both and paper else None
+    return {"ours": ours, "paper": paper, "deviation_percent": deviation}
+
+
+def _sum(values: Any) -> float | None:
+    values = list(values)
+    return None if None in values else sum(values)
+
+
+def measured_latency_samples(codec: Codec, trials: int = 4) -> int:
+    """How far ahead of an output sample an input sample still changes it, by trying.
+
+    One input sample after another, over one frame, gets a loud click; the largest distance from
+    it back to the first output sample that differs, both counted, is the latency that no computer
+    can avoid. A click that the codes do not show is passed over, so this is a lower bound.
+    """
+    frame, delay = codec.frame_samples, codec.delay_samples
+    frames, at = 8, 4
+    step = max(1, frame // 24)
+    # To the frame's last sample: the one that all its output waits for.
+    places = np.arange(frame - 1, -1, -step) + at * frame
+    encoder, decoder = codec.graphs()
+    rows, longest = len(places), 0
+    for trial in range(trials):
+        random = np.random.default_rng(trial)
+        signal = 0.05 * random.standard_normal(frames * frame)
+        plain = np.tile(signal.astype(np.float32), (rows, 1))
+        clicked = plain.copy()
+        clicked[np.arange(rows), places] += CLICKS[trial % len(CLICKS)]
+        outputs = []
+        for audio in (plain, clicked):
+            codes, _ = encoder(audio, encoder.initial_state(rows))
+            output, _ = decoder(codes.astype(np.int32), decoder.initial_state(rows))
+            outputs.append(output)
+        changed = outputs[0] != outputs[1]
+        for row in np.flatnonzero(changed.any(axis=1)):
+            # The output is `delay` late: its sample number n belongs to the input's n - delay.
+            first = int(np.argmax(changed[row])) - delay
+            longest = max(longest, int(places[row]) - first + 1)
+    return longest

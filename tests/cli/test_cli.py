@@ -1,0 +1,163 @@
+"""The command line: what it prints, its exit codes, pipes, and what it leaves behind."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import soundfile
+
+from chirrup.cli import run
+from chirrup.cli.console import duration, parse_bitrate, parse_metadata
+from chirrup.cli.models import scores
+from chirrup.files import FileError
+
+COMMAND = [sys.executable, "-m", "chirrup"]
+CLIP = Path(__file__).parents[2] / "src" / "chirrup" / "clips" / "joe.flac"
+
+
+def names(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir()}
+
+
+# --- what works --------------------------------------------------------------------------------
+
+
+def test_the_tour_of_the_readme(
+    model_folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    audio, rate = soundfile.read(CLIP)
+    soundfile.write("talk.wav", audio[:30_001], rate)
+    assert run(["encode", "talk.wav", "talk.chirrup", "--bitrate", "1000"]) == 0
+    assert "1.25 s" in capsys.readouterr().err
+    assert run(["decode", "talk.chirrup", "talk-1k.wav"]) == 0
+    assert soundfile.info("talk-1k.wav").frames == 30_001
+    capsys.readouterr()
+    assert run(["info", "talk.chirrup"]) == 0
+    assert "damage" not in capsys.readouterr().out
+    assert run(["info", "talk.chirrup", "--check"]) == 0
+    assert "damage:    none" in capsys.readouterr().out
+    assert run(["info", "talk.chirrup", "--json"]) == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert facts["sample_count"] == 30_001
+    assert facts["seconds"] == pytest.approx(30_001 / rate)
+    assert run(["encode", "talk.wav", "-f", "--metadata", "title=a talk", "--mix"]) == 0
+    assert run(["info", "talk.chirrup", "--json"]) == 0
+    out = capsys.readouterr().out
+    assert json.loads(out)["metadata"] == {"title": "a talk"}
+    assert json.loads(out)["nominal_bitrate_bps"] == 6000
+
+
+def test_outputs_by_default_and_in_a_folder(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    source = folder / "talk.chirrup"
+    assert run(["decode", str(source), str(tmp_path / "out"), "-q"]) == 0
+    assert names(tmp_path / "out") == {"talk.wav"}
+    assert run(["decode", str(source), str(tmp_path / "a.flac"), "--keep-rate"]) == 0
+    assert soundfile.info(tmp_path / "a.flac").samplerate == 24_000
+    assert run(["decode", str(source), str(tmp_path / "a.wav"), "--rate", "8000", "--float"]) == 0
+    facts = soundfile.info(tmp_path / "a.wav")
+    assert (facts.samplerate, facts.subtype) == (8000, "FLOAT")
+
+
+def test_models_and_info_of_one(
+    model_folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert run(["models"]) == 0
+    assert "iris-t1" in capsys.readouterr().out
+    assert run(["models", "--json"]) == 0
+    (first, *_) = json.loads(capsys.readouterr().out)
+    for name in ("iris-t1", str(model_folder)):
+        assert run(["info", name, "--json"]) == 0
+        assert json.loads(capsys.readouterr().out) == first
+    assert first["bitrates_bps"][0] == 500
+    assert run(["info", "iris-t1"]) == 0
+    assert "30 ms" in capsys.readouterr().out
+
+
+def test_audit_next_to_the_paper(model_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["audit", "iris-t1", "--json"]) == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert abs(facts["parts"]["encoder"]["mflops"]["deviation_percent"]) < 0.1
+    assert abs(facts["parts"]["decoder"]["mflops"]["deviation_percent"]) < 0.6
+    assert facts["parts"]["total"]["mflops"]["ours"] <= 700
+    assert facts["parts"]["total"]["mflops"]["paper"] == pytest.approx(694.98)
+    assert facts["bits_per_frame"] == {"1000": 20, "6000": 120}
+    assert facts["latency_ms"]["nominal"] == 30
+    assert 29 < facts["latency_ms"]["measured"] <= 30
+    assert run(["audit", "iris-t1"]) == 0
+    out = capsys.readouterr().out
+    assert "694.98" in out
+    assert "30.00 ms nominal" in out
+
+
+def test_demo(model_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["demo", str(tmp_path / "demo")]) == 0
+    out = capsys.readouterr().out
+    kinds = ("original.wav", "1kbps.wav", "1kbps.chirrup", "6kbps.wav", "6kbps.chirrup")
+    assert names(tmp_path / "demo") == set(kinds)
+    assert "PESQ-wb" in out
+    assert "original.wav, 1kbps.wav, 6kbps.wav" in out
+    lengths = {soundfile.info(tmp_path / "demo" / kind).frames for kind in kinds[::2][:1]}
+    assert lengths == {soundfile.info(CLIP).frames}
+
+
+def test_help_is_quick_and_nothing_imports_torch(tmp_path: Path, folder: Path) -> None:
+    start = os.times()
+    result = subprocess.run([*COMMAND, "--help"], capture_output=True, timeout=60)
+    end = os.times()
+    assert result.returncode == 0
+    used = end.children_user + end.children_system - start.children_user - start.children_system
+    assert used < 2  # 0.25 s on an idle machine
+    code = (
+        "import sys\nfrom chirrup.cli import run\n"
+        f"for line in (['--help'], ['models'], ['audit', 'iris-t1'], ['info', {CLIP.name!r}],"
+        f"['decode', {str(folder / 'talk.chirrup')!r}, {str(tmp_path / 'x.wav')!r}]):\n"
+        "    run(line)\n"
+        "    assert not {'torch', 'onnx', 'scipy'} & set(sys.modules), line\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["--version"]) == 0
+    assert capsys.readouterr().out.startswith("chirrup ")
+
+
+# --- small parts -------------------------------------------------------------------------------
+
+
+def test_bitrates() -> None:
+    for text, value in (("6000", 6000), ("6k", 6000), ("1.5K", 1500), ("6kbps", 6000)):
+        assert parse_bitrate(text) == value
+    assert parse_bitrate(None) is None
+    for text in ("", "k", "six", "nan", "inf"):
+        with pytest.raises(FileError):
+            parse_bitrate(text)
+
+
+def test_metadata() -> None:
+    assert parse_metadata(["a=b=c", "d="]) == {"a": "b=c", "d": ""}
+    with pytest.raises(FileError):
+        parse_metadata(["=x"])
+
+
+def test_durations() -> None:
+    assert [duration(value) for value in (7.05, 59.9, 61, 3723)] == [
+        "7.05 s",
+        "59.90 s",
+        "1:01",
+        "1:02:03",
+    ]
+
+
+def test_scores_of_a_training_card() -> None:
+    card = {"steps": 5, "pesq": {"1000": 1.5, "6000": 2.5}, "scores": {"pesq_wb": 2}}
+    assert dict(scores(card)) == {"pesq.1000": 1.5, "pesq.6000": 2.5, "scores.pesq_wb": 2}

@@ -1,0 +1,141 @@
+"""What goes wrong gives one line, exit code 2, and leaves nothing behind."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from chirrup.cli import run
+
+COMMAND = [sys.executable, "-m", "chirrup"]
+
+
+def names(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir()}
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("encode none.wav", "none.wav does not exist"),
+        ("encode .", "is a folder"),
+        ("encode text.wav", "text.wav is no audio that can be read"),
+        ("encode text.raw", "say what it holds, for example --raw s16@24000x1"),
+        ("encode talk.wav", "talk.chirrup exists: use --force (-f)"),
+        ("encode talk.wav talk.wav -f", "is both input and output"),
+        ("encode talk.wav none/x.chirrup", "the folder none does not exist"),
+        ("encode talk.wav x -b 7k", "no bitrate of 7000 bit/s; it has 500, 1000, 1500,"),
+        ("encode talk.wav x -b 1e999", "is no bitrate: use for example 6000 or 6k"),
+        ("encode talk.wav x --bitrate fast", "'fast' is no bitrate"),
+        ("encode talk.wav x --metadata title", "is not of the form key=value"),
+        ("encode talk.wav x --model none", "no model 'none'"),
+        ("encode talk.wav x --raw s16", "for example s16@24000x1"),
+        ("encode many.wav x", "only 1 to 16 work"),
+        ("encode slow.wav x", "sample rate of 100 Hz: only 1000 to"),
+        ("encode", "Missing argument"),
+        ("encode talk.wav --frobnicate", "--frobnicate"),
+        ("frobnicate", "frobnicate"),
+        ("decode talk.wav x.wav", "talk.wav: not a .chirrup file"),
+        ("decode none.chirrup", "none.chirrup does not exist"),
+        ("decode head.chirrup x.wav", "head.chirrup: the file ends inside its header"),
+        ("decode talk.chirrup", "talk.wav exists"),
+        ("decode talk.chirrup x.xyz", "use .wav, .flac"),
+        ("decode talk.chirrup x.flac --float", "FLAC has no floating point"),
+        ("decode talk.chirrup x.wav --rate 8000 --keep-rate", "choose one"),
+        ("decode talk.chirrup x.wav --rate 1", "use --rate with 1000 to"),
+        ("decode talk.chirrup x.mp3 --rate 9999", "choose another format or --rate"),
+        ("info none", "none does not exist"),
+        ("info talk.wav", "not a .chirrup file"),
+        ("info .", "no model"),
+        ("audit none", "no model 'none'"),
+        ("demo talk.wav", "is no folder"),
+        ("demo x --model none", "no model 'none'"),
+        ("train none.toml --out x", "none.toml does not exist"),
+        ("train text.wav --out talk.wav", "is no folder"),
+        ("train text.wav", "--out"),
+        ("train text.wav --out x key", "'key' is not of the form key=value"),
+        ("export none x", "none does not exist"),
+        ("export text.wav x --audio none", "none does not exist"),
+    ],
+)
+def test_errors_are_one_line_and_leave_nothing(
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+    line: str,
+    message: str,
+) -> None:
+    monkeypatch.chdir(folder)
+    for name in ("text.wav", "text.raw"):
+        Path(name).write_text("no audio")
+    Path("head.chirrup").write_bytes(Path("talk.chirrup").read_bytes()[:50])
+    soundfile.write("many.wav", np.zeros((10, 17)), 24_000)
+    soundfile.write("slow.wav", np.zeros(10), 100)
+    before = names(folder)
+    assert run(line.split()) == 2
+    out, err = capfd.readouterr()
+    assert out == ""
+    assert err.startswith("chirrup: error: ")
+    assert err.count("\n") == 1
+    assert message in err
+    assert names(folder) == before
+
+
+def test_a_full_disk(folder: Path, tmp_path: Path) -> None:
+    script = 'ulimit -f 1; exec "$@"'
+    for arguments in (
+        ["encode", folder / "talk.wav", tmp_path / "x.chirrup", "-b", "6k"],
+        ["decode", folder / "talk.chirrup", tmp_path / "x.wav"],
+        ["decode", folder / "talk.chirrup", tmp_path / "x.flac"],
+    ):
+        line = ["bash", "-c", script, "bash", *COMMAND, *map(str, arguments)]
+        result = subprocess.run(line, capture_output=True, text=True, timeout=60)
+        assert (result.returncode, result.stderr.count("\n")) == (2, 1), result.stderr
+        assert str(arguments[2]) in result.stderr
+        assert names(tmp_path) == set()
+
+
+def test_a_damaged_file_is_decoded_with_warnings(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = bytearray((folder / "talk.chirrup").read_bytes())
+    data[200] ^= 1
+    (tmp_path / "bad.chirrup").write_bytes(data)
+    assert run(["decode", str(tmp_path / "bad.chirrup")]) == 0
+    assert "chirrup: warning: " in capsys.readouterr().err
+    assert soundfile.info(tmp_path / "bad.wav").frames == 44_101
+    assert run(["info", str(tmp_path / "bad.chirrup"), "--check"]) == 2
+    assert "are no chunk" in capsys.readouterr().out
+
+
+def test_no_audio_at_all(
+    model_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    soundfile.write("empty.wav", np.zeros(0), 24_000)
+    assert run(["encode", "empty.wav"]) == 0
+    assert run(["info", "empty.chirrup", "--check"]) == 0
+    assert run(["decode", "empty.chirrup", "out.wav"]) == 0
+    assert soundfile.info("out.wav").frames == 0
+    result = subprocess.run([*COMMAND, "encode", "-"], input=b"", capture_output=True, timeout=60)
+    assert result.returncode == 2
+    assert result.stderr.startswith(b"chirrup: error: standard input is no audio")
+
+
+def test_training_without_torch_says_what_to_install(tmp_path: Path) -> None:
+    (tmp_path / "recipe.toml").write_text("")
+    for arguments in (["train", "recipe.toml", "--out", "x"], ["export", "recipe.toml", "x"]):
+        code = (
+            "import sys\nsys.modules['torch'] = None\n"
+            f"from chirrup.cli import run\nsys.exit(run({arguments!r}))"
+        )
+        result = subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, timeout=60
+        )
+        assert result.returncode == 2
+        assert result.stderr.count("\n") == 1
+        assert "pip install 'chirrup[train]'" in result.stderr
+        assert names(tmp_path) == {"recipe.toml"}
