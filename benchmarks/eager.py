@@ -1,0 +1,45 @@
+"""The rows of PyTorch in `speed.py`."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+
+from chirrup.lab.folding import fold, for_export
+from chirrup.lab.models import build
+from chirrup.lab.one_frame import OneFrameDecoder
+
+Row = tuple[Callable[[np.ndarray], Any], Callable[[Any], Any]]
+
+
+def torch_rows() -> dict[str, Row]:
+    """What the graphs of iris-t1 were exported from, with fresh weights: no matter for speed."""
+    torch.set_num_threads(1)
+    model = fold(build("iris-t1"))
+
+    def row(encoder: torch.nn.Module, decoder: torch.nn.Module) -> Row:
+        state = {
+            "encoder": tuple(model.encoder.initial_state(1).values()),
+            "decoder": tuple(model.decoder.initial_state(1).values()),
+        }
+
+        @torch.inference_mode()
+        def encode(pcm: np.ndarray) -> torch.Tensor:
+            codes, *after = encoder(torch.from_numpy(pcm)[None], *state["encoder"])
+            state["encoder"] = tuple(after)
+            return codes
+
+        @torch.inference_mode()
+        def decode(codes: torch.Tensor) -> np.ndarray:
+            audio, *after = decoder(codes, *state["decoder"])
+            state["decoder"] = tuple(after)
+            return audio.numpy()
+
+        return encode, decode
+
+    encoder, decoder = for_export(model)
+    return {
+        "torch eager, one frame": row(encoder, OneFrameDecoder(decoder)),
+        "torch eager, any length": row(encoder, decoder),
+    }

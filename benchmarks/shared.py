@@ -1,0 +1,44 @@
+"""What the benchmarks share: where and how they print, and a signal."""
+
+import importlib.metadata
+import importlib.util
+import os
+import platform
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+console = Console()
+console.width = max(console.width, 132)
+
+
+def table(title: str, *headings: str) -> Table:
+    result = Table(title=title, title_justify="left")
+    for index, heading in enumerate(headings):
+        result.add_column(heading, justify="right" if index else "left")
+    return result
+
+
+def speech_like(seconds: float, rate: int, seed: int = 0) -> np.ndarray:
+    """A voice-like tone and noise in syllables. What it is makes no difference to the speed."""
+    rng, time_s = np.random.default_rng(seed), np.arange(int(seconds * rate)) / rate
+    pitch = 2 * np.pi * np.cumsum(130 + 30 * np.sin(2 * np.pi * 0.5 * time_s)) / rate
+    voice = sum(np.sin(k * pitch) / k for k in range(1, 20))
+    syllables = np.clip(np.sin(2 * np.pi * 3 * time_s), 0, 1)
+    noise = rng.standard_normal(len(time_s))
+    return (0.05 * syllables * voice + 0.01 * noise).astype(np.float32)
+
+
+def machine() -> str:
+    names = [
+        line for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line
+    ]
+    cpu = names[0].split(":")[1].strip() if names else platform.machine()
+    load = ", ".join(f"{value:.1f}" for value in os.getloadavg())
+    versions = [f"Python {platform.python_version()}"]
+    for package in ("chirrup", "numpy", "onnxruntime", "torch"):
+        if importlib.util.find_spec(package):
+            versions.append(f"{package} {importlib.metadata.version(package)}")
+    return f"{cpu}, {os.cpu_count()} CPUs, load {load} before\n{', '.join(versions)}"

@@ -1,0 +1,177 @@
+"""Speed, memory and start-up of a model on one core, next to PyTorch and to what the machine can.
+
+What the numbers mean is in README.md beside this file. Linux only.
+"""
+
+import os
+
+os.environ["OMP_NUM_THREADS"] = "1"
+os.environ["OPENBLAS_NUM_THREADS"] = "1"
+
+import argparse
+import copy
+import importlib.util
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from rich.table import Table
+
+import chirrup
+from chirrup.runtime.graph import Graph
+from processes import memory, start_up
+from shared import console, machine, speech_like, table
+
+Row = tuple[Callable[[np.ndarray], Any], Callable[[Any], Any]]
+"""Encode and decode the next frame of a stream."""
+
+
+def graphs(encoder: Graph, decoder: Graph) -> Row:
+    state = {"encoder": encoder.initial_state(), "decoder": decoder.initial_state()}
+
+    def encode(pcm: np.ndarray) -> np.ndarray:
+        codes, state["encoder"] = encoder(pcm[None], state["encoder"])
+        return codes
+
+    def decode(codes: np.ndarray) -> np.ndarray:
+        audio, state["decoder"] = decoder(codes, state["decoder"])
+        return audio
+
+    return encode, decode
+
+
+def dynamic(graph: Graph) -> Graph:
+    """The same graph, but a single frame goes through the form for any length."""
+    other = copy.copy(graph)
+    other.frame = graph.block
+    return other
+
+
+def live(codec: chirrup.Codec) -> Row:
+    encoder, decoder = codec.encoder(codec.bitrates_bps[-1]), codec.decoder()
+    return (lambda pcm: encoder.push(pcm)[0]), decoder.push
+
+
+def take_turns(rows: dict[str, Row], frames: int, size: int) -> dict[str, np.ndarray]:
+    """Run all rows frame by frame, each frame in another order.
+
+    Returns:
+        Milliseconds ``[frames, encode | decode | both, CPU | wall]`` of each row.
+    """
+    warm_up, rng = 20, np.random.default_rng(0)
+    signal = speech_like(frames + warm_up, size).reshape(-1, size)
+    spent = {name: np.zeros((warm_up + frames, 3, 2)) for name in rows}
+    for index, pcm in enumerate(signal):
+        for name in rng.permutation(list(rows)):
+            encode, decode = rows[name]
+            start = clock()
+            codes = encode(pcm)
+            middle = clock()
+            decode(codes)
+            end = clock()
+            spent[name][index] = 1000 * np.array([middle - start, end - middle, end - start])
+    return {name: values[warm_up:] for name, values in spent.items()}
+
+
+def clock() -> np.ndarray:
+    """CPU time of the process, and wall time, in seconds."""
+    return np.array([time.process_time(), time.perf_counter()])
+
+
+def per_frame(codec: chirrup.Codec, frames: int) -> Table:
+    encoder, decoder = codec.graphs()
+    rows = {
+        "graphs of one frame": graphs(encoder, decoder),
+        "graphs of any length": graphs(dynamic(encoder), dynamic(decoder)),
+        "live Encoder and Decoder": live(codec),
+    }
+    if importlib.util.find_spec("torch"):
+        from eager import torch_rows
+
+        rows |= torch_rows()
+    else:
+        console.print("PyTorch is left out, it is not installed: pip install 'chirrup[train]'")
+    name, size = "graphs of one frame", codec.frame_samples
+    alone = take_turns({name: rows[name]}, frames, size)[name]
+    spent = take_turns(rows, frames, size)
+    first, frame_ms = spent[name][:, 2, 0], 1000 * size / codec.sample_rate_hz
+    result = table(
+        f"{frame_ms:g} ms a frame: ms of CPU but for two columns; {frames} frames",
+        *("", "encode", "decode", "both", "p99", "both, wall", "p99, wall", "ratio", "x real time"),
+    )
+    for label, values in (spent | {f"{name}, no others": alone}).items():
+        mid, high = np.median(values, 0), np.percentile(values, 99, 0)
+        cells = [mid[0, 0], mid[1, 0], mid[2, 0], high[2, 0], mid[2, 1], high[2, 1]]
+        ratio = f"{np.median(values[:, 2, 0] / first):.2f}"
+        speed = f"{frame_ms / mid[2, 0]:.1f}"
+        result.add_row(label, *(f"{cell:.2f}" for cell in cells), ratio, speed)
+    return result
+
+
+def cpu_ms(call: Callable[[], object], repeats: int) -> float:
+    """Median CPU time of a warm call."""
+    spent = []
+    for _ in range(repeats + 2):
+        start = time.process_time()
+        call()
+        spent.append(1000 * (time.process_time() - start))
+    return float(np.median(spent[2:]))
+
+
+def floors(codec: chirrup.Codec) -> Table:
+    """What reading the weights and doing the arithmetic of a frame takes by itself."""
+    parts = codec.description["audit"]["parts"].values()
+    parameters = sum(part["parameters"] for part in parts)
+    mflop = sum(part["mflops"] for part in parts) / codec.frame_rate_hz
+    weights = np.ones((parameters // 1024, 1024), np.float32)
+    vector, square = np.ones(1024, np.float32), np.ones((1024, 1024), np.float32)
+    product = cpu_ms(lambda: square @ square, 10)
+    size = f"{weights.nbytes / 1e6:.1f} MB"
+    result = table("Floors of a frame, ms of CPU, median", "", "ms")
+    result.add_row(f"read the weights once, {size}, np.sum", f"{cpu_ms(weights.sum, 100):.2f}")
+    gemv = cpu_ms(lambda: weights @ vector, 100)
+    result.add_row("the same as a matrix-vector product", f"{gemv:.2f}")
+    speed = 2 * 1024**3 / product / 1e6
+    text = f"{mflop:.1f} MFLOP at {speed:.0f} GFLOP/s (1024 x 1024 matrix product)"
+    result.add_row(text, f"{mflop / speed:.2f}")
+    return result
+
+
+def bulk(codec: chirrup.Codec, seconds: float = 60) -> Table:
+    signal = speech_like(seconds, codec.sample_rate_hz)
+    result = table(f"A signal of {seconds:g} s at once", "", "CPU s", "wall s", "x real time (CPU)")
+    codec.decode(codec.encode(signal[: 2 * codec.sample_rate_hz]))
+    start = clock()
+    codes = codec.encode(signal)
+    middle = clock()
+    codec.decode(codes)
+    end = clock()
+    rows = {"encode": middle - start, "decode": end - middle, "both": end - start}
+    for name, (cpu, wall) in rows.items():
+        result.add_row(name, f"{cpu:.2f}", f"{wall:.2f}", f"{seconds / cpu:.1f}")
+    return result
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Speed, memory and start-up on one core.")
+    parser.add_argument("model", nargs="?", default="iris-t1", help="a model's name or folder")
+    parser.add_argument("--frames", type=int, default=500, help="for the table of single frames")
+    parser.add_argument("--core", type=int, default=min(os.sched_getaffinity(0)))
+    parser.add_argument("--memory", action="store_true", help="only that; takes minutes")
+    parser.add_argument("--minutes", type=int, default=60, help="the long file of --memory")
+    options = parser.parse_args()
+    os.sched_setaffinity(0, {options.core})
+    console.print(machine())
+    codec = chirrup.load(options.model)
+    if options.memory:
+        console.print(memory(options.model, codec.sample_rate_hz, options.minutes))
+        return
+    console.print(start_up(options.model))
+    console.print(per_frame(codec, options.frames))
+    console.print(floors(codec))
+    console.print(bulk(codec))
+
+
+if __name__ == "__main__":
+    main()
