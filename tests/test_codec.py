@@ -328,7 +328,7 @@ def test_a_damaged_graph_is_named(
     folder = shutil.copytree(small_export.folder, tmp_path / "model")
     graph = folder / "encoder.onnx"
     graph.write_bytes(graph.read_bytes()[:-3000] if data is None else data)
-    with pytest.raises(ValueError, match=r"encoder\.onnx is damaged"):
+    with pytest.raises(chirrup.ModelError, match=r"encoder\.onnx is damaged"):
         chirrup.load(folder).encode(speech_like(1000))
 
 

@@ -6,8 +6,9 @@
 """
 
 from chirrup.bitstream import FormatError
-from chirrup.codec import Codec, ModelError, load, models
+from chirrup.codec import Codec, load, models
 from chirrup.codes import Codes
+from chirrup.runtime.errors import ModelError
 from chirrup.stream import Decoder, Encoder
 
 __version__ = "0.1.0"

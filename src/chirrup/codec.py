@@ -10,16 +10,13 @@ from typing import Any
 import numpy as np
 
 from chirrup.codes import ABSENT, Codes
-from chirrup.runtime.graph import Graph, State, Weights
+from chirrup.runtime.errors import ModelError
+from chirrup.runtime.graph import Graph, Weights
 from chirrup.stream import Decoder, Encoder, Fade
 
 ZOO = Path(__file__).parent / "zoo"
 BLOCK_FRAMES = 50
 """Frames coded at once in a signal or file: most of the speed of large blocks, little memory."""
-
-
-class ModelError(ValueError):
-    """A model that is not there, or a folder that holds none."""
 
 
 def models() -> list[str]:
@@ -86,10 +83,13 @@ class Codec:
             self.codebook_size: int = about["codebook_size"]
             self.weights_sha256: str = about["weights_sha256"]
             self.default_bitrate_bps: int = about["default_bitrate_bps"]
-            self._states: dict[str, dict[str, list[int]]] = about["states"]
+            self._states: dict[str, dict[str, list[int]]] = {
+                part: about["states"][part] for part in ("encoder", "decoder")
+            }
             content = (folder / "model.safetensors").read_bytes()
-            for graph in about["weights"]:
+            for graph in ("encoder", "encoder-frame", "decoder", "decoder-frame"):
                 (folder / f"{graph}.onnx").stat()
+            self._places: dict[str, dict[str, Any]] = about["weights"]
         except (KeyError, TypeError, json.JSONDecodeError, UnicodeDecodeError, OSError) as error:
             raise ModelError(f"{folder} is not a whole model folder: {error}") from error
         if hashlib.sha256(content).hexdigest() != self.weights_sha256:
@@ -270,7 +270,7 @@ class Codec:
 
     @cached_property
     def _weights(self) -> Weights:
-        return Weights(self.folder / "model.safetensors", self.description["weights"])
+        return Weights(self.folder / "model.safetensors", self._places)
 
     @cached_property
     def _encoder(self) -> Graph:
@@ -302,6 +302,3 @@ def checked(audio: np.ndarray) -> np.ndarray:
     if not np.isfinite(signal).all():
         raise ValueError("audio has samples that are not finite (NaN or infinity)")
     return np.atleast_2d(signal).astype(np.float32, copy=False)
-
-
-__all__ = ["Codec", "ModelError", "State", "load", "models"]

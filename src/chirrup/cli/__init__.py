@@ -48,8 +48,8 @@ def run(arguments: Sequence[str]) -> int:
     a mistake of Chirrup itself keeps its traceback.
     """
     from chirrup.bitstream import FormatError
-    from chirrup.codec import ModelError
     from chirrup.files.errors import FileError
+    from chirrup.runtime.errors import ModelError
 
     try:
         code = app(list(arguments), prog_name="chirrup", standalone_mode=False)

@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from chirrup.cli.console import note
 from chirrup.files.errors import FileError
 
 
@@ -80,9 +81,13 @@ def export(
         from chirrup.lab.training import run
 
     try:
-        run.export_checkpoint(checkpoint, folder, audio)
+        parity = run.export_checkpoint(checkpoint, folder, audio)
     except (ValueError, EOFError, UnpicklingError) as error:
         raise FileError(f"{checkpoint} cannot be exported: {error}") from error
+    note(
+        f"{folder}: {parity.codes_equal:.2%} of the codes are the model's, the audio differs by "
+        f"{parity.audio_error_db:.0f} dB"
+    )
 
 
 COMMANDS = (train, export)

@@ -15,6 +15,8 @@ import numpy as np
 import onnxruntime as ort
 from safetensors.numpy import load_file
 
+from chirrup.runtime.errors import ModelError
+
 State = Mapping[str, ort.OrtValue]
 
 ort.set_default_logger_severity(3)
@@ -112,10 +114,10 @@ class Graph:
         options.inter_op_num_threads = 1
         options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_BASIC
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        values = self.weights.of(name)
-        options.add_external_initializers(list(values), list(values.values()))
         path = self.folder / f"{name}.onnx"
         try:
+            values = self.weights.of(name)
+            options.add_external_initializers(list(values), list(values.values()))
             return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
         except Exception as error:  # the runtime has a dozen kinds, all directly below Exception
-            raise ValueError(f"{path} is damaged: {error}") from error
+            raise ModelError(f"{path} is damaged: {error}") from error

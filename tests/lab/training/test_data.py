@@ -76,6 +76,15 @@ def test_a_folder_of_the_manifest_is_decoded_and_kept(tmp_path: Path) -> None:
     assert len(list((tmp_path / "cache").iterdir())) == 1
 
 
+def test_another_list_of_files_is_decoded_anew(tmp_path: Path) -> None:
+    manifest = write_corpus(tmp_path)
+    load_recordings(manifest, "speech_train", RATE_HZ, tmp_path / "cache")
+    lines = manifest.read_text().splitlines(keepends=True)
+    manifest.write_text("".join(line for line in lines if "speech_train/1" not in line))
+    loaded = load_recordings(manifest, "speech_train", RATE_HZ, tmp_path / "cache")
+    assert loaded.length.tolist() == [RATE_HZ] * 2
+
+
 def test_a_folder_without_files_is_refused(tmp_path: Path) -> None:
     manifest = write_corpus(tmp_path)
     with pytest.raises(ValueError, match="lists no file in speech/"):

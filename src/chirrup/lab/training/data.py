@@ -5,6 +5,7 @@ busy, and every random number comes from one generator whose state is part of th
 """
 
 import csv
+import hashlib
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -49,14 +50,16 @@ def load_recordings(manifest: Path, folder: str, sample_rate_hz: int, cache: Pat
     """Decode all files of ``folder`` that the manifest lists; keep the result in ``cache``.
 
     The manifest is a CSV file with a column ``path``, relative to the manifest's own folder.
+    Other paths than last time are decoded anew; a file that changed under its name is not noticed.
     """
-    kept = cache / f"{folder.replace('/', '_')}-{sample_rate_hz}.npz"
+    with manifest.open(newline="") as lines:
+        listed = [row["path"] for row in csv.DictReader(lines)]
+    paths = [manifest.parent / path for path in listed if path.startswith(folder + "/")]
+    if not paths:
+        raise ValueError(f"{manifest} lists no file in {folder}/")
+    content = hashlib.sha256("\n".join(map(str, paths)).encode()).hexdigest()[:8]
+    kept = cache / f"{folder.replace('/', '_')}-{sample_rate_hz}-{content}.npz"
     if not kept.exists():
-        with manifest.open(newline="") as lines:
-            paths = [row["path"] for row in csv.DictReader(lines)]
-        paths = [manifest.parent / path for path in paths if path.startswith(folder + "/")]
-        if not paths:
-            raise ValueError(f"{manifest} lists no file in {folder}/")
         audio = [read_mono(path, sample_rate_hz) for path in track(paths, f"decoding {folder}")]
         cache.mkdir(parents=True, exist_ok=True)
         part = kept.with_suffix(f".{os.getpid()}.npz")  # processes may come here at the same time

@@ -15,7 +15,6 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.optim import AdamW
 
-from chirrup.codec import ModelError
 from chirrup.lab.models import build
 from chirrup.lab.nn import fused
 from chirrup.lab.training import adversarial, codebooks, discriminators
@@ -26,6 +25,7 @@ from chirrup.lab.training.logbook import Logbook
 from chirrup.lab.training.losses import SpectralLoss, normalise_level, waveform_loss
 from chirrup.lab.training.pesq_loss import PESQLoss
 from chirrup.lab.training.validation import validate
+from chirrup.runtime.errors import ModelError
 
 DISCRIMINATORS = {
     "multi_period": discriminators.MultiPeriodDiscriminator,

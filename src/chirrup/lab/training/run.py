@@ -8,12 +8,12 @@ import numpy as np
 import torch
 import torch.distributed as dist
 
-from chirrup.codec import ModelError
 from chirrup.lab.export import Parity, export
 from chirrup.lab.models import build
 from chirrup.lab.training.config import TrainingConfig, load_recipe
 from chirrup.lab.training.data import read_mono
 from chirrup.lab.training.loop import Trainer
+from chirrup.runtime.errors import ModelError
 
 DEMO_CLIP = Path(__file__).parents[2] / "clips" / "joe.flac"
 
