@@ -16,33 +16,12 @@ from chirrup.codec import Codec
 from chirrup.files import FileError, decode_file, describe, encode_file
 from chirrup.files.resampling import length_at
 from chirrup.files.wav import Format, wav_head
-
-RATES = (8000, 11025, 16000, 22050, 24000, 44100, 48000, 96000)
+from file_samples import RATES, Pipe, noise
 
 
 @pytest.fixture(scope="module")
 def codec(model_folder: Path) -> Codec:
     return chirrup.load(model_folder)
-
-
-class Pipe(io.RawIOBase):
-    """Bytes that come in odd pieces and do not seek."""
-
-    def __init__(self, data: bytes, piece: int = 1001) -> None:
-        self.data, self.piece = data, piece
-
-    def readable(self) -> bool:
-        return True
-
-    def read(self, size: int = -1) -> bytes:
-        size = min(self.piece, len(self.data) if size < 0 else size)
-        taken, self.data = self.data[:size], self.data[size:]
-        return taken
-
-
-def noise(samples: int, channels: int = 1, seed: int = 0) -> np.ndarray:
-    random = np.random.default_rng(seed)
-    return (0.1 * random.standard_normal((samples, channels))).astype(np.float32)
 
 
 def chirrup_file(codec: Codec, path: Path, samples: int = 100_001, channels: int = 1) -> Path:
