@@ -141,3 +141,20 @@ def progress_bar(
             bar.update(task, completed=done, total=total, visible=long)
 
         yield show
+
+
+@contextmanager
+def steps(text: str, quiet: bool) -> Generator[Callable[[int, int, str], None], None, None]:
+    """A bar on standard error for a run of ``done`` of ``total`` steps, saying what is next."""
+    if quiet or not sys.stderr.isatty():
+        yield lambda done, total, what: None
+        return
+    from rich.console import Console
+    from rich.progress import MofNCompleteColumn, Progress
+
+    columns = (*Progress.get_default_columns(), MofNCompleteColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(text, total=None)
+        yield lambda done, total, what: bar.update(
+            task, completed=done, total=total, description=what or text
+        )

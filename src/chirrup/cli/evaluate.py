@@ -1,0 +1,184 @@
+"""``chirrup evaluate``: models and other codecs on the same clips."""
+
+from collections.abc import Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from chirrup.cli import console
+from chirrup.files.errors import FileError
+
+if TYPE_CHECKING:
+    from chirrup.evaluate.board import System
+    from chirrup.evaluate.results import Results
+
+CLIPS = Path(__file__).parents[1] / "clips"
+SPEECH = ("pesq_wb", "estoi", "visqol_speech", "dnsmos", "lsd", "snr")
+
+
+def evaluate(
+    clips: Annotated[
+        Path | None, typer.Argument(metavar="FOLDER", help="Clips; by default the bundled one.")
+    ] = None,
+    out: Annotated[Path, typer.Option(metavar="FOLDER", help="For results and audio.")] = Path(
+        "chirrup-evaluation"
+    ),
+    codec: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--codec", "-c", metavar="NAME[@BPS,...]", help="Model, folder, opus@6k,9k, module:name"
+        ),
+    ] = None,
+    condition: Annotated[
+        list[str] | None,
+        typer.Option(metavar="KIND", help="clean, noise:15, reverb, talkers:0, loss:10."),
+    ] = None,
+    metric: Annotated[
+        list[str] | None, typer.Option("--metric", "-m", help="See --list; or all.")
+    ] = None,
+    noises: Annotated[Path | None, typer.Option(help="Folder of noise recordings.")] = None,
+    rooms: Annotated[Path | None, typer.Option(help="Folder of room responses.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="So many clips, spread evenly.")] = None,
+    rate: Annotated[int | None, typer.Option(help="Clips at this rate in Hz.")] = None,
+    mono: Annotated[bool, typer.Option("--mono", help="Mix channels to one.")] = False,
+    workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 2,
+    report: Annotated[bool, typer.Option(help="Write report.html.")] = True,
+    listen: Annotated[int, typer.Option(min=0, help="Clips with players in the report.")] = 6,
+    list_: Annotated[bool, typer.Option("--list", help="Codecs and metrics, and stop.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
+) -> None:
+    """Code clips with models and other codecs, and score what comes back.
+
+    A run that was stopped goes on where it was. Without --codec: iris-t1 and what is installed of
+    Opus and Codec2. Needs the extra: pip install 'chirrup[eval]'.
+    """
+    if find_spec("scipy") is None:
+        raise FileError("evaluate needs scipy, which is not installed: pip install 'chirrup[eval]'")
+    from chirrup.evaluate import board, conditions
+    from chirrup.evaluate.metrics import METRICS
+
+    if list_:
+        _list()
+        return
+    names = _metrics(metric)
+    files = board.audio_files(CLIPS if clips is None else clips)
+    if limit is not None:
+        files = tuple(files[round(i * len(files) / limit)] for i in range(min(limit, len(files))))
+    settings = board.Settings(
+        clips=files,
+        systems=_systems(codec),
+        conditions=tuple(conditions.parse(text) for text in condition or ["clean"]),
+        metrics=names,
+        noises=board.audio_files(noises) if noises else (),
+        rooms=board.audio_files(rooms) if rooms else (),
+        rate_hz=rate,
+        mono=mono,
+        workers=workers,
+    )
+    with console.steps("evaluating", quiet) as progress:
+        results = board.evaluate(settings, out, progress=progress)
+    _print(results, names)
+    for text in results.run["left_out"]:
+        console.note(f"left out: {text}")
+    if report:
+        from chirrup.evaluate.report import write_report
+
+        page = out / "report.html"
+        chosen = {name: METRICS[name] for name in names}
+        write_report(results, out, page, chosen, listen=listen)
+        console.note(f"report: {page}")
+
+
+def _metrics(wanted: Sequence[str] | None) -> tuple[str, ...]:
+    """The names, checked; those that cannot run here are blank, with a note why."""
+    from chirrup.evaluate.metrics import METRICS, available
+
+    names = tuple(METRICS if wanted and "all" in wanted else wanted or SPEECH)
+    for name in names:
+        if name not in METRICS:
+            raise FileError(f"no metric {name!r}: use {', '.join(METRICS)}, or all")
+    for name in names:
+        reason = available(name)
+        if reason is not None:
+            console.note(f"{METRICS[name].label} is left blank: {reason}")
+    return names
+
+
+def _systems(wanted: Sequence[str] | None) -> "tuple[System, ...]":
+    """What ``NAME@BPS,...`` asks for; a codec that is missing is skipped with a note."""
+    from chirrup.evaluate.board import System
+    from chirrup.evaluate.peers import Model, find
+
+    found = []
+    for text in wanted or ["iris-t1@1k,3k,6k", "opus@6k,9k,12k", "codec2@1200,3200"]:
+        name, at, rates = text.rpartition("@")
+        if not at:
+            name, rates = text, ""
+        try:
+            codec = find(name)
+        except ValueError as error:
+            raise FileError(str(error)) from error
+        if (lack := codec.missing()) is not None:
+            console.note(f"{codec.label} is skipped: {lack}")
+            continue
+        asked = [console.parse_bitrate(rate) for rate in rates.split(",") if rate]
+        every = codec.bitrates_bps
+        default = (every[1], every[-1]) if isinstance(codec, Model) and len(every) > 2 else every
+        for bitrate in asked or default:
+            if bitrate not in every:
+                raise FileError(
+                    f"{codec.label} has no bitrate of {bitrate:g} bit/s; it has "
+                    f"{', '.join(map(str, every))}"
+                )
+            found.append(System(name, int(bitrate)))
+    if not found:
+        raise FileError("no codec is left to evaluate: see chirrup evaluate --list")
+    return tuple(dict.fromkeys(found))
+
+
+def _print(results: "Results", names: Sequence[str]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    from chirrup.evaluate.metrics import METRICS
+    from chirrup.evaluate.tables import differences, lines
+
+    screen = Console()
+    for condition in results.run["conditions"]:
+        rows = [row for row in results.rows if row.condition == condition]
+        speakers = len({row.speaker for row in rows})
+        title = f"{condition}: {len({row.clip for row in rows})} clips of {speakers} speakers"
+        table = Table("codec", title=title)
+        for heading in ("kbps", *(METRICS[name].label for name in names)):
+            table.add_column(heading, justify="right")
+        for line in lines(rows, names):
+            cells = []
+            for name in names:
+                value, digits = line.cells[name], METRICS[name].digits
+                spread = "" if value is None else f" ±{(value.high - value.low) / 2:.{digits}f}"
+                cells.append("-" if value is None else f"{value.mean:.{digits}f}{spread}")
+            table.add_row(line.title, f"{line.kbps:.2f}", *cells)
+        screen.print(table)
+        for text in differences(rows, METRICS[names[0]]):
+            typer.echo(text)
+    typer.echo("Means over the clips, ± half of the 95 % interval from a bootstrap over speakers.")
+
+
+def _list() -> None:
+    from chirrup.codec import models
+    from chirrup.evaluate.metrics import METRICS, available
+    from chirrup.evaluate.peers import PEERS
+
+    typer.echo(f"models: {', '.join(models())}")
+    typer.echo("codecs:")
+    for name, peer in PEERS.items():
+        rates = ", ".join(f"{rate / 1000:g}k" for rate in peer.bitrates_bps)
+        typer.echo(f"  {name:<14} {peer.label}: {peer.missing() or rates}")
+    typer.echo("metrics:")
+    for name, metric in METRICS.items():
+        typer.echo(f"  {name:<16} {metric.label}: {available(name) or 'ready'}")
+
+
+COMMANDS = (evaluate,)

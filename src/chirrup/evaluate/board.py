@@ -1,0 +1,290 @@
+"""The run of an evaluation: codecs at bitrates, times conditions, times clips.
+
+Everything goes by units of one codec at one bitrate under one condition: code all clips, find the
+one delay, score, write. A run that was stopped goes on with the first unit that is not written.
+"""
+
+import importlib.metadata
+import multiprocessing
+import platform
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import soundfile
+
+from chirrup.evaluate import alignment, conditions, metrics
+from chirrup.evaluate.conditions import Condition
+from chirrup.evaluate.peers import Model, find
+from chirrup.evaluate.results import RESULTS, Results, Row, audio_path
+from chirrup.files.errors import FileError
+
+PACKAGES = ("chirrup", "numpy", "onnxruntime", "pesq", "pystoi", "visqol-python", "speechmos")
+ENDINGS = {".wav", ".flac", ".opus", ".ogg", ".mp3", ".aiff"}
+
+
+@dataclass(frozen=True)
+class System:
+    """A codec, by what `peers.find` knows it as, at a bitrate."""
+
+    codec: str
+    bitrate_bps: int
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What to run.
+
+    Attributes:
+        clips: files; the part of a name before its last ``__`` is the speaker.
+        systems, conditions, metrics: what to try, and names of what to measure.
+        noises, rooms: recordings for the conditions; without, they are made.
+        rate_hz: clips are taken at this rate; None: at their own.
+        mono: channels are mixed to one.
+        workers: processes.
+    """
+
+    clips: tuple[Path, ...]
+    systems: tuple[System, ...]
+    conditions: tuple[Condition, ...]
+    metrics: tuple[str, ...]
+    noises: tuple[Path, ...] = ()
+    rooms: tuple[Path, ...] = ()
+    rate_hz: int | None = None
+    mono: bool = False
+    workers: int = 2
+
+    def others(self, condition: Condition, clip: Path) -> tuple[Path, ...]:
+        """What a condition draws from."""
+        if condition.kind == "talkers":
+            return tuple(other for other in self.clips if speaker(other) != speaker(clip))
+        return {"noise": self.noises, "reverb": self.rooms}.get(condition.kind, ())
+
+
+@dataclass(frozen=True)
+class Unit:
+    system: System
+    condition: Condition
+
+
+def audio_files(folder: Path) -> tuple[Path, ...]:
+    """All audio of a folder, by name.
+
+    Raises:
+        FileError: there is none, or two have one name.
+    """
+    if not folder.is_dir():
+        raise FileError(f"{folder} is no folder: give a folder of audio files")
+    paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in ENDINGS)
+    if not paths:
+        raise FileError(f"{folder} has no audio ({', '.join(sorted(ENDINGS))})")
+    names = [path.stem for path in paths]
+    twice = {name for name in names if names.count(name) > 1}
+    if twice:
+        raise FileError(f"{folder} has two files of the name {min(twice)}: rename one")
+    return tuple(paths)
+
+
+def speaker(clip: Path) -> str:
+    return clip.stem.rpartition("__")[0] or clip.stem
+
+
+def evaluate(
+    settings: Settings,
+    folder: Path,
+    *,
+    progress: Callable[[int, int, str], None] = lambda done, total, what: None,
+) -> Results:
+    """Run what is not yet in ``folder/results.jsonl``, and return all that was asked for.
+
+    Args:
+        progress: called with units done, units in all, and what comes next.
+
+    Raises:
+        FileError: a clip, codec or result that cannot be used.
+    """
+    rows = _kept(folder)
+    run = describe(settings)
+    every = [Unit(s, c) for c in settings.conditions for s in settings.systems]
+    units = [unit for unit in every if _possible(unit)]
+    run["left_out"] = [
+        f"{unit.system.codec} under {unit.condition.name}: its decoder is not told of lost packets"
+        for unit in every
+        if not _possible(unit)
+    ]
+    asked: list[Row] = []
+    spawn = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(settings.workers, mp_context=spawn) as pool:
+        for number, unit in enumerate(units):
+            codec = find(unit.system.codec)
+            name = f"{codec.label} {unit.system.bitrate_bps / 1000:g} kbps, {unit.condition.name}"
+            progress(number, len(units), name)
+            keys = [(*_key(unit), clip.stem) for clip in settings.clips]
+            if not all(_complete(rows.get(key), codec, settings.metrics) for key in keys):
+                for row in _unit(pool, unit, settings, folder):
+                    rows[(*_key(unit), row.clip)] = row
+                folder.mkdir(parents=True, exist_ok=True)
+                Results(run, list(rows.values())).write(folder / RESULTS)
+            asked += [rows[key] for key in keys]
+        progress(len(units), len(units), "")
+    return Results(run, asked)
+
+
+def describe(settings: Settings) -> dict[str, Any]:
+    """What made a run: when, where, with which versions and settings."""
+    versions = {"python": platform.python_version()}
+    for package in PACKAGES:
+        with suppress(importlib.metadata.PackageNotFoundError):
+            versions[package] = importlib.metadata.version(package)
+    return {
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "machine": f"{platform.machine()}, {platform.system()}",
+        "versions": versions,
+        "clips": len(settings.clips),
+        "speakers": len({speaker(clip) for clip in settings.clips}),
+        "rate_hz": settings.rate_hz,
+        "mono": settings.mono,
+        "metrics": list(settings.metrics),
+        "conditions": [condition.name for condition in settings.conditions],
+    }
+
+
+def _possible(unit: Unit) -> bool:
+    return not unit.condition.loss or isinstance(find(unit.system.codec), Model)
+
+
+def _kept(folder: Path) -> dict[tuple[str, int, str, str], Row]:
+    path = folder / RESULTS
+    if not path.exists():
+        return {}
+    try:
+        rows = Results.read(path).rows
+    except ValueError as error:
+        raise FileError(f"{error}: give another folder, or remove it") from error
+    return {(row.codec, row.bitrate_bps, row.condition, row.clip): row for row in rows}
+
+
+def _key(unit: Unit) -> tuple[str, int, str]:
+    return find(unit.system.codec).name, unit.system.bitrate_bps, unit.condition.name
+
+
+def _complete(row: Row | None, codec: Any, wanted: Sequence[str]) -> bool:
+    """Whether a row has every metric, of the codec as it is now."""
+    return row is not None and row.version == _version(codec) and set(wanted) <= set(row.scores)
+
+
+def _version(codec: Any) -> str:
+    return codec.codec.weights_sha256[:12] if isinstance(codec, Model) else ""
+
+
+# --- one unit, spread over the processes --------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Job:
+    """One clip of a unit; ``draft`` is where the decoded audio waits for its delay."""
+
+    unit: Unit
+    settings: Settings
+    clip: Path
+    draft: Path
+
+
+@dataclass(frozen=True)
+class Outcome:
+    bits: int
+    encode_seconds: float
+    decode_seconds: float
+    agreement: np.ndarray
+    rate_hz: int
+
+
+def _unit(pool: ProcessPoolExecutor, unit: Unit, settings: Settings, folder: Path) -> Iterator[Row]:
+    codec = find(unit.system.codec)
+    with tempfile.TemporaryDirectory(prefix="chirrup-evaluate-") as drafts:
+        jobs = [
+            Job(unit, settings, clip, Path(drafts) / f"{index}.npy")
+            for index, clip in enumerate(settings.clips)
+        ]
+        outcomes = list(pool.map(code_clip, jobs))
+        rates = {outcome.rate_hz for outcome in outcomes}
+        delay_s = {
+            rate: alignment.best_delay([o.agreement for o in outcomes if o.rate_hz == rate], rate)
+            / rate
+            for rate in rates
+        }
+        delays = [round(delay_s[outcome.rate_hz] * outcome.rate_hz) for outcome in outcomes]
+        scored = list(pool.map(score_clip, jobs, delays, [folder] * len(jobs)))
+    for job, outcome, (seconds, scores, blank) in zip(jobs, outcomes, scored, strict=True):
+        yield Row(
+            codec=codec.name,
+            label=codec.label,
+            ours=isinstance(codec, Model),
+            version=_version(codec),
+            bitrate_bps=unit.system.bitrate_bps,
+            condition=unit.condition.name,
+            clip=job.clip.stem,
+            speaker=speaker(job.clip),
+            seconds=seconds,
+            bits=outcome.bits,
+            encode_seconds=outcome.encode_seconds,
+            decode_seconds=outcome.decode_seconds,
+            delay_ms=1000 * delay_s[outcome.rate_hz],
+            scores=scores,
+            blank=blank,
+        )
+
+
+def prepared(job: Job) -> tuple[np.ndarray, int]:
+    """What the codec is given: ``float32 [channels, samples]``, and its rate."""
+    settings, condition = job.settings, job.unit.condition
+    audio, rate_hz = conditions.read(job.clip, settings.rate_hz, settings.mono)
+    others = settings.others(condition, job.clip)
+    return conditions.apply(condition, audio, rate_hz, job.clip.stem, others), rate_hz
+
+
+def code_clip(job: Job) -> Outcome:
+    """Code and decode one clip, in a process of the pool."""
+    audio, rate_hz = prepared(job)
+    codec = find(job.unit.system.codec)
+    if isinstance(codec, Model) and job.unit.condition.loss:
+        codec = codec.with_loss(job.unit.condition.loss, job.clip.stem)
+    coded = codec.code(audio, rate_hz, job.unit.system.bitrate_bps)
+    np.save(job.draft, coded.audio)
+    agreement = alignment.correlations(audio, coded.audio, rate_hz)
+    return Outcome(coded.bits, coded.encode_seconds, coded.decode_seconds, agreement, rate_hz)
+
+
+def score_clip(
+    job: Job, delay: int, folder: Path
+) -> tuple[float, dict[str, float | None], dict[str, str]]:
+    """Seconds, scores and reasons of blanks of one clip; keeps both signals for listening."""
+    audio, rate_hz = prepared(job)
+    decoded = alignment.moved(np.load(job.draft), delay, audio.shape[1])
+    codec = find(job.unit.system.codec)
+    condition = job.unit.condition.name
+    for name, signal in (
+        ("reference", audio),
+        (f"{codec.name}-{job.unit.system.bitrate_bps}", decoded),
+    ):
+        path = audio_path(folder, condition, job.clip.stem, name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part = path.with_suffix(f".{job.draft.stem}.part")  # two units may keep one reference
+        soundfile.write(part, signal.T.clip(-1, 1), rate_hz, format="FLAC", subtype="PCM_16")
+        part.replace(path)
+    scores: dict[str, float | None] = {}
+    blank: dict[str, str] = {}
+    for name in job.settings.metrics:
+        try:
+            scores[name] = metrics.score(name, audio, decoded, rate_hz)
+            if scores[name] is None:
+                blank[name] = "no answer for this clip"
+        except metrics.Unavailable as reason:
+            scores[name], blank[name] = None, str(reason)
+    return audio.shape[1] / rate_hz, scores, blank

@@ -1,0 +1,97 @@
+"""Codecs that are commands: a file in, a coded file, a file out, in a folder that is removed."""
+
+import shutil
+import subprocess
+import tempfile
+import time
+from abc import abstractmethod
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import soundfile
+
+from chirrup.evaluate.peers.peer import Coded, Peer, PeerError, resampled
+
+TIMEOUT_S = 600
+
+
+class CommandPeer(Peer):
+    """A codec of two commands.
+
+    Attributes:
+        tools: commands that it needs.
+        package: Debian's package of them.
+        suffix: of the coded file's name; some commands look at it.
+        subtype: of the WAV file that the encoder is given, as soundfile names it. Integers are
+            clipped at full scale.
+        flush_samples: silence after the signal, so that its end comes out of the decoder.
+    """
+
+    tools: tuple[str, ...]
+    package: str
+    suffix: str
+    subtype: str = "PCM_16"
+    flush_samples: int = 0
+
+    @abstractmethod
+    def encode_command(self, source: Path, coded: Path, bitrate_bps: int) -> Sequence[object]:
+        """The command that codes a file."""
+
+    @abstractmethod
+    def decode_command(self, coded: Path, decoded: Path, bitrate_bps: int) -> Sequence[object]:
+        """The command that decodes it."""
+
+    @abstractmethod
+    def payload_bits(self, data: bytes) -> int:
+        """Bits of the packets in a coded file, its container left out."""
+
+    def missing(self) -> str | None:
+        absent = [tool for tool in self.tools if shutil.which(tool) is None]
+        return f"apt-get install {self.package} (for {', '.join(absent)})" if absent else None
+
+    def write(self, path: Path, audio: np.ndarray) -> None:
+        """The encoder's input: a WAV file."""
+        soundfile.write(path, audio.T, self.sample_rate_hz, format="WAV", subtype=self.subtype)
+
+    def read(self, path: Path) -> np.ndarray:
+        """The decoder's output, a WAV file of any rate: ``float32 [channels, samples]``."""
+        audio, rate_hz = soundfile.read(path, dtype="float32", always_2d=True)
+        return resampled(audio.T, rate_hz, self.sample_rate_hz)
+
+    def roundtrip(self, audio: np.ndarray, bitrate_bps: int) -> Coded:
+        with tempfile.TemporaryDirectory(prefix="chirrup-peer-") as name:
+            folder = Path(name)
+            source, decoded = folder / "source.wav", folder / "decoded.wav"
+            coded = folder / f"coded.{self.suffix}"
+            self.write(source, np.pad(audio, ((0, 0), (0, self.flush_samples))))
+            encode_seconds = run(self.encode_command(source, coded, bitrate_bps))
+            decode_seconds = run(self.decode_command(coded, decoded, bitrate_bps))
+            try:
+                bits, output = self.payload_bits(coded.read_bytes()), self.read(decoded)
+            except (OSError, ValueError, soundfile.SoundFileError) as error:
+                raise PeerError(f"{self.label} wrote files that cannot be read: {error}") from error
+        return Coded(output, bits, encode_seconds, decode_seconds)
+
+
+def run(command: Sequence[object], timeout_s: float = TIMEOUT_S) -> float:
+    """Run a command and return the seconds it took.
+
+    Raises:
+        PeerError: it cannot be started, failed (with what it said), or took too long.
+    """
+    words = [str(word) for word in command]
+    begin = time.perf_counter()
+    try:
+        subprocess.run(
+            words, check=True, stdin=subprocess.DEVNULL, capture_output=True, timeout=timeout_s
+        )
+    except OSError as error:
+        raise PeerError(f"{words[0]} cannot be started: {error}") from error
+    except subprocess.TimeoutExpired as error:
+        raise PeerError(f"{words[0]} was stopped after {timeout_s:g} s") from error
+    except subprocess.CalledProcessError as error:
+        said = (error.stderr + error.stdout).decode(errors="replace").strip()[-2000:]
+        failed = f"`{' '.join(words)}` failed with status {error.returncode}"
+        raise PeerError(f"{failed}: {said or 'it said nothing'}") from error
+    return time.perf_counter() - begin

@@ -1,0 +1,101 @@
+"""Lyra v2: Google's neural speech codec (a SoundStream), 16 kHz.
+
+It is not shipped. Take the folder ``lyra/model_coeffs`` of https://github.com/google/lyra (with
+``soundstream_encoder.tflite``, ``quantizer.tflite``, ``lyragan.tflite``) and name it in the
+environment variable CHIRRUP_LYRA2; it runs on the package ai-edge-litert.
+"""
+
+import importlib.util
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from chirrup.evaluate.peers.peer import Coded, Peer, timed
+
+VARIABLE = "CHIRRUP_LYRA2"
+FRAME_SAMPLES = 320
+BITS_PER_QUANTIZER = 4
+QUANTIZERS = {3200: 16, 6000: 30, 9200: 46}
+FILES = ("soundstream_encoder.tflite", "quantizer.tflite", "lyragan.tflite")
+
+
+class Lyra2(Peer):
+    """Frame by frame, on one thread.
+
+    Bits are 4 a quantizer: 64, 120 or 184 a frame of 20 ms. The delay is left in. Seconds are
+    those of the networks' calls, loading left out.
+
+    Args:
+        folder: of the three files; else the environment variable CHIRRUP_LYRA2 names it.
+    """
+
+    name, label = "lyra2", "Lyra v2"
+    bitrates_bps, sample_rate_hz = tuple(QUANTIZERS), 16_000
+
+    def __init__(self, folder: Path | str | None = None) -> None:
+        self._folder = folder
+
+    @property
+    def folder(self) -> Path | None:
+        """Where the networks are, as far as it was said."""
+        said = self._folder or os.environ.get(VARIABLE)
+        return Path(said) if said else None
+
+    def missing(self) -> str | None:
+        if importlib.util.find_spec("ai_edge_litert") is None:
+            return "pip install ai-edge-litert"
+        if self.folder is None:
+            return (
+                f"set {VARIABLE} to the folder lyra/model_coeffs of https://github.com/google/lyra"
+            )
+        absent = [name for name in FILES if not (self.folder / name).is_file()]
+        return f"{self.folder} has no {', '.join(absent)}" if absent else None
+
+    def roundtrip(self, audio: np.ndarray, bitrate_bps: int) -> Coded:
+        assert self.folder is not None  # `missing` has seen to it
+        networks = Networks(self.folder)
+        end = FRAME_SAMPLES + -audio.shape[1] % FRAME_SAMPLES  # a whole frame more, for the delay
+        frames = np.pad(audio[0], (0, end)).reshape(-1, 1, FRAME_SAMPLES)
+        codes, encode_seconds = timed(networks.encode, frames, QUANTIZERS[bitrate_bps])
+        decoded, decode_seconds = timed(networks.decode, codes)
+        bits = len(frames) * QUANTIZERS[bitrate_bps] * BITS_PER_QUANTIZER
+        return Coded(decoded[None], bits, encode_seconds, decode_seconds)
+
+
+class Networks:
+    """The networks in the state in which a signal begins: they keep it themselves."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._encoder = self._load(FILES[0]).get_signature_runner()
+        quantizer = self._load(FILES[1])
+        self._quantize = quantizer.get_signature_runner("encode")
+        self._dequantize = quantizer.get_signature_runner("decode")
+        self._decoder = self._load(FILES[2]).get_signature_runner()
+
+    def _load(self, name: str) -> Any:
+        from ai_edge_litert.interpreter import (  # pyright: ignore[reportMissingImports]
+            Interpreter,
+        )
+
+        return Interpreter(str(self._folder / name), num_threads=1)
+
+    def encode(self, frames: np.ndarray, quantizers: int) -> list[np.ndarray]:
+        """Codes ``int32 [46, 1, 1]`` of each of ``float32 [frames, 1, 320]``, -1 beyond those."""
+        count = np.int32(quantizers)
+        return [
+            self._quantize(
+                input_frames=self._encoder(input_audio=frame)["output_0"], num_quantizers=count
+            )["output_0"]
+            for frame in frames
+        ]
+
+    def decode(self, codes: list[np.ndarray]) -> np.ndarray:
+        """``float32 [samples]``."""
+        frames = [
+            self._decoder(input_audio=self._dequantize(encoding_indices=frame)["output_0"])
+            for frame in codes
+        ]
+        return np.concatenate([frame["output_0"].ravel() for frame in frames])

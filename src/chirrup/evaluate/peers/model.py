@@ -1,0 +1,63 @@
+"""The models of this package, behind the interface of those that they are compared with."""
+
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+
+from chirrup.bitstream import packed_size
+from chirrup.codec import Codec, load
+from chirrup.codes import ABSENT, Codes
+from chirrup.evaluate.conditions import lost_frames
+from chirrup.evaluate.peers.peer import Coded, Peer, timed
+
+loaded = cache(load)
+
+
+class Model(Peer):
+    """A model, by one path for files: delay removed, the length of the input.
+
+    Bits are those of the packed codes. Seconds are those of `Codec.encode` and `Codec.decode` on
+    one thread, loading left out.
+
+    Args:
+        model: one of `chirrup.models`, or a folder that ``chirrup export`` wrote.
+        name: key in tables, where it is not to be the model's own.
+    """
+
+    def __init__(self, model: str | Path, name: str | None = None) -> None:
+        self._model = model
+        self._loss: tuple[float, str] | None = None
+        codec = self.codec
+        self.name = name or codec.name
+        self.label = self.name
+        self.sample_rate_hz = codec.sample_rate_hz
+        self.bitrates_bps = tuple(codec.bitrates_bps)
+        self.channels = tuple(sorted({1, codec.channels}))
+
+    @property
+    def codec(self) -> Codec:
+        """The model itself. It is not kept here, so that the peer can go to another process."""
+        return loaded(self._model)
+
+    def roundtrip(self, audio: np.ndarray, bitrate_bps: int) -> Coded:
+        codec = self.codec
+        codec.graphs()  # loads what is not loaded yet
+        codes, encode_seconds = timed(codec.encode, audio, bitrate_bps)
+        codes = self.lose(codes)
+        decoded, decode_seconds = timed(codec.decode, codes)
+        bits = 8 * packed_size(codes.data.size, codec.bits_per_code)
+        return Coded(decoded, bits, encode_seconds, decode_seconds)
+
+    def with_loss(self, share: float, seed: str) -> "Model":
+        """The same, but ``share`` of the frames, drawn by ``seed``, never arrive."""
+        other = Model(self._model, self.name)
+        other._loss = (share, seed)
+        return other
+
+    def lose(self, codes: Codes) -> Codes:
+        if self._loss is None:
+            return codes
+        data = codes.data.copy()
+        data[..., lost_frames(codes.frames, *self._loss)] = ABSENT
+        return Codes(data, codes.samples)

@@ -1,0 +1,114 @@
+"""What an evaluation writes: a folder with ``results.jsonl`` and the audio that was scored.
+
+The first line of ``results.jsonl`` tells of the run, each other one of a clip through a codec::
+
+    {"kind": "run", "created": "2026-11-21T15:00:00", "versions": {"chirrup": "0.1.0", ...}, ...}
+    {"kind": "clip", "codec": "opus", "label": "Opus", "bitrate_bps": 6000, ...}
+
+Audio is ``audio/CONDITION/CLIP/reference.flac`` and ``audio/CONDITION/CLIP/CODEC-BITRATE.flac``, of
+the same length, delay removed, levels untouched.
+"""
+
+import json
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+RESULTS = "results.jsonl"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One clip through one codec.
+
+    Attributes:
+        codec, label: its key, and what to call it.
+        ours: whether it is a model of this package.
+        version: of the codec: of a model, the start of its weights' hash; else empty.
+        bitrate_bps: nominal, of each channel coded one by one.
+        condition: key in `conditions.CONDITIONS`: what was done to the clip.
+        clip: the file's name without its ending; speaker: whose intervals it shares.
+        seconds: length of the clip.
+        bits: payload that was sent.
+        encode_seconds, decode_seconds: wall time.
+        delay_ms: what was removed, one value for each codec and bitrate.
+        scores: by metric; None is blank.
+        blank: why a score is blank, by metric.
+    """
+
+    codec: str
+    label: str
+    ours: bool
+    version: str
+    bitrate_bps: int
+    condition: str
+    clip: str
+    speaker: str
+    seconds: float
+    bits: int
+    encode_seconds: float
+    decode_seconds: float
+    delay_ms: float
+    scores: dict[str, float | None] = field(default_factory=dict)
+    blank: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def kbps(self) -> float:
+        return self.bits / self.seconds / 1000
+
+    @property
+    def system(self) -> str:
+        """A codec at a bitrate: ``opus-6000``, also the name of its audio."""
+        return f"{self.codec}-{self.bitrate_bps}"
+
+    @property
+    def title(self) -> str:
+        return f"{self.label} {self.bitrate_bps / 1000:g}"
+
+
+@dataclass(frozen=True)
+class Results:
+    """A run: what it was made with, and its rows."""
+
+    run: dict[str, Any]
+    rows: list[Row]
+
+    def write(self, path: Path) -> None:
+        """To ``path``, whole or not at all."""
+        lines: Iterable[dict[str, Any]] = [
+            {"kind": "run", **self.run},
+            *({"kind": "clip", **asdict(row)} for row in self.rows),
+        ]
+        part = path.with_suffix(".part")
+        part.write_text("".join(json.dumps(line) + "\n" for line in lines))
+        part.replace(path)
+
+    @staticmethod
+    def read(path: Path) -> "Results":
+        """From a ``results.jsonl``.
+
+        Raises:
+            ValueError: it is none.
+        """
+        run: dict[str, Any] = {}
+        rows = []
+        names = {item.name for item in fields(Row)}
+        for number, line in enumerate(path.read_text().splitlines(), 1):
+            try:
+                values = json.loads(line)
+                kind = values.pop("kind")
+                if kind == "run":
+                    run = values
+                else:
+                    rows.append(Row(**{key: values[key] for key in names}))
+            except (ValueError, KeyError, TypeError, AttributeError) as error:
+                raise ValueError(
+                    f"{path}, line {number}, is no line of results: {error}"
+                ) from error
+        return Results(run, rows)
+
+
+def audio_path(folder: Path, condition: str, clip: str, name: str) -> Path:
+    """Where a clip's audio is; ``name`` is "reference" or a row's ``system``."""
+    return folder / "audio" / condition / clip / f"{name}.flac"

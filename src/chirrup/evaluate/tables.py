@@ -1,0 +1,108 @@
+"""Results as tables: systems by actual bitrate, a metric a column, and differences clip by clip."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from chirrup.evaluate.metrics import Metric
+from chirrup.evaluate.results import Row
+from chirrup.evaluate.statistics import Interval, interval, paired
+
+
+@dataclass(frozen=True)
+class Line:
+    """One system under one condition.
+
+    Attributes:
+        title: codec and nominal kbit/s.
+        kbps: actual, mean over the clips.
+        cells: by metric; None where every clip is blank.
+        reasons: why a metric is blank, by metric.
+    """
+
+    title: str
+    ours: bool
+    kbps: float
+    delay_ms: float
+    cells: dict[str, Interval | None]
+    reasons: dict[str, str]
+
+
+def lines(rows: Iterable[Row], metrics: Sequence[str]) -> list[Line]:
+    """A line for each system, by actual bitrate; the rows are of one condition."""
+    systems: dict[str, list[Row]] = {}
+    for row in rows:
+        systems.setdefault(row.system, []).append(row)
+    result = [
+        Line(
+            title=group[0].title,
+            ours=group[0].ours,
+            kbps=float(np.mean([row.kbps for row in group])),
+            delay_ms=group[0].delay_ms,
+            cells={name: interval(_values(group, name), _speakers(group)) for name in metrics},
+            reasons={name: why for row in group for name, why in row.blank.items()},
+        )
+        for group in systems.values()
+    ]
+    return sorted(result, key=lambda line: line.kbps)
+
+
+def cell(value: Interval | None, metric: Metric) -> str:
+    """``2.42 (2.17 to 2.64)``; nothing for a blank."""
+    if value is None:
+        return ""
+    form = f".{metric.digits}f"
+    return f"{value.mean:{form}} ({value.low:{form}} to {value.high:{form}})"
+
+
+def markdown(rows: Sequence[Row], metrics: Mapping[str, Metric]) -> str:
+    """A table of one condition; ours in bold."""
+    headings = ["codec", "kbps", *(_heading(metric) for metric in metrics.values())]
+    text = [f"| {' | '.join(headings)} |", f"|{'--|' * len(headings)}"]
+    for line in lines(rows, list(metrics)):
+        title = f"**{line.title}**" if line.ours else line.title
+        cells = [cell(line.cells[name], metric) for name, metric in metrics.items()]
+        text.append(f"| {' | '.join([title, f'{line.kbps:.2f}', *cells])} |")
+    return "\n".join(text) + "\n"
+
+
+def differences(rows: Sequence[Row], metric: Metric) -> list[str]:
+    """Each of our systems less the peer nearest in actual bitrate, clip by clip."""
+    found = lines(rows, [])
+    peers = [line for line in found if not line.ours]
+    text = []
+    for line in (line for line in found if line.ours and peers):
+        peer = min(peers, key=lambda other: abs(np.log(other.kbps / line.kbps)))
+        ours, theirs = (
+            {row.clip: row for row in rows if row.title == title}
+            for title in (line.title, peer.title)
+        )
+        both = [clip for clip in ours if clip in theirs]
+        gain = paired(
+            [ours[clip].scores.get(metric.name) for clip in both],
+            [theirs[clip].scores.get(metric.name) for clip in both],
+            [ours[clip].speaker for clip in both],
+        )
+        if gain is not None:
+            form = f"+.{metric.digits}f"
+            text.append(
+                f"{metric.label} of {line.title} less {peer.title}: {gain.mean:{form}} "
+                f"({gain.low:{form}} to {gain.high:{form}})"
+            )
+    return text
+
+
+def _heading(metric: Metric) -> str:
+    arrow = "higher" if metric.better == "higher" else "lower"
+    unit = f", {metric.unit}" if metric.unit else ""
+    return f"{metric.label}{unit} ({arrow} is better)"
+
+
+def _values(rows: Sequence[Row], name: str) -> np.ndarray:
+    values = (row.scores.get(name) for row in rows)
+    return np.array([np.nan if value is None else value for value in values])
+
+
+def _speakers(rows: Sequence[Row]) -> list[str]:
+    return [row.speaker for row in rows]
