@@ -1,0 +1,139 @@
+"""The run: delay removed, every row there, what was done is not done again, and the tables."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from chirrup.evaluate import tables
+from chirrup.evaluate.board import Settings, System, audio_files, evaluate
+from chirrup.evaluate.conditions import parse
+from chirrup.evaluate.metrics import METRICS
+from chirrup.evaluate.results import RESULTS, Results, audio_path
+from chirrup.files import FileError
+
+RATE_HZ = 16_000
+COARSE = "own_codec:Coarse"
+
+
+@pytest.fixture
+def clips(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Three clips of two speakers; the current folder has a log of what is coded."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "coded.log").touch()
+    folder = tmp_path / "clips"
+    folder.mkdir()
+    for index, name in enumerate(("ann__0", "ann__1", "bob__0")):
+        random = np.random.default_rng(index)
+        syllables = np.abs(np.sin(np.arange(RATE_HZ) * (3 + index) / RATE_HZ * 2 * np.pi))
+        audio = 0.1 * syllables * random.standard_normal(RATE_HZ)
+        soundfile.write(folder / f"{name}.wav", audio, RATE_HZ)
+    return folder
+
+
+def settings(
+    clips: Path, conditions: Sequence[str] = ("clean",), names: Sequence[str] = ("snr",)
+) -> Settings:
+    return Settings(
+        clips=audio_files(clips),
+        systems=(System(COARSE, 64_000), System(COARSE, 128_000)),
+        conditions=tuple(map(parse, conditions)),
+        metrics=tuple(names),
+        workers=1,
+    )
+
+
+def coded() -> int:
+    return len(Path("coded.log").read_text().split())
+
+
+def test_rows_have_the_delay_removed_and_the_right_scores(clips: Path, tmp_path: Path) -> None:
+    results = evaluate(settings(clips), tmp_path / "out")
+    assert [row.clip for row in results.rows] == ["ann__0", "ann__1", "bob__0"] * 2
+    assert {row.speaker for row in results.rows} == {"ann", "bob"}
+    for row in results.rows:
+        assert row.delay_ms == pytest.approx(1000 * 100 / RATE_HZ)
+        assert row.kbps == pytest.approx(row.bitrate_bps / 1000)
+        reference, _ = soundfile.read(audio_path(tmp_path / "out", "clean", row.clip, "reference"))
+        decoded, _ = soundfile.read(audio_path(tmp_path / "out", "clean", row.clip, row.system))
+        if row.bitrate_bps == 128_000:  # 8 bits: an error of 1/128, evenly spread
+            level = np.square(reference).mean()
+            assert row.scores["snr"] == pytest.approx(10 * np.log10(level * 12 * 128**2), abs=0.5)
+        snr = 10 * np.log10(np.square(reference).sum() / np.square(reference - decoded).sum())
+        assert snr == pytest.approx(row.scores["snr"], abs=0.1)
+    again = Results.read(tmp_path / "out" / RESULTS)
+    assert again.rows == results.rows
+    assert again.run["speakers"] == 2
+
+
+def test_what_is_done_is_not_done_again(clips: Path, tmp_path: Path) -> None:
+    first = evaluate(settings(clips), tmp_path / "out")
+    assert coded() == 6
+    assert evaluate(settings(clips), tmp_path / "out").rows == first.rows
+    assert coded() == 6
+    more = evaluate(settings(clips, ["clean", "noise:10"]), tmp_path / "out")
+    assert coded() == 12
+    assert len(more.rows) == 12
+    evaluate(settings(clips, names=["snr", "si_sdr"]), tmp_path / "out")
+    assert coded() == 18  # a new metric needs the audio again
+    assert len(Results.read(tmp_path / "out" / RESULTS).rows) == 12
+
+
+def test_losses_are_for_models_only(clips: Path, tmp_path: Path, model_folder: Path) -> None:
+    del model_folder
+    asked = settings(clips, ["clean", "loss:30"])
+    asked = Settings(
+        asked.clips, (System("iris-t1", 6000), System(COARSE, 64_000)), asked.conditions, ("snr",)
+    )
+    results = evaluate(asked, tmp_path / "out")
+    assert len(results.rows) == 9
+    assert results.run["left_out"] == [
+        f"{COARSE} under loss-30: its decoder is not told of lost packets"
+    ]
+    ours = {
+        name: [r.scores["snr"] for r in results.rows if r.ours and r.condition == name]
+        for name in ("clean", "loss-30")
+    }
+    assert ours["clean"] != ours["loss-30"]
+    assert all(row.version for row in results.rows if row.ours)
+
+
+def test_tables_say_what_the_rows_say(clips: Path, tmp_path: Path) -> None:
+    rows = evaluate(settings(clips), tmp_path / "out").rows
+    found = tables.lines(rows, ["snr"])
+    assert [line.title for line in found] == ["Coarse 64", "Coarse 128"]
+    mean = np.mean([row.scores["snr"] or 0 for row in rows[:3]])
+    value = found[0].cells["snr"]
+    assert value is not None
+    assert value.mean == pytest.approx(mean)
+    text = tables.markdown(rows, {"snr": METRICS["snr"]})
+    assert f"| Coarse 64 | 64.00 | {mean:.1f} (" in text
+    assert tables.differences(rows, METRICS["snr"]) == []
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [("no json\n", r"line 1, is no line of results"), ('{"kind": "clip"}\n', "line 1")],
+)
+def test_results_of_something_else_are_kept(
+    clips: Path, tmp_path: Path, content: str, words: str
+) -> None:
+    path = tmp_path / "out" / RESULTS
+    path.parent.mkdir()
+    path.write_text(content)
+    with pytest.raises(FileError, match=words):
+        evaluate(settings(clips), tmp_path / "out")
+    assert path.read_text() == content
+
+
+def test_folders_without_clips_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(FileError, match="is no folder"):
+        audio_files(tmp_path / "none")
+    with pytest.raises(FileError, match="has no audio"):
+        audio_files(tmp_path)
+    for suffix in ("wav", "flac"):
+        (tmp_path / f"a.{suffix}").touch()
+    with pytest.raises(FileError, match="two files of the name a"):
+        audio_files(tmp_path)

@@ -1,0 +1,98 @@
+"""What is done to clips: ratios in dB, rooms, losses, and that every codec gets the same."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from chirrup.evaluate.conditions import Condition, apply, lost_frames, parse, read
+from chirrup.files import FileError
+
+RATE_HZ = 16_000
+CLIP = (0.1 * np.random.default_rng(0).standard_normal((1, RATE_HZ))).astype(np.float32)
+
+
+def level_db(audio: np.ndarray) -> float:
+    return float(10 * np.log10(np.square(audio).mean()))
+
+
+def recordings(folder: Path) -> list[Path]:
+    paths = []
+    for index in range(2):
+        paths.append(folder / f"{index}.wav")
+        noise = np.random.default_rng(index + 1).standard_normal((8000, 2))
+        soundfile.write(paths[-1], 0.01 * noise, 8000)
+    return paths
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("clean", "clean"),
+        ("noise", "noise-15"),
+        ("noise:-5", "noise--5"),
+        ("talkers:3", "talkers-3"),
+        ("loss:2.5", "loss-2.5"),
+    ],
+)
+def test_names(text: str, expected: str) -> None:
+    assert parse(text).name == expected
+
+
+@pytest.mark.parametrize("text", ["", "rain", "noise:loud", "clean:3", "loss:101", "noise:nan"])
+def test_what_is_no_condition_is_refused(text: str) -> None:
+    with pytest.raises(FileError, match="is no condition: use clean"):
+        parse(text)
+
+
+@pytest.mark.parametrize("real", [True, False])
+@pytest.mark.parametrize("ratio_db", [0.0, 15.0])
+def test_noise_has_the_ratio_that_was_asked_for(
+    tmp_path: Path, ratio_db: float, real: bool
+) -> None:
+    others = recordings(tmp_path) if real else []
+    noisy = apply(Condition("noise", ratio_db), CLIP, RATE_HZ, "a", others)
+    assert noisy.dtype == np.float32
+    assert level_db(CLIP) - level_db(noisy - CLIP) == pytest.approx(ratio_db, abs=0.1)
+
+
+def test_the_same_clip_gets_the_same_and_another_one_does_not() -> None:
+    noisy = [apply(Condition("noise", 5), CLIP, RATE_HZ, name, []) for name in "aab"]
+    assert np.array_equal(noisy[0], noisy[1])
+    assert not np.array_equal(noisy[0], noisy[2])
+
+
+def test_a_room_keeps_the_direct_sound_in_its_place(tmp_path: Path) -> None:
+    click = np.zeros((1, RATE_HZ), np.float32)
+    click[0, 1000] = 1
+    room = apply(Condition("reverb"), click, RATE_HZ, "a", [])
+    assert np.abs(room[0, :1000]).max() < 1e-6
+    assert int(np.abs(room[0]).argmax()) == 1000
+    assert np.square(room[0, 1001:]).sum() > 0.1
+
+
+def test_two_talkers_need_another(tmp_path: Path) -> None:
+    with pytest.raises(FileError, match="two speakers"):
+        apply(Condition("talkers"), CLIP, RATE_HZ, "a", [])
+    both = apply(Condition("talkers", 6), CLIP, RATE_HZ, "a", recordings(tmp_path))
+    assert level_db(CLIP) - level_db(both - CLIP) == pytest.approx(6, abs=0.1)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.1, 1.0])
+def test_so_many_frames_are_lost(share: float) -> None:
+    lost = lost_frames(1000, share, "a")
+    assert lost.mean() == pytest.approx(share, abs=0.003)
+    assert np.array_equal(lost, lost_frames(1000, share, "a"))
+
+
+def test_reading_resamples_and_mixes(tmp_path: Path) -> None:
+    path = recordings(tmp_path)[0]
+    assert read(path)[0].shape == (2, 8000)
+    assert read(path, 16_000, mono=True)[0].shape == (1, 16_000)
+    soundfile.write(tmp_path / "empty.wav", np.zeros((0, 1)), 8000)
+    with pytest.raises(FileError, match=r"empty\.wav is empty"):
+        read(tmp_path / "empty.wav")
+    (tmp_path / "text.wav").write_text("no audio")
+    with pytest.raises(FileError, match=r"text\.wav is no audio"):
+        read(tmp_path / "text.wav")

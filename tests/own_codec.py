@@ -1,0 +1,24 @@
+"""A codec for tests of the evaluation: coarse samples, and a known delay."""
+
+from pathlib import Path
+
+import numpy as np
+
+from chirrup.evaluate.peers import Coded, Peer
+
+DELAY = 100
+
+
+class Coarse(Peer):
+    """Adds a line for each clip to ``coded.log``, if the current folder has that."""
+
+    name, label = "coarse", "Coarse"
+    bitrates_bps, sample_rate_hz = (64_000, 128_000), 16_000
+
+    def roundtrip(self, audio: np.ndarray, bitrate_bps: int) -> Coded:
+        if Path("coded.log").exists():
+            with Path("coded.log").open("a") as log:
+                log.write(f"{bitrate_bps}\n")
+        step = 2.0 ** (bitrate_bps / 16_000 - 1)
+        decoded = np.pad(np.round(audio * step) / step, ((0, 0), (DELAY, 0)))
+        return Coded(decoded, bitrate_bps * audio.shape[1] // 16_000, 0.1, 0.2)
