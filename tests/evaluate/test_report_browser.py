@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import time
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +18,19 @@ from evaluate.test_report_samples import CLIP_S, METRICS, made_up, write_audio
 
 PROGRAMS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 CHROMIUM = next(filter(None, map(shutil.which, PROGRAMS)), None)
-FLAGS = (
-    "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-dev-shm-usage "
-    "--disable-background-networking --disable-component-update --disable-sync --mute-audio "
-    "--remote-debugging-pipe"
-).split()
+FLAGS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-dev-shm-usage",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--mute-audio",
+    "--remote-debugging-pipe",
+]
 PATIENCE_S = 30
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium is installed")
@@ -161,7 +170,9 @@ def test_the_console_would_have_been_heard(page: Browser) -> None:
     page.evaluate("console.log('hear this')")
     page.evaluate("void setTimeout(() => { throw new Error('and this') })")
     page.evaluate("fetch('data:,x').then(() => {})")
-    page.evaluate("new Image().src = 'http://127.0.0.1:9/x.png'; new Promise(f => setTimeout(f, 200))")
+    page.evaluate(
+        "new Image().src = 'http://127.0.0.1:9/x.png'; new Promise(f => setTimeout(f, 200))"
+    )
     told = " ".join(page.console)
     assert "hear this" in told
     assert "and this" in told
@@ -172,8 +183,9 @@ def test_a_click_plays_from_there(page: Browser) -> None:
     page.click(".clip .player:nth-child(2) .seek button", across=0.25)
     page.until(f"{POSITION} > 0.3")
     assert page.evaluate("document.querySelector('.clip .toggle').textContent") == "Pause"
-    page.press(" ")  # the button has the focus, so this is a click of the keyboard
-    page.until(f"{POSITION} > 0.4")
+    page.press(" ")
+    page.until("document.querySelector('.clip .toggle').textContent === 'Play'")
+    assert 0.3 < page.evaluate(POSITION) < 1
     assert page.console == []
 
 
@@ -188,6 +200,33 @@ def test_keys_switch_at_the_same_place(page: Browser) -> None:
         assert before <= page.evaluate(POSITION) < 1
         assert page.evaluate("document.querySelectorAll('.playing').length") == 1
     assert page.console == []
+
+
+def test_a_switch_goes_on_at_the_very_sample(page: Browser) -> None:
+    page.evaluate(
+        """(() => {
+          window.sounds = [];
+          const { start, stop } = AudioBufferSourceNode.prototype;
+          AudioBufferSourceNode.prototype.start = function (at, offset) {
+            window.sounds.push((this.told = { at, offset, stop: null }));
+            start.call(this, at, offset);
+          };
+          AudioBufferSourceNode.prototype.stop = function (at) {
+            this.told.stop = at;
+            stop.call(this, at);
+          };
+        })()"""
+    )
+    page.click(".clip .toggle")
+    page.until(f"{POSITION} > 0.1")
+    for key in "120":
+        page.press(key)
+        time.sleep(0.1)
+    sounds = page.until("window.sounds.length === 4 && window.sounds")
+    for before, after in pairwise(sounds):
+        assert after["at"] - before["at"] == pytest.approx(after["offset"] - before["offset"])
+        assert 0 < before["stop"] - after["at"] < 0.02  # they cross, and the older one ends
+    assert sounds[-1]["stop"] is None
 
 
 def test_playing_one_clip_stops_the_other(page: Browser) -> None:
@@ -246,10 +285,10 @@ def test_every_element_plays(page: Browser) -> None:
 
 
 def test_a_heading_sorts_the_table(page: Browser) -> None:
-    column = "[...document.querySelectorAll('table')[0].tBodies[0].rows].map(r => r.cells[5])"
+    column = "[...document.querySelectorAll('table')[0].tBodies[0].rows].map(r => r.cells[2])"
     values = f"{column}.map(c => 'value' in c.dataset ? Number(c.dataset.value) : null)"
     for sign in (-1, 1):
-        page.click("table thead th:nth-child(6) button")
+        page.click("table thead th:nth-child(3) button")
         found = page.evaluate(values)
         shown = [value for value in found if value is not None]
         assert shown == sorted(shown, key=lambda value: sign * value)
@@ -259,7 +298,11 @@ def test_a_heading_sorts_the_table(page: Browser) -> None:
 
 def test_nothing_is_wider_than_a_narrow_window(page: Browser) -> None:
     page.call(
-        "Emulation.setDeviceMetricsOverride", width=360, height=740, deviceScaleFactor=1, mobile=True
+        "Emulation.setDeviceMetricsOverride",
+        width=360,
+        height=740,
+        deviceScaleFactor=1,
+        mobile=True,
     )
     wide = page.evaluate("document.documentElement.scrollWidth")
     page.call("Emulation.clearDeviceMetricsOverride")

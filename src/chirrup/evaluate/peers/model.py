@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from chirrup.bitstream import packed_size
-from chirrup.codec import Codec, load
+from chirrup.codec import Codec, load, models
 from chirrup.codes import ABSENT, Codes
 from chirrup.evaluate.conditions import lost_frames
 from chirrup.evaluate.peers.peer import Coded, Peer, timed
@@ -22,14 +22,14 @@ class Model(Peer):
 
     Args:
         model: one of `chirrup.models`, or a folder that ``chirrup export`` wrote.
-        name: key in tables, where it is not to be the model's own.
+        name: key in tables; by default the model's own, or the name of its folder.
     """
 
     def __init__(self, model: str | Path, name: str | None = None) -> None:
         self._model = model
         self._loss: tuple[float, str] | None = None
         codec = self.codec
-        self.name = name or codec.name
+        self.name = name or (codec.name if model in models() else Path(model).resolve().name)
         self.label = self.name
         self.sample_rate_hz = codec.sample_rate_hz
         self.bitrates_bps = tuple(codec.bitrates_bps)

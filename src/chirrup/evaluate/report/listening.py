@@ -1,0 +1,199 @@
+"""Players: of each chosen clip the reference and every system, side by side.
+
+A player is an ``audio`` element with the FLAC file in it, its spectrogram and its scores. Where
+scripts run, ``page.js`` puts one clock behind the players of a clip, so that switching between
+systems keeps the position; without scripts the browser's own controls are there.
+"""
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from chirrup.evaluate.report import spectrogram
+from chirrup.evaluate.report.markup import Markup, data_uri, element, markup
+from chirrup.evaluate.report.summary import Metric, System, why_blank
+from chirrup.evaluate.report.tables import BLANK, number, rate
+from chirrup.evaluate.results import Results, Row, audio_path
+
+KEYS = "0123456789abcdefghijklmnopqrstuvwxyz"
+REFERENCE = "reference"
+SCORES_SHOWN = 6
+"""More than these are folded away."""
+
+
+def chosen_clips(results: Results, folder: Path, listen: int) -> list[tuple[str, str]]:
+    """Up to ``listen`` pairs of condition and clip, of those that have audio.
+
+    Shared evenly among conditions, then spread evenly over the clips in order of speaker; so
+    conditions with the same clips get the same choice.
+    """
+    heard: dict[str, dict[str, str]] = {}
+    for row in results.rows:
+        if audio_path(folder, row.condition, row.clip, REFERENCE).is_file():
+            heard.setdefault(row.condition, {})[row.clip] = row.speaker
+    chosen = []
+    for number_, (condition, speakers) in enumerate(heard.items()):
+        share = listen // len(heard) + (number_ < listen % len(heard))
+        clips = sorted(speakers, key=lambda clip: (speakers[clip], clip))
+        picks = np.linspace(0, len(clips) - 1, min(share, len(clips))).round().astype(int)
+        chosen += [(condition, clips[pick]) for pick in picks]
+    return chosen
+
+
+def listening(
+    results: Results,
+    folder: Path,
+    systems: dict[str, list[System]],
+    metrics: Sequence[Metric],
+    listen: int,
+) -> Markup:
+    """The section; says so if there is nothing to hear."""
+    chosen = chosen_clips(results, folder, listen)
+    if not chosen:
+        why = "None was asked for." if listen < 1 else "No audio was kept with these results."
+        return element("p", f"There is nothing to listen to: {why}", class_="empty")
+    rows = {(row.condition, row.clip, row.system): row for row in results.rows}
+    clips = []
+    for index, (condition, clip) in enumerate(chosen):
+        here = [rows.get((condition, clip, system.key)) for system in systems[condition]]
+        clips.append(_clip([row for row in here if row], folder, metrics, f"clip-{index}"))
+    return markup(clips)
+
+
+@dataclass(frozen=True)
+class Recording:
+    """A FLAC file, and the levels of its spectrogram."""
+
+    content: bytes
+    level_db: np.ndarray
+    rate_hz: int
+
+    @staticmethod
+    def read(path: Path) -> "Recording":
+        import soundfile
+
+        content = path.read_bytes()
+        audio, rate_hz = soundfile.read(io.BytesIO(content), dtype="float32", always_2d=True)
+        return Recording(content, spectrogram.power_db(audio, rate_hz), rate_hz)
+
+
+def _clip(rows: list[Row], folder: Path, metrics: Sequence[Metric], key: str) -> Markup:
+    """``rows`` are of one clip, each of another system."""
+    first = rows[0]
+    reference = Recording.read(audio_path(folder, first.condition, first.clip, REFERENCE))
+    top_db = float(reference.level_db.max())
+    players = [_player("Reference", "", reference, top_db, KEYS[0], None)]
+    for index, row in enumerate(rows, 1):
+        path = audio_path(folder, row.condition, row.clip, row.system)
+        recording = Recording.read(path) if path.is_file() else None
+        shortcut = KEYS[index] if index < len(KEYS) else None
+        scores = _scores(row, metrics)
+        sent = f"{rate(row.kbps)} kbps"
+        players.append(_player(row.title, sent, recording, top_db, shortcut, scores, row.ours))
+    facts = f"{first.condition}, speaker {first.speaker}, {first.seconds:.1f} s"
+    scale = (
+        f"Spectrograms: 0 to {reference.rate_hz / 2000:g} kHz, the loudest "
+        f"{spectrogram.RANGE_DB:g} dB of the reference."
+    )
+    return element(
+        "section",
+        element("h3", first.clip, " ", element("small", facts), id=key),
+        _transport(first),
+        element("div", *players, class_="players"),
+        element("p", scale, class_="hint"),
+        class_="clip",
+        aria_labelledby=key,
+        data_seconds=round(first.seconds, 3),
+    )
+
+
+def _transport(row: Row) -> Markup:
+    """What all players of a clip share; only with scripts."""
+    return element(
+        "div",
+        element("button", "Play", type="button", class_="toggle"),
+        element(
+            "input",
+            type="range",
+            class_="position",
+            min=0,
+            max=1,
+            step=0.01,
+            value=0,
+            aria_label=f"Position in {row.clip}",
+        ),
+        element("output", f"0.0 of {row.seconds:.1f} s", class_="time"),
+        element("label", element("input", type="checkbox", class_="repeat"), " repeat"),
+        class_="transport",
+    )
+
+
+def _player(
+    title: str,
+    sent: str,
+    recording: Recording | None,
+    top_db: float,
+    shortcut: str | None,
+    scores: Markup | None,
+    ours: bool = False,
+) -> Markup:
+    caption = element(
+        "figcaption",
+        element("kbd", shortcut) if shortcut else None,
+        element("span", title, class_="name"),
+        element("span", sent, class_="sent") if sent else None,
+    )
+    if recording is None:
+        heard = element("p", "No audio was kept.", class_="empty")
+        return element("figure", caption, heard, scores, class_="player")
+    picture = spectrogram.image(recording.level_db, top_db)
+    return element(
+        "figure",
+        caption,
+        element(
+            "div",
+            element(
+                "img",
+                src=data_uri("image/png", picture),
+                alt=f"Spectrogram of {title}",
+                width=spectrogram.WIDTH,
+                height=spectrogram.HEIGHT,
+            ),
+            class_="seek",
+        ),
+        element(
+            "audio",
+            controls=True,
+            preload="none",
+            src=data_uri("audio/flac", recording.content),
+            aria_label=title,
+        ),
+        scores,
+        class_="player ours" if ours else "player",
+        data_key=shortcut,
+    )
+
+
+def _scores(row: Row, metrics: Sequence[Metric]) -> Markup | None:
+    pairs = []
+    for metric in metrics:
+        why, value = why_blank(row, metric.name), row.scores.get(metric.name)
+        shown = BLANK if why or value is None else number(value, metric.digits)
+        unit = f" {metric.unit}" if metric.unit and not why else ""
+        pairs.append(
+            element(
+                "div",
+                element("dt", metric.label),
+                element("dd", shown, unit, title=why, class_="blank" if why else None),
+            )
+        )
+    if not pairs:
+        return None
+    shown = element("dl", *pairs[:SCORES_SHOWN], class_="scores")
+    if len(pairs) <= SCORES_SHOWN:
+        return shown
+    more = element("dl", *pairs[SCORES_SHOWN:], class_="scores")
+    return markup(shown, element("details", element("summary", "more scores"), more))

@@ -1,0 +1,128 @@
+"""Rows to figures: for each condition, each codec at each bitrate, and the mean of each metric."""
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from chirrup.evaluate.results import Results, Row
+from chirrup.evaluate.statistics import Interval, interval
+
+
+class Metric(Protocol):
+    """What the report needs to know of a metric (see `chirrup.evaluate.metrics.Metric`)."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def label(self) -> str: ...
+    @property
+    def unit(self) -> str: ...
+    @property
+    def better(self) -> str: ...
+    @property
+    def digits(self) -> int: ...
+    @property
+    def lowest(self) -> float | None: ...
+    @property
+    def highest(self) -> float | None: ...
+
+
+@dataclass(frozen=True)
+class Score:
+    """A metric over the clips of a system.
+
+    Attributes:
+        interval: mean and interval over the clips that have a score; None if none has one.
+        clips, of: how many clips have a score, and how many there are.
+        why: why the others have none, the most frequent reason first.
+    """
+
+    interval: Interval | None
+    clips: int
+    of: int
+    why: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class System:
+    """A codec at a bitrate, under one condition.
+
+    Attributes:
+        kbps: what was sent, mean over its clips.
+        encode_speed, decode_speed: seconds of audio in a second; None if it was not measured.
+    """
+
+    key: str
+    codec: str
+    label: str
+    title: str
+    ours: bool
+    kbps: float
+    delay_ms: float
+    encode_speed: float | None
+    decode_speed: float | None
+    clips: int
+    scores: dict[str, Score]
+
+
+def systems_by_condition(results: Results, metrics: Iterable[Metric]) -> dict[str, list[System]]:
+    """The systems of each condition, in the order of the rows, the lowest bitrate first."""
+    metrics = list(metrics)
+    rows: dict[str, dict[str, list[Row]]] = {}
+    for row in results.rows:
+        rows.setdefault(row.condition, {}).setdefault(row.system, []).append(row)
+    return {
+        condition: sorted(
+            (_system(group, metrics) for group in systems.values()),
+            key=lambda system: (system.kbps, system.title),
+        )
+        for condition, systems in rows.items()
+    }
+
+
+def scored_metrics(results: Results, metrics: Mapping[str, Metric]) -> list[Metric]:
+    """Those that the rows speak of, in the order of ``metrics``."""
+    named = {name for row in results.rows for name in (*row.scores, *row.blank)}
+    return [metric for name, metric in metrics.items() if name in named]
+
+
+def _system(rows: list[Row], metrics: list[Metric]) -> System:
+    first, seconds = rows[0], sum(row.seconds for row in rows)
+    encode_seconds = sum(row.encode_seconds for row in rows)
+    decode_seconds = sum(row.decode_seconds for row in rows)
+    return System(
+        key=first.system,
+        codec=first.codec,
+        label=first.label,
+        title=first.title,
+        ours=first.ours,
+        kbps=float(np.mean([row.kbps for row in rows])),
+        delay_ms=first.delay_ms,
+        encode_speed=seconds / encode_seconds if encode_seconds else None,
+        decode_speed=seconds / decode_seconds if decode_seconds else None,
+        clips=len(rows),
+        scores={metric.name: _score(rows, metric.name) for metric in metrics},
+    )
+
+
+def _score(rows: list[Row], name: str) -> Score:
+    why = [why_blank(row, name) for row in rows]
+    values = [np.nan if reason else row.scores[name] for row, reason in zip(rows, why, strict=True)]
+    return Score(
+        interval=interval(np.array(values, dtype=np.float64), [row.speaker for row in rows]),
+        clips=why.count(None),
+        of=len(rows),
+        why=tuple(reason for reason, _ in Counter(filter(None, why)).most_common()),
+    )
+
+
+def why_blank(row: Row, name: str) -> str | None:
+    """Why a clip has no score that could be averaged; None if it has one."""
+    value = row.scores.get(name)
+    if value is None or math.isnan(value):
+        return row.blank.get(name) or "not scored"
+    return "infinite: decoded equals the reference" if math.isinf(value) else None

@@ -1,0 +1,125 @@
+"""Systems against metrics: means with their intervals, and a note on every blank."""
+
+import math
+from collections.abc import Sequence
+
+from chirrup.evaluate.report.markup import Markup, element, markup
+from chirrup.evaluate.report.summary import Metric, Score, System
+
+BLANK = "\N{EN DASH}"
+TIMES = "\N{MULTIPLICATION SIGN}"
+ARROWS = {"higher": "↑", "lower": "↓"}
+SPEED_HINT = "Seconds of audio in a second of wall time, on the machine named above"
+
+
+def number(value: float, digits: int) -> str:
+    """Never "-0.00"."""
+    return f"{value:z.{digits}f}"
+
+
+def rate(kbps: float) -> str:
+    """Three figures or more: ``0.81``, ``12.3``, ``128``."""
+    return number(kbps, 2 if kbps < 10 else 1 if kbps < 100 else 0)
+
+
+def heading(metric: Metric) -> str:
+    """``LSD, dB ↓``."""
+    unit = f", {metric.unit}" if metric.unit else ""
+    return f"{metric.label}{unit} {ARROWS[metric.better]}"
+
+
+def table(systems: Sequence[System], metrics: Sequence[Metric], caption: str) -> Markup:
+    """One row for each system; the columns can be sorted by the page's script."""
+    columns = [
+        _head("System", "Codec at its nominal bitrate in kbps"),
+        _head("kbps", "What was sent, mean over the clips"),
+        *(_head(heading(metric), _range(metric)) for metric in metrics),
+        _head("delay, ms", "Found in the audio and removed before scoring"),
+        _head(f"encode, {TIMES} real time", SPEED_HINT),
+        _head(f"decode, {TIMES} real time", SPEED_HINT),
+    ]
+    rows = [element("tr", *_cells(s, metrics), class_="ours" if s.ours else None) for s in systems]
+    body = element(
+        "table",
+        element("caption", caption),
+        element("thead", element("tr", *columns)),
+        element("tbody", *rows),
+    )
+    wide = element("div", body, class_="wide", tabindex=0, role="region", aria_label=caption)
+    return markup(wide, notes(systems, metrics))
+
+
+def notes(systems: Sequence[System], metrics: Sequence[Metric]) -> Markup | None:
+    """Which clips the means lack, and why."""
+    lines = [
+        f"{metric.label} of {system.title}: {missing(score)}"
+        for metric in metrics
+        for system in systems
+        if (score := system.scores[metric.name]).clips < score.of
+    ]
+    if not lines:
+        return None
+    return element(
+        "details",
+        element("summary", f"Blank scores: {len(lines)} (a blank is never counted as zero)"),
+        element("ul", *(element("li", line) for line in lines)),
+        class_="notes",
+        open=len(lines) <= 6,
+    )
+
+
+def missing(score: Score) -> str:
+    """``3 of 39 clips have no score (silence; too short)``."""
+    have = "has" if score.of == 1 else "have"
+    clips = "clip" if score.of == 1 else "clips"
+    return (
+        f"{score.of - score.clips} of {score.of} {clips} {have} no score ({'; '.join(score.why)})"
+    )
+
+
+def _head(text: str, hint: str) -> Markup:
+    return element("th", element("button", text, type="button", title=hint), scope="col")
+
+
+def _cells(system: System, metrics: Sequence[Metric]) -> list[Markup]:
+    mark = element("span", "ours", class_="badge") if system.ours else None
+    speeds = [_speed(speed) for speed in (system.encode_speed, system.decode_speed)]
+    return [
+        element("th", system.title, " " if mark else None, mark, scope="row"),
+        _cell(rate(system.kbps), system.kbps),
+        *(_score(system.scores[metric.name], metric) for metric in metrics),
+        _cell(number(system.delay_ms, 1), system.delay_ms),
+        *speeds,
+    ]
+
+
+def _cell(text: str, value: float, *more: Markup | None) -> Markup:
+    return element("td", text, *more, data_value=value)
+
+
+def _speed(speed: float | None) -> Markup:
+    if speed is None:
+        return element("td", BLANK, title="not measured", class_="blank")
+    digits = 0 if speed >= 100 else 1 if speed >= 10 else 2
+    return _cell(number(speed, digits), speed)
+
+
+def _score(score: Score, metric: Metric) -> Markup:
+    if score.interval is None:
+        return element("td", BLANK, title=missing(score), class_="blank")
+    mean, low, high = (number(value, metric.digits) for value in score.interval)
+    fewer = None
+    if score.clips < score.of:
+        fewer = element(
+            "span", f"{score.clips} of {score.of} clips", class_="fewer", title=missing(score)
+        )
+    ends = element("span", f"{low} to {high}", class_="interval")
+    return _cell(mean, score.interval.mean, ends, fewer)
+
+
+def _range(metric: Metric) -> str:
+    ends = [(metric.lowest, "from {:g}"), (metric.highest, "to {:g}")]
+    scale = " ".join(text.format(end) for end, text in ends if end is not None)
+    if metric.lowest is None and metric.highest is not None and math.isfinite(metric.highest):
+        scale = f"up to {metric.highest:g}"
+    return f"{metric.better} is better" + (f", {scale}" if scale else "")
