@@ -25,7 +25,7 @@ $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/demo: pyproject.toml | $(BIN)/python
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[eval]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable . 'pesq>=0.0.4'
 	touch $@
 
 $(VENV)/dev: pyproject.toml constraints.txt | $(BIN)/python

@@ -137,7 +137,6 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
 def test_bitrates() -> None:
     for text, value in (("6000", 6000), ("6k", 6000), ("1.5K", 1500), ("6kbps", 6000)):
         assert parse_bitrate(text) == value
-    assert parse_bitrate(None) is None
     for text in ("", "k", "six", "nan", "inf"):
         with pytest.raises(FileError):
             parse_bitrate(text)

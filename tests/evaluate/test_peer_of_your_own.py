@@ -1,26 +1,24 @@
 """The twenty lines in the documentation that add a codec."""
 
 import importlib
+import re
 import sys
-import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from chirrup.evaluate import peers
 from chirrup.evaluate.peers import PEERS, Coded, Peer, PeerError, find, register
 
+DOC = Path(__file__).parents[2] / "docs" / "evaluate.md"
 LINES = 20
 
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """The current folder, with the documentation's file in it; all is as before afterwards."""
-    assert peers.__doc__
-    after = peers.__doc__.partition("``mulaw.py``::\n\n")[2]
-    source = textwrap.dedent(after[: after.index("\n\nFrom the folder")])
+    (source,) = re.findall(r"^```python\n(.*?)^```", DOC.read_text(), re.MULTILINE | re.DOTALL)
     assert 5 < len([line for line in source.splitlines() if line.strip()]) <= LINES
     (tmp_path / "mulaw.py").write_text(source)
     monkeypatch.chdir(tmp_path)

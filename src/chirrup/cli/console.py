@@ -17,10 +17,8 @@ LONG_SECONDS = 30
 """Audio of at least this length gets a progress bar."""
 
 
-def parse_bitrate(text: str | None) -> float | None:
+def parse_bitrate(text: str) -> float:
     """Bits a second of ``6000``, ``6k`` or ``6kbps``."""
-    if text is None:
-        return None
     number = text.lower().removesuffix("bps").removesuffix("bit/s").strip()
     scale = 1000 if number.endswith("k") else 1
     try:

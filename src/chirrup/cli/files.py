@@ -42,7 +42,7 @@ def encode(
     from chirrup.files import encode_file
 
     texts = console.parse_metadata(metadata or [])
-    bitrate_bps = console.parse_bitrate(bitrate)
+    bitrate_bps = None if bitrate is None else console.parse_bitrate(bitrate)
     codec = load(model)
     target = _target(source, target, ".chirrup")
     with ExitStack() as stack:

@@ -113,11 +113,12 @@ def evaluate(
     run = describe(settings)
     every = [Unit(s, c) for c in settings.conditions for s in settings.systems]
     units = [unit for unit in every if _possible(unit)]
-    run["left_out"] = [
+    reasons = [
         f"{unit.system.codec} under {unit.condition.name}: its decoder is not told of lost packets"
         for unit in every
         if not _possible(unit)
     ]
+    run["left_out"] = list(dict.fromkeys(reasons))
     asked: list[Row] = []
     spawn = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(settings.workers, mp_context=spawn) as pool:

@@ -6,32 +6,11 @@
 >>> kbps = coded.bits / seconds / 1000
 
 `PEERS` has the codecs, `find` also knows the models of this package and codecs of your own. To add
-one, write what it is and what it does to a signal at its rate; resampling and channels are seen to.
-All of µ-law telephony, as a file ``mulaw.py``::
-
-    import numpy as np
-    from chirrup.evaluate.peers import Coded, Peer, timed
-
-    class MuLaw(Peer):
-        name, label = "mu-law", "G.711 µ-law"
-        bitrates_bps, sample_rate_hz = (64_000,), 8000
-
-        def roundtrip(self, audio, bitrate_bps):
-            codes, encode_seconds = timed(encode, audio)
-            decoded, decode_seconds = timed(decode, codes)
-            return Coded(decoded, 8 * codes.size, encode_seconds, decode_seconds)
-
-    def encode(audio):
-        loudness = np.log1p(255 * np.minimum(abs(audio), 1)) / np.log(256)
-        return np.round(127 * np.sign(audio) * loudness).astype(np.int8)
-
-    def decode(codes):
-        loudness = abs(codes.astype(np.float32)) / 127
-        return np.sign(codes) * np.expm1(loudness * np.log(256)) / 255
-
-From the folder of that file, ``find("mulaw:MuLaw")`` takes it in, and so does every command that
-takes the names of codecs. In Python, ``register(MuLaw())`` puts it into `PEERS`. A codec that is
-two commands has even less to write: see `CommandPeer` and ``speex.py``.
+one, write what it is and what it does to a signal at its rate: twenty lines, shown in
+docs/evaluate.md. ``find("mulaw:MuLaw")`` takes in a class of a file ``mulaw.py`` in the current
+folder, and so does every command that takes the names of codecs; in Python, ``register(MuLaw())``
+puts it into `PEERS`. A codec that is two commands has even less to write: see `CommandPeer` and
+``speex.py``.
 """
 
 import importlib

@@ -1,0 +1,63 @@
+"""``chirrup evaluate``: what it prints and writes, and what it refuses."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from chirrup.cli import run
+from chirrup.evaluate.results import RESULTS, Results
+
+
+@pytest.fixture
+def clips(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "140")
+    for name in ("ann__0", "bob__0"):
+        random = np.random.default_rng(len(name))
+        (tmp_path / "clips").mkdir(exist_ok=True)
+        soundfile.write(f"clips/{name}.wav", 0.1 * random.standard_normal(24_000), 24_000)
+    return tmp_path / "clips"
+
+
+def test_a_model_and_a_codec_of_ones_own(
+    clips: Path, model_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["evaluate", str(clips), "-c", "own_codec:Coarse@64k", "-c", "iris-t1@1k"]
+    assert run([*arguments, "-m", "snr", "--condition", "loss:20", "--condition", "clean"]) == 0
+    printed = capsys.readouterr()
+    assert "clean: 2 clips of 2 speakers" in printed.out
+    assert "Coarse 64" in printed.out
+    assert "SNR of iris-t1 1 less Coarse 64: " in printed.out
+    assert "left out: own_codec:Coarse under loss-20" in printed.err
+    results = Results.read(Path("chirrup-evaluation", RESULTS))
+    assert len(results.rows) == 6
+    assert "<html" in Path("chirrup-evaluation", "report.html").read_text()
+
+
+def test_what_there_is(model_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["evaluate", "--list"]) == 0
+    printed = capsys.readouterr().out
+    for name in ("iris-t1", "opus", "codec2", "pesq_wb", "lsd", "utmos"):
+        assert name in printed
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["nowhere"], "nowhere is no folder"),
+        (["clips", "-c", "oris"], "no codec 'oris'"),
+        (["clips", "-c", "own_codec:Coarse@7k"], "Coarse has no bitrate of 7000"),
+        (["clips", "-c", "own_codec:Coarse@fast"], "'fast' is no bitrate"),
+        (["clips", "-m", "beauty"], "no metric 'beauty'"),
+        (["clips", "-m", "snr", "--condition", "rain"], "'rain' is no condition"),
+        (["clips", "-m", "snr", "--noises", "nowhere"], "nowhere is no folder"),
+    ],
+)
+def test_mistakes_are_explained(
+    clips: Path, arguments: list[str], words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["evaluate", *arguments]) == 2
+    assert words in capsys.readouterr().err
+    assert not Path("chirrup-evaluation").exists()
