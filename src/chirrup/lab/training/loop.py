@@ -340,6 +340,7 @@ class Trainer:
             )
         self.step, self.hours = saved["step"], saved["hours"]
         self.codebooks_started = saved["codebooks_started"]
+        saved.setdefault("ema", saved["model"])
         for name in ("model", "ema", "usage", "optimiser"):
             getattr(self, name).load_state_dict(saved[name])
         if saved["adversary_optimiser"] and self.adversary_optimiser:
