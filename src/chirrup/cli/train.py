@@ -69,6 +69,9 @@ def export(
     audio: Annotated[
         Path | None, typer.Option(help="A few seconds to compare on; by default a bundled clip.")
     ] = None,
+    pack: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Also a small checkpoint to go on from.")
+    ] = None,
 ) -> None:
     """Turn a checkpoint into a model folder. Needs the extra: pip install 'chirrup[train]'."""
     if not checkpoint.exists():
@@ -82,6 +85,8 @@ def export(
 
     try:
         parity = run.export_checkpoint(checkpoint, folder, audio)
+        if pack is not None:
+            run.pack_checkpoint(checkpoint, pack)
     except (ValueError, EOFError, UnpicklingError) as error:
         raise FileError(f"{checkpoint} cannot be exported: {error}") from error
     note(

@@ -219,10 +219,27 @@ def test_discriminators_take_turns(corpus: Path, tmp_path: Path) -> None:
     assert turns == [False, False, True, False, True, False]
 
 
+def test_discriminators_hear_all_clips_at_one_level(
+    corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Quiet clips drown in the biases of a discriminator, which then learns nothing."""
+    trainer = Trainer(tiny_config(corpus, **with_adversary()), tmp_path, CPU)
+    heard: list[Tensor] = []
+    discriminate = trainer.discriminate
+
+    def record(audio: Tensor) -> list[list[Tensor]]:
+        heard.append(audio.detach())
+        return discriminate(audio)
+
+    monkeypatch.setattr(trainer, "discriminate", record)
+    advance(trainer, 3)
+    assert heard[0].square().mean(1).sqrt().tolist() == pytest.approx([1.0] * len(heard[0]))
+
+
 def test_losses_through_discriminators_leave_them_alone(corpus: Path, tmp_path: Path) -> None:
     trainer = Trainer(tiny_config(corpus, **with_adversary()), tmp_path, CPU)
-    estimate = (0.1 * torch.randn(2, 1, 4560)).requires_grad_()
-    terms = trainer.adversary_terms(estimate, 0.1 * torch.randn(2, 1, 4560))
+    estimate = torch.randn(2, 4560).requires_grad_()
+    terms = trainer.adversary_terms(estimate, torch.randn(2, 4560))
     torch.stack(list(terms.values())).sum().backward()
     assert estimate.grad is not None
     assert float(estimate.grad.abs().sum()) > 0

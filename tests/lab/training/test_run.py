@@ -10,7 +10,7 @@ import torch
 import chirrup
 from chirrup.lab.models import CONFIGS, Iris
 from chirrup.lab.training import run
-from chirrup.lab.training.run import export_checkpoint, train
+from chirrup.lab.training.run import export_checkpoint, pack_checkpoint, train
 from small_model import CONFIG, NAME, Exported, small_iris, speech_like
 from tiny_training import tiny_recipe, write_corpus
 
@@ -142,3 +142,19 @@ def test_weights_of_another_shape_are_refused(tmp_path: Path) -> None:
 def test_a_missing_file_is_said_to_be_missing(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         export_checkpoint(tmp_path / "nothing.pt", tmp_path / "model")
+
+
+def test_training_goes_on_from_a_packed_checkpoint(recipe: Path, tmp_path: Path) -> None:
+    train(recipe, tmp_path / "a", [STAGE], minutes=0.0, device="cpu")
+    whole = tmp_path / "a" / "checkpoint.pt"
+    (tmp_path / "b").mkdir()
+    packed = tmp_path / "b" / "checkpoint.pt"
+    pack_checkpoint(tmp_path / "a", packed)
+    assert packed.stat().st_size < 0.4 * whole.stat().st_size
+    before, after = (torch.load(path, weights_only=True) for path in (whole, packed))
+    for name, value in before["model"].items():
+        assert torch.allclose(after["model"][name].float(), value, rtol=1e-3, atol=1e-6)
+    train(recipe, tmp_path / "b", [STAGE], device="cpu")
+    assert step(tmp_path / "b") == 3
+    ended = torch.load(packed, weights_only=True)
+    assert ended["ema"]["encoder.0.conv.bias"].dtype == torch.float32

@@ -158,10 +158,12 @@ class Trainer:
         used, bypass, present = self.draw_codes(audio, stage)
         output, quantized = self.model(audio, used, bypass, present)
         delay = self.model.delay_samples
-        estimate, target = output[:, :, delay:], audio[:, :, : audio.shape[2] - delay]
+        estimate, target = normalise_level(
+            output[:, 0, delay:], audio[:, 0, : audio.shape[2] - delay]
+        )
 
         weights = stage.weights
-        terms = self.reconstruction_terms(estimate[:, 0], target[:, 0], stage)
+        terms = self.reconstruction_terms(estimate, target, stage)
         if stage.quantize:
             terms |= {"commitment": quantized.commitment, "codebook": quantized.codebook}
         figures: dict[str, float] = {}
@@ -226,7 +228,6 @@ class Trainer:
     ) -> dict[str, Tensor]:
         """The terms of non-zero weight, each of ``[batch, samples]`` against the same."""
         wanted = {name for name, weight in stage.weights.model_dump().items() if weight > 0}
-        estimate, target = normalise_level(estimate, target)
         terms = self.spectral(estimate, target, wanted & SPECTRAL_TERMS)
         if "waveform" in wanted:
             terms["waveform"] = waveform_loss(estimate, target)
@@ -237,10 +238,10 @@ class Trainer:
     def discriminate(self, audio: Tensor) -> list[list[Tensor]]:
         bf16 = self.config.adversary.bf16
         with torch.autocast(self.device.type, torch.bfloat16, enabled=bf16):
-            return self.adversary(audio)
+            return self.adversary(audio[:, None])
 
     def adversary_step(self, estimate: Tensor, target: Tensor) -> float:
-        """Update the discriminators; both signals ``[batch, 1, samples]``."""
+        """Update the discriminators; both signals ``[batch, samples]``, of unit level."""
         assert self.adversary_optimiser is not None, "the recipe names no discriminator"
         real, fake = self.discriminate(target), self.discriminate(estimate)
         loss = adversarial.hinge_discriminator_loss(real, fake)
@@ -339,6 +340,7 @@ class Trainer:
             )
         self.step, self.hours = saved["step"], saved["hours"]
         self.codebooks_started = saved["codebooks_started"]
+        saved.setdefault("ema", saved["model"])
         for name in ("model", "ema", "usage", "optimiser"):
             getattr(self, name).load_state_dict(saved[name])
         if saved["adversary_optimiser"] and self.adversary_optimiser:
