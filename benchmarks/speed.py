@@ -10,7 +10,9 @@ os.environ["OPENBLAS_NUM_THREADS"] = "1"
 
 import argparse
 import copy
+import importlib.metadata
 import importlib.util
+import re
 import time
 from collections.abc import Callable
 from typing import Any
@@ -19,10 +21,12 @@ import numpy as np
 from rich.table import Table
 
 import chirrup
+from chirrup.evaluate.peers import PEERS, CommandPeer, Model, Peer
 from chirrup.runtime.graph import Graph
 from processes import memory, start_up
 from shared import console, machine, speech_like, table
 
+RATE = 24_000
 Row = tuple[Callable[[np.ndarray], Any], Callable[[Any], Any]]
 """Encode and decode the next frame of a stream."""
 
@@ -153,6 +157,66 @@ def bulk(codec: chirrup.Codec, seconds: float = 60) -> Table:
     return result
 
 
+def next_to_peers(name: str, rounds: int = 5, seconds: float = 10) -> Table:
+    """The same signal through the model and each installed codec, taking turns."""
+    peers: list[Peer] = [Model(name), *PEERS.values()]
+    signal, rng = speech_like(seconds, RATE), np.random.default_rng(0)
+    systems = [
+        (peer, rate)
+        for peer in peers
+        if peer.missing() is None
+        for rate in sorted({peer.bitrates_bps[0], peer.bitrates_bps[-1]})
+    ]
+    spent = np.zeros((rounds + 1, len(systems), 2))
+    for index in range(rounds + 1):
+        for place in rng.permutation(len(systems)):
+            peer, rate = systems[place]
+            coded = peer.code(signal, RATE, rate)
+            spent[index, place] = coded.encode_seconds, coded.decode_seconds
+    median = np.median(spent[1:], axis=0)
+    result = table(
+        f"{seconds:g} s of {RATE / 1000:g} kHz mono next to other codecs, wall time, median",
+        *("", "kbps", "encode, x real time", "decode, x real time", "both, ratio to the first row"),
+    )
+    for (peer, rate), (encode, decode) in zip(systems, median, strict=True):
+        started = " (*)" if isinstance(peer, CommandPeer) else ""
+        result.add_row(
+            f"{peer.label}{started}",
+            f"{rate / 1000:g}",
+            f"{seconds / encode:.0f}",
+            f"{seconds / decode:.0f}",
+            f"{(encode + decode) / median[0].sum():.3f}",
+        )
+    result.caption = "(*) a command: the start of its process and its files are counted"
+    return result
+
+
+def installed() -> Table:
+    """What `pip install chirrup` brings, from the files of each package."""
+    result = table("Installed size, without extras, MB", "", "MB")
+    sizes: dict[str, float] = {}
+    names = ["chirrup"]
+    for name in names:
+        dist = importlib.metadata.distribution(name)
+        files = [dist.locate_file(file) for file in dist.files or ()]
+        sizes[name] = sum(os.path.getsize(str(f)) for f in files if os.path.isfile(str(f))) / 1e6
+        needs = [text for text in dist.requires or () if "extra ==" not in text]
+        found = [re.split(r"[^A-Za-z0-9._-]", text)[0].lower() for text in needs]
+        names += [other for other in found if other not in names and has(other)]
+    for name, size in sorted(sizes.items(), key=lambda item: -item[1])[:8]:
+        result.add_row(name, f"{size:.0f}")
+    result.add_row(f"all {len(sizes)} packages", f"{sum(sizes.values()):.0f}")
+    return result
+
+
+def has(package: str) -> bool:
+    try:
+        importlib.metadata.distribution(package)
+    except importlib.metadata.PackageNotFoundError:
+        return False
+    return True
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description="Speed, memory and start-up on one core.")
     parser.add_argument("model", nargs="?", default="iris-t1", help="a model's name or folder")
@@ -171,6 +235,8 @@ def main() -> None:
     console.print(per_frame(codec, options.frames))
     console.print(floors(codec))
     console.print(bulk(codec))
+    console.print(next_to_peers(options.model))
+    console.print(installed())
 
 
 if __name__ == "__main__":
