@@ -45,9 +45,17 @@ MUSIC = {
 BOARDS = {
     "speech_test": (
         SPEECH,
-        ("pesq_wb", "estoi", "visqol_speech", "dnsmos", "distillmos", "speaker", "wer", "lsd"),
+        (
+            "pesq_wb",
+            "estoi",
+            "visqol_speech",
+            "dnsmos",
+            "distillmos",
+            "speaker_similarity",
+            "lsd",
+        ),
     ),
-    "music_test": (MUSIC, ("visqol_audio", "lsd", "lsd_low", "lsd_high", "mel", "snr")),
+    "music_test": (MUSIC, ("visqol_audio", "lsd", "lsd_low", "lsd_high", "mel_distance", "snr")),
 }
 
 PAPERS = """\
