@@ -19,6 +19,11 @@ from chirrup.files import describe
 COMMAND = [sys.executable, "-m", "chirrup"]
 
 
+def hears_ctrl_c() -> None:
+    """A shell starts what is in its background deaf to it, and children inherit that."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 def names(folder: Path) -> set[str]:
     return {path.name for path in folder.iterdir()}
 
@@ -109,7 +114,9 @@ def test_a_stopped_command_leaves_nothing(
 ) -> None:
     source = tmp_path / "long.wav"
     soundfile.write(source, np.zeros(24_000 * 600), 24_000)
-    with subprocess.Popen([*COMMAND, "encode", str(source)], stderr=subprocess.PIPE) as process:
+    with subprocess.Popen(
+        [*COMMAND, "encode", str(source)], stderr=subprocess.PIPE, preexec_fn=hears_ctrl_c
+    ) as process:
         while len(names(tmp_path)) == 1 and process.poll() is None:
             time.sleep(0.05)
         process.send_signal(kind)
