@@ -8,10 +8,10 @@ from zlib import crc32
 
 import numpy as np
 import pytest
-from bitstream_samples import Pipe, headers, make_codes, make_file, make_header
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bitstream_samples import Pipe, headers, make_codes, make_file, make_header
 from chirrup.bitstream import (
     FormatError,
     Header,

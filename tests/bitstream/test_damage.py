@@ -10,10 +10,10 @@ from zlib import crc32
 
 import numpy as np
 import pytest
-from bitstream_samples import Pipe, make_codes, make_file, make_header
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bitstream_samples import Pipe, make_codes, make_file, make_header
 from chirrup.bitstream import FormatError, Header, Reader, read
 from chirrup.bitstream.header import encode_header
 from chirrup.bitstream.record import SYNC

@@ -6,10 +6,10 @@ from pathlib import Path
 from zlib import crc32
 
 import numpy as np
-from bitstream_samples import headers, make_codes, make_file
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bitstream_samples import headers, make_codes, make_file
 from chirrup.bitstream import Header, Packet, Writer, pack_packet, read, unpack_packet
 
 DOC = (Path(__file__).parents[2] / "docs" / "format.md").read_text(encoding="utf-8")
