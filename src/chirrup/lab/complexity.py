@@ -160,7 +160,7 @@ def latency_samples(model: Codec) -> int:
         latent, encoder_state = encoder(x, encoder_state)
         y, decoder_state = decoder(latent, decoder_state)
         change = (y[1:, 0] - y[:1, 0]).abs()
-        differs = change > 1e-6 * (y[1:, 0].abs() + y[:1, 0].abs()).amax(1, keepdim=True)
+        differs = change > 1e-11 * (y[1:, 0].abs() + y[:1, 0].abs()).amax(1, keepdim=True)
         found = differs.any(1) & (first < 0)
         first[found] = start + differs[found].int().argmax(1)
         if (first >= 0).all():

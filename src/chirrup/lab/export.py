@@ -34,9 +34,9 @@ from chirrup.lab.complexity import (
     nominal_latency_samples,
     receptive_field_samples,
 )
-from chirrup.lab.folding import EncoderGraph, fold, for_export
-from chirrup.lab.models import Iris
-from chirrup.lab.one_frame import OneFrameDecoder
+from chirrup.lab.folding import fold, for_export
+from chirrup.lab.models import Model
+from chirrup.lab.one_frame import for_one_frame
 from chirrup.runtime.graph import Graph
 
 WEIGHTS = "model.safetensors"
@@ -60,7 +60,7 @@ class Parity:
 
 
 def export(
-    model: Iris, name: str, folder: Path, audio: np.ndarray, card: dict[str, Any] | None = None
+    model: Model, name: str, folder: Path, audio: np.ndarray, card: dict[str, Any] | None = None
 ) -> Parity:
     """Write a trained model to ``folder``.
 
@@ -90,7 +90,7 @@ def export(
         several = tuple(value.expand(2, *value.shape[1:]).clone() for value in state)
         graphs[part] = to_onnx(module, (inputs[part], *several), states[part], frame)
         one = inputs[part][:1, :frame] if part == "encoder" else inputs[part][:1, :, :1]
-        single = module if isinstance(module, EncoderGraph) else OneFrameDecoder(module)
+        single = for_one_frame(module)
         graphs[f"{part}-frame"] = to_onnx(single, (one.clone(), *state), states[part], None)
     places = {part: move_weights(graph, weights) for part, graph in graphs.items()}
 
@@ -211,7 +211,7 @@ def digest(array: np.ndarray) -> str:
 
 
 @torch.no_grad()
-def compare(folded: Iris, folder: Path, audio: np.ndarray) -> Parity:
+def compare(folded: Model, folder: Path, audio: np.ndarray) -> Parity:
     """Run ``audio`` through the exported folder and through the model at once.
 
     The folder's graphs get it frame by frame, then in blocks; what is further off counts.

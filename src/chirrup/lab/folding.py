@@ -5,25 +5,27 @@ constants, and the inverse FFT two small matrix products, which every runtime ha
 """
 
 import copy
-from typing import cast
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from chirrup.lab.models.iris import Conv2FormerBlock, Decoder, Iris
+from chirrup.lab.models import Model
+from chirrup.lab.models.iris import Conv2FormerBlock
 from chirrup.lab.nn import ISTFT, SnakeBeta, State, Streaming
-from chirrup.lab.quantizers.rvq import ResidualVectorQuantizer
+from chirrup.lab.quantizers.rvq import Level, ResidualVectorQuantizer
 
 
-def fold(model: Iris) -> Iris:
+def fold(model: Model) -> Model:
     """A copy without weight norm and layer scales, its weights rounded to float16.
 
     They stay float32 tensors. The rounded model is the one that ships: what is exported from it
     needs half the bytes and loses nothing.
     """
-    folded = Iris(model.config).eval().requires_grad_(False)  # copies share what removing undoes
+    folded: Model = cast(Any, type(model))(model.config)  # copies share what removing undoes
+    folded.eval().requires_grad_(False)
     folded.load_state_dict(model.state_dict())
     for module in folded.modules():
         if parametrize.is_parametrized(module, "weight"):
@@ -37,12 +39,13 @@ def fold(model: Iris) -> Iris:
                 conv.weight *= scale[:, :, None]
                 cast(Tensor, conv.bias).mul_(scale[:, 0])
                 scale.fill_(1.0)
-    for parameter in folded.parameters():
-        parameter.data = parameter.data.half().float()
+    entries = [module.codebook for module in folded.modules() if isinstance(module, Level)]
+    for tensor in (*folded.parameters(), *entries):
+        tensor.data = tensor.data.half().float()
     return folded
 
 
-def for_export(folded: Iris) -> tuple["EncoderGraph", "DecoderGraph"]:
+def for_export(folded: Model) -> tuple["EncoderGraph", "DecoderGraph"]:
     """Encoder and decoder graphs of a folded model.
 
     The encoder takes audio ``[batch, samples]`` and its states and gives codes
@@ -74,7 +77,7 @@ class EncoderGraph(nn.Module):
 
 
 class DecoderGraph(nn.Module):
-    def __init__(self, lookup: "FoldedLookup", decoder: Decoder) -> None:
+    def __init__(self, lookup: "FoldedLookup", decoder: Streaming) -> None:
         super().__init__()
         self.lookup, self.decoder = lookup, decoder
         self.names = list(decoder.initial_state(1))
@@ -114,11 +117,13 @@ class FoldedSearch(nn.Module):
         self.register_buffer("project", torch.cat(inward).T.contiguous())
         bias = torch.cat([cast(Tensor, level.project_in.bias) for level in levels])
         for index, level in enumerate(levels):
-            self.register_buffer(f"unit_{index}", F.normalize(level.codebook, dim=1).T.contiguous())
+            weight, offset = level.table()
+            self.register_buffer(f"weight_{index}", weight.contiguous())
+            self.register_buffer(f"offset_{index}", offset)
             if inward[index + 1 :]:
                 later = torch.cat(inward[index + 1 :]).T
-                outward, offset = level.project_out.weight[:, :, 0], level.project_out.bias
-                bias[-later.shape[1] :] -= cast(Tensor, offset) @ later
+                outward, constant = level.project_out.weight[:, :, 0], level.project_out.bias
+                bias[-later.shape[1] :] -= cast(Tensor, constant) @ later
                 self.register_buffer(f"entries_{index}", level.codebook.clone())
                 self.register_buffer(f"share_{index}", outward.T @ later)
         self.register_buffer("bias", bias)
@@ -129,7 +134,9 @@ class FoldedSearch(nn.Module):
         codes = []
         for index in range(self.levels):
             projected, rest = rest[:, :, : self.code_dim], rest[:, :, self.code_dim :]
-            code = (projected @ self.get_buffer(f"unit_{index}")).argmax(dim=2)
+            scores = projected @ self.get_buffer(f"weight_{index}")
+            offset = getattr(self, f"offset_{index}")
+            code = (scores if offset is None else scores + offset).argmax(dim=2)
             codes.append(code.int())
             if index + 1 < self.levels:
                 entry = F.embedding(code, self.get_buffer(f"entries_{index}"))

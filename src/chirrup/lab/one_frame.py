@@ -12,7 +12,14 @@ from torch import Tensor, nn
 
 from chirrup.lab.folding import DecoderGraph, MatrixISTFT
 from chirrup.lab.models.iris import Conv2FormerBlock, SpectralHead
-from chirrup.lab.nn import Conv1d, LayerNorm
+from chirrup.lab.nn import Conv1d, LayerNorm, Sequential
+
+
+def for_one_frame(graph: nn.Module) -> nn.Module:
+    """``graph`` itself, or what does the same for one frame faster."""
+    layers = cast(Sequential, graph.decoder).layers if isinstance(graph, DecoderGraph) else []
+    fits = any(isinstance(layer, Conv2FormerBlock) for layer in layers)
+    return OneFrameDecoder(cast(DecoderGraph, graph)) if fits else graph
 
 
 class OneFrameDecoder(nn.Module):
@@ -20,7 +27,7 @@ class OneFrameDecoder(nn.Module):
 
     def __init__(self, graph: DecoderGraph) -> None:
         super().__init__()
-        first, *blocks, head, istft = graph.decoder.layers
+        first, *blocks, head, istft = cast(Sequential, graph.decoder).layers
         self.lookup = graph.lookup
         self.first = OneStepConv(cast(Conv1d, first))
         self.blocks = nn.ModuleList(OneStepBlock(cast(Conv2FormerBlock, block)) for block in blocks)

@@ -1,16 +1,35 @@
 """The models, one readable file a paper, and the names they are known by."""
 
+from dataclasses import replace
+from typing import Any
+
 from chirrup.lab.models.iris import Iris, IrisConfig
+from chirrup.lab.models.lrac import Lrac, LracConfig
+from chirrup.lab.models.model import Model
 
-CONFIGS = {"iris-t1": IrisConfig(), "iris-t2": IrisConfig.track_2()}
+__all__ = ["CONFIGS", "Model", "build"]
+
+CONFIGS: dict[str, tuple[type[Iris], IrisConfig] | tuple[type[Lrac], LracConfig]] = {
+    "iris-t1": (Iris, IrisConfig()),
+    "iris-t2": (Iris, IrisConfig.track_2()),
+    "lrac-t1": (Lrac, LracConfig.track_1()),
+    "lrac-t2": (Lrac, LracConfig.track_2()),
+}
 
 
-def build(name: str) -> Iris:
+def build(name: str, **changes: Any) -> Model:
     """A model with fresh weights.
 
+    Args:
+        changes: fields of its configuration, instead of the paper's.
+
     Raises:
-        ValueError: no model has that name.
+        ValueError: no model has that name, or its configuration not that field.
     """
     if name not in CONFIGS:
         raise ValueError(f"no model is called {name!r}; there are: {', '.join(CONFIGS)}")
-    return Iris(CONFIGS[name])
+    kind, config = CONFIGS[name]
+    try:
+        return kind(replace(config, **changes))  # type: ignore[arg-type]
+    except TypeError as error:
+        raise ValueError(f"{name} cannot be changed so: {error}") from error

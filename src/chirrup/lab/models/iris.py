@@ -5,12 +5,13 @@ complexity and parameter tables, see `tests/lab/models/test_iris.py`.
 """
 
 from dataclasses import dataclass
-from typing import cast
+from typing import Literal, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from chirrup.lab.models.model import Model
 from chirrup.lab.nn import (
     GRU,
     ISTFT,
@@ -18,13 +19,16 @@ from chirrup.lab.nn import (
     Conv1d,
     LayerNorm,
     Residual,
+    Scale,
     Sequential,
     SnakeBeta,
     State,
+    Stateless,
     Streaming,
+    fit_scales,
     fused,
 )
-from chirrup.lab.quantizers.rvq import Quantized, ResidualVectorQuantizer
+from chirrup.lab.quantizers.rvq import ResidualVectorQuantizer
 
 
 @dataclass(frozen=True)
@@ -50,6 +54,7 @@ class IrisConfig:
     code_dim: int = 8
     decoder_blocks: int = 8
     decoder_kernel_size: int = 15
+    decoder_block: Literal["conv2former", "convnext"] = "conv2former"
 
     @classmethod
     def track_2(cls) -> "IrisConfig":
@@ -121,25 +126,6 @@ class Encoder(Sequential):
         ]
         super().__init__(*layers)
 
-    @torch.no_grad()
-    def start(self, audio: Tensor) -> None:
-        """Before training: scale the weights to the level of ``audio [batch, 1, samples]``.
-
-        Quiet speech must not drown in biases, and a SnakeBeta fed beyond one period makes the
-        gradient chaotic: so biases are zero, every strided layer's output has a deviation of 0.5,
-        and a residual unit adds little.
-        """
-        x = audio
-        for layer in self.layers:
-            for conv in (part for part in layer.modules() if isinstance(part, nn.Conv1d)):
-                nn.init.zeros_(cast(Tensor, conv.bias))
-                scale = 0.25 if conv.kernel_size == (1,) else 1.0
-                fan_in = conv.weight[0].numel()
-                conv.weight = torch.randn_like(conv.weight) * scale * fan_in**-0.5
-            if isinstance(layer, Conv1d):
-                layer.conv.weight = layer.conv.weight * 0.5 / layer.offline(x).std()
-            x = layer.offline(x)
-
 
 class Conv2FormerBlock(Streaming):
     """Convolutional modulation, then a feed-forward part, each behind a norm and a layer scale.
@@ -166,6 +152,28 @@ class Conv2FormerBlock(Streaming):
         y, _ = self.norm_2(x, {})
         y = self.contract(F.gelu(self.expand(y, {})[0]), {})[0]
         return x + self.scale_2 * y, after
+
+
+class ConvNeXtBlock(Residual):
+    """Depthwise convolution, norm and a feed-forward part behind a layer scale: for ablation.
+
+    As large as a `Conv2FormerBlock`, whose place it takes in the poster's section 7.
+    """
+
+    def __init__(self, dim: int, hidden_dim: int, kernel_size: int) -> None:
+        wide = (dim + hidden_dim) // 2
+        block = Sequential(
+            Conv1d(dim, dim, kernel_size, groups=dim),
+            LayerNorm(dim),
+            Conv1d(dim, wide, 1),
+            Stateless(nn.GELU()),
+            Conv1d(wide, dim, 1),
+            Scale(dim, 0.1),
+        )
+        super().__init__(dim, block)
+
+
+BLOCKS = {"conv2former": Conv2FormerBlock, "convnext": ConvNeXtBlock}
 
 
 class SpectralHead(Streaming):
@@ -201,7 +209,7 @@ class Decoder(Sequential):
         dim = config.decoder_dim
         n_fft = 2 * config.frame_samples
         blocks = [
-            Conv2FormerBlock(dim, config.decoder_hidden_dim, config.decoder_kernel_size)
+            BLOCKS[config.decoder_block](dim, config.decoder_hidden_dim, config.decoder_kernel_size)
             for _ in range(config.decoder_blocks)
         ]
         super().__init__(
@@ -209,38 +217,14 @@ class Decoder(Sequential):
         )
 
 
-class Iris(nn.Module):
+class Iris(Model):
     """Encoder, quantizer and decoder."""
 
     def __init__(self, config: IrisConfig) -> None:
-        super().__init__()
-        self.config = config
-        self.encoder = Encoder(config)
-        self.quantizer = ResidualVectorQuantizer(
+        quantizer = ResidualVectorQuantizer(
             config.latent_dim, config.codebooks, config.codebook_size, config.code_dim
         )
-        self.decoder = Decoder(config)
-
-    @property
-    def sample_rate_hz(self) -> int:
-        return self.config.sample_rate_hz
-
-    @property
-    def frame_samples(self) -> int:
-        return self.config.frame_samples
-
-    @property
-    def codebooks(self) -> int:
-        return self.config.codebooks
-
-    @property
-    def codebook_size(self) -> int:
-        return self.config.codebook_size
-
-    @property
-    def delay_samples(self) -> int:
-        """How late the decoder's output is, beside the input: half a frame."""
-        return int(self.decoder.delay * self.config.frame_samples)
+        super().__init__(config, Encoder(config), quantizer, Decoder(config))
 
     def use_fused_units(self) -> None:
         """Compute the encoder's residual units by one operation each."""
@@ -255,7 +239,7 @@ class Iris(nn.Module):
         The head's log-magnitudes begin at the mean spectrum, its phases at random: with all bins in
         phase a frame would be a click.
         """
-        self.encoder.start(audio)
+        fit_scales(self.encoder, audio)
         head = self.decoder.layers[-2]
         assert isinstance(head, SpectralHead)
         spectrum = STFT(2 * self.frame_samples, self.frame_samples).to(audio.device).offline(audio)
@@ -264,22 +248,3 @@ class Iris(nn.Module):
         bias = cast(Tensor, head.project.conv.bias)
         bias[: head.bins] = log_magnitude.mean((0, 2))
         nn.init.uniform_(bias[head.bins :], -torch.pi, torch.pi)
-
-    def forward(
-        self, audio: Tensor, used: Tensor, bypass: Tensor, present: Tensor
-    ) -> tuple[Tensor, Quantized]:
-        """Code and decode for training.
-
-        Args:
-            audio: ``[batch, 1, samples]``, a whole number of frames.
-            used: codebooks that each row uses, ``int64 [batch]``.
-            bypass: rows whose latents go to the decoder unquantized, ``bool [batch]``.
-            present: frames that arrive, ``bool [batch, frames]``; a lost one is a zero latent.
-
-        Returns:
-            Audio ``[batch, 1, samples]``, ``delay_samples`` late, and the quantizer's result.
-        """
-        latent = self.encoder.offline(audio)
-        quantized = self.quantizer(latent, used)
-        latent = torch.where(bypass[:, None, None], latent, quantized.latent)
-        return self.decoder.offline(latent * present[:, None]), quantized

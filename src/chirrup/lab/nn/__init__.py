@@ -2,8 +2,9 @@
 
 from chirrup.lab.nn.activations import SnakeBeta
 from chirrup.lab.nn.conv import Conv1d, ConvTranspose1d
-from chirrup.lab.nn.norm import LayerNorm
+from chirrup.lab.nn.norm import LayerNorm, Scale
 from chirrup.lab.nn.recurrent import GRU, LSTM
+from chirrup.lab.nn.scales import fit_scales
 from chirrup.lab.nn.stft import ISTFT, STFT
 from chirrup.lab.nn.streaming import Delay, Residual, Sequential, State, Stateless, Streaming
 
@@ -17,9 +18,11 @@ __all__ = [
     "Delay",
     "LayerNorm",
     "Residual",
+    "Scale",
     "Sequential",
     "SnakeBeta",
     "State",
     "Stateless",
     "Streaming",
+    "fit_scales",
 ]

@@ -1,4 +1,4 @@
-"""Normalisation."""
+"""Normalisation and layer scale."""
 
 import torch
 import torch.nn.functional as F
@@ -19,3 +19,14 @@ class LayerNorm(Streaming):
     def forward(self, x: Tensor, state: State) -> tuple[Tensor, State]:
         y = F.layer_norm(x.transpose(1, 2), self.gain.shape, self.gain, self.bias, self.eps)
         return y.transpose(1, 2), state
+
+
+class Scale(Streaming):
+    """A learned gain of each channel, small at first, so that a residual block begins near none."""
+
+    def __init__(self, channels: int, first: float) -> None:
+        super().__init__()
+        self.gain = nn.Parameter(torch.full((channels, 1), first))
+
+    def forward(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+        return x * self.gain, state

@@ -1,7 +1,8 @@
-"""Residual vector quantizer, DAC style: factorised, L2-normalised codebooks (IRIS, section 5).
+"""Residual vector quantizer with factorised codebooks.
 
-Each level projects the residual to a few dimensions, takes the codebook entry of largest cosine
-similarity, projects it back and leaves the rest to the next level.
+Each level projects the residual to a few dimensions, takes the nearest codebook entry, projects it
+back and leaves the rest to the next level. `Level` is DAC's (IRIS, section 5): L2-normalised
+entries that gradients move; `ema.EMALevel` is that of LRAC's baselines.
 """
 
 from dataclasses import dataclass
@@ -36,7 +37,9 @@ class Quantized:
 
 
 class Level(nn.Module):
-    """One codebook with its projections in and out."""
+    """One codebook with its projections in and out, searched by cosine similarity."""
+
+    codebook: Tensor
 
     def __init__(self, dim: int, codebook_size: int, code_dim: int) -> None:
         super().__init__()
@@ -44,10 +47,20 @@ class Level(nn.Module):
         self.project_out = cast(nn.Conv1d, weight_norm(nn.Conv1d(code_dim, dim, 1)))
         self.codebook = nn.Parameter(torch.randn(codebook_size, code_dim))
 
+    def table(self) -> tuple[Tensor, Tensor | None]:
+        """What the search multiplies by and adds, ``[code_dim, entries]`` and ``[entries]``."""
+        return F.normalize(self.codebook, dim=1).T, None
+
     def search(self, projected: Tensor) -> Tensor:
-        """Entry of largest cosine similarity: ``[batch, code_dim, frames] -> [batch, frames]``."""
-        entries = F.normalize(self.codebook, dim=1)
-        return (projected.transpose(1, 2) @ entries.T).argmax(dim=2)
+        """Best entry of each vector: ``[batch, code_dim, frames] -> [batch, frames]``."""
+        weight, offset = self.table()
+        scores = projected.transpose(1, 2) @ weight
+        return (scores if offset is None else scores + offset).argmax(dim=2)
+
+    @torch.no_grad()
+    def place(self, which: Tensor, entries: Tensor) -> None:
+        """Set the entries numbered ``which`` to ``[entries, code_dim]``."""
+        self.codebook[which] = entries
 
     def entry(self, codes: Tensor) -> Tensor:
         """``[batch, frames] -> [batch, code_dim, frames]``."""
@@ -60,10 +73,17 @@ class ResidualVectorQuantizer(nn.Module):
     Bitrate at ``codebook_size`` 1024 is 10 bits a level and frame.
     """
 
-    def __init__(self, dim: int, codebooks: int, codebook_size: int, code_dim: int) -> None:
+    def __init__(
+        self,
+        dim: int,
+        codebooks: int,
+        codebook_size: int,
+        code_dim: int,
+        level: type[Level] = Level,
+    ) -> None:
         super().__init__()
         self.codebook_size = codebook_size
-        self.levels = nn.ModuleList(Level(dim, codebook_size, code_dim) for _ in range(codebooks))
+        self.levels = nn.ModuleList(level(dim, codebook_size, code_dim) for _ in range(codebooks))
 
     def level(self, index: int) -> Level:
         return cast(Level, self.levels[index])

@@ -3,10 +3,11 @@
 from typing import cast
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
+from chirrup.lab.quantizers.ema import EMALevel
 from chirrup.lab.quantizers.rvq import ResidualVectorQuantizer
+from chirrup.lab.training.distributed import add_up
 
 KMEANS_ROUNDS = 10
 
@@ -43,19 +44,37 @@ def initialise(quantizer: ResidualVectorQuantizer, latents: Tensor, seed: int) -
         cast(Tensor, level.project_out.bias).copy_(mean)
         projected = (residual - mean) @ directions
         pick = torch.randperm(len(projected), generator=generator, device=latents.device)[:size]
-        entries = projected[pick].clone()
+        every = torch.arange(size, device=latents.device)
+        level.place(every, projected[pick])
         for _ in range(KMEANS_ROUNDS):
-            nearest = (projected @ F.normalize(entries, dim=1).T).argmax(1)
-            count = torch.zeros(size, device=latents.device).index_add_(
-                0, nearest, torch.ones_like(nearest, dtype=torch.float)
-            )
-            total = torch.zeros_like(entries).index_add_(0, nearest, projected)
-            entries = torch.where(count[:, None] > 0, total / count.clamp(min=1)[:, None], entries)
-        level.codebook.copy_(entries)
-        nearest = (projected @ F.normalize(entries, dim=1).T).argmax(1)
-        residual = residual - entries[nearest] @ directions.T - mean
+            count, total = chosen(level.search(projected.T[None])[0], projected, size)
+            mean_vectors = total / count.clamp(min=1)[:, None]
+            level.place(every, torch.where(count[:, None] > 0, mean_vectors, level.codebook))
+        entries = level.codebook[level.search(projected.T[None])[0]]
+        residual = residual - entries @ directions.T - mean
         left.append(float(residual.var(0).sum() / variance))
     return left
+
+
+def chosen(codes: Tensor, vectors: Tensor, size: int) -> tuple[Tensor, Tensor]:
+    """How many ``vectors [vectors, dim]`` chose each entry, ``[size]``, and their sums."""
+    count = torch.bincount(codes, minlength=size).to(vectors.dtype)
+    return count, vectors.new_zeros(size, vectors.shape[1]).index_add_(0, codes, vectors)
+
+
+@torch.no_grad()
+def follow(quantizer: ResidualVectorQuantizer, codes: Tensor, projected: Tensor) -> None:
+    """Let the entries that follow averages take in a step, of all processes.
+
+    Args:
+        codes: ``int64 [batch, codebooks, frames]``.
+        projected: ``[codebooks, batch * frames, code_dim]``, as `Quantized.projected`.
+    """
+    for index in range(len(quantizer.levels)):
+        level = quantizer.level(index)
+        if isinstance(level, EMALevel):
+            count, total = chosen(codes[:, index].flatten(), projected[index], len(level.codebook))
+            level.follow(add_up(count), add_up(total))
 
 
 class Usage(nn.Module):
@@ -109,7 +128,7 @@ class Usage(nn.Module):
             dead = (self.share[index] * self.share.shape[1] < below).nonzero()[:, 0]
             vectors = projected[index]
             pick = torch.randint(len(vectors), (len(dead),), generator=generator)
-            quantizer.level(index).codebook[dead] = vectors[pick.to(vectors.device)]
+            quantizer.level(index).place(dead, vectors[pick.to(vectors.device)])
             self.share[index, dead] = 1 / self.share.shape[1]
             self.share[index] /= self.share[index].sum()
             moved += len(dead)

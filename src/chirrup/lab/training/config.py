@@ -26,8 +26,12 @@ class DataConfig(Strict):
     cache: Path = Path("runs/cache")
     """Decoded audio is kept here."""
     crop_seconds: float = 1.0
-    conditions: tuple[float, float, float, float] = (8, 5, 5, 2)
-    """Weights of clean, noisy, reverberant and two-talker speech."""
+    conditions: tuple[float, float, float, float, float] = (8, 5, 5, 2, 0)
+    """Weights of clean, noisy, reverberant, two-talker, and noisy and reverberant speech."""
+    enhance: bool = False
+    """Whether the target is the speech without noise and late reverberation."""
+    validation_noise: str = "noise_test"
+    """Put over some validation clips if the model is to enhance."""
     speed_range: float = 1.12
     level_db: tuple[float, float] = (-24.0, -0.5)
     noise_snr_db: tuple[float, float] = (0.0, 30.0)
@@ -39,6 +43,7 @@ class Weights(Strict):
     waveform: float = 0
     complex: float = 0
     mel: float = 0
+    log_mel: float = 0
     stft: float = 0
     wavefm: float = 0
     pesq: float = 0
@@ -54,6 +59,13 @@ class Stage(Strict):
     weights: Weights
     quantize: bool = True
     """False trains the autoencoder alone."""
+
+
+class SpectraConfig(Strict):
+    """Scales of the spectral losses: windows in samples, and the mel bands of each."""
+
+    n_ffts: tuple[int, ...] = (64, 128, 256, 512, 1024, 2048)
+    mels: tuple[int, ...] = (10, 20, 40, 80, 160, 320)
 
 
 class CodesConfig(Strict):
@@ -93,19 +105,29 @@ class AdversaryConfig(Strict):
     """Discriminators, and the losses through them, run every so many steps."""
     learning_rate: float = 3e-4
     bf16: bool = True
+    include_logits: bool = False
+    """Whether the logits count as features; this and the next two as in `adversarial`."""
+    normalise: bool = True
+    average_layers: bool = True
 
 
 class TrainingConfig(Strict):
     """Everything that makes a training; a recipe file holds one."""
 
     model: str = "iris-t1"
+    model_changes: dict[str, Any] = Field(default_factory=dict)
+    """Fields of the model's configuration that are not the paper's: for ablations."""
     data: DataConfig = DataConfig()
     stages: tuple[Stage, ...]
+    spectra: SpectraConfig = SpectraConfig()
     codes: CodesConfig = CodesConfig()
     adversary: AdversaryConfig = AdversaryConfig()
     batch_size: int = 8
+    optimiser: Literal["adamw", "radam"] = "adamw"
     learning_rate: float = 1e-3
     final_learning_rate: float = 1e-4
+    schedule: Literal["cosine", "exponential"] = "cosine"
+    """How the learning rate falls from first to last, after the warm-up."""
     warmup_steps: int = 100
     betas: tuple[float, float] = (0.8, 0.99)
     weight_decay: float = 0.01

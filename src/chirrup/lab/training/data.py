@@ -20,6 +20,8 @@ from torch import Tensor
 
 SINC_TAPS = 16
 """Taps of the interpolation that changes speed and pitch."""
+EARLY_MS = 50
+"""What of a room response stays in a target that is to be dry (LRAC challenge, track 2)."""
 
 
 @dataclass(frozen=True)
@@ -46,17 +48,27 @@ def read_mono(path: Path, sample_rate_hz: int) -> np.ndarray:
     return soxr.resample(audio.mean(axis=1), rate_hz, sample_rate_hz)
 
 
+def listed(manifest: Path, folder: str) -> list[Path]:
+    """Files of a folder of the manifest.
+
+    Raises:
+        ValueError: there are none.
+    """
+    with manifest.open(newline="") as lines:
+        paths = [row["path"] for row in csv.DictReader(lines)]
+    found = [manifest.parent / path for path in paths if path.startswith(folder + "/")]
+    if not found:
+        raise ValueError(f"{manifest} lists no file in {folder}/")
+    return found
+
+
 def load_recordings(manifest: Path, folder: str, sample_rate_hz: int, cache: Path) -> Recordings:
     """Decode all files of ``folder`` that the manifest lists; keep the result in ``cache``.
 
     The manifest is a CSV file with a column ``path``, relative to the manifest's own folder.
     Other paths than last time are decoded anew; a file that changed under its name is not noticed.
     """
-    with manifest.open(newline="") as lines:
-        listed = [row["path"] for row in csv.DictReader(lines)]
-    paths = [manifest.parent / path for path in listed if path.startswith(folder + "/")]
-    if not paths:
-        raise ValueError(f"{manifest} lists no file in {folder}/")
+    paths = listed(manifest, folder)
     content = hashlib.sha256("\n".join(map(str, paths)).encode()).hexdigest()[:8]
     kept = cache / f"{folder.replace('/', '_')}-{sample_rate_hz}-{content}.npz"
     if not kept.exists():
@@ -84,12 +96,49 @@ def interpolate(recordings: Recordings, position: Tensor) -> Tensor:
     return (recordings.audio[index].float() * (torch.sinc(offset) * window)).sum(2) / 32768
 
 
+def from_direct_path(response: Tensor) -> Tensor:
+    """A room response ``[taps]`` without the way to the microphone."""
+    return response[int(response.abs().argmax()) :]
+
+
+def reverberate(speech: Tensor, responses: Tensor, sample_rate_hz: int) -> tuple[Tensor, Tensor]:
+    """Put speech into rooms.
+
+    Args:
+        speech: ``[batch, samples]``.
+        responses: room responses, direct path first, ``[batch, taps]``.
+
+    Returns:
+        All that comes back, and its early part alone, both as long and as strong as ``speech``.
+    """
+    early = responses.clone()
+    early[:, sample_rate_hz * EARLY_MS // 1000 :] = 0
+    size = speech.shape[1] + responses.shape[1]
+    spectrum = torch.fft.rfft(speech, size)
+    level = speech.square().mean(1, keepdim=True)
+    rooms = []
+    for response in (responses, early):
+        heard = torch.fft.irfft(spectrum * torch.fft.rfft(response, size), size)
+        heard = heard[:, : speech.shape[1]]
+        rooms.append(heard * (level / heard.square().mean(1, keepdim=True).clamp(min=1e-9)).sqrt())
+    return rooms[0], rooms[1]
+
+
+def mix(speech: Tensor, other: Tensor, ratio_db: Tensor) -> Tensor:
+    """Add ``other`` at ``ratio_db`` below ``speech``, each ``[batch, samples]``."""
+    level = speech.square().mean(1, keepdim=True).clamp(min=1e-8).sqrt()
+    other_level = other.square().mean(1, keepdim=True).clamp(min=1e-8).sqrt()
+    return speech + other * (level / other_level) * 10 ** (-ratio_db / 20)
+
+
 class Sampler:
-    """Draws batches: clean, noisy, reverberant and two-talker speech, the input as the target.
+    """Draws batches: clean, noisy, reverberant and two-talker speech, and what is to become of it.
 
     Args:
         speech, noise, rooms: recordings at the model's rate, on the device.
-        conditions: weights of clean, noisy, reverberant, two talkers (IRIS, section 3).
+        conditions: weights of clean, noisy, reverberant, two talkers, noisy and reverberant.
+        enhance: the target is speech without noise, with the early part of the room alone;
+            otherwise it is the input.
         speed_range: speed and pitch change by up to this factor, both ways.
         level_db: range of the peak level of the speech, dB below full scale.
         noise_snr_db: range of the signal-to-noise ratio of the noisy examples.
@@ -102,15 +151,18 @@ class Sampler:
         noise: Recordings,
         rooms: Recordings,
         *,
+        sample_rate_hz: int,
         crop_samples: int,
         conditions: Sequence[float],
+        enhance: bool,
         speed_range: float,
         level_db: tuple[float, float],
         noise_snr_db: tuple[float, float],
         generator: torch.Generator,
     ) -> None:
         self.speech, self.noise, self.rooms = speech, noise, rooms
-        self.crop_samples = crop_samples
+        self.sample_rate_hz, self.crop_samples = sample_rate_hz, crop_samples
+        self.enhance = enhance
         self.conditions = torch.tensor(conditions, dtype=torch.float)
         self.speed_range, self.level_db, self.noise_snr_db = speed_range, level_db, noise_snr_db
         self.generator = generator
@@ -138,48 +190,42 @@ class Sampler:
             return recordings.audio[position.long()].float() / 32768
         return interpolate(recordings, position)
 
-    def reverberate(self, speech: Tensor) -> Tensor:
-        """Convolve each row with a random room response, its direct path at time zero."""
-        which = torch.randint(len(self.rooms.length), (len(speech),), generator=self.generator)
+    def responses(self, batch: int) -> Tensor:
+        """Room responses, direct path first, cut to a crop's length: ``[batch, taps]``."""
+        which = torch.randint(len(self.rooms.length), (batch,), generator=self.generator)
         longest = min(int(self.rooms.length.max()), self.crop_samples)
         rows = []
         for index in which.tolist():
             start, length = int(self.rooms.start[index]), int(self.rooms.length[index])
             response = self.rooms.audio[start : start + length].float() / 32768
-            response = response[int(response.abs().argmax()) :][:longest]
-            response = response / response.square().sum().sqrt().clamp(min=1e-6)
+            response = from_direct_path(response)[:longest]
             rows.append(torch.nn.functional.pad(response, (0, longest - len(response))))
-        size = self.crop_samples + longest
-        spectrum = torch.fft.rfft(speech, size) * torch.fft.rfft(torch.stack(rows), size)
-        return torch.fft.irfft(spectrum, size)[:, : self.crop_samples]
+        return torch.stack(rows)
 
-    def mix(self, speech: Tensor, other: Tensor, ratio_db: Tensor) -> Tensor:
-        """Add ``other`` at ``ratio_db`` below ``speech``."""
-        level = speech.square().mean(1, keepdim=True).clamp(min=1e-8).sqrt()
-        other_level = other.square().mean(1, keepdim=True).clamp(min=1e-8).sqrt()
-        return speech + other * (level / other_level) * 10 ** (-ratio_db / 20)
-
-    def batch(self, size: int) -> Tensor:
-        """``float32 [size, 1, crop_samples]`` in -1 to 1."""
+    def batch(self, size: int) -> tuple[Tensor, Tensor]:
+        """Input and target, each ``float32 [size, 1, crop_samples]`` in -1 to 1."""
         kind = torch.multinomial(self.conditions, size, True, generator=self.generator)
         low = 1 / self.speed_range
         speed = low * (self.speed_range / low) ** self.uniform(size)
         audio = self.crops(self.speech, size, speed if self.speed_range != 1 else None)
-        for condition, rows in (
-            (k, (kind == k).nonzero()[:, 0].to(self.device)) for k in (1, 2, 3)
-        ):
-            if len(rows) == 0:
-                continue
-            clean = audio[rows]
-            if condition == 1:
-                snr_db = self.uniform(len(rows), *self.noise_snr_db)
-                audio[rows] = self.mix(clean, self.crops(self.noise, len(rows)), snr_db)
-            elif condition == 2:
-                audio[rows] = self.reverberate(clean)
-            else:
-                ratio_db = self.uniform(len(rows), -5.0, 5.0)
-                audio[rows] = self.mix(clean, self.crops(self.speech, len(rows)), ratio_db)
+        target = audio.clone()
+
+        def of(*kinds: int) -> Tensor:
+            chosen = torch.stack([kind == one for one in kinds]).any(0)
+            return chosen.nonzero()[:, 0].to(self.device)
+
+        if len(rows := of(2, 4)):
+            audio[rows], target[rows] = reverberate(
+                audio[rows], self.responses(len(rows)), self.sample_rate_hz
+            )
+        if len(rows := of(3)):
+            ratio_db = self.uniform(len(rows), -5.0, 5.0)
+            audio[rows] = mix(audio[rows], self.crops(self.speech, len(rows)), ratio_db)
+        if len(rows := of(1, 4)):
+            snr_db = self.uniform(len(rows), *self.noise_snr_db)
+            audio[rows] = mix(audio[rows], self.crops(self.noise, len(rows)), snr_db)
         peak = audio.abs().amax(1, keepdim=True).clamp(min=1e-3)
         polarity = self.uniform(size).sub(0.5).sign()
         gain = polarity * 10 ** (self.uniform(size, *self.level_db) / 20) / peak
-        return (audio * gain)[:, None]
+        audio = (audio * gain)[:, None]
+        return audio, (target * gain)[:, None] if self.enhance else audio

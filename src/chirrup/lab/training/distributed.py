@@ -2,7 +2,7 @@
 
 import torch
 import torch.distributed as dist
-from torch import nn
+from torch import Tensor, nn
 
 
 def average_gradients(parameters: list[nn.Parameter]) -> None:
@@ -15,6 +15,13 @@ def average_gradients(parameters: list[nn.Parameter]) -> None:
     flat /= dist.get_world_size()
     for parameter, gradient in zip(parameters, flat.split([p.numel() for p in parameters])):
         parameter.grad = gradient.view_as(parameter)
+
+
+def add_up(tensor: Tensor) -> Tensor:
+    """The sum over the processes, in place."""
+    if dist.is_initialized():
+        dist.all_reduce(tensor)
+    return tensor
 
 
 def share_parameters(module: nn.Module) -> None:

@@ -5,6 +5,7 @@ the whole state of the data, so a stopped run goes on exactly as it would have.
 """
 
 import json
+import math
 import os
 import time
 from pathlib import Path
@@ -13,14 +14,14 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
-from torch.optim import AdamW
+from torch.optim import AdamW, RAdam
 
 from chirrup.lab.models import build
 from chirrup.lab.nn import fused
 from chirrup.lab.training import adversarial, codebooks, discriminators
 from chirrup.lab.training.config import DiscriminatorConfig, Stage, TrainingConfig
 from chirrup.lab.training.data import Recordings, Sampler, load_recordings
-from chirrup.lab.training.distributed import average_gradients, share_parameters
+from chirrup.lab.training.distributed import add_up, average_gradients, share_parameters
 from chirrup.lab.training.logbook import Logbook
 from chirrup.lab.training.losses import SpectralLoss, normalise_level, waveform_loss
 from chirrup.lab.training.pesq_loss import PESQLoss
@@ -33,7 +34,8 @@ DISCRIMINATORS = {
     "subband_stft": discriminators.MultiScaleSubbandSTFTDiscriminator,
     "mel": discriminators.MultiLengthMelDiscriminator,
 }
-SPECTRAL_TERMS = {"mel", "stft", "complex", "wavefm"}
+SPECTRAL_TERMS = {"mel", "log_mel", "stft", "complex", "wavefm"}
+OPTIMISERS = {"adamw": (AdamW, {"fused": True}), "radam": (RAdam, {"foreach": True})}
 
 
 def build_discriminator(config: DiscriminatorConfig) -> nn.Module:
@@ -47,25 +49,24 @@ class Trainer:
         self.config, self.folder, self.device = config, folder, device
         self.rank = dist.get_rank() if dist.is_initialized() else 0
         torch.manual_seed(config.seed)
-        self.model = build(config.model).to(device)
-        self.ema = build(config.model).to(device).requires_grad_(False)
+        self.model = build(config.model, **config.model_changes).to(device)
+        self.ema = build(config.model, **config.model_changes).to(device).requires_grad_(False)
         self.ema.load_state_dict(self.model.state_dict())
         self.usage = codebooks.Usage(self.model.codebooks, self.model.codebook_size).to(device)
         self.adversary = discriminators.Discriminators(
             {name: build_discriminator(d) for name, d in config.adversary.discriminators.items()}
         ).to(device)
-        self.spectral = SpectralLoss(self.model.sample_rate_hz).to(device)
+        spectra = config.spectra
+        self.spectral = SpectralLoss(self.model.sample_rate_hz, spectra.n_ffts, spectra.mels)
+        self.spectral.to(device)
         self.pesq = PESQLoss(self.model.sample_rate_hz).to(device)
         self.parameters = list(self.model.parameters())
         self.adversary_parameters = list(self.adversary.parameters())
-        options: dict[str, Any] = {
-            "betas": config.betas,
-            "weight_decay": config.weight_decay,
-            "fused": True,
-        }
-        self.optimiser = AdamW(self.parameter_groups(), lr=config.learning_rate, **options)
+        optimiser, options = OPTIMISERS[config.optimiser]
+        options = options | {"betas": config.betas, "weight_decay": config.weight_decay}
+        self.optimiser = optimiser(self.parameter_groups(), lr=config.learning_rate, **options)
         self.adversary_optimiser = (
-            AdamW(self.adversary_parameters, lr=config.adversary.learning_rate, **options)
+            optimiser(self.adversary_parameters, lr=config.adversary.learning_rate, **options)
             if self.adversary_parameters
             else None
         )
@@ -78,9 +79,8 @@ class Trainer:
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         """All but the codebooks' entries, which decay nothing and learn faster; then these."""
-        entries = [
-            level.codebook for level in map(self.model.quantizer.level, range(self.model.codebooks))
-        ]
+        levels = map(self.model.quantizer.level, range(self.model.codebooks))
+        entries = [level.codebook for level in levels if isinstance(level.codebook, nn.Parameter)]
         chosen = {id(entry) for entry in entries}
         others = [parameter for parameter in self.parameters if id(parameter) not in chosen]
         return [{"params": others}, {"params": entries, "weight_decay": 0.0}]
@@ -132,8 +132,10 @@ class Trainer:
             load(data.speech),
             load(data.noise),
             load(data.rooms),
+            sample_rate_hz=rate_hz,
             crop_samples=round(data.crop_seconds * rate_hz / frame) * frame,
             conditions=data.conditions,
+            enhance=data.enhance,
             speed_range=data.speed_range,
             level_db=data.level_db,
             noise_snr_db=data.noise_snr_db,
@@ -154,12 +156,13 @@ class Trainer:
         for group, scale in zip(self.optimiser.param_groups, (1.0, config.codes.lr_scale)):
             group["lr"] = self.learning_rate() * scale
 
-        audio = sampler.batch(config.batch_size)
+        audio, target = sampler.batch(config.batch_size)
         used, bypass, present = self.draw_codes(audio, stage)
         output, quantized = self.model(audio, used, bypass, present)
         delay = self.model.delay_samples
+        whole = audio.shape[2] - delay
         estimate, target = normalise_level(
-            output[:, 0, delay:], audio[:, 0, : audio.shape[2] - delay]
+            output[:, 0, delay:], target[:, 0, :whole], audio[:, 0, :whole]
         )
 
         weights = stage.weights
@@ -193,14 +196,15 @@ class Trainer:
         return figures
 
     def learning_rate(self) -> float:
-        """Linear warm-up, then a cosine down to the final rate at the recipe's last step."""
+        """Linear warm-up, then down to the final rate at the recipe's last step."""
         config = self.config
         if self.step < config.warmup_steps:
             return config.learning_rate * (self.step + 1) / config.warmup_steps
         share = (self.step - config.warmup_steps) / max(1, config.steps - config.warmup_steps)
-        cosine = 0.5 + 0.5 * float(torch.cos(torch.tensor(torch.pi * min(share, 1.0))))
-        final = config.final_learning_rate
-        return final + (config.learning_rate - final) * cosine
+        first, final, share = config.learning_rate, config.final_learning_rate, min(share, 1.0)
+        if config.schedule == "exponential":
+            return first * (final / first) ** share
+        return final + (first - final) * (0.5 + 0.5 * math.cos(math.pi * share))
 
     def draw_codes(self, audio: Tensor, stage: Stage) -> tuple[Tensor, Tensor, Tensor]:
         """Per row: codebooks in use, bypass of the quantizer, frames that arrive."""
@@ -259,10 +263,15 @@ class Trainer:
             real = self.discriminate(target)
         fake = self.discriminate(estimate)
         self.adversary.requires_grad_(True)
+        options = self.config.adversary
         return {
             "adversarial": adversarial.hinge_generator_loss(fake),
             "features": adversarial.feature_matching_loss(
-                real, fake, normalise=True, average_layers=True
+                real,
+                fake,
+                include_logits=options.include_logits,
+                normalise=options.normalise,
+                average_layers=options.average_layers,
             ),
         }
 
@@ -271,11 +280,13 @@ class Trainer:
         decay = min(self.config.ema_decay, (1 + self.step) / (10 + self.step))
         for average, parameter in zip(self.ema.parameters(), self.parameters, strict=True):
             average.lerp_(parameter, 1 - decay)
+        for copied, buffer in zip(self.ema.buffers(), self.model.buffers(), strict=True):
+            copied.copy_(buffer)
 
     # --- starts from data, and codebooks ------------------------------------------------------
 
     def start_model(self, sampler: Sampler) -> None:
-        self.model.start(sampler.batch(8 * self.config.batch_size))
+        self.model.start(sampler.batch(8 * self.config.batch_size)[0])
         share_parameters(self.model)
         self.ema.load_state_dict(self.model.state_dict())
 
@@ -283,7 +294,7 @@ class Trainer:
     def start_codebooks(self, sampler: Sampler) -> None:
         """Start the codebooks from the latents of a few batches, alike in every process."""
         latents = [
-            self.model.encoder.offline(sampler.batch(self.config.batch_size))
+            self.model.encoder.offline(sampler.batch(self.config.batch_size)[0])
             for _ in range(self.config.codes.initialise_batches)
         ]
         vectors = torch.cat([latent.transpose(1, 2).flatten(0, 1) for latent in latents])
@@ -293,10 +304,8 @@ class Trainer:
         self.codebooks_started = True
 
     def update_codebooks(self, codes: Tensor, projected: Tensor) -> None:
-        hits = codebooks.counts(codes, self.model.codebook_size)
-        if dist.is_initialized():
-            dist.all_reduce(hits)
-        self.usage.update(hits)
+        self.usage.update(add_up(codebooks.counts(codes, self.model.codebook_size)))
+        codebooks.follow(self.model.quantizer, codes, projected)
         if (self.step + 1) % self.config.codes.revive_every == 0:
             below = self.config.codes.revive_below
             self.usage.revive(self.model.quantizer, projected, below, self.generator)

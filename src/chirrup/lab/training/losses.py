@@ -13,9 +13,14 @@ FLOOR = 1e-3
 """Magnitudes below this count as this: 60 dB below white noise of the clip's level."""
 
 
-def normalise_level(estimate: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-    """Bring each clip to unit level, measured on the target: quiet clips count like loud ones."""
-    level = target.square().mean(1, keepdim=True).sqrt().clamp(min=1e-3)
+def normalise_level(estimate: Tensor, target: Tensor, heard: Tensor) -> tuple[Tensor, Tensor]:
+    """Bring each clip to unit level, measured on the target: quiet clips count like loud ones.
+
+    Where the target is silent a tenth of the level of what was ``heard``, the input, counts. All
+    ``[batch, samples]``.
+    """
+    level, floor = (x.square().mean(1, keepdim=True).sqrt() for x in (target, heard))
+    level = torch.maximum(level, 0.1 * floor).clamp(min=1e-3)
     return estimate / level, target / level
 
 
@@ -28,6 +33,8 @@ class SpectralLoss(nn.Module):
     """Terms over several STFT scales, Hann windows, hop a quarter of the window.
 
     - ``mel``: L1 of log10 mel magnitudes (IRIS, section 6, "multi-scale mel loss").
+    - ``log_mel``: L1, and weighted L2, of natural-log mel magnitudes, as the code of LRAC's
+      baselines weights them: sqrt(2^i - 1) for a window of 2^i (seed 001, section 4.3).
     - ``stft``: L1 of log magnitudes, plus the spectral convergence (Parallel WaveGAN, eq. 4, 5).
     - ``complex``: L1 of spectra whose magnitude is compressed by a power 0.3: phase-aware where
       there is energy, and not ruled by the loudest bins.
@@ -50,6 +57,7 @@ class SpectralLoss(nn.Module):
     ) -> None:
         super().__init__()
         self.n_ffts, self.wavefm_n_ffts = n_ffts, wavefm_n_ffts
+        self.log_mel_weight = sum(1 + (n_fft - 1) ** 0.5 for n_fft in n_ffts) / len(n_ffts)
         for n_fft, bands in zip(n_ffts, mels, strict=True):
             self.register_buffer(f"window_{n_fft}", torch.hann_window(n_fft), False)
             bank = mel_filterbank(sample_rate_hz, n_fft, bands)
@@ -69,6 +77,11 @@ class SpectralLoss(nn.Module):
             if "mel" in terms:
                 mel = (x_magnitude @ bank).log10() - (y_magnitude @ bank).log10()
                 sums["mel"] = sums["mel"] + mel.abs().mean()
+            if "log_mel" in terms:
+                error = (x_magnitude @ bank).log() - (y_magnitude @ bank).log()
+                share = (n_fft - 1) ** 0.5
+                term = error.abs().mean() + share * error.square().mean()
+                sums["log_mel"] = sums["log_mel"] + term / self.log_mel_weight
             if "stft" in terms:
                 convergence = (x_magnitude - y_magnitude).norm(dim=(1, 2))
                 convergence = convergence / y_magnitude.norm(dim=(1, 2))

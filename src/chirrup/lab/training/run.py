@@ -76,7 +76,7 @@ def export_checkpoint(checkpoint: Path, folder: Path, audio: Path | None = None)
     """
     saved = load_checkpoint(checkpoint)
     config = TrainingConfig.model_validate(saved["config"])
-    model = build(config.model)
+    model = build(config.model, **config.model_changes)
     try:
         model.load_state_dict(saved["ema" if "ema" in saved else "model"])
     except RuntimeError as error:

@@ -1,18 +1,14 @@
 """A look at a model in training: scores, audio and spectrograms of a few whole clips."""
 
-import csv
 from dataclasses import dataclass, field
-from functools import lru_cache
-from pathlib import Path
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from chirrup.lab.models import Iris
+from chirrup.lab.models import Model
 from chirrup.lab.training.config import DataConfig
-from chirrup.lab.training.data import read_mono
+from chirrup.lab.training.data import from_direct_path, listed, mix, read_mono, reverberate
 from chirrup.lab.training.pesq_loss import PESQLoss
 from chirrup.lab.training.spectral import stft
 
@@ -27,18 +23,40 @@ class Validation:
     spectrograms: dict[str, Tensor] = field(default_factory=dict)
 
 
-@lru_cache
-def clips(manifest: Path, folder: str, count: int, sample_rate_hz: int) -> list[np.ndarray]:
-    """Evenly spread clips of a folder of the manifest, each ``float32 [samples]``."""
-    with manifest.open(newline="") as lines:
-        paths = [row["path"] for row in csv.DictReader(lines)]
-    paths = sorted(path for path in paths if path.startswith(folder + "/"))
-    chosen = paths[:: max(1, len(paths) // count)][:count]
-    return [read_mono(manifest.parent / path, sample_rate_hz) for path in chosen]
+LOWEST_BPS = 1000
+NOISE_DB = 5.0
+"""Signal-to-noise ratio of the noisy clips."""
+
+
+def clips(data: DataConfig, sample_rate_hz: int) -> list[tuple[Tensor, Tensor]]:
+    """Evenly spread clips of the validation folder: input and target, each ``[1, samples]``.
+
+    A model that enhances gets the first one noisy, the second in a room, the third clean, and so
+    on; noises and rooms are evenly spread too.
+    """
+
+    def spread(folder: str, count: int) -> list[Tensor]:
+        paths = sorted(listed(data.manifest, folder))
+        chosen = paths[:: max(1, len(paths) // count)][:count]
+        return [torch.from_numpy(read_mono(path, sample_rate_hz))[None] for path in chosen]
+
+    clean = spread(data.validation, data.validation_clips)
+    pairs = [(clip, clip) for clip in clean]
+    if data.enhance:
+        noises = spread(data.validation_noise, len(clean))
+        for index, clip in list(enumerate(clean))[::3]:
+            noise = noises[index % len(noises)]
+            noise = noise.repeat(1, -(-clip.shape[1] // noise.shape[1]))[:, : clip.shape[1]]
+            pairs[index] = (mix(clip, noise, torch.tensor(NOISE_DB)), clip)
+        rooms = spread(data.rooms, len(clean))
+        for index, clip in list(enumerate(clean))[1::3]:
+            response = from_direct_path(rooms[index % len(rooms)][0])[None]
+            pairs[index] = reverberate(clip, response, sample_rate_hz)
+    return pairs
 
 
 @torch.no_grad()
-def validate(model: Iris, data: DataConfig) -> Validation:
+def validate(model: Model, data: DataConfig) -> Validation:
     """Code the validation clips without quantizer, with all codebooks, and with the fewest.
 
     PESQ is the differentiable model of `pesq_loss`, which needs no other package.
@@ -47,30 +65,30 @@ def validate(model: Iris, data: DataConfig) -> Validation:
     device = next(model.parameters()).device
     pesq = PESQLoss(rate_hz).to(device)
     result = Validation(rate_hz)
-    settings = {"bypass": None, "all": model.codebooks, "lowest": 2}
+    lowest = max(1, round(LOWEST_BPS / model.codebook_bps))
+    settings = {"bypass": None, "all": model.codebooks, "lowest": lowest}
     scores: dict[str, list[float]] = {}
     model.eval()
-    for index, clip in enumerate(
-        clips(data.manifest, data.validation, data.validation_clips, rate_hz)
-    ):
-        target = torch.from_numpy(clip)[None].to(device)
-        padded = F.pad(target, (0, delay + -(len(clip) + delay) % frame))
+    for index, pair in enumerate(clips(data, rate_hz)):
+        heard, target = (clip.to(device) for clip in pair)
+        samples = heard.shape[1]
+        padded = F.pad(heard, (0, delay + -(samples + delay) % frame))
         latent = model.encoder.offline(padded[:, None])
+        outputs = {"input": heard} if data.enhance else {}
         for name, books in settings.items():
             coded = latent
             if books is not None:
                 coded = model.quantizer.decode(model.quantizer.encode(latent)[:, :books])
-            output = model.decoder.offline(coded)[:, 0, delay : delay + len(clip)]
+            outputs[name] = model.decoder.offline(coded)[:, 0, delay : delay + samples]
+        for name, output in outputs.items():
             scores.setdefault(f"pesq_{name}", []).append(float(pesq.score(output, target)))
             error = (output - target).square().sum()
             snr_db = 10 * torch.log10(target.square().sum() / error.clamp(min=1e-9))
             scores.setdefault(f"snr_db_{name}", []).append(float(snr_db))
-            if index == 0:
+        if index == 0:
+            for name, output in (outputs | {"original": target}).items():
                 result.audio[name] = output.cpu()
                 result.spectrograms[name] = picture(output)
-        if index == 0:
-            result.audio["original"] = target.cpu()
-            result.spectrograms["original"] = picture(target)
     model.train()
     result.figures = {name: sum(values) / len(values) for name, values in scores.items()}
     return result

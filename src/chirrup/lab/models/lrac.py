@@ -1,0 +1,224 @@
+"""The two baselines of the LRAC challenge 2025 (seed 001_f0421351e8021be0, section 4).
+
+Their layers are those of the published configuration; `tests/lab/models/test_lrac.py` holds them to
+the paper's complexity, latency and receptive field.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import prod
+
+import torch
+from torch import Tensor, nn
+
+from chirrup.lab.models.model import Model
+from chirrup.lab.nn import (
+    Conv1d,
+    ConvTranspose1d,
+    Residual,
+    Sequential,
+    Stateless,
+    Streaming,
+    fit_scales,
+)
+from chirrup.lab.quantizers.ema import EMALevel
+from chirrup.lab.quantizers.rvq import ResidualVectorQuantizer
+
+
+@dataclass(frozen=True)
+class Unit:
+    """A residual unit of two convolutions, the first one dilated.
+
+    A centred convolution sees as far ahead as back, and so costs latency.
+    """
+
+    kernel_1: int
+    dilation: int
+    kernel_2: int = 1
+    centred_1: bool = False
+    centred_2: bool = False
+
+
+@dataclass(frozen=True)
+class Block:
+    """Residual units at one rate, and the stride between it and the next lower one."""
+
+    channels: int
+    stride: int
+    units: tuple[Unit, ...]
+
+
+def units(kernel_1: int, dilations: Sequence[int], kernel_2: int = 1) -> tuple[Unit, ...]:
+    """Causal units that differ in dilation only."""
+    return tuple(Unit(kernel_1, dilation, kernel_2) for dilation in dilations)
+
+
+@dataclass(frozen=True)
+class LracConfig:
+    """Layers by resolution, encoder from fine to coarse, decoder from coarse to fine.
+
+    | | track 1 | track 2 |
+    |---|---|---|
+    | encoder, quantizer (tables at both ends), decoder (MFLOPS) | 377.5, 17.05, 296.8 | 1944.2, 38.7, 563.3 |
+    | latency (ms) | 30 | 50 |
+
+    The published configuration of track 2's decoder counts 594.05 MFLOPS: the paper seems to have
+    left out its first transposed convolution.
+    """  # noqa: E501
+
+    encoder: tuple[Block, ...]
+    decoder: tuple[Block, ...]
+    latent_dim: int
+    code_dim: int
+    sample_rate_hz: int = 24_000
+    codebooks: int = 6
+    codebook_size: int = 1024
+
+    @classmethod
+    def track_1(cls) -> "LracConfig":
+        return cls(
+            encoder=(
+                Block(8, 3, units(5, (3, 9, 27))),
+                Block(16, 4, units(5, (3, 9, 27))),
+                Block(32, 4, (Unit(5, 3, centred_1=True), Unit(5, 7, centred_1=True), Unit(5, 27))),
+                Block(64, 5, (Unit(5, 3), *units(7, (9, 27), 3))),
+            ),
+            decoder=(
+                Block(64, 5, (Unit(3, 5, centred_1=True), Unit(5, 5), Unit(5, 25, 3))),
+                Block(32, 4, units(5, (4, 5, 25))),
+                Block(16, 3, units(5, (3, 5, 25))),
+                Block(8, 4, units(5, (4, 5, 25))),
+            ),
+            latent_dim=160,
+            code_dim=12,
+        )
+
+    @classmethod
+    def track_2(cls) -> "LracConfig":
+        return cls(
+            encoder=(
+                Block(8, 2, units(7, (3, 9, 27, 81), 3)),
+                Block(16, 2, (*units(7, (3, 9, 27), 3), Unit(5, 81, 3))),
+                Block(32, 3, units(7, (3, 9, 27), 3)),
+                Block(
+                    64,
+                    4,
+                    (Unit(7, 3, 3, centred_1=True), Unit(7, 9, 3, centred_1=True), Unit(7, 27, 3)),
+                ),
+                Block(128, 5, (Unit(7, 3, 3, centred_2=True), *units(7, (9, 27), 3))),
+            ),
+            decoder=(
+                Block(96, 5, (Unit(3, 5, centred_1=True), Unit(3, 5, centred_1=True), Unit(5, 25))),
+                Block(48, 4, (Unit(3, 4), *units(5, (5, 25)))),
+                Block(24, 3, units(5, (3, 5, 25))),
+                Block(12, 2, (Unit(3, 2), *units(5, (5, 25)))),
+                Block(8, 2, units(5, (2, 5, 25))),
+            ),
+            latent_dim=320,
+            code_dim=24,
+        )
+
+    @property
+    def frame_samples(self) -> int:
+        return prod(block.stride for block in self.encoder)
+
+
+def elu() -> Streaming:
+    return Stateless(nn.ELU())
+
+
+def conv(
+    inputs: int,
+    outputs: int,
+    kernel: int,
+    *,
+    stride: int = 1,
+    dilation: int = 1,
+    centred: bool = False,
+) -> Conv1d:
+    return Conv1d(
+        inputs,
+        outputs,
+        kernel,
+        stride=stride,
+        dilation=dilation,
+        look_ahead=(kernel - 1) * dilation // 2 if centred else 0,
+        normalise_weight=True,
+    )
+
+
+def residual_unit(channels: int, unit: Unit) -> Residual:
+    """ELU, dilated convolution, ELU, convolution, and the skip."""
+    return Residual(
+        channels,
+        Sequential(
+            elu(),
+            conv(
+                channels,
+                channels,
+                unit.kernel_1,
+                dilation=unit.dilation,
+                centred=unit.centred_1,
+            ),
+            elu(),
+            conv(channels, channels, unit.kernel_2, centred=unit.centred_2),
+        ),
+    )
+
+
+class Encoder(Sequential):
+    """Audio ``[batch, 1, samples]`` to latents ``[batch, latent_dim, frames]``."""
+
+    def __init__(self, config: LracConfig) -> None:
+        blocks = config.encoder
+        layers: list[Streaming] = [conv(1, blocks[0].channels, 7)]
+        widths = [*(block.channels for block in blocks[1:]), config.latent_dim]
+        for block, width in zip(blocks, widths, strict=True):
+            layers += [residual_unit(block.channels, unit) for unit in block.units]
+            layers += [
+                elu(),
+                conv(block.channels, width, 2 * block.stride, stride=block.stride),
+            ]
+        super().__init__(*layers)
+
+
+class Decoder(Sequential):
+    """Latents ``[batch, latent_dim, frames]`` to audio ``[batch, 1, samples]``.
+
+    Transposed convolutions do not overlap: their kernel is their stride.
+    """
+
+    def __init__(self, config: LracConfig) -> None:
+        layers: list[Streaming] = []
+        width = config.latent_dim
+        for block in config.decoder:
+            layers += [
+                elu(),
+                ConvTranspose1d(
+                    width,
+                    block.channels,
+                    block.stride,
+                    stride=block.stride,
+                    normalise_weight=True,
+                ),
+            ]
+            width = block.channels
+            layers += [residual_unit(width, unit) for unit in block.units]
+        super().__init__(*layers, elu(), conv(width, 1, 21), Stateless(nn.Tanh()))
+
+
+class Lrac(Model):
+    """Encoder, residual vector quantizer with moving entries, decoder."""
+
+    tables_at_both_ends = True
+
+    def __init__(self, config: LracConfig) -> None:
+        quantizer = ResidualVectorQuantizer(
+            config.latent_dim, config.codebooks, config.codebook_size, config.code_dim, EMALevel
+        )
+        super().__init__(config, Encoder(config), quantizer, Decoder(config))
+
+    @torch.no_grad()
+    def start(self, audio: Tensor) -> None:
+        """Before training: scale the layers so that ``audio [batch, 1, samples]`` gets through."""
+        fit_scales(self.decoder, fit_scales(self.encoder, audio), float(audio.std()))

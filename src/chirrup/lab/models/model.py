@@ -1,0 +1,82 @@
+"""What every codec is to training, audit and export: an encoder, a quantizer and a decoder."""
+
+from typing import Any, ClassVar, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from chirrup.lab.nn import Sequential
+from chirrup.lab.quantizers.rvq import Quantized, ResidualVectorQuantizer
+
+
+class Config(Protocol):
+    """What the configuration of any model says."""
+
+    @property
+    def sample_rate_hz(self) -> int: ...
+    @property
+    def frame_samples(self) -> int: ...
+    @property
+    def codebooks(self) -> int: ...
+    @property
+    def codebook_size(self) -> int: ...
+
+
+class Model(nn.Module):
+    """A codec for mono audio.
+
+    Attributes:
+        tables_at_both_ends: whether the paper counts the quantizer's projections back as folded
+            into tables, at the encoder too, so that they cost nothing.
+    """
+
+    tables_at_both_ends: ClassVar[bool] = False
+
+    def __init__(
+        self,
+        config: Config,
+        encoder: Sequential,
+        quantizer: ResidualVectorQuantizer,
+        decoder: Sequential,
+    ) -> None:
+        super().__init__()
+        self.config: Any = config
+        self.encoder, self.quantizer, self.decoder = encoder, quantizer, decoder
+        self.sample_rate_hz, self.frame_samples = config.sample_rate_hz, config.frame_samples
+        self.codebooks, self.codebook_size = config.codebooks, config.codebook_size
+
+    @property
+    def delay_samples(self) -> int:
+        """How late the output is beside the input, buffering of a frame left out."""
+        return int(self.encoder.delay + self.decoder.delay * self.frame_samples)
+
+    @property
+    def codebook_bps(self) -> float:
+        """Bitrate of one codebook."""
+        bits = (self.codebook_size - 1).bit_length()
+        return bits * self.sample_rate_hz / self.frame_samples
+
+    def use_fused_units(self) -> None:
+        """Compute what can be by one operation each, where a model has such units."""
+
+    def start(self, audio: Tensor) -> None:
+        """Before training: fit scales to ``audio [batch, 1, samples]``, where a model needs it."""
+
+    def forward(
+        self, audio: Tensor, used: Tensor, bypass: Tensor, present: Tensor
+    ) -> tuple[Tensor, Quantized]:
+        """Code and decode for training.
+
+        Args:
+            audio: ``[batch, 1, samples]``, a whole number of frames.
+            used: codebooks that each row uses, ``int64 [batch]``.
+            bypass: rows whose latents go to the decoder unquantized, ``bool [batch]``.
+            present: frames that arrive, ``bool [batch, frames]``; a lost one is a zero latent.
+
+        Returns:
+            Audio ``[batch, 1, samples]``, ``delay_samples`` late, and the quantizer's result.
+        """
+        latent = self.encoder.offline(audio)
+        quantized = self.quantizer(latent, used)
+        latent = torch.where(bypass[:, None, None], latent, quantized.latent)
+        return self.decoder.offline(latent * present[:, None]), quantized

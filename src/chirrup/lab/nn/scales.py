@@ -1,0 +1,55 @@
+"""Weights that begin at the scale of the data."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.parametrize import is_parametrized
+
+from chirrup.lab.nn.conv import Conv1d, ConvTranspose1d
+from chirrup.lab.nn.streaming import Residual, Sequential
+
+DEVIATION = 0.5
+"""Of the output of a layer that is not part of a residual block."""
+
+
+@torch.no_grad()
+def fit_scales(layers: Sequential, x: Tensor, last_deviation: float = DEVIATION) -> Tensor:
+    """Start the convolutions anew so that ``x [batch, channels, time]`` gets through unharmed.
+
+    Quiet speech must not drown in biases, and a SnakeBeta fed beyond one period makes the gradient
+    chaotic: so biases are zero, the output of every layer in the row has a deviation of 0.5 (the
+    last one ``last_deviation``), and a residual block adds little.
+
+    Returns:
+        What the layers make of ``x``.
+    """
+    row = [layer for layer in layers.layers if isinstance(layer, Conv1d | ConvTranspose1d)]
+    for layer in layers.layers:
+        convs = [part for part in layer.modules() if isinstance(part, Conv1d | ConvTranspose1d)]
+        for part in convs:
+            added = isinstance(layer, Residual) and part is convs[-1]
+            _draw(part, 0.25 if added else 1.0)
+        if isinstance(layer, Conv1d | ConvTranspose1d):
+            deviation = last_deviation if layer is row[-1] else DEVIATION
+            _set_weight(layer, layer.conv.weight * deviation / layer.offline(x).std())
+        x = layer.offline(x)
+    return x
+
+
+def _draw(layer: Conv1d | ConvTranspose1d, scale: float) -> None:
+    weight = layer.conv.weight
+    if isinstance(layer, ConvTranspose1d):
+        fan_in = weight.shape[0] * weight.shape[2] / layer.conv.stride[0]
+        bias = layer.bias
+    else:
+        fan_in, bias = weight[0].numel(), layer.conv.bias
+    if bias is not None:
+        nn.init.zeros_(bias)
+    _set_weight(layer, torch.randn_like(weight) * scale * fan_in**-0.5)
+
+
+def _set_weight(layer: Conv1d | ConvTranspose1d, weight: Tensor) -> None:
+    """Under weight norm an assignment splits the weight into its parts."""
+    if is_parametrized(layer.conv, "weight"):
+        layer.conv.weight = weight
+    else:
+        layer.conv.weight.copy_(weight)

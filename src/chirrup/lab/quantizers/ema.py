@@ -1,0 +1,52 @@
+"""Codebooks whose entries follow moving averages instead of gradients (LRAC's baselines)."""
+
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from chirrup.lab.quantizers.rvq import Level
+
+DECAY = 0.99
+SMOOTHING = 1e-5
+"""Laplace's, of the counts that sums are divided by."""
+
+
+class EMALevel(Level):
+    """A codebook searched by Euclidean distance; projections without weight norm.
+
+    Attributes:
+        codebook: ``[codebook_size, code_dim]``, a buffer: no optimiser moves it.
+        counts: moving average of how many vectors of a step chose each entry.
+        sums: moving average of their sums, ``[codebook_size, code_dim]``.
+    """
+
+    codebook: Tensor
+    counts: Tensor
+    sums: Tensor
+
+    def __init__(self, dim: int, codebook_size: int, code_dim: int) -> None:
+        nn.Module.__init__(self)
+        self.project_in = nn.Conv1d(dim, code_dim, 1)
+        self.project_out = nn.Conv1d(code_dim, dim, 1)
+        self.register_buffer("codebook", torch.randn(codebook_size, code_dim))
+        self.register_buffer("counts", torch.ones(codebook_size))
+        self.register_buffer("sums", self.codebook.clone())
+
+    def table(self) -> tuple[Tensor, Tensor]:
+        return self.codebook.T, -0.5 * self.codebook.square().sum(1)
+
+    @torch.no_grad()
+    def place(self, which: Tensor, entries: Tensor) -> None:
+        super().place(which, entries)
+        self.counts[which] = cast(Tensor, self.counts.mean())
+        self.sums[which] = entries * self.counts[which, None]
+
+    @torch.no_grad()
+    def follow(self, counts: Tensor, sums: Tensor) -> None:
+        """Take in a step: vectors that chose each entry, and their sums, over all processes."""
+        self.counts.lerp_(counts, 1 - DECAY)
+        self.sums.lerp_(sums, 1 - DECAY)
+        total = self.counts.sum()
+        smooth = (self.counts + SMOOTHING) / (total + SMOOTHING * len(self.counts)) * total
+        self.codebook.copy_(self.sums / smooth[:, None])
