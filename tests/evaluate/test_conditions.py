@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from chirrup.evaluate.conditions import Condition, apply, lost_frames, parse, read
+from chirrup.evaluate.conditions import Condition, apply, lost_frames, parse, read, reference
 from chirrup.files import FileError
 
 RATE_HZ = 16_000
@@ -34,6 +34,8 @@ def recordings(folder: Path) -> list[Path]:
         ("noise:-5", "noise--5"),
         ("talkers:3", "talkers-3"),
         ("loss:2.5", "loss-2.5"),
+        ("denoise:5", "denoise-5"),
+        ("dereverb", "dereverb"),
     ],
 )
 def test_names(text: str, expected: str) -> None:
@@ -96,3 +98,32 @@ def test_reading_resamples_and_mixes(tmp_path: Path) -> None:
     (tmp_path / "text.wav").write_text("no audio")
     with pytest.raises(FileError, match=r"text\.wav is no audio"):
         read(tmp_path / "text.wav")
+
+
+@pytest.mark.parametrize("text", ["clean", "noise:5", "reverb", "loss"])
+def test_the_reference_is_what_is_heard(text: str) -> None:
+    condition = parse(text)
+    heard = apply(condition, CLIP, RATE_HZ, "a", [])
+    assert np.array_equal(reference(condition, CLIP, RATE_HZ, "a", []), heard)
+
+
+def test_of_noise_that_is_to_go_nothing_is_in_the_reference() -> None:
+    condition = parse("denoise:5")
+    heard = apply(condition, CLIP, RATE_HZ, "a", [])
+    assert level_db(CLIP) - level_db(heard - CLIP) == pytest.approx(5, abs=0.1)
+    assert np.array_equal(reference(condition, CLIP, RATE_HZ, "a", []), CLIP)
+
+
+def test_of_a_room_that_is_to_go_50_ms_stay() -> None:
+    click = np.zeros((1, RATE_HZ), np.float32)
+    click[0, 100] = 1
+    condition = parse("dereverb")
+    heard = apply(condition, click, RATE_HZ, "a", [])
+    dry = reference(condition, click, RATE_HZ, "a", [])
+    end = 100 + round(0.05 * RATE_HZ)
+    assert dry.dtype == np.float32
+    assert np.abs(dry[0, end:]).max() < 1e-6
+    assert np.abs(heard[0, end:]).max() > 0.01
+    assert level_db(dry) == pytest.approx(level_db(heard), abs=0.01)
+    ratio = dry[0, 100:end] / heard[0, 100:end]
+    assert np.allclose(ratio, np.median(ratio), rtol=1e-2)

@@ -33,7 +33,10 @@ def evaluate(
     ] = None,
     condition: Annotated[
         list[str] | None,
-        typer.Option(metavar="KIND", help="clean, noise:15, reverb, talkers:0, loss:10."),
+        typer.Option(
+            metavar="KIND",
+            help="clean, noise:15, reverb, talkers:0, loss:10, denoise:15, dereverb.",
+        ),
     ] = None,
     metric: Annotated[
         list[str] | None, typer.Option("--metric", "-m", help="See --list; or all.")

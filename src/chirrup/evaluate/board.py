@@ -64,7 +64,9 @@ class Settings:
         """What a condition draws from."""
         if condition.kind == "talkers":
             return tuple(other for other in self.clips if speaker(other) != speaker(clip))
-        return {"noise": self.noises, "reverb": self.rooms}.get(condition.kind, ())
+        if condition.kind in conditions.NOISY:
+            return self.noises
+        return self.rooms if condition.kind in conditions.IN_A_ROOM else ()
 
 
 @dataclass(frozen=True)
@@ -242,17 +244,17 @@ def _unit(pool: ProcessPoolExecutor, unit: Unit, settings: Settings, folder: Pat
         )
 
 
-def prepared(job: Job) -> tuple[np.ndarray, int]:
-    """What the codec is given: ``float32 [channels, samples]``, and its rate."""
+def prepared(job: Job, make: Callable[..., np.ndarray]) -> tuple[np.ndarray, int]:
+    """What `conditions.apply` or `conditions.reference` makes of the clip, and its rate."""
     settings, condition = job.settings, job.unit.condition
     audio, rate_hz = conditions.read(job.clip, settings.rate_hz, settings.mono)
     others = settings.others(condition, job.clip)
-    return conditions.apply(condition, audio, rate_hz, job.clip.stem, others), rate_hz
+    return make(condition, audio, rate_hz, job.clip.stem, others), rate_hz
 
 
 def code_clip(job: Job) -> Outcome:
     """Code and decode one clip, in a process of the pool."""
-    audio, rate_hz = prepared(job)
+    audio, rate_hz = prepared(job, conditions.apply)
     codec = find(job.unit.system.codec)
     if isinstance(codec, Model) and job.unit.condition.loss:
         codec = codec.with_loss(job.unit.condition.loss, job.clip.stem)
@@ -266,7 +268,7 @@ def score_clip(
     job: Job, delay: int, folder: Path
 ) -> tuple[float, dict[str, float | None], dict[str, str]]:
     """Seconds, scores and reasons of blanks of one clip; keeps both signals for listening."""
-    audio, rate_hz = prepared(job)
+    audio, rate_hz = prepared(job, conditions.reference)
     decoded = alignment.moved(np.load(job.draft), delay, audio.shape[1])
     codec = find(job.unit.system.codec)
     condition = job.unit.condition.name

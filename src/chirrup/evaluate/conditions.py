@@ -1,7 +1,8 @@
 """What is done to a clip before it is coded, or to its packets after.
 
 The reference of every metric is what the codec was given: a codec is to keep noise and rooms as
-they are. Everything random comes from the clip's name, so that every codec gets the same.
+they are. Only under ``denoise`` and ``dereverb`` it is the speech alone, for models that take noise
+and rooms away. Everything random comes from the clip's name, so that every codec gets the same.
 """
 
 import zlib
@@ -13,13 +14,16 @@ import numpy as np
 
 from chirrup.files.errors import FileError
 
-KINDS = ("clean", "noise", "reverb", "talkers", "loss")
-DEFAULTS = {"noise": 15.0, "talkers": 0.0, "loss": 10.0}
+KINDS = ("clean", "noise", "reverb", "talkers", "loss", "denoise", "dereverb")
+DEFAULTS = {"noise": 15.0, "talkers": 0.0, "loss": 10.0, "denoise": 15.0}
+NOISY, IN_A_ROOM = ("noise", "denoise"), ("reverb", "dereverb")
+EARLY_S = 0.05
+"""What of a room is part of the speech alone (LRAC challenge, track 2)."""
 
 
 @dataclass(frozen=True)
 class Condition:
-    """One condition: ``clean``, ``noise:15``, ``reverb``, ``talkers:0`` or ``loss:10``.
+    """One condition: ``clean``, ``noise:15``, ``reverb``, ``talkers:0``, ``loss:10``...
 
     Attributes:
         kind: one of `KINDS`.
@@ -50,8 +54,8 @@ def parse(text: str) -> Condition:
     bad = kind not in KINDS or not np.isfinite(value) or (colon and kind not in DEFAULTS)
     if bad or (kind == "loss" and not 0 <= value <= 100):
         raise FileError(
-            f"{text!r} is no condition: use clean, noise:15 (dB), reverb, talkers:0 (dB) or "
-            "loss:10 (%)"
+            f"{text!r} is no condition: use clean, noise:15 (dB), reverb, talkers:0 (dB), "
+            "loss:10 (%), denoise:15 (dB) or dereverb"
         )
     return Condition(kind, value)
 
@@ -73,21 +77,35 @@ def apply(
     Raises:
         FileError: two talkers, and no other to draw from.
     """
-    random = np.random.default_rng(zlib.crc32(f"{condition.name}/{clip}".encode()))
+    random = _random(condition, clip)
     samples = audio.shape[1]
-    if condition.kind == "noise":
+    if condition.kind in NOISY:
         noise = _draw(others, random, rate_hz, samples) if others else _pink(random, samples)
         return _mixed(audio, noise, condition.value)
     if condition.kind == "talkers":
         if not others:
             raise FileError("two talkers need clips of at least two speakers")
         return _mixed(audio, _draw(others, random, rate_hz, samples), condition.value)
-    if condition.kind == "reverb":
-        response = _room(others, random, rate_hz)
-        size = samples + len(response)
-        spectrum = np.fft.rfft(audio, size) * np.fft.rfft(response, size)
-        return np.fft.irfft(spectrum, size)[:, :samples].astype(np.float32)
+    if condition.kind in IN_A_ROOM:
+        return _convolved(audio, _room(others, random, rate_hz))
     return audio
+
+
+def reference(
+    condition: Condition, audio: np.ndarray, rate_hz: int, clip: str, others: Sequence[Path]
+) -> np.ndarray:
+    """What a codec is to give back; arguments and result as those of `apply`.
+
+    Of a room the first 50 ms stay, as loud as all that is heard.
+    """
+    if condition.kind == "denoise":
+        return audio
+    heard = apply(condition, audio, rate_hz, clip, others)
+    if condition.kind == "dereverb":
+        early = _room(others, _random(condition, clip), rate_hz)[: round(EARLY_S * rate_hz)]
+        dry = _convolved(audio, early)
+        return dry * np.sqrt(np.square(heard).mean() / np.maximum(np.square(dry).mean(), 1e-12))
+    return heard
 
 
 def read(path: Path, rate_hz: int | None = None, mono: bool = False) -> tuple[np.ndarray, int]:
@@ -116,6 +134,16 @@ def lost_frames(frames: int, share: float, clip: str) -> np.ndarray:
         start = int(random.integers(frames))
         lost[start : start + int(random.integers(1, 4))] = True
     return lost
+
+
+def _random(condition: Condition, clip: str) -> np.random.Generator:
+    return np.random.default_rng(zlib.crc32(f"{condition.name}/{clip}".encode()))
+
+
+def _convolved(audio: np.ndarray, response: np.ndarray) -> np.ndarray:
+    size = audio.shape[1] + len(response)
+    spectrum = np.fft.rfft(audio, size) * np.fft.rfft(response, size)
+    return np.fft.irfft(spectrum, size)[:, : audio.shape[1]].astype(np.float32)
 
 
 def _draw(

@@ -27,6 +27,7 @@ from chirrup.evaluate.peers.lyra import Lyra2
 from chirrup.evaluate.peers.model import Model
 from chirrup.evaluate.peers.mp3 import Mp3
 from chirrup.evaluate.peers.opus import Opus, OpusCbr
+from chirrup.evaluate.peers.pcm import Pcm
 from chirrup.evaluate.peers.peer import Coded, Peer, PeerError, timed
 from chirrup.evaluate.peers.speex import Speex, SpeexWideband
 from chirrup.evaluate.peers.vorbis import Vorbis
@@ -96,5 +97,5 @@ def find(name: str) -> Peer:
 
 for _peer in (Codec2(), Speex(), SpeexWideband(), Lyra2(), AmrWb(), Opus(), OpusCbr()):
     register(_peer)
-for _peer in (*LC3_PEERS, Vorbis(), Mp3()):
+for _peer in (*LC3_PEERS, Vorbis(), Mp3(), Pcm()):
     register(_peer)

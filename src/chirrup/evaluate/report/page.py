@@ -26,6 +26,8 @@ CONDITIONS = {
     "reverb": "in a room",
     "talkers": "with a second talker, the first {} dB above",
     "loss": "{} % of the packets lost",
+    "denoise": "with noise that is to go, the speech {} dB above it",
+    "dereverb": "in a room that is to go, but for its first 50 ms",
 }
 HOW_TO_READ = (
     "Mean over the clips, and below it the 95 % interval of that mean (bootstrap over speakers). "
@@ -34,7 +36,8 @@ HOW_TO_READ = (
 HOW_TO_LISTEN = (
     "Click a spectrogram to hear that system from there; another system goes on at the same place. "
     "Keys: the one shown at each player, space to play or pause, arrows left and right for the "
-    "system before or after. The reference is what every codec was given; levels are untouched."
+    "system before or after. The reference is what every codec was given, or speech alone where "
+    "noise or rooms are to go; levels are untouched."
 )
 
 
