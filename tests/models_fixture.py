@@ -17,7 +17,7 @@ import chirrup
 from chirrup.lab.models import CONFIGS
 from chirrup.lab.training.config import TrainingConfig
 from chirrup.lab.training.run import export_checkpoint
-from small_model import CONFIG, NAME, RATE_HZ, Exported, small_iris, speech_like
+from small_model import ENTRY, NAME, RATE_HZ, Exported, small_iris, speech_like
 
 T = TypeVar("T")
 
@@ -45,7 +45,7 @@ def small_export(tmp_path_factory: pytest.TempPathFactory) -> Exported:
         clip = folder.with_name("clip.wav")
         soundfile.write(clip, speech_like(3 * RATE_HZ, seed=99), RATE_HZ)
         with pytest.MonkeyPatch.context() as patch:
-            patch.setitem(CONFIGS, NAME, CONFIG)
+            patch.setitem(CONFIGS, NAME, ENTRY)
             return Exported(folder, export_checkpoint(checkpoint, folder, clip))
 
     return once(tmp_path_factory, NAME, make)

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from chirrup.lab.export import Parity
-from chirrup.lab.models import Iris, IrisConfig
+from chirrup.lab.models.iris import Iris, IrisConfig
 from chirrup.lab.training import codebooks
 
 CONFIG = IrisConfig(
@@ -23,6 +23,8 @@ CONFIG = IrisConfig(
     codebook_size=256,
 )
 NAME = "small"
+ENTRY = (Iris, CONFIG)
+"""For `models.CONFIGS`."""
 RATE_HZ, FRAME, DELAY = 24_000, 480, 240
 
 

@@ -20,7 +20,7 @@ import chirrup
 from chirrup.lab import export as exporting
 from chirrup.lab.export import Parity, export, move_weights
 from chirrup.lab.folding import DecoderGraph, EncoderGraph, fold, for_export
-from chirrup.lab.models import Iris
+from chirrup.lab.models import Model
 from chirrup.lab.one_frame import OneFrameDecoder
 from chirrup.runtime.graph import Graph, Weights
 from small_model import DELAY, FRAME, NAME, RATE_HZ, Exported, small_iris, speech_like
@@ -31,7 +31,7 @@ GRAPHS = ("encoder", "encoder-frame", "decoder", "decoder-frame")
 
 
 @cache
-def folded_iris() -> Iris:
+def folded_iris() -> Model:
     return fold(small_iris())
 
 
@@ -300,15 +300,15 @@ def test_cheap_export_is_the_export(
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["folder"]
 
 
-def wrong_weight(folded: Iris) -> None:
+def wrong_weight(folded: Model) -> None:
     folded.encoder.layers[0].get_parameter("conv.weight")[0] *= 1.5
 
 
-def wrong_sound(folded: Iris) -> None:
+def wrong_sound(folded: Model) -> None:
     folded.decoder.layers[0].get_parameter("conv.weight")[:, 0] += 0.1
 
 
-def not_a_number(folded: Iris) -> None:
+def not_a_number(folded: Model) -> None:
     folded.decoder.layers[0].get_parameter("conv.bias")[0] = torch.nan
 
 
@@ -317,9 +317,9 @@ def test_graphs_that_differ_are_not_written(
     cheap_export: Callable[[Path], Parity],
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
-    tamper: Callable[[Iris], None],
+    tamper: Callable[[Model], None],
 ) -> None:
-    def tampered(model: Iris) -> Iris:
+    def tampered(model: Model) -> Model:
         folded = fold(model)
         tamper(folded)
         return folded

@@ -16,8 +16,7 @@ from chirrup.lab.complexity import (
     nominal_latency_samples,
     receptive_field_samples,
 )
-from chirrup.lab.models import build
-from chirrup.lab.models.iris import Iris
+from chirrup.lab.models import Model, build
 from chirrup.lab.nn import (
     GRU,
     LSTM,
@@ -50,7 +49,7 @@ both_tracks = pytest.mark.parametrize("name", POSTER)
 
 
 @cache
-def iris(name: str) -> Iris:
+def iris(name: str) -> Model:
     torch.manual_seed(0)
     return build(name).eval().requires_grad_(False)
 
@@ -103,6 +102,7 @@ class Toy(nn.Module):
     """Another model with the three parts, every kind of layer in them, and odd numbers."""
 
     sample_rate_hz, frame_samples, delay_samples = 1000, 6, 0
+    tables_at_both_ends = False
 
     def __init__(self, encoder: Streaming, decoder: Streaming) -> None:
         super().__init__()

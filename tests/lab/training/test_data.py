@@ -10,7 +10,14 @@ import torch
 from torch import Tensor
 from torch.testing import assert_close
 
-from chirrup.lab.training.data import Recordings, Sampler, interpolate, load_recordings, read_mono
+from chirrup.lab.training.data import (
+    Recordings,
+    Sampler,
+    interpolate,
+    load_recordings,
+    read_mono,
+    reverberate,
+)
 from small_model import RATE_HZ, speech_like
 from tiny_training import write_corpus
 
@@ -37,8 +44,10 @@ def sampler(seed: int = 0, **changes: Any) -> Sampler:
         "speech": recordings(tone(500)),
         "noise": recordings(tone(3000, level=0.01)),
         "rooms": recordings(ROOM),
+        "sample_rate_hz": RATE_HZ,
         "crop_samples": CROP,
-        "conditions": (1, 0, 0, 0),
+        "conditions": (1, 0, 0, 0, 0),
+        "enhance": False,
         "speed_range": 1.0,
         "level_db": (-24.0, -0.5),
         "noise_snr_db": (10.0, 20.0),
@@ -153,7 +162,7 @@ def test_interpolation_is_exact_on_tones() -> None:
 
 
 def test_batches_are_of_many_speeds_within_the_range() -> None:
-    audio = sampler(speech=recordings(tone(1000)), speed_range=1.12).batch(40)[:, 0]
+    audio = sampler(speech=recordings(tone(1000)), speed_range=1.12).batch(40)[0][:, 0]
     pitches = torch.tensor([frequency_hz(row) for row in audio]) / 1000
     assert float(pitches.min()) >= 1 / 1.12 - 1e-3
     assert float(pitches.max()) <= 1.12 + 1e-3
@@ -165,14 +174,14 @@ def test_batches_are_of_many_speeds_within_the_range() -> None:
 
 
 def test_clean_speech_is_only_scaled() -> None:
-    audio = sampler().batch(8)[:, 0]
+    audio = sampler().batch(8)[0][:, 0]
     peaks = audio.abs().amax(1)
     assert_close(amplitude(audio, 500), peaks, atol=1e-3, rtol=0.01)
     assert float(amplitude(audio, 3000).max()) < 1e-3
 
 
 def test_noise_is_as_loud_as_the_range_says() -> None:
-    audio = sampler(conditions=(0, 1, 0, 0)).batch(100)[:, 0]
+    audio = sampler(conditions=(0, 1, 0, 0, 0)).batch(100)[0][:, 0]
     snr_db = 20 * (amplitude(audio, 500) / amplitude(audio, 3000)).log10()
     assert float(snr_db.min()) > 9.9
     assert float(snr_db.max()) < 20.1
@@ -181,9 +190,9 @@ def test_noise_is_as_loud_as_the_range_says() -> None:
 
 def test_a_room_is_a_convolution_from_its_direct_path_on() -> None:
     speech = torch.from_numpy(speech_like(CROP))[None]
-    wet = sampler().reverberate(speech)[0]
-    response = (ROOM[100:] / ROOM.square().sum().sqrt()).numpy()
-    expected = np.convolve(speech[0].numpy(), response)[:CROP]
+    wet = reverberate(speech, sampler().responses(1), RATE_HZ)[0][0]
+    expected = np.convolve(speech[0].numpy(), ROOM[100:].numpy())[:CROP]
+    expected *= np.sqrt(np.square(speech[0].numpy()).mean() / np.square(expected).mean())
     assert_close(wet, torch.from_numpy(expected).float(), atol=1e-4, rtol=0)
 
 
@@ -192,14 +201,14 @@ def test_a_room_longer_than_a_crop() -> None:
     room[10], room[CROP], room[2 * CROP] = 0.9, 0.3, 0.3
     impulse = torch.zeros(1, CROP)
     impulse[0, 0] = 1.0
-    wet = sampler(rooms=recordings(room)).reverberate(impulse)[0]
+    wet = reverberate(impulse, sampler(rooms=recordings(room)).responses(1), RATE_HZ)[0][0]
     assert (wet.abs() > 0.01).nonzero()[:, 0].tolist() == [0, CROP - 10]
 
 
 def test_reverberant_speech_differs_from_clean() -> None:
     speech = recordings(torch.from_numpy(speech_like(RATE_HZ)))
-    clean = sampler(speech=speech).batch(4)
-    wet = sampler(speech=speech, conditions=(0, 0, 1, 0)).batch(4)
+    clean, _ = sampler(speech=speech).batch(4)
+    wet, _ = sampler(speech=speech, conditions=(0, 0, 1, 0, 0)).batch(4)
     assert torch.isfinite(wet).all()
     assert not torch.allclose(clean, wet, atol=1e-2)
 
@@ -207,7 +216,7 @@ def test_reverberant_speech_differs_from_clean() -> None:
 def test_a_second_talker_is_added() -> None:
     tones = [500, 1000, 1500, 2000]
     speech = recordings(*(tone(hz) for hz in tones))
-    audio = sampler(speech=speech, conditions=(0, 0, 0, 1)).batch(60)[:, 0]
+    audio = sampler(speech=speech, conditions=(0, 0, 0, 1, 0)).batch(60)[0][:, 0]
     found = torch.stack([amplitude(audio, hz) for hz in tones]).sort(dim=0, descending=True)[0]
     two = found[1] > 1e-2 * found[0]
     assert float(two.float().mean()) == pytest.approx(0.75, abs=0.2)
@@ -218,7 +227,7 @@ def test_a_second_talker_is_added() -> None:
 
 def test_conditions_come_as_often_as_weighted() -> None:
     loud = recordings(tone(3000))
-    audio = sampler(conditions=(3, 1, 0, 0), noise=loud).batch(400)[:, 0]
+    audio = sampler(conditions=(3, 1, 0, 0, 0), noise=loud).batch(400)[0][:, 0]
     noisy = amplitude(audio, 3000) > 0.01 * amplitude(audio, 500)
     assert float(noisy.float().mean()) == pytest.approx(0.25, abs=0.07)
 
@@ -226,11 +235,11 @@ def test_conditions_come_as_often_as_weighted() -> None:
 # --- levels and chance ---------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("kind", range(4))
+@pytest.mark.parametrize("kind", range(5))
 def test_levels_are_within_their_range_in_every_condition(kind: int) -> None:
     speech = recordings(torch.from_numpy(speech_like(2 * RATE_HZ)))
-    weights = [float(kind == k) for k in range(4)]
-    audio = sampler(speech=speech, conditions=weights, speed_range=1.12).batch(24)
+    weights = [float(kind == k) for k in range(5)]
+    audio, _ = sampler(speech=speech, conditions=weights, speed_range=1.12).batch(24)
     assert audio.shape == (24, 1, CROP)
     assert audio.dtype == torch.float32
     peak_db = 20 * audio.abs().amax((1, 2)).log10()
@@ -241,15 +250,16 @@ def test_levels_are_within_their_range_in_every_condition(kind: int) -> None:
 
 def test_both_polarities_come() -> None:
     speech = recordings(torch.full((RATE_HZ,), 0.3))
-    signs = sampler(speech=speech).batch(100)[:, 0, 0].sign()
+    signs = sampler(speech=speech).batch(100)[0][:, 0, 0].sign()
     assert 25 < int((signs > 0).sum()) < 75
     assert (signs != 0).all()
 
 
 def test_silence_stays_silent() -> None:
-    for kind in range(4):
-        weights = [float(kind == k) for k in range(4)]
-        audio = sampler(speech=recordings(torch.zeros(RATE_HZ)), conditions=weights).batch(3)
+    for kind in range(5):
+        weights = [float(kind == k) for k in range(5)]
+        silence = recordings(torch.zeros(RATE_HZ))
+        audio, _ = sampler(speech=silence, conditions=weights).batch(3)
         assert torch.isfinite(audio).all()
         assert float(audio.abs().max()) <= 1.0
 
@@ -257,15 +267,15 @@ def test_silence_stays_silent() -> None:
 def test_the_generator_alone_decides() -> None:
     settings: dict[str, Any] = {
         "speech": recordings(torch.from_numpy(speech_like(2 * RATE_HZ))),
-        "conditions": (1, 1, 1, 1),
+        "conditions": (1, 1, 1, 1, 1),
         "speed_range": 1.12,
     }
     first, other = sampler(3, **settings), sampler(4, **settings)
     torch.manual_seed(0)
-    batches = [first.batch(6), first.batch(6)]
+    batches = [first.batch(6)[0], first.batch(6)[0]]
     torch.manual_seed(1)
     again = sampler(3, **settings)
-    assert torch.equal(again.batch(6), batches[0])
-    assert torch.equal(again.batch(6), batches[1])
+    assert torch.equal(again.batch(6)[0], batches[0])
+    assert torch.equal(again.batch(6)[0], batches[1])
     assert not torch.equal(*batches)
-    assert not torch.equal(other.batch(6), batches[0])
+    assert not torch.equal(other.batch(6)[0], batches[0])

@@ -13,14 +13,15 @@ import pytest
 import torch
 from torch import Tensor
 
+import chirrup
 from chirrup.lab.models import CONFIGS
 from chirrup.lab.training.config import TrainingConfig
 from chirrup.lab.training.loop import Trainer
-from small_model import CONFIG, DELAY, NAME
+from small_model import DELAY, ENTRY, NAME
 from tiny_training import MEL, tiny_config, tiny_recipe, with_adversary, write_corpus
 
 CPU = torch.device("cpu")
-TESTS = Path(__file__).parents[2]
+TESTS, SOURCE = Path(__file__).parents[2], Path(chirrup.__file__).parents[1]
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +31,7 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(autouse=True)
 def small_config(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setitem(CONFIGS, NAME, CONFIG)
+    monkeypatch.setitem(CONFIGS, NAME, ENTRY)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -180,7 +181,7 @@ def test_a_checkpoint_of_another_model_is_refused(
 ) -> None:
     trainer = Trainer(tiny_config(corpus), tmp_path, CPU)
     trainer.save()
-    monkeypatch.setitem(CONFIGS, "other", CONFIG)
+    monkeypatch.setitem(CONFIGS, "other", ENTRY)
     other = Trainer(tiny_config(corpus, model="other"), tmp_path, CPU)
     with pytest.raises(ValueError, match=r"training of small, .* model is other"):
         other.restore(tmp_path / "checkpoint.pt")
@@ -325,13 +326,13 @@ WORKER = """
 import json, sys
 from pathlib import Path
 import torch
-from small_model import CONFIG, NAME
+from small_model import ENTRY, NAME
 from chirrup.lab.models import CONFIGS
 from chirrup.lab.training.loop import Trainer
 from chirrup.lab.training.run import train
 
 torch.set_num_threads(1)
-CONFIGS[NAME] = CONFIG
+CONFIGS[NAME] = ENTRY
 recipe, out = Path(sys.argv[1]), Path(sys.argv[2])
 save, step = Trainer.save, Trainer.train_step
 batches = []
@@ -343,9 +344,9 @@ def keep(self):
 def look(self, sampler):
     batch = sampler.batch
     def watched(size):
-        audio = batch(size)
+        audio, target = batch(size)
         batches.append(float(audio.abs().sum()))
-        return audio
+        return audio, target
     sampler.batch = watched
     result = step(self, sampler)
     sampler.batch = batch
@@ -384,7 +385,7 @@ def test_two_processes_stay_alike(corpus: Path, tmp_path: Path) -> None:
         "WORLD_SIZE": "2",
         "MASTER_ADDR": "127.0.0.1",
         "MASTER_PORT": str(port),
-        "PYTHONPATH": str(TESTS),
+        "PYTHONPATH": f"{TESTS}{os.pathsep}{SOURCE}",
         "OMP_NUM_THREADS": "1",
     }
     processes = [

@@ -23,7 +23,7 @@ def small() -> SpectralLoss:
 def pair(samples: int = 1500) -> tuple[Tensor, Tensor]:
     target = torch.from_numpy(np.stack([speech_like(samples, seed) for seed in (0, 1)]))
     noise = torch.randn(2, samples, generator=torch.Generator().manual_seed(0))
-    return normalise_level(0.8 * target + 0.01 * noise, target)
+    return normalise_level(0.8 * target + 0.01 * noise, target, target)
 
 
 def slow_spectra(audio: np.ndarray, n_fft: int) -> np.ndarray:
@@ -114,7 +114,7 @@ def test_silence_has_finite_losses_and_gradients(
 ) -> None:
     noise = torch.randn(2, 2, 4560, generator=torch.Generator().manual_seed(0))
     raw = (estimate_level * noise[0]).requires_grad_()
-    estimate, target = normalise_level(raw, target_level * noise[1])
+    estimate, target = normalise_level(raw, target_level * noise[1], target_level * noise[1])
     terms = SpectralLoss(RATE_HZ)(estimate, target, TERMS)
     terms["waveform"] = waveform_loss(estimate, target)
     torch.stack(list(terms.values())).sum().backward()
@@ -130,7 +130,7 @@ def test_normalised_loss_does_not_depend_on_level(gain: float) -> None:
     loss = SpectralLoss(RATE_HZ)
     values = []
     for factor in (1.0, gain):
-        x, y = normalise_level(factor * estimate, factor * target)
+        x, y = normalise_level(factor * estimate, factor * target, factor * target)
         assert_close(y.square().mean(1), torch.ones(2), atol=1e-4, rtol=0)
         values.append(loss(x, y, TERMS) | {"waveform": waveform_loss(x, y)})
     for name, value in values[0].items():
@@ -139,7 +139,7 @@ def test_normalised_loss_does_not_depend_on_level(gain: float) -> None:
 
 def test_level_is_the_targets_row_by_row() -> None:
     target = torch.stack([torch.full((100,), 0.5), torch.full((100,), 0.01)])
-    estimate, normal = normalise_level(torch.ones(2, 100), target)
+    estimate, normal = normalise_level(torch.ones(2, 100), target, target)
     assert_close(normal, torch.ones(2, 100))
     assert_close(estimate[:, 0], torch.tensor([2.0, 100.0]))
 

@@ -8,10 +8,10 @@ import pytest
 import torch
 
 import chirrup
-from chirrup.lab.models import CONFIGS, Iris
+from chirrup.lab.models import CONFIGS, Model
 from chirrup.lab.training import run
 from chirrup.lab.training.run import export_checkpoint, pack_checkpoint, train
-from small_model import CONFIG, NAME, Exported, small_iris, speech_like
+from small_model import ENTRY, NAME, Exported, small_iris, speech_like
 from tiny_training import tiny_recipe, write_corpus
 
 pytest_plugins = ["models_fixture"]
@@ -35,7 +35,7 @@ STAGE = 'stages=[{name = "a", steps = 3, quantize = false, weights = {mel = 1}}]
 
 @pytest.fixture(autouse=True)
 def small_config(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(CONFIGS, NAME, CONFIG)
+    monkeypatch.setitem(CONFIGS, NAME, ENTRY)
 
 
 def step(out: Path) -> int:
@@ -60,7 +60,7 @@ def test_train_refuses_wrong_recipes_and_folders(
     with pytest.raises(ValueError, match="no model is called 'oris'"):
         train(recipe, tmp_path, [STAGE, "model=oris"], device="cpu")
     train(recipe, tmp_path, [STAGE], minutes=0.0, device="cpu")
-    monkeypatch.setitem(CONFIGS, "other", CONFIG)
+    monkeypatch.setitem(CONFIGS, "other", ENTRY)
     with pytest.raises(ValueError, match="choose another folder"):
         train(recipe, tmp_path, [STAGE, "model=other"], device="cpu")
 
@@ -81,7 +81,7 @@ def test_the_averaged_weights_of_a_training_are_exported(
     train(recipe, tmp_path, [STAGE], device="cpu")
     given: dict[str, Any] = {}
 
-    def take(model: Iris, name: str, folder: Path, audio: np.ndarray, card: Any) -> str:
+    def take(model: Model, name: str, folder: Path, audio: np.ndarray, card: Any) -> str:
         given.update(model=model, name=name, folder=folder, audio=audio, card=card)
         return "parity"
 
