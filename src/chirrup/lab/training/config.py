@@ -3,7 +3,7 @@
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -26,8 +26,9 @@ class DataConfig(Strict):
     cache: Path = Path("runs/cache")
     """Decoded audio is kept here."""
     crop_seconds: float = 1.0
-    conditions: tuple[float, float, float, float, float] = (8, 5, 5, 2, 0)
-    """Weights of clean, noisy, reverberant, two-talker, and noisy and reverberant speech."""
+    conditions: Annotated[tuple[float, ...], Field(min_length=4, max_length=5)] = (8, 5, 5, 2, 0)
+    """Weights of clean, noisy, reverberant, two-talker, and noisy and reverberant speech; the last
+    one may be left out."""
     enhance: bool = False
     """Whether the target is the speech without noise and late reverberation."""
     validation_noise: str = "noise_test"
