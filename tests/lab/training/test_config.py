@@ -97,7 +97,7 @@ def test_the_last_condition_may_be_left_out(recipe: Path) -> None:
     config = load_recipe(recipe, ["data.conditions=[1, 4, 4, 0, 2]"])
     assert config.data.conditions == (1, 4, 4, 0, 2)
     for wrong in ("[1, 4, 4]", "[1, 4, 4, 0, 2, 1]"):
-        with pytest.raises(ValueError, match="data.conditions"):
+        with pytest.raises(ValueError, match=r"data\.conditions"):
             load_recipe(recipe, [f"data.conditions={wrong}"])
 
 
