@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ import soundfile
 from chirrup.cli import run
 from chirrup.cli.console import duration, parse_bitrate, parse_metadata
 from chirrup.cli.models import scores
+from chirrup.evaluate.audit import PAPERS
 from chirrup.files import FileError
 
 COMMAND = [sys.executable, "-m", "chirrup"]
@@ -88,6 +90,7 @@ def test_audit_next_to_the_paper(model_folder: Path, capsys: pytest.CaptureFixtu
     assert abs(facts["parts"]["decoder"]["mflops"]["deviation_percent"]) < 0.6
     assert facts["parts"]["total"]["mflops"]["ours"] <= 700
     assert facts["parts"]["total"]["mflops"]["paper"] == pytest.approx(694.98)
+    assert facts["note"] is None
     assert facts["bits_per_frame"] == {"1000": 20, "6000": 120}
     assert facts["latency_ms"]["nominal"] == 30
     assert 29 < facts["latency_ms"]["measured"] <= 30
@@ -95,6 +98,22 @@ def test_audit_next_to_the_paper(model_folder: Path, capsys: pytest.CaptureFixtu
     out = capsys.readouterr().out
     assert "694.98" in out
     assert "30.00 ms nominal" in out
+
+
+def test_audit_of_a_paper_that_says_less(
+    model_folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paper = replace(PAPERS["iris-t1"], parameters_m=None, note="Something was left out.")
+    monkeypatch.setitem(PAPERS, "iris-t1", paper)
+    assert run(["audit", "iris-t1", "--json"]) == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert facts["note"] == "Something was left out."
+    assert facts["parts"]["encoder"]["parameters"]["ours"] > 0
+    for part in ("encoder", "total"):
+        assert facts["parts"][part]["parameters"]["paper"] is None
+        assert facts["parts"][part]["parameters"]["deviation_percent"] is None
+    assert run(["audit", "iris-t1"]) == 0
+    assert "Something was left out." in capsys.readouterr().out.splitlines()
 
 
 def test_demo(model_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

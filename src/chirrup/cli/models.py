@@ -118,6 +118,8 @@ def audit(
             end_section=part == "decoder",
         )
     Console().print(table)
+    if facts["note"]:
+        typer.echo(facts["note"])
     latency = facts["latency_ms"]
     bits = ", ".join(f"{count} at {rate} bit/s" for rate, count in facts["bits_per_frame"].items())
     typer.echo(f"bits per frame of {facts['frame_ms']:g} ms: {bits}")

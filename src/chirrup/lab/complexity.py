@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from math import ceil
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import torch
 from torch import Tensor, nn
@@ -36,6 +36,8 @@ class Codec(Protocol):
     def frame_samples(self) -> int: ...
     @property
     def delay_samples(self) -> int: ...
+    @property
+    def tables_at_both_ends(self) -> bool: ...
 
 
 @dataclass(frozen=True)
@@ -44,19 +46,24 @@ class Complexity:
 
     Attributes:
         mflops: millions of FLOPS per second of audio.
-        parameters: trainable numbers, gains of weight norm included.
+        parameters: learned numbers, gains of weight norm and codebooks of any kind included.
     """
 
     mflops: float
     parameters: int
 
 
-def count(model: Codec) -> dict[str, Complexity]:
+def count(model: Codec, folded: bool | None = None) -> dict[str, Complexity]:
     """Cost of "encoder", "quantizer" (project in, search, project out, all codebooks), "decoder".
+
+    Args:
+        folded: whether entries come projected back from tables, so that projecting out costs
+            nothing; without it, as the model's paper has it.
 
     Raises:
         ValueError: a layer with weights never ran as a module, so it cannot be counted.
     """
+    folded = model.tables_at_both_ends if folded is None else folded
     encoder, quantizer, decoder = map(_plain, (model.encoder, model.quantizer, model.decoder))
     samples = ceil(model.sample_rate_hz / model.frame_samples) * model.frame_samples
     macs = {}
@@ -66,9 +73,9 @@ def count(model: Codec) -> dict[str, Complexity]:
         macs["encoder"] = sum(counter.values())
         with _counting(quantizer) as counter:
             codes = quantizer.encode(latent)
-        entries = [m.codebook for m in quantizer.modules() if hasattr(m, "codebook")]
-        search = codes.shape[2] * sum(codebook.numel() for codebook in entries)
-        macs["quantizer"] = sum(counter.values()) + search
+        search = codes.shape[2] * sum(codebook.numel() for codebook in _codebooks(quantizer))
+        back = sum(value for name, value in counter.items() if name.endswith("project_out"))
+        macs["quantizer"] = sum(counter.values()) + search - (back if folded else 0)
         with _counting(decoder) as counter:
             decoder.offline(latent)
         macs["decoder"] = sum(counter.values())
@@ -76,7 +83,7 @@ def count(model: Codec) -> dict[str, Complexity]:
     return {
         name: Complexity(
             mflops=2 * macs[name] * model.sample_rate_hz / samples / 1e6,
-            parameters=sum(parameter.numel() for parameter in part.parameters()),
+            parameters=sum(value.numel() for value in {*part.parameters(), *_codebooks(part)}),
         )
         for name, part in parts.items()
     }
@@ -89,6 +96,12 @@ def _plain(part: Any) -> Any:
         if hasattr(module, "fused"):
             module.fused = False
     return part
+
+
+def _codebooks(part: nn.Module) -> list[Tensor]:
+    return [
+        cast(Tensor, module.codebook) for module in part.modules() if hasattr(module, "codebook")
+    ]
 
 
 @contextmanager
