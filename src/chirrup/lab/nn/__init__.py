@@ -4,7 +4,7 @@ from chirrup.lab.nn.activations import SnakeBeta
 from chirrup.lab.nn.conv import Conv1d, ConvTranspose1d
 from chirrup.lab.nn.norm import LayerNorm, Scale
 from chirrup.lab.nn.recurrent import GRU, LSTM
-from chirrup.lab.nn.scales import fit_scales
+from chirrup.lab.nn.scales import fit_scales, set_weight
 from chirrup.lab.nn.stft import ISTFT, STFT
 from chirrup.lab.nn.streaming import Delay, Residual, Sequential, State, Stateless, Streaming
 
@@ -25,4 +25,5 @@ __all__ = [
     "Stateless",
     "Streaming",
     "fit_scales",
+    "set_weight",
 ]

@@ -1,5 +1,7 @@
 """Weights that begin at the scale of the data."""
 
+from typing import cast
+
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrize import is_parametrized
@@ -30,7 +32,7 @@ def fit_scales(layers: Sequential, x: Tensor, last_deviation: float = DEVIATION)
             _draw(part, 0.25 if added else 1.0)
         if isinstance(layer, Conv1d | ConvTranspose1d):
             deviation = last_deviation if layer is row[-1] else DEVIATION
-            _set_weight(layer, layer.conv.weight * deviation / layer.offline(x).std())
+            set_weight(layer.conv, layer.conv.weight * deviation / layer.offline(x).std())
         x = layer.offline(x)
     return x
 
@@ -44,12 +46,12 @@ def _draw(layer: Conv1d | ConvTranspose1d, scale: float) -> None:
         fan_in, bias = weight[0].numel(), layer.conv.bias
     if bias is not None:
         nn.init.zeros_(bias)
-    _set_weight(layer, torch.randn_like(weight) * scale * fan_in**-0.5)
+    set_weight(layer.conv, torch.randn_like(weight) * scale * fan_in**-0.5)
 
 
-def _set_weight(layer: Conv1d | ConvTranspose1d, weight: Tensor) -> None:
-    """Under weight norm an assignment splits the weight into its parts."""
-    if is_parametrized(layer.conv, "weight"):
-        layer.conv.weight = weight
+def set_weight(conv: nn.Module, weight: Tensor) -> None:
+    """Give a convolution a weight; under weight norm this sets its parts."""
+    if is_parametrized(conv, "weight"):
+        conv.weight = weight
     else:
-        layer.conv.weight.copy_(weight)
+        cast(Tensor, conv.weight).copy_(weight)

@@ -5,6 +5,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
+from chirrup.lab.nn import set_weight
 from chirrup.lab.quantizers.ema import EMALevel
 from chirrup.lab.quantizers.rvq import ResidualVectorQuantizer
 from chirrup.lab.training.distributed import add_up
@@ -38,9 +39,9 @@ def initialise(quantizer: ResidualVectorQuantizer, latents: Tensor, seed: int) -
         size, code_dim = level.codebook.shape
         mean = residual.mean(0)
         directions = torch.linalg.eigh(torch.cov(residual.T))[1].flip(1)[:, :code_dim]
-        level.project_in.weight = directions.T[:, :, None].contiguous()
+        set_weight(level.project_in, directions.T[:, :, None].contiguous())
         cast(Tensor, level.project_in.bias).copy_(-(directions.T @ mean))
-        level.project_out.weight = directions[:, :, None].contiguous()
+        set_weight(level.project_out, directions[:, :, None].contiguous())
         cast(Tensor, level.project_out.bias).copy_(mean)
         projected = (residual - mean) @ directions
         pick = torch.randperm(len(projected), generator=generator, device=latents.device)[:size]
