@@ -1,4 +1,4 @@
-"""The small model's exported folder, made once a test session.
+"""The small models' exported folders, made once a test session.
 
 A plugin: a test module that wants the fixtures says ``pytest_plugins = ["models_fixture"]``.
 """
@@ -14,6 +14,7 @@ import torch
 from filelock import FileLock
 
 import chirrup
+import small_lrac
 from chirrup.lab.models import CONFIGS
 from chirrup.lab.training.config import TrainingConfig
 from chirrup.lab.training.run import export_checkpoint
@@ -49,6 +50,11 @@ def small_export(tmp_path_factory: pytest.TempPathFactory) -> Exported:
             return Exported(folder, export_checkpoint(checkpoint, folder, clip))
 
     return once(tmp_path_factory, NAME, make)
+
+
+@pytest.fixture(scope="session")
+def small_lrac_export(tmp_path_factory: pytest.TempPathFactory) -> Exported:
+    return once(tmp_path_factory, small_lrac.NAME, small_lrac.export_small_lrac)
 
 
 @pytest.fixture(scope="session")

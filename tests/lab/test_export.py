@@ -3,6 +3,7 @@
 import json
 import stat
 from collections.abc import Callable
+from dataclasses import asdict
 from functools import cache
 from pathlib import Path
 
@@ -17,7 +18,9 @@ from torch import Tensor
 from torch.testing import assert_close
 
 import chirrup
+import small_lrac
 from chirrup.lab import export as exporting
+from chirrup.lab.complexity import count
 from chirrup.lab.export import Parity, export, move_weights
 from chirrup.lab.folding import DecoderGraph, EncoderGraph, fold, for_export
 from chirrup.lab.models import Model
@@ -28,27 +31,31 @@ from small_model import DELAY, FRAME, NAME, RATE_HZ, Exported, small_iris, speec
 pytest_plugins = ["models_fixture"]
 
 GRAPHS = ("encoder", "encoder-frame", "decoder", "decoder-frame")
+MODELS: dict[str, Callable[[], Model]] = {"iris": small_iris, "lrac": small_lrac.small_lrac}
+
+every_model = pytest.mark.parametrize("name", MODELS)
 
 
 @cache
-def folded_iris() -> Model:
-    return fold(small_iris())
+def folded(name: str = "iris") -> Model:
+    return fold(MODELS[name]())
 
 
 @cache
-def graph_modules() -> tuple[EncoderGraph, DecoderGraph]:
-    return for_export(folded_iris())
+def graph_modules(name: str = "iris") -> tuple[EncoderGraph, DecoderGraph]:
+    return for_export(folded(name))
 
 
 def audio(frames: int = 100, seed: int = 1) -> Tensor:
+    """So many frames of IRIS, twice as many of LRAC."""
     return torch.from_numpy(speech_like(frames * FRAME, seed))[None]
 
 
 @cache
-def codes(frames: int = 60) -> Tensor:
-    """Of speech, ``int64 [1, codebooks, frames]``, with dropped codebooks and lost frames."""
-    model = folded_iris()
-    result = model.quantizer.encode(model.encoder.offline(audio(frames)[:, None]))
+def codes(name: str = "iris") -> Tensor:
+    """Of speech, ``int64 [1, codebooks, 60]``, with dropped codebooks and lost frames."""
+    model = folded(name)
+    result = model.quantizer.encode(model.encoder.offline(audio(60)[:, None]))[:, :, :60]
     result[:, 2:, 10:20] = -1
     result[:, :, 30:33] = -1
     result[:, 1:, 40:] = -1
@@ -68,28 +75,33 @@ def error_db(value: np.ndarray | Tensor, expected: np.ndarray | Tensor) -> float
 # --- in PyTorch ----------------------------------------------------------------------------------
 
 
-def test_folding_only_rounds_the_weights() -> None:
-    model, folded = small_iris(), folded_iris()
+@every_model
+def test_folding_only_rounds_the_weights(name: str) -> None:
+    model, rounded = MODELS[name](), folded(name)
     latent = model.encoder.offline(audio()[:, None])
-    assert error_db(folded.encoder.offline(audio()[:, None]), latent) < -40
-    assert error_db(folded.decoder.offline(latent), model.decoder.offline(latent)) < -40
-    agreeing = folded.quantizer.encode(latent) == model.quantizer.encode(latent)
+    assert error_db(rounded.encoder.offline(audio()[:, None]), latent) < -40
+    assert error_db(rounded.decoder.offline(latent), model.decoder.offline(latent)) < -40
+    agreeing = rounded.quantizer.encode(latent) == model.quantizer.encode(latent)
     assert agreeing[:, 0].float().mean() > 0.95
-    given = codes()
+    given = codes(name)
     expected = model.decoder.offline(model.quantizer.decode(given))
-    assert error_db(folded.decoder.offline(folded.quantizer.decode(given)), expected) < -40
+    assert error_db(rounded.decoder.offline(rounded.quantizer.decode(given)), expected) < -40
 
 
-def test_folded_weights_are_exact_in_half_precision_and_plain() -> None:
-    for name, parameter in folded_iris().named_parameters():
-        assert torch.equal(parameter, parameter.half().float()), name
-        assert "parametrizations" not in name or "quantizer" not in name
-        if "scale_" in name:
-            assert (parameter == 1).all()
+@every_model
+def test_folded_weights_are_exact_in_half_precision_and_plain(name: str) -> None:
+    model = folded(name)
+    entries = {f"codebook {i}": model.quantizer.level(i).codebook for i in range(model.codebooks)}
+    for key, value in (dict(model.named_parameters()) | entries).items():
+        assert torch.equal(value, value.half().float()), key
+        assert "parametrizations" not in key
+        if "scale_" in key:
+            assert (value == 1).all()
 
 
-def test_folding_leaves_the_model_as_it_was() -> None:
-    model = small_iris()
+@every_model
+def test_folding_leaves_the_model_as_it_was(name: str) -> None:
+    model = MODELS[name]()
     before = {name: value.clone() for name, value in model.state_dict().items()}
     sound = model.decoder.offline(model.encoder.offline(audio()[:, None]))
     for_export(fold(model))
@@ -100,20 +112,22 @@ def test_folding_leaves_the_model_as_it_was() -> None:
     assert torch.equal(sound, model.decoder.offline(model.encoder.offline(audio()[:, None])))
 
 
+@every_model
 @torch.no_grad()
-def test_encoder_graph_is_the_folded_model() -> None:
-    folded, (encoder, _) = folded_iris(), graph_modules()
-    expected = folded.quantizer.encode(folded.encoder.offline(audio()[:, None]))
-    got, *_ = encoder(audio(), *start(folded.encoder.initial_state(1)))
+def test_encoder_graph_is_the_folded_model(name: str) -> None:
+    model, (encoder, _) = folded(name), graph_modules(name)
+    expected = model.quantizer.encode(model.encoder.offline(audio()[:, None]))
+    got, *_ = encoder(audio(), *start(model.encoder.initial_state(1)))
     assert got.dtype == torch.int32
     assert torch.equal(got, expected.int())
 
 
+@every_model
 @torch.no_grad()
-def test_decoder_graph_is_the_folded_model_also_for_absent_codes() -> None:
-    folded, (_, decoder) = folded_iris(), graph_modules()
-    expected = folded.decoder.offline(folded.quantizer.decode(codes()))[:, 0]
-    got, *_ = decoder(codes().int(), *start(folded.decoder.initial_state(1)))
+def test_decoder_graph_is_the_folded_model_also_for_absent_codes(name: str) -> None:
+    model, (_, decoder) = folded(name), graph_modules(name)
+    expected = model.decoder.offline(model.quantizer.decode(codes(name)))[:, 0]
+    got, *_ = decoder(codes(name).int(), *start(model.decoder.initial_state(1)))
     assert_close(got, expected, atol=1e-5, rtol=0)
 
 
@@ -121,7 +135,7 @@ def test_decoder_graph_is_the_folded_model_also_for_absent_codes() -> None:
 def test_one_frame_decoder_is_the_decoder_frame_by_frame() -> None:
     _, decoder = graph_modules()
     single = OneFrameDecoder(decoder)
-    states = others = start(folded_iris().decoder.initial_state(1))
+    states = others = start(folded().decoder.initial_state(1))
     for index in range(codes().shape[2]):
         frame = codes()[:, :, index : index + 1].int()
         expected, *states = decoder(frame, *states)
@@ -134,11 +148,23 @@ def test_one_frame_decoder_is_the_decoder_frame_by_frame() -> None:
 # --- the exported folder -------------------------------------------------------------------------
 
 
-def test_parity_is_measured_and_written_down(small_export: Exported) -> None:
-    parity = small_export.parity
+@pytest.fixture(scope="session", params=MODELS)
+def exported(request: pytest.FixtureRequest) -> tuple[str, Exported]:
+    """Each model with its name in `MODELS`."""
+    fixture = {"iris": "small_export", "lrac": "small_lrac_export"}[request.param]
+    return request.param, request.getfixturevalue(fixture)
+
+
+@pytest.fixture(scope="session")
+def codec(exported: tuple[str, Exported]) -> tuple[str, chirrup.Codec]:
+    return exported[0], chirrup.load(exported[1].folder)
+
+
+def test_parity_is_measured_and_written_down(exported: tuple[str, Exported]) -> None:
+    folder, parity = exported[1].folder, exported[1].parity
     assert parity.codes_equal >= 0.999
     assert parity.audio_error_db < -80
-    about = json.loads((small_export.folder / "model.json").read_text())
+    about = json.loads((folder / "model.json").read_text())
     assert about["parity"] == {
         "codes_equal": parity.codes_equal,
         "audio_error_db": parity.audio_error_db,
@@ -163,48 +189,49 @@ splits = st.lists(st.integers(1, 9), max_size=8)
 @given(splits)
 @settings(max_examples=8, deadline=None, derandomize=True)
 def test_encoder_in_random_pieces_is_one_call(
-    small_codec: chirrup.Codec, lengths: list[int]
+    codec: tuple[str, chirrup.Codec], lengths: list[int]
 ) -> None:
-    encoder, _ = small_codec.graphs()
+    frame, (encoder, _) = codec[1].frame_samples, codec[1].graphs()
     x = audio(300).numpy()
-    whole = in_pieces(encoder, x, [], FRAME)
-    assert (in_pieces(encoder, x, lengths, FRAME) == whole).mean() >= 0.999
+    whole = in_pieces(encoder, x, [], frame)
+    assert (in_pieces(encoder, x, lengths, frame) == whole).mean() >= 0.999
 
 
 @given(splits)
 @settings(max_examples=8, deadline=None, derandomize=True)
 def test_decoder_in_random_pieces_is_one_call(
-    small_codec: chirrup.Codec, lengths: list[int]
+    codec: tuple[str, chirrup.Codec], lengths: list[int]
 ) -> None:
-    _, decoder = small_codec.graphs()
-    x = codes().int().numpy()
+    _, decoder = codec[1].graphs()
+    x = codes(codec[0]).int().numpy()
     whole = in_pieces(decoder, x, [], 1)
     assert error_db(in_pieces(decoder, x, lengths, 1), whole) < -60
 
 
-def test_frame_graphs_are_the_block_graphs_and_torch(small_codec: chirrup.Codec) -> None:
-    encoder, decoder = small_codec.graphs()
-    x, folded = audio(300), folded_iris()
-    by_frame = in_pieces(encoder, x.numpy(), [1] * 300, FRAME)
-    torch_codes = folded.quantizer.encode(folded.encoder.offline(x[:, None]))
+def test_frame_graphs_are_the_block_graphs_and_torch(codec: tuple[str, chirrup.Codec]) -> None:
+    name, frame, (encoder, decoder) = codec[0], codec[1].frame_samples, codec[1].graphs()
+    x, model = audio(300), folded(name)
+    frames = x.shape[1] // frame
+    by_frame = in_pieces(encoder, x.numpy(), [1] * frames, frame)
+    torch_codes = model.quantizer.encode(model.encoder.offline(x[:, None]))
     assert by_frame.dtype == np.int32
-    assert (by_frame == in_pieces(encoder, x.numpy(), [], FRAME)).mean() >= 0.999
+    assert (by_frame == in_pieces(encoder, x.numpy(), [], frame)).mean() >= 0.999
     assert (by_frame == torch_codes.numpy()).mean() >= 0.999
-    given = codes().int().numpy()
+    given = codes(name).int().numpy()
     sound = in_pieces(decoder, given, [1] * given.shape[2], 1)
     assert error_db(sound, in_pieces(decoder, given, [], 1)) < -60
-    expected = folded.decoder.offline(folded.quantizer.decode(codes()))[:, 0]
+    expected = model.decoder.offline(model.quantizer.decode(codes(name)))[:, 0]
     assert error_db(sound, expected.numpy()) < -60
 
 
-def test_forgetting_the_state_is_heard(small_codec: chirrup.Codec) -> None:
+def test_forgetting_the_state_is_heard(codec: tuple[str, chirrup.Codec]) -> None:
     """The negative control of the tests above."""
-    encoder, decoder = small_codec.graphs()
-    x, given = audio(60).numpy(), codes().int().numpy()
-    half = encoder(x[:, 30 * FRAME :], encoder.initial_state())[0]
-    assert (half == in_pieces(encoder, x, [], FRAME)[:, :, 30:]).mean() < 0.99
+    name, frame, (encoder, decoder) = codec[0], codec[1].frame_samples, codec[1].graphs()
+    x, given = audio(60).numpy(), codes(name).int().numpy()
+    half = encoder(x[:, 30 * frame :], encoder.initial_state())[0]
+    assert (half == in_pieces(encoder, x, [], frame)[:, :, 30:]).mean() < 0.99
     sound = decoder(given[:, :, 50:], decoder.initial_state())[0]
-    assert error_db(sound, in_pieces(decoder, given, [], 1)[:, 50 * FRAME :]) > -40
+    assert error_db(sound, in_pieces(decoder, given, [], 1)[:, 50 * frame :]) > -40
 
 
 def test_batch_rows_are_independent(small_codec: chirrup.Codec) -> None:
@@ -228,6 +255,19 @@ def test_description(small_codec: chirrup.Codec) -> None:
     assert small_codec.default_bitrate_bps == small_codec.bitrates_bps[-1] == 1600
 
 
+def test_description_of_a_model_that_sees_ahead(small_lrac_export: Exported) -> None:
+    small = chirrup.load(small_lrac_export.folder)
+    latency = small_lrac.FRAME + small_lrac.DELAY
+    about = small.description["audit"]
+    assert small.latency_samples == about["latency_samples"] == latency
+    assert about["latency_measured_samples"] == latency
+    assert (small.bitrates_bps, small.default_bitrate_bps) == ([600, 1200, 1800], 1800)
+    folded_search = count(small_lrac.small_lrac(), folded=True)["quantizer"]
+    assert about["parts"]["quantizer"] == asdict(folded_search)
+    sound = speech_like(10_001)
+    assert small.decode(small.encode(sound)).shape == sound.shape
+
+
 def test_files_can_be_read_by_everyone(small_export: Exported) -> None:
     files = sorted(small_export.folder.iterdir())
     expected = [*(f"{graph}.onnx" for graph in GRAPHS), "model.json", "model.safetensors"]
@@ -247,7 +287,7 @@ def test_weights_are_stored_once_in_half_precision_and_not_in_the_graphs(
     for name, array in stored.items():
         if array.dtype == np.float32:
             assert not np.array_equal(array.astype(np.float16).astype(np.float32), array), name
-    trained = sum(p.numel() for p in folded_iris().parameters())
+    trained = sum(p.numel() for p in folded().parameters())
     halves = sum(array.size for array in stored.values() if array.dtype == np.float16)
     assert halves > 0.75 * trained  # the rest: small ones, and the quantizer's products
     weights = sum(array.nbytes for array in stored.values())
@@ -320,9 +360,9 @@ def test_graphs_that_differ_are_not_written(
     tamper: Callable[[Model], None],
 ) -> None:
     def tampered(model: Model) -> Model:
-        folded = fold(model)
-        tamper(folded)
-        return folded
+        copied = fold(model)
+        tamper(copied)
+        return copied
 
     monkeypatch.setattr(exporting, "fold", tampered)
     folder = tmp_path / "kept"
