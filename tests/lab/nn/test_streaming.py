@@ -1,6 +1,7 @@
 """Every streaming layer, cut anywhere, gives what one call over the whole signal gives."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from fractions import Fraction
 from functools import cache
 from math import lcm
@@ -13,7 +14,8 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.testing import assert_close
 
-from chirrup.lab.models.iris import Iris, IrisConfig
+from chirrup.lab.models.iris import ConvNeXtBlock, Iris, IrisConfig
+from chirrup.lab.models.lrac import Block, Lrac, LracConfig, Unit, units
 from chirrup.lab.nn import (
     GRU,
     ISTFT,
@@ -24,6 +26,7 @@ from chirrup.lab.nn import (
     Delay,
     LayerNorm,
     Residual,
+    Scale,
     Sequential,
     SnakeBeta,
     State,
@@ -44,6 +47,18 @@ SMALL_IRIS = IrisConfig(
     code_dim=4,
     decoder_blocks=2,
     decoder_kernel_size=5,
+)
+
+SMALL_LRAC = LracConfig(
+    encoder=(
+        Block(3, 2, units(3, (1, 3))),
+        Block(4, 3, (Unit(3, 2, centred_1=True), Unit(3, 1, 3, centred_2=True))),
+    ),
+    decoder=(Block(4, 3, (Unit(3, 2, centred_1=True),)), Block(3, 2, units(3, (1, 2), 3))),
+    latent_dim=5,
+    code_dim=2,
+    codebooks=2,
+    codebook_size=16,
 )
 
 
@@ -79,6 +94,7 @@ LAYERS: dict[str, tuple[int, Callable[[], Streaming]]] = {
     "lstm": (3, lambda: LSTM(3, 4)),
     "lstm, 2 layers": (3, lambda: LSTM(3, 4, layers=2)),
     "layer norm": (4, lambda: LayerNorm(4)),
+    "scale": (4, lambda: Scale(4, 0.1)),
     "snake": (4, lambda: SnakeBeta(4)),
     "stateless": (4, lambda: Stateless(nn.ELU())),
     "delay": (2, lambda: Delay(2, 7)),
@@ -97,8 +113,15 @@ LAYERS: dict[str, tuple[int, Callable[[], Streaming]]] = {
         2,
         lambda: Sequential(Conv1d(2, 4, 6, stride=3), ConvTranspose1d(4, 2, 3, stride=2)),
     ),
+    "convnext": (4, lambda: ConvNeXtBlock(4, 6, 5)),
     "iris encoder": (1, lambda: Iris(SMALL_IRIS).encoder),
     "iris decoder": (8, lambda: Iris(SMALL_IRIS).decoder),
+    "iris decoder, convnext": (
+        8,
+        lambda: Iris(replace(SMALL_IRIS, decoder_block="convnext")).decoder,
+    ),
+    "lrac encoder": (1, lambda: Lrac(SMALL_LRAC).encoder),
+    "lrac decoder": (5, lambda: Lrac(SMALL_LRAC).decoder),
 }
 STATEFUL = [name for name, (_, build) in LAYERS.items() if build().initial_state(1)]
 
@@ -178,6 +201,7 @@ def test_every_state_matters(name: str) -> None:
 def test_layers_without_memory_have_no_state() -> None:
     assert {"conv 1x1", "conv stride = kernel", "transposed kernel = stride", "delay 0"} | {
         "layer norm",
+        "scale",
         "snake",
         "stateless",
     } == set(LAYERS) - set(STATEFUL)
@@ -283,6 +307,10 @@ def test_delay_and_ratio_add_up() -> None:
     assert Sequential(model, Delay(1, 1)).delay == model.delay + 2
     assert Sequential(ConvTranspose1d(1, 1, 4, stride=4), Delay(1, 1)).delay == Fraction(1, 4)
     assert Iris(SMALL_IRIS).decoder.delay == Fraction(1, 2)
+    lrac = Lrac(SMALL_LRAC)
+    assert lrac.encoder.delay == (2 + 1) * 2
+    assert lrac.decoder.delay == Fraction(2, 3)
+    assert lrac.delay_samples == 6 + 2 * 2
 
 
 def test_what_cannot_be_built_is_refused() -> None:
@@ -346,6 +374,26 @@ def test_layer_norm_is_its_formula() -> None:
     x = torch.randn(2, 5, 9)
     scaled = (x - x.mean(1, True)) / (x.var(1, correction=0, keepdim=True) + model.eps).sqrt()
     same(model.offline(x), scaled * model.gain[:, None] + model.bias[:, None])
+
+
+def test_scale_is_a_gain_of_each_channel() -> None:
+    model = Scale(3, 0.1)
+    x = torch.randn(2, 3, 9)
+    same(model.offline(x), 0.1 * x)
+    nn.init.normal_(model.gain)
+    same(model.offline(x), torch.stack([x[:, i] * model.gain[i] for i in range(3)], dim=1))
+
+
+def test_convnext_block_is_its_formula() -> None:
+    model = ConvNeXtBlock(4, 6, 5)
+    assert isinstance(model.block, Sequential)
+    depthwise, norm, wide, _, narrow, scale = model.block.layers
+    assert isinstance(scale, Scale)
+    nn.init.normal_(scale.gain)
+    x = torch.randn(2, 4, 9)
+    y = wide.offline(norm.offline(depthwise.offline(x)))
+    same(model.offline(x), x + scale.gain * narrow.offline(F.gelu(y)))
+    assert wide.offline(x).shape == (2, 5, 9)
 
 
 def test_delay_puts_zeros_first() -> None:
