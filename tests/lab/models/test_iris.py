@@ -98,6 +98,28 @@ def test_count_leaves_the_model_alone_and_sees_through_fused_units() -> None:
     assert not any(module._forward_hooks for module in model.modules())
 
 
+def test_the_convnext_decoder_costs_as_much() -> None:
+    other = count(build("iris-t1", decoder_block="convnext"))
+    assert other["decoder"].mflops == pytest.approx(complexity("iris-t1")["decoder"].mflops)
+    ours, theirs = (each["decoder"].parameters for each in (other, complexity("iris-t1")))
+    assert ours != theirs
+    assert ours == pytest.approx(theirs, rel=0.005)
+    assert {part: other[part] for part in ("encoder", "quantizer")} == {
+        part: complexity("iris-t1")[part] for part in ("encoder", "quantizer")
+    }
+
+
+def test_changes_of_the_configuration() -> None:
+    model = build("iris-t2", codebooks=3, decoder_blocks=1)
+    assert (model.codebooks, model.config.latent_dim) == (3, 512)
+    assert build("iris-t2").codebooks == 12
+    with pytest.raises(ValueError, match="no model is called 'oris'; there are: iris-t1"):
+        build("oris")
+    for changes in ({"colour": 1}, {"decoder_block": "brick"}, {"codebooks": "many"}):
+        with pytest.raises(ValueError, match="iris-t1 cannot be changed so"):
+            build("iris-t1", **changes)
+
+
 class Toy(nn.Module):
     """Another model with the three parts, every kind of layer in them, and odd numbers."""
 

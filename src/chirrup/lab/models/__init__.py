@@ -24,12 +24,12 @@ def build(name: str, **changes: Any) -> Model:
         changes: fields of its configuration, instead of the paper's.
 
     Raises:
-        ValueError: no model has that name, or its configuration not that field.
+        ValueError: no model has that name, or its configuration not that field or value.
     """
     if name not in CONFIGS:
         raise ValueError(f"no model is called {name!r}; there are: {', '.join(CONFIGS)}")
     kind, config = CONFIGS[name]
     try:
         return kind(replace(config, **changes))  # type: ignore[arg-type]
-    except TypeError as error:
+    except (KeyError, TypeError) as error:
         raise ValueError(f"{name} cannot be changed so: {error}") from error
