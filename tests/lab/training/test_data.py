@@ -213,6 +213,74 @@ def test_reverberant_speech_differs_from_clean() -> None:
     assert not torch.allclose(clean, wet, atol=1e-2)
 
 
+def test_the_early_part_of_a_room_is_its_first_50_ms() -> None:
+    """Counted from the direct path on; 1200 samples."""
+    rooms = torch.zeros(2, 3000)
+    rooms[:, 0] = 0.9
+    rooms[0, 1199], rooms[0, 2000] = 0.5, -0.3
+    rooms[1, 1200] = 0.5
+    impulses = torch.zeros(2, CROP)
+    impulses[:, 7] = 1.0
+    whole, early = (rows.abs() > 0.01 for rows in reverberate(impulses, rooms, RATE_HZ))
+    assert [row.nonzero()[:, 0].tolist() for row in whole] == [[7, 1206, 2007], [7, 1207]]
+    assert [row.nonzero()[:, 0].tolist() for row in early] == [[7, 1206], [7]]
+
+
+@pytest.mark.parametrize("level", [0.0, 1e-3, 1.0])
+def test_rooms_are_as_strong_as_the_speech(level: float) -> None:
+    speech = level * torch.stack([torch.from_numpy(speech_like(CROP, i)) for i in range(3)])
+    rooms = torch.randn(3, 3000, generator=torch.Generator().manual_seed(0))
+    for heard in reverberate(speech, 5 * rooms, RATE_HZ):
+        assert heard.shape == speech.shape
+        assert_close(heard.square().mean(1), speech.square().mean(1), rtol=1e-3, atol=1e-12)
+    whole, early = reverberate(speech, rooms, RATE_HZ)
+    assert level == 0 or not torch.allclose(whole, early, rtol=0.1, atol=0)
+
+
+ECHO = torch.zeros(2000)
+ECHO[100], ECHO[1900] = 0.8, 0.2
+
+
+def with_echo(dry: Tensor) -> Tensor:
+    """What the room `ECHO` makes of ``[batch, samples]``, at the level of ``dry``."""
+    wet = dry + 0.25 * torch.nn.functional.pad(dry, (1800, 0))[:, : dry.shape[1]]
+    return wet * (dry.square().mean(1, True) / wet.square().mean(1, True)).sqrt()
+
+
+@pytest.mark.parametrize("kind", range(5))
+def test_the_target_is_the_input_or_speech_alone(kind: int) -> None:
+    """In every condition; at the level that the speech has in the input."""
+    weights = [float(kind == k) for k in range(5)]
+    changes: dict[str, Any] = {"conditions": weights, "rooms": recordings(ECHO)}
+    audio, target = sampler(**changes).batch(20)
+    assert torch.equal(audio, target)
+
+    audio, target = (x[:, 0] for x in sampler(**changes, enhance=True).batch(20))
+    if kind in (0, 3):
+        assert torch.equal(audio, target)
+        return
+    assert float(amplitude(target, 3000).max()) < 1e-3
+    speech = with_echo(target) if kind in (2, 4) else target
+    noise = audio - speech
+    if kind == 2:
+        assert float(noise.abs().max()) < 1e-3
+        return
+    assert_close(amplitude(noise, 500), torch.zeros(20), atol=1e-3, rtol=0)
+    snr_db = 10 * (speech.square().mean(1) / noise.square().mean(1)).log10()
+    assert float(snr_db.min()) > 9.9
+    assert float(snr_db.max()) < 20.1
+    assert float(snr_db.max() - snr_db.min()) > 4
+
+
+def test_noise_comes_to_a_room_and_not_out_of_it() -> None:
+    """The fifth condition: the noise tone has no echo, the speech has one."""
+    crop = sampler(conditions=(0, 0, 0, 0, 1), rooms=recordings(ECHO)).batch(20)[0][:, 0]
+    before, after = crop[:, :1800], crop[:, 1800:4800]
+    grows = [amplitude(after, hz) / amplitude(before, hz) for hz in (500, 3000)]
+    assert float((grows[0] - 1).abs().min()) > 0.1
+    assert_close(grows[1], torch.ones(20), atol=0.05, rtol=0)
+
+
 def test_a_second_talker_is_added() -> None:
     tones = [500, 1000, 1500, 2000]
     speech = recordings(*(tone(hz) for hz in tones))

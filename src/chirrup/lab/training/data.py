@@ -137,8 +137,8 @@ class Sampler:
     Args:
         speech, noise, rooms: recordings at the model's rate, on the device.
         conditions: weights of clean, noisy, reverberant, two talkers, noisy and reverberant.
-        enhance: the target is speech without noise, with the early part of the room alone;
-            otherwise it is the input.
+        enhance: the target is speech, of both talkers, without noise, with the early part of the
+            room alone; otherwise it is the input.
         speed_range: speed and pitch change by up to this factor, both ways.
         level_db: range of the peak level of the speech, dB below full scale.
         noise_snr_db: range of the signal-to-noise ratio of the noisy examples.
@@ -220,7 +220,8 @@ class Sampler:
             )
         if len(rows := of(3)):
             ratio_db = self.uniform(len(rows), -5.0, 5.0)
-            audio[rows] = mix(audio[rows], self.crops(self.speech, len(rows)), ratio_db)
+            both = mix(audio[rows], self.crops(self.speech, len(rows)), ratio_db)
+            audio[rows] = target[rows] = both
         if len(rows := of(1, 4)):
             snr_db = self.uniform(len(rows), *self.noise_snr_db)
             audio[rows] = mix(audio[rows], self.crops(self.noise, len(rows)), snr_db)
