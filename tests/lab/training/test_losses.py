@@ -12,7 +12,7 @@ from chirrup.lab.training.losses import FLOOR, SpectralLoss, normalise_level, wa
 from chirrup.lab.training.spectral import mel_filterbank
 from small_model import RATE_HZ, speech_like
 
-TERMS = {"mel", "stft", "complex", "wavefm"}
+TERMS = {"mel", "log_mel", "stft", "complex", "wavefm"}
 SMALL = {"n_ffts": (64, 256), "mels": (8, 20), "wavefm_n_ffts": (256,)}
 
 
@@ -36,14 +36,18 @@ def slow_spectra(audio: np.ndarray, n_fft: int) -> np.ndarray:
 
 
 def slow_terms(estimate: np.ndarray, target: np.ndarray) -> dict[str, float]:
-    sums: dict[str, float] = {"mel": 0.0, "stft": 0.0, "complex": 0.0, "wavefm": 0.0}
+    sums = dict.fromkeys(sorted(TERMS), 0.0)
+    all_weights = sum(1 + math.sqrt(n_fft - 1) for n_fft in SMALL["n_ffts"])
     for n_fft, bands in zip(SMALL["n_ffts"], SMALL["mels"]):
         bank = mel_filterbank(RATE_HZ, n_fft, bands).double().numpy()
         bank = bank / np.maximum(bank.sum(0), 1e-9)
         x = np.stack([slow_spectra(row, n_fft) for row in estimate])
         y = np.stack([slow_spectra(row, n_fft) for row in target])
         x_size, y_size = np.sqrt(abs(x) ** 2 + FLOOR**2), np.sqrt(abs(y) ** 2 + FLOOR**2)
-        sums["mel"] += np.abs(np.log10(x_size @ bank) - np.log10(y_size @ bank)).mean() / 2
+        bands_apart = np.log(x_size @ bank) - np.log(y_size @ bank)
+        sums["mel"] += np.abs(bands_apart / np.log(10)).mean() / 2
+        l1, l2 = np.abs(bands_apart).mean(), np.square(bands_apart).mean()
+        sums["log_mel"] += (l1 + math.sqrt(n_fft - 1) * l2) / all_weights
         convergence = [np.linalg.norm(a - b) / np.linalg.norm(b) for a, b in zip(x_size, y_size)]
         logs = np.abs(np.log(x_size) - np.log(y_size)).mean()
         sums["stft"] += (logs + np.mean(convergence)) / 2
@@ -142,6 +146,15 @@ def test_level_is_the_targets_row_by_row() -> None:
     estimate, normal = normalise_level(torch.ones(2, 100), target, target)
     assert_close(normal, torch.ones(2, 100))
     assert_close(estimate[:, 0], torch.tensor([2.0, 100.0]))
+
+
+def test_level_has_a_floor_where_the_target_is_silent() -> None:
+    """A tenth of what was heard: silence that is asked for is not blown up to full level."""
+    levels = [(0.0, 0.5, 0.05), (0.02, 0.5, 0.05), (0.2, 0.5, 0.2), (0.0, 0.0, 1e-3)]
+    target, heard, expected = (torch.tensor(row)[:, None] for row in zip(*levels))
+    estimate, normal = normalise_level(torch.ones(4, 100), target.expand(4, 100), heard)
+    assert_close(estimate, (1 / expected).expand(4, 100))
+    assert_close(normal, (target / expected).expand(4, 100))
 
 
 def test_mel_filters_lie_where_slaney_put_them() -> None:
