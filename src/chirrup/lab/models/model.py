@@ -1,6 +1,6 @@
 """What every codec is to training, audit and export: an encoder, a quantizer and a decoder."""
 
-from typing import Any, ClassVar, Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -30,7 +30,7 @@ class Model(nn.Module):
             into tables, at the encoder too, so that they cost nothing.
     """
 
-    tables_at_both_ends: ClassVar[bool] = False
+    tables_at_both_ends: bool = False
 
     def __init__(
         self,
