@@ -18,8 +18,9 @@ def write_corpus(folder: Path) -> Path:
     room = random.standard_normal(3000) * np.exp(-np.arange(3000) / 400) * 0.1
     room[50] = 0.9
     clips = {f"speech_train/{index}.wav": speech_like(RATE_HZ, index) for index in range(3)}
-    clips["speech_test/0.wav"] = speech_like(RATE_HZ, 9)
+    clips |= {f"speech_test/{index}.wav": speech_like(RATE_HZ, 9 + index) for index in range(3)}
     clips["noise_train/0.wav"] = 0.1 * random.standard_normal(RATE_HZ)
+    clips["noise_test/0.wav"] = 0.1 * random.standard_normal(RATE_HZ // 3)
     clips["rir/0.wav"] = room
     for name, audio in clips.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)

@@ -14,7 +14,9 @@ import torch
 from torch import Tensor
 
 import chirrup
+import small_lrac
 from chirrup.lab.models import CONFIGS
+from chirrup.lab.training import adversarial
 from chirrup.lab.training.config import TrainingConfig
 from chirrup.lab.training.loop import Trainer
 from small_model import DELAY, ENTRY, NAME
@@ -32,6 +34,7 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(autouse=True)
 def small_config(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setitem(CONFIGS, NAME, ENTRY)
+    monkeypatch.setitem(CONFIGS, small_lrac.NAME, small_lrac.ENTRY)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -101,12 +104,24 @@ def test_figures_of_a_step(corpus: Path, tmp_path: Path) -> None:
     assert [f["stage"] for f in figures] == [0, 0, 0, 1]
 
 
-@pytest.mark.parametrize("adversary", [False, True])
+LRAC_WAY = {
+    "model": small_lrac.NAME,
+    "optimiser": "radam",
+    "schedule": "exponential",
+    "betas": [0.9, 0.999],
+}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{}, with_adversary(every=2), LRAC_WAY],
+    ids=["reconstruction", "adversary", "lrac"],
+)
 def test_a_stopped_run_goes_on_as_it_would_have(
-    corpus: Path, tmp_path: Path, adversary: bool
+    corpus: Path, tmp_path: Path, changes: dict[str, Any]
 ) -> None:
     """To the bit: parameters, averages, optimisers, usage; the stop is in either stage."""
-    config = tiny_config(corpus, **(with_adversary(every=2) if adversary else {}))
+    config = tiny_config(corpus, **changes)
     whole = Trainer(config, tmp_path / "whole", CPU)
     advance(whole, 6)
     for stop in (1, 4):
@@ -185,6 +200,14 @@ def test_a_checkpoint_of_another_model_is_refused(
     other = Trainer(tiny_config(corpus, model="other"), tmp_path, CPU)
     with pytest.raises(ValueError, match=r"training of small, .* model is other"):
         other.restore(tmp_path / "checkpoint.pt")
+    changed = Trainer(tiny_config(corpus, model_changes={"codebooks": 2}), tmp_path, CPU)
+    assert changed.model.codebooks == changed.ema.codebooks == 2
+    with pytest.raises(ValueError, match=r'training of small, .* small with {"codebooks": 2}:'):
+        changed.restore(tmp_path / "checkpoint.pt")
+    changed.save()
+    again = Trainer(changed.config, tmp_path, CPU)
+    again.restore(tmp_path / "checkpoint.pt")
+    assert differing(changed.state(), again.state()) == []
 
 
 def test_discriminators_join_a_training_that_had_none(corpus: Path, tmp_path: Path) -> None:
@@ -247,10 +270,11 @@ def test_losses_through_discriminators_leave_them_alone(corpus: Path, tmp_path: 
     assert all(p.grad is None and p.requires_grad for p in trainer.adversary_parameters)
 
 
-def test_estimate_is_compared_with_the_input_it_belongs_to(
-    corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("gain", [1.0, 0.5])
+def test_estimate_is_compared_with_the_target_it_belongs_to(
+    corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, gain: float
 ) -> None:
-    """A model that only delays has no error."""
+    """A model that only delays has no error but the gain that the target asks for."""
     trainer = Trainer(tiny_config(corpus), tmp_path, CPU)
     seen: dict[str, Tensor] = {}
     sampler = trainer.sampler()
@@ -264,10 +288,13 @@ def test_estimate_is_compared_with_the_input_it_belongs_to(
         gain = trainer.parameters[0].flatten()[:1]
         return torch.nn.functional.pad(audio, (DELAY, 0))[:, :, :-DELAY] + 0 * gain, None
 
+    audio, _ = sampler.batch(2)
+    monkeypatch.setattr(sampler, "batch", lambda _: (audio, gain * audio))
     monkeypatch.setattr(trainer, "reconstruction_terms", record)
     monkeypatch.setattr(trainer.model, "forward", late)
     trainer.train_step(sampler)
-    assert torch.equal(seen["estimate"], seen["target"])
+    assert torch.equal(gain * seen["estimate"], seen["target"])
+    assert seen["target"].square().mean(1).tolist() == pytest.approx([1.0, 1.0], rel=1e-3)
 
 
 def test_draws_of_codebooks_bypass_and_loss(corpus: Path, tmp_path: Path) -> None:
@@ -302,6 +329,59 @@ def test_learning_rate_warms_up_and_falls_to_the_final_one(corpus: Path, tmp_pat
     assert rates[10:] == sorted(rates[10:], reverse=True)
     assert rates[55] == pytest.approx((1e-3 + 1e-4) / 2, rel=0.01)
     assert rates[100] == pytest.approx(1e-4)
+
+
+def test_an_exponential_schedule_falls_by_the_same_factor_every_step(
+    corpus: Path, tmp_path: Path
+) -> None:
+    stages = [{"name": "a", "steps": 110, "weights": MEL}]
+    config = tiny_config(corpus, stages=stages, warmup_steps=10, schedule="exponential")
+    trainer = Trainer(config, tmp_path, CPU)
+    rates = []
+    for trainer.step in range(121):
+        rates.append(trainer.learning_rate())
+    assert rates[:10] == pytest.approx([1e-3 * (step + 1) / 10 for step in range(10)])
+    assert rates[10:111] == pytest.approx([1e-3 * 0.1 ** (step / 100) for step in range(101)])
+    assert rates[111:] == pytest.approx([1e-4] * 10)
+
+
+def test_entries_of_lrac_follow_averages_and_not_gradients(corpus: Path, tmp_path: Path) -> None:
+    """The averaged model has those that the step was made with."""
+    trainer = Trainer(tiny_config(corpus, **LRAC_WAY, codes={"revive_every": 100}), tmp_path, CPU)
+    assert isinstance(trainer.optimiser, torch.optim.RAdam)
+    advance(trainer, 5)
+    before = {name: value.clone() for name, value in trainer.model.state_dict().items()}
+    figures = advance(trainer, 6)
+    assert figures[0]["commitment"] > 0
+    after, average = trainer.model.state_dict(), trainer.ema.state_dict()
+    optimised = {id(value) for group in trainer.optimiser.param_groups for value in group["params"]}
+    for index in range(trainer.model.codebooks):
+        level = trainer.model.quantizer.level(index)
+        assert id(level.codebook) not in optimised
+        for part in ("codebook", "counts", "sums"):
+            name = f"quantizer.levels.{index}.{part}"
+            assert not torch.equal(after[name], before[name])
+            assert torch.equal(average[name], before[name])
+    assert len(optimised) == len(list(trainer.model.parameters()))
+
+
+def test_the_recipe_chooses_spectra_and_how_features_count(
+    corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chosen = {"include_logits": True, "normalise": False, "average_layers": False}
+    changes = with_adversary(**chosen) | {"spectra": {"n_ffts": [64, 128], "mels": [8, 12]}}
+    trainer = Trainer(tiny_config(corpus, **changes), tmp_path, CPU)
+    assert trainer.spectral.n_ffts == (64, 128)
+    assert trainer.spectral.get_buffer("mel_128").shape == (65, 12)
+    given: dict[str, Any] = {}
+
+    def record(real: Any, fake: Any, **options: Any) -> Tensor:
+        given.update(options)
+        return fake[0][0].sum()
+
+    monkeypatch.setattr(adversarial, "feature_matching_loss", record)
+    trainer.adversary_terms(torch.randn(2, 4560), torch.randn(2, 4560))
+    assert given == chosen
 
 
 def test_a_gradient_that_is_not_finite_changes_no_weight(

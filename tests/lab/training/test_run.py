@@ -9,6 +9,7 @@ import torch
 
 import chirrup
 from chirrup.lab.models import CONFIGS, Model
+from chirrup.lab.models.iris import ConvNeXtBlock
 from chirrup.lab.training import run
 from chirrup.lab.training.run import export_checkpoint, pack_checkpoint, train
 from small_model import ENTRY, NAME, Exported, small_iris, speech_like
@@ -96,6 +97,28 @@ def test_the_averaged_weights_of_a_training_are_exported(
         assert (given["name"], given["folder"]) == (NAME, tmp_path / "model")
         assert given["card"]["steps"] == 3
         assert given["audio"].shape == (24_000,)
+
+
+def test_changes_of_the_model_are_kept_with_its_weights(
+    recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    changes = ["model_changes.decoder_block=convnext", "model_changes.codebooks=2"]
+    train(recipe, tmp_path, [STAGE, *changes], minutes=0.0, device="cpu")
+    train(recipe, tmp_path, [STAGE, *changes], device="cpu")
+    assert step(tmp_path) == 3
+    pack_checkpoint(tmp_path, tmp_path / "packed.pt")
+    given: list[Any] = []
+    monkeypatch.setattr(run, "export", lambda *arguments: given.extend(arguments))
+    for path in (tmp_path, tmp_path / "packed.pt"):
+        given.clear()
+        export_checkpoint(path, tmp_path / "model")
+        model, name, _, _, card = given
+        assert name == NAME
+        assert model.codebooks == 2
+        assert any(isinstance(part, ConvNeXtBlock) for part in model.decoder.layers)
+        assert card["recipe"]["model_changes"] == {"decoder_block": "convnext", "codebooks": 2}
+    with pytest.raises(ValueError, match=r"choose another folder"):
+        train(recipe, tmp_path, [STAGE], device="cpu")
 
 
 def test_the_bundled_clip_is_there() -> None:

@@ -42,6 +42,12 @@ def build_discriminator(config: DiscriminatorConfig) -> nn.Module:
     return DISCRIMINATORS[config.kind](**config.options)
 
 
+def in_words(config: dict[str, Any]) -> str:
+    """Which model a configuration is for."""
+    changes = config.get("model_changes")
+    return config["model"] + (f" with {json.dumps(changes, sort_keys=True)}" if changes else "")
+
+
 class Trainer:
     """One training run in one folder: ``checkpoint.pt``, ``log.jsonl`` and TensorBoard's files."""
 
@@ -342,10 +348,11 @@ class Trainer:
     def restore(self, path: Path) -> None:
         """Go on from a checkpoint; parts that the recipe has added since start afresh."""
         saved = torch.load(path, map_location=self.device, weights_only=True)
-        if saved["config"]["model"] != self.config.model:
+        theirs, ours = map(in_words, (saved["config"], self.config.model_dump(mode="json")))
+        if theirs != ours:
             raise ModelError(
-                f"{path} is a training of {saved['config']['model']}, the recipe's model is "
-                f"{self.config.model}: choose another folder"
+                f"{path} is a training of {theirs}, the recipe's model is {ours}: choose another "
+                "folder"
             )
         self.step, self.hours = saved["step"], saved["hours"]
         self.codebooks_started = saved["codebooks_started"]

@@ -1,0 +1,101 @@
+"""What is validated: clips, what is done to them, and against what the result is held."""
+
+from copy import deepcopy
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+from torch.testing import assert_close
+
+from chirrup.lab.training.config import DataConfig
+from chirrup.lab.training.data import read_mono
+from chirrup.lab.training.validation import NOISE_DB, clips, validate
+from small_lrac import small_lrac
+from small_model import RATE_HZ, small_iris
+from tiny_training import write_corpus
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_corpus(tmp_path_factory.mktemp("corpus"))
+
+
+def config(corpus: Path, *, enhance: bool, count: int = 3) -> DataConfig:
+    return DataConfig(manifest=corpus, validation_clips=count, enhance=enhance)
+
+
+def original(corpus: Path, index: int) -> Tensor:
+    path = corpus.parent / "speech_test" / f"{index}.wav"
+    return torch.from_numpy(read_mono(path, RATE_HZ))[None]
+
+
+def power_db(x: Tensor) -> float:
+    return float(10 * x.square().mean().log10())
+
+
+def test_clips_are_their_own_targets(corpus: Path) -> None:
+    pairs = clips(config(corpus, enhance=False), RATE_HZ)
+    assert len(pairs) == 3
+    for index, (heard, target) in enumerate(pairs):
+        assert torch.equal(heard, original(corpus, index))
+        assert torch.equal(target, heard)
+    (only,) = clips(config(corpus, enhance=False, count=1), RATE_HZ)
+    assert torch.equal(only[0], original(corpus, 0))
+
+
+def test_what_is_to_be_enhanced_is_noisy_or_in_a_room_or_clean(corpus: Path) -> None:
+    noisy, roomy, clean = clips(config(corpus, enhance=True), RATE_HZ)
+    assert torch.equal(noisy[1], original(corpus, 0))
+    noise = noisy[0] - noisy[1]
+    assert power_db(noisy[1]) - power_db(noise) == pytest.approx(NOISE_DB, abs=0.01)
+    third = RATE_HZ // 3
+    assert_close(noise[:, third : 2 * third], noise[:, :third], atol=1e-4, rtol=0)  # it is short
+
+    dry = original(corpus, 1)
+    assert [x.shape for x in roomy] == [dry.shape] * 2
+    assert not torch.allclose(roomy[0], dry, atol=1e-2)
+    for x in roomy:
+        assert power_db(x) == pytest.approx(power_db(dry), abs=0.01)
+    late = roomy[0] / roomy[0][0, 100] - roomy[1] / roomy[1][0, 100]
+    assert not late[:, :1000].abs().max() > 1e-3, "the first 50 ms are early"
+    assert late.abs().max() > 1e-2
+
+    assert torch.equal(clean[0], original(corpus, 2))
+    assert torch.equal(clean[1], clean[0])
+
+
+def test_figures_with_enhancement_say_what_came_in(corpus: Path) -> None:
+    settings = {"bypass", "all", "lowest"}
+    for enhance in (False, True):
+        result = validate(deepcopy(small_iris()), config(corpus, enhance=enhance))
+        kinds = settings | ({"input"} if enhance else set())
+        expected = {f"{figure}_{kind}" for figure in ("pesq", "snr_db") for kind in kinds}
+        assert set(result.figures) == expected
+        assert set(result.audio) == set(result.spectrograms) == kinds | {"original"}
+        assert torch.equal(result.audio["original"], original(corpus, 0))
+    pairs = clips(config(corpus, enhance=True), RATE_HZ)
+    assert torch.equal(result.audio["input"], pairs[0][0])
+    clean_db = 10 * torch.log10(pairs[2][1].square().sum() / 1e-9)
+    first_db, second_db = (power_db(y) - power_db(x - y) for x, y in pairs[:2])
+    mean = (first_db + second_db + float(clean_db)) / 3
+    assert result.figures["snr_db_input"] == pytest.approx(mean, abs=0.05)
+    assert first_db == pytest.approx(NOISE_DB, abs=0.01)
+
+
+def test_the_lowest_bitrate_is_about_1_kbps_for_every_model(
+    corpus: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Codebooks of 400 bps at 50 Hz, and of 600 bps at 100 Hz."""
+    for model, expected in ((deepcopy(small_iris()), 2), (deepcopy(small_lrac()), 2)):
+        books: list[int] = []
+        decode = model.quantizer.decode
+
+        def watched(codes: Tensor, decode=decode, books=books) -> Tensor:
+            books.append(codes.shape[1])
+            return decode(codes)
+
+        monkeypatch.setattr(model.quantizer, "decode", watched)
+        result = validate(model, config(corpus, enhance=False, count=1))
+        assert books == [model.codebooks, expected]
+        assert all(x.shape == (1, RATE_HZ) for x in result.audio.values())
