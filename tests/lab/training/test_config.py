@@ -141,6 +141,28 @@ def test_a_configuration_does_not_change(recipe: Path) -> None:
         load_recipe(recipe).batch_size = 5  # type: ignore[misc]
 
 
+def scheduled(recipe: Path, schedule: str) -> list[float]:
+    """Learning rates of a warm-up of 10 steps, of 100 more, and of some beyond the last."""
+    steps = ["stages.0.steps=80", "warmup_steps=10", f"schedule={schedule}"]
+    config = load_recipe(recipe, [*steps, "stages.1.steps=30"])
+    return [config.learning_rate_at(step) for step in range(121)]
+
+
+@pytest.mark.parametrize("schedule", ["cosine", "exponential"])
+def test_learning_rate_warms_up_and_falls_to_the_final_one(recipe: Path, schedule: str) -> None:
+    rates = scheduled(recipe, schedule)
+    assert rates[:10] == pytest.approx([1e-3 * (step + 1) / 10 for step in range(10)])
+    assert rates[10:] == sorted(rates[10:], reverse=True)
+    assert rates[110:] == pytest.approx([1e-4] * 11)
+
+
+def test_the_ways_to_fall(recipe: Path) -> None:
+    """A cosine is half-way down in the middle; an exponential falls by one factor every step."""
+    assert scheduled(recipe, "cosine")[60] == pytest.approx((1e-3 + 1e-4) / 2)
+    expected = [1e-3 * 0.1 ** (step / 100) for step in range(101)]
+    assert scheduled(recipe, "exponential")[10:111] == pytest.approx(expected)
+
+
 def test_the_stage_of_a_step(recipe: Path) -> None:
     config = load_recipe(recipe)
     names = [config.stage_at(step)[1].name for step in (0, 9, 10, 29, 30, 1000)]

@@ -316,35 +316,6 @@ def test_draws_of_codebooks_bypass_and_loss(corpus: Path, tmp_path: Path) -> Non
     assert present.all()
 
 
-def test_learning_rate_warms_up_and_falls_to_the_final_one(corpus: Path, tmp_path: Path) -> None:
-    stages = [{"name": "a", "steps": 100, "weights": MEL}]
-    config = tiny_config(corpus, stages=stages, warmup_steps=10)
-    trainer = Trainer(config, tmp_path, CPU)
-    rates = []
-    for trainer.step in range(101):
-        rates.append(trainer.learning_rate())
-    assert rates[0] == pytest.approx(1e-4)
-    assert rates[9] == pytest.approx(1e-3)
-    assert rates[:10] == sorted(rates[:10])
-    assert rates[10:] == sorted(rates[10:], reverse=True)
-    assert rates[55] == pytest.approx((1e-3 + 1e-4) / 2, rel=0.01)
-    assert rates[100] == pytest.approx(1e-4)
-
-
-def test_an_exponential_schedule_falls_by_the_same_factor_every_step(
-    corpus: Path, tmp_path: Path
-) -> None:
-    stages = [{"name": "a", "steps": 110, "weights": MEL}]
-    config = tiny_config(corpus, stages=stages, warmup_steps=10, schedule="exponential")
-    trainer = Trainer(config, tmp_path, CPU)
-    rates = []
-    for trainer.step in range(121):
-        rates.append(trainer.learning_rate())
-    assert rates[:10] == pytest.approx([1e-3 * (step + 1) / 10 for step in range(10)])
-    assert rates[10:111] == pytest.approx([1e-3 * 0.1 ** (step / 100) for step in range(101)])
-    assert rates[111:] == pytest.approx([1e-4] * 10)
-
-
 def test_entries_of_lrac_follow_averages_and_not_gradients(corpus: Path, tmp_path: Path) -> None:
     """The averaged model has those that the step was made with."""
     trainer = Trainer(tiny_config(corpus, **LRAC_WAY, codes={"revive_every": 100}), tmp_path, CPU)

@@ -1,5 +1,6 @@
 """The configuration of a training: one object for Python, recipe file and command line."""
 
+import math
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
@@ -141,6 +142,16 @@ class TrainingConfig(Strict):
     @property
     def steps(self) -> int:
         return sum(stage.steps for stage in self.stages)
+
+    def learning_rate_at(self, step: int) -> float:
+        """Linear warm-up, then down to the final rate at the recipe's last step."""
+        if step < self.warmup_steps:
+            return self.learning_rate * (step + 1) / self.warmup_steps
+        share = (step - self.warmup_steps) / max(1, self.steps - self.warmup_steps)
+        first, final, share = self.learning_rate, self.final_learning_rate, min(share, 1.0)
+        if self.schedule == "exponential":
+            return first * (final / first) ** share
+        return final + (first - final) * (0.5 + 0.5 * math.cos(math.pi * share))
 
     def stage_at(self, step: int) -> tuple[int, Stage]:
         """Index and stage of a step; the last stage has no end."""

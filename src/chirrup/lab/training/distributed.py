@@ -24,6 +24,15 @@ def add_up(tensor: Tensor) -> Tensor:
     return tensor
 
 
+def first_says(decision: bool, device: torch.device) -> bool:
+    """The decision of the first process, in every one."""
+    if not dist.is_initialized():
+        return decision
+    flag = torch.tensor(int(decision), device=device)
+    dist.broadcast(flag, 0)
+    return bool(flag)
+
+
 def share_parameters(module: nn.Module) -> None:
     """Give every process the parameters and buffers of the first."""
     if dist.is_initialized():

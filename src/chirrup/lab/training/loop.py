@@ -5,7 +5,6 @@ the whole state of the data, so a stopped run goes on exactly as it would have.
 """
 
 import json
-import math
 import os
 import time
 from pathlib import Path
@@ -21,7 +20,12 @@ from chirrup.lab.nn import fused
 from chirrup.lab.training import adversarial, codebooks, discriminators
 from chirrup.lab.training.config import DiscriminatorConfig, Stage, TrainingConfig
 from chirrup.lab.training.data import Recordings, Sampler, load_recordings
-from chirrup.lab.training.distributed import add_up, average_gradients, share_parameters
+from chirrup.lab.training.distributed import (
+    add_up,
+    average_gradients,
+    first_says,
+    share_parameters,
+)
 from chirrup.lab.training.logbook import Logbook
 from chirrup.lab.training.losses import SpectralLoss, normalise_level, waveform_loss
 from chirrup.lab.training.pesq_loss import PESQLoss
@@ -114,17 +118,9 @@ class Trainer:
                 if now - saved > 60 * config.checkpoint_minutes:
                     self.save()
                     saved = now
-                if minutes is not None and self.out_of_time(now - begun > 60 * minutes):
+                if minutes is not None and first_says(now - begun > 60 * minutes, self.device):
                     break
             self.save()
-
-    def out_of_time(self, over: bool) -> bool:
-        """Whether to stop: the first process decides for all."""
-        if not dist.is_initialized():
-            return over
-        flag = torch.tensor(int(over), device=self.device)
-        dist.broadcast(flag, 0)
-        return bool(flag)
 
     def sampler(self) -> Sampler:
         data = self.config.data
@@ -159,8 +155,9 @@ class Trainer:
             self.start_model(sampler)
         if stage.quantize and not self.codebooks_started:
             self.start_codebooks(sampler)
+        learning_rate = config.learning_rate_at(self.step)
         for group, scale in zip(self.optimiser.param_groups, (1.0, config.codes.lr_scale)):
-            group["lr"] = self.learning_rate() * scale
+            group["lr"] = learning_rate * scale
 
         audio, target = sampler.batch(config.batch_size)
         used, bypass, present = self.draw_codes(audio, stage)
@@ -195,22 +192,11 @@ class Trainer:
 
         figures |= {name: float(value.detach()) for name, value in terms.items()}
         figures |= {"loss": float(loss.detach()), "gradient": float(norm), "stage": index}
-        figures["learning_rate"] = self.learning_rate()
+        figures["learning_rate"] = learning_rate
         if stage.quantize:
             figures["perplexity"] = float(self.usage.perplexity().mean())
             figures["entries_used"] = float(self.usage.used().mean())
         return figures
-
-    def learning_rate(self) -> float:
-        """Linear warm-up, then down to the final rate at the recipe's last step."""
-        config = self.config
-        if self.step < config.warmup_steps:
-            return config.learning_rate * (self.step + 1) / config.warmup_steps
-        share = (self.step - config.warmup_steps) / max(1, config.steps - config.warmup_steps)
-        first, final, share = config.learning_rate, config.final_learning_rate, min(share, 1.0)
-        if config.schedule == "exponential":
-            return first * (final / first) ** share
-        return final + (first - final) * (0.5 + 0.5 * math.cos(math.pi * share))
 
     def draw_codes(self, audio: Tensor, stage: Stage) -> tuple[Tensor, Tensor, Tensor]:
         """Per row: codebooks in use, bypass of the quantizer, frames that arrive."""
