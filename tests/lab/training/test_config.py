@@ -43,6 +43,8 @@ def test_the_recipes_load(path: Path) -> None:
     config = load_recipe(path)
     assert config.model in CONFIGS
     assert config.steps > 1000
+    assert config.warmup_steps < 0.1 * config.steps
+    assert config.learning_rate_at(config.steps) == pytest.approx(config.final_learning_rate)
     fights = any(s.weights.adversarial > 0 or s.weights.features > 0 for s in config.stages)
     assert bool(config.adversary.discriminators) >= fights
     again = TrainingConfig.model_validate(config.model_dump(mode="json"))
