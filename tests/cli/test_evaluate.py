@@ -29,7 +29,7 @@ def test_a_model_and_a_codec_of_ones_own(
     printed = capsys.readouterr()
     assert "clean: 2 clips of 2 speakers" in printed.out
     assert "Coarse 64" in printed.out
-    assert "SNR of iris-t1 1 less Coarse 64: " in printed.out
+    assert "SNR of iris-t1 1k less Coarse 64k: " in printed.out
     assert "left out: own_codec:Coarse under loss-20" in printed.err
     results = Results.read(Path("chirrup-evaluation", RESULTS))
     assert len(results.rows) == 6

@@ -103,13 +103,13 @@ def test_losses_are_for_models_only(clips: Path, tmp_path: Path, model_folder: P
 def test_tables_say_what_the_rows_say(clips: Path, tmp_path: Path) -> None:
     rows = evaluate(settings(clips), tmp_path / "out").rows
     found = tables.lines(rows, ["snr"])
-    assert [line.title for line in found] == ["Coarse 64", "Coarse 128"]
+    assert [line.title for line in found] == ["Coarse 64k", "Coarse 128k"]
     mean = np.mean([row.scores["snr"] or 0 for row in rows[:3]])
     value = found[0].cells["snr"]
     assert value is not None
     assert value.mean == pytest.approx(mean)
     text = tables.markdown(rows, {"snr": METRICS["snr"]})
-    assert f"| Coarse 64 | 64.00 | {mean:.1f} (" in text
+    assert f"| Coarse 64k | 64.00 | {mean:.1f} (" in text
     assert tables.differences(rows, METRICS["snr"]) == []
 
 

@@ -129,7 +129,7 @@ def test_names_stay_names(tmp_path: Path) -> None:
     assert not page.all("b")
     assert not page.all("i")
     assert page.all("title")[0].text == f"Chirrup: iris-t1, {ODD}, Codec2"
-    assert f"{ODD} 6" in [name.text for name in page.all("span", "name")]
+    assert f"{ODD} 6k" in [name.text for name in page.all("span", "name")]
     assert any(h3.text.startswith("<b>&\"'0 clean, speaker 声 <0>") for h3 in page.all("h3"))
     made = page.all("section")[-1].text
     assert f"{ODD}: why not" in made
@@ -177,14 +177,14 @@ def test_systems_are_in_order_of_bitrate_and_ours_are_marked(tmp_path: Path) -> 
     rates = [float(row.all("td")[0].attributes["data-value"]) for row in body.all("tr")]
     assert rates == sorted(rates)
     ours = [row for row in body.all("tr") if row.attributes.get("class") == "ours"]
-    assert [row.all("th")[0].text for row in ours] == ["iris-t1 1 ours", "iris-t1 6 ours"]
+    assert [row.all("th")[0].text for row in ours] == ["iris-t1 1k ours", "iris-t1 6k ours"]
 
 
 def test_blanks_are_told(tmp_path: Path) -> None:
     notes = report(made_up(), tmp_path).all("details", "notes")[0].all("li")
     assert [note.text for note in notes] == [
-        'PESQ-wb of Codec2 1: 4 of 4 clips have no score (no utterance <"&">)',
-        'PESQ-wb of Codec2 6: 1 of 4 clips have no score (no utterance <"&">)',
+        'PESQ-wb of Codec2 1k: 4 of 4 clips have no score (no utterance <"&">)',
+        'PESQ-wb of Codec2 6k: 1 of 4 clips have no score (no utterance <"&">)',
     ]
 
 
@@ -193,7 +193,7 @@ def test_an_infinite_score_is_not_averaged_and_is_told(tmp_path: Path) -> None:
     results.rows[0].scores["lsd"] = math.inf
     page = report(results, tmp_path)
     expected = np.array([row.scores["lsd"] for row in results.rows[1:]], dtype=float).mean()
-    assert cells(page)["iris-t1 1", head("lsd")].text.startswith(f"{expected:.1f}")
+    assert cells(page)["iris-t1 1k", head("lsd")].text.startswith(f"{expected:.1f}")
     assert "infinite" in page.all("details", "notes")[0].text
 
 
@@ -302,7 +302,7 @@ def test_a_system_without_audio_says_so(tmp_path: Path) -> None:
     page = report(results, tmp_path, listen=2)
     assert len(page.all("audio")) == 2 * 6
     empty = [p for p in page.all("figure", "player") if "No audio was kept" in p.text]
-    assert [p.all("span", "name")[0].text for p in empty] == ["Codec2 1"] * 2
+    assert [p.all("span", "name")[0].text for p in empty] == ["Codec2 1k"] * 2
 
 
 def test_one_system_of_one_clip(tmp_path: Path) -> None:
@@ -311,7 +311,7 @@ def test_one_system_of_one_clip(tmp_path: Path) -> None:
     page = report(results, tmp_path)
     assert len(page.all("audio")) == 2
     assert len(page.all("g", "codec")) == 1 + len(SCORED)  # the legend's, and each plot's
-    assert cells(page)["iris-t1 1", "kbps"].text == f"{results.rows[0].kbps:.2f}"
+    assert cells(page)["iris-t1 1k", "kbps"].text == f"{results.rows[0].kbps:.2f}"
 
 
 def test_a_metric_without_any_score_has_no_plot(tmp_path: Path) -> None:

@@ -64,7 +64,7 @@ class Row:
 
     @property
     def title(self) -> str:
-        return f"{self.label} {self.bitrate_bps / 1000:g}"
+        return f"{self.label} {self.bitrate_bps / 1000:g}k"
 
 
 @dataclass(frozen=True)
