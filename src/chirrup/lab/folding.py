@@ -218,13 +218,14 @@ class FoldedLSTM(Streaming):
         super().__init__()
         self.lstm, self.size = lstm, lstm.rnn.hidden_size
         for layer in range(lstm.rnn.num_layers):
+            ordered = []
             for kind in ("weight_ih", "weight_hh", "bias_ih", "bias_hh"):
                 values = getattr(lstm.rnn, f"{kind}_l{layer}").detach()
                 given, forget, cell, out = values.chunk(4)
-                ordered = torch.cat([given, out, forget, cell])[None]
-                self.register_buffer(f"{kind}_{layer}", ordered.contiguous())
-            bias = [self.get_buffer(f"bias_{kind}_{layer}") for kind in ("ih", "hh")]
-            self.register_buffer(f"bias_{layer}", torch.cat(bias, dim=1))
+                ordered.append(torch.cat([given, out, forget, cell])[None])
+            self.register_buffer(f"input_{layer}", ordered[0])
+            self.register_buffer(f"hidden_{layer}", ordered[1])
+            self.register_buffer(f"bias_{layer}", torch.cat(ordered[2:], dim=1))
 
     def initial_state(self, batch: int, device: torch.device | None = None) -> State:
         return self.lstm.initial_state(batch, device)
@@ -236,7 +237,7 @@ class FoldedLSTM(Streaming):
         after: dict[str, list[Tensor]] = {"hidden": [], "cell": []}
         for layer in range(self.lstm.rnn.num_layers):
             time, batch, _ = x.shape
-            weights = [f"weight_ih_{layer}", f"weight_hh_{layer}", f"bias_{layer}"]
+            weights = (f"input_{layer}", f"hidden_{layer}", f"bias_{layer}")
             y, *last = torch.onnx.ops.symbolic_multi_out(
                 "LSTM",
                 (
