@@ -118,11 +118,25 @@ class Codec:
         """
         bitrate_bps = self.default_bitrate_bps if bitrate_bps is None else bitrate_bps
         if bitrate_bps not in self.bitrates_bps:
-            raise ValueError(
-                f"{self.name} has no bitrate of {bitrate_bps:g} bit/s; it has "
-                f"{', '.join(map(str, self.bitrates_bps))}"
-            )
+            raise self._no_bitrate(bitrate_bps)
         return self.bitrates_bps.index(int(bitrate_bps)) + 1
+
+    def codebooks_within(self, bitrate_bps: float | None) -> int:
+        """Codebooks of the highest bitrate not above the one asked for, such as 62016 for 64000.
+
+        Raises:
+            ValueError: it is below the lowest, or above the highest by a codebook or more.
+        """
+        if bitrate_bps is None:
+            return self.codebooks_at(None)
+        rates = self.bitrates_bps
+        if not rates[0] <= bitrate_bps < rates[-1] + rates[0]:
+            raise self._no_bitrate(bitrate_bps)
+        return sum(rate <= bitrate_bps for rate in rates)
+
+    def _no_bitrate(self, bitrate_bps: float) -> ValueError:
+        choices = ", ".join(map(str, self.bitrates_bps))
+        return ValueError(f"{self.name} has no bitrate of {bitrate_bps:g} bit/s; it has {choices}")
 
     # --- whole signals ---------------------------------------------------------------------------
 

@@ -22,7 +22,8 @@ def encode(
     ] = None,
     model: Annotated[str, typer.Option(help="Name, or folder.")] = "iris-t1",
     bitrate: Annotated[
-        str | None, typer.Option("--bitrate", "-b", help="For each channel: 6000, or 6k.")
+        str | None,
+        typer.Option("--bitrate", "-b", help="At most, for each channel: 6000, or 6k."),
     ] = None,
     mix: Annotated[bool, typer.Option("--mix", help="Average all channels to one.")] = False,
     raw: Annotated[
@@ -58,6 +59,11 @@ def encode(
             metadata=texts,
             force=force,
             progress=progress,
+        )
+    if not quiet and bitrate_bps not in (None, result.codes_bps):
+        note(
+            f"{codec.name} has no bitrate of {bitrate_bps:g} bit/s: each channel is coded at the "
+            f"next lower, {result.codes_bps}"
         )
     interrupted = live is not None and live.interrupted
     if interrupted:

@@ -34,12 +34,19 @@ Progress = Callable[[float, float | None], None]
 
 @dataclass(frozen=True)
 class Encoded:
-    """What `encode_file` did; ``samples`` of each channel, ``sample_rate_hz`` of the source."""
+    """What `encode_file` did.
+
+    Attributes:
+        samples, sample_rate_hz, channels: of the source, samples of each channel.
+        size_bytes: of the file.
+        codes_bps: bitrate of the codes, of each channel that was coded.
+    """
 
     samples: int
     sample_rate_hz: int
     channels: int
     size_bytes: int
+    codes_bps: int
 
     @property
     def seconds(self) -> float:
@@ -92,7 +99,8 @@ def encode_file(
     Args:
         source: path, or binary file object such as a pipe.
         target: path, or binary file object; the latter gets each chunk as soon as it is whole.
-        bitrate_bps: of each channel; None is the model's default.
+        bitrate_bps: of each channel; the model's next lower one is taken if it is none of the
+            model's. None is the model's default.
         mix: average all channels to one; else each is coded on its own.
         raw: format of a source without header, as ``s16@24000x1``.
         metadata: text to keep in the file.
@@ -103,9 +111,10 @@ def encode_file(
         OSError: reading or writing failed on the way, for example since the disk is full. Likewise.
     """
     try:
-        codebooks = codec.codebooks_at(bitrate_bps)
+        codebooks = codec.codebooks_within(bitrate_bps)
     except ValueError as error:
         raise FileError(str(error)) from error
+    codes_bps = codec.bitrates_bps[codebooks - 1]
     check_target(target, force, source)
     with open_audio(source, raw) as audio:
         mode: ChannelMode = "downmix" if mix and audio.channels > 1 else "separate"
@@ -124,7 +133,7 @@ def encode_file(
                 frame_samples=codec.frame_samples,
                 delay_samples=codec.delay_samples,
                 preroll_frames=_preroll_frames(codec),
-                bitrate_bps=codec.bitrates_bps[codebooks - 1] * channels,
+                bitrate_bps=codes_bps * channels,
                 sample_count=audio.samples,
                 metadata=metadata or {},
             )
@@ -141,7 +150,7 @@ def encode_file(
             for codes in codec.encode_blocks(native, codebooks, channels):
                 writer.write(codes)
             writer.finish(meter.samples)
-    return Encoded(meter.samples, audio.sample_rate_hz, audio.channels, counted.size)
+    return Encoded(meter.samples, audio.sample_rate_hz, audio.channels, counted.size, codes_bps)
 
 
 def _preroll_frames(codec: Codec) -> int:

@@ -14,7 +14,17 @@ from typing import Any, Protocol, cast
 import torch
 from torch import Tensor, nn
 
-from chirrup.lab.nn import Conv1d, State, Streaming
+from chirrup.lab.nn import (
+    Analysis,
+    Conv1d,
+    ConvTranspose1d,
+    Delay,
+    Parallel,
+    Residual,
+    State,
+    Streaming,
+    Synthesis,
+)
 
 _CONVOLUTIONS = (nn.Conv1d, nn.Conv2d)
 _TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d)
@@ -185,14 +195,31 @@ def _start(part: Streaming, rows: int) -> State:
     return {name: value.double() for name, value in part.initial_state(rows).items()}
 
 
-def receptive_field_samples(layers: nn.Module) -> int:
-    """How many samples one output step sees, through convolutions in a row and residual blocks.
+def receptive_field_samples(layers: nn.Module, steps: int = 1) -> int:
+    """How many samples an output step sees, through convolutions, in a row or side by side.
 
-    Recurrent layers, which see everything, are left out.
+    Recurrent layers, which see everything, and Fourier transforms are left out.
+
+    Args:
+        steps: as many output steps in a row are tried, and the one that sees most counts: a step
+            of a decoder sees more or less, by its place in the frame.
     """
-    field, jump = 1, 1
-    for layer in layers.modules():
-        if isinstance(layer, Conv1d):
-            field += (layer.conv.kernel_size[0] - 1) * layer.conv.dilation[0] * jump
-            jump *= layer.conv.stride[0]
-    return field
+    spans = [_seen(layers, step, step) for step in range(steps)]
+    return max(last - first + 1 for first, last in spans)
+
+
+def _seen(layer: nn.Module, first: int, last: int) -> tuple[int, int]:
+    """First and last input step that the output steps from ``first`` to ``last`` depend on."""
+    if isinstance(layer, Conv1d | Analysis):
+        stride = int(layer.ratio)
+        return first * stride - layer.context, (last + 1) * stride - 1
+    if isinstance(layer, ConvTranspose1d | Synthesis):
+        stride = int(1 / layer.ratio)
+        return -((layer.overlap + stride - 1 - first) // stride), last // stride
+    parts = [part for part in layer.children() if not isinstance(part, Delay)]
+    if isinstance(layer, Residual | Parallel):
+        spans = [_seen(part, first, last) for part in parts]
+        return min(span[0] for span in spans), max(span[1] for span in spans)
+    for part in reversed(parts):
+        first, last = _seen(part, first, last)
+    return first, last

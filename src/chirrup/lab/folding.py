@@ -1,7 +1,8 @@
 """A trained model rewritten for running: the same function, fewer and cheaper operations.
 
-Weight norm becomes plain weights, SnakeBeta's exponentials and the quantizer's projections become
-constants, and the inverse FFT two small matrix products, which every runtime has.
+Weight norm becomes plain weights, SnakeBeta's exponentials, the quantizer's projections and SimVQ's
+linear layers become constants, and the inverse FFT two small matrix products, which every runtime
+has.
 """
 
 import copy
@@ -14,8 +15,9 @@ from torch.nn.utils import parametrize
 
 from chirrup.lab.models import Model
 from chirrup.lab.models.iris import Conv2FormerBlock
-from chirrup.lab.nn import ISTFT, SnakeBeta, State, Streaming
+from chirrup.lab.nn import ISTFT, LSTM, SnakeBeta, State, Streaming
 from chirrup.lab.quantizers.rvq import Level, ResidualVectorQuantizer
+from chirrup.lab.quantizers.simvq import SimVQLevel
 
 
 def fold(model: Model) -> Model:
@@ -39,6 +41,8 @@ def fold(model: Model) -> Model:
                 conv.weight *= scale[:, :, None]
                 cast(Tensor, conv.bias).mul_(scale[:, 0])
                 scale.fill_(1.0)
+        if isinstance(module, SimVQLevel):
+            module.fold()
     entries = [module.codebook for module in folded.modules() if isinstance(module, Level)]
     for tensor in (*folded.parameters(), *entries):
         tensor.data = tensor.data.half().float()
@@ -59,6 +63,8 @@ def for_export(folded: Model) -> tuple["EncoderGraph", "DecoderGraph"]:
                 setattr(module, name, FoldedSnake(child))
             elif isinstance(child, ISTFT):
                 setattr(module, name, MatrixISTFT(child))
+            elif isinstance(child, LSTM):
+                setattr(module, name, FoldedLSTM(child))
     return (
         EncoderGraph(copied.encoder, FoldedSearch(copied.quantizer)),
         DecoderGraph(FoldedLookup(copied.quantizer), copied.decoder),
@@ -124,7 +130,7 @@ class FoldedSearch(nn.Module):
                 later = torch.cat(inward[index + 1 :]).T
                 outward, constant = level.project_out.weight[:, :, 0], level.project_out.bias
                 bias[-later.shape[1] :] -= cast(Tensor, constant) @ later
-                self.register_buffer(f"entries_{index}", level.codebook.clone())
+                self.register_buffer(f"entries_{index}", level.entries().clone())
                 self.register_buffer(f"share_{index}", outward.T @ later)
         self.register_buffer("bias", bias)
         self.levels, self.code_dim = len(levels), levels[0].codebook.shape[1]
@@ -152,7 +158,7 @@ class FoldedLookup(nn.Module):
         levels = [quantizer.level(index) for index in range(len(quantizer.levels))]
         size, code_dim = levels[0].codebook.shape
         absent = torch.zeros(1, code_dim)
-        table = torch.cat([torch.cat([level.codebook, absent]) for level in levels])
+        table = torch.cat([torch.cat([level.entries(), absent]) for level in levels])
         self.register_buffer("table", table)
         self.register_buffer(
             "offset", torch.arange(len(levels), dtype=torch.int32)[:, None] * (size + 1)
@@ -199,3 +205,53 @@ class MatrixISTFT(Streaming):
         second = (even + odd)[:, :, 1:].flip(2) * window[self.hop :]
         before = torch.cat([state["overlap"], second[:, :-1]], dim=1)
         return (first + before).flatten(1)[:, None], {"overlap": second[:, -1:]}
+
+
+class FoldedLSTM(Streaming):
+    """`LSTM` whose layers are one operator each in an exported graph.
+
+    PyTorch's own export takes the number of time steps for a constant. ONNX has the gates in the
+    order input, output, forget, cell; PyTorch has input, forget, cell, output.
+    """
+
+    def __init__(self, lstm: LSTM) -> None:
+        super().__init__()
+        self.lstm, self.size = lstm, lstm.rnn.hidden_size
+        for layer in range(lstm.rnn.num_layers):
+            ordered = []
+            for kind in ("weight_ih", "weight_hh", "bias_ih", "bias_hh"):
+                values = getattr(lstm.rnn, f"{kind}_l{layer}").detach()
+                given, forget, cell, out = values.chunk(4)
+                ordered.append(torch.cat([given, out, forget, cell])[None])
+            self.register_buffer(f"input_{layer}", ordered[0])
+            self.register_buffer(f"hidden_{layer}", ordered[1])
+            self.register_buffer(f"bias_{layer}", torch.cat(ordered[2:], dim=1))
+
+    def initial_state(self, batch: int, device: torch.device | None = None) -> State:
+        return self.lstm.initial_state(batch, device)
+
+    def forward(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+        if not torch.onnx.is_in_onnx_export():
+            return self.lstm(x, state)
+        x = x.permute(2, 0, 1)
+        after: dict[str, list[Tensor]] = {"hidden": [], "cell": []}
+        for layer in range(self.lstm.rnn.num_layers):
+            time, batch, _ = x.shape
+            weights = (f"input_{layer}", f"hidden_{layer}", f"bias_{layer}")
+            y, *last = torch.onnx.ops.symbolic_multi_out(
+                "LSTM",
+                (
+                    x,
+                    *(self.get_buffer(name) for name in weights),
+                    None,
+                    *(state[name][:, layer][None] for name in after),
+                ),
+                {"hidden_size": self.size},
+                dtypes=(x.dtype,) * 3,
+                shapes=((time, 1, batch, self.size), *((1, batch, self.size),) * 2),
+            )
+            x = y[:, 0]
+            for name, value in zip(after, last, strict=True):
+                after[name].append(value[0])
+        stacked = {name: torch.stack(values, dim=1) for name, values in after.items()}
+        return x.permute(1, 2, 0), stacked

@@ -6,14 +6,23 @@ from typing import Any
 from chirrup.lab.models.iris import Iris, IrisConfig
 from chirrup.lab.models.lrac import Lrac, LracConfig
 from chirrup.lab.models.model import Model
+from chirrup.lab.models.tqcodec import TQCodec, TQConfig
 
 __all__ = ["CONFIGS", "Model", "build"]
 
-CONFIGS: dict[str, tuple[type[Iris], IrisConfig] | tuple[type[Lrac], LracConfig]] = {
+Entry = (
+    tuple[type[Iris], IrisConfig] | tuple[type[Lrac], LracConfig] | tuple[type[TQCodec], TQConfig]
+)
+
+CONFIGS: dict[str, Entry] = {
     "iris-t1": (Iris, IrisConfig()),
     "iris-t2": (Iris, IrisConfig.track_2()),
     "lrac-t1": (Lrac, LracConfig.track_1()),
     "lrac-t2": (Lrac, LracConfig.track_2()),
+    "tq": (TQCodec, TQConfig()),
+    "tq-imbalanced": (TQCodec, TQConfig.imbalanced()),
+    "tq-subband": (TQCodec, TQConfig.subband()),
+    "tq-small": (TQCodec, TQConfig.small()),
 }
 
 

@@ -3,20 +3,31 @@
 from chirrup.lab.nn.activations import SnakeBeta
 from chirrup.lab.nn.conv import Conv1d, ConvTranspose1d
 from chirrup.lab.nn.norm import LayerNorm, Scale
+from chirrup.lab.nn.pqmf import Analysis, Synthesis
 from chirrup.lab.nn.recurrent import GRU, LSTM
 from chirrup.lab.nn.scales import fit_scales, set_weight
 from chirrup.lab.nn.stft import ISTFT, STFT
-from chirrup.lab.nn.streaming import Delay, Residual, Sequential, State, Stateless, Streaming
+from chirrup.lab.nn.streaming import (
+    Delay,
+    Parallel,
+    Residual,
+    Sequential,
+    State,
+    Stateless,
+    Streaming,
+)
 
 __all__ = [
     "GRU",
     "ISTFT",
     "LSTM",
     "STFT",
+    "Analysis",
     "Conv1d",
     "ConvTranspose1d",
     "Delay",
     "LayerNorm",
+    "Parallel",
     "Residual",
     "Scale",
     "Sequential",
@@ -24,6 +35,7 @@ __all__ = [
     "State",
     "Stateless",
     "Streaming",
+    "Synthesis",
     "fit_scales",
     "set_weight",
 ]

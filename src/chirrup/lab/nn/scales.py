@@ -26,15 +26,18 @@ def fit_scales(layers: Sequential, x: Tensor, last_deviation: float = DEVIATION)
     """
     row = [layer for layer in layers.layers if isinstance(layer, Conv1d | ConvTranspose1d)]
     for layer in layers.layers:
-        convs = [part for part in layer.modules() if isinstance(part, Conv1d | ConvTranspose1d)]
-        for part in convs:
-            added = isinstance(layer, Residual) and part is convs[-1]
-            _draw(part, 0.25 if added else 1.0)
+        added = _convolutions(layer.block)[-1:] if isinstance(layer, Residual) else []
+        for part in _convolutions(layer):
+            _draw(part, 0.25 if part in added else 1.0)
         if isinstance(layer, Conv1d | ConvTranspose1d):
             deviation = last_deviation if layer is row[-1] else DEVIATION
             set_weight(layer.conv, layer.conv.weight * deviation / layer.offline(x).std())
         x = layer.offline(x)
     return x
+
+
+def _convolutions(layer: nn.Module) -> list[Conv1d | ConvTranspose1d]:
+    return [part for part in layer.modules() if isinstance(part, Conv1d | ConvTranspose1d)]
 
 
 def _draw(layer: Conv1d | ConvTranspose1d, scale: float) -> None:

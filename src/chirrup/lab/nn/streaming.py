@@ -5,6 +5,7 @@ is a flat dict of named tensors. A whole signal is one call from the initial sta
 many calls that hand the state on. There is no other implementation of either.
 """
 
+from collections.abc import Sequence
 from fractions import Fraction
 from typing import cast
 
@@ -133,16 +134,20 @@ class Delay(Streaming):
 
 
 class Residual(Streaming):
-    """``x + block(x)``, the skip delayed by as much as the block."""
+    """``x + block(x)``, the skip delayed by as much as the block.
 
-    def __init__(self, channels: int, block: Streaming) -> None:
+    With a ``shortcut``, which must keep no past, ``shortcut(x) + block(x)``.
+    """
+
+    def __init__(self, channels: int, block: Streaming, shortcut: Streaming | None = None) -> None:
         super().__init__()
         if block.ratio != 1:
             raise ValueError("a residual block must keep the rate of its input")
         if block.delay.denominator != 1:
             raise ValueError("a residual block must be a whole number of steps late")
         self.block = block
-        self.skip = Delay(channels, int(block.delay))
+        delay = Delay(channels, int(block.delay))
+        self.skip = delay if shortcut is None else Sequential(delay, shortcut)
 
     @property
     def delay(self) -> Fraction:
@@ -152,3 +157,40 @@ class Residual(Streaming):
         after: State = {}
         y = self.run("block", x, state, after)
         return self.run("skip", x, state, after) + y, after
+
+
+class Parallel(Streaming):
+    """Branches side by side: each takes its share of the channels, their outputs are joined.
+
+    Args:
+        channels: of each branch's input, in order.
+    """
+
+    def __init__(self, channels: Sequence[int], *branches: Streaming) -> None:
+        super().__init__()
+        if len({(branch.delay, branch.ratio) for branch in branches}) != 1:
+            raise ValueError("parallel branches must have one delay and one rate")
+        self.channels = list(channels)
+        for index, branch in enumerate(branches):
+            self.add_module(str(index), branch)
+
+    @property
+    def branches(self) -> list[Streaming]:
+        return [cast(Streaming, branch) for branch in self.children()]
+
+    @property
+    def delay(self) -> Fraction:
+        return self.branches[0].delay
+
+    @property
+    def ratio(self) -> Fraction:
+        return self.branches[0].ratio
+
+    def forward(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+        after: State = {}
+        shares = x.split(self.channels, dim=1)
+        outputs = [
+            self.run(name, share, state, after)
+            for name, share in zip(self._modules, shares, strict=True)
+        ]
+        return torch.cat(outputs, dim=1), after

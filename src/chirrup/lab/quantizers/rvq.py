@@ -2,11 +2,12 @@
 
 Each level projects the residual to a few dimensions, takes the nearest codebook entry, projects it
 back and leaves the rest to the next level. `Level` is DAC's (IRIS, section 5): L2-normalised
-entries that gradients move; `ema.EMALevel` is that of LRAC's baselines.
+entries that gradients move; `ema.EMALevel` is that of LRAC's baselines, `simvq.SimVQLevel` that of
+TQCodec.
 """
 
 from dataclasses import dataclass
-from typing import cast
+from typing import ClassVar, cast
 
 import torch
 import torch.nn.functional as F
@@ -37,9 +38,15 @@ class Quantized:
 
 
 class Level(nn.Module):
-    """One codebook with its projections in and out, searched by cosine similarity."""
+    """One codebook with its projections in and out, searched by cosine similarity.
+
+    Attributes:
+        starts_from_data: whether entries are put where data is: all of them before they are first
+            used, later those that nothing chooses.
+    """
 
     codebook: Tensor
+    starts_from_data: ClassVar[bool] = True
 
     def __init__(self, dim: int, codebook_size: int, code_dim: int) -> None:
         super().__init__()
@@ -49,7 +56,11 @@ class Level(nn.Module):
 
     def table(self) -> tuple[Tensor, Tensor | None]:
         """What the search multiplies by and adds, ``[code_dim, entries]`` and ``[entries]``."""
-        return F.normalize(self.codebook, dim=1).T, None
+        return F.normalize(self.entries(), dim=1).T, None
+
+    def entries(self) -> Tensor:
+        """``[codebook_size, code_dim]``."""
+        return self.codebook
 
     def search(self, projected: Tensor) -> Tensor:
         """Best entry of each vector: ``[batch, code_dim, frames] -> [batch, frames]``."""
@@ -64,7 +75,7 @@ class Level(nn.Module):
 
     def entry(self, codes: Tensor) -> Tensor:
         """``[batch, frames] -> [batch, code_dim, frames]``."""
-        return F.embedding(codes, self.codebook).transpose(1, 2)
+        return F.embedding(codes, self.entries()).transpose(1, 2)
 
 
 class ResidualVectorQuantizer(nn.Module):
@@ -146,7 +157,7 @@ class ResidualVectorQuantizer(nn.Module):
         """Entries projected back, ``[codebooks, codebook_size, dim]``: what a decoder looks up."""
         return torch.stack(
             [
-                self.level(index).project_out(self.level(index).codebook[:, :, None])[:, :, 0]
+                self.level(index).project_out(self.level(index).entries()[:, :, None])[:, :, 0]
                 for index in range(len(self.levels))
             ]
         )

@@ -17,16 +17,19 @@ KMEANS_ROUNDS = 10
 def initialise(quantizer: ResidualVectorQuantizer, latents: Tensor, seed: int) -> list[float]:
     """Start every level from data: ``latents [vectors, dim]`` of an autoencoder.
 
-    The main directions of a level's residual, orthonormal, are its projection in, their transpose
-    its projection out; k-means by cosine similarity gives the entries. Not whitened: late levels
-    would divide by tiny deviations and explode.
+    Does nothing where entries do not start from data. The main directions of a level's residual,
+    orthonormal, are its projection in, their transpose its projection out; k-means by cosine
+    similarity gives the entries. Not whitened: late levels would divide by tiny deviations and
+    explode.
 
     Returns:
-        Share of the variance left after each level.
+        Share of the variance left after each level; nothing where nothing was done.
 
     Raises:
         ValueError: fewer vectors than entries.
     """
+    if not quantizer.level(0).starts_from_data:
+        return []
     if len(latents) < quantizer.codebook_size:
         raise ValueError(
             f"{len(latents)} vectors cannot start {quantizer.codebook_size} entries: raise "
@@ -118,6 +121,8 @@ class Usage(nn.Module):
     ) -> int:
         """Move every entry used less than ``below`` times the average onto a vector of the batch.
 
+        Does nothing where entries do not start from data.
+
         Args:
             projected: ``[codebooks, vectors, code_dim]``, as `Quantized.projected`.
 
@@ -125,6 +130,8 @@ class Usage(nn.Module):
             How many entries were moved.
         """
         moved = 0
+        if not quantizer.level(0).starts_from_data:
+            return moved
         for index in range(len(quantizer.levels)):
             dead = (self.share[index] * self.share.shape[1] < below).nonzero()[:, 0]
             vectors = projected[index]

@@ -1,0 +1,207 @@
+"""TQCodec: high bitrates for music (seed 004_f7650205d9828487).
+
+The networks are EnCodec's SEANet with its default layers, causal, which is what the paper's counts
+of operations fit; `tests/lab/models/test_tqcodec.py` says how.
+"""
+
+from dataclasses import dataclass
+from math import prod
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from chirrup.lab.models.model import Model
+from chirrup.lab.nn import (
+    LSTM,
+    Analysis,
+    Conv1d,
+    ConvTranspose1d,
+    Parallel,
+    Residual,
+    Sequential,
+    Stateless,
+    Streaming,
+    Synthesis,
+    fit_scales,
+)
+from chirrup.lab.quantizers.rvq import ResidualVectorQuantizer
+from chirrup.lab.quantizers.simvq import SimVQLevel
+
+
+@dataclass(frozen=True)
+class TQConfig:
+    """The paper's text and table 3, and what its networks cost when counted without a mistake.
+
+    | | paper | truly |
+    |---|---|---|
+    | encoder, decoder (billion multiplications a second) | 2.4, 6.31 | 2.47, 2.47 |
+    | encoder when imbalanced | 72, in the text 80 | 70.5 |
+    | extra for the upper bands | 0.17 | 0.15, encoder and decoder each |
+    | receptive field (samples), without the LSTM's | 2410 | 1062 |
+
+    The paper's 6.31 counts a transposed convolution at its output's rate, where only every
+    ``stride``-th input is not zero. No network has both its 6.31 and its 2410.
+
+    Attributes:
+        encoder_dim, decoder_dim: channels at the full rate; each stride doubles them.
+        upper_dim: channels of a second, smaller network for the bands from ``core_bands`` up; 0 is
+            one network for all.
+    """
+
+    encoder_dim: int = 32
+    decoder_dim: int = 32
+    latent_dim: int = 128
+    upper_dim: int = 0
+    upper_latent_dim: int = 24
+    strides: tuple[int, ...] = (2, 4, 8)
+    lstm_layers: int = 2
+    bands: int = 16
+    core_bands: int = 12
+    sample_rate_hz: int = 44_100
+    codebooks: int = 20
+    codebook_size: int = 512
+    code_dim: int = 8
+
+    @classmethod
+    def imbalanced(cls) -> "TQConfig":
+        """An encoder for servers."""
+        return cls(encoder_dim=176)
+
+    @classmethod
+    def subband(cls) -> "TQConfig":
+        """Core bands up to 16.5 kHz and upper bands apart, quantized together."""
+        return cls(upper_dim=8)
+
+    @classmethod
+    def small(cls) -> "TQConfig":
+        """Not in the paper: half its widths, for stereo on a part of one CPU core."""
+        return cls(encoder_dim=16, decoder_dim=16)
+
+    @property
+    def frame_samples(self) -> int:
+        return prod(self.strides)
+
+    @property
+    def joined_latent_dim(self) -> int:
+        return self.latent_dim + (self.upper_latent_dim if self.upper_dim else 0)
+
+
+def elu() -> Streaming:
+    return Stateless(nn.ELU())
+
+
+def conv(inputs: int, outputs: int, kernel: int, stride: int = 1) -> Conv1d:
+    return Conv1d(inputs, outputs, kernel, stride=stride, normalise_weight=True)
+
+
+def residual_unit(channels: int) -> Residual:
+    """ELU, convolution to half the channels, ELU, convolution; and a convolution as the skip."""
+    block = Sequential(
+        elu(), conv(channels, channels // 2, 3), elu(), conv(channels // 2, channels, 1)
+    )
+    return Residual(channels, block, conv(channels, channels, 1))
+
+
+def recurrent(channels: int, config: TQConfig) -> Residual:
+    return Residual(channels, LSTM(channels, channels, config.lstm_layers))
+
+
+def encoder(config: TQConfig, channels: int, latent_dim: int) -> list[Streaming]:
+    """Audio ``[batch, 1, samples]`` to latents ``[batch, latent_dim, frames]``."""
+    layers: list[Streaming] = [conv(1, channels, 7)]
+    for stride in config.strides:
+        layers += [
+            residual_unit(channels),
+            elu(),
+            conv(channels, 2 * channels, 2 * stride, stride),
+        ]
+        channels *= 2
+    return [*layers, recurrent(channels, config), elu(), conv(channels, latent_dim, 7)]
+
+
+def decoder(config: TQConfig, channels: int, latent_dim: int) -> list[Streaming]:
+    """Latents ``[batch, latent_dim, frames]`` to audio ``[batch, 1, samples]``."""
+    channels *= 2 ** len(config.strides)
+    layers: list[Streaming] = [conv(latent_dim, channels, 7), recurrent(channels, config)]
+    for stride in reversed(config.strides):
+        up = ConvTranspose1d(
+            channels, channels // 2, 2 * stride, stride=stride, normalise_weight=True
+        )
+        channels //= 2
+        layers += [elu(), up, residual_unit(channels)]
+    return [*layers, elu(), conv(channels, 1, 7)]
+
+
+class Encoder(Sequential):
+    """Audio ``[batch, 1, samples]`` to latents ``[batch, joined_latent_dim, frames]``.
+
+    With upper bands, each network hears its own bands, put together to a signal at the full rate.
+    """
+
+    def __init__(self, config: TQConfig) -> None:
+        core = encoder(config, config.encoder_dim, config.latent_dim)
+        if not config.upper_dim:
+            super().__init__(*core)
+            return
+        upper = encoder(config, config.upper_dim, config.upper_latent_dim)
+        bands, core_bands = config.bands, config.core_bands
+        super().__init__(
+            Analysis(bands),
+            Parallel(
+                (core_bands, bands - core_bands),
+                Sequential(Synthesis(bands, range(core_bands)), *core),
+                Sequential(Synthesis(bands, range(core_bands, bands)), *upper),
+            ),
+        )
+
+
+class Decoder(Sequential):
+    """Latents ``[batch, joined_latent_dim, frames]`` to audio ``[batch, 1, samples]``.
+
+    With upper bands, the mirror image: of each network's signal only its own bands count.
+    """
+
+    def __init__(self, config: TQConfig) -> None:
+        core = decoder(config, config.decoder_dim, config.latent_dim)
+        if not config.upper_dim:
+            super().__init__(*core)
+            return
+        upper = decoder(config, config.upper_dim, config.upper_latent_dim)
+        bands, core_bands = config.bands, config.core_bands
+        super().__init__(
+            Parallel(
+                (config.latent_dim, config.upper_latent_dim),
+                Sequential(*core, Analysis(bands, range(core_bands))),
+                Sequential(*upper, Analysis(bands, range(core_bands, bands))),
+            ),
+            Synthesis(bands),
+        )
+
+
+class TQCodec(Model):
+    """Encoder, residual SimVQ and decoder, for one channel. Stereo is coded as two."""
+
+    def __init__(self, config: TQConfig) -> None:
+        quantizer = ResidualVectorQuantizer(
+            config.joined_latent_dim,
+            config.codebooks,
+            config.codebook_size,
+            config.code_dim,
+            SimVQLevel,
+        )
+        super().__init__(config, Encoder(config), quantizer, Decoder(config))
+
+    @torch.no_grad()
+    def start(self, audio: Tensor) -> None:
+        """Before training: scale the layers so that ``audio [batch, 1, samples]`` gets through."""
+        if not self.config.upper_dim:
+            fit_scales(self.decoder, fit_scales(self.encoder, audio), float(audio.std()))
+            return
+        analysis, encoders = self.encoder.layers
+        ears, mouths = cast(Parallel, encoders), cast(Parallel, self.decoder.layers[0])
+        bands = analysis.offline(audio).split(ears.channels, dim=1)
+        for ear, mouth, share in zip(ears.branches, mouths.branches, bands, strict=True):
+            ear, mouth = cast(Sequential, ear), cast(Sequential, mouth)
+            heard = ear.layers[0].offline(share)
+            fit_scales(mouth, fit_scales(ear, share), float(heard.std()))

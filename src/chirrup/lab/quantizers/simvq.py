@@ -1,0 +1,50 @@
+"""Codebooks behind one linear layer each (SimVQ, arXiv 2411.02038), for TQCodec."""
+
+from typing import ClassVar, cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.nn.utils.parametrizations import weight_norm
+
+from chirrup.lab.quantizers.rvq import Level
+
+
+class SimVQLevel(Level):
+    """Fixed random vectors that a learned linear map turns into the entries.
+
+    A step of that map moves all entries at once, chosen or not, so none is left behind: they need
+    no start from data, and none is ever dead. Searched by Euclidean distance.
+
+    Attributes:
+        codebook: the fixed vectors, ``[codebook_size, code_dim]``, a buffer.
+        weight, bias: of the map, which begins as none.
+    """
+
+    codebook: Tensor
+    starts_from_data: ClassVar[bool] = False
+
+    def __init__(self, dim: int, codebook_size: int, code_dim: int) -> None:
+        nn.Module.__init__(self)
+        self.project_in = cast(nn.Conv1d, weight_norm(nn.Conv1d(dim, code_dim, 1)))
+        self.project_out = cast(nn.Conv1d, weight_norm(nn.Conv1d(code_dim, dim, 1)))
+        self.register_buffer("codebook", code_dim**-0.5 * torch.randn(codebook_size, code_dim))
+        self.weight = nn.Parameter(torch.eye(code_dim))
+        self.bias = nn.Parameter(torch.zeros(code_dim))
+
+    def entries(self) -> Tensor:
+        return F.linear(self.codebook, self.weight, self.bias)
+
+    def table(self) -> tuple[Tensor, Tensor]:
+        entries = self.entries()
+        return entries.T, -0.5 * entries.square().sum(1)
+
+    def place(self, which: Tensor, entries: Tensor) -> None:
+        raise TypeError("SimVQ's entries move all together: none can be placed by itself")
+
+    @torch.no_grad()
+    def fold(self) -> None:
+        """Make the codebook the entries themselves, and the map none again."""
+        self.codebook.copy_(self.entries())
+        nn.init.eye_(self.weight)
+        nn.init.zeros_(self.bias)

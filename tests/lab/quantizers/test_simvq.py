@@ -1,0 +1,154 @@
+"""Residual SimVQ: fixed vectors behind a learned map, against slow, plain versions of it."""
+
+import pytest
+import torch
+from torch import Tensor
+from torch.testing import assert_close
+
+from chirrup.lab.folding import FoldedLookup, FoldedSearch
+from chirrup.lab.quantizers.rvq import ABSENT, ResidualVectorQuantizer
+from chirrup.lab.quantizers.simvq import SimVQLevel
+from chirrup.lab.training import codebooks
+
+DIM, LEVELS, SIZE, CODE_DIM = 12, 5, 32, 4
+
+
+def quantizer(seed: int = 0) -> ResidualVectorQuantizer:
+    """Its maps moved away from where they begin; in double precision, so that no search is decided
+    by rounding."""
+    torch.manual_seed(seed)
+    made = ResidualVectorQuantizer(DIM, LEVELS, SIZE, CODE_DIM, SimVQLevel).double()
+    with torch.no_grad():
+        for index in range(LEVELS):
+            level = simvq(made, index)
+            level.weight.add_(0.5 * torch.randn_like(level.weight))
+            level.bias.add_(0.2 * torch.randn_like(level.bias))
+    return made
+
+
+def simvq(of: ResidualVectorQuantizer, index: int) -> SimVQLevel:
+    level = of.level(index)
+    assert isinstance(level, SimVQLevel)
+    return level
+
+
+def latents(batch: int = 3, frames: int = 7, seed: int = 0) -> Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(batch, DIM, frames, generator=generator, dtype=torch.double)
+
+
+def test_table_is_fixed_and_of_the_papers_spread() -> None:
+    level = SimVQLevel(64, 4096, 16)
+    assert "codebook" in dict(level.named_buffers())
+    assert {name for name, _ in level.named_parameters() if "project" not in name} == {
+        "weight",
+        "bias",
+    }
+    assert float(level.codebook.std()) == pytest.approx(16**-0.5, rel=0.02)
+    assert torch.equal(level.entries(), level.codebook), "the map begins as none"
+    assert "codebook" in level.state_dict(), "or a checkpoint could not be read"
+
+
+@torch.no_grad()
+def test_search_takes_the_nearest_entry() -> None:
+    level = simvq(quantizer(), 0)
+    entries = torch.stack([level.weight @ vector + level.bias for vector in level.codebook])
+    assert_close(level.entries(), entries)
+    projected = torch.randn(2, CODE_DIM, 9, dtype=torch.double)
+    found = level.search(projected)
+    for row in range(2):
+        for frame in range(9):
+            distances = [float((projected[row, :, frame] - entry).norm()) for entry in entries]
+            assert distances[found[row, frame]] == min(distances)
+    assert len(found.unique()) > 5
+
+
+def test_each_loss_reaches_only_its_side() -> None:
+    """The codebook loss moves the maps; commitment and reconstruction the latent; the table no
+    loss."""
+    made, used = quantizer(), torch.full((3,), LEVELS)
+    x = latents().requires_grad_()
+    result = made(x, used)
+    maps = [
+        value
+        for index in range(LEVELS)
+        for value in (simvq(made, index).weight, simvq(made, index).bias)
+    ]
+
+    def gradients(value: Tensor) -> tuple[Tensor | None, ...]:
+        return torch.autograd.grad(value, [x, *maps], retain_graph=True, allow_unused=True)
+
+    for loss in (result.latent.sum(), result.commitment):
+        to_latent, *to_maps = gradients(loss)
+        assert to_latent is not None
+        assert to_latent.any()
+        assert to_maps == [None] * len(maps)
+    to_latent, *to_maps = gradients(result.codebook)
+    assert to_latent is None
+    assert all(gradient is not None and gradient.any() for gradient in to_maps)
+    assert_close(result.codebook, result.commitment)
+
+
+def test_one_step_moves_entries_that_nothing_chose() -> None:
+    made = quantizer()
+    level = simvq(made, 0)
+    before = level.entries().detach().clone()
+    result = made(latents(batch=1, frames=2), torch.tensor([1]))
+    result.codebook.backward()
+    with torch.no_grad():
+        for parameter in (level.weight, level.bias):
+            assert parameter.grad is not None
+            parameter -= 0.1 * parameter.grad
+    moved = (level.entries() - before).abs().amax(1) > 1e-6
+    assert len(result.codes[0, 0].unique()) <= 2
+    assert moved.all()
+
+
+@torch.no_grad()
+def test_any_number_of_codebooks_decodes() -> None:
+    made, x = quantizer(), latents()
+    codes = made.encode(x)
+    errors = []
+    for count in range(1, LEVELS + 1):
+        expected = made(x, torch.full((3,), count)).latent
+        assert_close(made.decode(codes[:, :count]), expected)
+        dropped = codes.clone()
+        dropped[:, count:] = ABSENT
+        assert_close(made.decode(dropped), expected)
+        errors.append(float((expected - x).square().mean()))
+    assert len(set(errors)) == LEVELS
+
+
+@torch.no_grad()
+def test_folding_leaves_a_plain_table() -> None:
+    made, x = quantizer(), latents()
+    tables, codes = made.tables(), made.encode(x)
+    for index in range(LEVELS):
+        level = simvq(made, index)
+        level.fold()
+        assert torch.equal(level.entries(), level.codebook)
+    assert_close(made.tables(), tables)
+    assert torch.equal(made.encode(x), codes)
+
+    made = made.float()
+    search, lookup = FoldedSearch(made), FoldedLookup(made)
+    assert torch.equal(search(x.float()).long(), made.encode(x.float()))
+    codes[1, 3:] = ABSENT
+    codes[2, :, 4] = ABSENT
+    assert_close(lookup(codes.int()), made.decode(codes), rtol=1e-4, atol=1e-5)
+
+
+def test_needs_no_start_from_data_and_no_revival() -> None:
+    made = quantizer()
+    before = {name: value.clone() for name, value in made.state_dict().items()}
+    assert codebooks.initialise(made, torch.randn(3, DIM), seed=0) == []
+    usage = codebooks.Usage(LEVELS, SIZE)
+    usage.share.zero_()
+    usage.share[:, 0] = 1
+    projected = torch.randn(LEVELS, 10, CODE_DIM)
+    assert usage.revive(made, projected, 0.05, torch.Generator()) == 0
+    assert float(usage.share[:, 0].min()) == 1
+    after = made.state_dict()
+    assert all(torch.equal(after[name], value) for name, value in before.items())
+    with pytest.raises(TypeError, match="all together"):
+        made.level(0).place(torch.tensor([0]), torch.zeros(1, CODE_DIM))
