@@ -14,6 +14,6 @@ def folder(model_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
     """A talk of 2 s in stereo, and its ``.chirrup`` file."""
     folder = tmp_path_factory.mktemp("talk")
     random = np.random.default_rng(0)
-    soundfile.write(folder / "talk.wav", 0.1 * random.standard_normal((44_101, 2)), 22_050)
+    soundfile.write(folder / "talk.wav", 0.02 * random.standard_normal((44_101, 2)), 22_050)
     assert run(["encode", str(folder / "talk.wav"), "-b", "1k", "-q"]) == 0
     return folder

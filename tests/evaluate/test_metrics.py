@@ -94,7 +94,8 @@ def test_the_type_of_the_samples_does_not_matter(runs: str) -> None:
     audio, rate = (speech()[0].astype(np.float32), speech()[1])
     degraded = noisy(audio).astype(np.float32)
     one = score(runs, audio, degraded, rate)
-    assert one == score(runs, audio.astype(np.float64), degraded.astype(np.float64), rate)
+    other = score(runs, audio.astype(np.float64), degraded.astype(np.float64), rate)
+    assert one == pytest.approx(other, rel=1e-9)
 
 
 def test_digital_silence_is_blank(runs: str) -> None:
