@@ -56,6 +56,23 @@ def test_the_tour_of_the_readme(
     assert json.loads(out)["nominal_bitrate_bps"] == 6000
 
 
+def test_mid_and_side(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    coded, decoded = tmp_path / "talk.chirrup", tmp_path / "talk.wav"
+    said = {}
+    for mode in ("separate", "mid-side"):
+        line = ["encode", str(folder / "talk.wav"), str(coded), "-f", "-b", "1k", "-q"]
+        assert run([*line, "--stereo", mode]) == 0
+        assert run(["info", str(coded)]) == 0
+        said[mode] = capsys.readouterr().out
+    assert "channels: 2\n" in said["separate"]
+    assert "channels: 2 coded as mid and side\n" in said["mid-side"]
+    assert run(["info", str(coded), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["channel_mode"] == "mid-side"
+    assert run(["decode", str(coded), str(decoded)]) == 0
+    facts = soundfile.info(decoded)
+    assert (facts.channels, facts.frames, facts.samplerate) == (2, 44_101, 22_050)
+
+
 def test_outputs_by_default_and_in_a_folder(folder: Path, tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     source = folder / "talk.chirrup"

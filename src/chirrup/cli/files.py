@@ -1,6 +1,7 @@
 """``chirrup encode``, ``decode`` and ``info``."""
 
 from contextlib import ExitStack
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,6 +16,11 @@ Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no s
 Json = Annotated[bool, typer.Option("--json", help="For programs.")]
 
 
+class StereoMode(StrEnum):
+    separate = "separate"
+    mid_side = "mid-side"
+
+
 def encode(
     source: Annotated[str, typer.Argument(metavar="IN", help="Audio of any kind; - is a pipe.")],
     target: Annotated[
@@ -26,6 +32,9 @@ def encode(
         typer.Option("--bitrate", "-b", help="At most, for each channel: 6000, or 6k."),
     ] = None,
     mix: Annotated[bool, typer.Option("--mix", help="Average all channels to one.")] = False,
+    stereo: Annotated[
+        StereoMode, typer.Option(help="Code two channels as they are, or their mid and side.")
+    ] = StereoMode.separate,
     raw: Annotated[
         str | None, typer.Option(help="IN has no header: s16@24000x1 or f32@RATExCHANNELS.")
     ] = None,
@@ -55,6 +64,7 @@ def encode(
             console.pipe_out() if target == "-" else target,
             bitrate_bps=bitrate_bps,
             mix=mix,
+            stereo=stereo.value,
             raw=raw,
             metadata=texts,
             force=force,
@@ -165,13 +175,14 @@ def info(
 
 def _print_file(name: str, facts: dict[str, Any]) -> None:
     channels, bitrate = facts["original_channels"], facts["bitrate_bps"]
-    mixed = " mixed to 1" if facts["channel_mode"] == "downmix" else ""
+    modes = {"downmix": " mixed to 1", "mid-side": " coded as mid and side"}
+    mode = modes.get(facts["channel_mode"], "")
     installed = "" if facts["installed"] else " (not installed)"
     lines = {
         "model": f"{facts['model']}{installed}, weights {facts['weights'][:8]}",
         "duration": duration(facts["seconds"])
         + ("" if facts["sample_count"] is not None else " (exact length unknown)"),
-        "audio": f"{facts['original_sample_rate_hz']} Hz, channels: {channels}{mixed}",
+        "audio": f"{facts['original_sample_rate_hz']} Hz, channels: {channels}{mode}",
         "size": f"{facts['size_bytes']} bytes",
         "bitrate": f"{facts['nominal_bitrate_bps'] / 1000:g} kbit/s of codes"
         + (f", {bitrate / 1000:.2f} kbit/s of file" if bitrate else ""),

@@ -27,6 +27,7 @@ from chirrup.files.outputs import (
     open_target,
 )
 from chirrup.files.resampling import cut, length_at, resampled
+from chirrup.files.stereo import Stereo, left_right, mid_side
 
 Progress = Callable[[float, float | None], None]
 """Called with the seconds done so far, and in all if known."""
@@ -89,6 +90,7 @@ def encode_file(
     *,
     bitrate_bps: float | None = None,
     mix: bool = False,
+    stereo: Stereo = "separate",
     raw: str | None = None,
     metadata: Mapping[str, str] | None = None,
     force: bool = False,
@@ -102,6 +104,8 @@ def encode_file(
         bitrate_bps: of each channel; the model's next lower one is taken if it is none of the
             model's. None is the model's default.
         mix: average all channels to one; else each is coded on its own.
+        stereo: what is coded of two channels: themselves, or half their sum and half their
+            difference ("mid-side", which other numbers of channels refuse).
         raw: format of a source without header, as ``s16@24000x1``.
         metadata: text to keep in the file.
         force: overwrite.
@@ -117,7 +121,7 @@ def encode_file(
     codes_bps = codec.bitrates_bps[codebooks - 1]
     check_target(target, force, source)
     with open_audio(source, raw) as audio:
-        mode: ChannelMode = "downmix" if mix and audio.channels > 1 else "separate"
+        mode = _channel_mode(audio.channels, mix, stereo, source)
         channels = 1 if mode == "downmix" else audio.channels
         try:
             header = Header(
@@ -146,11 +150,26 @@ def encode_file(
             blocks = meter.watch(audio.blocks)
             if mode == "downmix":
                 blocks = (block.mean(axis=0, keepdims=True) for block in blocks)
+            elif mode == "mid-side":
+                blocks = map(mid_side, blocks)
             native = resampled(blocks, channels, audio.sample_rate_hz, codec.sample_rate_hz)
             for codes in codec.encode_blocks(native, codebooks, channels):
                 writer.write(codes)
             writer.finish(meter.samples)
     return Encoded(meter.samples, audio.sample_rate_hz, audio.channels, counted.size, codes_bps)
+
+
+def _channel_mode(channels: int, mix: bool, stereo: Stereo, source: Source) -> ChannelMode:
+    if stereo == "mid-side":
+        if mix:
+            raise FileError("mixing leaves no mid and side: choose one of the two")
+        if channels != 2:
+            raise FileError(
+                f"mid and side are of 2 channels, {source_name(source)} has {channels}: code "
+                "separate channels, which is the default"
+            )
+        return "mid-side"
+    return "downmix" if mix and channels > 1 else "separate"
 
 
 def _preroll_frames(codec: Codec) -> int:
@@ -248,6 +267,8 @@ def decode_file(
         result = Decoded(rate_hz, header.channels)
         frames = (codes for _, codes in reader.chunks())
         native = codec.decode_blocks(frames, header.channels)
+        if header.channel_mode == "mid-side":
+            native = map(left_right, native)
         audio = resampled(native, header.channels, header.sample_rate_hz, rate_hz)
         with open_sink(target, rate_hz, header.channels, samples, floating, raw) as sink:
             for block in cut(audio, length, reserve):

@@ -1,5 +1,6 @@
 """The corpus in memory, and batches: crops, speed, noise, rooms, second talkers, levels."""
 
+import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.testing import assert_close
 
+from chirrup.lab.training.config import DataConfig
 from chirrup.lab.training.data import (
     Recordings,
     Sampler,
@@ -17,6 +19,7 @@ from chirrup.lab.training.data import (
     load_recordings,
     read_mono,
     reverberate,
+    sampler_of,
 )
 from small_model import RATE_HZ, speech_like
 from tiny_training import write_corpus
@@ -107,6 +110,76 @@ def test_any_rate_and_channels_become_mono(tmp_path: Path) -> None:
     assert (audio.shape, audio.dtype) == ((24_000,), np.float32)
     assert frequency_hz(torch.from_numpy(audio)) == pytest.approx(880, abs=1)
     assert np.abs(audio).max() == pytest.approx(0.25, abs=0.01)
+
+
+def stereo_corpus(folder: Path) -> Path:
+    """A recording of two channels that differ, and one of one channel, at 48 kHz."""
+    (folder / "music_train").mkdir(parents=True)
+    both = np.stack([tone(440, 48_000).numpy(), tone(880, 48_000).numpy()], axis=1)
+    soundfile.write(folder / "music_train" / "a.wav", both, 48_000)
+    soundfile.write(folder / "music_train" / "b.wav", tone(1000, 24_000).numpy(), 48_000)
+    manifest = folder / "MANIFEST.csv"
+    manifest.write_text("path\nmusic_train/a.wav\nmusic_train/b.wav\n")
+    return manifest
+
+
+def test_each_channel_is_a_recording_of_its_own(tmp_path: Path) -> None:
+    """Kept beside the average of the channels, whose file has the name that it always had."""
+    manifest, cache = stereo_corpus(tmp_path / "corpus"), tmp_path / "cache"
+    mixed = load_recordings(manifest, "music_train", RATE_HZ, cache)
+    (kept,) = cache.iterdir()
+    paths = [str(manifest.parent / f"music_train/{name}.wav") for name in "ab"]
+    content = hashlib.sha256("\n".join(paths).encode()).hexdigest()[:8]
+    assert kept.name == f"music_train-{RATE_HZ}-{content}.npz"
+    each = load_recordings(manifest, "music_train", RATE_HZ, cache, each_channel=True)
+    assert len(list(cache.iterdir())) == 2
+    assert mixed.length.tolist() == [24_000, 12_000]
+    assert each.length.tolist() == [24_000, 24_000, 12_000]
+    assert each.start.tolist() == [0, 24_000, 48_000]
+    assert [
+        round(frequency_hz(each.audio[start : start + length].float()))
+        for start, length in zip(each.start.tolist(), each.length.tolist())
+    ] == [880, 1760, 2000]
+    left, right = each.audio[:24_000].float(), each.audio[24_000:48_000].float()
+    assert_close(mixed.audio[:24_000].float(), (left + right) / 2, atol=2, rtol=0)
+    assert_close(mixed.audio[24_000:], each.audio[48_000:])
+
+
+def test_a_recipe_chooses_the_channels(tmp_path: Path) -> None:
+    manifest = stereo_corpus(tmp_path)
+    basis = DataConfig(
+        manifest=manifest,
+        cache=tmp_path / "cache",
+        speech="music_train",
+        conditions=(1, 0, 0, 0),
+    )
+    for channels, recordings_of_it in (("mix", 2), ("each", 3)):
+        data = basis.model_copy(update={"channels": channels})
+        made = sampler_of(data, RATE_HZ, 480, torch.Generator(), torch.device("cpu"))
+        assert len(made.speech.length) == recordings_of_it
+        assert made.crop_samples == RATE_HZ
+        assert made.batch(2)[0].shape == (2, 1, RATE_HZ)
+
+
+@pytest.mark.parametrize(
+    ("conditions", "decoded"),
+    [
+        ((1, 0, 0, 0, 0), {"speech_train"}),
+        ((1, 0, 0, 1), {"speech_train"}),
+        ((1, 2, 0, 0), {"speech_train", "noise_train"}),
+        ((1, 0, 0.1, 0, 0), {"speech_train", "rir"}),
+        ((1, 0, 0, 0, 1), {"speech_train", "noise_train", "rir"}),
+    ],
+)
+def test_only_what_a_condition_needs_is_decoded(
+    tmp_path: Path, conditions: tuple[float, ...], decoded: set[str]
+) -> None:
+    data = DataConfig(
+        manifest=write_corpus(tmp_path), cache=tmp_path / "cache", conditions=conditions
+    )
+    made = sampler_of(data, RATE_HZ, 480, torch.Generator(), torch.device("cpu"))
+    assert {path.name.split("-")[0] for path in (tmp_path / "cache").iterdir()} == decoded
+    assert torch.isfinite(made.batch(20)[0]).all()
 
 
 # --- crops ---------------------------------------------------------------------------------------

@@ -19,13 +19,20 @@ class DataConfig(Strict):
     manifest: Path = Path("../shared/corpus/MANIFEST.csv")
     """CSV with a column ``path`` relative to itself; its folders are named below."""
     speech: str = "speech_train"
+    """What is to be coded, music too."""
     noise: str = "noise_train"
     rooms: str = "rir"
     validation: str = "speech_test"
     """For the curve only: nothing is chosen by it."""
     validation_clips: int = 12
+    validation_score: Literal["auto", "pesq", "lsd"] = "auto"
+    """PESQ is for speech; the log-spectral distance is for music. Auto is PESQ up to 24 kHz. Of
+    music the middle 10 s of a clip are validated, at most."""
     cache: Path = Path("runs/cache")
     """Decoded audio is kept here."""
+    channels: Literal["mix", "each"] = "mix"
+    """Of a recording of several: their average, or each as a recording of its own. Validation has
+    the average, so that figures compare."""
     crop_seconds: float = 1.0
     conditions: Annotated[tuple[float, ...], Field(min_length=4, max_length=5)] = (8, 5, 5, 2, 0)
     """Weights of clean, noisy, reverberant, two-talker, and noisy and reverberant speech; the last
@@ -38,6 +45,15 @@ class DataConfig(Strict):
     level_db: tuple[float, float] = (-24.0, -0.5)
     noise_snr_db: tuple[float, float] = (0.0, 30.0)
 
+    @property
+    def has_noise(self) -> bool:
+        """Whether any condition of a weight above 0 has noise; likewise rooms."""
+        return any(weight > 0 for weight in (self.conditions[1], *self.conditions[4:]))
+
+    @property
+    def has_rooms(self) -> bool:
+        return any(weight > 0 for weight in (self.conditions[2], *self.conditions[4:]))
+
 
 class Weights(Strict):
     """Loss weights; a term of weight 0 is not computed. Names as in `losses.SpectralLoss`."""
@@ -45,6 +61,7 @@ class Weights(Strict):
     waveform: float = 0
     complex: float = 0
     mel: float = 0
+    mel_magnitude: float = 0
     log_mel: float = 0
     stft: float = 0
     wavefm: float = 0
@@ -86,8 +103,8 @@ class CodesConfig(Strict):
     loss_rate: float = 0.15
     """Share of the frames lost there, in bursts of up to three."""
     lr_scale: float = 10.0
-    """Learning rate of the entries over that of the rest. Entries that lag behind the encoder let
-    its latents grow without end."""
+    """Learning rate of the entries, or of SimVQ's maps, over that of the rest. Entries that lag
+    behind the encoder let its latents grow without end."""
     revive_below: float = 0.05
     """An entry used less than this times the average is moved to where data is."""
     revive_every: int = 50

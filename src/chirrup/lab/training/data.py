@@ -18,6 +18,8 @@ import torch
 from rich.progress import track
 from torch import Tensor
 
+from chirrup.lab.training.config import DataConfig
+
 SINC_TAPS = 16
 """Taps of the interpolation that changes speed and pitch."""
 EARLY_MS = 50
@@ -48,6 +50,12 @@ def read_mono(path: Path, sample_rate_hz: int) -> np.ndarray:
     return soxr.resample(audio.mean(axis=1), rate_hz, sample_rate_hz)
 
 
+def read_channels(path: Path, sample_rate_hz: int) -> np.ndarray:
+    """Likewise, but each channel: ``float32 [channels, samples]``."""
+    audio, rate_hz = soundfile.read(path, dtype="float32", always_2d=True)
+    return soxr.resample(audio, rate_hz, sample_rate_hz).T
+
+
 def listed(manifest: Path, folder: str) -> list[Path]:
     """Files of a folder of the manifest.
 
@@ -62,22 +70,32 @@ def listed(manifest: Path, folder: str) -> list[Path]:
     return found
 
 
-def load_recordings(manifest: Path, folder: str, sample_rate_hz: int, cache: Path) -> Recordings:
+def load_recordings(
+    manifest: Path, folder: str, sample_rate_hz: int, cache: Path, *, each_channel: bool = False
+) -> Recordings:
     """Decode all files of ``folder`` that the manifest lists; keep the result in ``cache``.
 
     The manifest is a CSV file with a column ``path``, relative to the manifest's own folder.
     Other paths than last time are decoded anew; a file that changed under its name is not noticed.
+
+    Args:
+        each_channel: every channel is a recording of its own; else they are averaged.
     """
     paths = listed(manifest, folder)
     content = hashlib.sha256("\n".join(map(str, paths)).encode()).hexdigest()[:8]
-    kept = cache / f"{folder.replace('/', '_')}-{sample_rate_hz}-{content}.npz"
+    each = "each-" if each_channel else ""
+    kept = cache / f"{folder.replace('/', '_')}-{sample_rate_hz}-{each}{content}.npz"
     if not kept.exists():
-        audio = [read_mono(path, sample_rate_hz) for path in track(paths, f"decoding {folder}")]
+        audio: list[np.ndarray] = []
+        for path in track(paths, f"decoding {folder}"):
+            read = read_channels if each_channel else read_mono
+            decoded = np.atleast_2d(read(path, sample_rate_hz)).clip(-1, 1)
+            audio += list((decoded * 32767).astype(np.int16))
         cache.mkdir(parents=True, exist_ok=True)
         part = kept.with_suffix(f".{os.getpid()}.npz")  # processes may come here at the same time
         np.savez(
             part,
-            audio=np.concatenate([(x.clip(-1, 1) * 32767).astype(np.int16) for x in audio]),
+            audio=np.concatenate(audio),
             length=np.array([len(x) for x in audio]),
         )
         part.rename(kept)
@@ -135,7 +153,8 @@ class Sampler:
     """Draws batches: clean, noisy, reverberant and two-talker speech, and what is to become of it.
 
     Args:
-        speech, noise, rooms: recordings at the model's rate, on the device.
+        speech, noise, rooms: recordings at the model's rate, on the device; noise and rooms only
+            where a condition of a weight above 0 has them.
         conditions: weights of clean, noisy, reverberant, two talkers, noisy and reverberant.
         enhance: the target is speech, of both talkers, without noise, with the early part of the
             room alone; otherwise it is the input.
@@ -148,8 +167,8 @@ class Sampler:
     def __init__(
         self,
         speech: Recordings,
-        noise: Recordings,
-        rooms: Recordings,
+        noise: Recordings | None,
+        rooms: Recordings | None,
         *,
         sample_rate_hz: int,
         crop_samples: int,
@@ -192,6 +211,7 @@ class Sampler:
 
     def responses(self, batch: int) -> Tensor:
         """Room responses, direct path first, cut to a crop's length: ``[batch, taps]``."""
+        assert self.rooms is not None, "a condition with rooms has none"
         which = torch.randint(len(self.rooms.length), (batch,), generator=self.generator)
         longest = min(int(self.rooms.length.max()), self.crop_samples)
         rows = []
@@ -223,6 +243,7 @@ class Sampler:
             both = mix(audio[rows], self.crops(self.speech, len(rows)), ratio_db)
             audio[rows] = target[rows] = both
         if len(rows := of(1, 4)):
+            assert self.noise is not None, "a condition with noise has none"
             snr_db = self.uniform(len(rows), *self.noise_snr_db)
             audio[rows] = mix(audio[rows], self.crops(self.noise, len(rows)), snr_db)
         peak = audio.abs().amax(1, keepdim=True).clamp(min=1e-3)
@@ -230,3 +251,32 @@ class Sampler:
         gain = polarity * 10 ** (self.uniform(size, *self.level_db) / 20) / peak
         audio = (audio * gain)[:, None]
         return audio, (target * gain)[:, None] if self.enhance else audio
+
+
+def sampler_of(
+    data: DataConfig,
+    sample_rate_hz: int,
+    frame_samples: int,
+    generator: torch.Generator,
+    device: torch.device,
+) -> Sampler:
+    """The sampler that a recipe asks for; what no condition needs is not decoded."""
+
+    def load(folder: str) -> Recordings:
+        each = data.channels == "each"
+        kept = load_recordings(data.manifest, folder, sample_rate_hz, data.cache, each_channel=each)
+        return kept.to(device)
+
+    return Sampler(
+        load(data.speech),
+        load(data.noise) if data.has_noise else None,
+        load(data.rooms) if data.has_rooms else None,
+        sample_rate_hz=sample_rate_hz,
+        crop_samples=round(data.crop_seconds * sample_rate_hz / frame_samples) * frame_samples,
+        conditions=data.conditions,
+        enhance=data.enhance,
+        speed_range=data.speed_range,
+        level_db=data.level_db,
+        noise_snr_db=data.noise_snr_db,
+        generator=generator,
+    )

@@ -17,9 +17,10 @@ from torch.optim import AdamW, RAdam
 
 from chirrup.lab.models import build
 from chirrup.lab.nn import fused
+from chirrup.lab.quantizers.simvq import SimVQLevel
 from chirrup.lab.training import adversarial, codebooks, discriminators
 from chirrup.lab.training.config import DiscriminatorConfig, Stage, TrainingConfig
-from chirrup.lab.training.data import Recordings, Sampler, load_recordings
+from chirrup.lab.training.data import Sampler, sampler_of
 from chirrup.lab.training.distributed import (
     add_up,
     average_gradients,
@@ -38,7 +39,7 @@ DISCRIMINATORS = {
     "subband_stft": discriminators.MultiScaleSubbandSTFTDiscriminator,
     "mel": discriminators.MultiLengthMelDiscriminator,
 }
-SPECTRAL_TERMS = {"mel", "log_mel", "stft", "complex", "wavefm"}
+SPECTRAL_TERMS = {"mel", "mel_magnitude", "log_mel", "stft", "complex", "wavefm"}
 OPTIMISERS = {"adamw": (AdamW, {"fused": True}), "radam": (RAdam, {"foreach": True})}
 
 
@@ -69,7 +70,9 @@ class Trainer:
         spectra = config.spectra
         self.spectral = SpectralLoss(self.model.sample_rate_hz, spectra.n_ffts, spectra.mels)
         self.spectral.to(device)
-        self.pesq = PESQLoss(self.model.sample_rate_hz).to(device)
+        self.pesq = None
+        if any(stage.weights.pesq > 0 for stage in config.stages):
+            self.pesq = PESQLoss(self.model.sample_rate_hz).to(device)
         self.parameters = list(self.model.parameters())
         self.adversary_parameters = list(self.adversary.parameters())
         optimiser, options = OPTIMISERS[config.optimiser]
@@ -88,10 +91,16 @@ class Trainer:
         share_parameters(self.model)
 
     def parameter_groups(self) -> list[dict[str, Any]]:
-        """All but the codebooks' entries, which decay nothing and learn faster; then these."""
-        levels = map(self.model.quantizer.level, range(self.model.codebooks))
+        """All but the codebooks' entries, or SimVQ's maps that make them; then these.
+
+        They learn at a rate of their own. Decay, which knows nothing of the vectors, would draw
+        entries to zero, and through a map all of them together: they have none.
+        """
+        levels = list(map(self.model.quantizer.level, range(self.model.codebooks)))
         entries = [level.codebook for level in levels if isinstance(level.codebook, nn.Parameter)]
-        chosen = {id(entry) for entry in entries}
+        simvq = [level for level in levels if isinstance(level, SimVQLevel)]
+        entries += [parameter for level in simvq for parameter in (level.weight, level.bias)]
+        chosen = {id(parameter) for parameter in entries}
         others = [parameter for parameter in self.parameters if id(parameter) not in chosen]
         return [{"params": others}, {"params": entries, "weight_decay": 0.0}]
 
@@ -112,7 +121,8 @@ class Trainer:
                 self.hours = hours_before + (now - begun) / 3600
                 log.figures(self.step, self.hours, figures)
                 if self.step % config.validate_every == 0 and self.rank == 0:
-                    result = validate(self.ema, config.data)
+                    fewest = min(config.codes.lowest, self.model.codebooks)
+                    result = validate(self.ema, config.data, fewest)
                     result.figures |= self.usage.figures()
                     log.validation(self.step, self.hours, result)
                 if now - saved > 60 * config.checkpoint_minutes:
@@ -123,26 +133,8 @@ class Trainer:
             self.save()
 
     def sampler(self) -> Sampler:
-        data = self.config.data
-        rate_hz = self.model.sample_rate_hz
-
-        def load(name: str) -> Recordings:
-            return load_recordings(data.manifest, name, rate_hz, data.cache).to(self.device)
-
-        frame = self.model.frame_samples
-        return Sampler(
-            load(data.speech),
-            load(data.noise),
-            load(data.rooms),
-            sample_rate_hz=rate_hz,
-            crop_samples=round(data.crop_seconds * rate_hz / frame) * frame,
-            conditions=data.conditions,
-            enhance=data.enhance,
-            speed_range=data.speed_range,
-            level_db=data.level_db,
-            noise_snr_db=data.noise_snr_db,
-            generator=self.generator,
-        )
+        rate_hz, frame = self.model.sample_rate_hz, self.model.frame_samples
+        return sampler_of(self.config.data, rate_hz, frame, self.generator, self.device)
 
     # --- one step --------------------------------------------------------------------------------
 
@@ -227,7 +219,7 @@ class Trainer:
         terms = self.spectral(estimate, target, wanted & SPECTRAL_TERMS)
         if "waveform" in wanted:
             terms["waveform"] = waveform_loss(estimate, target)
-        if "pesq" in wanted:
+        if self.pesq is not None and "pesq" in wanted:
             terms["pesq"] = self.pesq(estimate, target).mean()
         return terms
 

@@ -1,11 +1,14 @@
 """A look at a model in training: scores, audio and spectrograms of a few whole clips."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from chirrup.evaluate.metrics.spectral import lsd
 from chirrup.lab.models import Model
 from chirrup.lab.training.config import DataConfig
 from chirrup.lab.training.data import from_direct_path, listed, mix, read_mono, reverberate
@@ -26,6 +29,15 @@ class Validation:
 LOWEST_BPS = 1000
 NOISE_DB = 5.0
 """Signal-to-noise ratio of the noisy clips."""
+MUSIC_SECONDS = 10
+"""The most of a clip that is scored by LSD, from its middle. Speech is scored whole."""
+
+
+def score_of(data: DataConfig, sample_rate_hz: int) -> str:
+    """``pesq`` or ``lsd``, what the figures begin with."""
+    if data.validation_score != "auto":
+        return data.validation_score
+    return "pesq" if sample_rate_hz <= 24_000 else "lsd"
 
 
 def clips(data: DataConfig, sample_rate_hz: int) -> list[tuple[Tensor, Tensor]]:
@@ -40,7 +52,13 @@ def clips(data: DataConfig, sample_rate_hz: int) -> list[tuple[Tensor, Tensor]]:
         chosen = paths[:: max(1, len(paths) // count)][:count]
         return [torch.from_numpy(read_mono(path, sample_rate_hz))[None] for path in chosen]
 
+    def middle(clip: Tensor) -> Tensor:
+        start = max(0, clip.shape[1] - MUSIC_SECONDS * sample_rate_hz) // 2
+        return clip[:, start : start + MUSIC_SECONDS * sample_rate_hz]
+
     clean = spread(data.validation, data.validation_clips)
+    if score_of(data, sample_rate_hz) == "lsd":
+        clean = [middle(clip) for clip in clean]
     pairs = [(clip, clip) for clip in clean]
     if data.enhance:
         noises = spread(data.validation_noise, len(clean))
@@ -56,16 +74,21 @@ def clips(data: DataConfig, sample_rate_hz: int) -> list[tuple[Tensor, Tensor]]:
 
 
 @torch.no_grad()
-def validate(model: Model, data: DataConfig) -> Validation:
+def validate(model: Model, data: DataConfig, fewest: int = 1) -> Validation:
     """Code the validation clips without quantizer, with all codebooks, and with the fewest.
 
-    PESQ is the differentiable model of `pesq_loss`, which needs no other package.
+    PESQ is the differentiable model of `pesq_loss`, which needs no other package. LSD is that of
+    `chirrup.evaluate`, for music.
+
+    Args:
+        fewest: codebooks that the training goes down to; at least `LOWEST_BPS` is validated.
     """
     rate_hz, delay, frame = model.sample_rate_hz, model.delay_samples, model.frame_samples
     device = next(model.parameters()).device
-    pesq = PESQLoss(rate_hz).to(device)
+    name_of_score = score_of(data, rate_hz)
+    score = scorer(name_of_score, rate_hz, device)
     result = Validation(rate_hz)
-    lowest = max(1, round(LOWEST_BPS / model.codebook_bps))
+    lowest = max(fewest, 1, round(LOWEST_BPS / model.codebook_bps))
     settings = {"bypass": None, "all": model.codebooks, "lowest": lowest}
     scores: dict[str, list[float]] = {}
     model.eval()
@@ -81,7 +104,7 @@ def validate(model: Model, data: DataConfig) -> Validation:
                 coded = model.quantizer.decode(model.quantizer.encode(latent)[:, :books])
             outputs[name] = model.decoder.offline(coded)[:, 0, delay : delay + samples]
         for name, output in outputs.items():
-            scores.setdefault(f"pesq_{name}", []).append(float(pesq.score(output, target)))
+            scores.setdefault(f"{name_of_score}_{name}", []).append(score(output, target))
             error = (output - target).square().sum()
             snr_db = 10 * torch.log10(target.square().sum() / error.clamp(min=1e-9))
             scores.setdefault(f"snr_db_{name}", []).append(float(snr_db))
@@ -90,8 +113,25 @@ def validate(model: Model, data: DataConfig) -> Validation:
                 result.audio[name] = output.cpu()
                 result.spectrograms[name] = picture(output)
     model.train()
-    result.figures = {name: sum(values) / len(values) for name, values in scores.items()}
+    for name, values in scores.items():
+        known = [value for value in values if not np.isnan(value)]
+        if known:
+            result.figures[name] = sum(known) / len(known)
     return result
+
+
+def scorer(
+    name: str, sample_rate_hz: int, device: torch.device
+) -> Callable[[Tensor, Tensor], float]:
+    """What scores output against target, each ``[1, samples]``; NaN where it cannot."""
+    if name == "lsd":
+
+        def by_lsd(output: Tensor, target: Tensor) -> float:
+            return lsd(target[0].cpu().numpy(), output[0].cpu().numpy(), sample_rate_hz)
+
+        return by_lsd
+    pesq = PESQLoss(sample_rate_hz).to(device)
+    return lambda output, target: float(pesq.score(output, target))
 
 
 def picture(audio: Tensor) -> Tensor:
