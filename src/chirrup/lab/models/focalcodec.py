@@ -112,7 +112,7 @@ class Features(Sequential):
             conv = ReplicatedConv1d(channels, config.front_dim, kernel, stride=stride, bias=False)
             channels = config.front_dim
             layers += [conv, LayerNorm(channels), gelu()]
-        position = Conv1d(
+        position = ReplicatedConv1d(
             config.dim, config.dim, config.position_kernel, groups=config.position_groups
         )
         super().__init__(

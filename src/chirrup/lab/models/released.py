@@ -118,18 +118,19 @@ def renamed(released: dict[str, Tensor], config: FocalConfig) -> dict[str, Tenso
     """The tensors of a released checkpoint by the names they have here."""
     rules = names(config)
     tensors = {}
-    for name, tensor in released.items():
+    for theirs, tensor in released.items():
+        name = theirs
         for pattern, ours in rules.items():
-            match = re.fullmatch(pattern, name)
+            match = re.fullmatch(pattern, theirs)
             if match:
                 name = match.expand(ours)
                 break
-        if name.endswith("linear.weight") and tensor.dim() == 3:
-            upward = ".upscale." in pattern  # a transposed convolution has its inputs first
-            tensor = tensor[:, :, 0].T.contiguous() if upward else tensor[:, :, 0]
-        elif name.endswith("attention.scale"):
+        if name.endswith("linear.weight") and tensor.dim() == 3:  # a convolution of one step
+            transposed = theirs.endswith("upscale.upscale.weight")  # has its inputs first
+            tensor = tensor[:, :, 0].T.contiguous() if transposed else tensor[:, :, 0]
+        elif theirs.endswith("gru_rel_pos_const"):
             tensor = tensor[0]
-        elif name.endswith(".gain") and tensor.dim() == 1 and ".block.5." in name:
+        elif theirs.endswith("gamma"):
             tensor = tensor[:, None]
         tensors[name] = tensor
     return tensors
