@@ -14,7 +14,8 @@ class Codes:
 
     Attributes:
         data: ``int16 [codebooks, frames]``, or ``[channels, codebooks, frames]``; -1 is absent.
-        samples: length of the signal, at the codec's rate.
+            int32 for codes of 16 bits.
+        samples: length of the signal, at the codec's ``sample_rate_hz``.
     """
 
     data: np.ndarray

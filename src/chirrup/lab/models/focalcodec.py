@@ -5,10 +5,11 @@ that makes audio of them. `tests/lab/models/test_focalcodec.py` holds the layers
 size, and to the outputs of the authors' code; `released.py` reads their checkpoints.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from math import prod
 
+import torch
 from torch import Tensor, nn
 
 from chirrup.lab.models.model import Model
@@ -227,3 +228,24 @@ class FocalCodec(Model):
             BinarySphericalQuantizer(config.bits),
             Sequential(Decompressor(config), Waveform(config)),
         )
+
+    def outline(self) -> "FocalCodec":
+        with torch.device("meta"):
+            return FocalCodec(self.config)
+
+    def narrow(self) -> "FocalCodec":
+        """Sees as far, by as many layers, with random weights."""
+        narrow = replace(
+            self.config,
+            front_dim=8,
+            dim=16,
+            heads=2,
+            hidden_dim=16,
+            position_groups=4,
+            focal_dim=16,
+            waveform_dim=16,
+            waveform_hidden_dim=16,
+        )
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            return FocalCodec(narrow)

@@ -68,6 +68,14 @@ class Model(nn.Module):
         bits = (self.codebook_size - 1).bit_length()
         return bits * self.sample_rate_hz / self.frame_samples
 
+    def outline(self) -> "Model":
+        """What is counted instead of the model: itself, or one of its shape but without values."""
+        return self
+
+    def narrow(self) -> "Model":
+        """What is tried instead of the model for its latency: itself, or one of fewer channels."""
+        return self
+
     def use_fused_units(self) -> None:
         """Compute what can be by one operation each, where a model has such units."""
 
