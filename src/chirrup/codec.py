@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from chirrup.bitstream import code_dtype
-from chirrup.codes import ABSENT, Codes
+from chirrup.codes import ABSENT, Codes, checked
 from chirrup.runtime.errors import ModelError
 from chirrup.runtime.graph import Graph, Weights
 from chirrup.stream import Decoder, Encoder, Fade
@@ -339,20 +339,3 @@ class Codec:
         return Graph(
             self.folder, "decoder", self._weights, self._states["decoder"], shape, self.threads
         )
-
-
-def checked(audio: np.ndarray) -> np.ndarray:
-    """``float32 [channels, samples]`` of what a caller gave, or ValueError with what to do."""
-    signal = np.asarray(audio)
-    if not np.issubdtype(signal.dtype, np.floating):
-        raise ValueError(
-            f"audio must be floating point with full scale 1, got {signal.dtype}: divide 16-bit "
-            "integers by 32768"
-        )
-    if signal.ndim not in (1, 2) or signal.shape[-1] == 0 or signal.shape[0] == 0:
-        raise ValueError(
-            f"audio must be [samples] or [channels, samples], not empty; got {list(signal.shape)}"
-        )
-    if not np.isfinite(signal).all():
-        raise ValueError("audio has samples that are not finite (NaN or infinity)")
-    return np.atleast_2d(signal).astype(np.float32, copy=False)

@@ -167,10 +167,6 @@ def _macs(layer: nn.Module, x: Tensor, y: Any) -> int:
     return y.numel() // layer.out_features * layer.weight.numel()
 
 
-MOST_PLACES = 480
-"""So many samples of a chunk are tried at most, its last one among them."""
-
-
 def nominal_latency_samples(model: Codec) -> int:
     """Algorithmic latency from the structure: a chunk of frames (mostly one) to fill, then the
     delay of the output."""
@@ -191,18 +187,17 @@ def latency_samples(model: Codec) -> int:
     """
     encoder, decoder = _plain(model.encoder).double(), _plain(model.decoder).double()
     chunk = model.chunk_frames * model.input_frame_samples
-    step = ceil(chunk / MOST_PLACES)
-    offset = torch.arange(chunk - 1, -1, -step).flip(0)
-    rows = len(offset) + 1  # row 0 stays as it is, row i + 1 has sample offset[i] changed
+    rows, offset = chunk + 1, torch.arange(chunk)
     generator = torch.Generator().manual_seed(0)
     encoder_state, decoder_state = _start(encoder, rows), _start(decoder, rows)
 
-    first, start = torch.full((rows - 1,), -1), 0
+    # Row 0 stays as it is, row i + 1 has sample i changed.
+    first, start = torch.full((chunk,), -1), 0
     for number in range(nominal_latency_samples(model) // model.frame_samples + 4):
         noise = torch.randn(1, 1, chunk, generator=generator, dtype=torch.double)
         x = noise.repeat(rows, 1, 1)
         if number == 0:
-            x[torch.arange(1, rows), 0, offset] += 100  # far more than a window takes away at its edge
+            x[1 + offset, 0, offset] += 100  # far more than a window takes away at its edge
         latent, encoder_state = encoder(x, encoder_state)
         y, decoder_state = decoder(latent, decoder_state)
         change = (y[1:, 0] - y[:1, 0]).abs()

@@ -234,9 +234,11 @@ class FocalCodec(Model):
             return FocalCodec(self.config)
 
     def narrow(self) -> "FocalCodec":
-        """Sees as far, by as many layers, with random weights."""
+        """As many layers, with random weights; of the past, which is not late, it sees less."""
         narrow = replace(
             self.config,
+            window_frames=4 * self.chunk_frames,
+            focal_kernels=(4, 6, 8),
             front_dim=8,
             dim=16,
             heads=2,
