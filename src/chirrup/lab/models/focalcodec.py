@@ -77,7 +77,8 @@ class FocalConfig:
     codebooks: int = 1
 
     def __post_init__(self) -> None:
-        if prod(self.front_strides) * self.sample_rate_hz != self.frame_samples * self.input_rate_hz:
+        stride = prod(self.front_strides)
+        if stride * self.sample_rate_hz != self.frame_samples * self.input_rate_hz:
             raise ValueError("a frame must be as long at the decoder as at the encoder")
 
     @classmethod

@@ -139,7 +139,8 @@ def renamed(released: dict[str, Tensor], config: FocalConfig) -> dict[str, Tenso
 def names(config: FocalConfig) -> dict[str, str]:
     """Patterns of released names, and the names here; layers in a row are numbered here."""
     front, focal, blocks = len(config.front_kernels), config.focal_blocks, config.waveform_blocks
-    features, compressor, decompressor, waveform = "encoder.0", "encoder.1", "decoder.0", "decoder.1"
+    features, compressor = "encoder.0", "encoder.1"
+    decompressor, waveform = "decoder.0", "decoder.1"
     transformer = f"{features}.{3 * front + 3}"
     rules: dict[str, str] = {}
 
