@@ -24,10 +24,13 @@ from chirrup.lab.complexity import (
     nominal_latency_samples,
     receptive_field_samples,
 )
+from chirrup.lab.export import Parity
+from chirrup.lab.folding import fold
 from chirrup.lab.models import CONFIGS, build
 from chirrup.lab.models.focalcodec import FocalCodec, FocalConfig
 from chirrup.lab.models.released import config_of, from_pretrained, is_released, name_of
 from chirrup.lab.nn import Sequential, State, Streaming
+from chirrup.lab.training import run
 
 RELEASED = Path(__file__).parent / "focalcodec-stream"
 FRAMES = 100
@@ -207,6 +210,24 @@ def test_a_released_config_may_leave_out_what_the_paper_says() -> None:
         size = {"quantizer_config": {"codebook_size": config.codebook_size}}
         assert config_of(about | size) == config
         assert name_of(config) == name
+
+
+def test_export_takes_a_released_folder_as_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the same command as a training's checkpoint; its weights are not rounded."""
+    taken: dict[str, object] = {}
+
+    def export(model: FocalCodec, name: str, *args: object, exact: bool) -> Parity:
+        taken.update(model=model, name=name, args=args, exact=exact)
+        return Parity(1.0, -100.0)
+
+    monkeypatch.setattr(run, "export", export)
+    assert run.export_checkpoint(RELEASED, tmp_path) == Parity(1.0, -100.0)
+    assert (taken["name"], taken["exact"]) == ("focal-2k", True)
+    folded = fold(released(), exact=True)
+    for name, tensor in released().state_dict().items():
+        assert torch.equal(folded.state_dict()[name], tensor)
 
 
 # --- the published size --------------------------------------------------------------------------
