@@ -269,7 +269,7 @@ def test_small_costs_little() -> None:
     assert sum(figure.mflops for figure in figures) / 2000 < 1
 
 
-@pytest.mark.parametrize(("name", "bps"), zip(PAPER, (550, 600, 800), strict=True))
+@pytest.mark.parametrize(("name", "bps"), list(zip(PAPER, (550, 600, 800), strict=True)))
 def test_bitrates(name: str, bps: float) -> None:
     with torch.device("meta"):
         model = build(name)

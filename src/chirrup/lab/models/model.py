@@ -49,7 +49,8 @@ class Model(nn.Module):
     ) -> None:
         super().__init__()
         self.config: Any = config
-        self.encoder, self.quantizer, self.decoder = encoder, quantizer, decoder
+        self.encoder, self.decoder = encoder, decoder
+        self.quantizer: Any = quantizer
         self.sample_rate_hz, self.frame_samples = config.sample_rate_hz, config.frame_samples
         self.codebooks, self.codebook_size = config.codebooks, config.codebook_size
         self.input_rate_hz: int = getattr(config, "input_rate_hz", config.sample_rate_hz)
