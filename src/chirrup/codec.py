@@ -104,7 +104,7 @@ class Codec:
             raise ModelError(f"{folder / 'model.safetensors'} is damaged: its hash is wrong")
         self.folder, self.threads = folder, threads
         self.bits_per_code = (self.codebook_size - 1).bit_length()
-        self.code_dtype: np.dtype[np.integer] = np.dtype(code_dtype(self.bits_per_code))
+        self.code_dtype = code_dtype(self.bits_per_code)
         self.block_frames = BLOCK_FRAMES - BLOCK_FRAMES % self.chunk_frames
         self.frame_rate_hz = self.sample_rate_hz / self.frame_samples
 
