@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from chirrup.codes import ABSENT, Codes
+from chirrup.bitstream import code_dtype
+from chirrup.codes import ABSENT, Codes, checked
 from chirrup.runtime.errors import ModelError
 from chirrup.runtime.graph import Graph, Weights
 from chirrup.stream import Decoder, Encoder, Fade
@@ -51,12 +52,16 @@ class Codec:
 
     Attributes:
         name: the model's name.
-        sample_rate_hz: rate of all audio in and out.
+        sample_rate_hz: rate of the audio that comes out, and of all that is counted in samples
+            but the next two.
+        input_rate_hz, input_frame_samples: rate of the audio that goes in, and samples a frame
+            there. Most models have one rate.
         channels: channels that the model codes jointly: 1. More are coded one by one.
         frame_samples: samples a frame.
+        chunk_frames: frames that a live stream codes at once.
         delay_samples: how late a decoder stream's output is, beside the encoder's input. `decode`
             removes it.
-        latency_samples: algorithmic latency of a live stream: the frame and the delay.
+        latency_samples: algorithmic latency of a live stream: a chunk of frames and the delay.
         codebooks, codebook_size: most codes a frame, and how many values each can have.
         bits_per_code: bits of a code in files and packets.
         frame_rate_hz: frames a second.
@@ -67,16 +72,19 @@ class Codec:
     def __init__(self, folder: Path, *, threads: int = 1) -> None:
         try:
             about: dict[str, Any] = json.loads((folder / "model.json").read_text())
-            if about["format"] != 1:
+            if about["format"] not in (1, 2):
                 raise ModelError(
                     f"{folder} is of model format {about['format']}, this version of chirrup reads "
-                    "format 1: upgrade chirrup"
+                    "formats 1 and 2: upgrade chirrup"
                 )
             self.description = about
             self.name: str = about["name"]
             self.sample_rate_hz: int = about["sample_rate_hz"]
             self.channels: int = about["channels"]
             self.frame_samples: int = about["frame_samples"]
+            self.input_rate_hz: int = about.get("input_rate_hz", self.sample_rate_hz)
+            self.input_frame_samples: int = about.get("input_frame_samples", self.frame_samples)
+            self.chunk_frames: int = about.get("chunk_frames", 1)
             self.delay_samples: int = about["delay_samples"]
             self.latency_samples: int = about["latency_samples"]
             self.codebooks: int = about["codebooks"]
@@ -96,6 +104,8 @@ class Codec:
             raise ModelError(f"{folder / 'model.safetensors'} is damaged: its hash is wrong")
         self.folder, self.threads = folder, threads
         self.bits_per_code = (self.codebook_size - 1).bit_length()
+        self.code_dtype = code_dtype(self.bits_per_code)
+        self.block_frames = BLOCK_FRAMES - BLOCK_FRAMES % self.chunk_frames
         self.frame_rate_hz = self.sample_rate_hz / self.frame_samples
 
     def __repr__(self) -> str:
@@ -144,7 +154,7 @@ class Codec:
         """Code a signal.
 
         Args:
-            audio: ``float32 [samples]`` or ``[channels, samples]`` at ``sample_rate_hz``, full
+            audio: ``float32 [samples]`` or ``[channels, samples]`` at ``input_rate_hz``, full
                 scale 1. Channels are coded one by one.
             bitrate_bps: one of ``bitrates_bps``, for each channel.
 
@@ -153,7 +163,7 @@ class Codec:
         """
         count = self.codebooks_at(bitrate_bps)
         signal = checked(audio)
-        samples = signal.shape[1]
+        samples = -(-signal.shape[1] * self.sample_rate_hz // self.input_rate_hz)
         pieces = list(self.encode_blocks(iter([signal]), count, len(signal)))
         data = np.concatenate(pieces, axis=2)
         return Codes(data[0] if np.ndim(audio) == 1 else data, samples)
@@ -168,10 +178,10 @@ class Codec:
             codebooks: how many of the first codebooks to keep.
 
         Yields:
-            ``int16 [channels, codebooks, frames]``, in all
-            ceil((samples + delay_samples) / frame_samples) frames.
+            ``int16 [channels, codebooks, frames]`` (int32 for codes of 16 bits), in all as many
+            whole chunks of frames as samples and ``delay_samples`` reach into.
         """
-        block, frame = BLOCK_FRAMES * self.frame_samples, self.frame_samples
+        block = self.block_frames * self.input_frame_samples
         state = self._encoder.initial_state(channels)
         waiting, samples = np.zeros((channels, 0), np.float32), 0
         for piece in pieces:
@@ -179,15 +189,21 @@ class Codec:
             waiting = np.concatenate([waiting, piece], axis=1)
             while waiting.shape[1] >= block:
                 codes, state = self._encoder(waiting[:, :block], state)
-                yield codes[:, :codebooks].astype(np.int16)
+                yield codes[:, :codebooks].astype(self.code_dtype)
                 waiting = waiting[:, block:]
         if samples == 0:
             return
-        missing = self.delay_samples + -(samples + self.delay_samples) % frame
+        missing = self.padding_samples(samples)
         waiting = np.pad(waiting, ((0, 0), (0, missing)))
         for start in range(0, waiting.shape[1], block):
             codes, state = self._encoder(waiting[:, start : start + block], state)
-            yield codes[:, :codebooks].astype(np.int16)
+            yield codes[:, :codebooks].astype(self.code_dtype)
+
+    def padding_samples(self, samples: int) -> int:
+        """Silence that the encoder needs after ``samples``, at ``input_rate_hz``, until whole
+        chunks have given every sample back."""
+        delay = -(-self.delay_samples * self.input_rate_hz // self.sample_rate_hz)
+        return delay + -(samples + delay) % (self.chunk_frames * self.input_frame_samples)
 
     def decode(self, codes: Codes | np.ndarray) -> np.ndarray:
         """Turn codes back into a signal of the length it had.
@@ -231,18 +247,36 @@ class Codec:
         """
         state = self._decoder.initial_state(channels)
         skip, fades = self.delay_samples, [Fade() for _ in range(channels)]
-        for piece in pieces:
-            for start in range(0, piece.shape[2], BLOCK_FRAMES):
-                codes = self.all_codebooks(piece[:, :, start : start + BLOCK_FRAMES])
+        for piece, frames in self._in_chunks(pieces, channels):
+            for start in range(0, piece.shape[2], self.block_frames):
+                codes = piece[:, :, start : start + self.block_frames]
                 audio, state = self._decoder(codes, state)
+                codes = codes[:, :, : frames - start]
+                audio = audio[:, : codes.shape[2] * self.frame_samples]
                 lost = codes[:, 0] == ABSENT
                 if lost.any() or any(fade.level < 1 for fade in fades):
-                    frames = audio.reshape(*lost.shape, self.frame_samples)
-                    for fade, channel, gaps in zip(fades, frames, lost, strict=True):
+                    sounds = audio.reshape(*lost.shape, self.frame_samples)
+                    for fade, channel, gaps in zip(fades, sounds, lost, strict=True):
                         for index, gap in enumerate(gaps):
                             channel[index] = fade(channel[index], bool(gap))
                 yield audio[:, skip:]
                 skip = max(0, skip - audio.shape[1])
+
+    def _in_chunks(
+        self, pieces: Iterator[np.ndarray], channels: int
+    ) -> Iterator[tuple[np.ndarray, int]]:
+        """Codes of all codebooks in pieces of whole chunks, and how many of their frames count: of
+        the last piece, fewer than it has if it was filled up with absent ones."""
+        waiting = np.zeros((channels, self.codebooks, 0), np.int32)
+        for piece in pieces:
+            waiting = np.concatenate([waiting, self.all_codebooks(piece)], axis=2)
+            whole = waiting.shape[2] - waiting.shape[2] % self.chunk_frames
+            if whole:
+                yield waiting[:, :, :whole], whole
+                waiting = waiting[:, :, whole:]
+        if frames := waiting.shape[2]:
+            missing = self.chunk_frames - frames
+            yield np.pad(waiting, [(0, 0), (0, 0), (0, missing)], constant_values=ABSENT), frames
 
     def all_codebooks(self, codes: np.ndarray) -> np.ndarray:
         """``[..., codebooks, frames]`` with -1 for the codebooks left out, ``int32``.
@@ -261,22 +295,28 @@ class Codec:
     # --- live streams ----------------------------------------------------------------------------
 
     def encoder(
-        self, bitrate_bps: float | None = None, *, frames_per_packet: int = 1, redundancy: int = 0
+        self,
+        bitrate_bps: float | None = None,
+        *,
+        frames_per_packet: int | None = None,
+        redundancy: int = 0,
     ) -> Encoder:
         """A live stream in: samples to packets.
 
         Args:
             bitrate_bps: one of ``bitrates_bps``, redundancy not counted.
-            frames_per_packet: 1 to 4.
+            frames_per_packet: 1 to 4; by default ``chunk_frames``.
             redundancy: codebooks of the packet before that each packet carries again, so that a
                 single lost packet can be heard, if coarsely. 0 carries nothing.
         """
         count = self.codebooks_at(bitrate_bps)
-        return Encoder(self, count, frames_per_packet=frames_per_packet, redundancy=redundancy)
+        frames = self.chunk_frames if frames_per_packet is None else frames_per_packet
+        return Encoder(self, count, frames_per_packet=frames, redundancy=redundancy)
 
-    def decoder(self, *, frames_per_packet: int = 1) -> Decoder:
+    def decoder(self, *, frames_per_packet: int | None = None) -> Decoder:
         """A live stream out: packets, or None for a lost one, to samples."""
-        return Decoder(self, frames_per_packet=frames_per_packet)
+        frames = self.chunk_frames if frames_per_packet is None else frames_per_packet
+        return Decoder(self, frames_per_packet=frames)
 
     def graphs(self) -> tuple[Graph, Graph]:
         """The encoder's and the decoder's graph, for those who keep the state themselves."""
@@ -288,31 +328,14 @@ class Codec:
 
     @cached_property
     def _encoder(self) -> Graph:
-        shape = (self.frame_samples,)
+        shape = (self.chunk_frames * self.input_frame_samples,)
         return Graph(
             self.folder, "encoder", self._weights, self._states["encoder"], shape, self.threads
         )
 
     @cached_property
     def _decoder(self) -> Graph:
-        shape = (self.codebooks, 1)
+        shape = (self.codebooks, self.chunk_frames)
         return Graph(
             self.folder, "decoder", self._weights, self._states["decoder"], shape, self.threads
         )
-
-
-def checked(audio: np.ndarray) -> np.ndarray:
-    """``float32 [channels, samples]`` of what a caller gave, or ValueError with what to do."""
-    signal = np.asarray(audio)
-    if not np.issubdtype(signal.dtype, np.floating):
-        raise ValueError(
-            f"audio must be floating point with full scale 1, got {signal.dtype}: divide 16-bit "
-            "integers by 32768"
-        )
-    if signal.ndim not in (1, 2) or signal.shape[-1] == 0 or signal.shape[0] == 0:
-        raise ValueError(
-            f"audio must be [samples] or [channels, samples], not empty; got {list(signal.shape)}"
-        )
-    if not np.isfinite(signal).all():
-        raise ValueError("audio has samples that are not finite (NaN or infinity)")
-    return np.atleast_2d(signal).astype(np.float32, copy=False)

@@ -52,14 +52,15 @@ class Encoder:
         self.state = self.graph.initial_state()
         self.waiting = np.zeros(0, np.float32)
         self.samples = 0
-        self.ready = np.zeros((codebooks, 0), np.int16)
-        self.before = np.zeros((codebooks, 0), np.int16)
+        self.ready = np.zeros((codebooks, 0), codec.code_dtype)
+        self.before = np.zeros((codebooks, 0), codec.code_dtype)
 
     def push(self, pcm: np.ndarray) -> list[bytes]:
         """Take in samples.
 
         Args:
-            pcm: ``float32 [any number of samples]``, full scale 1.
+            pcm: ``float32 [any number of samples]``, full scale 1, at the codec's
+                ``input_rate_hz``.
 
         Returns:
             The packets that are complete: none, one or more.
@@ -74,13 +75,13 @@ class Encoder:
             raise ValueError(f"a live stream is mono, [samples]; got {list(pcm.shape)}")
         if not np.isfinite(pcm).all():
             raise ValueError("audio has samples that are not finite (NaN or infinity)")
-        frame = self.codec.frame_samples
+        chunk = self.codec.chunk_frames * self.codec.input_frame_samples
         self.samples += len(pcm)
         self.waiting = np.concatenate([self.waiting, pcm.astype(np.float32, copy=False)])
-        while len(self.waiting) >= frame:
-            codes, self.state = self.graph(self.waiting[None, :frame], self.state)
-            self.waiting = self.waiting[frame:]
-            codes = codes[0, : self.codebooks].astype(np.int16)
+        while len(self.waiting) >= chunk:
+            codes, self.state = self.graph(self.waiting[None, :chunk], self.state)
+            self.waiting = self.waiting[chunk:]
+            codes = codes[0, : self.codebooks].astype(self.codec.code_dtype)
             self.ready = np.concatenate([self.ready, codes], axis=1)
         return self._packets(self.frames_per_packet)
 
@@ -91,8 +92,7 @@ class Encoder:
         """
         packets = []
         if self.samples:
-            delay, frame = self.codec.delay_samples, self.codec.frame_samples
-            missing = delay + -(self.samples + delay) % frame
+            missing = self.codec.padding_samples(self.samples)
             packets = self.push(np.zeros(missing, np.float32)) + self._packets(1)
         self.__init__(
             self.codec,
@@ -139,6 +139,7 @@ class Decoder:
         self.codec, self.frames_per_packet = codec, frames_per_packet
         _, self.graph = codec.graphs()
         self.state = self.graph.initial_state()
+        self.waiting = np.zeros((codec.codebooks, 0), np.int32)
         self.fade = Fade()
 
     def push(self, packet: bytes | None, following: bytes | None = None) -> np.ndarray:
@@ -151,7 +152,8 @@ class Decoder:
                 consumed: push it next.
 
         Returns:
-            ``float32 [frames * frame_samples]``.
+            ``float32 [frames * frame_samples]``; of a model that decodes a chunk of frames at once,
+            as many frames as whole chunks have become of those that came so far.
 
         Raises:
             FormatError: the packet is malformed. The stream is as before: push None instead.
@@ -165,24 +167,37 @@ class Decoder:
                 later = unpack_packet(following, self.codec.bits_per_code, self.codec.codebooks)
                 if later.redundant is not None:
                     codes = later.redundant[:, -self.frames_per_packet :]
-        pieces = []
-        for index in range(codes.shape[1]):
-            frame = self.codec.all_codebooks(codes[:, index : index + 1])
-            audio, self.state = self.graph(frame[None], self.state)
-            pieces.append(self.fade(audio[0], bool(frame[0, 0] == ABSENT)))
+        return self._decoded(self.codec.all_codebooks(codes))
+
+    def _decoded(self, codes: np.ndarray) -> np.ndarray:
+        """``int32 [codebooks, frames]`` to the samples of all chunks that are whole with them."""
+        chunk, pieces = self.codec.chunk_frames, [np.zeros(0, np.float32)]
+        self.waiting = np.concatenate([self.waiting, codes], axis=1)
+        while self.waiting.shape[1] >= chunk:
+            frames, self.waiting = self.waiting[:, :chunk], self.waiting[:, chunk:]
+            audio, self.state = self.graph(frames[None], self.state)
+            sounds = audio[0].reshape(chunk, -1)
+            lost = frames[0] == ABSENT
+            pieces += [self.fade(*pair) for pair in zip(sounds, lost.tolist(), strict=True)]
         return np.concatenate(pieces)
 
     def flush(self) -> np.ndarray:
-        """The rest of the stream, ``float32 [samples]``: nothing, since the encoder's own `flush`
-        sends frames until every sample is out. Afterwards the stream begins anew."""
+        """The rest of the stream, ``float32 [samples]``: frames that wait for their chunk to be
+        whole. Mostly nothing, since the encoder's own `flush` sends whole chunks until every sample
+        is out. Afterwards the stream begins anew."""
+        waiting = self.waiting.shape[1]
+        missing = -waiting % self.codec.chunk_frames
+        lost = np.full((self.codec.codebooks, missing), ABSENT, np.int32)
+        rest = self._decoded(lost)[: waiting * self.codec.frame_samples]
         self.__init__(self.codec, frames_per_packet=self.frames_per_packet)
-        return np.zeros(0, np.float32)
+        return rest
 
     def save(self) -> dict[str, Any]:
         """The state of the stream as arrays and numbers, to go on from later or elsewhere."""
         return {
             "graph": self.graph.save(self.state),
             "frames_per_packet": self.frames_per_packet,
+            "waiting": self.waiting.copy(),
             "lost_frames": self.fade.lost_frames,
             "level": self.fade.level,
         }
@@ -191,4 +206,5 @@ class Decoder:
         """Go on from what `save` gave."""
         self.state = self.graph.restore(saved["graph"])
         self.frames_per_packet = saved["frames_per_packet"]
+        self.waiting = saved["waiting"].copy()
         self.fade.lost_frames, self.fade.level = saved["lost_frames"], saved["level"]

@@ -41,7 +41,7 @@ def code_clip(codec: "Codec", bitrate_bps: int, folder: Path) -> dict[str, Any]:
     soundfile.write(original, audio, rate_hz)
     name = f"{bitrate_bps // 1000}kbps"
     coded, decoded = folder / f"{name}.chirrup", folder / f"{name}.wav"
-    codec.decode(codec.encode(audio[: codec.frame_samples], bitrate_bps))  # loads the graphs
+    codec.decode(codec.encode(audio[: codec.input_frame_samples], bitrate_bps))  # loads the graphs
     start = perf_counter()
     result = encode_file(codec, original, coded, bitrate_bps=bitrate_bps, force=True)
     middle = perf_counter()

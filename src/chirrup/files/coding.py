@@ -152,7 +152,7 @@ def encode_file(
                 blocks = (block.mean(axis=0, keepdims=True) for block in blocks)
             elif mode == "mid-side":
                 blocks = map(mid_side, blocks)
-            native = resampled(blocks, channels, audio.sample_rate_hz, codec.sample_rate_hz)
+            native = resampled(blocks, channels, audio.sample_rate_hz, codec.input_rate_hz)
             for codes in codec.encode_blocks(native, codebooks, channels):
                 writer.write(codes)
             writer.finish(meter.samples)

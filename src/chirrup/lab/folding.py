@@ -16,15 +16,19 @@ from torch.nn.utils import parametrize
 from chirrup.lab.models import Model
 from chirrup.lab.models.iris import Conv2FormerBlock
 from chirrup.lab.nn import ISTFT, LSTM, SnakeBeta, State, Streaming
+from chirrup.lab.quantizers.bsq import BinarySphericalQuantizer
 from chirrup.lab.quantizers.rvq import Level, ResidualVectorQuantizer
 from chirrup.lab.quantizers.simvq import SimVQLevel
 
 
-def fold(model: Model) -> Model:
+def fold(model: Model, exact: bool = False) -> Model:
     """A copy without weight norm and layer scales, its weights rounded to float16.
 
     They stay float32 tensors. The rounded model is the one that ships: what is exported from it
     needs half the bytes and loses nothing.
+
+    Args:
+        exact: do not round, so that codes are those of the model even where they are close.
     """
     folded: Model = cast(Any, type(model))(model.config)  # copies share what removing undoes
     folded.eval().requires_grad_(False)
@@ -43,6 +47,8 @@ def fold(model: Model) -> Model:
                 scale.fill_(1.0)
         if isinstance(module, SimVQLevel):
             module.fold()
+    if exact:
+        return folded
     entries = [module.codebook for module in folded.modules() if isinstance(module, Level)]
     for tensor in (*folded.parameters(), *entries):
         tensor.data = tensor.data.half().float()
@@ -65,10 +71,12 @@ def for_export(folded: Model) -> tuple["EncoderGraph", "DecoderGraph"]:
                 setattr(module, name, MatrixISTFT(child))
             elif isinstance(child, LSTM):
                 setattr(module, name, FoldedLSTM(child))
-    return (
-        EncoderGraph(copied.encoder, FoldedSearch(copied.quantizer)),
-        DecoderGraph(FoldedLookup(copied.quantizer), copied.decoder),
-    )
+    quantizer = copied.quantizer
+    if isinstance(quantizer, BinarySphericalQuantizer):
+        search, lookup = Signs(quantizer), Bits(quantizer)
+    else:
+        search, lookup = FoldedSearch(quantizer), FoldedLookup(quantizer)
+    return EncoderGraph(copied.encoder, search), DecoderGraph(lookup, copied.decoder)
 
 
 class EncoderGraph(nn.Module):
@@ -83,7 +91,7 @@ class EncoderGraph(nn.Module):
 
 
 class DecoderGraph(nn.Module):
-    def __init__(self, lookup: "FoldedLookup", decoder: Streaming) -> None:
+    def __init__(self, lookup: nn.Module, decoder: Streaming) -> None:
         super().__init__()
         self.lookup, self.decoder = lookup, decoder
         self.names = list(decoder.initial_state(1))
@@ -106,6 +114,35 @@ class FoldedSnake(Streaming):
 
     def forward(self, x: Tensor, state: State) -> tuple[Tensor, State]:
         return (x + self.height) - self.height * torch.cos(self.frequency * x), state
+
+
+class Signs(nn.Module):
+    """Latents ``[batch, bits, frames]`` to codes ``int32 [batch, 1, frames]``."""
+
+    def __init__(self, quantizer: BinarySphericalQuantizer) -> None:
+        super().__init__()
+        powers = [2.0**bit for bit in reversed(range(quantizer.bits))]
+        self.register_buffer("powers", torch.tensor(powers)[:, None])
+
+    def forward(self, latent: Tensor) -> Tensor:
+        return ((latent > 0) * self.get_buffer("powers")).sum(dim=1, keepdim=True).int()
+
+
+class Bits(nn.Module):
+    """Codes ``int32 [batch, 1, frames]`` to ``[batch, bits, frames]``, in floating point, which
+    holds so small integers: the runtime has no bitwise operators for them everywhere."""
+
+    def __init__(self, quantizer: BinarySphericalQuantizer) -> None:
+        super().__init__()
+        powers = [2.0**bit for bit in reversed(range(quantizer.bits))]
+        self.register_buffer("powers", torch.tensor(powers)[:, None])
+        self.height = quantizer.bits**-0.5
+
+    def forward(self, codes: Tensor) -> Tensor:
+        halves = (codes.float() / self.get_buffer("powers")).floor() * 0.5
+        odd = halves != halves.floor()
+        entry = torch.where(odd, self.height, -self.height)
+        return torch.where(codes >= 0, entry, 0.0)
 
 
 class FoldedSearch(nn.Module):

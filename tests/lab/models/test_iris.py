@@ -124,6 +124,7 @@ class Toy(nn.Module):
     """Another model with the three parts, every kind of layer in them, and odd numbers."""
 
     sample_rate_hz, frame_samples, delay_samples = 1000, 6, 0
+    input_rate_hz, input_frame_samples, chunk_frames = 1000, 6, 1
     tables_at_both_ends = False
 
     def __init__(self, encoder: Streaming, decoder: Streaming) -> None:

@@ -9,7 +9,7 @@ from chirrup.bitstream import packed_size
 from chirrup.codec import Codec, load, models
 from chirrup.codes import ABSENT, Codes
 from chirrup.evaluate.conditions import lost_frames
-from chirrup.evaluate.peers.peer import Coded, Peer, timed
+from chirrup.evaluate.peers.peer import Coded, Peer, resampled, timed
 
 loaded = cache(load)
 
@@ -43,9 +43,10 @@ class Model(Peer):
     def roundtrip(self, audio: np.ndarray, bitrate_bps: int) -> Coded:
         codec = self.codec
         codec.graphs()  # loads what is not loaded yet
-        codes, encode_seconds = timed(codec.encode, audio, bitrate_bps)
+        heard = resampled(audio, codec.sample_rate_hz, codec.input_rate_hz)
+        codes, encode_seconds = timed(codec.encode, heard, bitrate_bps)
         codes = self.lose(codes)
-        decoded, decode_seconds = timed(codec.decode, codes)
+        decoded, decode_seconds = timed(codec.decode, Codes(codes.data, audio.shape[-1]))
         bits = 8 * packed_size(codes.data.size, codec.bits_per_code)
         return Coded(decoded, bits, encode_seconds, decode_seconds)
 

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from typing import Any
 
+from chirrup.lab.models.focalcodec import FocalCodec, FocalConfig
 from chirrup.lab.models.iris import Iris, IrisConfig
 from chirrup.lab.models.lrac import Lrac, LracConfig
 from chirrup.lab.models.model import Model
@@ -11,7 +12,10 @@ from chirrup.lab.models.tqcodec import TQCodec, TQConfig
 __all__ = ["CONFIGS", "Model", "build"]
 
 Entry = (
-    tuple[type[Iris], IrisConfig] | tuple[type[Lrac], LracConfig] | tuple[type[TQCodec], TQConfig]
+    tuple[type[Iris], IrisConfig]
+    | tuple[type[Lrac], LracConfig]
+    | tuple[type[TQCodec], TQConfig]
+    | tuple[type[FocalCodec], FocalConfig]
 )
 
 CONFIGS: dict[str, Entry] = {
@@ -19,6 +23,10 @@ CONFIGS: dict[str, Entry] = {
     "iris-t2": (Iris, IrisConfig.track_2()),
     "lrac-t1": (Lrac, LracConfig.track_1()),
     "lrac-t2": (Lrac, LracConfig.track_2()),
+    "focal-2k": (FocalCodec, FocalConfig(bits=11)),
+    "focal-4k": (FocalCodec, FocalConfig(bits=12)),
+    "focal-65k": (FocalCodec, FocalConfig()),
+    "focal-small": (FocalCodec, FocalConfig.small()),
     "tq": (TQCodec, TQConfig()),
     "tq-imbalanced": (TQCodec, TQConfig.imbalanced()),
     "tq-subband": (TQCodec, TQConfig.subband()),
