@@ -65,8 +65,8 @@ def export(
     """Write a trained model to ``folder``.
 
     Args:
-        audio: a few seconds of real signal at the model's rate, ``float32 [samples]``, on which
-            parity is checked.
+        audio: a few seconds of real signal at the model's rate, on which parity is checked:
+            ``float32 [samples]``, or ``[channels, samples]`` of what is coded jointly.
         card: what to keep in ``model.json`` about the training.
 
     Raises:
@@ -79,17 +79,18 @@ def export(
         "decoder": folded.decoder.initial_state(1),
     }
     frame = model.frame_samples
+    several = (model.channels,) if model.channels > 1 else ()
     inputs = {
-        "encoder": torch.zeros(2, 3 * frame),
+        "encoder": torch.zeros(2, *several, 3 * frame),
         "decoder": torch.zeros(2, model.codebooks, 3, dtype=torch.int32),
     }
     weights: dict[str, np.ndarray] = {}
     graphs: dict[str, onnx.ModelProto] = {}
     for part, module in (("encoder", encoder), ("decoder", decoder)):
         state = list(states[part].values())
-        several = tuple(value.expand(2, *value.shape[1:]).clone() for value in state)
-        graphs[part] = to_onnx(module, (inputs[part], *several), states[part], frame)
-        one = inputs[part][:1, :frame] if part == "encoder" else inputs[part][:1, :, :1]
+        both = tuple(value.expand(2, *value.shape[1:]).clone() for value in state)
+        graphs[part] = to_onnx(module, (inputs[part], *both), states[part], frame)
+        one = inputs[part][:1, ..., : frame if part == "encoder" else 1]
         single = for_one_frame(module)
         graphs[f"{part}-frame"] = to_onnx(single, (one.clone(), *state), states[part], None)
     places = {part: move_weights(graph, weights) for part, graph in graphs.items()}
@@ -99,7 +100,7 @@ def export(
         "name": name,
         "format": 1,
         "sample_rate_hz": model.sample_rate_hz,
-        "channels": 1,
+        "channels": model.channels,
         "frame_samples": frame,
         "delay_samples": model.delay_samples,
         "latency_samples": frame + model.delay_samples,
@@ -145,8 +146,8 @@ def to_onnx(
     shapes = None
     if frame is not None:
         batch, frames = torch.export.Dim("batch"), torch.export.Dim("frames")
-        time = {1: frame * frames} if inputs[0].dim() == 2 else {2: frames}
-        shapes = ({0: batch} | time, tuple({0: batch} for _ in states))
+        length = frame * frames if inputs[0].is_floating_point() else frames
+        shapes = ({0: batch, inputs[0].dim() - 1: length}, tuple({0: batch} for _ in states))
     for logger in ("torch.onnx", "torch.export", "onnxscript", "onnx_ir"):
         logging.getLogger(logger).setLevel(logging.ERROR)
     with warnings.catch_warnings(), torch.no_grad():
@@ -219,14 +220,17 @@ def compare(folded: Model, folder: Path, audio: np.ndarray) -> Parity:
     codec = chirrup.load(folder)
     encoder, decoder = codec.graphs()
     frame = codec.frame_samples
-    audio = audio[: len(audio) // frame * frame]
-    latent = folded.encoder.offline(torch.from_numpy(audio)[None, None])
+    audio = audio[..., : audio.shape[-1] // frame * frame]
+    heard = folded.tiled(torch.from_numpy(np.atleast_2d(audio))[None])
+    latent = folded.encoder.offline(heard)
     whole = folded.quantizer.encode(latent)
-    expected = folded.decoder.offline(folded.quantizer.decode(whole))[0].numpy()
+    expected = folded.decoder.offline(folded.quantizer.decode(whole)).numpy()
+    if folded.channels == 1:
+        heard, expected = heard[:, 0], expected[:, 0]
     codes = whole.int().numpy()
     equal, errors = [], []
     for frames in (1, BLOCK_FRAMES):
-        streamed = stream(encoder, audio[None], frames * frame)
+        streamed = stream(encoder, heard.numpy(), frames * frame)
         equal.append(float((streamed == codes).mean()))
         error = np.square(stream(decoder, codes, frames) - expected).sum()
         errors.append(float(10 * np.log10(error / np.square(expected).sum() + 1e-30)))

@@ -6,12 +6,16 @@ from typing import Any
 from chirrup.lab.models.iris import Iris, IrisConfig
 from chirrup.lab.models.lrac import Lrac, LracConfig
 from chirrup.lab.models.model import Model
+from chirrup.lab.models.spectrostream import SpectroConfig, SpectroStream
 from chirrup.lab.models.tqcodec import TQCodec, TQConfig
 
 __all__ = ["CONFIGS", "Model", "build"]
 
 Entry = (
-    tuple[type[Iris], IrisConfig] | tuple[type[Lrac], LracConfig] | tuple[type[TQCodec], TQConfig]
+    tuple[type[Iris], IrisConfig]
+    | tuple[type[Lrac], LracConfig]
+    | tuple[type[SpectroStream], SpectroConfig]
+    | tuple[type[TQCodec], TQConfig]
 )
 
 CONFIGS: dict[str, Entry] = {
@@ -19,6 +23,8 @@ CONFIGS: dict[str, Entry] = {
     "iris-t2": (Iris, IrisConfig.track_2()),
     "lrac-t1": (Lrac, LracConfig.track_1()),
     "lrac-t2": (Lrac, LracConfig.track_2()),
+    "spectro": (SpectroStream, SpectroConfig()),
+    "spectro-small": (SpectroStream, SpectroConfig.small()),
     "tq": (TQCodec, TQConfig()),
     "tq-imbalanced": (TQCodec, TQConfig.imbalanced()),
     "tq-subband": (TQCodec, TQConfig.subband()),

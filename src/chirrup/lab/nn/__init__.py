@@ -2,13 +2,15 @@
 
 from chirrup.lab.nn.activations import SnakeBeta
 from chirrup.lab.nn.conv import Conv1d, ConvTranspose1d
+from chirrup.lab.nn.conv2d import Conv2d, ConvTranspose2d, PerChannel, Pool2d, Repeat2d
 from chirrup.lab.nn.norm import LayerNorm, Scale
 from chirrup.lab.nn.pqmf import Analysis, Synthesis
 from chirrup.lab.nn.recurrent import GRU, LSTM
 from chirrup.lab.nn.scales import fit_scales, set_weight
-from chirrup.lab.nn.stft import ISTFT, STFT
+from chirrup.lab.nn.stft import ISTFT, STFT, hann, hann_dual
 from chirrup.lab.nn.streaming import (
     Delay,
+    LookAhead,
     Parallel,
     Residual,
     Sequential,
@@ -24,10 +26,16 @@ __all__ = [
     "STFT",
     "Analysis",
     "Conv1d",
+    "Conv2d",
     "ConvTranspose1d",
+    "ConvTranspose2d",
     "Delay",
     "LayerNorm",
+    "LookAhead",
     "Parallel",
+    "PerChannel",
+    "Pool2d",
+    "Repeat2d",
     "Residual",
     "Scale",
     "Sequential",
@@ -37,5 +45,7 @@ __all__ = [
     "Streaming",
     "Synthesis",
     "fit_scales",
+    "hann",
+    "hann_dual",
     "set_weight",
 ]

@@ -20,7 +20,7 @@ def initialise(quantizer: ResidualVectorQuantizer, latents: Tensor, seed: int) -
     Does nothing where entries do not start from data. The main directions of a level's residual,
     orthonormal, are its projection in, their transpose its projection out; k-means by cosine
     similarity gives the entries. Not whitened: late levels would divide by tiny deviations and
-    explode.
+    explode. A level that does not project has its entries in the latent space as it is.
 
     Returns:
         Share of the variance left after each level; nothing where nothing was done.
@@ -40,12 +40,14 @@ def initialise(quantizer: ResidualVectorQuantizer, latents: Tensor, seed: int) -
     for index in range(len(quantizer.levels)):
         level = quantizer.level(index)
         size, code_dim = level.codebook.shape
-        mean = residual.mean(0)
-        directions = torch.linalg.eigh(torch.cov(residual.T))[1].flip(1)[:, :code_dim]
-        set_weight(level.project_in, directions.T[:, :, None].contiguous())
-        cast(Tensor, level.project_in.bias).copy_(-(directions.T @ mean))
-        set_weight(level.project_out, directions[:, :, None].contiguous())
-        cast(Tensor, level.project_out.bias).copy_(mean)
+        mean = residual.mean(0) if level.projects else torch.zeros_like(residual[0])
+        directions = torch.eye(code_dim, device=latents.device)
+        if level.projects:
+            directions = torch.linalg.eigh(torch.cov(residual.T))[1].flip(1)[:, :code_dim]
+            set_weight(level.project_in, directions.T[:, :, None].contiguous())
+            cast(Tensor, level.project_in.bias).copy_(-(directions.T @ mean))
+            set_weight(level.project_out, directions[:, :, None].contiguous())
+            cast(Tensor, level.project_out.bias).copy_(mean)
         projected = (residual - mean) @ directions
         pick = torch.randperm(len(projected), generator=generator, device=latents.device)[:size]
         every = torch.arange(size, device=latents.device)
