@@ -52,7 +52,8 @@ class Codec:
     Attributes:
         name: the model's name.
         sample_rate_hz: rate of all audio in and out.
-        channels: channels that the model codes jointly: 1. More are coded one by one.
+        channels: channels that the model codes jointly, as one stream of codes; mono is repeated to
+            all of them, and averaged after decoding. If 1, any number are coded one by one.
         frame_samples: samples a frame.
         delay_samples: how late a decoder stream's output is, beside the encoder's input. `decode`
             removes it.
@@ -106,7 +107,7 @@ class Codec:
 
     @property
     def bitrates_bps(self) -> list[int]:
-        """Bitrates of one channel, one for each number of codebooks from 1 on."""
+        """Bitrates of a channel, or of all coded jointly; for each number of codebooks from 1 on."""
         step = self.bits_per_code * self.frame_rate_hz
         return [round(step * count) for count in range(1, self.codebooks + 1)]
 
@@ -145,18 +146,32 @@ class Codec:
 
         Args:
             audio: ``float32 [samples]`` or ``[channels, samples]`` at ``sample_rate_hz``, full
-                scale 1. Channels are coded one by one.
-            bitrate_bps: one of ``bitrates_bps``, for each channel.
+                scale 1. Channels are coded as ``channels`` says.
+            bitrate_bps: one of ``bitrates_bps``, for each stream.
 
         Raises:
-            ValueError: wrong shape or type, samples that are not finite, or no such bitrate.
+            ValueError: wrong shape or type, samples that are not finite, more channels than are
+                coded jointly, or no such bitrate.
         """
         count = self.codebooks_at(bitrate_bps)
         signal = checked(audio)
         samples = signal.shape[1]
         pieces = list(self.encode_blocks(iter([signal]), count, len(signal)))
         data = np.concatenate(pieces, axis=2)
-        return Codes(data[0] if np.ndim(audio) == 1 else data, samples)
+        joint = len(signal) if self.channels > 1 else None
+        return Codes(data[0] if np.ndim(audio) == 1 else data, samples, joint)
+
+    def streams(self, channels: int) -> int:
+        """How many streams of codes a signal of so many channels is.
+
+        Raises:
+            ValueError: neither one channel nor all that are coded jointly.
+        """
+        if self.channels > 1 and channels not in (1, self.channels):
+            raise ValueError(
+                f"{self.name} codes 1 or {self.channels} channels, not {channels}: mix them (--mix)"
+            )
+        return channels if self.channels == 1 else 1
 
     def encode_blocks(
         self, pieces: Iterator[np.ndarray], codebooks: int, channels: int = 1
@@ -168,33 +183,40 @@ class Codec:
             codebooks: how many of the first codebooks to keep.
 
         Yields:
-            ``int16 [channels, codebooks, frames]``, in all
+            ``int16 [streams, codebooks, frames]``, in all
             ceil((samples + delay_samples) / frame_samples) frames.
         """
         block, frame = BLOCK_FRAMES * self.frame_samples, self.frame_samples
-        state = self._encoder.initial_state(channels)
-        waiting, samples = np.zeros((channels, 0), np.float32), 0
+        streams, joint = self.streams(channels), self.channels > 1
+        state = self._encoder.initial_state(streams)
+        waiting, samples = np.zeros((max(channels, self.channels), 0), np.float32), 0
+
+        def code(signal: np.ndarray) -> np.ndarray:
+            nonlocal state
+            codes, state = self._encoder(signal[None] if joint else signal, state)
+            return codes[:, :codebooks].astype(np.int16)
+
         for piece in pieces:
+            if len(piece) < len(waiting):
+                piece = np.broadcast_to(piece, (len(waiting), piece.shape[1]))
             samples += piece.shape[1]
             waiting = np.concatenate([waiting, piece], axis=1)
             while waiting.shape[1] >= block:
-                codes, state = self._encoder(waiting[:, :block], state)
-                yield codes[:, :codebooks].astype(np.int16)
+                yield code(waiting[:, :block])
                 waiting = waiting[:, block:]
         if samples == 0:
             return
         missing = self.delay_samples + -(samples + self.delay_samples) % frame
         waiting = np.pad(waiting, ((0, 0), (0, missing)))
         for start in range(0, waiting.shape[1], block):
-            codes, state = self._encoder(waiting[:, start : start + block], state)
-            yield codes[:, :codebooks].astype(np.int16)
+            yield code(waiting[:, start : start + block])
 
     def decode(self, codes: Codes | np.ndarray) -> np.ndarray:
         """Turn codes back into a signal of the length it had.
 
         Args:
             codes: what `encode` gave, or ``int [codebooks, frames]`` or
-                ``[channels, codebooks, frames]``, whose length is then as long as the frames reach.
+                ``[streams, codebooks, frames]``, whose length is then as long as the frames reach.
 
         Returns:
             ``float32 [samples]`` or ``[channels, samples]``.
@@ -202,19 +224,23 @@ class Codec:
         Raises:
             ValueError: wrong shape, or a code that the codebooks do not have.
         """
+        given = codes.channels if isinstance(codes, Codes) else None
         data = np.asarray(codes.data if isinstance(codes, Codes) else codes)
         if data.ndim not in (2, 3) or not np.issubdtype(data.dtype, np.integer):
             raise ValueError(
-                "codes must be integers [codebooks, frames] or [channels, codebooks, frames], got "
+                "codes must be integers [codebooks, frames] or [streams, codebooks, frames], got "
                 f"{data.dtype} {list(data.shape)}"
             )
         streams = data[None] if data.ndim == 2 else data
-        pieces = list(self.decode_blocks(iter([streams]), len(streams)))
-        empty = np.zeros((len(streams), 0), np.float32)
+        channels = len(streams) if self.channels == 1 else given or self.channels
+        if len(streams) != self.streams(channels):
+            raise ValueError(f"{self.name} has one stream of codes, got {len(streams)}")
+        pieces = list(self.decode_blocks(iter([streams]), channels))
+        empty = np.zeros((channels, 0), np.float32)
         audio = np.concatenate([empty, *pieces], axis=1)
         if isinstance(codes, Codes):
             audio = audio[:, : codes.samples]
-        return audio[0] if data.ndim == 2 else audio
+        return audio[0] if data.ndim == 2 and channels == 1 else audio
 
     def decode_blocks(
         self, pieces: Iterator[np.ndarray], channels: int = 1
@@ -224,23 +250,27 @@ class Codec:
         Lost frames are concealed, and a long gap fades to silence.
 
         Args:
-            pieces: each ``int [channels, codebooks, any number of frames]``.
+            pieces: each ``int [streams, codebooks, any number of frames]``.
+            channels: to give. Of those coded jointly, 1 is their average.
 
         Yields:
             ``float32 [channels, samples]``.
         """
-        state = self._decoder.initial_state(channels)
-        skip, fades = self.delay_samples, [Fade() for _ in range(channels)]
+        streams = self.streams(channels)
+        state = self._decoder.initial_state(streams)
+        skip, fades = self.delay_samples, [Fade() for _ in range(streams)]
         for piece in pieces:
             for start in range(0, piece.shape[2], BLOCK_FRAMES):
                 codes = self.all_codebooks(piece[:, :, start : start + BLOCK_FRAMES])
                 audio, state = self._decoder(codes, state)
                 lost = codes[:, 0] == ABSENT
                 if lost.any() or any(fade.level < 1 for fade in fades):
-                    frames = audio.reshape(*lost.shape, self.frame_samples)
-                    for fade, channel, gaps in zip(fades, frames, lost, strict=True):
+                    frames = audio.reshape(streams, -1, lost.shape[1], self.frame_samples)
+                    for fade, signal, gaps in zip(fades, frames, lost, strict=True):
                         for index, gap in enumerate(gaps):
-                            channel[index] = fade(channel[index], bool(gap))
+                            signal[:, index] = fade(signal[:, index], bool(gap))
+                if self.channels > 1:
+                    audio = audio[0] if channels > 1 else audio[0].mean(axis=0, keepdims=True)
                 yield audio[:, skip:]
                 skip = max(0, skip - audio.shape[1])
 
@@ -288,7 +318,8 @@ class Codec:
 
     @cached_property
     def _encoder(self) -> Graph:
-        shape = (self.frame_samples,)
+        several = (self.channels,) if self.channels > 1 else ()
+        shape = (*several, self.frame_samples)
         return Graph(
             self.folder, "encoder", self._weights, self._states["encoder"], shape, self.threads
         )

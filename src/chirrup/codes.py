@@ -13,12 +13,15 @@ class Codes:
     """Codes of one signal.
 
     Attributes:
-        data: ``int16 [codebooks, frames]``, or ``[channels, codebooks, frames]``; -1 is absent.
+        data: ``int16 [codebooks, frames]``, or ``[streams, codebooks, frames]``, a stream a channel
+            or one for all that are coded jointly; -1 is absent.
         samples: length of the signal, at the codec's rate.
+        channels: of the signal, where the codec codes several jointly; None is as many as it does.
     """
 
     data: np.ndarray
     samples: int
+    channels: int | None = None
 
     @property
     def frames(self) -> int:

@@ -25,13 +25,15 @@ class Fade:
         self.lost_frames, self.level = 0, 1.0
 
     def __call__(self, audio: np.ndarray, lost: bool) -> np.ndarray:
-        """The next frame, ``float32 [samples]``, at the level it is to be heard."""
+        """The next frame, ``float32 [..., samples]``, at the level it is to be heard."""
         self.lost_frames = self.lost_frames + 1 if lost else 0
         step = -1 / FADE_FRAMES if self.lost_frames > HOLD_FRAMES else 1 / FADE_FRAMES
         level = min(1.0, max(0.0, self.level + step))
         if level == self.level == 1.0:
             return audio
-        ramp = np.linspace(self.level, level, len(audio), endpoint=False, dtype=np.float32)
+        ramp = np.linspace(
+            self.level, level, audio.shape[-1], endpoint=False, dtype=np.float32
+        )
         self.level = level
         return audio * ramp
 
@@ -50,7 +52,7 @@ class Encoder:
         self.frames_per_packet, self.redundancy = frames_per_packet, redundancy
         self.graph, _ = codec.graphs()
         self.state = self.graph.initial_state()
-        self.waiting = np.zeros(0, np.float32)
+        self.waiting = np.zeros((codec.channels, 0), np.float32)
         self.samples = 0
         self.ready = np.zeros((codebooks, 0), np.int16)
         self.before = np.zeros((codebooks, 0), np.int16)
@@ -59,7 +61,8 @@ class Encoder:
         """Take in samples.
 
         Args:
-            pcm: ``float32 [any number of samples]``, full scale 1.
+            pcm: ``float32 [any number of samples]``, full scale 1; or ``[channels, any number]``
+                of a codec that codes several jointly, which repeats mono.
 
         Returns:
             The packets that are complete: none, one or more.
@@ -70,16 +73,19 @@ class Encoder:
                 f"audio must be floating point with full scale 1, got {pcm.dtype}: divide 16-bit "
                 "integers by 32768"
             )
-        if pcm.ndim != 1:
-            raise ValueError(f"a live stream is mono, [samples]; got {list(pcm.shape)}")
+        channels = self.codec.channels
+        if pcm.ndim != 1 and (channels == 1 or pcm.ndim != 2 or len(pcm) != channels):
+            form = "mono, [samples]" + (f", or [{channels}, samples]" if channels > 1 else "")
+            raise ValueError(f"a live stream is {form}; got {list(pcm.shape)}")
         if not np.isfinite(pcm).all():
             raise ValueError("audio has samples that are not finite (NaN or infinity)")
         frame = self.codec.frame_samples
-        self.samples += len(pcm)
-        self.waiting = np.concatenate([self.waiting, pcm.astype(np.float32, copy=False)])
-        while len(self.waiting) >= frame:
-            codes, self.state = self.graph(self.waiting[None, :frame], self.state)
-            self.waiting = self.waiting[frame:]
+        self.samples += pcm.shape[-1]
+        signal = np.broadcast_to(pcm, self.waiting.shape[:1] + pcm.shape[-1:])
+        self.waiting = np.concatenate([self.waiting, signal], axis=1, dtype=np.float32)
+        while self.waiting.shape[1] >= frame:
+            first, self.waiting = self.waiting[:, :frame], self.waiting[:, frame:]
+            codes, self.state = self.graph(first if channels == 1 else first[None], self.state)
             codes = codes[0, : self.codebooks].astype(np.int16)
             self.ready = np.concatenate([self.ready, codes], axis=1)
         return self._packets(self.frames_per_packet)
@@ -151,7 +157,8 @@ class Decoder:
                 consumed: push it next.
 
         Returns:
-            ``float32 [frames * frame_samples]``.
+            ``float32 [frames * frame_samples]``, or ``[channels, frames * frame_samples]`` of a
+            codec that codes several jointly: a packet does not say whether mono was sent.
 
         Raises:
             FormatError: the packet is malformed. The stream is as before: push None instead.
@@ -170,13 +177,14 @@ class Decoder:
             frame = self.codec.all_codebooks(codes[:, index : index + 1])
             audio, self.state = self.graph(frame[None], self.state)
             pieces.append(self.fade(audio[0], bool(frame[0, 0] == ABSENT)))
-        return np.concatenate(pieces)
+        return np.concatenate(pieces, axis=-1)
 
     def flush(self) -> np.ndarray:
-        """The rest of the stream, ``float32 [samples]``: nothing, since the encoder's own `flush`
+        """The rest of the stream, shaped as `push` gives it: nothing, since the encoder's own `flush`
         sends frames until every sample is out. Afterwards the stream begins anew."""
         self.__init__(self.codec, frames_per_packet=self.frames_per_packet)
-        return np.zeros(0, np.float32)
+        channels = self.codec.channels
+        return np.zeros(0 if channels == 1 else (channels, 0), np.float32)
 
     def save(self) -> dict[str, Any]:
         """The state of the stream as arrays and numbers, to go on from later or elsewhere."""

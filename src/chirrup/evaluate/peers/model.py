@@ -1,5 +1,6 @@
 """The models of this package, behind the interface of those that they are compared with."""
 
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -60,4 +61,4 @@ class Model(Peer):
             return codes
         data = codes.data.copy()
         data[..., lost_frames(codes.frames, *self._loss)] = ABSENT
-        return Codes(data, codes.samples)
+        return replace(codes, data=data)

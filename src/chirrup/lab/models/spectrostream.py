@@ -31,6 +31,7 @@ from chirrup.lab.nn import (
     fit_scales,
     hann,
     hann_dual,
+    set_weight,
 )
 from chirrup.lab.quantizers.ema import EMALevel, PlainEMALevel
 from chirrup.lab.quantizers.rvq import ResidualVectorQuantizer
@@ -74,7 +75,7 @@ class SpectroConfig:
     @classmethod
     def small(cls) -> "SpectroConfig":
         """Not in the paper: thinner, for stereo on a part of one CPU core."""
-        return cls(encoder_dim=12, decoder_dim=20, code_dim=8)
+        return cls(encoder_dim=8, decoder_dim=16, code_dim=8)
 
     @property
     def frame_samples(self) -> int:
@@ -253,5 +254,10 @@ class SpectroStream(Model):
         spectra = Sequential(*inner.layers[:2]).offline(ears.rows(audio))
         heard = ears.joined(fit_scales(inner, ears.rows(audio))).flatten(1, 2)
         latent = fit_scales(Sequential(*listening), heard)
-        said = fit_scales(Sequential(*speaking), latent)
+        last = listening[-1]
+        assert isinstance(last, Residual)
+        for branch in (last.block, last.skip):
+            final = [part for part in branch.modules() if isinstance(part, Conv1d)][-1].conv
+            set_weight(final, final.weight / latent.std())
+        said = fit_scales(Sequential(*speaking), latent / latent.std())
         fit_scales(outer, mouths.rows(said), float(spectra.std()))
