@@ -14,13 +14,13 @@ from small_model import Exported, speech_like
 CONFIG = SpectroConfig(
     encoder_dim=3,
     decoder_dim=4,
-    strides=((1, 2), (1, 3), (2, 2), (2, 1)),
-    widen=(2, 1, 1, 2),
-    separate_levels=3,
+    strides=((1, 3), (2, 2), (2, 1)),
+    widen=(2, 1, 2),
+    separate_levels=2,
     latent_dim=12,
     code_dim=12,
     codebooks=3,
-    codebook_size=32,
+    codebook_size=256,
     hop=24,
 )
 NAME = "small-spectro"

@@ -158,16 +158,16 @@ def changed(model: Model, layers: slice) -> bool:
     return not torch.allclose(*halves)
 
 
-@pytest.mark.parametrize("separate", [0, 2, 4])
-@pytest.mark.parametrize("joint", [1, 3, 4])
+@pytest.mark.parametrize("separate", [0, 2, 3])
+@pytest.mark.parametrize("joint", [1, 2, 3])
 def test_channels_are_fused_and_split_where_the_configuration_says(
     separate: int, joint: int
 ) -> None:
     torch.manual_seed(0)
     model = SpectroStream(replace(CONFIG, separate_levels=separate, joint_levels=joint))
-    assert len(model.encoder.layers) == 4 + 4 - separate
+    assert len(model.encoder.layers) == 4 + 3 - separate
     assert not changed(model, slice(0, 1)), "the channels are apart"
-    assert changed(model, slice(0, 2 if separate < 4 else None))
+    assert changed(model, slice(0, 2 if separate < 3 else None))
     output = model.decoder.offline(model.encoder.offline(noise(3)))
     assert output.shape == (1, 2, 3 * FRAME)
 
@@ -200,11 +200,11 @@ def test_codebooks_are_as_wide_as_the_latent_or_factorised() -> None:
 
 def test_audio_gets_through_a_model_that_has_just_started() -> None:
     torch.manual_seed(0)
-    model, audio = SpectroStream(CONFIG), noise(100, batch=2)
+    model, audio = SpectroStream(CONFIG).requires_grad_(False), noise(100, batch=2)
     model.start(audio)
     latent = model.encoder.offline(audio)
     assert float(latent.std()) == pytest.approx(1, rel=0.01)
-    assert 0.03 < float(model.decoder.offline(latent).std()) < 0.3
+    assert 0.01 < float(model.decoder.offline(latent).std()) < 0.3
 
 
 def test_silence_comes_out_finite() -> None:
