@@ -41,6 +41,9 @@ class SpectralLoss(nn.Module):
     - ``wavefm``: WaveFM's refined STFT loss (arXiv 2503.16689, section 3.2): wrapped phase
       difference, and first and second differences of the log magnitude along time and
       frequency. The phase counts by the target's compressed magnitude.
+    - ``soundstream``: L1 of mel magnitudes plus sqrt(n_fft / 2) times the squared difference of
+      their natural logs, as SpectroStream weights SoundStream's reconstruction (facts, section 2),
+      which has 64 bands at every scale.
 
     Args:
         n_ffts: window lengths in samples.
@@ -82,6 +85,12 @@ class SpectralLoss(nn.Module):
                 share = (n_fft - 1) ** 0.5
                 term = error.abs().mean() + share * error.square().mean()
                 sums["log_mel"] = sums["log_mel"] + term / self.log_mel_weight
+            if "soundstream" in terms:
+                # Of 64 bands some hold no bin of a short window: their floor is on both sides.
+                x_mel, y_mel = ((m @ bank).clamp(min=FLOOR) for m in (x_magnitude, y_magnitude))
+                logs = F.mse_loss(x_mel.log(), y_mel.log())
+                term = F.l1_loss(x_mel, y_mel) + (n_fft / 2) ** 0.5 * logs
+                sums["soundstream"] = sums["soundstream"] + term
             if "stft" in terms:
                 convergence = (x_magnitude - y_magnitude).norm(dim=(1, 2))
                 convergence = convergence / y_magnitude.norm(dim=(1, 2))
