@@ -20,7 +20,16 @@ from chirrup.files import FileError, decode_file, describe, encode_file
 from chirrup.lab.folding import fold, for_export
 from models_fixture import once
 from small_model import Exported
-from small_spectro import DELAY, FRAME, RATE_HZ, export_small_spectro, small_spectro as trained, stereo
+from small_spectro import (
+    DELAY,
+    FRAME,
+    RATE_HZ,
+    export_small_spectro,
+    stereo,
+)
+from small_spectro import (
+    small_spectro as trained,
+)
 
 
 @pytest.fixture(scope="session")

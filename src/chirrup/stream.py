@@ -31,9 +31,7 @@ class Fade:
         level = min(1.0, max(0.0, self.level + step))
         if level == self.level == 1.0:
             return audio
-        ramp = np.linspace(
-            self.level, level, audio.shape[-1], endpoint=False, dtype=np.float32
-        )
+        ramp = np.linspace(self.level, level, audio.shape[-1], endpoint=False, dtype=np.float32)
         self.level = level
         return audio * ramp
 

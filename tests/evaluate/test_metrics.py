@@ -32,7 +32,9 @@ def noisy(audio: np.ndarray, snr_db: float = 15) -> np.ndarray:
     return audio + noise * np.sqrt(np.square(audio).mean()) * 10 ** (-snr_db / 20)
 
 
-@pytest.fixture(params=[name for name in METRICS if name not in OFFICIAL and not METRICS[name].joint])
+@pytest.fixture(
+    params=[name for name in METRICS if name not in OFFICIAL and not METRICS[name].joint]
+)
 def runs(request: pytest.FixtureRequest) -> str:
     if reason := available(request.param):
         pytest.skip(f"{request.param}: {reason}")

@@ -189,7 +189,9 @@ def latency_samples(model: Codec) -> int:
         noise = torch.randn(1, model.channels, frame, generator=generator, dtype=torch.double)
         x = noise.repeat(rows, 1, 1)
         if start == 0:
-            x[torch.arange(1, rows), 0, offset] += 100  # far more than a window takes away at its edge
+            x[torch.arange(1, rows), 0, offset] += (
+                100  # far more than a window takes away at its edge
+            )
         latent, encoder_state = encoder(x, encoder_state)
         y, decoder_state = decoder(latent, decoder_state)
         change = (y[1:, 0] - y[:1, 0]).abs()

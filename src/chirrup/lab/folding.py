@@ -12,8 +12,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from chirrup.lab.models import Model
 from chirrup.lab.matrix_stft import replace_transforms
+from chirrup.lab.models import Model
 from chirrup.lab.models.iris import Conv2FormerBlock
 from chirrup.lab.nn import LSTM, SnakeBeta, State, Streaming
 from chirrup.lab.quantizers.rvq import Level, ResidualVectorQuantizer
@@ -212,9 +212,7 @@ class PlainLookup(nn.Module):
         levels = [quantizer.level(index) for index in range(len(quantizer.levels))]
         self.register_buffer("table", torch.cat([level.entries() for level in levels]))
         size = levels[0].codebook.shape[0]
-        self.register_buffer(
-            "offset", torch.arange(len(levels), dtype=torch.int32)[:, None] * size
-        )
+        self.register_buffer("offset", torch.arange(len(levels), dtype=torch.int32)[:, None] * size)
 
     def forward(self, codes: Tensor) -> Tensor:
         index = codes.clamp(min=0) + self.get_buffer("offset")

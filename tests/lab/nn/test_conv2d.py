@@ -56,7 +56,9 @@ def layers() -> dict[str, Streaming]:
     every: dict[str, Streaming] = {f"down {stride}": down(stride) for stride in STRIDES}
     every |= {f"up {stride}": up(stride) for stride in STRIDES}
     every["level"] = Residual(2, down((2, 2)), Sequential(Pool2d((2, 2)), Conv2d(2, 3, (1, 1), 6)))
-    every["mirrored"] = Residual(2, up((2, 3)), Sequential(Conv2d(2, 3, (1, 1), 12), Repeat2d((2, 3))))
+    every["mirrored"] = Residual(
+        2, up((2, 3)), Sequential(Conv2d(2, 3, (1, 1), 12), Repeat2d((2, 3)))
+    )
     every["each"] = PerChannel(1, Sequential(down((2, 2)), LookAhead(Fraction(2))))
     return {name: layer.double() for name, layer in every.items()}
 
@@ -77,7 +79,9 @@ def test_stream_equals_offline(name: str, chunks: list[int], seed: int) -> None:
         state, pieces = start, []
         for piece in x.split([2 * n for n in chunks], dim=2):
             y, state = layer(piece, start if forget else state)
-            assert {key: v.shape for key, v in state.items()} == {k: v.shape for k, v in start.items()}
+            assert {key: v.shape for key, v in state.items()} == {
+                k: v.shape for k, v in start.items()
+            }
             pieces.append(y)
         return torch.cat(pieces, dim=2)
 

@@ -21,7 +21,10 @@ def test_choices_are_drawn_alike() -> None:
     assert set(counts) == set(RELEASED)
     assert min(counts.values()) > 800
     assert max(counts.values()) < 1200
-    density = [sum(low < n <= high for n in drawn) / (high - low) for low, high in ((0, 16), (16, 32), (32, 64))]
+    density = [
+        sum(low < n <= high for n in drawn) / (high - low)
+        for low, high in ((0, 16), (16, 32), (32, 64))
+    ]
     assert density[0] / density[1] == pytest.approx(2, rel=0.1)
     assert density[1] / density[2] == pytest.approx(2, rel=0.1)
 

@@ -12,7 +12,9 @@ from chirrup.lab.training.residual_discriminator import MultiScaleResidualDiscri
 THIN = {"channels": 4, "widths": (4, 6, 6, 8, 8, 8)}
 
 
-def thin(n_ffts: tuple[int, ...] = (128, 512), channels: int = 1) -> MultiScaleResidualDiscriminator:
+def thin(
+    n_ffts: tuple[int, ...] = (128, 512), channels: int = 1
+) -> MultiScaleResidualDiscriminator:
     torch.manual_seed(0)
     return MultiScaleResidualDiscriminator(n_ffts=n_ffts, input_channels=channels, **THIN)
 

@@ -6,15 +6,15 @@ from torch import Tensor
 from chirrup.lab.training.config import CodesConfig
 
 
-def draw_used(
-    codes: CodesConfig, codebooks: int, batch: int, generator: torch.Generator
-) -> Tensor:
+def draw_used(codes: CodesConfig, codebooks: int, batch: int, generator: torch.Generator) -> Tensor:
     """How many of the ``codebooks`` each example uses, ``int64 [batch]``."""
     if codes.choices:
         pick = torch.randint(len(codes.choices), (batch,), generator=generator)
         return torch.tensor(codes.choices)[pick]
     some = torch.randint(codes.lowest, codebooks + 1, (batch,), generator=generator)
-    some = torch.where(torch.rand(batch, generator=generator) < codes.lowest_share, codes.lowest, some)
+    some = torch.where(
+        torch.rand(batch, generator=generator) < codes.lowest_share, codes.lowest, some
+    )
     return torch.where(torch.rand(batch, generator=generator) < codes.drop, some, codebooks)
 
 
