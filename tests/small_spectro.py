@@ -1,5 +1,6 @@
 """A small SpectroStream model, started on synthetic stereo."""
 
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -37,7 +38,7 @@ def stereo(samples: int, seed: int = 0) -> np.ndarray:
 @torch.no_grad()
 def small_spectro(code_dim: int = 12) -> SpectroStream:
     """The same at every call, in every process. Not to be changed: it is shared."""
-    config = SpectroConfig(**vars(CONFIG) | {"code_dim": code_dim})
+    config = replace(CONFIG, code_dim=code_dim)
     with torch.random.fork_rng():
         torch.manual_seed(0)
         model = SpectroStream(config).eval().requires_grad_(False)

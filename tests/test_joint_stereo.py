@@ -1,4 +1,4 @@
-"""A model that codes two channels jointly: signals, files, live streams, mono, and what it refuses."""
+"""A model that codes two channels jointly: signals, files, live streams, mono, and refusals."""
 
 import json
 from dataclasses import replace

@@ -107,7 +107,7 @@ class Codec:
 
     @property
     def bitrates_bps(self) -> list[int]:
-        """Bitrates of a channel, or of all coded jointly; for each number of codebooks from 1 on."""
+        """Bitrates of a channel, or of all coded jointly, for each number of codebooks from 1."""
         step = self.bits_per_code * self.frame_rate_hz
         return [round(step * count) for count in range(1, self.codebooks + 1)]
 

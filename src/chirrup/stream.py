@@ -178,7 +178,7 @@ class Decoder:
         return np.concatenate(pieces, axis=-1)
 
     def flush(self) -> np.ndarray:
-        """The rest of the stream, shaped as `push` gives it: nothing, since the encoder's own `flush`
+        """The rest of the stream, shaped as by `push`: nothing, since the encoder's own `flush`
         sends frames until every sample is out. Afterwards the stream begins anew."""
         self.__init__(self.codec, frames_per_packet=self.frames_per_packet)
         channels = self.codec.channels

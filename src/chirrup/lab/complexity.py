@@ -170,8 +170,9 @@ def latency_samples(model: Codec) -> int:
     Changes each sample of one frame by itself and looks for the first sample of audio that differs,
     on the streaming path, frame by frame, with the quantizer left out (it treats each frame on its
     own). Of a frame of more than 1000 samples, 60 or so are tried, the last one, which all of its
-    output waits for, among them; of several channels, the first one. If audio sample m, its ``delay_samples`` taken off, depends on input up to sample n, then
-    n - m + 1 samples have to come in before it can go out. The result is the largest such number.
+    output waits for, among them; of several channels, the first one. If audio sample m, its
+    ``delay_samples`` taken off, depends on input up to sample n, then n - m + 1 samples have to
+    come in before it can go out. The result is the largest such number.
 
     Raises:
         RuntimeError: some sample changes nothing.

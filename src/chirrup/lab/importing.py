@@ -5,10 +5,10 @@ How their keys are called is not known for certain, so they are matched by rules
 1. The part of a key after its last dot or slash is its leaf: ``kernel``, ``weight``, ``w`` or
    ``embedding`` is a weight, ``bias`` or ``b`` a bias, what comes before it the layer. A file's
    layers are in natural order of their names: numbers within them count as numbers.
-2. Weights are channels-last, as TensorFlow's and JAX's: ``[time, bins, in, out]`` of a convolution,
-   ``[in, out]`` (also ``[1, in, out]`` or ``[1, 1, in, out]``) of a 1 x 1 one over flattened bins. A
-   transposed convolution is ``[time, bins, out, in]`` (TensorFlow) or ``[time, bins, in, out]``
-   (JAX, whose transposed convolution also has time and bins the other way round).
+2. Weights are channels-last, as TensorFlow's and JAX's: ``[time, bins, in, out]`` of a
+   convolution, ``[in, out]`` (also ``[1, in, out]`` or ``[1, 1, in, out]``) of one over flattened
+   bins. A transposed convolution is ``[time, bins, out, in]`` (TensorFlow) or
+   ``[time, bins, in, out]`` (JAX, where time and bins also run the other way round).
 3. Our layers, in the order in which audio passes them, each take the first layer of the file that
    nobody has taken and whose weight and bias have their shapes.
 4. Codebooks are one tensor ``[levels, entries, dim]`` or one ``[entries, dim]`` a level, in order.
@@ -21,7 +21,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, cast
 
 import torch
 from safetensors.torch import load_file
@@ -79,14 +79,11 @@ def import_spectrostream(
         missing = []
         for name, module in _convolutions(model, part).items():
             wanted = (names or {}).get(name)
-            candidates = (
-                list(left.values()) if wanted is None else [left[wanted]] if wanted in left else []
-            )
-            found = next(
-                (c for c in candidates if _fitted(c, module, transposed) is not None), None
-            )
-            if found is None:
-                shape = list(module.conv.weight.shape) if wanted is None else f"named {wanted!r}"
+            candidates = [each for each in left.values() if wanted in (None, each.name)]
+            fitting = (each for each in candidates if _fitted(each, module, transposed) is not None)
+            if (found := next(fitting, None)) is None:
+                conv: Any = module.get_submodule("conv")
+                shape = list(conv.weight.shape) if wanted is None else f"named {wanted!r}"
                 missing.append(f"{name}: {shape}")
                 continue
             _put(module, found, transposed)
@@ -111,12 +108,12 @@ def _layers(tensors: dict[str, Tensor], part: str) -> list[_Layer]:
     grouped: dict[str, dict[str, Tensor]] = {}
     strange = []
     for key, value in tensors.items():
-        name, leaf = re.fullmatch(r"(?:(.*)[./])?([^./]+)", key).groups()  # type: ignore[union-attr]
+        name, leaf = re.sub(r"[./][^./]*$", "", f"/{key}")[1:], re.split(r"[./]", key)[-1]
         kind = "weight" if leaf in WEIGHTS else "bias" if leaf in BIASES else None
         if kind is None:
             strange.append(f"{key}: {list(value.shape)}")
         else:
-            grouped.setdefault(name or "", {})[kind] = value.float()
+            grouped.setdefault(name, {})[kind] = value.float()
     alone = [name for name, values in grouped.items() if "weight" not in values]
     if strange or alone:
         raise ValueError(
@@ -135,12 +132,10 @@ def _convolutions(model: SpectroStream, part: str) -> dict[str, nn.Module]:
 
 def _fitted(layer: _Layer, module: nn.Module, transposed: Kind) -> Tensor | None:
     """The layer's weight in our order, or None if weight or bias have another shape."""
-    weight, conv = layer.weight, module.get_submodule("conv")
-    ours, flat = conv.weight, conv.weight.dim() == 3
-    bias = getattr(module, "bias", None) if isinstance(module, ConvTranspose2d) else conv.bias
-    if (layer.bias is None) != (bias is None):
-        return None
-    if layer.bias is not None and layer.bias.numel() != bias.numel():  # type: ignore[union-attr]
+    conv: Any = module.get_submodule("conv")
+    weight, ours, flat = layer.weight, conv.weight, conv.weight.dim() == 3
+    bias = module.bias if isinstance(module, ConvTranspose2d) else conv.bias
+    if layer.bias is None or layer.bias.numel() != bias.numel():
         return None
     if flat:
         while weight.dim() > 2 and weight.shape[0] == 1:
@@ -158,12 +153,12 @@ def _fitted(layer: _Layer, module: nn.Module, transposed: Kind) -> Tensor | None
 
 
 def _put(module: nn.Module, layer: _Layer, transposed: Kind) -> None:
-    weight, conv = _fitted(layer, module, transposed), module.get_submodule("conv")
+    weight, conv = _fitted(layer, module, transposed), cast(Any, module.get_submodule("conv"))
     assert weight is not None
+    assert layer.bias is not None
     set_weight(conv, weight)
-    if layer.bias is not None:
-        bias = module.bias if isinstance(module, ConvTranspose2d) else conv.bias
-        bias.copy_(layer.bias.reshape(bias.shape))  # type: ignore[union-attr, operator]
+    bias = module.bias if isinstance(module, ConvTranspose2d) else conv.bias
+    bias.copy_(layer.bias.reshape(bias.shape))
 
 
 def _put_codebooks(model: SpectroStream, tensors: dict[str, Tensor]) -> None:
@@ -177,8 +172,8 @@ def _put_codebooks(model: SpectroStream, tensors: dict[str, Tensor]) -> None:
     if len(found) != len(levels) or len(tensors) != (1 if len(whole) == 1 else len(levels)):
         listed = "; ".join(f"{key}: {list(value.shape)}" for key, value in tensors.items())
         raise ValueError(
-            f"quantizer.safetensors does not fit: {len(levels)} codebooks {list(shape)} are wanted, "
-            f"one by one or as one tensor; it has {listed}"
+            f"quantizer.safetensors does not fit: {len(levels)} codebooks {list(shape)} are "
+            f"wanted, one by one or as one tensor; it has {listed}"
         )
     for level, entries in zip(levels, found, strict=True):
         level.place(torch.arange(shape[0]), entries.float())

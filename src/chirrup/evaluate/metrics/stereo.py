@@ -58,7 +58,7 @@ def ild_error(reference: np.ndarray, decoded: np.ndarray, sample_rate_hz: int) -
         powers = (_sums(np.square(np.abs(channel)), bands) + 1e-20 for channel in (left, right))
         over, under = powers
         levels.append(np.clip(10 * np.log10(over / under), -RANGE_DB, RANGE_DB))
-    loud = _loud(*pairs[0], bands)
+    loud = _loud(pairs[0][0], pairs[0][1], bands)
     return float(np.abs(levels[0] - levels[1])[loud].mean())
 
 
