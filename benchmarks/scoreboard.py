@@ -16,7 +16,6 @@ from pathlib import Path
 
 from rich.console import Console
 
-from chirrup.codec import models
 from chirrup.evaluate import board, tables
 from chirrup.evaluate.board import Settings, System
 from chirrup.evaluate.conditions import Condition
@@ -24,6 +23,7 @@ from chirrup.evaluate.metrics import METRICS
 from chirrup.evaluate.peers import find
 from chirrup.evaluate.report import write_report
 from chirrup.evaluate.results import Results
+from chirrup.zoo import models
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "scoreboard.md"

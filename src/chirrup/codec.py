@@ -15,33 +15,8 @@ from chirrup.runtime.errors import ModelError
 from chirrup.runtime.graph import Graph, Weights
 from chirrup.stream import Decoder, Encoder, Fade
 
-ZOO = Path(__file__).parent / "zoo"
 BLOCK_FRAMES = 50
 """Frames coded at once in a signal or file: most of the speed of large blocks, little memory."""
-
-
-def models() -> list[str]:
-    """Names of the models that ship with the package."""
-    return sorted(path.parent.name for path in ZOO.glob("*/model.json"))
-
-
-def load(model: str | Path = "iris-t1", *, threads: int = 1) -> "Codec":
-    """Load a model.
-
-    Args:
-        model: a name of `models`, or a folder that ``chirrup export`` wrote.
-        threads: threads that one call may use. One is the fastest for live frames.
-
-    Raises:
-        ModelError: no such model, or the folder's files are damaged or of a newer format.
-    """
-    folder = ZOO / model if isinstance(model, str) and model in models() else Path(model)
-    if not (folder / "model.json").is_file():
-        raise ModelError(
-            f"no model {str(model)!r}: it is neither a folder with a model.json nor one of "
-            f"{', '.join(models()) or '(none installed)'}"
-        )
-    return Codec(folder, threads=threads)
 
 
 class Codec:
@@ -56,7 +31,8 @@ class Codec:
             but the next two.
         input_rate_hz, input_frame_samples: rate of the audio that goes in, and samples a frame
             there. Most models have one rate.
-        channels: channels that the model codes jointly: 1. More are coded one by one.
+        channels: channels that the model codes jointly, as one stream of codes; mono is repeated to
+            all of them, and averaged after decoding. If 1, any number are coded one by one.
         frame_samples: samples a frame.
         chunk_frames: frames that a live stream codes at once.
         delay_samples: how late a decoder stream's output is, beside the encoder's input. `decode`
@@ -116,7 +92,7 @@ class Codec:
 
     @property
     def bitrates_bps(self) -> list[int]:
-        """Bitrates of one channel, one for each number of codebooks from 1 on."""
+        """Bitrates of a channel, or of all coded jointly, for each number of codebooks from 1."""
         step = self.bits_per_code * self.frame_rate_hz
         return [round(step * count) for count in range(1, self.codebooks + 1)]
 
@@ -155,18 +131,32 @@ class Codec:
 
         Args:
             audio: ``float32 [samples]`` or ``[channels, samples]`` at ``input_rate_hz``, full
-                scale 1. Channels are coded one by one.
-            bitrate_bps: one of ``bitrates_bps``, for each channel.
+                scale 1. Channels are coded as ``channels`` says.
+            bitrate_bps: one of ``bitrates_bps``, for each stream.
 
         Raises:
-            ValueError: wrong shape or type, samples that are not finite, or no such bitrate.
+            ValueError: wrong shape or type, samples that are not finite, more channels than are
+                coded jointly, or no such bitrate.
         """
         count = self.codebooks_at(bitrate_bps)
         signal = checked(audio)
         samples = -(-signal.shape[1] * self.sample_rate_hz // self.input_rate_hz)
         pieces = list(self.encode_blocks(iter([signal]), count, len(signal)))
         data = np.concatenate(pieces, axis=2)
-        return Codes(data[0] if np.ndim(audio) == 1 else data, samples)
+        joint = len(signal) if self.channels > 1 else None
+        return Codes(data[0] if np.ndim(audio) == 1 else data, samples, joint)
+
+    def streams(self, channels: int) -> int:
+        """How many streams of codes a signal of so many channels is.
+
+        Raises:
+            ValueError: neither one channel nor all that are coded jointly.
+        """
+        if self.channels > 1 and channels not in (1, self.channels):
+            raise ValueError(
+                f"{self.name} codes 1 or {self.channels} channels, not {channels}: mix them (--mix)"
+            )
+        return channels if self.channels == 1 else 1
 
     def encode_blocks(
         self, pieces: Iterator[np.ndarray], codebooks: int, channels: int = 1
@@ -178,26 +168,33 @@ class Codec:
             codebooks: how many of the first codebooks to keep.
 
         Yields:
-            ``int16 [channels, codebooks, frames]`` (int32 for codes of 16 bits), in all as many
+            ``int16 [streams, codebooks, frames]`` (int32 for codes of 16 bits), in all as many
             whole chunks of frames as samples and ``delay_samples`` reach into.
         """
         block = self.block_frames * self.input_frame_samples
-        state = self._encoder.initial_state(channels)
-        waiting, samples = np.zeros((channels, 0), np.float32), 0
+        streams, joint = self.streams(channels), self.channels > 1
+        state = self._encoder.initial_state(streams)
+        waiting, samples = np.zeros((max(channels, self.channels), 0), np.float32), 0
+
+        def code(signal: np.ndarray) -> np.ndarray:
+            nonlocal state
+            codes, state = self._encoder(signal[None] if joint else signal, state)
+            return codes[:, :codebooks].astype(self.code_dtype)
+
         for piece in pieces:
+            if len(piece) < len(waiting):
+                piece = np.broadcast_to(piece, (len(waiting), piece.shape[1]))
             samples += piece.shape[1]
             waiting = np.concatenate([waiting, piece], axis=1)
             while waiting.shape[1] >= block:
-                codes, state = self._encoder(waiting[:, :block], state)
-                yield codes[:, :codebooks].astype(self.code_dtype)
+                yield code(waiting[:, :block])
                 waiting = waiting[:, block:]
         if samples == 0:
             return
         missing = self.padding_samples(samples)
         waiting = np.pad(waiting, ((0, 0), (0, missing)))
         for start in range(0, waiting.shape[1], block):
-            codes, state = self._encoder(waiting[:, start : start + block], state)
-            yield codes[:, :codebooks].astype(self.code_dtype)
+            yield code(waiting[:, start : start + block])
 
     def padding_samples(self, samples: int) -> int:
         """Silence that the encoder needs after ``samples``, at ``input_rate_hz``, until whole
@@ -210,7 +207,7 @@ class Codec:
 
         Args:
             codes: what `encode` gave, or ``int [codebooks, frames]`` or
-                ``[channels, codebooks, frames]``, whose length is then as long as the frames reach.
+                ``[streams, codebooks, frames]``, whose length is then as long as the frames reach.
 
         Returns:
             ``float32 [samples]`` or ``[channels, samples]``.
@@ -218,19 +215,23 @@ class Codec:
         Raises:
             ValueError: wrong shape, or a code that the codebooks do not have.
         """
+        given = codes.channels if isinstance(codes, Codes) else None
         data = np.asarray(codes.data if isinstance(codes, Codes) else codes)
         if data.ndim not in (2, 3) or not np.issubdtype(data.dtype, np.integer):
             raise ValueError(
-                "codes must be integers [codebooks, frames] or [channels, codebooks, frames], got "
+                "codes must be integers [codebooks, frames] or [streams, codebooks, frames], got "
                 f"{data.dtype} {list(data.shape)}"
             )
         streams = data[None] if data.ndim == 2 else data
-        pieces = list(self.decode_blocks(iter([streams]), len(streams)))
-        empty = np.zeros((len(streams), 0), np.float32)
+        channels = len(streams) if self.channels == 1 else given or self.channels
+        if len(streams) != self.streams(channels):
+            raise ValueError(f"{self.name} has one stream of codes, got {len(streams)}")
+        pieces = list(self.decode_blocks(iter([streams]), channels))
+        empty = np.zeros((channels, 0), np.float32)
         audio = np.concatenate([empty, *pieces], axis=1)
         if isinstance(codes, Codes):
             audio = audio[:, : codes.samples]
-        return audio[0] if data.ndim == 2 else audio
+        return audio[0] if data.ndim == 2 and channels == 1 else audio
 
     def decode_blocks(
         self, pieces: Iterator[np.ndarray], channels: int = 1
@@ -240,14 +241,16 @@ class Codec:
         Lost frames are concealed, and a long gap fades to silence.
 
         Args:
-            pieces: each ``int [channels, codebooks, any number of frames]``.
+            pieces: each ``int [streams, codebooks, any number of frames]``.
+            channels: to give. Of those coded jointly, 1 is their average.
 
         Yields:
             ``float32 [channels, samples]``.
         """
-        state = self._decoder.initial_state(channels)
-        skip, fades = self.delay_samples, [Fade() for _ in range(channels)]
-        for piece, frames in self._in_chunks(pieces, channels):
+        streams = self.streams(channels)
+        state = self._decoder.initial_state(streams)
+        skip, fades = self.delay_samples, [Fade() for _ in range(streams)]
+        for piece, frames in self._in_chunks(pieces, streams):
             for start in range(0, piece.shape[2], self.block_frames):
                 codes = piece[:, :, start : start + self.block_frames]
                 audio, state = self._decoder(codes, state)
@@ -255,10 +258,12 @@ class Codec:
                 audio = audio[:, : codes.shape[2] * self.frame_samples]
                 lost = codes[:, 0] == ABSENT
                 if lost.any() or any(fade.level < 1 for fade in fades):
-                    sounds = audio.reshape(*lost.shape, self.frame_samples)
-                    for fade, channel, gaps in zip(fades, sounds, lost, strict=True):
+                    sounds = audio.reshape(streams, -1, lost.shape[1], self.frame_samples)
+                    for fade, signal, gaps in zip(fades, sounds, lost, strict=True):
                         for index, gap in enumerate(gaps):
-                            channel[index] = fade(channel[index], bool(gap))
+                            signal[:, index] = fade(signal[:, index], bool(gap))
+                if self.channels > 1:
+                    audio = audio[0] if channels > 1 else audio[0].mean(axis=0, keepdims=True)
                 yield audio[:, skip:]
                 skip = max(0, skip - audio.shape[1])
 
@@ -328,7 +333,8 @@ class Codec:
 
     @cached_property
     def _encoder(self) -> Graph:
-        shape = (self.chunk_frames * self.input_frame_samples,)
+        several = (self.channels,) if self.channels > 1 else ()
+        shape = (*several, self.chunk_frames * self.input_frame_samples)
         return Graph(
             self.folder, "encoder", self._weights, self._states["encoder"], shape, self.threads
         )

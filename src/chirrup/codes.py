@@ -13,13 +13,15 @@ class Codes:
     """Codes of one signal.
 
     Attributes:
-        data: ``int16 [codebooks, frames]``, or ``[channels, codebooks, frames]``; -1 is absent.
-            int32 for codes of 16 bits.
+        data: ``int16 [codebooks, frames]``, or ``[streams, codebooks, frames]``, a stream a channel
+            or one for all that are coded jointly; -1 is absent. int32 for codes of 16 bits.
         samples: length of the signal, at the codec's ``sample_rate_hz``.
+        channels: of the signal, where the codec codes several jointly; None is as many as it does.
     """
 
     data: np.ndarray
     samples: int
+    channels: int | None = None
 
     @property
     def frames(self) -> int:

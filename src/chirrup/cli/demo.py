@@ -20,7 +20,7 @@ def demo(
     model: Annotated[str, typer.Option(help="Name, or folder.")] = "iris-t1",
 ) -> None:
     """Code a bundled clip at 1 and 6 kbit/s, offline, to hear what it sounds like."""
-    from chirrup.codec import load
+    from chirrup.zoo import load
 
     if folder.exists() and not folder.is_dir():
         raise FileError(f"{folder} is no folder: give another one")

@@ -48,8 +48,8 @@ def encode(
 
     Ctrl-C ends the recording from a pipe; what came until then is kept.
     """
-    from chirrup.codec import load
     from chirrup.files import encode_file
+    from chirrup.zoo import load
 
     texts = console.parse_metadata(metadata or [])
     bitrate_bps = None if bitrate is None else console.parse_bitrate(bitrate)
@@ -110,8 +110,8 @@ def decode(
     quiet: Quiet = False,
 ) -> None:
     """Turn a .chirrup file into audio of the same length."""
-    from chirrup.codec import load
     from chirrup.files import decode_file, describe
+    from chirrup.zoo import load
 
     if keep_rate and rate is not None:
         raise FileError("--keep-rate and --rate cannot go together: choose one")
@@ -152,7 +152,7 @@ def info(
     as_json: Json = False,
 ) -> None:
     """Print what a .chirrup file or a model is. With --check, exit code 2 if it is damaged."""
-    from chirrup.codec import load, models
+    from chirrup.zoo import load, models
 
     path = Path(file)
     if path.is_dir() or (file in models() and not path.exists()):

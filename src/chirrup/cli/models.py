@@ -60,8 +60,8 @@ def print_model(facts: dict[str, Any]) -> None:
 
 def models(as_json: Json = False) -> None:
     """List the models that are installed."""
-    from chirrup.codec import load
-    from chirrup.codec import models as names
+    from chirrup.zoo import load
+    from chirrup.zoo import models as names
 
     every = [summary(load(name)) for name in names()]
     if as_json:
@@ -92,8 +92,8 @@ def audit(
     as_json: Json = False,
 ) -> None:
     """Print what a model costs, next to what its paper says."""
-    from chirrup.codec import load
     from chirrup.evaluate.audit import audit as figures
+    from chirrup.zoo import load
 
     facts = figures(load(model))
     if as_json:

@@ -15,12 +15,17 @@ import torch
 from torch import Tensor, nn
 
 from chirrup.lab.nn import (
+    STFT,
     Analysis,
     Conv1d,
+    Conv2d,
     ConvTranspose1d,
+    ConvTranspose2d,
     Delay,
     Parallel,
+    Pool2d,
     Refiner,
+    Repeat2d,
     ReplicatedConv1d,
     Residual,
     State,
@@ -35,7 +40,7 @@ _COUNTED = (*_CONVOLUTIONS, *_TRANSPOSED, nn.Linear, nn.GRU, nn.LSTM)
 
 
 class Codec(Protocol):
-    """What is audited here: a model for mono audio with three parts."""
+    """What is audited here: a model with three parts."""
 
     @property
     def encoder(self) -> Streaming: ...
@@ -53,6 +58,8 @@ class Codec(Protocol):
     def input_frame_samples(self) -> int: ...
     @property
     def chunk_frames(self) -> int: ...
+    @property
+    def channels(self) -> int: ...
     @property
     def delay_samples(self) -> int: ...
     @property
@@ -90,7 +97,7 @@ def count(model: Codec, folded: bool | None = None) -> dict[str, Complexity]:
     macs = {}
     with torch.no_grad():
         with _counting(encoder) as counter:
-            latent = encoder.offline(torch.zeros(1, 1, samples, device=device))
+            latent = encoder.offline(torch.zeros(1, model.channels, samples, device=device))
         macs["encoder"] = sum(counter.values())
         with _counting(quantizer) as counter:
             codes = quantizer.encode(latent)
@@ -179,25 +186,28 @@ def latency_samples(model: Codec) -> int:
 
     Changes each sample of one chunk by itself and looks for the first sample of audio that differs,
     on the streaming path, chunk by chunk, with the quantizer left out (it treats each frame on its
-    own). If audio sample m, its ``delay_samples`` taken off, depends on input up to sample n, then
-    n - m + 1 samples have to come in before it can go out. The result is the largest such number.
+    own). Of a frame of more than 1000 samples, 60 or so are tried, the last one, which all of its
+    output waits for, among them; of several channels, the first one. If audio sample m, its
+    ``delay_samples`` taken off, depends on input up to sample n, then n - m + 1 samples have to
+    come in before it can go out. The result is the largest such number.
 
     Raises:
         RuntimeError: some sample changes nothing.
     """
     encoder, decoder = _plain(model.encoder).double(), _plain(model.decoder).double()
     chunk = model.chunk_frames * model.input_frame_samples
-    rows, offset = chunk + 1, torch.arange(chunk)
+    every = 1 if model.input_frame_samples <= 1000 else model.input_frame_samples // 60
+    offset = torch.arange(chunk - 1, -1, -every)
+    rows = len(offset) + 1  # row 0 stays as it is, row i + 1 has sample offset[i] changed
     generator = torch.Generator().manual_seed(0)
     encoder_state, decoder_state = _start(encoder, rows), _start(decoder, rows)
 
-    # Row 0 stays as it is, row i + 1 has sample i changed.
-    first, start = torch.full((chunk,), -1), 0
+    first, start = torch.full((rows - 1,), -1), 0
     for number in range(nominal_latency_samples(model) // model.frame_samples + 4):
-        noise = torch.randn(1, 1, chunk, generator=generator, dtype=torch.double)
+        noise = torch.randn(1, model.channels, chunk, generator=generator, dtype=torch.double)
         x = noise.repeat(rows, 1, 1)
-        if number == 0:
-            x[1 + offset, 0, offset] += 100  # far more than a window takes away at its edge
+        if number == 0:  # far more than a window takes away at its edge
+            x[torch.arange(1, rows), 0, offset] += 100
         latent, encoder_state = encoder(x, encoder_state)
         y, decoder_state = decoder(latent, decoder_state)
         change = (y[1:, 0] - y[:1, 0]).abs()
@@ -218,7 +228,7 @@ def _start(part: Streaming, rows: int) -> State:
 def receptive_field_samples(layers: nn.Module, steps: int = 1) -> int:
     """How many samples an output step sees, through convolutions, in a row or side by side.
 
-    Recurrent layers, which see everything, and Fourier transforms are left out.
+    Recurrent layers, which see everything, and the inverse Fourier transform are left out.
 
     Args:
         steps: as many output steps in a row are tried, and the one that sees most counts: a step
@@ -232,10 +242,10 @@ def _seen(layer: nn.Module, first: int, last: int) -> tuple[int, int]:
     """First and last input step that the output steps from ``first`` to ``last`` depend on."""
     if isinstance(layer, ReplicatedConv1d | Refiner | Transformer):
         return layer.seen(first, last)
-    if isinstance(layer, Conv1d | Analysis):
+    if isinstance(layer, Conv1d | Conv2d | Pool2d | STFT | Analysis):
         stride = int(layer.ratio)
         return first * stride - layer.context, (last + 1) * stride - 1
-    if isinstance(layer, ConvTranspose1d | Synthesis):
+    if isinstance(layer, ConvTranspose1d | ConvTranspose2d | Repeat2d | Synthesis):
         stride = int(1 / layer.ratio)
         return -((layer.overlap + stride - 1 - first) // stride), last // stride
     parts = [part for part in layer.children() if not isinstance(part, Delay)]

@@ -70,8 +70,8 @@ def export(
     """Write a trained model to ``folder``.
 
     Args:
-        audio: a few seconds of real signal at the model's ``input_rate_hz``,
-            ``float32 [samples]``, on which parity is checked.
+        audio: a few seconds of real signal at the model's ``input_rate_hz``, on which parity is
+            checked: ``float32 [samples]``, or ``[channels, samples]`` of what is coded jointly.
         card: what to keep in ``model.json`` about the training.
         exact: keep the weights as they are; else they are rounded to float16.
 
@@ -86,16 +86,17 @@ def export(
     }
     chunk = model.chunk_frames
     steps = {"encoder": chunk * model.input_frame_samples, "decoder": chunk}
+    several = (model.channels,) if model.channels > 1 else ()
     inputs = {
-        "encoder": torch.zeros(2, 3 * steps["encoder"]),
+        "encoder": torch.zeros(2, *several, 3 * steps["encoder"]),
         "decoder": torch.zeros(2, model.codebooks, 3 * chunk, dtype=torch.int32),
     }
     weights: dict[str, np.ndarray] = {}
     graphs: dict[str, onnx.ModelProto] = {}
     for part, module in (("encoder", encoder), ("decoder", decoder)):
         state = list(states[part].values())
-        several = tuple(value.expand(2, *value.shape[1:]).clone() for value in state)
-        graphs[part] = to_onnx(module, (inputs[part], *several), states[part], steps[part])
+        both = tuple(value.expand(2, *value.shape[1:]).clone() for value in state)
+        graphs[part] = to_onnx(module, (inputs[part], *both), states[part], steps[part])
         one = inputs[part][:1, ..., : steps[part]]
         single = for_one_frame(module)
         graphs[f"{part}-frame"] = to_onnx(single, (one.clone(), *state), states[part], None)
@@ -106,7 +107,7 @@ def export(
         "format": 1 if chunk == 1 and model.input_rate_hz == model.sample_rate_hz else 2,
         "sample_rate_hz": model.sample_rate_hz,
         "input_rate_hz": model.input_rate_hz,
-        "channels": 1,
+        "channels": model.channels,
         "frame_samples": model.frame_samples,
         "input_frame_samples": model.input_frame_samples,
         "chunk_frames": chunk,
@@ -228,14 +229,17 @@ def compare(folded: Model, folder: Path, audio: np.ndarray) -> Parity:
     codec = chirrup.load(folder)
     encoder, decoder = codec.graphs()
     chunk, samples = codec.chunk_frames, codec.input_frame_samples
-    audio = audio[: len(audio) // (chunk * samples) * (chunk * samples)]
-    latent = folded.encoder.offline(torch.from_numpy(audio)[None, None])
+    audio = audio[..., : audio.shape[-1] // (chunk * samples) * (chunk * samples)]
+    heard = folded.tiled(torch.from_numpy(np.atleast_2d(audio))[None])
+    latent = folded.encoder.offline(heard)
     whole = folded.quantizer.encode(latent)
-    expected = folded.decoder.offline(folded.quantizer.decode(whole))[0].numpy()
+    expected = folded.decoder.offline(folded.quantizer.decode(whole)).numpy()
+    if folded.channels == 1:
+        heard, expected = heard[:, 0], expected[:, 0]
     codes = whole.int().numpy()
     equal, errors = [], []
     for frames in (chunk, codec.block_frames):
-        streamed = stream(encoder, audio[None], frames * samples)
+        streamed = stream(encoder, heard.numpy(), frames * samples)
         equal.append(float((streamed == codes).mean()))
         error = np.square(stream(decoder, codes, frames) - expected).sum()
         errors.append(float(10 * np.log10(error / np.square(expected).sum() + 1e-30)))

@@ -123,7 +123,7 @@ def test_changes_of_the_configuration() -> None:
 class Toy(nn.Module):
     """Another model with the three parts, every kind of layer in them, and odd numbers."""
 
-    sample_rate_hz, frame_samples, delay_samples = 1000, 6, 0
+    sample_rate_hz, frame_samples, delay_samples, channels = 1000, 6, 0, 1
     input_rate_hz, input_frame_samples, chunk_frames = 1000, 6, 1
     tables_at_both_ends = False
 

@@ -12,7 +12,7 @@ from chirrup.lab.training.losses import FLOOR, SpectralLoss, normalise_level, wa
 from chirrup.lab.training.spectral import mel_filterbank
 from small_model import RATE_HZ, speech_like
 
-TERMS = {"mel", "mel_magnitude", "log_mel", "stft", "complex", "wavefm"}
+TERMS = {"mel", "mel_magnitude", "log_mel", "stft", "complex", "wavefm", "soundstream"}
 SMALL = {"n_ffts": (64, 256), "mels": (8, 20), "wavefm_n_ffts": (256,)}
 
 
@@ -49,6 +49,9 @@ def slow_terms(estimate: np.ndarray, target: np.ndarray) -> dict[str, float]:
         sums["mel_magnitude"] += np.abs((x_size - y_size) @ bank).mean() / 2
         l1, l2 = np.abs(bands_apart).mean(), np.square(bands_apart).mean()
         sums["log_mel"] += (l1 + math.sqrt(n_fft - 1) * l2) / all_weights
+        x_mel, y_mel = np.maximum(x_size @ bank, FLOOR), np.maximum(y_size @ bank, FLOOR)
+        squares = np.square(np.log(x_mel) - np.log(y_mel)).mean()
+        sums["soundstream"] += (np.abs(x_mel - y_mel).mean() + math.sqrt(n_fft / 2) * squares) / 2
         convergence = [np.linalg.norm(a - b) / np.linalg.norm(b) for a, b in zip(x_size, y_size)]
         logs = np.abs(np.log(x_size) - np.log(y_size)).mean()
         sums["stft"] += (logs + np.mean(convergence)) / 2

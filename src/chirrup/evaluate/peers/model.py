@@ -1,15 +1,17 @@
 """The models of this package, behind the interface of those that they are compared with."""
 
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
 import numpy as np
 
 from chirrup.bitstream import packed_size
-from chirrup.codec import Codec, load, models
+from chirrup.codec import Codec
 from chirrup.codes import ABSENT, Codes
 from chirrup.evaluate.conditions import lost_frames
 from chirrup.evaluate.peers.peer import Coded, Peer, resampled, timed
+from chirrup.zoo import load, models
 
 loaded = cache(load)
 
@@ -61,4 +63,4 @@ class Model(Peer):
             return codes
         data = codes.data.copy()
         data[..., lost_frames(codes.frames, *self._loss)] = ABSENT
-        return Codes(data, codes.samples)
+        return replace(codes, data=data)

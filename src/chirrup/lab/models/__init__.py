@@ -7,6 +7,7 @@ from chirrup.lab.models.focalcodec import FocalCodec, FocalConfig
 from chirrup.lab.models.iris import Iris, IrisConfig
 from chirrup.lab.models.lrac import Lrac, LracConfig
 from chirrup.lab.models.model import Model
+from chirrup.lab.models.spectrostream import SpectroConfig, SpectroStream
 from chirrup.lab.models.tqcodec import TQCodec, TQConfig
 
 __all__ = ["CONFIGS", "Model", "build"]
@@ -15,6 +16,7 @@ Entry = (
     tuple[type[Iris], IrisConfig]
     | tuple[type[Lrac], LracConfig]
     | tuple[type[TQCodec], TQConfig]
+    | tuple[type[SpectroStream], SpectroConfig]
     | tuple[type[FocalCodec], FocalConfig]
 )
 
@@ -27,6 +29,8 @@ CONFIGS: dict[str, Entry] = {
     "focal-4k": (FocalCodec, FocalConfig(bits=12)),
     "focal-65k": (FocalCodec, FocalConfig()),
     "focal-small": (FocalCodec, FocalConfig.small()),
+    "spectro": (SpectroStream, SpectroConfig()),
+    "spectro-small": (SpectroStream, SpectroConfig.small()),
     "tq": (TQCodec, TQConfig()),
     "tq-imbalanced": (TQCodec, TQConfig.imbalanced()),
     "tq-subband": (TQCodec, TQConfig.subband()),

@@ -28,16 +28,18 @@ class Config(Protocol):
 
 
 class Model(nn.Module):
-    """A codec for mono audio.
+    """A codec.
 
     Attributes:
         sample_rate_hz, frame_samples, delay_samples: of the audio that comes out.
         input_rate_hz, input_frame_samples: of the audio that goes in.
         chunk_frames: a call of the encoder or the decoder is a whole number of so many frames.
+        channels: that are coded jointly; 1 for the models that code each by itself.
         tables_at_both_ends: whether the paper counts the quantizer's projections back as folded
             into tables, at the encoder too, so that they cost nothing.
     """
 
+    channels: int = 1
     tables_at_both_ends: bool = False
 
     def __init__(
@@ -81,23 +83,36 @@ class Model(nn.Module):
         """Compute what can be by one operation each, where a model has such units."""
 
     def start(self, audio: Tensor) -> None:
-        """Before training: fit scales to ``audio [batch, 1, samples]``, where a model needs it."""
+        """Before training: fit scales to ``audio [batch, channels, samples]``, where a model needs
+        it. Mono is `tiled`."""
+
+    def tiled(self, audio: Tensor) -> Tensor:
+        """``[batch, 1, samples]`` repeated to all channels; audio that has them is as it was."""
+        return audio.expand(-1, self.channels, -1) if audio.shape[1] == 1 else audio
 
     def forward(
-        self, audio: Tensor, used: Tensor, bypass: Tensor, present: Tensor
+        self,
+        audio: Tensor,
+        used: Tensor,
+        bypass: Tensor,
+        present: Tensor,
+        committed: Tensor | None = None,
     ) -> tuple[Tensor, Quantized]:
         """Code and decode for training.
 
         Args:
-            audio: ``[batch, 1, samples]``, a whole number of chunks of frames.
+            audio: ``[batch, channels, samples]``, a whole number of chunks of frames; mono is
+                `tiled`.
             used: codebooks that each row uses, ``int64 [batch]``.
             bypass: rows whose latents go to the decoder unquantized, ``bool [batch]``.
             present: frames that arrive, ``bool [batch, frames]``; a lost one is a zero latent.
+            committed: rows that count for the commitment, ``bool [batch]``; None is all.
 
         Returns:
-            Audio ``[batch, 1, samples]``, ``delay_samples`` late, and the quantizer's result.
+            Audio ``[batch, channels, samples]``, ``delay_samples`` late, and the quantizer's
+            result.
         """
-        latent = self.encoder.offline(audio)
-        quantized = self.quantizer(latent, used)
+        latent = self.encoder.offline(self.tiled(audio))
+        quantized = self.quantizer(latent, used, committed)
         latent = torch.where(bypass[:, None, None], latent, quantized.latent)
         return self.decoder.offline(latent * present[:, None]), quantized

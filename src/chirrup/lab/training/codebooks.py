@@ -21,7 +21,8 @@ def initialise(quantizer: ResidualVectorQuantizer, latents: Tensor, seed: int) -
     The main directions of a level's residual, orthonormal, are its projection in, their transpose
     its projection out; k-means by the level's own search gives the entries, and SimVQ's fixed ones
     are stretched. Not whitened: late levels would divide by tiny deviations and explode. With
-    projections by chance each level adds to what it is to take away.
+    projections by chance each level adds to what it is to take away. A level that does not project
+    has its entries in the latent space as it is.
 
     Returns:
         Share of the variance left after each level.
@@ -39,12 +40,14 @@ def initialise(quantizer: ResidualVectorQuantizer, latents: Tensor, seed: int) -
     for index in range(len(quantizer.levels)):
         level = quantizer.level(index)
         code_dim = level.codebook.shape[1]
-        mean = residual.mean(0)
-        directions = torch.linalg.eigh(torch.cov(residual.T))[1].flip(1)[:, :code_dim]
-        set_weight(level.project_in, directions.T[:, :, None].contiguous())
-        cast(Tensor, level.project_in.bias).copy_(-(directions.T @ mean))
-        set_weight(level.project_out, directions[:, :, None].contiguous())
-        cast(Tensor, level.project_out.bias).copy_(mean)
+        mean = residual.mean(0) if level.projects else torch.zeros_like(residual[0])
+        directions = torch.eye(code_dim, device=latents.device)
+        if level.projects:
+            directions = torch.linalg.eigh(torch.cov(residual.T))[1].flip(1)[:, :code_dim]
+            set_weight(level.project_in, directions.T[:, :, None].contiguous())
+            cast(Tensor, level.project_in.bias).copy_(-(directions.T @ mean))
+            set_weight(level.project_out, directions[:, :, None].contiguous())
+            cast(Tensor, level.project_out.bias).copy_(mean)
         projected = (residual - mean) @ directions
         if isinstance(level, SimVQLevel):
             level.stretch(projected.std(0))

@@ -65,6 +65,7 @@ class Weights(Strict):
     log_mel: float = 0
     stft: float = 0
     wavefm: float = 0
+    soundstream: float = 0
     pesq: float = 0
     adversarial: float = 0
     features: float = 0
@@ -92,6 +93,11 @@ class CodesConfig(Strict):
 
     bypass: float = 0.5
     """Chance that the decoder gets the unquantized latents."""
+    commit_bypassed: bool = True
+    """Whether commitment counts where the decoder gets those."""
+    choices: tuple[int, ...] = ()
+    """Numbers of codebooks, one of which is drawn, each as likely as another; in place of the next
+    three."""
     drop: float = 0.5
     """Chance that only some of the codebooks are used."""
     lowest: int = 2
@@ -113,7 +119,7 @@ class CodesConfig(Strict):
 
 
 class DiscriminatorConfig(Strict):
-    kind: Literal["multi_period", "stft", "subband_stft", "mel"]
+    kind: Literal["multi_period", "stft", "subband_stft", "mel", "spectrostream"]
     options: dict[str, Any] = Field(default_factory=dict)
     """Keyword arguments of its class in `discriminators`."""
 

@@ -27,9 +27,11 @@ from chirrup.lab.training.distributed import (
     first_says,
     share_parameters,
 )
+from chirrup.lab.training.draws import draw_lost, draw_used
 from chirrup.lab.training.logbook import Logbook
 from chirrup.lab.training.losses import SpectralLoss, normalise_level, waveform_loss
 from chirrup.lab.training.pesq_loss import PESQLoss
+from chirrup.lab.training.residual_discriminator import MultiScaleResidualDiscriminator
 from chirrup.lab.training.validation import validate
 from chirrup.runtime.errors import ModelError
 
@@ -38,8 +40,9 @@ DISCRIMINATORS = {
     "stft": discriminators.MultiScaleSTFTDiscriminator,
     "subband_stft": discriminators.MultiScaleSubbandSTFTDiscriminator,
     "mel": discriminators.MultiLengthMelDiscriminator,
+    "spectrostream": MultiScaleResidualDiscriminator,
 }
-SPECTRAL_TERMS = {"mel", "mel_magnitude", "log_mel", "stft", "complex", "wavefm"}
+SPECTRAL_TERMS = {"mel", "mel_magnitude", "log_mel", "stft", "complex", "wavefm", "soundstream"}
 OPTIMISERS = {"adamw": (AdamW, {"fused": True}), "radam": (RAdam, {"foreach": True})}
 
 
@@ -153,7 +156,8 @@ class Trainer:
 
         audio, target = sampler.batch(config.batch_size)
         used, bypass, present = self.draw_codes(audio, stage)
-        output, quantized = self.model(audio, used, bypass, present)
+        committed = None if config.codes.commit_bypassed else ~bypass
+        output, quantized = self.model(audio, used, bypass, present, committed)
         delay = self.model.delay_samples
         whole = audio.shape[2] - delay
         estimate, target = normalise_level(
@@ -194,21 +198,10 @@ class Trainer:
         """Per row: codebooks in use, bypass of the quantizer, frames that arrive."""
         codes, batch = self.config.codes, len(audio)
         frames = audio.shape[2] // self.model.frame_samples
-        every = self.model.codebooks
-
-        def chance(*shape: int) -> Tensor:
-            return torch.rand(*shape, generator=self.generator)
-
-        some = torch.randint(codes.lowest, every + 1, (batch,), generator=self.generator)
-        some = torch.where(chance(batch) < codes.lowest_share, codes.lowest, some)
-        used = torch.where(chance(batch) < codes.drop, some, every)
-        bypass = (chance(batch) < codes.bypass) | (not stage.quantize)
-        begins = chance(batch, frames) < codes.loss_rate / 2
-        more = chance(batch, frames)
-        lost = begins.clone()
-        for back in (1, 2):
-            lost[:, back:] |= begins[:, :-back] & (more[:, :-back] < 1 / (1 + back))
-        lost &= chance(batch, 1) < codes.lossy * stage.quantize
+        used = draw_used(codes, self.model.codebooks, batch, self.generator)
+        bypass = torch.rand(batch, generator=self.generator) < codes.bypass
+        bypass |= not stage.quantize
+        lost = draw_lost(codes, batch, frames, self.generator) & stage.quantize
         return used.to(self.device), bypass.to(self.device), ~lost.to(self.device)
 
     def reconstruction_terms(

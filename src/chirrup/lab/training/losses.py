@@ -45,6 +45,9 @@ class SpectralLoss(nn.Module):
     - ``wavefm``: WaveFM's refined STFT loss (arXiv 2503.16689, section 3.2): wrapped phase
       difference, and first and second differences of the log magnitude along time and
       frequency. The phase counts by the target's compressed magnitude.
+    - ``soundstream``: L1 of mel magnitudes plus sqrt(n_fft / 2) times the squared difference of
+      their natural logs, as SpectroStream weights SoundStream's reconstruction (facts, section 2),
+      which has 64 bands at every scale.
 
     Args:
         n_ffts: window lengths in samples.
@@ -79,7 +82,7 @@ class SpectralLoss(nn.Module):
                 y = stft(target, window, n_fft // 4)
                 y_magnitude = magnitude(y)
             x_magnitude = magnitude(x)
-            if terms & {"mel", "mel_magnitude", "log_mel"}:
+            if terms & {"mel", "mel_magnitude", "log_mel", "soundstream"}:
                 x_mel, y_mel = x_magnitude @ bank, y_magnitude @ bank
                 error = x_mel.log() - y_mel.log()
                 if "mel" in terms:
@@ -90,6 +93,12 @@ class SpectralLoss(nn.Module):
                     share = (n_fft - 1) ** 0.5
                     term = error.abs().mean() + share * error.square().mean()
                     sums["log_mel"] = sums["log_mel"] + term / self.log_mel_weight
+                if "soundstream" in terms:
+                    # Of 64 bands some hold no bin of a short window: their floor is on both sides.
+                    x_mel, y_mel = x_mel.clamp(min=FLOOR), y_mel.clamp(min=FLOOR)
+                    logs = F.mse_loss(x_mel.log(), y_mel.log())
+                    term = F.l1_loss(x_mel, y_mel) + (n_fft / 2) ** 0.5 * logs
+                    sums["soundstream"] = sums["soundstream"] + term
             if terms & {"stft", "wavefm"}:
                 x_log, y_log = x_magnitude.log(), y_magnitude.log()
                 if "stft" in terms:
