@@ -103,6 +103,15 @@ def test_the_last_condition_may_be_left_out(recipe: Path) -> None:
             load_recipe(recipe, [f"data.conditions={wrong}"])
 
 
+def test_a_stage_has_conditions_of_its_own_among_those_that_are_loaded(recipe: Path) -> None:
+    loaded = "data.conditions=[1, 4, 0, 0]"
+    config = load_recipe(recipe, [loaded, "stages.0.conditions=[6, 2, 0, 0, 0]"])
+    assert [stage.conditions for stage in config.stages] == [(6, 2, 0, 0, 0), None]
+    for wrong in ("[1, 0, 1, 0]", "[1, 0, 0, 0, 1]"):
+        with pytest.raises(ValueError, match=r"weight 0 in data\.conditions: give them a small"):
+            load_recipe(recipe, [loaded, f"stages.0.conditions={wrong}"])
+
+
 @pytest.mark.parametrize(
     ("override", "words"),
     [

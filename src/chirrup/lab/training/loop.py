@@ -145,6 +145,7 @@ class Trainer:
         """One update of the model, and of the discriminators when it is their turn."""
         config = self.config
         index, stage = config.stage_at(self.step)
+        sampler.weigh(stage.conditions or config.data.conditions)
         self.generator.manual_seed((config.seed * 1009 + self.rank) * 1_000_003 + self.step)
         if self.step == 0:
             self.start_model(sampler)
