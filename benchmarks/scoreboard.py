@@ -1,7 +1,8 @@
-"""The scoreboard: runs what is missing, and writes docs/scoreboard.md from the results.
+"""The scoreboard: runs what is missing, and writes docs/scoreboard.md and the tables of the README
+and the models' cards from the results.
 
     python benchmarks/scoreboard.py [--corpus ../shared/corpus] [--workers 2]
-    python benchmarks/scoreboard.py --write  # only the page, from docs/scoreboard/
+    python benchmarks/scoreboard.py --write  # only the pages, from docs/scoreboard/
 
 Runs go on where they were stopped. The audio stays in runs/scoreboard/, with a report to listen to.
 """
@@ -11,9 +12,12 @@ import os
 os.environ["OMP_NUM_THREADS"] = "1"
 
 import argparse
+import json
+import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 from rich.console import Console
 
 from chirrup.evaluate import board, tables
@@ -23,7 +27,7 @@ from chirrup.evaluate.metrics import METRICS
 from chirrup.evaluate.peers import find
 from chirrup.evaluate.report import write_report
 from chirrup.evaluate.results import Results
-from chirrup.zoo import UNTRAINED, models
+from chirrup.zoo import FOLDER, UNTRAINED, models
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "scoreboard.md"
@@ -195,11 +199,59 @@ def page(boards: dict[str, Results]) -> str:
     return "\n".join(text)
 
 
+def fill(page: Path, boards: dict[str, Results]) -> None:
+    """Write the tables that a page asks for, between its marks.
+
+    A mark is ``<!-- scores {"board": ..., "condition": ..., "systems": ["iris-t1-6000", ...],
+    "metrics": [...], "intervals": ..., "differences": [metrics, ...]} -->``.
+    """
+
+    def table(mark: re.Match[str]) -> str:
+        wish = json.loads(mark[1])
+        rows = [
+            row
+            for row in boards[wish["board"]].rows
+            if row.condition == wish["condition"] and row.system in wish["systems"]
+        ]
+        metrics = {name: METRICS[name] for name in wish["metrics"]}
+        text = tables.markdown(rows, metrics, intervals=wish["intervals"])
+        compared = [tables.differences(rows, METRICS[name]) for name in wish["differences"]]
+        if compared:
+            text += "".join(f"\n- {line}" for lines in compared for line in lines) + "\n"
+        return f"<!-- scores {mark[1]} -->\n{text}<!-- end of scores -->"
+
+    marked = r"<!-- scores (\{.*?\}) -->.*?<!-- end of scores -->"
+    page.write_text(re.sub(marked, table, page.read_text(), flags=re.DOTALL))
+
+
+def note(model: str, results: Results) -> None:
+    """Keep PESQ on clean speech in ``model.json``, for ``chirrup models``."""
+    rows = [row for row in results.rows if row.codec == model and "pesq_wb" in row.scores]
+    rates = sorted({row.bitrate_bps for row in rows})
+    if not rates:
+        return
+    path = FOLDER / model / "model.json"
+    about = json.loads(path.read_text())
+    about["training"]["scores"] = {
+        "clips": f"{results.run['clips']} of speech_test",
+        "pesq_wb": {
+            f"{rate / 1000:g}_kbps": round(
+                float(np.mean([row.scores["pesq_wb"] for row in rows if row.bitrate_bps == rate])),
+                2,
+            )
+            for rate in rates
+        },
+    }
+    path.write_text(json.dumps(about, indent=1) + "\n")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description="Run the scoreboard and write its page.")
     parser.add_argument("--corpus", type=Path, default=ROOT.parent / "shared" / "corpus")
     parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--write", action="store_true", help="only the page, from docs/scoreboard/")
+    parser.add_argument(
+        "--write", action="store_true", help="only the pages, from docs/scoreboard/"
+    )
     options = parser.parse_args()
     KEPT.mkdir(parents=True, exist_ok=True)
     if not options.write:
@@ -209,6 +261,10 @@ def main() -> None:
         name: Results.read(path) for name in BOARDS if (path := KEPT / f"{name}.jsonl").exists()
     }
     PAGE.write_text(page(kept))
+    for name in models():
+        note(name, kept["speech_test"])
+    for text in (ROOT / "README.md", *FOLDER.glob("*/README.md")):
+        fill(text, kept)
 
 
 if __name__ == "__main__":
