@@ -173,9 +173,14 @@ def _channel_mode(channels: int, mix: bool, stereo: Stereo, source: Source) -> C
 
 
 def _preroll_frames(codec: Codec) -> int:
-    """Frames of the past that the decoder's state holds: all that a seek has to decode before."""
+    """Frames of the past that a seek has to decode before: all that the decoder's state holds.
+
+    That of a recurrent decoder holds all there ever was: how soon it forgets was measured when the
+    model was exported.
+    """
     states: dict[str, list[int]] = codec.description["states"]["decoder"]
-    return min(0xFFFF, 1 + sum(shape[-1] for name, shape in states.items() if "past" in name))
+    held = 1 + sum(shape[-1] for name, shape in states.items() if "past" in name)
+    return min(0xFFFF, max(held, codec.description.get("preroll_frames", 0)))
 
 
 class _Meter:
