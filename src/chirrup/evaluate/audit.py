@@ -135,21 +135,26 @@ def _sum(values: Any) -> float | None:
 def measured_latency_samples(codec: Codec, trials: int = 4) -> int:
     """How far ahead of an output sample an input sample still changes it, by trying.
 
-    One input sample after another, over one frame, gets a loud click; the largest distance from
-    it back to the first output sample that differs, both counted, is the latency that no computer
-    can avoid. A click that the codes do not show is passed over, so this is a lower bound.
+    One input sample after another, over one chunk of frames, gets a loud click; the largest
+    distance from it back to the first output sample that differs, both counted, is the latency that
+    no computer can avoid. A click that the codes do not show is passed over, so this is a lower
+    bound.
+
+    Returns:
+        It in samples of the output.
     """
-    frame, delay = codec.frame_samples, codec.delay_samples
-    frames, at = 8, 4
-    step = max(1, frame // 24)
-    # To the frame's last sample: the one that all its output waits for.
-    places = np.arange(frame - 1, -1, -step) + at * frame
+    chunk = codec.chunk_frames * codec.input_frame_samples
+    chunks, at = 8, 4
+    step = max(1, chunk // 24)
+    # To the chunk's last sample: the one that all its output waits for.
+    places = np.arange(chunk - 1, -1, -step) + at * chunk
+    ends = -(-(places + 1) * codec.sample_rate_hz // codec.input_rate_hz)
     encoder, decoder = codec.graphs()
     rows, longest = len(places), 0
     for trial in range(trials):
         random = np.random.default_rng(trial)
         several = (codec.channels,) if codec.channels > 1 else ()
-        signal = 0.05 * random.standard_normal((1, *several, frames * frame))
+        signal = 0.05 * random.standard_normal((1, *several, chunks * chunk))
         plain = np.repeat(signal.astype(np.float32), rows, axis=0)
         clicked = plain.copy()
         clicked[np.arange(rows), ..., places] += CLICKS[trial % len(CLICKS)]
@@ -158,9 +163,10 @@ def measured_latency_samples(codec: Codec, trials: int = 4) -> int:
             codes, _ = encoder(audio, encoder.initial_state(rows))
             output, _ = decoder(codes.astype(np.int32), decoder.initial_state(rows))
             outputs.append(output)
-        changed = (outputs[0] != outputs[1]).reshape(rows, -1, frames * frame).any(axis=1)
+        changed = outputs[0] != outputs[1]
+        changed = changed.reshape(rows, -1, changed.shape[-1]).any(axis=1)
         for row in np.flatnonzero(changed.any(axis=1)):
             # The output is `delay` late: its sample number n belongs to the input's n - delay.
-            first = int(np.argmax(changed[row])) - delay
-            longest = max(longest, int(places[row]) - first + 1)
+            first = int(np.argmax(changed[row])) - codec.delay_samples
+            longest = max(longest, int(ends[row]) - first)
     return longest

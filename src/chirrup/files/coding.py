@@ -187,13 +187,16 @@ def _channel_mode(
 
 
 def _preroll_frames(codec: Codec) -> int:
-    """Frames of the past that the decoder's state holds: all that a seek has to decode before.
+    """Frames of the past that a seek has to decode before: all that the decoder's state holds.
 
-    Time is the last axis of a state, or the last but one, before the bins of a spectrogram.
+    Time is the last axis of a state, or the last but one, before the bins of a spectrogram. The
+    state of a recurrent decoder holds all there ever was: how soon it forgets was measured when the
+    model was exported.
     """
     states: dict[str, list[int]] = codec.description["states"]["decoder"]
     pasts = [shape for name, shape in states.items() if "past" in name]
-    return min(0xFFFF, 1 + sum(shape[-1 if len(shape) == 2 else -2] for shape in pasts))
+    held = 1 + sum(shape[-1 if len(shape) == 2 else -2] for shape in pasts)
+    return min(0xFFFF, max(held, codec.description.get("preroll_frames", 0)))
 
 
 class _Meter:
