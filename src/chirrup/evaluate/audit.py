@@ -12,19 +12,26 @@ PARTS = ("encoder", "quantizer", "decoder")
 
 @dataclass(frozen=True)
 class Paper:
-    """The figures of a paper: for each part MFLOPS and, if it says, millions of parameters.
+    """The figures of a paper, where it says them: for each part MFLOPS, and millions of parameters.
 
     Attributes:
         note: what to know before comparing.
     """
 
     source: str
-    mflops: tuple[float, float, float]
+    mflops: tuple[float | None, float | None, float | None]
     parameters_m: tuple[float, float, float] | None
-    latency_ms: float
+    latency_ms: float | None
     bitrates_bps: tuple[int, ...]
     note: str | None = None
 
+
+TQ_NOTE = (
+    "decoder: the paper's 6.31 GMAC/s (12,620 MFLOPS) counts a transposed convolution at the rate "
+    "of its output, where all but one in each stride of the inputs are zeros; this decoder counted "
+    "so has 6.28, truly 2.47"
+)
+TQ_BITRATES_BPS = (31_008, 62_016, 124_031)
 
 PAPERS = {
     "spectro": Paper(
@@ -66,18 +73,42 @@ PAPERS = {
         "decoder: the published configuration counts 594.05; the paper seems to leave out the "
         "first transposed convolution",
     ),
+    "tq": Paper(
+        "TQCodec, arXiv 2603.01592, table 3, before the imbalanced autoencoder",
+        (4800, None, 12_620),
+        None,
+        None,
+        TQ_BITRATES_BPS,
+        TQ_NOTE,
+    ),
+    "tq-imbalanced": Paper(
+        "TQCodec, arXiv 2603.01592, table 3",
+        (144_000, None, 12_620),
+        None,
+        None,
+        TQ_BITRATES_BPS,
+        f"encoder: 72 GMAC/s in the table, some 80 in the text; {TQ_NOTE}",
+    ),
 }
 
 
 def audit(codec: Codec) -> dict[str, Any]:
-    """The audit as plain values.
+    """The audit of a model as plain values; the latency is measured here."""
+    return audit_of(codec.description, measured_latency_samples(codec))
+
+
+def audit_of(about: dict[str, Any], latency_samples: int) -> dict[str, Any]:
+    """The audit of what ``model.json`` says, as plain values.
 
     MFLOPS follow the LRAC challenge: twice the multiplications of one second, at the highest
     bitrate; activations and FFTs are not counted. They and the parameters were counted on the
-    model in training and come from ``model.json``. The latency is measured here.
+    model in training.
+
+    Args:
+        latency_samples: as measured.
     """
-    paper = PAPERS.get(codec.name)
-    counted: dict[str, Any] = codec.description.get("audit", {})
+    paper = PAPERS.get(about["name"])
+    counted: dict[str, Any] = about.get("audit", {})
     parts: dict[str, dict[str, dict[str, float | None]]] = {}
     for index, part in enumerate(PARTS):
         ours = counted.get("parts", {}).get(part, {})
@@ -90,24 +121,28 @@ def audit(codec: Codec) -> dict[str, Any]:
         figure: _beside(*(_sum(parts[part][figure][of] for part in PARTS) for of in _OF))
         for figure in ("mflops", "parameters")
     }
-    latency, rate = measured_latency_samples(codec), codec.sample_rate_hz
+    rate, frame = about["sample_rate_hz"], about["frame_samples"]
+    bits = (about["codebook_size"] - 1).bit_length()
+    every = {
+        round(bits * rate / frame * count): bits * count
+        for count in range(1, about["codebooks"] + 1)
+    }
     field = counted.get("receptive_field_samples")
-    bitrates = paper.bitrates_bps if paper else codec.bitrates_bps
     return {
-        "model": codec.name,
+        "model": about["name"],
         "paper": paper.source if paper else None,
         "note": paper and paper.note,
         "parts": parts,
         "bits_per_frame": {
-            str(bitrate): codec.codebooks_at(bitrate) * codec.bits_per_code
-            for bitrate in bitrates
-            if bitrate in codec.bitrates_bps
+            str(bitrate): every[bitrate]
+            for bitrate in (paper.bitrates_bps if paper else every)
+            if bitrate in every
         },
-        "frame_ms": 1000 * codec.frame_samples / rate,
+        "frame_ms": 1000 * frame / rate,
         "latency_ms": {
-            "nominal": 1000 * codec.latency_samples / rate,
-            "measured": 1000 * latency / rate,
-            "measured_samples": latency,
+            "nominal": 1000 * about["latency_samples"] / rate,
+            "measured": 1000 * latency_samples / rate,
+            "measured_samples": latency_samples,
             "paper": paper.latency_ms if paper else None,
         },
         "encoder_receptive_field_ms": None if field is None else 1000 * field / rate,
