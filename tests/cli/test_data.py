@@ -51,7 +51,7 @@ def test_layouts_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
         ("prepare talks", "nothing tells what"),
         ("prepare vctk:talks", "does not look like VCTK"),
         ("prepare", "nothing to prepare: give a source"),
-        ("prepare speech:talks", "refused by licence (2)"),
+        ("prepare speech:talks", "2 by licence (no licence: give --licence"),
         ("prepare speech:talks --recipe none", "none does not exist"),
         ("prepare speech:talks --recipe bad.toml", "recipe bad.toml has no 'sead'"),
         ("prepare speech:talks --style loud", "no style 'loud'"),

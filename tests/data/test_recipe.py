@@ -53,6 +53,7 @@ def test_limits_that_are_named_take_the_place_of_all() -> None:
         ({"filters": {"red": {}}}, "no 'red': use read, studio, noise"),
         ({"filters": {"read": {"min": {"snr": 3}}}}, "filters.read has no 'snr'"),
         ({"filters": {"read": {"keep_share": 4}}}, "keep_share must be 0 to 1, not 4"),
+        ({"filters": {"music": {"keep_share": 0.5}}}, "keep_share is for speech only"),
         ({"filters": 3}, "filters must be a table"),
         ({"output": {"speech": {"format": "mp3"}}}, "no 'mp3': use flac, opus, keep"),
         ({"output": {"music": {"rate_hz": 44100, "format": "opus"}}}, "Opus has 8000, 12000"),

@@ -101,7 +101,7 @@ def test_scores_rank_what_is_good() -> None:
         clip(2, snr_db=40.0, rt60_s=0.4),
         clip(3, snr_db=40.0, rt60_s=math.nan),
     ]
-    bad, best, middle, unknown = filters.scores(clips, [12_000.0] * 4)
+    bad, best, middle, unknown = filters.scores(clips, 12_000.0)
     assert bad < middle < best
     assert bad < unknown < best
     assert 0 <= bad <= best <= 1
@@ -111,7 +111,7 @@ def test_bandwidth_counts_up_to_what_is_written() -> None:
     wide, full, narrow = (
         clip(n, bandwidth_hz=hz) for n, hz in enumerate((24_000.0, 12_000.0, 8_000.0))
     )
-    scores = filters.scores([wide, full, narrow], [12_000.0] * 3)
+    scores = filters.scores([wide, full, narrow], 12_000.0)
     assert scores[0] == scores[1] > scores[2]
 
 

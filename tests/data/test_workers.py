@@ -58,7 +58,7 @@ def test_the_same_on_ray() -> None:
     ray = pytest.importorskip("ray")
     jobs = [str(number) for number in range(40)]
     try:
-        results = list(on_ray(None)(data_jobs.double, jobs, None))
+        results = list(on_ray(None, 2)(data_jobs.double, jobs, None))
     finally:
         ray.shutdown()
     assert sorted(results) == sorted(job * 2 for job in jobs)

@@ -17,7 +17,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     add_completion=False,
 )
-Workers = Annotated[int, typer.Option(min=1, help="Processes.")]
+Workers = Annotated[int, typer.Option(min=1, help="Processes on this machine.")]
 Ray = Annotated[bool, typer.Option("--ray", help="Run on a Ray cluster, or on Ray here.")]
 Address = Annotated[str | None, typer.Option(metavar="HOST:PORT", help="Of the Ray cluster.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")]
@@ -28,7 +28,7 @@ SHOWN = 5
 def _run(workers: int, ray: bool, address: str | None) -> "Run":
     from chirrup.data.workers import on_ray, processes
 
-    return on_ray(address) if ray or address else processes(workers)
+    return on_ray(address, workers) if ray or address else processes(workers)
 
 
 def _layouts(wanted: bool) -> None:

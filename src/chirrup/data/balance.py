@@ -8,7 +8,7 @@ from collections.abc import Callable, Hashable, Iterable, Sequence
 import numpy as np
 
 from chirrup.data.filters import output_band_hz, scores
-from chirrup.data.recipe import Recipe
+from chirrup.data.recipe import SPEECH, Recipe
 from chirrup.data.store import Clip
 
 
@@ -34,15 +34,15 @@ def speech(clips: Sequence[Clip], recipe: Recipe) -> None:
     The budget of a class is ``keep_share`` of the hours that could be read, refused ones among
     them. It is poured over languages, then genders, then speakers; of a speaker the best are kept.
     """
-    for name in ("read", "studio"):
+    for name in SPEECH:
         every = [clip for clip in clips if clip.filters == name and clip.kind == "speech"]
         _keep_share(every, name, recipe)
 
 
 def _keep_share(every: Sequence[Clip], name: str, recipe: Recipe) -> None:
     kept = [clip for clip in every if not clip.reason]
-    band_hz = output_band_hz(recipe, "speech")
-    good = dict(zip((clip.id for clip in kept), scores(kept, [band_hz] * len(kept))))
+    ranks = scores(kept, output_band_hz(recipe, "speech"))
+    good = {clip.id: rank for clip, rank in zip(kept, ranks)}
     limit = recipe.balance.speaker_hours * 3600
     if limit:
         for clips in _by(kept, lambda clip: clip.group).values():

@@ -43,7 +43,7 @@ def refuse_what_is_out_of_limits(clips: Iterable[Clip], recipe: Recipe) -> None:
                 break
 
 
-def scores(clips: Sequence[Clip], highest_hz: Sequence[float]) -> list[float]:
+def scores(clips: Sequence[Clip], highest_hz: float) -> list[float]:
     """How good each clip of speech is among the others, 0 to 1: the mean of its ranks in
     `BETTER`. A figure that could not be measured counts as the middle.
 

@@ -60,19 +60,26 @@ class Item:
         return (self.style or "read") if self.kind == "speech" else self.kind
 
     def with_facts(self, facts: Mapping[str, str]) -> "Item":
-        """The same with facts that a person gave; what the source tells itself stays, but for
-        the style, which is a person's to judge."""
+        """The same with facts that a person gave, and names that can be written. What the source
+        tells itself stays, but for the style, which is a person's to judge."""
         known = {f.name for f in fields(self)}
         new = {
             name: value
             for name, value in facts.items()
             if name in known and value and (name == "style" or not getattr(self, name))
         }
-        return replace(self, **new) if new else self
+        for name in ("group", "category", "attribution", "name", "original", "source"):
+            new[name] = legible(new.get(name) or getattr(self, name))
+        return replace(self, **new)
 
     def as_json(self) -> dict[str, Any]:
         """All that is not empty."""
         return {name: value for name, value in asdict(self).items() if value not in ("", -1)}
+
+
+def legible(text: str) -> str:
+    """A name from the disk that may be no UTF-8, as text that is."""
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def gender_of(text: str | None) -> str:

@@ -16,9 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from chirrup.data import balance, filters, measure, rooms, shards, splits
-from chirrup.data.item import KINDS, SPLITS, Item
+from chirrup.data.item import KINDS, SPLITS, Item, legible
 from chirrup.data.layouts import parse, scan
 from chirrup.data.manifest import FIGURES, write_manifest
+from chirrup.data.recipe import MANIFESTS as FORMS
 from chirrup.data.recipe import Recipe
 from chirrup.data.store import NAME, Store, Stored
 from chirrup.data.workers import Run
@@ -71,12 +72,18 @@ def prepare(
         places.append((*parse(source.path), told))
     if not places and not recipe.rooms.rooms:
         raise FileError("nothing to prepare: give a source")
-    _check_folder(folder)
+    new = _is_new(folder)
     folder.mkdir(parents=True, exist_ok=True)
     with Store(folder) as store:
         items = chain(*(_scanned(*place) for place in places), rooms.simulated(recipe.rooms))
-        if not store.scanned(_stamped(items, recipe), _measuring(recipe)):
-            raise FileError("the sources have no audio that soundfile reads")
+        try:
+            if not store.scanned(_stamped(items, recipe), _measuring(recipe)):
+                raise FileError("the sources have no audio that soundfile reads")
+        except FileError:
+            if new:
+                store.discard()
+                folder.rmdir()
+            raise
         _measure(store, recipe, run, progress)
         _select(store, recipe)
         _place(store, recipe)
@@ -101,11 +108,17 @@ def _check_extra(recipe: Recipe) -> None:
         measure.classifier(recipe.classifier)
 
 
-def _check_folder(folder: Path) -> None:
+def _is_new(folder: Path) -> bool:
+    """Whether nothing was ever prepared there.
+
+    Raises:
+        FileError: nothing can be.
+    """
     if folder.exists() and not folder.is_dir():
         raise FileError(f"{folder} is no folder: give another --out")
     if folder.is_dir() and any(folder.iterdir()) and not (folder / NAME).is_file():
         raise FileError(f"{folder} is not empty and no corpus: give another --out")
+    return not folder.exists()
 
 
 # --- scan and measure ----------------------------------------------------------------------------
@@ -130,9 +143,9 @@ def _stamped(items: Iterable[Item], recipe: Recipe) -> Iterator[tuple[Item, str]
 
 
 def _measuring(recipe: Recipe) -> str:
-    """All of a recipe that decides what is measured."""
-    settings = measure.settings_of(recipe)
-    return json.dumps({key: value for key, value in settings.items() if key != "rooms"})
+    """All that decides what is measured, but for simulated rooms, whose stamps tell."""
+    settings = {key: value for key, value in measure.settings_of(recipe).items() if key != "rooms"}
+    return json.dumps({**settings, "version": importlib.metadata.version("chirrup")})
 
 
 def _measure(store: Store, recipe: Recipe, run: Run, progress: Progress) -> None:
@@ -163,8 +176,8 @@ def _select(store: Store, recipe: Recipe) -> None:
     splits.assign(clips, recipe)
     store.decided(clips)
     if not any(clip.split for clip in clips):
-        reasons = ", ".join(f"{reason} ({count})" for reason, count in store.reasons())
-        raise FileError(f"no recording passes; refused by {reasons}: see the recipe's filters")
+        reasons = "; ".join(f"{count} by {name} ({why})" for name, count, why in store.reasons())
+        raise FileError(f"no recording passes the recipe; refused: {reasons}")
 
 
 def _place(store: Store, recipe: Recipe) -> None:
@@ -176,11 +189,13 @@ def _place(store: Store, recipe: Recipe) -> None:
     found: dict[str, list[tuple[bytes, float, str, int]]] = defaultdict(list)
     for clip in store.stored(f"{KEPT} ORDER BY key, clip.id"):
         part = f"{clip.item.kind}_{clip.split}"
-        stem = f"{part}/{_stem(clip)}"
-        number = names[stem]
-        names[stem] += 1
-        if not clip.item.name or number or clip.record["pieces"] > 1:
-            stem = f"{stem}__{number:03d}"
+        base = stem = f"{part}/{_stem(clip)}"
+        if not clip.item.name or clip.record["pieces"] > 1:
+            stem = f"{base}__000"
+        while stem in names:
+            names[base] += 1
+            stem = f"{base}__{names[base]:03d}"
+        names[stem] += 0
         path = shards.member(clip, stem, recipe).path
         rank = balance.order(recipe.seed, "shard", clip.record["content"])
         found[part].append((rank, clip.record["seconds"], path, clip.id))
@@ -206,6 +221,8 @@ def _stem(clip: Stored) -> str:
 def _write(store: Store, folder: Path, recipe: Recipe, run: Run, progress: Progress) -> None:
     names = store.shards()
     plans: dict[str, str] = {}
+    for form in FORMS:  # until all is written, there is no manifest that could be wrong
+        (folder / f"manifest.{form}").unlink(missing_ok=True)
 
     def jobs() -> Iterator[str]:
         for name in names:
@@ -249,19 +266,21 @@ def _finish(store: Store, folder: Path, recipe: Recipe) -> Prepared:
     """Manifest, refusals, recipe and report, each whole or not at all."""
     from chirrup.data.report import write_report
 
-    other = {"csv": "parquet", "parquet": "csv"}[recipe.manifest]
-    (folder / f"manifest.{other}").unlink(missing_ok=True)
     with open_draft(folder / f"manifest.{recipe.manifest}") as draft:
         write_manifest(draft, _rows(store, recipe), recipe.manifest)
-    with open_draft(folder / REFUSED) as draft, draft.open("w", newline="") as file:
+    with (
+        open_draft(folder / REFUSED) as draft,
+        draft.open("w", newline="", encoding="utf-8") as file,
+    ):
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(("file", "start_seconds", "source", "reason", "detail"))
         for clip in store.stored("WHERE reason != '' ORDER BY key, clip.id"):
             item, start = clip.item, clip.record.get("start", 0)
             start_s = f"{start / clip.record.get('sample_rate_hz', 1):.3f}"
-            writer.writerow((item.key, start_s, item.source, clip.reason, clip.detail))
+            writer.writerow((legible(item.key), start_s, item.source, clip.reason, clip.detail))
     made = {"chirrup": importlib.metadata.version("chirrup"), "recipe": recipe.plain()}
-    (folder / RECIPE).write_text(json.dumps(made, indent=1) + "\n")
+    with open_draft(folder / RECIPE) as draft:
+        draft.write_text(json.dumps(made, indent=1) + "\n")
     summary = write_report(store, recipe, folder / REPORT)
     return Prepared(summary.kept, summary.refused, summary.kept_seconds)
 
@@ -278,7 +297,7 @@ def _rows(store: Store, recipe: Recipe) -> Iterator[dict[str, Any]]:
                 "kind": item.kind,
                 "split": clip.split,
                 "source": item.source,
-                "original": item.original or item.key,
+                "original": item.original or legible(item.key),
                 "start_seconds": round(record["start"] / record["sample_rate_hz"], 3),
                 "group": item.group,
                 "gender": item.gender,

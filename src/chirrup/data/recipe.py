@@ -15,7 +15,9 @@ from chirrup.data.rooms import Simulation
 from chirrup.files.errors import FileError
 
 FORMATS = ("flac", "opus", "keep")
-CLASSES = ("read", "studio", *KINDS[1:])
+MANIFESTS = ("csv", "parquet")
+SPEECH = ("read", "studio")
+CLASSES = (*SPEECH, *KINDS[1:])
 MEASURES = {"seconds", "sample_rate_hz", *FIGURES}
 """What a filter can ask for."""
 OPUS_RATES_HZ = (8_000, 12_000, 16_000, 24_000, 48_000)
@@ -27,8 +29,8 @@ class Filter:
 
     Attributes:
         min, max: limits of what `quality` measures; a figure that could not be measured passes.
-        keep_share: of the hours that could be read; the best are kept, evenly over languages,
-            genders and speakers.
+        keep_share: of speech, of the hours that could be read; the best are kept, evenly over
+            languages, genders and speakers.
     """
 
     min: Mapping[str, float] = field(default_factory=dict)
@@ -169,12 +171,14 @@ def load_recipe(path: Path) -> Recipe:
 def recipe_of(table: Mapping[str, Any], where: str = "recipe") -> Recipe:
     """The recipe of a table; what it does not name has its default."""
     recipe = _made(Recipe, table, Recipe(), where)
-    _one_of(recipe.manifest, ("csv", "parquet"), f"{where}: manifest")
+    _one_of(recipe.manifest, MANIFESTS, f"{where}: manifest")
     for name, wanted in recipe.filters.items():
         _one_of(name, CLASSES, f"{where}: filters")
         for measure in (*wanted.min, *wanted.max):
             _one_of(measure, sorted(MEASURES), f"{where}: filters.{name}")
         _within(wanted.keep_share, 0, 1, f"{where}: filters.{name}.keep_share")
+        if name not in SPEECH and wanted.keep_share != 1:
+            raise FileError(f"{where}: filters.{name}.keep_share is for speech only")
     for kind, output in recipe.output.items():
         _one_of(kind, KINDS, f"{where}: output")
         _one_of(output.format, FORMATS, f"{where}: output.{kind}.format")
@@ -185,7 +189,7 @@ def recipe_of(table: Mapping[str, Any], where: str = "recipe") -> Recipe:
         _within(share, 0, 0.5, f"{where}: splits")
     for source in recipe.sources:
         _one_of(source.split, ("", *SPLITS), f"{where}: sources.split")
-        _one_of(source.style, ("", "read", "studio"), f"{where}: sources.style")
+        _one_of(source.style, ("", *SPEECH), f"{where}: sources.style")
     if min(recipe.piece_seconds, recipe.shard_minutes, recipe.early_ms) < 0:
         raise FileError(f"{where}: piece_seconds, shard_minutes and early_ms are 0 or more")
     return recipe

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from chirrup.data.item import Item
+from chirrup.data.item import Item, legible
 from chirrup.files.errors import FileError
 
 NAME = "prepare.sqlite"
@@ -89,7 +89,7 @@ class Store:
     """
 
     def __init__(self, folder: Path) -> None:
-        path = folder / NAME
+        self.path = path = folder / NAME
         self.connection = sqlite3.connect(path, timeout=0.2, isolation_level=None)
         try:
             self.connection.execute("PRAGMA locking_mode = EXCLUSIVE")
@@ -111,6 +111,15 @@ class Store:
     def __exit__(self, *_: object) -> None:
         self.commit()
         self.connection.close()
+
+    def discard(self) -> None:
+        """Remove the file itself; nothing more can be done with it."""
+        self.connection.execute("ROLLBACK")
+        self.connection.close()
+        for end in ("", "-wal", "-shm"):
+            self.path.with_name(self.path.name + end).unlink(missing_ok=True)
+        self.connection = sqlite3.connect(":memory:", isolation_level=None)
+        self.connection.execute("BEGIN")
 
     def commit(self) -> None:
         self.connection.execute("COMMIT")
@@ -140,24 +149,19 @@ class Store:
         run("INSERT OR REPLACE INTO setting VALUES ('measuring', ?)", (measuring,))
         run("UPDATE file SET seen = 0")
         for item, stamp in items:
-            text = json.dumps(item.as_json(), ensure_ascii=False)
-            known = run("SELECT stamp FROM file WHERE key = ?", (item.key,)).fetchone()
+            key, text = legible(item.key), json.dumps(item.as_json())
+            known = run("SELECT stamp FROM file WHERE key = ?", (key,)).fetchone()
             if known is None:
                 run(
                     "INSERT INTO file (key, item, stamp, seen, measured) VALUES (?, ?, ?, 1, 0)",
-                    (item.key, text, stamp),
+                    (key, text, stamp),
                 )
             else:
-                run("UPDATE file SET seen = 1, item = ? WHERE key = ?", (text, item.key))
+                run("UPDATE file SET seen = 1, item = ? WHERE key = ?", (text, key))
                 if known[0] != stamp:
-                    run(
-                        "UPDATE file SET measured = 0, stamp = ? WHERE key = ?",
-                        (stamp, item.key),
-                    )
+                    run("UPDATE file SET measured = 0, stamp = ? WHERE key = ?", (stamp, key))
         run("DELETE FROM file WHERE seen = 0")
-        run(
-            "DELETE FROM clip WHERE file NOT IN (SELECT id FROM file WHERE measured = 1)",
-        )
+        run("DELETE FROM clip WHERE file NOT IN (SELECT id FROM file WHERE measured = 1)")
         self.commit()
         return run("SELECT COUNT(*) FROM file").fetchone()[0]
 
@@ -232,9 +236,9 @@ class Store:
             for number, item, record, *rest in cursor.execute(query, arguments):
                 yield Stored(number, Item(**json.loads(item)), json.loads(record), *rest)
 
-    def reasons(self) -> list[tuple[str, int]]:
-        """Why recordings were refused, and how many, the most frequent first."""
-        query = """SELECT reason, COUNT(*) AS number FROM clip WHERE reason != ''
+    def reasons(self) -> list[tuple[str, int, str]]:
+        """Why recordings were refused, how many, and the detail of one; most frequent first."""
+        query = """SELECT reason, COUNT(*) AS number, MIN(detail) FROM clip WHERE reason != ''
                    GROUP BY reason ORDER BY number DESC, reason"""
         return self.connection.execute(query).fetchall()
 

@@ -86,10 +86,12 @@ def _leave_interrupts() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
-def on_ray(address: str | None) -> Run:
-    """Run on a Ray cluster through Ray Data; without an address, on one of this machine.
+def on_ray(address: str | None, count: int | None = None) -> Run:
+    """Run on a Ray cluster through Ray Data. Every machine needs this package, and the sources and
+    the corpus under the same paths.
 
-    Every machine needs this package, and the sources and the corpus under the same paths.
+    Args:
+        address: of the cluster; None: one is started here, with ``count`` processors.
 
     Raises:
         FileError: Ray is not installed.
@@ -102,7 +104,8 @@ def on_ray(address: str | None) -> Run:
             "--ray needs Ray, which is not installed: pip install 'chirrup[scale]'"
         ) from error
     if not ray.is_initialized():
-        ray.init(address=address, log_to_driver=False, logging_level="warning")
+        local = {} if address else {"num_cpus": count, "include_dashboard": False}
+        ray.init(address=address, log_to_driver=False, logging_level="warning", **local)
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
 

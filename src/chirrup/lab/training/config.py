@@ -17,7 +17,8 @@ class Strict(BaseModel):
 
 class DataConfig(Strict):
     manifest: Path = Path("../shared/corpus/MANIFEST.csv")
-    """CSV with a column ``path`` relative to itself; its folders are named below."""
+    """CSV or Parquet with a column ``path`` relative to itself, plain files or shards of
+    ``chirrup data prepare``; its folders are named below."""
     speech: str = "speech_train"
     noise: str = "noise_train"
     rooms: str = "rir"
@@ -26,6 +27,9 @@ class DataConfig(Strict):
     validation_clips: int = 12
     cache: Path = Path("runs/cache")
     """Decoded audio is kept here."""
+    memory_gb: float | None = None
+    """Recordings of one kind that take more, at 16 bits, are streamed; by default half of what is
+    free."""
     crop_seconds: float = 1.0
     conditions: Annotated[tuple[float, ...], Field(min_length=4, max_length=5)] = (8, 5, 5, 2, 0)
     """Weights of clean, noisy, reverberant, two-talker, and noisy and reverberant speech; the last

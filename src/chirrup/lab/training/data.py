@@ -4,7 +4,6 @@ Everything is a batched tensor operation, so that the same few lines keep a lapt
 busy, and every random number comes from one generator whose state is part of the checkpoint.
 """
 
-import csv
 import hashlib
 import os
 from collections.abc import Sequence
@@ -17,6 +16,8 @@ import soxr
 import torch
 from rich.progress import track
 from torch import Tensor
+
+from chirrup.data.manifest import Entry, read_manifest
 
 SINC_TAPS = 16
 """Taps of the interpolation that changes speed and pitch."""
@@ -41,22 +42,31 @@ class Recordings:
     def to(self, device: torch.device) -> "Recordings":
         return Recordings(self.audio.to(device), self.start.to(device), self.length.to(device))
 
+    def read(self, position: Tensor, whole: bool) -> Tensor:
+        """Samples ``float32 [batch, samples]`` at positions in ``audio``, a recording in a row.
 
-def read_mono(path: Path, sample_rate_hz: int) -> np.ndarray:
+        Args:
+            whole: the positions have no fractions.
+        """
+        if whole:
+            return self.audio[position.long()].float() / 32768
+        return interpolate(self, position)
+
+
+def read_mono(source: Path | Entry, sample_rate_hz: int) -> np.ndarray:
     """Any format soundfile reads, mixed to mono and resampled: ``float32 [samples]``."""
-    audio, rate_hz = soundfile.read(path, dtype="float32", always_2d=True)
+    with source.open("rb") if isinstance(source, Path) else source.open() as file:
+        audio, rate_hz = soundfile.read(file, dtype="float32", always_2d=True)
     return soxr.resample(audio.mean(axis=1), rate_hz, sample_rate_hz)
 
 
-def listed(manifest: Path, folder: str) -> list[Path]:
-    """Files of a folder of the manifest.
+def listed(manifest: Path, folder: str) -> list[Entry]:
+    """Recordings of a folder of the manifest, plain files or in shards.
 
     Raises:
         ValueError: there are none.
     """
-    with manifest.open(newline="") as lines:
-        paths = [row["path"] for row in csv.DictReader(lines)]
-    found = [manifest.parent / path for path in paths if path.startswith(folder + "/")]
+    found = [entry for entry in read_manifest(manifest) if entry.path.startswith(folder + "/")]
     if not found:
         raise ValueError(f"{manifest} lists no file in {folder}/")
     return found
@@ -65,7 +75,6 @@ def listed(manifest: Path, folder: str) -> list[Path]:
 def load_recordings(manifest: Path, folder: str, sample_rate_hz: int, cache: Path) -> Recordings:
     """Decode all files of ``folder`` that the manifest lists; keep the result in ``cache``.
 
-    The manifest is a CSV file with a column ``path``, relative to the manifest's own folder.
     Other paths than last time are decoded anew; a file that changed under its name is not noticed.
     """
     paths = listed(manifest, folder)
@@ -186,9 +195,7 @@ class Sampler:
         time = torch.arange(self.crop_samples, device=self.device, dtype=torch.float64)
         position = (self.uniform(batch).double() * spare + time * speed.double()) % (length - 1)
         position = recordings.start[which][:, None].double() + position
-        if bool((speed == 1).all()):
-            return recordings.audio[position.long()].float() / 32768
-        return interpolate(recordings, position)
+        return recordings.read(position, whole=bool((speed == 1).all()))
 
     def responses(self, batch: int) -> Tensor:
         """Room responses, direct path first, cut to a crop's length: ``[batch, taps]``."""

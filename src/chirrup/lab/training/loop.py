@@ -19,7 +19,8 @@ from chirrup.lab.models import build
 from chirrup.lab.nn import fused
 from chirrup.lab.training import adversarial, codebooks, discriminators
 from chirrup.lab.training.config import DiscriminatorConfig, Stage, TrainingConfig
-from chirrup.lab.training.data import Recordings, Sampler, load_recordings
+from chirrup.lab.training.corpus import open_recordings
+from chirrup.lab.training.data import Sampler
 from chirrup.lab.training.distributed import (
     add_up,
     average_gradients,
@@ -125,15 +126,13 @@ class Trainer:
     def sampler(self) -> Sampler:
         data = self.config.data
         rate_hz = self.model.sample_rate_hz
-
-        def load(name: str) -> Recordings:
-            return load_recordings(data.manifest, name, rate_hz, data.cache).to(self.device)
-
+        names = (data.speech, data.noise, data.rooms)
+        speech, noise, rooms = (open_recordings(data, n, rate_hz, self.device) for n in names)
         frame = self.model.frame_samples
         return Sampler(
-            load(data.speech),
-            load(data.noise),
-            load(data.rooms),
+            speech,
+            noise,
+            rooms,
             sample_rate_hz=rate_hz,
             crop_samples=round(data.crop_seconds * rate_hz / frame) * frame,
             conditions=data.conditions,
