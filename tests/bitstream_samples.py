@@ -6,10 +6,15 @@ import numpy as np
 from hypothesis import strategies as st
 
 from chirrup.bitstream import Header, Writer, code_dtype
+from chirrup.bitstream.header import ChannelMode
 
 
 def make_header(
-    channels: int = 1, codebooks: int = 2, bits: int = 10, metadata: dict[str, str] | None = None
+    channels: int = 1,
+    codebooks: int = 2,
+    bits: int = 10,
+    metadata: dict[str, str] | None = None,
+    mode: ChannelMode = "separate",
 ) -> Header:
     return Header(
         model="iris-t1",
@@ -18,6 +23,7 @@ def make_header(
         original_sample_rate_hz=44100,
         channels=channels,
         original_channels=channels,
+        channel_mode=mode,
         codebooks=codebooks,
         bits_per_code=bits,
         frame_samples=480,
@@ -49,9 +55,10 @@ def make_file(
     return file.getvalue()
 
 
+_channels = st.tuples(st.integers(1, 3), st.just("separate")) | st.just((2, "mid-side"))
 headers = st.builds(
-    make_header,
-    channels=st.integers(1, 3),
+    lambda channels, **fields: make_header(channels[0], mode=channels[1], **fields),
+    channels=_channels,
     codebooks=st.integers(1, 20),
     bits=st.integers(1, 16),
     metadata=st.dictionaries(

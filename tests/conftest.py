@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from chirrup.codec import ZOO
+from chirrup.zoo import FOLDER
 
 
 @pytest.fixture(scope="session")
 def model_folder() -> Path:
     """The shipped model."""
-    return ZOO / "iris-t1"
+    return FOLDER / "iris-t1"

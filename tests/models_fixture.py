@@ -14,6 +14,7 @@ import torch
 from filelock import FileLock
 
 import chirrup
+import small_focal
 import small_lrac
 from chirrup.lab.models import CONFIGS
 from chirrup.lab.training.config import TrainingConfig
@@ -55,6 +56,16 @@ def small_export(tmp_path_factory: pytest.TempPathFactory) -> Exported:
 @pytest.fixture(scope="session")
 def small_lrac_export(tmp_path_factory: pytest.TempPathFactory) -> Exported:
     return once(tmp_path_factory, small_lrac.NAME, small_lrac.export_small_lrac)
+
+
+@pytest.fixture(scope="session")
+def small_focal_export(tmp_path_factory: pytest.TempPathFactory) -> Exported:
+    return once(tmp_path_factory, small_focal.NAME, small_focal.export_small_focal)
+
+
+@pytest.fixture(scope="session")
+def small_focal_codec(small_focal_export: Exported) -> chirrup.Codec:
+    return chirrup.load(small_focal_export.folder)
 
 
 @pytest.fixture(scope="session")

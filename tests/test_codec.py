@@ -301,7 +301,7 @@ DAMAGE: dict[str, tuple[Callable[[Path], None], str]] = {
     "a flipped bit": (flip_a_bit, "model.safetensors is damaged: its hash is wrong"),
     "empty weights": (write("model.safetensors", b""), "hash is wrong"),
     "another hash": (change("weights_sha256", "00"), "hash is wrong"),
-    "a newer format": (change("format", 2), "format 2, .* reads format 1: upgrade chirrup"),
+    "a newer format": (change("format", 3), "format 3, .* reads formats 1 and 2: upgrade chirrup"),
     "no format": (change("format", None), "not a whole model folder: 'format'"),
     "a key less": (change("frame_samples", None), "not a whole model folder: 'frame_samples'"),
     "cut json": (write("model.json", b'{"format": 1, "na'), "not a whole model folder"),
@@ -336,7 +336,7 @@ def test_an_unknown_model_lists_what_there_is(
     small_export: Exported, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("chirrup.codec.ZOO", tmp_path)
+    monkeypatch.setattr("chirrup.zoo.FOLDER", tmp_path)
     assert chirrup.models() == []
     with pytest.raises(chirrup.ModelError, match=r"no model 'oris'.*\(none installed\)"):
         chirrup.load("oris")

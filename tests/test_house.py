@@ -10,10 +10,10 @@ import pytest
 ROOT = Path(__file__).parents[1] / "src" / "chirrup"
 LINES = 350
 SOURCES = {".py", ".cpp", ".js", ".css", ".html"}
-LONGER = {"lab/nn/residual_unit.cpp"}
-"""About 350 lines, as the design says."""
+LONGER = {"lab/nn/residual_unit.cpp", "lab/training/loop.py"}
+"""About 350 lines, as the design says, and 400 for the loop."""
 
-ROOMS = {"codes": "codec", "stream": "codec", "__main__": "cli"}
+ROOMS = {"codes": "codec", "stream": "codec", "zoo": "codec", "__main__": "cli"}
 """Modules that belong to a part of another name."""
 
 # Which parts of chirrup each part may import; "" is the package itself, `import chirrup`.
@@ -101,7 +101,7 @@ def test_imports_keep_to_the_rules(module: str) -> None:
         ("cli/__init__.py", "from chirrup import load", False),
         ("lab/export.py", "import torch\nfrom chirrup.codec import Codec", False),
         ("lab/export.py", "from chirrup.live import send", True),
-        ("__init__.py", "from chirrup.codec import load", False),
+        ("__init__.py", "from chirrup.zoo import load", False),
         ("__init__.py", "from chirrup.cli import main", True),
         ("gadgets/new.py", "", True),
     ],

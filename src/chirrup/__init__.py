@@ -6,10 +6,11 @@
 """
 
 from chirrup.bitstream import FormatError
-from chirrup.codec import Codec, load, models
+from chirrup.codec import Codec
 from chirrup.codes import Codes
 from chirrup.runtime.errors import ModelError
 from chirrup.stream import Decoder, Encoder
+from chirrup.zoo import load, models
 
 __version__ = "0.1.0"
 __all__ = ["Codec", "Codes", "Decoder", "Encoder", "FormatError", "ModelError", "load", "models"]

@@ -9,38 +9,14 @@ from typing import Any
 
 import numpy as np
 
-from chirrup.codes import ABSENT, Codes
+from chirrup.bitstream import code_dtype
+from chirrup.codes import ABSENT, Codes, checked
 from chirrup.runtime.errors import ModelError
 from chirrup.runtime.graph import Graph, Weights
 from chirrup.stream import Decoder, Encoder, Fade
 
-ZOO = Path(__file__).parent / "zoo"
 BLOCK_FRAMES = 50
 """Frames coded at once in a signal or file: most of the speed of large blocks, little memory."""
-
-
-def models() -> list[str]:
-    """Names of the models that ship with the package."""
-    return sorted(path.parent.name for path in ZOO.glob("*/model.json"))
-
-
-def load(model: str | Path = "iris-t1", *, threads: int = 1) -> "Codec":
-    """Load a model.
-
-    Args:
-        model: a name of `models`, or a folder that ``chirrup export`` wrote.
-        threads: threads that one call may use. One is the fastest for live frames.
-
-    Raises:
-        ModelError: no such model, or the folder's files are damaged or of a newer format.
-    """
-    folder = ZOO / model if isinstance(model, str) and model in models() else Path(model)
-    if not (folder / "model.json").is_file():
-        raise ModelError(
-            f"no model {str(model)!r}: it is neither a folder with a model.json nor one of "
-            f"{', '.join(models()) or '(none installed)'}"
-        )
-    return Codec(folder, threads=threads)
 
 
 class Codec:
@@ -51,12 +27,17 @@ class Codec:
 
     Attributes:
         name: the model's name.
-        sample_rate_hz: rate of all audio in and out.
-        channels: channels that the model codes jointly: 1. More are coded one by one.
+        sample_rate_hz: rate of the audio that comes out, and of all that is counted in samples
+            but the next two.
+        input_rate_hz, input_frame_samples: rate of the audio that goes in, and samples a frame
+            there. Most models have one rate.
+        channels: channels that the model codes jointly, as one stream of codes; mono is repeated to
+            all of them, and averaged after decoding. If 1, any number are coded one by one.
         frame_samples: samples a frame.
+        chunk_frames: frames that a live stream codes at once.
         delay_samples: how late a decoder stream's output is, beside the encoder's input. `decode`
             removes it.
-        latency_samples: algorithmic latency of a live stream: the frame and the delay.
+        latency_samples: algorithmic latency of a live stream: a chunk of frames and the delay.
         codebooks, codebook_size: most codes a frame, and how many values each can have.
         bits_per_code: bits of a code in files and packets.
         frame_rate_hz: frames a second.
@@ -67,16 +48,19 @@ class Codec:
     def __init__(self, folder: Path, *, threads: int = 1) -> None:
         try:
             about: dict[str, Any] = json.loads((folder / "model.json").read_text())
-            if about["format"] != 1:
+            if about["format"] not in (1, 2):
                 raise ModelError(
                     f"{folder} is of model format {about['format']}, this version of chirrup reads "
-                    "format 1: upgrade chirrup"
+                    "formats 1 and 2: upgrade chirrup"
                 )
             self.description = about
             self.name: str = about["name"]
             self.sample_rate_hz: int = about["sample_rate_hz"]
             self.channels: int = about["channels"]
             self.frame_samples: int = about["frame_samples"]
+            self.input_rate_hz: int = about.get("input_rate_hz", self.sample_rate_hz)
+            self.input_frame_samples: int = about.get("input_frame_samples", self.frame_samples)
+            self.chunk_frames: int = about.get("chunk_frames", 1)
             self.delay_samples: int = about["delay_samples"]
             self.latency_samples: int = about["latency_samples"]
             self.codebooks: int = about["codebooks"]
@@ -96,6 +80,8 @@ class Codec:
             raise ModelError(f"{folder / 'model.safetensors'} is damaged: its hash is wrong")
         self.folder, self.threads = folder, threads
         self.bits_per_code = (self.codebook_size - 1).bit_length()
+        self.code_dtype = code_dtype(self.bits_per_code)
+        self.block_frames = BLOCK_FRAMES - BLOCK_FRAMES % self.chunk_frames
         self.frame_rate_hz = self.sample_rate_hz / self.frame_samples
 
     def __repr__(self) -> str:
@@ -106,7 +92,7 @@ class Codec:
 
     @property
     def bitrates_bps(self) -> list[int]:
-        """Bitrates of one channel, one for each number of codebooks from 1 on."""
+        """Bitrates of a channel, or of all coded jointly, for each number of codebooks from 1."""
         step = self.bits_per_code * self.frame_rate_hz
         return [round(step * count) for count in range(1, self.codebooks + 1)]
 
@@ -144,19 +130,33 @@ class Codec:
         """Code a signal.
 
         Args:
-            audio: ``float32 [samples]`` or ``[channels, samples]`` at ``sample_rate_hz``, full
-                scale 1. Channels are coded one by one.
-            bitrate_bps: one of ``bitrates_bps``, for each channel.
+            audio: ``float32 [samples]`` or ``[channels, samples]`` at ``input_rate_hz``, full
+                scale 1. Channels are coded as ``channels`` says.
+            bitrate_bps: one of ``bitrates_bps``, for each stream.
 
         Raises:
-            ValueError: wrong shape or type, samples that are not finite, or no such bitrate.
+            ValueError: wrong shape or type, samples that are not finite, more channels than are
+                coded jointly, or no such bitrate.
         """
         count = self.codebooks_at(bitrate_bps)
         signal = checked(audio)
-        samples = signal.shape[1]
+        samples = -(-signal.shape[1] * self.sample_rate_hz // self.input_rate_hz)
         pieces = list(self.encode_blocks(iter([signal]), count, len(signal)))
         data = np.concatenate(pieces, axis=2)
-        return Codes(data[0] if np.ndim(audio) == 1 else data, samples)
+        joint = len(signal) if self.channels > 1 else None
+        return Codes(data[0] if np.ndim(audio) == 1 else data, samples, joint)
+
+    def streams(self, channels: int) -> int:
+        """How many streams of codes a signal of so many channels is.
+
+        Raises:
+            ValueError: neither one channel nor all that are coded jointly.
+        """
+        if self.channels > 1 and channels not in (1, self.channels):
+            raise ValueError(
+                f"{self.name} codes 1 or {self.channels} channels, not {channels}: mix them (--mix)"
+            )
+        return channels if self.channels == 1 else 1
 
     def encode_blocks(
         self, pieces: Iterator[np.ndarray], codebooks: int, channels: int = 1
@@ -168,33 +168,46 @@ class Codec:
             codebooks: how many of the first codebooks to keep.
 
         Yields:
-            ``int16 [channels, codebooks, frames]``, in all
-            ceil((samples + delay_samples) / frame_samples) frames.
+            ``int16 [streams, codebooks, frames]`` (int32 for codes of 16 bits), in all as many
+            whole chunks of frames as samples and ``delay_samples`` reach into.
         """
-        block, frame = BLOCK_FRAMES * self.frame_samples, self.frame_samples
-        state = self._encoder.initial_state(channels)
-        waiting, samples = np.zeros((channels, 0), np.float32), 0
+        block = self.block_frames * self.input_frame_samples
+        streams, joint = self.streams(channels), self.channels > 1
+        state = self._encoder.initial_state(streams)
+        waiting, samples = np.zeros((max(channels, self.channels), 0), np.float32), 0
+
+        def code(signal: np.ndarray) -> np.ndarray:
+            nonlocal state
+            codes, state = self._encoder(signal[None] if joint else signal, state)
+            return codes[:, :codebooks].astype(self.code_dtype)
+
         for piece in pieces:
+            if len(piece) < len(waiting):
+                piece = np.broadcast_to(piece, (len(waiting), piece.shape[1]))
             samples += piece.shape[1]
             waiting = np.concatenate([waiting, piece], axis=1)
             while waiting.shape[1] >= block:
-                codes, state = self._encoder(waiting[:, :block], state)
-                yield codes[:, :codebooks].astype(np.int16)
+                yield code(waiting[:, :block])
                 waiting = waiting[:, block:]
         if samples == 0:
             return
-        missing = self.delay_samples + -(samples + self.delay_samples) % frame
+        missing = self.padding_samples(samples)
         waiting = np.pad(waiting, ((0, 0), (0, missing)))
         for start in range(0, waiting.shape[1], block):
-            codes, state = self._encoder(waiting[:, start : start + block], state)
-            yield codes[:, :codebooks].astype(np.int16)
+            yield code(waiting[:, start : start + block])
+
+    def padding_samples(self, samples: int) -> int:
+        """Silence that the encoder needs after ``samples``, at ``input_rate_hz``, until whole
+        chunks have given every sample back."""
+        delay = -(-self.delay_samples * self.input_rate_hz // self.sample_rate_hz)
+        return delay + -(samples + delay) % (self.chunk_frames * self.input_frame_samples)
 
     def decode(self, codes: Codes | np.ndarray) -> np.ndarray:
         """Turn codes back into a signal of the length it had.
 
         Args:
             codes: what `encode` gave, or ``int [codebooks, frames]`` or
-                ``[channels, codebooks, frames]``, whose length is then as long as the frames reach.
+                ``[streams, codebooks, frames]``, whose length is then as long as the frames reach.
 
         Returns:
             ``float32 [samples]`` or ``[channels, samples]``.
@@ -202,19 +215,23 @@ class Codec:
         Raises:
             ValueError: wrong shape, or a code that the codebooks do not have.
         """
+        given = codes.channels if isinstance(codes, Codes) else None
         data = np.asarray(codes.data if isinstance(codes, Codes) else codes)
         if data.ndim not in (2, 3) or not np.issubdtype(data.dtype, np.integer):
             raise ValueError(
-                "codes must be integers [codebooks, frames] or [channels, codebooks, frames], got "
+                "codes must be integers [codebooks, frames] or [streams, codebooks, frames], got "
                 f"{data.dtype} {list(data.shape)}"
             )
         streams = data[None] if data.ndim == 2 else data
-        pieces = list(self.decode_blocks(iter([streams]), len(streams)))
-        empty = np.zeros((len(streams), 0), np.float32)
+        channels = len(streams) if self.channels == 1 else given or self.channels
+        if len(streams) != self.streams(channels):
+            raise ValueError(f"{self.name} has one stream of codes, got {len(streams)}")
+        pieces = list(self.decode_blocks(iter([streams]), channels))
+        empty = np.zeros((channels, 0), np.float32)
         audio = np.concatenate([empty, *pieces], axis=1)
         if isinstance(codes, Codes):
             audio = audio[:, : codes.samples]
-        return audio[0] if data.ndim == 2 else audio
+        return audio[0] if data.ndim == 2 and channels == 1 else audio
 
     def decode_blocks(
         self, pieces: Iterator[np.ndarray], channels: int = 1
@@ -224,25 +241,47 @@ class Codec:
         Lost frames are concealed, and a long gap fades to silence.
 
         Args:
-            pieces: each ``int [channels, codebooks, any number of frames]``.
+            pieces: each ``int [streams, codebooks, any number of frames]``.
+            channels: to give. Of those coded jointly, 1 is their average.
 
         Yields:
             ``float32 [channels, samples]``.
         """
-        state = self._decoder.initial_state(channels)
-        skip, fades = self.delay_samples, [Fade() for _ in range(channels)]
-        for piece in pieces:
-            for start in range(0, piece.shape[2], BLOCK_FRAMES):
-                codes = self.all_codebooks(piece[:, :, start : start + BLOCK_FRAMES])
+        streams = self.streams(channels)
+        state = self._decoder.initial_state(streams)
+        skip, fades = self.delay_samples, [Fade() for _ in range(streams)]
+        for piece, frames in self._in_chunks(pieces, streams):
+            for start in range(0, piece.shape[2], self.block_frames):
+                codes = piece[:, :, start : start + self.block_frames]
                 audio, state = self._decoder(codes, state)
+                codes = codes[:, :, : frames - start]
+                audio = audio[:, : codes.shape[2] * self.frame_samples]
                 lost = codes[:, 0] == ABSENT
                 if lost.any() or any(fade.level < 1 for fade in fades):
-                    frames = audio.reshape(*lost.shape, self.frame_samples)
-                    for fade, channel, gaps in zip(fades, frames, lost, strict=True):
+                    sounds = audio.reshape(streams, -1, lost.shape[1], self.frame_samples)
+                    for fade, signal, gaps in zip(fades, sounds, lost, strict=True):
                         for index, gap in enumerate(gaps):
-                            channel[index] = fade(channel[index], bool(gap))
+                            signal[:, index] = fade(signal[:, index], bool(gap))
+                if self.channels > 1:
+                    audio = audio[0] if channels > 1 else audio[0].mean(axis=0, keepdims=True)
                 yield audio[:, skip:]
                 skip = max(0, skip - audio.shape[1])
+
+    def _in_chunks(
+        self, pieces: Iterator[np.ndarray], channels: int
+    ) -> Iterator[tuple[np.ndarray, int]]:
+        """Codes of all codebooks in pieces of whole chunks, and how many of their frames count: of
+        the last piece, fewer than it has if it was filled up with absent ones."""
+        waiting = np.zeros((channels, self.codebooks, 0), np.int32)
+        for piece in pieces:
+            waiting = np.concatenate([waiting, self.all_codebooks(piece)], axis=2)
+            whole = waiting.shape[2] - waiting.shape[2] % self.chunk_frames
+            if whole:
+                yield waiting[:, :, :whole], whole
+                waiting = waiting[:, :, whole:]
+        if frames := waiting.shape[2]:
+            missing = self.chunk_frames - frames
+            yield np.pad(waiting, [(0, 0), (0, 0), (0, missing)], constant_values=ABSENT), frames
 
     def all_codebooks(self, codes: np.ndarray) -> np.ndarray:
         """``[..., codebooks, frames]`` with -1 for the codebooks left out, ``int32``.
@@ -261,22 +300,28 @@ class Codec:
     # --- live streams ----------------------------------------------------------------------------
 
     def encoder(
-        self, bitrate_bps: float | None = None, *, frames_per_packet: int = 1, redundancy: int = 0
+        self,
+        bitrate_bps: float | None = None,
+        *,
+        frames_per_packet: int | None = None,
+        redundancy: int = 0,
     ) -> Encoder:
         """A live stream in: samples to packets.
 
         Args:
             bitrate_bps: one of ``bitrates_bps``, redundancy not counted.
-            frames_per_packet: 1 to 4.
+            frames_per_packet: 1 to 4; by default ``chunk_frames``.
             redundancy: codebooks of the packet before that each packet carries again, so that a
                 single lost packet can be heard, if coarsely. 0 carries nothing.
         """
         count = self.codebooks_at(bitrate_bps)
-        return Encoder(self, count, frames_per_packet=frames_per_packet, redundancy=redundancy)
+        frames = self.chunk_frames if frames_per_packet is None else frames_per_packet
+        return Encoder(self, count, frames_per_packet=frames, redundancy=redundancy)
 
-    def decoder(self, *, frames_per_packet: int = 1) -> Decoder:
+    def decoder(self, *, frames_per_packet: int | None = None) -> Decoder:
         """A live stream out: packets, or None for a lost one, to samples."""
-        return Decoder(self, frames_per_packet=frames_per_packet)
+        frames = self.chunk_frames if frames_per_packet is None else frames_per_packet
+        return Decoder(self, frames_per_packet=frames)
 
     def graphs(self) -> tuple[Graph, Graph]:
         """The encoder's and the decoder's graph, for those who keep the state themselves."""
@@ -288,31 +333,15 @@ class Codec:
 
     @cached_property
     def _encoder(self) -> Graph:
-        shape = (self.frame_samples,)
+        several = (self.channels,) if self.channels > 1 else ()
+        shape = (*several, self.chunk_frames * self.input_frame_samples)
         return Graph(
             self.folder, "encoder", self._weights, self._states["encoder"], shape, self.threads
         )
 
     @cached_property
     def _decoder(self) -> Graph:
-        shape = (self.codebooks, 1)
+        shape = (self.codebooks, self.chunk_frames)
         return Graph(
             self.folder, "decoder", self._weights, self._states["decoder"], shape, self.threads
         )
-
-
-def checked(audio: np.ndarray) -> np.ndarray:
-    """``float32 [channels, samples]`` of what a caller gave, or ValueError with what to do."""
-    signal = np.asarray(audio)
-    if not np.issubdtype(signal.dtype, np.floating):
-        raise ValueError(
-            f"audio must be floating point with full scale 1, got {signal.dtype}: divide 16-bit "
-            "integers by 32768"
-        )
-    if signal.ndim not in (1, 2) or signal.shape[-1] == 0 or signal.shape[0] == 0:
-        raise ValueError(
-            f"audio must be [samples] or [channels, samples], not empty; got {list(signal.shape)}"
-        )
-    if not np.isfinite(signal).all():
-        raise ValueError("audio has samples that are not finite (NaN or infinity)")
-    return np.atleast_2d(signal).astype(np.float32, copy=False)

@@ -13,12 +13,15 @@ class Codes:
     """Codes of one signal.
 
     Attributes:
-        data: ``int16 [codebooks, frames]``, or ``[channels, codebooks, frames]``; -1 is absent.
-        samples: length of the signal, at the codec's rate.
+        data: ``int16 [codebooks, frames]``, or ``[streams, codebooks, frames]``, a stream a channel
+            or one for all that are coded jointly; -1 is absent. int32 for codes of 16 bits.
+        samples: length of the signal, at the codec's ``sample_rate_hz``.
+        channels: of the signal, where the codec codes several jointly; None is as many as it does.
     """
 
     data: np.ndarray
     samples: int
+    channels: int | None = None
 
     @property
     def frames(self) -> int:
@@ -30,3 +33,20 @@ class Codes:
 
     def __array__(self, dtype: np.dtype | None = None, copy: bool | None = None) -> np.ndarray:
         return np.array(self.data, dtype=dtype, copy=copy)
+
+
+def checked(audio: np.ndarray) -> np.ndarray:
+    """``float32 [channels, samples]`` of what a caller gave, or ValueError with what to do."""
+    signal = np.asarray(audio)
+    if not np.issubdtype(signal.dtype, np.floating):
+        raise ValueError(
+            f"audio must be floating point with full scale 1, got {signal.dtype}: divide 16-bit "
+            "integers by 32768"
+        )
+    if signal.ndim not in (1, 2) or signal.shape[-1] == 0 or signal.shape[0] == 0:
+        raise ValueError(
+            f"audio must be [samples] or [channels, samples], not empty; got {list(signal.shape)}"
+        )
+    if not np.isfinite(signal).all():
+        raise ValueError("audio has samples that are not finite (NaN or infinity)")
+    return np.atleast_2d(signal).astype(np.float32, copy=False)

@@ -25,13 +25,13 @@ class Fade:
         self.lost_frames, self.level = 0, 1.0
 
     def __call__(self, audio: np.ndarray, lost: bool) -> np.ndarray:
-        """The next frame, ``float32 [samples]``, at the level it is to be heard."""
+        """The next frame, ``float32 [..., samples]``, at the level it is to be heard."""
         self.lost_frames = self.lost_frames + 1 if lost else 0
         step = -1 / FADE_FRAMES if self.lost_frames > HOLD_FRAMES else 1 / FADE_FRAMES
         level = min(1.0, max(0.0, self.level + step))
         if level == self.level == 1.0:
             return audio
-        ramp = np.linspace(self.level, level, len(audio), endpoint=False, dtype=np.float32)
+        ramp = np.linspace(self.level, level, audio.shape[-1], endpoint=False, dtype=np.float32)
         self.level = level
         return audio * ramp
 
@@ -50,16 +50,18 @@ class Encoder:
         self.frames_per_packet, self.redundancy = frames_per_packet, redundancy
         self.graph, _ = codec.graphs()
         self.state = self.graph.initial_state()
-        self.waiting = np.zeros(0, np.float32)
+        self.waiting = np.zeros((codec.channels, 0), np.float32)
         self.samples = 0
-        self.ready = np.zeros((codebooks, 0), np.int16)
-        self.before = np.zeros((codebooks, 0), np.int16)
+        self.ready = np.zeros((codebooks, 0), codec.code_dtype)
+        self.before = np.zeros((codebooks, 0), codec.code_dtype)
 
     def push(self, pcm: np.ndarray) -> list[bytes]:
         """Take in samples.
 
         Args:
-            pcm: ``float32 [any number of samples]``, full scale 1.
+            pcm: ``float32 [any number of samples]``, full scale 1, at the codec's
+                ``input_rate_hz``; or ``[channels, any number]`` of a codec that codes several
+                jointly, which repeats mono.
 
         Returns:
             The packets that are complete: none, one or more.
@@ -70,17 +72,20 @@ class Encoder:
                 f"audio must be floating point with full scale 1, got {pcm.dtype}: divide 16-bit "
                 "integers by 32768"
             )
-        if pcm.ndim != 1:
-            raise ValueError(f"a live stream is mono, [samples]; got {list(pcm.shape)}")
+        channels = self.codec.channels
+        if pcm.ndim != 1 and (channels == 1 or pcm.ndim != 2 or len(pcm) != channels):
+            form = "mono, [samples]" + (f", or [{channels}, samples]" if channels > 1 else "")
+            raise ValueError(f"a live stream is {form}; got {list(pcm.shape)}")
         if not np.isfinite(pcm).all():
             raise ValueError("audio has samples that are not finite (NaN or infinity)")
-        frame = self.codec.frame_samples
-        self.samples += len(pcm)
-        self.waiting = np.concatenate([self.waiting, pcm.astype(np.float32, copy=False)])
-        while len(self.waiting) >= frame:
-            codes, self.state = self.graph(self.waiting[None, :frame], self.state)
-            self.waiting = self.waiting[frame:]
-            codes = codes[0, : self.codebooks].astype(np.int16)
+        chunk = self.codec.chunk_frames * self.codec.input_frame_samples
+        self.samples += pcm.shape[-1]
+        signal = np.broadcast_to(pcm, self.waiting.shape[:1] + pcm.shape[-1:])
+        self.waiting = np.concatenate([self.waiting, signal], axis=1, dtype=np.float32)
+        while self.waiting.shape[1] >= chunk:
+            first, self.waiting = self.waiting[:, :chunk], self.waiting[:, chunk:]
+            codes, self.state = self.graph(first if channels == 1 else first[None], self.state)
+            codes = codes[0, : self.codebooks].astype(self.codec.code_dtype)
             self.ready = np.concatenate([self.ready, codes], axis=1)
         return self._packets(self.frames_per_packet)
 
@@ -91,8 +96,7 @@ class Encoder:
         """
         packets = []
         if self.samples:
-            delay, frame = self.codec.delay_samples, self.codec.frame_samples
-            missing = delay + -(self.samples + delay) % frame
+            missing = self.codec.padding_samples(self.samples)
             packets = self.push(np.zeros(missing, np.float32)) + self._packets(1)
         self.__init__(
             self.codec,
@@ -139,6 +143,7 @@ class Decoder:
         self.codec, self.frames_per_packet = codec, frames_per_packet
         _, self.graph = codec.graphs()
         self.state = self.graph.initial_state()
+        self.waiting = np.zeros((codec.codebooks, 0), np.int32)
         self.fade = Fade()
 
     def push(self, packet: bytes | None, following: bytes | None = None) -> np.ndarray:
@@ -151,7 +156,10 @@ class Decoder:
                 consumed: push it next.
 
         Returns:
-            ``float32 [frames * frame_samples]``.
+            ``float32 [frames * frame_samples]``, or ``[channels, frames * frame_samples]`` of a
+            codec that codes several jointly: a packet does not say whether mono was sent. Of a
+            model that decodes a chunk of frames at once, as many frames as whole chunks have become
+            of those that came so far.
 
         Raises:
             FormatError: the packet is malformed. The stream is as before: push None instead.
@@ -165,24 +173,38 @@ class Decoder:
                 later = unpack_packet(following, self.codec.bits_per_code, self.codec.codebooks)
                 if later.redundant is not None:
                     codes = later.redundant[:, -self.frames_per_packet :]
-        pieces = []
-        for index in range(codes.shape[1]):
-            frame = self.codec.all_codebooks(codes[:, index : index + 1])
-            audio, self.state = self.graph(frame[None], self.state)
-            pieces.append(self.fade(audio[0], bool(frame[0, 0] == ABSENT)))
-        return np.concatenate(pieces)
+        return self._decoded(self.codec.all_codebooks(codes))
+
+    def _decoded(self, codes: np.ndarray) -> np.ndarray:
+        """``int32 [codebooks, frames]`` to the samples of all chunks that are whole with them."""
+        chunk, channels = self.codec.chunk_frames, self.codec.channels
+        pieces = [np.zeros(0 if channels == 1 else (channels, 0), np.float32)]
+        self.waiting = np.concatenate([self.waiting, codes], axis=1)
+        while self.waiting.shape[1] >= chunk:
+            frames, self.waiting = self.waiting[:, :chunk], self.waiting[:, chunk:]
+            audio, self.state = self.graph(frames[None], self.state)
+            sounds = np.split(audio[0], chunk, axis=-1)
+            lost = frames[0] == ABSENT
+            pieces += [self.fade(*pair) for pair in zip(sounds, lost.tolist(), strict=True)]
+        return np.concatenate(pieces, axis=-1)
 
     def flush(self) -> np.ndarray:
-        """The rest of the stream, ``float32 [samples]``: nothing, since the encoder's own `flush`
-        sends frames until every sample is out. Afterwards the stream begins anew."""
+        """The rest of the stream, shaped as by `push`: frames that wait for their chunk to be
+        whole. Mostly nothing, since the encoder's own `flush` sends whole chunks until every sample
+        is out. Afterwards the stream begins anew."""
+        waiting = self.waiting.shape[1]
+        missing = -waiting % self.codec.chunk_frames
+        lost = np.full((self.codec.codebooks, missing), ABSENT, np.int32)
+        rest = self._decoded(lost)[..., : waiting * self.codec.frame_samples]
         self.__init__(self.codec, frames_per_packet=self.frames_per_packet)
-        return np.zeros(0, np.float32)
+        return rest
 
     def save(self) -> dict[str, Any]:
         """The state of the stream as arrays and numbers, to go on from later or elsewhere."""
         return {
             "graph": self.graph.save(self.state),
             "frames_per_packet": self.frames_per_packet,
+            "waiting": self.waiting.copy(),
             "lost_frames": self.fade.lost_frames,
             "level": self.fade.level,
         }
@@ -191,4 +213,5 @@ class Decoder:
         """Go on from what `save` gave."""
         self.state = self.graph.restore(saved["graph"])
         self.frames_per_packet = saved["frames_per_packet"]
+        self.waiting = saved["waiting"].copy()
         self.fade.lost_frames, self.fade.level = saved["lost_frames"], saved["level"]

@@ -21,6 +21,7 @@ from chirrup.bitstream import (
     max_chunk_frames,
     read,
 )
+from chirrup.bitstream import header as header_module
 from chirrup.bitstream import writer as writer_module
 from chirrup.bitstream.header import encode_header
 
@@ -164,6 +165,37 @@ def test_newer_minor_version_is_read_and_newer_major_refused(header: Header, ext
     assert caught.value.offset == 8
 
 
+def with_byte(data: bytes, offset: int, value: int) -> bytes:
+    """A header with one byte changed and a true CRC-32."""
+    body = data[:offset] + bytes([value]) + data[offset + 1 : -4]
+    return body + crc32(body).to_bytes(4, "little")
+
+
+def test_a_reader_refuses_channel_modes_that_it_does_not_know(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    data = encode_header(make_header())
+    assert data[42] == 0
+    with pytest.raises(FormatError, match="channel mode 4 is not known"):
+        Reader(io.BytesIO(with_byte(data, 42, 4)))
+    newer = encode_header(make_header(2, mode="mid-side"))
+    monkeypatch.setattr(header_module, "_CHANNEL_MODES", ("separate", "joint", "downmix"))
+    with pytest.raises(FormatError, match="channel mode 3 is not known"):  # a reader of 1.0
+        Reader(io.BytesIO(newer))
+
+
+def test_only_mid_and_side_say_that_they_are_newer() -> None:
+    separate = encode_header(make_header(2))
+    newer = encode_header(make_header(2, mode="mid-side"))
+    assert (separate[8:10], newer[8:10]) == (b"\x01\x00", b"\x01\x01")
+    assert with_byte(with_byte(separate, 9, 1), 42, 3) == newer
+    assert Reader(io.BytesIO(with_byte(newer, 9, 0))).header.channel_mode == "mid-side"
+    for channels in (1, 3):
+        data = with_byte(encode_header(make_header(channels)), 42, 3)
+        with pytest.raises(FormatError, match="needs 2 original channels"):
+            Reader(io.BytesIO(data))
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [
@@ -175,6 +207,8 @@ def test_newer_minor_version_is_read_and_newer_major_refused(header: Header, ext
         ({"channels": 2}, "1 coded channels, not 2"),
         ({"channel_mode": "downmix", "original_channels": 2, "channels": 2}, "1 coded"),
         ({"channel_mode": "quadro"}, "quadro"),
+        ({"channel_mode": "mid-side"}, "needs 2 original channels, not 1"),
+        ({"channel_mode": "mid-side", "original_channels": 2}, "2 coded channels, not 1"),
         ({"weights_hash": "abc"}, "SHA-256"),
         ({"weights_hash": "x" * 64}, "SHA-256"),
         ({"model": ""}, "model"),

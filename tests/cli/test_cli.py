@@ -56,6 +56,23 @@ def test_the_tour_of_the_readme(
     assert json.loads(out)["nominal_bitrate_bps"] == 6000
 
 
+def test_mid_and_side(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    coded, decoded = tmp_path / "talk.chirrup", tmp_path / "talk.wav"
+    said = {}
+    for mode in ("separate", "mid-side"):
+        line = ["encode", str(folder / "talk.wav"), str(coded), "-f", "-b", "1k", "-q"]
+        assert run([*line, "--stereo", mode]) == 0
+        assert run(["info", str(coded)]) == 0
+        said[mode] = capsys.readouterr().out
+    assert "channels: 2\n" in said["separate"]
+    assert "channels: 2 coded as mid and side\n" in said["mid-side"]
+    assert run(["info", str(coded), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["channel_mode"] == "mid-side"
+    assert run(["decode", str(coded), str(decoded)]) == 0
+    facts = soundfile.info(decoded)
+    assert (facts.channels, facts.frames, facts.samplerate) == (2, 44_101, 22_050)
+
+
 def test_outputs_by_default_and_in_a_folder(folder: Path, tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     source = folder / "talk.chirrup"
@@ -114,6 +131,38 @@ def test_audit_of_a_paper_that_says_less(
         assert facts["parts"][part]["parameters"]["deviation_percent"] is None
     assert run(["audit", "iris-t1"]) == 0
     assert "Something was left out." in capsys.readouterr().out.splitlines()
+
+
+def test_audit_of_a_configuration_without_weights(capsys: pytest.CaptureFixture[str]) -> None:
+    """The paper's 6.31 billion multiplications beside ours, and why they differ."""
+    assert run(["audit", "tq", "--json"]) == 0
+    said = capsys.readouterr()
+    assert said.err == "chirrup: tq has no weights here: this is its configuration\n"
+    facts = json.loads(said.out)
+    decoder = facts["parts"]["decoder"]["mflops"]
+    assert decoder["paper"] == 2 * 6310
+    assert decoder["ours"] == pytest.approx(2 * 2471, rel=1e-3)
+    assert facts["parts"]["encoder"]["mflops"]["deviation_percent"] == pytest.approx(3, abs=0.1)
+    for part in ("quantizer", "total"):
+        assert facts["parts"][part]["mflops"]["paper"] is None
+    assert "6.31 GMAC/s (12,620 MFLOPS) counts a transposed convolution" in facts["note"]
+    assert facts["bits_per_frame"] == {"31008": 45, "62016": 90, "124031": 180}
+    assert facts["latency_ms"]["measured_samples"] == 64
+    assert facts["latency_ms"]["paper"] is None
+    assert run(["audit", "tq"]) == 0
+    out = capsys.readouterr().out
+    assert facts["note"] in out.splitlines()
+    assert "12620.00" in out
+    assert "- in the paper" in out
+
+
+def test_audit_counts_no_configuration_in_the_place_of_a_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "tq").mkdir()
+    assert run(["audit", "tq"]) == 2
+    assert "no model 'tq'" in capsys.readouterr().err
 
 
 def test_demo(model_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

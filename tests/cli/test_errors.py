@@ -34,6 +34,9 @@ def names(folder: Path) -> set[str]:
         ("encode talk.wav x --model none", "no model 'none'"),
         ("encode talk.wav x --raw s16", "for example s16@24000x1"),
         ("encode many.wav x", "only 1 to 16 work"),
+        ("encode slow.wav x --stereo mid", "Invalid value for '--stereo'"),
+        ("encode mono.wav x --stereo mid-side", "of 2 channels, mono.wav has 1: code separate"),
+        ("encode talk.wav x --stereo mid-side --mix", "choose one"),
         ("encode slow.wav x", "sample rate of 100 Hz: only 1000 to"),
         ("encode", "Missing argument"),
         ("encode talk.wav --frobnicate", "--frobnicate"),
@@ -74,6 +77,7 @@ def test_errors_are_one_line_and_leave_nothing(
     Path("head.chirrup").write_bytes(Path("talk.chirrup").read_bytes()[:50])
     soundfile.write("many.wav", np.zeros((10, 17)), 24_000)
     soundfile.write("slow.wav", np.zeros(10), 100)
+    soundfile.write("mono.wav", np.zeros(10), 24_000)
     before = names(folder)
     assert run(line.split()) == 2
     out, err = capfd.readouterr()

@@ -310,7 +310,7 @@ def test_bad_files_are_refused_each_for_its_reason(tmp_path: Path) -> None:
 
 
 def test_no_licence_no_recording(sources: list[str], tmp_path: Path) -> None:
-    with pytest.raises(FileError, match="12 by licence .*: give --licence"):
+    with pytest.raises(FileError, match=r"12 by licence .*: give --licence"):
         prepare(sources[:1], tmp_path / "out", recipe(), here)
     assert not (tmp_path / "out" / "manifest.csv").exists()
 

@@ -5,14 +5,14 @@ needs one number, not a list. The last byte is padded with zero bits.
 """
 
 import numpy as np
-from numpy.typing import DTypeLike, NDArray
+from numpy.typing import NDArray
 
 from .errors import FormatError
 
 MAX_BITS = 16
 
 
-def code_dtype(bits: int) -> DTypeLike:
+def code_dtype(bits: int) -> type[np.int16] | type[np.int32]:
     """The dtype of codes of `bits` bits in which -1 (absent) has room: int16, for 16 bits int32."""
     return np.int16 if bits < MAX_BITS else np.int32
 

@@ -15,15 +15,16 @@ from .source import Source
 
 MAGIC: Final = b"\x8fCHIRRUP"
 MAJOR: Final = 1
-MINOR: Final = 0
+MINOR: Final = 1
+"""Of a file in mid and side, which came with it; any other says 0."""
 
 MAX_CHANNELS: Final = 16
 MAX_CODEBOOKS: Final = 128
 MAX_METADATA: Final = 65_000  # bytes as stored; the rest of the body has room beside it
 UNKNOWN_COUNT: Final = 2**64 - 1  # stands for "not known yet" in the file
 
-ChannelMode = Literal["separate", "joint", "downmix"]
-_CHANNEL_MODES: Final[tuple[ChannelMode, ...]] = ("separate", "joint", "downmix")
+ChannelMode = Literal["separate", "joint", "downmix", "mid-side"]
+_CHANNEL_MODES: Final[tuple[ChannelMode, ...]] = ("separate", "joint", "downmix", "mid-side")
 
 _PREFIX = struct.Struct("<8sBBH")  # magic, major, minor, body size
 _FIXED = struct.Struct("<IIQIIHHBBBBB16s")
@@ -37,7 +38,8 @@ class Header:
 
     Codes are `[channels, codebooks, frames]`. `channel_mode` says how these channels came from
     the `original_channels` of the audio: "separate" (each coded on its own; mono is one of one),
-    "joint" (the model codes them together: `channels` is 1) or "downmix" (averaged to mono first).
+    "joint" (the model codes them together: `channels` is 1), "downmix" (averaged to mono first) or
+    "mid-side" (of left and right, half their sum and half their difference are coded).
     """
 
     model: str
@@ -91,7 +93,12 @@ class Header:
             raise ValueError("weights_hash must be a SHA-256 in hex (32 digits or more)")
         if self.channel_mode not in _CHANNEL_MODES:
             raise ValueError(f"channel_mode is {self.channel_mode!r}, not one of {_CHANNEL_MODES}")
-        expected = self.original_channels if self.channel_mode == "separate" else 1
+        if self.channel_mode == "mid-side" and self.original_channels != 2:
+            raise ValueError(
+                f"channel_mode 'mid-side' needs 2 original channels, not {self.original_channels}"
+            )
+        each = self.channel_mode in ("separate", "mid-side")
+        expected = self.original_channels if each else 1
         if self.channels != expected:
             raise ValueError(
                 f"channel_mode {self.channel_mode!r} with {self.original_channels} original "
@@ -112,7 +119,8 @@ class Header:
 def encode_header(header: Header) -> bytes:
     """The bytes that a file starts with."""
     body = _body(header)
-    data = _PREFIX.pack(MAGIC, MAJOR, MINOR, len(body)) + body
+    minor = MINOR if header.channel_mode == "mid-side" else 0
+    data = _PREFIX.pack(MAGIC, MAJOR, minor, len(body)) + body
     return data + _CRC.pack(crc32(data))
 
 

@@ -5,7 +5,8 @@
     codes of the frames, then codes of the earlier frames, then zero bits to the full byte
 
 The number of codebooks follows from the length. There is no sequence number: RTP, or whatever
-carries the packets, has one. A packet is for one channel; send one packet per channel for more.
+carries the packets, has one. A packet is for one channel, or for all that a model codes jointly;
+send one packet per channel for more.
 """
 
 from dataclasses import dataclass

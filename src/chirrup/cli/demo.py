@@ -20,7 +20,7 @@ def demo(
     model: Annotated[str, typer.Option(help="Name, or folder.")] = "iris-t1",
 ) -> None:
     """Code a bundled clip at 1 and 6 kbit/s, offline, to hear what it sounds like."""
-    from chirrup.codec import load
+    from chirrup.zoo import load
 
     if folder.exists() and not folder.is_dir():
         raise FileError(f"{folder} is no folder: give another one")
@@ -41,7 +41,7 @@ def code_clip(codec: "Codec", bitrate_bps: int, folder: Path) -> dict[str, Any]:
     soundfile.write(original, audio, rate_hz)
     name = f"{bitrate_bps // 1000}kbps"
     coded, decoded = folder / f"{name}.chirrup", folder / f"{name}.wav"
-    codec.decode(codec.encode(audio[: codec.frame_samples], bitrate_bps))  # loads the graphs
+    codec.decode(codec.encode(audio[: codec.input_frame_samples], bitrate_bps))  # loads the graphs
     start = perf_counter()
     result = encode_file(codec, original, coded, bitrate_bps=bitrate_bps, force=True)
     middle = perf_counter()

@@ -170,9 +170,9 @@ def _print(results: "Results", names: Sequence[str]) -> None:
 
 
 def _list() -> None:
-    from chirrup.codec import models
     from chirrup.evaluate.metrics import METRICS, available
     from chirrup.evaluate.peers import PEERS
+    from chirrup.zoo import models
 
     typer.echo(f"models: {', '.join(models())}")
     typer.echo("codecs:")

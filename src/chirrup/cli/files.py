@@ -1,6 +1,7 @@
 """``chirrup encode``, ``decode`` and ``info``."""
 
 from contextlib import ExitStack
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,6 +16,11 @@ Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no s
 Json = Annotated[bool, typer.Option("--json", help="For programs.")]
 
 
+class StereoMode(StrEnum):
+    separate = "separate"
+    mid_side = "mid-side"
+
+
 def encode(
     source: Annotated[str, typer.Argument(metavar="IN", help="Audio of any kind; - is a pipe.")],
     target: Annotated[
@@ -26,6 +32,9 @@ def encode(
         typer.Option("--bitrate", "-b", help="At most, for each channel: 6000, or 6k."),
     ] = None,
     mix: Annotated[bool, typer.Option("--mix", help="Average all channels to one.")] = False,
+    stereo: Annotated[
+        StereoMode, typer.Option(help="Code two channels as they are, or their mid and side.")
+    ] = StereoMode.separate,
     raw: Annotated[
         str | None, typer.Option(help="IN has no header: s16@24000x1 or f32@RATExCHANNELS.")
     ] = None,
@@ -39,8 +48,8 @@ def encode(
 
     Ctrl-C ends the recording from a pipe; what came until then is kept.
     """
-    from chirrup.codec import load
     from chirrup.files import encode_file
+    from chirrup.zoo import load
 
     texts = console.parse_metadata(metadata or [])
     bitrate_bps = None if bitrate is None else console.parse_bitrate(bitrate)
@@ -55,6 +64,7 @@ def encode(
             console.pipe_out() if target == "-" else target,
             bitrate_bps=bitrate_bps,
             mix=mix,
+            stereo=stereo.value,
             raw=raw,
             metadata=texts,
             force=force,
@@ -100,8 +110,8 @@ def decode(
     quiet: Quiet = False,
 ) -> None:
     """Turn a .chirrup file into audio of the same length."""
-    from chirrup.codec import load
     from chirrup.files import decode_file, describe
+    from chirrup.zoo import load
 
     if keep_rate and rate is not None:
         raise FileError("--keep-rate and --rate cannot go together: choose one")
@@ -142,7 +152,7 @@ def info(
     as_json: Json = False,
 ) -> None:
     """Print what a .chirrup file or a model is. With --check, exit code 2 if it is damaged."""
-    from chirrup.codec import load, models
+    from chirrup.zoo import load, models
 
     path = Path(file)
     if path.is_dir() or (file in models() and not path.exists()):
@@ -165,13 +175,14 @@ def info(
 
 def _print_file(name: str, facts: dict[str, Any]) -> None:
     channels, bitrate = facts["original_channels"], facts["bitrate_bps"]
-    mixed = " mixed to 1" if facts["channel_mode"] == "downmix" else ""
+    modes = {"downmix": " mixed to 1", "mid-side": " coded as mid and side"}
+    mode = modes.get(facts["channel_mode"], "")
     installed = "" if facts["installed"] else " (not installed)"
     lines = {
         "model": f"{facts['model']}{installed}, weights {facts['weights'][:8]}",
         "duration": duration(facts["seconds"])
         + ("" if facts["sample_count"] is not None else " (exact length unknown)"),
-        "audio": f"{facts['original_sample_rate_hz']} Hz, channels: {channels}{mixed}",
+        "audio": f"{facts['original_sample_rate_hz']} Hz, channels: {channels}{mode}",
         "size": f"{facts['size_bytes']} bytes",
         "bitrate": f"{facts['nominal_bitrate_bps'] / 1000:g} kbit/s of codes"
         + (f", {bitrate / 1000:.2f} kbit/s of file" if bitrate else ""),

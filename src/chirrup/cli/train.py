@@ -73,7 +73,9 @@ def export(
         Path | None, typer.Option(metavar="FILE", help="Also a small checkpoint to go on from.")
     ] = None,
 ) -> None:
-    """Turn a checkpoint into a model folder. Needs the extra: pip install 'chirrup[train]'."""
+    """Turn a checkpoint, or a folder with a released one of FocalCodec-Stream, into a model folder.
+
+    Needs the extra: pip install 'chirrup[train]'."""
     if not checkpoint.exists():
         raise FileError(f"{checkpoint} does not exist: give a checkpoint of chirrup train")
     if audio is not None and not audio.is_file():

@@ -29,6 +29,7 @@ BINS = {
     "direct_to_reverberant_db": np.linspace(-20, 40, 31),
 }
 """Of the histograms; what lies outside counts at the ends."""
+ROOM_BINS = BINS | {"rt60_s": np.linspace(0, 4, 41), "seconds": np.linspace(0, 5, 51)}
 LABELS = {
     "snr_db": "Signal-to-noise ratio, dB",
     "rt60_s": "Reverberation time, s",
@@ -42,7 +43,8 @@ LABELS = {
 NAMES = {"speech": "Speech", "noise": "Noise", "music": "Music", "rir": "Room responses"}
 MOST_BARS = 25
 READING = (
-    "Original is what could be read of a source, kept what passed the recipe's filters and balance."
+    "Original is what could be read of a source, kept what passed the recipe's filters and "
+    "balance. The first and last bar of a histogram also hold what lies beyond."
 )
 
 
@@ -109,10 +111,14 @@ class Summary:
             self.facts["category", category].add(clip)
 
     def _count(self, kind: str, name: str, value: float, kept: bool) -> None:
-        bins = BINS[name]
+        bins = bins_of(kind)[name]
         counts = self.histograms.setdefault((kind, name, kept), np.zeros(len(bins) - 1, int))
         place = int(np.searchsorted(bins, value, side="right")) - 1
         counts[min(max(place, 0), len(counts) - 1)] += 1
+
+
+def bins_of(kind: str) -> dict[str, np.ndarray]:
+    return ROOM_BINS if kind == "rir" else BINS
 
 
 def write_report(store: Store, recipe: Recipe, out: Path) -> Summary:
@@ -163,11 +169,11 @@ def _kind(summary: Summary, kind: str) -> Markup:
     plots = [
         histogram(
             LABELS[name],
-            BINS[name],
+            bins,
             summary.histograms.get((kind, name, True)),
             summary.histograms.get((kind, name, False)),
         )
-        for name in BINS
+        for name, bins in bins_of(kind).items()
         if (kind, name, True) in summary.histograms or (kind, name, False) in summary.histograms
     ]
     if kind == "speech" and summary.speakers:

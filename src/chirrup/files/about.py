@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import Any
 
-from chirrup.codec import models
 from chirrup.files.inputs import Readable, Source, open_reader, open_source
+from chirrup.zoo import models
 
 
 def describe(path: Source, *, check: bool = False) -> dict[str, Any]:

@@ -1,13 +1,13 @@
 """Audio files to ``.chirrup`` files, and back."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
-from chirrup.bitstream import ChannelMode, Header, Writer
-from chirrup.codec import Codec, load, models
+from chirrup.bitstream import Header, Writer
+from chirrup.codec import Codec
 from chirrup.files.errors import FileError
 from chirrup.files.inputs import (
     RATES_HZ,
@@ -27,6 +27,8 @@ from chirrup.files.outputs import (
     open_target,
 )
 from chirrup.files.resampling import cut, length_at, resampled
+from chirrup.files.stereo import Stereo, channel_mode, left_right, mid_side
+from chirrup.zoo import load, models
 
 Progress = Callable[[float, float | None], None]
 """Called with the seconds done so far, and in all if known."""
@@ -89,6 +91,7 @@ def encode_file(
     *,
     bitrate_bps: float | None = None,
     mix: bool = False,
+    stereo: Stereo = "separate",
     raw: str | None = None,
     metadata: Mapping[str, str] | None = None,
     force: bool = False,
@@ -99,9 +102,13 @@ def encode_file(
     Args:
         source: path, or binary file object such as a pipe.
         target: path, or binary file object; the latter gets each chunk as soon as it is whole.
-        bitrate_bps: of each channel; the model's next lower one is taken if it is none of the
-            model's. None is the model's default.
-        mix: average all channels to one; else each is coded on its own.
+        bitrate_bps: of each channel, or of all that the model codes jointly; the model's next lower
+            one is taken if it is none of the model's. None is the model's default.
+        mix: average all channels to one; else they are coded as the model does, each on its own or
+            all jointly.
+        stereo: what is coded of two channels: themselves, or half their sum and half their
+            difference ("mid-side", which other numbers of channels and models of joint channels
+            refuse).
         raw: format of a source without header, as ``s16@24000x1``.
         metadata: text to keep in the file.
         force: overwrite.
@@ -117,15 +124,19 @@ def encode_file(
     codes_bps = codec.bitrates_bps[codebooks - 1]
     check_target(target, force, source)
     with open_audio(source, raw) as audio:
-        mode: ChannelMode = "downmix" if mix and audio.channels > 1 else "separate"
+        mode = channel_mode(codec, audio.channels, mix, stereo, source)
         channels = 1 if mode == "downmix" else audio.channels
+        try:
+            streams = codec.streams(channels)
+        except ValueError as error:
+            raise FileError(f"{source_name(source)}: {error}") from error
         try:
             header = Header(
                 model=codec.name,
                 weights_hash=codec.weights_sha256,
                 sample_rate_hz=codec.sample_rate_hz,
                 original_sample_rate_hz=audio.sample_rate_hz,
-                channels=channels,
+                channels=streams,
                 original_channels=audio.channels,
                 channel_mode=mode,
                 codebooks=codebooks,
@@ -133,7 +144,7 @@ def encode_file(
                 frame_samples=codec.frame_samples,
                 delay_samples=codec.delay_samples,
                 preroll_frames=_preroll_frames(codec),
-                bitrate_bps=codes_bps * channels,
+                bitrate_bps=codes_bps * streams,
                 sample_count=audio.samples,
                 metadata=metadata or {},
             )
@@ -146,7 +157,9 @@ def encode_file(
             blocks = meter.watch(audio.blocks)
             if mode == "downmix":
                 blocks = (block.mean(axis=0, keepdims=True) for block in blocks)
-            native = resampled(blocks, channels, audio.sample_rate_hz, codec.sample_rate_hz)
+            elif mode == "mid-side":
+                blocks = map(mid_side, blocks)
+            native = resampled(blocks, channels, audio.sample_rate_hz, codec.input_rate_hz)
             for codes in codec.encode_blocks(native, codebooks, channels):
                 writer.write(codes)
             writer.finish(meter.samples)
@@ -154,9 +167,16 @@ def encode_file(
 
 
 def _preroll_frames(codec: Codec) -> int:
-    """Frames of the past that the decoder's state holds: all that a seek has to decode before."""
+    """Frames of the past that a seek has to decode before: all that the decoder's state holds.
+
+    Time is the last axis of a state, or the last but one, before the bins of a spectrogram. The
+    state of a recurrent decoder holds all there ever was: how soon it forgets was measured when the
+    model was exported.
+    """
     states: dict[str, list[int]] = codec.description["states"]["decoder"]
-    return min(0xFFFF, 1 + sum(shape[-1] for name, shape in states.items() if "past" in name))
+    pasts = [shape for name, shape in states.items() if "past" in name]
+    held = 1 + sum(shape[-1 if len(shape) == 2 else -2] for shape in pasts)
+    return min(0xFFFF, max(held, codec.description.get("preroll_frames", 0)))
 
 
 class _Meter:
@@ -245,11 +265,15 @@ def decode_file(
         reserve = 2 + length_at(2 * header.frame_samples, header.sample_rate_hz, rate_hz)
         samples = length()
         total = None if samples is None else samples / rate_hz
-        result = Decoded(rate_hz, header.channels)
+        joint = header.channel_mode == "joint"
+        channels = header.original_channels if joint else header.channels
+        result = Decoded(rate_hz, channels)
         frames = (codes for _, codes in reader.chunks())
-        native = codec.decode_blocks(frames, header.channels)
-        audio = resampled(native, header.channels, header.sample_rate_hz, rate_hz)
-        with open_sink(target, rate_hz, header.channels, samples, floating, raw) as sink:
+        native = codec.decode_blocks(frames, channels)
+        if header.channel_mode == "mid-side":
+            native = map(left_right, native)
+        audio = resampled(native, channels, header.sample_rate_hz, rate_hz)
+        with open_sink(target, rate_hz, channels, samples, floating, raw) as sink:
             for block in cut(audio, length, reserve):
                 sink.write(_written_as(block, floating, result))
                 result.samples += block.shape[1]
@@ -278,6 +302,13 @@ def _named(model: str, source: Source) -> Codec:
     return load(model)
 
 
+def _decodable(codec: Codec, header: Header) -> Container[int]:
+    """Numbers of original channels that the model can decode of files of this channel mode."""
+    if header.channel_mode == "joint":
+        return (1, codec.channels) if codec.channels > 1 else ()
+    return () if codec.channels > 1 and header.channels > 1 else range(1, 17)
+
+
 def _check_model(codec: Codec, header: Header, source: Source, force: bool) -> None:
     name = source_name(source)
     shape = (header.sample_rate_hz, header.frame_samples, header.delay_samples)
@@ -285,7 +316,7 @@ def _check_model(codec: Codec, header: Header, source: Source, force: bool) -> N
         shape != (codec.sample_rate_hz, codec.frame_samples, codec.delay_samples)
         or header.bits_per_code != codec.bits_per_code
         or header.codebooks > codec.codebooks
-        or header.channel_mode == "joint"
+        or header.original_channels not in _decodable(codec, header)
     ):
         raise FileError(
             f"{name} was coded with model {header.model!r}, whose codes {codec.name!r} cannot "

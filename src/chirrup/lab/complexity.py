@@ -15,15 +15,23 @@ import torch
 from torch import Tensor, nn
 
 from chirrup.lab.nn import (
+    STFT,
     Analysis,
     Conv1d,
+    Conv2d,
     ConvTranspose1d,
+    ConvTranspose2d,
     Delay,
     Parallel,
+    Pool2d,
+    Refiner,
+    Repeat2d,
+    ReplicatedConv1d,
     Residual,
     State,
     Streaming,
     Synthesis,
+    Transformer,
 )
 
 _CONVOLUTIONS = (nn.Conv1d, nn.Conv2d)
@@ -32,7 +40,7 @@ _COUNTED = (*_CONVOLUTIONS, *_TRANSPOSED, nn.Linear, nn.GRU, nn.LSTM)
 
 
 class Codec(Protocol):
-    """What is audited here: a model for mono audio with three parts."""
+    """What is audited here: a model with three parts."""
 
     @property
     def encoder(self) -> Streaming: ...
@@ -44,6 +52,14 @@ class Codec(Protocol):
     def sample_rate_hz(self) -> int: ...
     @property
     def frame_samples(self) -> int: ...
+    @property
+    def input_rate_hz(self) -> int: ...
+    @property
+    def input_frame_samples(self) -> int: ...
+    @property
+    def chunk_frames(self) -> int: ...
+    @property
+    def channels(self) -> int: ...
     @property
     def delay_samples(self) -> int: ...
     @property
@@ -75,11 +91,13 @@ def count(model: Codec, folded: bool | None = None) -> dict[str, Complexity]:
     """
     folded = model.tables_at_both_ends if folded is None else folded
     encoder, quantizer, decoder = map(_plain, (model.encoder, model.quantizer, model.decoder))
-    samples = ceil(model.sample_rate_hz / model.frame_samples) * model.frame_samples
+    chunk = model.chunk_frames * model.input_frame_samples
+    samples = ceil(model.input_rate_hz / chunk) * chunk
+    device = next(encoder.parameters()).device
     macs = {}
     with torch.no_grad():
         with _counting(encoder) as counter:
-            latent = encoder.offline(torch.zeros(1, 1, samples))
+            latent = encoder.offline(torch.zeros(1, model.channels, samples, device=device))
         macs["encoder"] = sum(counter.values())
         with _counting(quantizer) as counter:
             codes = quantizer.encode(latent)
@@ -92,7 +110,7 @@ def count(model: Codec, folded: bool | None = None) -> dict[str, Complexity]:
     parts = {"encoder": encoder, "quantizer": quantizer, "decoder": decoder}
     return {
         name: Complexity(
-            mflops=2 * macs[name] * model.sample_rate_hz / samples / 1e6,
+            mflops=2 * macs[name] * model.input_rate_hz / samples / 1e6,
             parameters=sum(value.numel() for value in {*part.parameters(), *_codebooks(part)}),
         )
         for name, part in parts.items()
@@ -100,8 +118,13 @@ def count(model: Codec, folded: bool | None = None) -> dict[str, Complexity]:
 
 
 def _plain(part: Any) -> Any:
-    """A copy on the CPU that computes layer by layer, none of them fused into one operation."""
-    part = copy.deepcopy(part).cpu().float().eval()
+    """A copy on the CPU that computes layer by layer, none of them fused into one operation.
+
+    A part without values, on the device "meta", stays there: it can be counted.
+    """
+    part = copy.deepcopy(part).float().eval()
+    if not any(parameter.is_meta for parameter in part.parameters()):
+        part = part.cpu()
     for module in part.modules():
         if hasattr(module, "fused"):
             module.fused = False
@@ -152,42 +175,49 @@ def _macs(layer: nn.Module, x: Tensor, y: Any) -> int:
 
 
 def nominal_latency_samples(model: Codec) -> int:
-    """Algorithmic latency from the structure: a frame to fill, then the delay of the output."""
-    return model.frame_samples + model.delay_samples
+    """Algorithmic latency from the structure: a chunk of frames (mostly one) to fill, then the
+    delay of the output."""
+    return model.chunk_frames * model.frame_samples + model.delay_samples
 
 
 @torch.no_grad()
 def latency_samples(model: Codec) -> int:
-    """Algorithmic latency as measured, buffering included.
+    """Algorithmic latency as measured, in samples of the output.
 
-    Changes each sample of one frame by itself and looks for the first sample of audio that differs,
-    on the streaming path, frame by frame, with the quantizer left out (it treats each frame on its
-    own). If audio sample m, its ``delay_samples`` taken off, depends on input up to sample n, then
-    n - m + 1 samples have to come in before it can go out. The result is the largest such number.
+    Changes each sample of one chunk by itself and looks for the first sample of audio that differs,
+    on the streaming path, chunk by chunk, with the quantizer left out (it treats each frame on its
+    own). Of a frame of more than 1000 samples, 60 or so are tried, the last one, which all of its
+    output waits for, among them; of several channels, the first one. If audio sample m, its
+    ``delay_samples`` taken off, depends on input up to sample n, then n - m + 1 samples have to
+    come in before it can go out. The result is the largest such number.
 
     Raises:
         RuntimeError: some sample changes nothing.
     """
     encoder, decoder = _plain(model.encoder).double(), _plain(model.decoder).double()
-    frame, rows = model.frame_samples, model.frame_samples + 1
+    chunk = model.chunk_frames * model.input_frame_samples
+    every = 1 if model.input_frame_samples <= 1000 else model.input_frame_samples // 60
+    offset = torch.arange(chunk - 1, -1, -every)
+    rows = len(offset) + 1  # row 0 stays as it is, row i + 1 has sample offset[i] changed
     generator = torch.Generator().manual_seed(0)
     encoder_state, decoder_state = _start(encoder, rows), _start(decoder, rows)
 
-    offset = torch.arange(frame)  # row 0 stays as it is, row i + 1 has sample i changed
-    first = torch.full((frame,), -1)
-    for start in range(0, nominal_latency_samples(model) + 4 * frame, frame):
-        noise = torch.randn(1, 1, frame, generator=generator, dtype=torch.double)
+    first, start = torch.full((rows - 1,), -1), 0
+    for number in range(nominal_latency_samples(model) // model.frame_samples + 4):
+        noise = torch.randn(1, model.channels, chunk, generator=generator, dtype=torch.double)
         x = noise.repeat(rows, 1, 1)
-        if start == 0:
-            x[1 + offset, 0, offset] += 100  # far more than a window takes away at its edge
+        if number == 0:  # far more than a window takes away at its edge
+            x[torch.arange(1, rows), 0, offset] += 100
         latent, encoder_state = encoder(x, encoder_state)
         y, decoder_state = decoder(latent, decoder_state)
         change = (y[1:, 0] - y[:1, 0]).abs()
         differs = change > 1e-11 * (y[1:, 0].abs() + y[:1, 0].abs()).amax(1, keepdim=True)
         found = differs.any(1) & (first < 0)
         first[found] = start + differs[found].int().argmax(1)
+        start += y.shape[2]
         if (first >= 0).all():
-            return int((offset - (first - model.delay_samples)).max()) + 1
+            heard = (offset + 1) * model.sample_rate_hz / model.input_rate_hz
+            return ceil((heard - (first - model.delay_samples)).max())
     raise RuntimeError(f"{int((first < 0).sum())} samples of a frame change no output")
 
 
@@ -198,7 +228,7 @@ def _start(part: Streaming, rows: int) -> State:
 def receptive_field_samples(layers: nn.Module, steps: int = 1) -> int:
     """How many samples an output step sees, through convolutions, in a row or side by side.
 
-    Recurrent layers, which see everything, and Fourier transforms are left out.
+    Recurrent layers, which see everything, and the inverse Fourier transform are left out.
 
     Args:
         steps: as many output steps in a row are tried, and the one that sees most counts: a step
@@ -210,10 +240,12 @@ def receptive_field_samples(layers: nn.Module, steps: int = 1) -> int:
 
 def _seen(layer: nn.Module, first: int, last: int) -> tuple[int, int]:
     """First and last input step that the output steps from ``first`` to ``last`` depend on."""
-    if isinstance(layer, Conv1d | Analysis):
+    if isinstance(layer, ReplicatedConv1d | Refiner | Transformer):
+        return layer.seen(first, last)
+    if isinstance(layer, Conv1d | Conv2d | Pool2d | STFT | Analysis):
         stride = int(layer.ratio)
         return first * stride - layer.context, (last + 1) * stride - 1
-    if isinstance(layer, ConvTranspose1d | Synthesis):
+    if isinstance(layer, ConvTranspose1d | ConvTranspose2d | Repeat2d | Synthesis):
         stride = int(1 / layer.ratio)
         return -((layer.overlap + stride - 1 - first) // stride), last // stride
     parts = [part for part in layer.children() if not isinstance(part, Delay)]

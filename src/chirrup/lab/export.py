@@ -27,7 +27,6 @@ from safetensors.numpy import save
 from torch import Tensor, nn
 
 import chirrup
-from chirrup.codec import BLOCK_FRAMES
 from chirrup.lab.complexity import (
     count,
     latency_samples,
@@ -37,6 +36,7 @@ from chirrup.lab.complexity import (
 from chirrup.lab.folding import fold, for_export
 from chirrup.lab.models import Model
 from chirrup.lab.one_frame import for_one_frame
+from chirrup.lab.preroll import preroll_frames
 from chirrup.runtime.graph import Graph
 
 WEIGHTS = "model.safetensors"
@@ -60,61 +60,72 @@ class Parity:
 
 
 def export(
-    model: Model, name: str, folder: Path, audio: np.ndarray, card: dict[str, Any] | None = None
+    model: Model,
+    name: str,
+    folder: Path,
+    audio: np.ndarray,
+    card: dict[str, Any] | None = None,
+    *,
+    exact: bool = False,
 ) -> Parity:
     """Write a trained model to ``folder``.
 
     Args:
-        audio: a few seconds of real signal at the model's rate, ``float32 [samples]``, on which
-            parity is checked.
+        audio: a few seconds of real signal at the model's ``input_rate_hz``, on which parity is
+            checked: ``float32 [samples]``, or ``[channels, samples]`` of what is coded jointly.
         card: what to keep in ``model.json`` about the training.
+        exact: keep the weights as they are; else they are rounded to float16.
 
     Raises:
         ValueError: the graphs differ from the model (nothing is written).
     """
-    folded = fold(model)
+    folded = fold(model, exact)
     encoder, decoder = for_export(folded)
     states = {
         "encoder": folded.encoder.initial_state(1),
         "decoder": folded.decoder.initial_state(1),
     }
-    frame = model.frame_samples
+    chunk = model.chunk_frames
+    steps = {"encoder": chunk * model.input_frame_samples, "decoder": chunk}
+    several = (model.channels,) if model.channels > 1 else ()
     inputs = {
-        "encoder": torch.zeros(2, 3 * frame),
-        "decoder": torch.zeros(2, model.codebooks, 3, dtype=torch.int32),
+        "encoder": torch.zeros(2, *several, 3 * steps["encoder"]),
+        "decoder": torch.zeros(2, model.codebooks, 3 * chunk, dtype=torch.int32),
     }
     weights: dict[str, np.ndarray] = {}
     graphs: dict[str, onnx.ModelProto] = {}
     for part, module in (("encoder", encoder), ("decoder", decoder)):
         state = list(states[part].values())
-        several = tuple(value.expand(2, *value.shape[1:]).clone() for value in state)
-        graphs[part] = to_onnx(module, (inputs[part], *several), states[part], frame)
-        one = inputs[part][:1, :frame] if part == "encoder" else inputs[part][:1, :, :1]
+        both = tuple(value.expand(2, *value.shape[1:]).clone() for value in state)
+        graphs[part] = to_onnx(module, (inputs[part], *both), states[part], steps[part])
+        one = inputs[part][:1, ..., : steps[part]]
         single = for_one_frame(module)
         graphs[f"{part}-frame"] = to_onnx(single, (one.clone(), *state), states[part], None)
     places = {part: move_weights(graph, weights) for part, graph in graphs.items()}
 
-    bits = (model.codebook_size - 1).bit_length()
     description = {
         "name": name,
-        "format": 1,
+        "format": 1 if chunk == 1 and model.input_rate_hz == model.sample_rate_hz else 2,
         "sample_rate_hz": model.sample_rate_hz,
-        "channels": 1,
-        "frame_samples": frame,
+        "input_rate_hz": model.input_rate_hz,
+        "channels": model.channels,
+        "frame_samples": model.frame_samples,
+        "input_frame_samples": model.input_frame_samples,
+        "chunk_frames": chunk,
         "delay_samples": model.delay_samples,
-        "latency_samples": frame + model.delay_samples,
+        "latency_samples": nominal_latency_samples(model),
         "codebooks": model.codebooks,
         "codebook_size": model.codebook_size,
-        "default_bitrate_bps": round(bits * model.codebooks * model.sample_rate_hz / frame),
+        "default_bitrate_bps": round(model.codebook_bps * model.codebooks),
         "states": {
             part: {key: list(value.shape[1:]) for key, value in state.items()}
             for part, state in states.items()
         },
         "weights": places,
         "audit": {
-            "parts": {part: asdict(figures) for part, figures in count(model).items()},
+            "parts": {part: asdict(figures) for part, figures in count(model.outline()).items()},
             "latency_samples": nominal_latency_samples(model),
-            "latency_measured_samples": latency_samples(model),
+            "latency_measured_samples": latency_samples(model.narrow()),
             "receptive_field_samples": receptive_field_samples(model.encoder),
         },
         "training": card or {},
@@ -130,6 +141,9 @@ def export(
         (draft / "model.json").write_text(json.dumps(description, indent=1) + "\n")
         parity = compare(folded, draft, audio)
         parity.check()
+        preroll = preroll_frames(folded, torch.from_numpy(audio))
+        if preroll is not None:
+            description["preroll_frames"] = preroll
         description["parity"] = asdict(parity)
         (draft / "model.json").write_text(json.dumps(description, indent=1) + "\n")
         folder.mkdir(parents=True, exist_ok=True)
@@ -139,13 +153,13 @@ def export(
 
 
 def to_onnx(
-    module: nn.Module, inputs: tuple[Tensor, ...], states: dict[str, Tensor], frame: int | None
+    module: nn.Module, inputs: tuple[Tensor, ...], states: dict[str, Tensor], step: int | None
 ) -> onnx.ModelProto:
-    """Export; with ``frame`` (samples a frame) for any batch and any number of frames."""
+    """Export; with ``step`` (samples of a chunk, or its frames) for any batch and any length."""
     shapes = None
-    if frame is not None:
-        batch, frames = torch.export.Dim("batch"), torch.export.Dim("frames")
-        time = {1: frame * frames} if inputs[0].dim() == 2 else {2: frames}
+    if step is not None:
+        batch, steps = torch.export.Dim("batch"), torch.export.Dim("frames")
+        time = {inputs[0].dim() - 1: steps if step == 1 else step * steps}
         shapes = ({0: batch} | time, tuple({0: batch} for _ in states))
     for logger in ("torch.onnx", "torch.export", "onnxscript", "onnx_ir"):
         logging.getLogger(logger).setLevel(logging.ERROR)
@@ -218,15 +232,18 @@ def compare(folded: Model, folder: Path, audio: np.ndarray) -> Parity:
     """
     codec = chirrup.load(folder)
     encoder, decoder = codec.graphs()
-    frame = codec.frame_samples
-    audio = audio[: len(audio) // frame * frame]
-    latent = folded.encoder.offline(torch.from_numpy(audio)[None, None])
+    chunk, samples = codec.chunk_frames, codec.input_frame_samples
+    audio = audio[..., : audio.shape[-1] // (chunk * samples) * (chunk * samples)]
+    heard = folded.tiled(torch.from_numpy(np.atleast_2d(audio))[None])
+    latent = folded.encoder.offline(heard)
     whole = folded.quantizer.encode(latent)
-    expected = folded.decoder.offline(folded.quantizer.decode(whole))[0].numpy()
+    expected = folded.decoder.offline(folded.quantizer.decode(whole)).numpy()
+    if folded.channels == 1:
+        heard, expected = heard[:, 0], expected[:, 0]
     codes = whole.int().numpy()
     equal, errors = [], []
-    for frames in (1, BLOCK_FRAMES):
-        streamed = stream(encoder, audio[None], frames * frame)
+    for frames in (chunk, codec.block_frames):
+        streamed = stream(encoder, heard.numpy(), frames * samples)
         equal.append(float((streamed == codes).mean()))
         error = np.square(stream(decoder, codes, frames) - expected).sum()
         errors.append(float(10 * np.log10(error / np.square(expected).sum() + 1e-30)))

@@ -1,8 +1,7 @@
 """A trained model rewritten for running: the same function, fewer and cheaper operations.
 
 Weight norm becomes plain weights, SnakeBeta's exponentials, the quantizer's projections and SimVQ's
-linear layers become constants, and the inverse FFT two small matrix products, which every runtime
-has.
+linear layers become constants, and an FFT two small matrix products, which every runtime has.
 """
 
 import copy
@@ -13,18 +12,23 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
+from chirrup.lab.matrix_stft import replace_transforms
 from chirrup.lab.models import Model
 from chirrup.lab.models.iris import Conv2FormerBlock
-from chirrup.lab.nn import ISTFT, LSTM, SnakeBeta, State, Streaming
+from chirrup.lab.nn import LSTM, SnakeBeta, State, Streaming
+from chirrup.lab.quantizers.bsq import BinarySphericalQuantizer
 from chirrup.lab.quantizers.rvq import Level, ResidualVectorQuantizer
 from chirrup.lab.quantizers.simvq import SimVQLevel
 
 
-def fold(model: Model) -> Model:
+def fold(model: Model, exact: bool = False) -> Model:
     """A copy without weight norm and layer scales, its weights rounded to float16.
 
     They stay float32 tensors. The rounded model is the one that ships: what is exported from it
     needs half the bytes and loses nothing.
+
+    Args:
+        exact: do not round, so that codes are those of the model even where they are close.
     """
     folded: Model = cast(Any, type(model))(model.config)  # copies share what removing undoes
     folded.eval().requires_grad_(False)
@@ -43,6 +47,8 @@ def fold(model: Model) -> Model:
                 scale.fill_(1.0)
         if isinstance(module, SimVQLevel):
             module.fold()
+    if exact:
+        return folded
     entries = [module.codebook for module in folded.modules() if isinstance(module, Level)]
     for tensor in (*folded.parameters(), *entries):
         tensor.data = tensor.data.half().float()
@@ -52,45 +58,50 @@ def fold(model: Model) -> Model:
 def for_export(folded: Model) -> tuple["EncoderGraph", "DecoderGraph"]:
     """Encoder and decoder graphs of a folded model.
 
-    The encoder takes audio ``[batch, samples]`` and its states and gives codes
-    ``int32 [batch, codebooks, frames]`` and the new states; the decoder takes codes and its states
-    and gives audio and the new states. State names and order are `initial_state`'s.
+    The encoder takes audio ``[batch, samples]``, or ``[batch, channels, samples]`` if it codes
+    several jointly, and its states and gives codes ``int32 [batch, codebooks, frames]`` and the new
+    states; the decoder takes codes and its states and gives audio and the new states. State names
+    and order are `initial_state`'s.
     """
     copied = copy.deepcopy(folded)
+    replace_transforms(copied)
     for module in list(copied.modules()):
         for name, child in list(module.named_children()):
             if isinstance(child, SnakeBeta):
                 setattr(module, name, FoldedSnake(child))
-            elif isinstance(child, ISTFT):
-                setattr(module, name, MatrixISTFT(child))
             elif isinstance(child, LSTM):
                 setattr(module, name, FoldedLSTM(child))
-    return (
-        EncoderGraph(copied.encoder, FoldedSearch(copied.quantizer)),
-        DecoderGraph(FoldedLookup(copied.quantizer), copied.decoder),
-    )
+    quantizer, mono = copied.quantizer, copied.channels == 1
+    if isinstance(quantizer, BinarySphericalQuantizer):
+        search, lookup = Signs(quantizer), Bits(quantizer)
+    elif quantizer.level(0).projects:
+        search, lookup = FoldedSearch(quantizer), FoldedLookup(quantizer)
+    else:
+        search, lookup = PlainSearch(quantizer), PlainLookup(quantizer)
+    return EncoderGraph(copied.encoder, search, mono), DecoderGraph(lookup, copied.decoder, mono)
 
 
 class EncoderGraph(nn.Module):
-    def __init__(self, encoder: Streaming, search: nn.Module) -> None:
+    def __init__(self, encoder: Streaming, search: nn.Module, mono: bool) -> None:
         super().__init__()
-        self.encoder, self.search = encoder, search
+        self.encoder, self.search, self.mono = encoder, search, mono
         self.names = list(encoder.initial_state(1))
 
     def forward(self, audio: Tensor, *states: Tensor) -> tuple[Tensor, ...]:
-        latent, after = self.encoder(audio[:, None], dict(zip(self.names, states, strict=True)))
+        audio = audio[:, None] if self.mono else audio
+        latent, after = self.encoder(audio, dict(zip(self.names, states, strict=True)))
         return self.search(latent), *(after[name] for name in self.names)
 
 
 class DecoderGraph(nn.Module):
-    def __init__(self, lookup: "FoldedLookup", decoder: Streaming) -> None:
+    def __init__(self, lookup: nn.Module, decoder: Streaming, mono: bool) -> None:
         super().__init__()
-        self.lookup, self.decoder = lookup, decoder
+        self.lookup, self.decoder, self.mono = lookup, decoder, mono
         self.names = list(decoder.initial_state(1))
 
     def forward(self, codes: Tensor, *states: Tensor) -> tuple[Tensor, ...]:
         audio, after = self.decoder(self.lookup(codes), dict(zip(self.names, states, strict=True)))
-        return audio[:, 0], *(after[name] for name in self.names)
+        return audio[:, 0] if self.mono else audio, *(after[name] for name in self.names)
 
 
 class FoldedSnake(Streaming):
@@ -106,6 +117,35 @@ class FoldedSnake(Streaming):
 
     def forward(self, x: Tensor, state: State) -> tuple[Tensor, State]:
         return (x + self.height) - self.height * torch.cos(self.frequency * x), state
+
+
+class Signs(nn.Module):
+    """Latents ``[batch, bits, frames]`` to codes ``int32 [batch, 1, frames]``."""
+
+    def __init__(self, quantizer: BinarySphericalQuantizer) -> None:
+        super().__init__()
+        powers = [2.0**bit for bit in reversed(range(quantizer.bits))]
+        self.register_buffer("powers", torch.tensor(powers)[:, None])
+
+    def forward(self, latent: Tensor) -> Tensor:
+        return ((latent > 0) * self.get_buffer("powers")).sum(dim=1, keepdim=True).int()
+
+
+class Bits(nn.Module):
+    """Codes ``int32 [batch, 1, frames]`` to ``[batch, bits, frames]``, in floating point, which
+    holds so small integers: the runtime has no bitwise operators for them everywhere."""
+
+    def __init__(self, quantizer: BinarySphericalQuantizer) -> None:
+        super().__init__()
+        powers = [2.0**bit for bit in reversed(range(quantizer.bits))]
+        self.register_buffer("powers", torch.tensor(powers)[:, None])
+        self.height = quantizer.bits**-0.5
+
+    def forward(self, codes: Tensor) -> Tensor:
+        halves = (codes.float() / self.get_buffer("powers")).floor() * 0.5
+        odd = halves != halves.floor()
+        entry = torch.where(odd, self.height, -self.height)
+        return torch.where(codes >= 0, entry, 0.0)
 
 
 class FoldedSearch(nn.Module):
@@ -178,33 +218,45 @@ class FoldedLookup(nn.Module):
         return (entries @ self.get_buffer("project") + bias).transpose(1, 2)
 
 
-class MatrixISTFT(Streaming):
-    """`ISTFT` by matrix products over half a period: cosines are even in time, sines odd."""
+class PlainSearch(nn.Module):
+    """Residual search in the latent space itself, for levels that do not project."""
 
-    def __init__(self, istft: ISTFT) -> None:
+    def __init__(self, quantizer: ResidualVectorQuantizer) -> None:
         super().__init__()
-        n, hop = istft.n_fft, istft.hop
-        self.hop = hop
-        time = torch.arange(hop + 1, dtype=torch.float64)
-        bins = torch.arange(hop + 1, dtype=torch.float64)[:, None]
-        angle = 2 * torch.pi / n * (bins * time % n)
-        weight = torch.full((hop + 1, 1), 2.0 / n, dtype=torch.float64)
-        weight[0] = weight[-1] = 1.0 / n
-        self.register_buffer("cosines", (weight * angle.cos()).float())
-        self.register_buffer("sines", (weight * angle.sin()).float())
-        self.register_buffer("window", istft.window.clone())
+        levels = [quantizer.level(index) for index in range(len(quantizer.levels))]
+        self.register_buffer("table", torch.cat([level.entries() for level in levels]))
+        for index, level in enumerate(levels):
+            weight, offset = level.table()
+            self.register_buffer(f"weight_{index}", weight.contiguous())
+            self.register_buffer(f"offset_{index}", offset)
+        self.levels, self.size = len(levels), levels[0].codebook.shape[0]
 
-    def initial_state(self, batch: int, device: torch.device | None = None) -> State:
-        return {"overlap": torch.zeros(batch, 1, self.hop, device=device)}
+    def forward(self, latent: Tensor) -> Tensor:
+        rest, codes = latent.transpose(1, 2), []
+        for index in range(self.levels):
+            scores = rest @ self.get_buffer(f"weight_{index}")
+            offset = getattr(self, f"offset_{index}")
+            code = (scores if offset is None else scores + offset).argmax(dim=2).int()
+            codes.append(code)
+            if index + 1 < self.levels:
+                rest = rest - F.embedding(code + index * self.size, self.get_buffer("table"))
+        return torch.stack(codes, dim=1)
 
-    def forward(self, x: Tensor, state: State) -> tuple[Tensor, State]:
-        real, imaginary = x.transpose(1, 2).split(self.hop + 1, dim=2)
-        even, odd = real @ self.get_buffer("cosines"), imaginary @ self.get_buffer("sines")
-        window = self.get_buffer("window")
-        first = (even - odd)[:, :, : self.hop] * window[: self.hop]
-        second = (even + odd)[:, :, 1:].flip(2) * window[self.hop :]
-        before = torch.cat([state["overlap"], second[:, :-1]], dim=1)
-        return (first + before).flatten(1)[:, None], {"overlap": second[:, -1:]}
+
+class PlainLookup(nn.Module):
+    """Codes to latents: the sum of the entries, whose table `PlainSearch` has too."""
+
+    def __init__(self, quantizer: ResidualVectorQuantizer) -> None:
+        super().__init__()
+        levels = [quantizer.level(index) for index in range(len(quantizer.levels))]
+        self.register_buffer("table", torch.cat([level.entries() for level in levels]))
+        size = levels[0].codebook.shape[0]
+        self.register_buffer("offset", torch.arange(len(levels), dtype=torch.int32)[:, None] * size)
+
+    def forward(self, codes: Tensor) -> Tensor:
+        index = codes.clamp(min=0) + self.get_buffer("offset")
+        entries = F.embedding(index.transpose(1, 2), self.get_buffer("table"))
+        return (entries * (codes >= 0).transpose(1, 2)[..., None]).sum(2).transpose(1, 2)
 
 
 class FoldedLSTM(Streaming):

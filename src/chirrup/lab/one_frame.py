@@ -10,7 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from chirrup.lab.folding import DecoderGraph, MatrixISTFT
+from chirrup.lab.folding import DecoderGraph, FoldedLookup
+from chirrup.lab.matrix_stft import MatrixISTFT
 from chirrup.lab.models.iris import Conv2FormerBlock, SpectralHead
 from chirrup.lab.nn import Conv1d, LayerNorm, Sequential
 
@@ -28,7 +29,7 @@ class OneFrameDecoder(nn.Module):
     def __init__(self, graph: DecoderGraph) -> None:
         super().__init__()
         first, *blocks, head, istft = cast(Sequential, graph.decoder).layers
-        self.lookup = graph.lookup
+        self.lookup = cast(FoldedLookup, graph.lookup)
         self.first = OneStepConv(cast(Conv1d, first))
         self.blocks = nn.ModuleList(OneStepBlock(cast(Conv2FormerBlock, block)) for block in blocks)
         self.head = OneStepConv(cast(SpectralHead, head).project)

@@ -2,8 +2,8 @@
 
 A model has two graphs, encoder and decoder, each in two forms with one set of weights: one for any
 number of streams and frames, and one for exactly one frame of one stream, which takes two thirds
-of the time. State goes from call to call as values that are never changed in place, so keeping
-one is keeping the moment.
+of the time. (Of a model that codes a chunk of frames at once, read chunk for frame.) State goes
+from call to call as values that are never changed in place, so keeping one is keeping the moment.
 """
 
 from collections.abc import Mapping

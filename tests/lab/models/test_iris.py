@@ -26,6 +26,7 @@ from chirrup.lab.nn import (
     Sequential,
     Stateless,
     Streaming,
+    fused,
 )
 from chirrup.lab.quantizers.rvq import ABSENT, ResidualVectorQuantizer
 
@@ -90,7 +91,10 @@ def test_count_is_the_facts_sum() -> None:
     assert complexity("iris-t2")["quantizer"].parameters == 209_088
 
 
-def test_count_leaves_the_model_alone_and_sees_through_fused_units() -> None:
+def test_count_leaves_the_model_alone_and_sees_through_fused_units(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(fused, "available", lambda: True)
     model = build("iris-t1")
     model.use_fused_units()
     assert count(model) == complexity("iris-t1")
@@ -123,7 +127,8 @@ def test_changes_of_the_configuration() -> None:
 class Toy(nn.Module):
     """Another model with the three parts, every kind of layer in them, and odd numbers."""
 
-    sample_rate_hz, frame_samples, delay_samples = 1000, 6, 0
+    sample_rate_hz, frame_samples, delay_samples, channels = 1000, 6, 0, 1
+    input_rate_hz, input_frame_samples, chunk_frames = 1000, 6, 1
     tables_at_both_ends = False
 
     def __init__(self, encoder: Streaming, decoder: Streaming) -> None:

@@ -1,6 +1,7 @@
 """Recordings in memory and streamed: the same batches, to the bit where the rate is the file's."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,24 +9,33 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from torch import Tensor
 from torch.testing import assert_close
 
 import chirrup.lab.training.corpus as corpus_module
-from chirrup.data.manifest import Entry
+from chirrup.data.manifest import Entry, read_manifest
 from chirrup.data.prepare import prepare
 from chirrup.data.recipe import recipe_of
 from chirrup.lab.models import CONFIGS
-from chirrup.lab.training.config import DataConfig
-from chirrup.lab.training.corpus import Streamed, free_bytes, open_recordings, seconds_of
+from chirrup.lab.training.config import DataConfig, TrainingConfig, load_recipe
+from chirrup.lab.training.corpus import (
+    Streamed,
+    free_bytes,
+    open_recordings,
+    sampler_of,
+    seconds_of,
+)
 from chirrup.lab.training.data import Recordings, Sampler, listed, load_recordings
 from chirrup.lab.training.loop import Trainer
 from chirrup.lab.training.validation import clips
+from chirrup.runtime.errors import ModelError
 from data_samples import here, room, write
 from data_samples import noise as noise_of
 from small_model import ENTRY, NAME, RATE_HZ, speech_like
 from tiny_training import tiny_config, write_corpus
 
 CPU = torch.device("cpu")
+RECIPES = Path(__file__).parents[3] / "recipes"
 CROP = 4800
 
 
@@ -53,7 +63,7 @@ def shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
             "output": {kind: {"rate_hz": RATE_HZ} for kind in ("speech", "noise", "rir")},
             "sources": [
                 {"path": f"{layout}:{root / name}", "split": split}
-                for name, layout, split in (*kinds, ("others", "speech", "validation"))
+                for name, layout, split in (*kinds, ("others", "speech", "test"))
             ],
         }
     )
@@ -63,8 +73,7 @@ def shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def config(manifest: Path, **changes: Any) -> DataConfig:
     cache = manifest.parent / "cache"
-    folders = {"rooms": "rir_train", "validation": "speech_validation"}
-    return DataConfig(manifest=manifest, cache=cache, **{**folders, **changes})
+    return DataConfig(manifest=manifest, cache=cache, **changes)
 
 
 def both(manifest: Path, folder: str, rate_hz: int) -> tuple[Recordings, Recordings]:
@@ -95,7 +104,7 @@ def sampler(speech: Recordings, noise: Recordings, rooms: Recordings, seed: int 
 
 def test_shards_are_read_as_their_files_were(shards: Path) -> None:
     loaded = load_recordings(shards, "speech_train", RATE_HZ, shards.parent / "cache")
-    entries = listed(shards, "speech_train")
+    entries = [one for one in read_manifest(shards) if one.path.startswith("speech_train/")]
     assert len(entries) == len(loaded.length)
     for entry, start, length in zip(entries, loaded.start.tolist(), loaded.length.tolist()):
         original, _ = soundfile.read(entry.facts["original"])
@@ -119,12 +128,17 @@ def test_crops_are_the_same_to_the_bit(shards: Path) -> None:
 
 
 def test_batches_of_all_conditions_are_the_same(shards: Path) -> None:
-    """But for the interpolation, which at the ends of a recording sees its neighbours in memory."""
-    rooms = load_recordings(shards, "rir_train", RATE_HZ, shards.parent / "cache")
-    pairs = [both(shards, folder, RATE_HZ) for folder in ("speech_train", "noise_train")]
-    batches = [sampler(speech, noise, rooms, seed=5).batch(30)[0] for speech, noise in zip(*pairs)]
-    assert_close(*batches, atol=0.02, rtol=0)
-    assert float((batches[0] - batches[1]).abs().mean()) < 1e-4
+    """To the bit; speed, noise and rooms included, and the target of a model that enhances."""
+    changes = {"conditions": (1, 1, 1, 1, 1), "crop_seconds": 0.2, "enhance": True}
+    made = []
+    for limit in (None, 0.0):
+        data = config(shards, memory_gb=limit, **changes)
+        one = sampler_of(data, RATE_HZ, 480, torch.Generator().manual_seed(5), CPU)
+        streamed = [isinstance(part, Streamed) for part in (one.speech, one.noise, one.rooms)]
+        assert streamed == [limit == 0, limit == 0, False]
+        made.append(one.batch(40))
+    for whole, streamed in zip(*made):
+        assert torch.equal(whole, streamed)
 
 
 @pytest.mark.parametrize("rate_hz", [16_000, 44_100, 48_000])
@@ -136,50 +150,70 @@ def test_another_rate_is_resampled_in_place(shards: Path, rate_hz: int) -> None:
     assert float(rows[0].abs().max()) > 0.1
 
 
-def test_every_process_has_crops_of_its_own(shards: Path) -> None:
-    """As the loop seeds them; and the same again at the same step."""
-    _, streamed = both(shards, "speech_train", RATE_HZ)
-
-    def batch(rank: int, step: int) -> torch.Tensor:
-        seed = (7 * 1009 + rank) * 1_000_003 + step
-        return sampler(streamed, streamed, streamed, seed).crops(streamed, 6)
-
-    batches = [batch(rank, step) for rank in (0, 1) for step in (0, 1)]
-    for index, one in enumerate(batches):
-        assert all(not torch.equal(one, other) for other in batches[index + 1 :])
-    assert torch.equal(batch(1, 1), batches[3])
-
-
 def test_a_plain_manifest_streams_too(tmp_path: Path) -> None:
     """One that does not tell how long its recordings are."""
     manifest = write_corpus(tmp_path)
     entries = listed(manifest, "speech_train")
-    assert [seconds_of(entry) for entry in entries] == [1.0] * 3
+    assert [seconds_of(entry, each_channel=True) for entry in entries] == [1.0] * 3
     whole = load_recordings(manifest, "speech_train", RATE_HZ, tmp_path / "cache")
     streamed = Streamed.of(entries, RATE_HZ, CPU)
     rows = [sampler(one, one, one).crops(one, 10) for one in (whole, streamed)]
     assert torch.equal(*rows)
 
 
-def test_a_manifest_that_promises_too_much_gives_silence(tmp_path: Path) -> None:
-    soundfile.write(tmp_path / "a.wav", np.full(1000, 0.5), RATE_HZ)
-    entry = Entry("a.wav", tmp_path, facts={"seconds": "0.0500"})
-    streamed = Streamed.of([entry], RATE_HZ, CPU)
-    assert streamed.length.tolist() == [1200]
-    piece = streamed.decode(0, 900, 1200)
-    assert (piece != 0).tolist() == [True] * 100 + [False] * 200
+def test_lengths_that_a_manifest_rounds_are_not_believed(tmp_path: Path) -> None:
+    """Of a file of its own; of a shard they are those that were written."""
+    soundfile.write(tmp_path / "a.wav", np.full(1003, 0.5), RATE_HZ)
+    entry = Entry("a.wav", tmp_path, facts={"seconds": "0.04", "sample_rate_hz": "24000"})
+    assert seconds_of(entry, each_channel=False) == 0.04
+    assert Streamed.of([entry], RATE_HZ, CPU).length.tolist() == [1003]
+
+
+def test_a_shard_that_promises_too_much_gives_silence(shards: Path) -> None:
+    entry = listed(shards, "noise_train")[0]
+    seconds = float(entry.facts["seconds"])
+    more = replace(entry, facts={**entry.facts, "seconds": f"{seconds + 0.01:.6f}"})
+    streamed = Streamed.of([more], RATE_HZ, CPU)
+    length = round(seconds * RATE_HZ)
+    assert streamed.length.tolist() == [length + 240]
+    piece = streamed.decode(0, length - 100, length + 240)
+    assert (piece[100:] == 0).all()
+    assert (piece[:100] != 0).any()
+
+
+def test_music_streams_each_of_its_channels(tmp_path: Path) -> None:
+    """Or their average, and at another rate."""
+    (tmp_path / "music_train").mkdir()
+    random = np.random.default_rng(0)
+    for name, channels, samples in (("a", 2, 9000), ("b", 1, 7001), ("c", 2, 12_345)):
+        tones = np.cumsum(random.standard_normal((samples, channels)), axis=0)
+        soundfile.write(tmp_path / "music_train" / f"{name}.flac", 0.01 * tones % 0.5, 44_100)
+    manifest = tmp_path / "MANIFEST.csv"
+    manifest.write_text("path\n" + "\n".join(f"music_train/{name}.flac" for name in "abc") + "\n")
+    for channels, count in (("mix", 3), ("each", 5)):
+        for rate_hz, error in ((44_100, 0), (48_000, 2e-3), (24_000, 2e-3)):
+            data = config(manifest, channels=channels)
+            whole = open_recordings(data, "music_train", rate_hz, CPU)
+            data = data.model_copy(update={"memory_gb": 0.0})
+            streamed = open_recordings(data, "music_train", rate_hz, CPU)
+            assert isinstance(streamed, Streamed)
+            assert torch.equal(whole.length, streamed.length)
+            assert len(whole.length) == count
+            rows = [sampler(one, one, one).crops(one, 20) for one in (whole, streamed)]
+            assert_close(*rows, atol=error, rtol=0)
 
 
 def test_memory_decides(shards: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Rooms are never streamed."""
     data = config(shards)
-    needed = 2 * RATE_HZ * sum(map(seconds_of, listed(shards, "speech_train")))
+    entries = listed(shards, "speech_train")
+    needed = 2 * RATE_HZ * sum(seconds_of(entry, each_channel=False) for entry in entries)
     for free, streams in ((2.1 * needed, False), (1.9 * needed, True)):
         monkeypatch.setattr(corpus_module, "free_bytes", lambda device, free=free: free)
-        for folder, expected in (("speech_train", streams), ("rir_train", False)):
+        for folder, expected in (("speech_train", streams), ("rir", False)):
             found = open_recordings(data, folder, RATE_HZ, CPU)
             assert isinstance(found, Streamed) == expected
-    with pytest.raises(ValueError, match="lists no file in talks/"):
+    with pytest.raises(ModelError, match="lists no file in talks/ but in noise_train, rir_train"):
         open_recordings(data, "talks", RATE_HZ, CPU)
 
 
@@ -189,9 +223,15 @@ def test_processes_share_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     assert 0 < free_bytes(CPU) < 0.5 * alone
 
 
-def test_validation_reads_shards(shards: Path) -> None:
-    pairs = clips(config(shards), RATE_HZ)
-    assert len(pairs) == len(listed(shards, "speech_validation"))
+def test_a_recipe_needs_the_manifest_alone(shards: Path) -> None:
+    """Folders have the names that recipes know."""
+    changes = [f"data.manifest={shards}", f"data.cache={shards.parent}/cache"]
+    data = load_recipe(RECIPES / "iris-t1.toml", changes).data
+    made = sampler_of(data, RATE_HZ, 480, torch.Generator().manual_seed(0), CPU)
+    assert made.noise is not None
+    assert made.rooms is not None
+    assert torch.isfinite(made.batch(20)[0]).all()
+    assert len(clips(data, RATE_HZ)) == len(listed(shards, "speech_test"))
 
 
 # --- in a training -------------------------------------------------------------------------------
@@ -214,11 +254,40 @@ def losses(trainer: Trainer, to: int) -> list[float]:
     return found
 
 
+def streaming(shards: Path, folder: Path) -> TrainingConfig:
+    data = config(shards, memory_gb=0.0, crop_seconds=0.2)
+    return tiny_config(folder, data=data.model_dump(mode="json"))
+
+
+def test_every_process_has_crops_of_its_own(
+    shards: Path, tmp_path: Path, small: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And the same when it starts again."""
+    batches: list[Tensor] = []
+    draw = Sampler.batch
+
+    def watched(self: Sampler, size: int) -> tuple[Tensor, Tensor]:
+        drawn = draw(self, size)
+        if size == 2:  # not what the model starts from
+            batches.append(drawn[0])
+        return drawn
+
+    monkeypatch.setattr(Sampler, "batch", watched)
+    for rank in (0, 1, 1):
+        trainer = Trainer(streaming(shards, tmp_path), tmp_path / "run", CPU)
+        trainer.rank = rank
+        assert isinstance(trainer.sampler().speech, Streamed)
+        losses(trainer, 2)
+    first, second, again = (torch.cat(batches[start : start + 2]) for start in (0, 2, 4))
+    assert len(batches) == 6
+    assert not (first == second).flatten(1).all(1).any()
+    assert torch.equal(second, again)
+
+
 def test_a_streamed_training_goes_on_as_it_would_have(
     shards: Path, tmp_path: Path, small: None
 ) -> None:
-    data = config(shards, memory_gb=0.0, crop_seconds=0.2, conditions=(1, 1, 1, 1))
-    recipe = tiny_config(tmp_path, data=data.model_dump(mode="json"))
+    recipe = streaming(shards, tmp_path)
     whole = losses(Trainer(recipe, tmp_path / "whole", CPU), 5)
     first = Trainer(recipe, tmp_path / "parts", CPU)
     begun = losses(first, 2)

@@ -1,5 +1,6 @@
 """The corpus in memory, and batches: crops, speed, noise, rooms, second talkers, levels."""
 
+import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -10,14 +11,18 @@ import torch
 from torch import Tensor
 from torch.testing import assert_close
 
+from chirrup.lab.training.config import DataConfig
+from chirrup.lab.training.corpus import sampler_of
 from chirrup.lab.training.data import (
     Recordings,
     Sampler,
     interpolate,
+    listed,
     load_recordings,
     read_mono,
     reverberate,
 )
+from chirrup.runtime.errors import ModelError
 from small_model import RATE_HZ, speech_like
 from tiny_training import write_corpus
 
@@ -96,8 +101,28 @@ def test_another_list_of_files_is_decoded_anew(tmp_path: Path) -> None:
 
 def test_a_folder_without_files_is_refused(tmp_path: Path) -> None:
     manifest = write_corpus(tmp_path)
-    with pytest.raises(ValueError, match="lists no file in speech/"):
-        load_recordings(manifest, "speech", RATE_HZ, tmp_path / "cache")
+    with pytest.raises(ModelError, match="no file in talks/ but in noise_test, noise_train, rir"):
+        load_recordings(manifest, "talks", RATE_HZ, tmp_path / "cache")
+
+
+def test_a_name_without_a_split_is_its_training_part(tmp_path: Path) -> None:
+    """So `rir` are the rooms of a prepared corpus too."""
+    manifest = write_corpus(tmp_path)
+    found = {entry.path.partition("/")[0] for entry in listed(manifest, "speech")}
+    assert found == {"speech_train"}
+    assert [entry.path for entry in listed(manifest, "rir")] == ["rir/0.wav"]
+
+
+@pytest.mark.parametrize("damage", ["nothing", "no audio"])
+def test_what_cannot_be_read_is_named(tmp_path: Path, damage: str) -> None:
+    manifest = write_corpus(tmp_path)
+    path = tmp_path / "speech_train" / "1.wav"
+    path.unlink()
+    if damage == "no audio":
+        path.write_bytes(b"no audio" * 100)
+    with pytest.raises(ModelError, match=r"speech_train/1.wav cannot be read"):
+        load_recordings(manifest, "speech_train", RATE_HZ, tmp_path / "cache")
+    assert not (tmp_path / "cache").exists()
 
 
 def test_any_rate_and_channels_become_mono(tmp_path: Path) -> None:
@@ -107,6 +132,76 @@ def test_any_rate_and_channels_become_mono(tmp_path: Path) -> None:
     assert (audio.shape, audio.dtype) == ((24_000,), np.float32)
     assert frequency_hz(torch.from_numpy(audio)) == pytest.approx(880, abs=1)
     assert np.abs(audio).max() == pytest.approx(0.25, abs=0.01)
+
+
+def stereo_corpus(folder: Path) -> Path:
+    """A recording of two channels that differ, and one of one channel, at 48 kHz."""
+    (folder / "music_train").mkdir(parents=True)
+    both = np.stack([tone(440, 48_000).numpy(), tone(880, 48_000).numpy()], axis=1)
+    soundfile.write(folder / "music_train" / "a.wav", both, 48_000)
+    soundfile.write(folder / "music_train" / "b.wav", tone(1000, 24_000).numpy(), 48_000)
+    manifest = folder / "MANIFEST.csv"
+    manifest.write_text("path\nmusic_train/a.wav\nmusic_train/b.wav\n")
+    return manifest
+
+
+def test_each_channel_is_a_recording_of_its_own(tmp_path: Path) -> None:
+    """Kept beside the average of the channels, whose file has the name that it always had."""
+    manifest, cache = stereo_corpus(tmp_path / "corpus"), tmp_path / "cache"
+    mixed = load_recordings(manifest, "music_train", RATE_HZ, cache)
+    (kept,) = cache.iterdir()
+    paths = [str(manifest.parent / f"music_train/{name}.wav") for name in "ab"]
+    content = hashlib.sha256("\n".join(paths).encode()).hexdigest()[:8]
+    assert kept.name == f"music_train-{RATE_HZ}-{content}.npz"
+    each = load_recordings(manifest, "music_train", RATE_HZ, cache, each_channel=True)
+    assert len(list(cache.iterdir())) == 2
+    assert mixed.length.tolist() == [24_000, 12_000]
+    assert each.length.tolist() == [24_000, 24_000, 12_000]
+    assert each.start.tolist() == [0, 24_000, 48_000]
+    assert [
+        round(frequency_hz(each.audio[start : start + length].float()))
+        for start, length in zip(each.start.tolist(), each.length.tolist())
+    ] == [880, 1760, 2000]
+    left, right = each.audio[:24_000].float(), each.audio[24_000:48_000].float()
+    assert_close(mixed.audio[:24_000].float(), (left + right) / 2, atol=2, rtol=0)
+    assert_close(mixed.audio[24_000:], each.audio[48_000:])
+
+
+def test_a_recipe_chooses_the_channels(tmp_path: Path) -> None:
+    manifest = stereo_corpus(tmp_path)
+    basis = DataConfig(
+        manifest=manifest,
+        cache=tmp_path / "cache",
+        speech="music_train",
+        conditions=(1, 0, 0, 0),
+    )
+    for channels, recordings_of_it in (("mix", 2), ("each", 3)):
+        data = basis.model_copy(update={"channels": channels})
+        made = sampler_of(data, RATE_HZ, 480, torch.Generator(), torch.device("cpu"))
+        assert len(made.speech.length) == recordings_of_it
+        assert made.crop_samples == RATE_HZ
+        assert made.batch(2)[0].shape == (2, 1, RATE_HZ)
+
+
+@pytest.mark.parametrize(
+    ("conditions", "decoded"),
+    [
+        ((1, 0, 0, 0, 0), {"speech_train"}),
+        ((1, 0, 0, 1), {"speech_train"}),
+        ((1, 2, 0, 0), {"speech_train", "noise_train"}),
+        ((1, 0, 0.1, 0, 0), {"speech_train", "rir"}),
+        ((1, 0, 0, 0, 1), {"speech_train", "noise_train", "rir"}),
+    ],
+)
+def test_only_what_a_condition_needs_is_decoded(
+    tmp_path: Path, conditions: tuple[float, ...], decoded: set[str]
+) -> None:
+    data = DataConfig(
+        manifest=write_corpus(tmp_path), cache=tmp_path / "cache", conditions=conditions
+    )
+    made = sampler_of(data, RATE_HZ, 480, torch.Generator(), torch.device("cpu"))
+    assert {path.name.split("-")[0] for path in (tmp_path / "cache").iterdir()} == decoded
+    assert torch.isfinite(made.batch(20)[0]).all()
 
 
 # --- crops ---------------------------------------------------------------------------------------
@@ -159,6 +254,17 @@ def test_interpolation_is_exact_on_tones() -> None:
     value = interpolate(recordings(tone(2000)), position)[0]
     expected = 0.5 * torch.sin(2 * torch.pi * 2000 * position[0] / RATE_HZ).float()
     assert_close(value, expected, atol=1e-3, rtol=0)
+
+
+def test_interpolation_ends_with_the_recording() -> None:
+    """It knows nothing of the recordings beside."""
+    levels = (0.5, -0.25, 0.75)
+    several = recordings(*(torch.full((1000,), level) for level in levels))
+    inside = torch.tensor([[0.3, 500.5, 998.9]], dtype=torch.float64)
+    for index, level in enumerate(levels):
+        alone = interpolate(recordings(torch.full((1000,), level)), inside)
+        assert_close(interpolate(several, inside + 1000 * index), alone, rtol=0, atol=1e-6)
+        assert_close(alone, torch.full((1, 3), level), rtol=0.01, atol=0)
 
 
 def test_batches_are_of_many_speeds_within_the_range() -> None:
@@ -298,6 +404,13 @@ def test_conditions_come_as_often_as_weighted() -> None:
     audio = sampler(conditions=(3, 1, 0, 0, 0), noise=loud).batch(400)[0][:, 0]
     noisy = amplitude(audio, 3000) > 0.01 * amplitude(audio, 500)
     assert float(noisy.float().mean()) == pytest.approx(0.25, abs=0.07)
+
+
+def test_conditions_can_be_weighed_anew() -> None:
+    made = sampler(conditions=(1, 1, 0, 0, 0), noise=recordings(tone(3000)))
+    made.weigh((1, 0, 0, 0))
+    audio = made.batch(50)[0][:, 0]
+    assert bool((amplitude(audio, 3000) < 0.01 * amplitude(audio, 500)).all())
 
 
 # --- levels and chance ---------------------------------------------------------------------------

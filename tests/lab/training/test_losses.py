@@ -12,7 +12,7 @@ from chirrup.lab.training.losses import FLOOR, SpectralLoss, normalise_level, wa
 from chirrup.lab.training.spectral import mel_filterbank
 from small_model import RATE_HZ, speech_like
 
-TERMS = {"mel", "log_mel", "stft", "complex", "wavefm"}
+TERMS = {"mel", "mel_magnitude", "log_mel", "stft", "complex", "wavefm", "soundstream"}
 SMALL = {"n_ffts": (64, 256), "mels": (8, 20), "wavefm_n_ffts": (256,)}
 
 
@@ -46,8 +46,12 @@ def slow_terms(estimate: np.ndarray, target: np.ndarray) -> dict[str, float]:
         x_size, y_size = np.sqrt(abs(x) ** 2 + FLOOR**2), np.sqrt(abs(y) ** 2 + FLOOR**2)
         bands_apart = np.log(x_size @ bank) - np.log(y_size @ bank)
         sums["mel"] += np.abs(bands_apart / np.log(10)).mean() / 2
+        sums["mel_magnitude"] += np.abs((x_size - y_size) @ bank).mean() / 2
         l1, l2 = np.abs(bands_apart).mean(), np.square(bands_apart).mean()
         sums["log_mel"] += (l1 + math.sqrt(n_fft - 1) * l2) / all_weights
+        x_mel, y_mel = np.maximum(x_size @ bank, FLOOR), np.maximum(y_size @ bank, FLOOR)
+        squares = np.square(np.log(x_mel) - np.log(y_mel)).mean()
+        sums["soundstream"] += (np.abs(x_mel - y_mel).mean() + math.sqrt(n_fft / 2) * squares) / 2
         convergence = [np.linalg.norm(a - b) / np.linalg.norm(b) for a, b in zip(x_size, y_size)]
         logs = np.abs(np.log(x_size) - np.log(y_size)).mean()
         sums["stft"] += (logs + np.mean(convergence)) / 2
@@ -155,6 +159,45 @@ def test_level_has_a_floor_where_the_target_is_silent() -> None:
     estimate, normal = normalise_level(torch.ones(4, 100), target.expand(4, 100), heard)
     assert_close(estimate, (1 / expected).expand(4, 100))
     assert_close(normal, (target / expected).expand(4, 100))
+
+
+DAC_SCALES = {
+    "n_ffts": (32, 64, 128, 256, 512, 1024, 2048),
+    "mels": (5, 10, 20, 40, 80, 160, 320),
+}
+
+
+@pytest.mark.parametrize(("rate_hz", "empty"), [(16_000, 0), (24_000, 0), (44_100, 0), (48_000, 2)])
+def test_a_band_without_a_bin_counts_for_nothing(rate_hz: int, empty: int) -> None:
+    """Else its logarithm is not finite. DAC's scales have such bands at 48 kHz."""
+    loss = SpectralLoss(rate_hz, **DAC_SCALES)
+    banks = [loss.get_buffer(f"mel_{n_fft}") for n_fft in DAC_SCALES["n_ffts"]]
+    assert sum(bank.shape[1] for bank in banks) == sum(DAC_SCALES["mels"]) - empty
+    for bank in banks:
+        assert_close(bank.sum(0), torch.ones(bank.shape[1]))
+    estimate = torch.randn(1, 5000, generator=torch.Generator().manual_seed(0)).requires_grad_()
+    terms = loss(estimate, torch.zeros(1, 5000), {"mel", "mel_magnitude", "log_mel"})
+    torch.stack(list(terms.values())).sum().backward()
+    assert all(torch.isfinite(value) for value in terms.values())
+    assert estimate.grad is not None
+    assert torch.isfinite(estimate.grad).all()
+
+
+def test_mel_magnitudes_count_what_is_loud() -> None:
+    """The same error in dB, once in a loud tone, once in a soft one: alike to ``mel`` alone.
+
+    Below 1 kHz, where all filters are as wide.
+    """
+    time = torch.arange(6000) / RATE_HZ
+    soft, loud = (torch.sin(2 * torch.pi * hz * time)[None] for hz in (300, 700))
+    loss, target = SpectralLoss(RATE_HZ, (2048,), (80,)), 1.4 * loud + 0.1 * soft
+    values = [
+        loss(estimate, target, {"mel", "mel_magnitude"})
+        for estimate in (1.4 * loud + 0.2 * soft, 2.8 * loud + 0.1 * soft)
+    ]
+    ratio = [float(values[1][term] / values[0][term]) for term in ("mel", "mel_magnitude")]
+    assert ratio[0] < 3
+    assert ratio[1] == pytest.approx(14, rel=0.15)
 
 
 def test_mel_filters_lie_where_slaney_put_them() -> None:

@@ -2,15 +2,19 @@
 
 from copy import deepcopy
 from pathlib import Path
+from typing import Literal
 
+import numpy as np
 import pytest
+import soundfile
 import torch
 from torch import Tensor
 from torch.testing import assert_close
 
+from chirrup.evaluate.metrics import score
 from chirrup.lab.training.config import DataConfig
 from chirrup.lab.training.data import read_mono
-from chirrup.lab.training.validation import NOISE_DB, clips, validate
+from chirrup.lab.training.validation import NOISE_DB, clips, score_of, validate
 from small_lrac import small_lrac
 from small_model import RATE_HZ, small_iris
 from tiny_training import write_corpus
@@ -81,6 +85,100 @@ def test_figures_with_enhancement_say_what_came_in(corpus: Path) -> None:
     mean = (first_db + second_db + float(clean_db)) / 3
     assert result.figures["snr_db_input"] == pytest.approx(mean, abs=0.05)
     assert first_db == pytest.approx(NOISE_DB, abs=0.01)
+
+
+def music(folder: Path, seconds: float) -> DataConfig:
+    """One clip of noise whose level rises by a power of ten from end to end."""
+    samples = round(seconds * RATE_HZ)
+    random = np.random.default_rng(0)
+    clip = 0.02 * random.standard_normal(samples) * 10 ** np.linspace(0, 1, samples)
+    (folder / "music_test").mkdir()
+    soundfile.write(folder / "music_test" / "0.wav", clip, RATE_HZ, subtype="FLOAT")
+    (folder / "MANIFEST.csv").write_text("path\nmusic_test/0.wav\n")
+    return DataConfig(
+        manifest=folder / "MANIFEST.csv", validation="music_test", validation_score="lsd"
+    )
+
+
+def test_music_is_scored_by_evaluates_lsd(tmp_path: Path) -> None:
+    """By the same figures as `chirrup.evaluate`, and with no PESQ at all."""
+    data = music(tmp_path, 1.0)
+    result = validate(deepcopy(small_iris()), data)
+    settings = ("bypass", "all", "half", "lowest")
+    metrics = {"lsd": "lsd", "lsd_low": "lsd_low", "lsd_high": "lsd_high", "snr_db": "snr"}
+    assert set(result.figures) == {f"{figure}_{s}" for figure in metrics for s in settings}
+    original = result.audio["original"][0].numpy()
+    for setting in settings:
+        coded = result.audio[setting][0].numpy()
+        for figure, metric in metrics.items():
+            expected = score(metric, original, coded, RATE_HZ)
+            assert result.figures[f"{figure}_{setting}"] == pytest.approx(expected, abs=1e-3)
+
+
+def test_of_music_the_middle_is_scored(tmp_path: Path) -> None:
+    data = music(tmp_path, 12.0)
+    whole = torch.from_numpy(read_mono(tmp_path / "music_test" / "0.wav", RATE_HZ))[None]
+    ((heard, target),) = clips(data, RATE_HZ)
+    assert torch.equal(heard, target)
+    assert torch.equal(heard, whole[:, RATE_HZ : 11 * RATE_HZ])
+    ((speech, _),) = clips(data.model_copy(update={"validation_score": "auto"}), RATE_HZ)
+    assert torch.equal(speech, whole)
+
+
+@pytest.mark.parametrize(
+    ("choice", "rate_hz", "expected"),
+    [
+        ("auto", 16_000, "pesq"),
+        ("auto", 24_000, "pesq"),
+        ("auto", 44_100, "lsd"),
+        ("lsd", 24_000, "lsd"),
+        ("pesq", 44_100, "pesq"),
+    ],
+)
+def test_the_rate_decides_the_score_unless_the_recipe_does(
+    choice: Literal["auto", "pesq", "lsd"], rate_hz: int, expected: str
+) -> None:
+    assert score_of(DataConfig(validation_score=choice), rate_hz) == expected
+
+
+def test_music_is_coded_with_half_of_the_codebooks_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data, model, books = music(tmp_path, 0.5), deepcopy(small_iris()), []
+    decode = model.quantizer.decode
+    monkeypatch.setattr(
+        model.quantizer, "decode", lambda codes: books.append(codes.shape[1]) or decode(codes)
+    )
+    for fewest in (1, 3):
+        validate(model, data, fewest)
+    assert books == [4, 2, 2, 4, 3, 3], "all, lowest (here about 1 kbps), half but no fewer"
+
+
+def test_silence_has_no_score(tmp_path: Path) -> None:
+    data = music(tmp_path, 0.5)
+    soundfile.write(tmp_path / "music_test" / "1.wav", np.zeros(RATE_HZ // 2), RATE_HZ)
+    (tmp_path / "MANIFEST.csv").write_text("path\nmusic_test/0.wav\nmusic_test/1.wav\n")
+    model = deepcopy(small_iris())
+    both, one = (
+        validate(model, data),
+        validate(model, data.model_copy(update={"validation_clips": 1})),
+    )
+    assert both.figures == one.figures
+    soundfile.write(tmp_path / "music_test" / "0.wav", np.zeros(RATE_HZ // 2), RATE_HZ)
+    assert validate(model, data).figures == {}
+
+
+def test_no_fewer_codebooks_than_the_training_knows_are_scored(
+    corpus: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, books = deepcopy(small_iris()), []
+    decode = model.quantizer.decode
+    monkeypatch.setattr(
+        model.quantizer, "decode", lambda codes: books.append(codes.shape[1]) or decode(codes)
+    )
+    for fewest in (1, 3):
+        validate(model, config(corpus, enhance=False, count=1), fewest)
+    assert books == [4, 2, 4, 3]
 
 
 def test_the_lowest_bitrate_is_about_1_kbps_for_every_model(

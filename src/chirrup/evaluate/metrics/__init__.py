@@ -17,7 +17,15 @@ from typing import Any
 
 import numpy as np
 
-from chirrup.evaluate.metrics import learned, lrac, perceptual, recognition, spectral, waveform
+from chirrup.evaluate.metrics import (
+    learned,
+    lrac,
+    perceptual,
+    recognition,
+    spectral,
+    stereo,
+    waveform,
+)
 from chirrup.evaluate.metrics.metric import Metric, Unavailable
 
 __all__ = ["METRICS", "Metric", "Unavailable", "available", "score"]
@@ -36,6 +44,7 @@ METRICS: dict[str, Metric] = {
         *recognition.METRICS,
         *spectral.METRICS,
         *waveform.METRICS,
+        *stereo.METRICS,
         *lrac.METRICS,
     )
 }
@@ -62,7 +71,8 @@ def score(
     ``reference`` and ``decoded`` are ``[samples]`` or ``[channels, samples]``. Of several channels
     a metric at the audio's own rate (the waveform and spectral ones) is the mean over those that
     have an answer; one with a rate of its own hears their mean, as ViSQOL does and as the others,
-    made for mono, leave open. A metric without reference takes None for it.
+    made for mono, leave open. The stereo ones hear both at once, and have no answer for mono. A
+    metric without reference takes None for it.
 
     SNR and SI-SDR of equal signals are infinite. Raises Unavailable if the metric cannot run here,
     ValueError for signals that do not fit each other or are not numbers.
@@ -80,6 +90,9 @@ def score(
         )
     if metric.rate_hz is not None:
         pair = [audio.mean(axis=0, keepdims=True) for audio in pair]
+    if metric.joint:
+        value = float(metric.score(pair[0], pair[1], sample_rate_hz))
+        return None if math.isnan(value) else value
     values = [float(metric.score(r, d, sample_rate_hz)) for r, d in zip(*pair, strict=True)]
     values = [value for value in values if not math.isnan(value)]
     return float(np.mean(values)) if values else None

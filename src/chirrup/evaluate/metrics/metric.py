@@ -35,7 +35,7 @@ class Metric:
     label: str
     """Heading in tables: ``PESQ-wb``."""
     unit: str
-    """Empty, ``dB`` or ``%``."""
+    """Empty, ``dB``, ``%`` or ``°``."""
     better: Literal["higher", "lower"]
     digits: int
     """After the point, in tables."""
@@ -47,6 +47,8 @@ class Metric:
     """The ends of the scale; None: there is none. SNR and SI-SDR of equal signals are infinite."""
     score: Score
     """Of ``reference, decoded, sample_rate_hz``, two signals ``[samples]``; may be ``BLANK``."""
+    joint: bool = False
+    """Whether it hears all channels at once, ``[channels, samples]``."""
 
 
 def package(module: str, install: str) -> Any:

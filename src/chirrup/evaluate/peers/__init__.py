@@ -18,7 +18,6 @@ import re
 import sys
 from pathlib import Path
 
-from chirrup.codec import models
 from chirrup.evaluate.peers.amr_wb import AmrWb
 from chirrup.evaluate.peers.codec2 import Codec2
 from chirrup.evaluate.peers.commands import CommandPeer
@@ -31,6 +30,7 @@ from chirrup.evaluate.peers.pcm import Pcm
 from chirrup.evaluate.peers.peer import Coded, Peer, PeerError, timed
 from chirrup.evaluate.peers.speex import Speex, SpeexWideband
 from chirrup.evaluate.peers.vorbis import Vorbis
+from chirrup.zoo import models
 
 __all__ = [
     "PEERS",

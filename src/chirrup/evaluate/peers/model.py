@@ -1,15 +1,17 @@
 """The models of this package, behind the interface of those that they are compared with."""
 
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
 import numpy as np
 
 from chirrup.bitstream import packed_size
-from chirrup.codec import Codec, load, models
+from chirrup.codec import Codec
 from chirrup.codes import ABSENT, Codes
 from chirrup.evaluate.conditions import lost_frames
-from chirrup.evaluate.peers.peer import Coded, Peer, timed
+from chirrup.evaluate.peers.peer import Coded, Peer, resampled, timed
+from chirrup.zoo import load, models
 
 loaded = cache(load)
 
@@ -43,9 +45,10 @@ class Model(Peer):
     def roundtrip(self, audio: np.ndarray, bitrate_bps: int) -> Coded:
         codec = self.codec
         codec.graphs()  # loads what is not loaded yet
-        codes, encode_seconds = timed(codec.encode, audio, bitrate_bps)
+        heard = resampled(audio, codec.sample_rate_hz, codec.input_rate_hz)
+        codes, encode_seconds = timed(codec.encode, heard, bitrate_bps)
         codes = self.lose(codes)
-        decoded, decode_seconds = timed(codec.decode, codes)
+        decoded, decode_seconds = timed(codec.decode, replace(codes, samples=audio.shape[-1]))
         bits = 8 * packed_size(codes.data.size, codec.bits_per_code)
         return Coded(decoded, bits, encode_seconds, decode_seconds)
 
@@ -60,4 +63,4 @@ class Model(Peer):
             return codes
         data = codes.data.copy()
         data[..., lost_frames(codes.frames, *self._loss)] = ABSENT
-        return Codes(data, codes.samples)
+        return replace(codes, data=data)

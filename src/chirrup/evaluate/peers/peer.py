@@ -9,7 +9,7 @@ from typing import TypeVar
 import numpy as np
 import soxr
 
-from chirrup.codec import checked
+from chirrup.codes import checked
 from chirrup.files.resampling import length_at
 
 T = TypeVar("T")

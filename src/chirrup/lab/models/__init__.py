@@ -3,15 +3,22 @@
 from dataclasses import replace
 from typing import Any
 
+from chirrup.lab.models.focalcodec import FocalCodec, FocalConfig
 from chirrup.lab.models.iris import Iris, IrisConfig
 from chirrup.lab.models.lrac import Lrac, LracConfig
 from chirrup.lab.models.model import Model
+from chirrup.lab.models.spectrostream import SpectroConfig, SpectroStream
 from chirrup.lab.models.tqcodec import TQCodec, TQConfig
+from chirrup.runtime.errors import ModelError
 
 __all__ = ["CONFIGS", "Model", "build"]
 
 Entry = (
-    tuple[type[Iris], IrisConfig] | tuple[type[Lrac], LracConfig] | tuple[type[TQCodec], TQConfig]
+    tuple[type[Iris], IrisConfig]
+    | tuple[type[Lrac], LracConfig]
+    | tuple[type[TQCodec], TQConfig]
+    | tuple[type[SpectroStream], SpectroConfig]
+    | tuple[type[FocalCodec], FocalConfig]
 )
 
 CONFIGS: dict[str, Entry] = {
@@ -19,6 +26,12 @@ CONFIGS: dict[str, Entry] = {
     "iris-t2": (Iris, IrisConfig.track_2()),
     "lrac-t1": (Lrac, LracConfig.track_1()),
     "lrac-t2": (Lrac, LracConfig.track_2()),
+    "focal-2k": (FocalCodec, FocalConfig(bits=11)),
+    "focal-4k": (FocalCodec, FocalConfig(bits=12)),
+    "focal-65k": (FocalCodec, FocalConfig()),
+    "focal-small": (FocalCodec, FocalConfig.small()),
+    "spectro": (SpectroStream, SpectroConfig()),
+    "spectro-small": (SpectroStream, SpectroConfig.small()),
     "tq": (TQCodec, TQConfig()),
     "tq-imbalanced": (TQCodec, TQConfig.imbalanced()),
     "tq-subband": (TQCodec, TQConfig.subband()),
@@ -33,12 +46,12 @@ def build(name: str, **changes: Any) -> Model:
         changes: fields of its configuration, instead of the paper's.
 
     Raises:
-        ValueError: no model has that name, or its configuration not that field or value.
+        ModelError: no model has that name, or its configuration not that field or value.
     """
     if name not in CONFIGS:
-        raise ValueError(f"no model is called {name!r}; there are: {', '.join(CONFIGS)}")
+        raise ModelError(f"no model is called {name!r}; there are: {', '.join(CONFIGS)}")
     kind, config = CONFIGS[name]
     try:
         return kind(replace(config, **changes))  # type: ignore[arg-type]
     except (KeyError, TypeError) as error:
-        raise ValueError(f"{name} cannot be changed so: {error}") from error
+        raise ModelError(f"{name} cannot be changed so: {error}") from error

@@ -6,11 +6,16 @@ import torch
 from torch import Tensor, nn
 
 from chirrup.lab.nn import Sequential
+from chirrup.lab.quantizers.bsq import BinarySphericalQuantizer
 from chirrup.lab.quantizers.rvq import Quantized, ResidualVectorQuantizer
 
 
 class Config(Protocol):
-    """What the configuration of any model says."""
+    """What the configuration of any model says.
+
+    It may also have ``input_rate_hz``, where the encoder hears another rate than that of the
+    decoder's audio, and ``chunk_frames``, where frames are coded several at once.
+    """
 
     @property
     def sample_rate_hz(self) -> int: ...
@@ -23,32 +28,42 @@ class Config(Protocol):
 
 
 class Model(nn.Module):
-    """A codec for mono audio.
+    """A codec.
 
     Attributes:
+        sample_rate_hz, frame_samples, delay_samples: of the audio that comes out.
+        input_rate_hz, input_frame_samples: of the audio that goes in.
+        chunk_frames: a call of the encoder or the decoder is a whole number of so many frames.
+        channels: that are coded jointly; 1 for the models that code each by itself.
         tables_at_both_ends: whether the paper counts the quantizer's projections back as folded
             into tables, at the encoder too, so that they cost nothing.
     """
 
+    channels: int = 1
     tables_at_both_ends: bool = False
 
     def __init__(
         self,
         config: Config,
         encoder: Sequential,
-        quantizer: ResidualVectorQuantizer,
+        quantizer: ResidualVectorQuantizer | BinarySphericalQuantizer,
         decoder: Sequential,
     ) -> None:
         super().__init__()
         self.config: Any = config
-        self.encoder, self.quantizer, self.decoder = encoder, quantizer, decoder
+        self.encoder, self.decoder = encoder, decoder
+        self.quantizer: Any = quantizer
         self.sample_rate_hz, self.frame_samples = config.sample_rate_hz, config.frame_samples
         self.codebooks, self.codebook_size = config.codebooks, config.codebook_size
+        self.input_rate_hz: int = getattr(config, "input_rate_hz", config.sample_rate_hz)
+        self.input_frame_samples = self.frame_samples * self.input_rate_hz // self.sample_rate_hz
+        self.chunk_frames: int = getattr(config, "chunk_frames", 1)
 
     @property
     def delay_samples(self) -> int:
         """How late the output is beside the input, buffering of a frame left out."""
-        return int(self.encoder.delay + self.decoder.delay * self.frame_samples)
+        frames = self.encoder.delay / self.input_frame_samples + self.decoder.delay
+        return int(frames * self.frame_samples)
 
     @property
     def codebook_bps(self) -> float:
@@ -56,27 +71,48 @@ class Model(nn.Module):
         bits = (self.codebook_size - 1).bit_length()
         return bits * self.sample_rate_hz / self.frame_samples
 
+    def outline(self) -> "Model":
+        """What is counted instead of the model: itself, or one of its shape but without values."""
+        return self
+
+    def narrow(self) -> "Model":
+        """What is tried instead of the model for its latency: itself, or one of fewer channels."""
+        return self
+
     def use_fused_units(self) -> None:
         """Compute what can be by one operation each, where a model has such units."""
 
     def start(self, audio: Tensor) -> None:
-        """Before training: fit scales to ``audio [batch, 1, samples]``, where a model needs it."""
+        """Before training: fit scales to ``audio [batch, channels, samples]``, where a model needs
+        it. Mono is `tiled`."""
+
+    def tiled(self, audio: Tensor) -> Tensor:
+        """``[batch, 1, samples]`` repeated to all channels; audio that has them is as it was."""
+        return audio.expand(-1, self.channels, -1) if audio.shape[1] == 1 else audio
 
     def forward(
-        self, audio: Tensor, used: Tensor, bypass: Tensor, present: Tensor
+        self,
+        audio: Tensor,
+        used: Tensor,
+        bypass: Tensor,
+        present: Tensor,
+        committed: Tensor | None = None,
     ) -> tuple[Tensor, Quantized]:
         """Code and decode for training.
 
         Args:
-            audio: ``[batch, 1, samples]``, a whole number of frames.
+            audio: ``[batch, channels, samples]``, a whole number of chunks of frames; mono is
+                `tiled`.
             used: codebooks that each row uses, ``int64 [batch]``.
             bypass: rows whose latents go to the decoder unquantized, ``bool [batch]``.
             present: frames that arrive, ``bool [batch, frames]``; a lost one is a zero latent.
+            committed: rows that count for the commitment, ``bool [batch]``; None is all.
 
         Returns:
-            Audio ``[batch, 1, samples]``, ``delay_samples`` late, and the quantizer's result.
+            Audio ``[batch, channels, samples]``, ``delay_samples`` late, and the quantizer's
+            result.
         """
-        latent = self.encoder.offline(audio)
-        quantized = self.quantizer(latent, used)
+        latent = self.encoder.offline(self.tiled(audio))
+        quantized = self.quantizer(latent, used, committed)
         latent = torch.where(bypass[:, None, None], latent, quantized.latent)
         return self.decoder.offline(latent * present[:, None]), quantized

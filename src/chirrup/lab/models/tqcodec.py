@@ -25,8 +25,10 @@ from chirrup.lab.nn import (
     Synthesis,
     fit_scales,
 )
-from chirrup.lab.quantizers.rvq import ResidualVectorQuantizer
+from chirrup.lab.quantizers.rvq import Level, ResidualVectorQuantizer
 from chirrup.lab.quantizers.simvq import SimVQLevel
+
+LEVELS: dict[str, type[Level]] = {"simvq": SimVQLevel, "rvq": Level}
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,7 @@ class TQConfig:
         encoder_dim, decoder_dim: channels at the full rate; each stride doubles them.
         upper_dim: channels of a second, smaller network for the bands from ``core_bands`` up; 0 is
             one network for all.
+        quantizer: residual "simvq", or DAC's "rvq", which the paper compares it with.
     """
 
     encoder_dim: int = 32
@@ -62,6 +65,7 @@ class TQConfig:
     codebooks: int = 20
     codebook_size: int = 512
     code_dim: int = 8
+    quantizer: str = "simvq"
 
     @classmethod
     def imbalanced(cls) -> "TQConfig":
@@ -180,7 +184,7 @@ class Decoder(Sequential):
 
 
 class TQCodec(Model):
-    """Encoder, residual SimVQ and decoder, for one channel. Stereo is coded as two."""
+    """Encoder, residual quantizer and decoder, for one channel. Stereo is coded as two."""
 
     def __init__(self, config: TQConfig) -> None:
         quantizer = ResidualVectorQuantizer(
@@ -188,7 +192,7 @@ class TQCodec(Model):
             config.codebooks,
             config.codebook_size,
             config.code_dim,
-            SimVQLevel,
+            LEVELS[config.quantizer],
         )
         super().__init__(config, Encoder(config), quantizer, Decoder(config))
 

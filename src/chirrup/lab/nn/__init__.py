@@ -1,14 +1,20 @@
 """Streaming building blocks with explicit state; see `streaming.py` for the contract."""
 
-from chirrup.lab.nn.activations import SnakeBeta
+from chirrup.lab.nn.activations import DynamicTanh, Snake, SnakeBeta
+from chirrup.lab.nn.attention import Transformer
 from chirrup.lab.nn.conv import Conv1d, ConvTranspose1d
+from chirrup.lab.nn.conv2d import Conv2d, ConvTranspose2d, PerChannel, Pool2d, Repeat2d
+from chirrup.lab.nn.focal import FocalBlock, Refiner
+from chirrup.lab.nn.linear import FeedForward, Linear
 from chirrup.lab.nn.norm import LayerNorm, Scale
 from chirrup.lab.nn.pqmf import Analysis, Synthesis
 from chirrup.lab.nn.recurrent import GRU, LSTM
+from chirrup.lab.nn.replicated import ReplicatedConv1d
 from chirrup.lab.nn.scales import fit_scales, set_weight
-from chirrup.lab.nn.stft import ISTFT, STFT
+from chirrup.lab.nn.stft import ISTFT, STFT, hann, hann_dual
 from chirrup.lab.nn.streaming import (
     Delay,
+    LookAhead,
     Parallel,
     Residual,
     Sequential,
@@ -24,18 +30,34 @@ __all__ = [
     "STFT",
     "Analysis",
     "Conv1d",
+    "Conv2d",
     "ConvTranspose1d",
+    "ConvTranspose2d",
     "Delay",
+    "DynamicTanh",
+    "FeedForward",
+    "FocalBlock",
     "LayerNorm",
+    "Linear",
+    "LookAhead",
     "Parallel",
+    "PerChannel",
+    "Pool2d",
+    "Refiner",
+    "Repeat2d",
+    "ReplicatedConv1d",
     "Residual",
     "Scale",
     "Sequential",
+    "Snake",
     "SnakeBeta",
     "State",
     "Stateless",
     "Streaming",
     "Synthesis",
+    "Transformer",
     "fit_scales",
+    "hann",
+    "hann_dual",
     "set_weight",
 ]

@@ -22,3 +22,28 @@ class SnakeBeta(Streaming):
         frequency = 2 * self.log_alpha.exp()
         height = 0.5 * (-self.log_beta).exp()
         return x + height * (1 - torch.cos(frequency * x)), state
+
+
+class Snake(Streaming):
+    """Snake(x) = x + (1/alpha) sin^2(alpha x), alpha by channel.
+
+    Computed as x + (1 - cos(2 alpha x)) / (2 alpha), which is the same.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.alpha = nn.Parameter(torch.ones(channels, 1))
+
+    def forward(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+        return x + (1 - torch.cos(2 * self.alpha * x)) / (2 * self.alpha), state
+
+
+class DynamicTanh(Streaming):
+    """tanh(alpha x) with one alpha for all channels, in place of a normalisation."""
+
+    def __init__(self, first: float = 0.5) -> None:
+        super().__init__()
+        self.alpha = nn.Parameter(torch.full((1,), first))
+
+    def forward(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+        return torch.tanh(self.alpha * x), state

@@ -1,5 +1,6 @@
 """Weights that begin at the scale of the data."""
 
+from math import prod
 from typing import cast
 
 import torch
@@ -7,15 +8,17 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrize import is_parametrized
 
 from chirrup.lab.nn.conv import Conv1d, ConvTranspose1d
+from chirrup.lab.nn.conv2d import Conv2d, ConvTranspose2d
 from chirrup.lab.nn.streaming import Residual, Sequential
 
+Convolution = Conv1d | ConvTranspose1d | Conv2d | ConvTranspose2d
 DEVIATION = 0.5
 """Of the output of a layer that is not part of a residual block."""
 
 
 @torch.no_grad()
 def fit_scales(layers: Sequential, x: Tensor, last_deviation: float = DEVIATION) -> Tensor:
-    """Start the convolutions anew so that ``x [batch, channels, time]`` gets through unharmed.
+    """Start the convolutions anew so that ``x [batch, channels, time, ...]`` gets through unharmed.
 
     Quiet speech must not drown in biases, and a SnakeBeta fed beyond one period makes the gradient
     chaotic: so biases are zero, the output of every layer in the row has a deviation of 0.5 (the
@@ -24,26 +27,26 @@ def fit_scales(layers: Sequential, x: Tensor, last_deviation: float = DEVIATION)
     Returns:
         What the layers make of ``x``.
     """
-    row = [layer for layer in layers.layers if isinstance(layer, Conv1d | ConvTranspose1d)]
+    row = [layer for layer in layers.layers if isinstance(layer, Convolution)]
     for layer in layers.layers:
         added = _convolutions(layer.block)[-1:] if isinstance(layer, Residual) else []
         for part in _convolutions(layer):
             _draw(part, 0.25 if part in added else 1.0)
-        if isinstance(layer, Conv1d | ConvTranspose1d):
+        if isinstance(layer, Convolution):
             deviation = last_deviation if layer is row[-1] else DEVIATION
             set_weight(layer.conv, layer.conv.weight * deviation / layer.offline(x).std())
         x = layer.offline(x)
     return x
 
 
-def _convolutions(layer: nn.Module) -> list[Conv1d | ConvTranspose1d]:
-    return [part for part in layer.modules() if isinstance(part, Conv1d | ConvTranspose1d)]
+def _convolutions(layer: nn.Module) -> list[Convolution]:
+    return [part for part in layer.modules() if isinstance(part, Convolution)]
 
 
-def _draw(layer: Conv1d | ConvTranspose1d, scale: float) -> None:
+def _draw(layer: Convolution, scale: float) -> None:
     weight = layer.conv.weight
-    if isinstance(layer, ConvTranspose1d):
-        fan_in = weight.shape[0] * weight.shape[2] / layer.conv.stride[0]
+    if isinstance(layer, ConvTranspose1d | ConvTranspose2d):
+        fan_in = weight.shape[0] * weight[0, 0].numel() / prod(layer.conv.stride)
         bias = layer.bias
     else:
         fan_in, bias = weight[0].numel(), layer.conv.bias

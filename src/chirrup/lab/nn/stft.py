@@ -13,19 +13,33 @@ def sqrt_hann(n_fft: int) -> Tensor:
     return torch.hann_window(n_fft, periodic=True).sqrt()
 
 
+def hann(n_fft: int) -> Tensor:
+    """The periodic Hann window, for the analysis alone."""
+    return torch.hann_window(n_fft, periodic=True)
+
+
+def hann_dual(n_fft: int) -> Tensor:
+    """What undoes `hann` at hop n_fft/2 with the least energy: the window over the sum of the
+    squares of all that overlap."""
+    window = hann(n_fft)
+    return window / (window.square() + window.roll(n_fft // 2).square())
+
+
 class STFT(Streaming):
     """``[batch, 1, time]`` to ``[batch, 2 * (n_fft/2 + 1), frames]``: real, then imaginary.
 
     Frame t covers the ``n_fft`` samples that end with the last sample of hop t; its centre comes
-    ``(n_fft - hop) / 2`` samples late. The state is the last ``n_fft - hop`` samples.
+    ``(n_fft - hop) / 2`` samples late. The state is the last ``n_fft - hop`` samples. The window is
+    `sqrt_hann` if none is given.
     """
 
     window: Tensor
 
-    def __init__(self, n_fft: int, hop: int) -> None:
+    def __init__(self, n_fft: int, hop: int, window: Tensor | None = None) -> None:
         super().__init__()
-        self.n_fft, self.hop = n_fft, hop
-        self.register_buffer("window", sqrt_hann(n_fft), persistent=False)
+        self.n_fft, self.hop, self.context = n_fft, hop, n_fft - hop
+        window = sqrt_hann(n_fft) if window is None else window
+        self.register_buffer("window", window, persistent=False)
 
     @property
     def delay(self) -> Fraction:
@@ -52,15 +66,16 @@ class ISTFT(Streaming):
 
     A frame's window is centred on the hop it stands for: it reaches ``(n_fft - hop) / 2`` samples
     back and as many ahead, so the output comes that much late. The state is the second half of the
-    last frame, which the next one is added to.
+    last frame, which the next one is added to. The window is `sqrt_hann` if none is given.
     """
 
     window: Tensor
 
-    def __init__(self, n_fft: int) -> None:
+    def __init__(self, n_fft: int, window: Tensor | None = None) -> None:
         super().__init__()
         self.n_fft, self.hop = n_fft, n_fft // 2
-        self.register_buffer("window", sqrt_hann(n_fft), persistent=False)
+        window = sqrt_hann(n_fft) if window is None else window
+        self.register_buffer("window", window, persistent=False)
 
     @property
     def delay(self) -> Fraction:

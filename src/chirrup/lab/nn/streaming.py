@@ -24,6 +24,8 @@ class Streaming(nn.Module):
         ratio: input steps per output step: the stride of a convolution, 1/stride of a
             transposed one. A chunk must be a whole number of ``ratio`` steps long, and so must
             what each layer of a sequence makes of it.
+        recurrent: whether its state holds something of every input there ever was; else of the
+            last few alone.
     """
 
     @property
@@ -33,6 +35,10 @@ class Streaming(nn.Module):
     @property
     def ratio(self) -> Fraction:
         return Fraction(1)
+
+    @property
+    def recurrent(self) -> bool:
+        return any(child.recurrent for child in self.children() if isinstance(child, Streaming))
 
     def initial_state(self, batch: int, device: torch.device | None = None) -> State:
         """The state before the first sample, for ``batch`` independent streams.
@@ -110,6 +116,22 @@ class Stateless(Streaming):
         return self.module(x), state
 
 
+class LookAhead(Streaming):
+    """Changes nothing, but says that what follows is to come ``steps`` steps late: it was trained
+    to give, at each step, what belongs to an earlier one, and so hears what comes after that."""
+
+    def __init__(self, steps: Fraction) -> None:
+        super().__init__()
+        self.steps = steps
+
+    @property
+    def delay(self) -> Fraction:
+        return self.steps
+
+    def forward(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+        return x, state
+
+
 class Delay(Streaming):
     """``steps`` time steps late; zeros come first."""
 
@@ -136,13 +158,13 @@ class Delay(Streaming):
 class Residual(Streaming):
     """``x + block(x)``, the skip delayed by as much as the block.
 
-    With a ``shortcut``, which must keep no past, ``shortcut(x) + block(x)``.
+    With a ``shortcut``, which must keep no past, ``shortcut(x) + block(x)``, both at one rate.
     """
 
     def __init__(self, channels: int, block: Streaming, shortcut: Streaming | None = None) -> None:
         super().__init__()
-        if block.ratio != 1:
-            raise ValueError("a residual block must keep the rate of its input")
+        if block.ratio != (1 if shortcut is None else shortcut.ratio):
+            raise ValueError("a residual block must keep the rate of its input or shortcut")
         if block.delay.denominator != 1:
             raise ValueError("a residual block must be a whole number of steps late")
         self.block = block
@@ -152,6 +174,10 @@ class Residual(Streaming):
     @property
     def delay(self) -> Fraction:
         return self.block.delay
+
+    @property
+    def ratio(self) -> Fraction:
+        return self.block.ratio
 
     def forward(self, x: Tensor, state: State) -> tuple[Tensor, State]:
         after: State = {}

@@ -1,6 +1,6 @@
 """Codebooks whose entries follow moving averages instead of gradients (LRAC's baselines)."""
 
-from typing import cast
+from typing import ClassVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -50,3 +50,17 @@ class EMALevel(Level):
         total = self.counts.sum()
         smooth = (self.counts + SMOOTHING) / (total + SMOOTHING * len(self.counts)) * total
         self.codebook.copy_(self.sums / smooth[:, None])
+
+
+class PlainEMALevel(EMALevel):
+    """The same in the full space: nothing is projected (SpectroStream)."""
+
+    projects: ClassVar[bool] = False
+
+    def __init__(self, dim: int, codebook_size: int, code_dim: int) -> None:
+        if dim != code_dim:
+            raise ValueError(f"without projections codes have {dim} dimensions, not {code_dim}")
+        super().__init__(dim, codebook_size, code_dim)
+        # Nobody asks for the weights of a level that does not project.
+        self.project_in = cast(nn.Conv1d, nn.Identity())
+        self.project_out = cast(nn.Conv1d, nn.Identity())

@@ -43,10 +43,13 @@ class Level(nn.Module):
     Attributes:
         starts_from_data: whether entries are put where data is: all of them before they are first
             used, later those that nothing chooses.
+        projects: whether residuals are projected to be searched, and entries back; without, both
+            projections are none and the codebook is as wide as the latent.
     """
 
     codebook: Tensor
     starts_from_data: ClassVar[bool] = True
+    projects: ClassVar[bool] = True
 
     def __init__(self, dim: int, codebook_size: int, code_dim: int) -> None:
         super().__init__()
@@ -99,13 +102,16 @@ class ResidualVectorQuantizer(nn.Module):
     def level(self, index: int) -> Level:
         return cast(Level, self.levels[index])
 
-    def forward(self, latent: Tensor, used: Tensor) -> Quantized:
+    def forward(self, latent: Tensor, used: Tensor, committed: Tensor | None = None) -> Quantized:
         """Quantize for training.
 
         Args:
             latent: ``[batch, dim, frames]``.
             used: how many levels each batch row uses, ``int64 [batch]``, 1 to all.
+            committed: rows whose commitment counts, ``bool [batch]``; the others add nothing to
+                the mean over the batch. None is all.
         """
+        counts = torch.ones_like(used) if committed is None else committed
         residual, quantized = latent, torch.zeros_like(latent)
         codes, projections = [], []
         commitment = codebook = latent.new_zeros(())
@@ -115,7 +121,8 @@ class ResidualVectorQuantizer(nn.Module):
             code = level.search(projected.detach())
             entry = level.entry(code)
             weight = (index < used).to(latent.dtype) / used
-            commitment = commitment + ((projected - entry.detach()) ** 2).mean((1, 2)) @ weight
+            distance = ((projected - entry.detach()) ** 2).mean((1, 2))
+            commitment = commitment + distance @ (weight * counts)
             codebook = codebook + ((projected.detach() - entry) ** 2).mean((1, 2)) @ weight
             output = level.project_out(projected + (entry - projected).detach())
             quantized = quantized + output * (index < used)[:, None, None]

@@ -13,12 +13,12 @@ from chirrup.lab.quantizers.rvq import Level
 class SimVQLevel(Level):
     """Fixed random vectors that a learned linear map turns into the entries.
 
-    A step of that map moves all entries at once, chosen or not, so none is left behind: they need
-    no start from data, and none is ever dead. Searched by Euclidean distance.
+    A step of that map moves all entries at once, chosen or not, so none is left behind or dead;
+    data only say where the map begins. Searched by Euclidean distance.
 
     Attributes:
         codebook: the fixed vectors, ``[codebook_size, code_dim]``, a buffer.
-        weight, bias: of the map, which begins as none.
+        weight, bias: of the map.
     """
 
     codebook: Tensor
@@ -41,6 +41,12 @@ class SimVQLevel(Level):
 
     def place(self, which: Tensor, entries: Tensor) -> None:
         raise TypeError("SimVQ's entries move all together: none can be placed by itself")
+
+    @torch.no_grad()
+    def stretch(self, deviations: Tensor) -> None:
+        """Let the map give the entries these ``deviations [code_dim]`` and no mean."""
+        self.weight.copy_(torch.diag(deviations * len(deviations) ** 0.5))
+        nn.init.zeros_(self.bias)
 
     @torch.no_grad()
     def fold(self) -> None:

@@ -7,7 +7,8 @@ from torch import Tensor, nn
 
 from chirrup.lab.nn import set_weight
 from chirrup.lab.quantizers.ema import EMALevel
-from chirrup.lab.quantizers.rvq import ResidualVectorQuantizer
+from chirrup.lab.quantizers.rvq import Level, ResidualVectorQuantizer
+from chirrup.lab.quantizers.simvq import SimVQLevel
 from chirrup.lab.training.distributed import add_up
 
 KMEANS_ROUNDS = 10
@@ -17,20 +18,19 @@ KMEANS_ROUNDS = 10
 def initialise(quantizer: ResidualVectorQuantizer, latents: Tensor, seed: int) -> list[float]:
     """Start every level from data: ``latents [vectors, dim]`` of an autoencoder.
 
-    Does nothing where entries do not start from data. The main directions of a level's residual,
-    orthonormal, are its projection in, their transpose its projection out; k-means by cosine
-    similarity gives the entries. Not whitened: late levels would divide by tiny deviations and
-    explode.
+    The main directions of a level's residual, orthonormal, are its projection in, their transpose
+    its projection out; k-means by the level's own search gives the entries, and SimVQ's fixed ones
+    are stretched. Not whitened: late levels would divide by tiny deviations and explode. With
+    projections by chance each level adds to what it is to take away. A level that does not project
+    has its entries in the latent space as it is.
 
     Returns:
-        Share of the variance left after each level; nothing where nothing was done.
+        Share of the variance left after each level.
 
     Raises:
         ValueError: fewer vectors than entries.
     """
-    if not quantizer.level(0).starts_from_data:
-        return []
-    if len(latents) < quantizer.codebook_size:
+    if quantizer.level(0).starts_from_data and len(latents) < quantizer.codebook_size:
         raise ValueError(
             f"{len(latents)} vectors cannot start {quantizer.codebook_size} entries: raise "
             "codes.initialise_batches"
@@ -39,25 +39,36 @@ def initialise(quantizer: ResidualVectorQuantizer, latents: Tensor, seed: int) -
     residual, variance, left = latents, latents.var(0).sum(), []
     for index in range(len(quantizer.levels)):
         level = quantizer.level(index)
-        size, code_dim = level.codebook.shape
-        mean = residual.mean(0)
-        directions = torch.linalg.eigh(torch.cov(residual.T))[1].flip(1)[:, :code_dim]
-        set_weight(level.project_in, directions.T[:, :, None].contiguous())
-        cast(Tensor, level.project_in.bias).copy_(-(directions.T @ mean))
-        set_weight(level.project_out, directions[:, :, None].contiguous())
-        cast(Tensor, level.project_out.bias).copy_(mean)
+        code_dim = level.codebook.shape[1]
+        mean = residual.mean(0) if level.projects else torch.zeros_like(residual[0])
+        directions = torch.eye(code_dim, device=latents.device)
+        if level.projects:
+            directions = torch.linalg.eigh(torch.cov(residual.T))[1].flip(1)[:, :code_dim]
+            set_weight(level.project_in, directions.T[:, :, None].contiguous())
+            cast(Tensor, level.project_in.bias).copy_(-(directions.T @ mean))
+            set_weight(level.project_out, directions[:, :, None].contiguous())
+            cast(Tensor, level.project_out.bias).copy_(mean)
         projected = (residual - mean) @ directions
-        pick = torch.randperm(len(projected), generator=generator, device=latents.device)[:size]
-        every = torch.arange(size, device=latents.device)
-        level.place(every, projected[pick])
-        for _ in range(KMEANS_ROUNDS):
-            count, total = chosen(level.search(projected.T[None])[0], projected, size)
-            mean_vectors = total / count.clamp(min=1)[:, None]
-            level.place(every, torch.where(count[:, None] > 0, mean_vectors, level.codebook))
-        entries = level.codebook[level.search(projected.T[None])[0]]
+        if isinstance(level, SimVQLevel):
+            level.stretch(projected.std(0))
+        else:
+            place_by_k_means(level, projected, generator)
+        entries = level.entries()[level.search(projected.T[None])[0]]
         residual = residual - entries @ directions.T - mean
         left.append(float(residual.var(0).sum() / variance))
     return left
+
+
+def place_by_k_means(level: Level, vectors: Tensor, generator: torch.Generator) -> None:
+    """Put the entries where ``vectors [vectors, code_dim]`` are."""
+    size = len(level.codebook)
+    pick = torch.randperm(len(vectors), generator=generator, device=vectors.device)[:size]
+    every = torch.arange(size, device=vectors.device)
+    level.place(every, vectors[pick])
+    for _ in range(KMEANS_ROUNDS):
+        count, total = chosen(level.search(vectors.T[None])[0], vectors, size)
+        means = total / count.clamp(min=1)[:, None]
+        level.place(every, torch.where(count[:, None] > 0, means, level.codebook))
 
 
 def chosen(codes: Tensor, vectors: Tensor, size: int) -> tuple[Tensor, Tensor]:

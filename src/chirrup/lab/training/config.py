@@ -3,10 +3,15 @@
 import math
 import tomllib
 from collections.abc import Sequence
+from itertools import zip_longest
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+Conditions = Annotated[tuple[float, ...], Field(min_length=4, max_length=5)]
+"""Weights of clean, noisy, reverberant, two-talker, and noisy and reverberant speech; the last one
+may be left out."""
 
 
 class Strict(BaseModel):
@@ -20,20 +25,25 @@ class DataConfig(Strict):
     """CSV or Parquet with a column ``path`` relative to itself, plain files or shards of
     ``chirrup data prepare``; its folders are named below."""
     speech: str = "speech_train"
+    """What is to be coded, music too."""
     noise: str = "noise_train"
     rooms: str = "rir"
     validation: str = "speech_test"
     """For the curve only: nothing is chosen by it."""
     validation_clips: int = 12
+    validation_score: Literal["auto", "pesq", "lsd"] = "auto"
+    """PESQ is for speech; the log-spectral distance is for music. Auto is PESQ up to 24 kHz. Of
+    music the middle 10 s of a clip are validated, at most."""
     cache: Path = Path("runs/cache")
     """Decoded audio is kept here."""
     memory_gb: float | None = None
     """Recordings of one kind that take more, at 16 bits, are streamed; by default half of what is
     free."""
+    channels: Literal["mix", "each"] = "mix"
+    """Of a recording of several: their average, or each as a recording of its own. Validation has
+    the average, so that figures compare."""
     crop_seconds: float = 1.0
-    conditions: Annotated[tuple[float, ...], Field(min_length=4, max_length=5)] = (8, 5, 5, 2, 0)
-    """Weights of clean, noisy, reverberant, two-talker, and noisy and reverberant speech; the last
-    one may be left out."""
+    conditions: Conditions = (8, 5, 5, 2, 0)
     enhance: bool = False
     """Whether the target is the speech without noise and late reverberation."""
     validation_noise: str = "noise_test"
@@ -42,6 +52,15 @@ class DataConfig(Strict):
     level_db: tuple[float, float] = (-24.0, -0.5)
     noise_snr_db: tuple[float, float] = (0.0, 30.0)
 
+    @property
+    def has_noise(self) -> bool:
+        """Whether any condition of a weight above 0 has noise; likewise rooms."""
+        return any(weight > 0 for weight in (self.conditions[1], *self.conditions[4:]))
+
+    @property
+    def has_rooms(self) -> bool:
+        return any(weight > 0 for weight in (self.conditions[2], *self.conditions[4:]))
+
 
 class Weights(Strict):
     """Loss weights; a term of weight 0 is not computed. Names as in `losses.SpectralLoss`."""
@@ -49,9 +68,11 @@ class Weights(Strict):
     waveform: float = 0
     complex: float = 0
     mel: float = 0
+    mel_magnitude: float = 0
     log_mel: float = 0
     stft: float = 0
     wavefm: float = 0
+    soundstream: float = 0
     pesq: float = 0
     adversarial: float = 0
     features: float = 0
@@ -65,6 +86,8 @@ class Stage(Strict):
     weights: Weights
     quantize: bool = True
     """False trains the autoencoder alone."""
+    conditions: Conditions | None = None
+    """In place of the data's; what has no weight there can have none here."""
 
 
 class SpectraConfig(Strict):
@@ -79,10 +102,15 @@ class CodesConfig(Strict):
 
     bypass: float = 0.5
     """Chance that the decoder gets the unquantized latents."""
+    commit_bypassed: bool = True
+    """Whether commitment counts where the decoder gets those."""
+    choices: tuple[int, ...] = ()
+    """Numbers of codebooks, one of which is drawn, each as likely as another; in place of the next
+    three."""
     drop: float = 0.5
     """Chance that only some of the codebooks are used."""
     lowest: int = 2
-    """Fewest codebooks."""
+    """Fewest codebooks: TQCodec's 5 of 20 are 31 kbps."""
     lowest_share: float = 0.5
     """Of the examples with dropped codebooks, the share that keeps only the fewest."""
     lossy: float = 0.1
@@ -90,8 +118,8 @@ class CodesConfig(Strict):
     loss_rate: float = 0.15
     """Share of the frames lost there, in bursts of up to three."""
     lr_scale: float = 10.0
-    """Learning rate of the entries over that of the rest. Entries that lag behind the encoder let
-    its latents grow without end."""
+    """Learning rate of the entries, or of SimVQ's maps, over that of the rest. Entries that lag
+    behind the encoder let its latents grow without end."""
     revive_below: float = 0.05
     """An entry used less than this times the average is moved to where data is."""
     revive_every: int = 50
@@ -100,7 +128,7 @@ class CodesConfig(Strict):
 
 
 class DiscriminatorConfig(Strict):
-    kind: Literal["multi_period", "stft", "subband_stft", "mel"]
+    kind: Literal["multi_period", "stft", "subband_stft", "mel", "spectrostream"]
     options: dict[str, Any] = Field(default_factory=dict)
     """Keyword arguments of its class in `discriminators`."""
 
@@ -142,6 +170,17 @@ class TrainingConfig(Strict):
     seed: int = 1
     checkpoint_minutes: float = 4.0
     validate_every: int = 500
+
+    @model_validator(mode="after")
+    def _stages_draw_what_is_loaded(self) -> Self:
+        for stage in self.stages:
+            pairs = zip_longest(stage.conditions or (), self.data.conditions, fillvalue=0)
+            if any(wanted > 0 and given == 0 for wanted, given in pairs):
+                raise ValueError(
+                    f"stage {stage.name} has conditions of weight 0 in data.conditions: give them "
+                    "a small weight there, so that their recordings are loaded"
+                )
+        return self
 
     @property
     def steps(self) -> int:

@@ -7,19 +7,26 @@ corpus that outgrows the memory changes nothing but the speed.
 
 import math
 import os
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import soundfile
 import soxr
 import torch
 from torch import Tensor
 
 from chirrup.data.manifest import Entry
 from chirrup.lab.training.config import DataConfig
-from chirrup.lab.training.data import SINC_TAPS, Recordings, listed, load_recordings
+from chirrup.lab.training.data import (
+    SINC_TAPS,
+    Recordings,
+    Sampler,
+    listed,
+    load_recordings,
+    opened,
+)
 
 MARGIN_S = 0.02
 """Read around a piece of a file of another rate, for the resampler to settle."""
@@ -29,19 +36,49 @@ THREADS = 8
 """That decode; they leave Python's lock to each other."""
 
 
+def sampler_of(
+    data: DataConfig,
+    sample_rate_hz: int,
+    frame_samples: int,
+    generator: torch.Generator,
+    device: torch.device,
+) -> Sampler:
+    """The sampler that a recipe asks for; what no condition needs is not decoded."""
+
+    def load(folder: str) -> Recordings:
+        return open_recordings(data, folder, sample_rate_hz, device)
+
+    return Sampler(
+        load(data.speech),
+        load(data.noise) if data.has_noise else None,
+        load(data.rooms) if data.has_rooms else None,
+        sample_rate_hz=sample_rate_hz,
+        crop_samples=round(data.crop_seconds * sample_rate_hz / frame_samples) * frame_samples,
+        conditions=data.conditions,
+        enhance=data.enhance,
+        speed_range=data.speed_range,
+        level_db=data.level_db,
+        noise_snr_db=data.noise_snr_db,
+        generator=generator,
+    )
+
+
 def open_recordings(
     data: DataConfig, folder: str, sample_rate_hz: int, device: torch.device
 ) -> Recordings:
     """All recordings of a folder of the manifest; rooms, which are short, always in memory.
 
     Raises:
-        ValueError: there are none.
+        ModelError: there are none, or one cannot be read.
     """
-    entries = listed(data.manifest, folder)
-    limit = free_bytes(device) * SHARE if data.memory_gb is None else data.memory_gb * 1e9
-    if folder != data.rooms and 2 * sample_rate_hz * sum(map(seconds_of, entries)) > limit:
-        return Streamed.of(entries, sample_rate_hz, device)
-    return load_recordings(data.manifest, folder, sample_rate_hz, data.cache).to(device)
+    each = data.channels == "each"
+    if folder != data.rooms:
+        entries = listed(data.manifest, folder)
+        limit = free_bytes(device) * SHARE if data.memory_gb is None else data.memory_gb * 1e9
+        if 2 * sample_rate_hz * sum(seconds_of(entry, each) for entry in entries) > limit:
+            return Streamed.of(entries, sample_rate_hz, device, each_channel=each)
+    decoded = load_recordings(data.manifest, folder, sample_rate_hz, data.cache, each_channel=each)
+    return decoded.to(device)
 
 
 def free_bytes(device: torch.device) -> float:
@@ -56,13 +93,22 @@ def free_bytes(device: torch.device) -> float:
     return free / int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
 
 
-def seconds_of(entry: Entry) -> float:
-    """As the manifest says, or else the file."""
-    if "seconds" in entry.facts:
-        return float(entry.facts["seconds"])
-    with entry.open() as file:
-        about = soundfile.info(file)
-    return about.frames / about.samplerate
+def seconds_of(entry: Entry, each_channel: bool) -> float:
+    """As the manifest says, which may be rounded, or else the file; of all channels or of one."""
+    told = {"seconds", "channels"} if each_channel else {"seconds"}
+    if told <= entry.facts.keys():
+        return float(entry.facts["seconds"]) * (int(entry.facts["channels"]) if each_channel else 1)
+    frames, rate_hz, channels = shape_of(entry)
+    return frames / rate_hz * (channels if each_channel else 1)
+
+
+def shape_of(entry: Entry) -> tuple[int, int, int]:
+    """Samples of a channel, their rate, and channels: of a shard as its manifest says."""
+    if entry.shard and {"seconds", "sample_rate_hz", "channels"} <= entry.facts.keys():
+        rate_hz = int(entry.facts["sample_rate_hz"])
+        return round(float(entry.facts["seconds"]) * rate_hz), rate_hz, int(entry.facts["channels"])
+    with opened(entry) as file:
+        return file.frames, file.samplerate, file.channels
 
 
 @dataclass(frozen=True)
@@ -71,45 +117,61 @@ class Streamed(Recordings):
 
     Attributes:
         audio: empty, on the device; ``start`` and ``length`` are as if all was decoded.
+        entries: of each recording.
+        channel: which one of the file it is; None for their average.
     """
 
-    entries: tuple[Entry, ...]
+    entries: Sequence[Entry]
+    channel: Sequence[int | None]
     sample_rate_hz: int
 
     @staticmethod
-    def of(entries: list[Entry], sample_rate_hz: int, device: torch.device) -> "Streamed":
-        length = torch.tensor([round(seconds_of(entry) * sample_rate_hz) for entry in entries])
-        start = length.cumsum(0) - length
+    def of(
+        entries: Sequence[Entry],
+        sample_rate_hz: int,
+        device: torch.device,
+        *,
+        each_channel: bool = False,
+    ) -> "Streamed":
+        """As `data.load_recordings` would have them."""
+        every: list[Entry] = []
+        channel: list[int | None] = []
+        samples: list[int] = []
+        for entry in entries:
+            frames, rate_hz, channels = shape_of(entry)
+            rows = list(range(channels)) if each_channel else [None]
+            every += [entry] * len(rows)
+            channel += rows
+            samples += [int(frames / (rate_hz / sample_rate_hz) + 0.5)] * len(rows)  # as soxr
+        length = torch.tensor(samples, device=device)
         none = torch.zeros(0, dtype=torch.int16, device=device)
-        return Streamed(none, start.to(device), length.to(device), tuple(entries), sample_rate_hz)
+        start = length.cumsum(0) - length
+        return Streamed(none, start, length, every, channel, sample_rate_hz)
 
     def read(self, position: Tensor, whole: bool) -> Tensor:
-        place = position.cpu()
-        start, length = self.start.cpu(), self.length.cpu()
-        which = torch.searchsorted(start, place[:, 0].long(), right=True) - 1
-        low, high = start[which], start[which] + length[which]
-        first = torch.maximum(place.amin(1).long() - SINC_TAPS, low)
-        stop = torch.minimum(place.amax(1).long() + 1 + SINC_TAPS, high)
-        wanted = zip(which.tolist(), (first - low).tolist(), (stop - low).tolist())
+        which, start, stop = self.place(position)
+        first = torch.maximum(position.amin(1).long() - SINC_TAPS, start)
+        last = torch.minimum(position.amax(1).long() + SINC_TAPS, stop - 1)
+        wanted = (tensor.tolist() for tensor in (which, first - start, last + 1 - start))
         with ThreadPoolExecutor(THREADS) as pool:
-            pieces = list(pool.map(lambda one: self.decode(*one), wanted))
-        size = stop - first
-        offset = size.cumsum(0) - size
-        audio = torch.from_numpy(np.concatenate(pieces)).to(self.audio.device)
-        held = Recordings(audio, offset.to(audio.device), size.to(audio.device))
-        return held.read(position + (offset - first).to(audio.device)[:, None], whole)
+            pieces = list(pool.map(self.decode, *wanted))
+        length = last + 1 - first
+        audio = torch.from_numpy(np.concatenate(pieces)).to(position.device)
+        held = Recordings(audio, length.cumsum(0) - length, length)
+        return held.read(position + (held.start - first)[:, None], whole)
 
     def decode(self, index: int, first: int, stop: int) -> np.ndarray:
         """Samples ``first`` to ``stop`` of a recording, ``int16``; silence beyond its end."""
-        with self.entries[index].open() as source, soundfile.SoundFile(source) as file:
+        with opened(self.entries[index]) as file:
             step = math.gcd(file.samplerate, self.sample_rate_hz)
             ours, theirs = self.sample_rate_hz // step, file.samplerate // step
-            margin = 0 if ours == theirs else round(MARGIN_S * step)
+            margin = 0 if ours == theirs else math.ceil(MARGIN_S * step)
             begin = max(0, first // ours - margin)
             end = min(file.frames, (-(-stop // ours) + margin) * theirs)
             file.seek(min(begin * theirs, file.frames))
             audio = file.read(max(0, end - begin * theirs), dtype="float32", always_2d=True)
-        mono = soxr.resample(audio.mean(axis=1), theirs, ours)
-        found = mono[first - begin * ours : stop - begin * ours]
+        channel = self.channel[index]
+        heard = audio.mean(axis=1) if channel is None else audio[:, channel]
+        found = soxr.resample(heard, theirs, ours)[first - begin * ours : stop - begin * ours]
         found = np.pad(found, (0, stop - first - len(found)))
         return (found.clip(-1, 1) * 32767).astype(np.int16)

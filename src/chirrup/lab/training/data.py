@@ -6,8 +6,9 @@ busy, and every random number comes from one generator whose state is part of th
 
 import hashlib
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -18,9 +19,12 @@ from rich.progress import track
 from torch import Tensor
 
 from chirrup.data.manifest import Entry, read_manifest
+from chirrup.runtime.errors import ModelError
 
 SINC_TAPS = 16
 """Taps of the interpolation that changes speed and pitch."""
+FACTS = ("seconds", "sample_rate_hz", "channels", "sha256")
+"""Columns of a manifest that are of use here."""
 EARLY_MS = 50
 """What of a room response stays in a target that is to be dry (LRAC challenge, track 2)."""
 
@@ -42,6 +46,13 @@ class Recordings:
     def to(self, device: torch.device) -> "Recordings":
         return Recordings(self.audio.to(device), self.start.to(device), self.length.to(device))
 
+    def place(self, position: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Where ``[batch, samples]`` positions in ``audio`` are, a recording in a row: which one it
+        is, where it starts, and where it ends, each ``[batch]``."""
+        which = torch.searchsorted(self.start, position[:, 0].long(), right=True) - 1
+        start = self.start[which]
+        return which, start, start + self.length[which]
+
     def read(self, position: Tensor, whole: bool) -> Tensor:
         """Samples ``float32 [batch, samples]`` at positions in ``audio``, a recording in a row.
 
@@ -53,40 +64,80 @@ class Recordings:
         return interpolate(self, position)
 
 
+@contextmanager
+def opened(source: Path | Entry) -> Generator[soundfile.SoundFile, None, None]:
+    """Any format soundfile reads, in a shard too.
+
+    Raises:
+        ModelError: it cannot be read.
+    """
+    try:
+        encoded = source.open("rb") if isinstance(source, Path) else source.open()
+        with encoded, soundfile.SoundFile(encoded) as file:
+            yield file
+    except (OSError, soundfile.LibsndfileError) as error:
+        raise ModelError(f"{source} cannot be read: {error}") from error
+
+
+def read_channels(source: Path | Entry, sample_rate_hz: int) -> np.ndarray:
+    """Each channel, resampled: ``float32 [channels, samples]``."""
+    with opened(source) as file:
+        audio = file.read(dtype="float32", always_2d=True)
+    return soxr.resample(audio, file.samplerate, sample_rate_hz).T
+
+
 def read_mono(source: Path | Entry, sample_rate_hz: int) -> np.ndarray:
-    """Any format soundfile reads, mixed to mono and resampled: ``float32 [samples]``."""
-    with source.open("rb") if isinstance(source, Path) else source.open() as file:
-        audio, rate_hz = soundfile.read(file, dtype="float32", always_2d=True)
-    return soxr.resample(audio.mean(axis=1), rate_hz, sample_rate_hz)
+    """Likewise, but the average of the channels: ``float32 [samples]``."""
+    with opened(source) as file:
+        audio = file.read(dtype="float32", always_2d=True)
+    return soxr.resample(audio.mean(axis=1), file.samplerate, sample_rate_hz)
 
 
 def listed(manifest: Path, folder: str) -> list[Entry]:
     """Recordings of a folder of the manifest, plain files or in shards.
 
+    A prepared corpus has rooms in ``rir_train``, others in ``rir``: ``rir`` means either.
+
     Raises:
-        ValueError: there are none.
+        ModelError: there are none.
     """
-    found = [entry for entry in read_manifest(manifest) if entry.path.startswith(folder + "/")]
-    if not found:
-        raise ValueError(f"{manifest} lists no file in {folder}/")
-    return found
+    entries = [
+        replace(entry, facts={key: entry.facts[key] for key in FACTS if key in entry.facts})
+        for entry in read_manifest(manifest)
+    ]
+    for name in (folder, f"{folder}_train"):
+        if found := [entry for entry in entries if entry.path.startswith(name + "/")]:
+            return found
+    others = sorted({entry.path.partition("/")[0] for entry in entries if "/" in entry.path})
+    raise ModelError(f"{manifest} lists no file in {folder}/ but in {', '.join(others[:9])}")
 
 
-def load_recordings(manifest: Path, folder: str, sample_rate_hz: int, cache: Path) -> Recordings:
-    """Decode all files of ``folder`` that the manifest lists; keep the result in ``cache``.
+def load_recordings(
+    manifest: Path, folder: str, sample_rate_hz: int, cache: Path, *, each_channel: bool = False
+) -> Recordings:
+    """Decode all recordings of ``folder`` that the manifest lists; keep the result in ``cache``.
 
-    Other paths than last time are decoded anew; a file that changed under its name is not noticed.
+    Others than last time are decoded anew; a plain file that changed under its name is not noticed.
+
+    Args:
+        each_channel: every channel is a recording of its own; else they are averaged.
     """
-    paths = listed(manifest, folder)
-    content = hashlib.sha256("\n".join(map(str, paths)).encode()).hexdigest()[:8]
-    kept = cache / f"{folder.replace('/', '_')}-{sample_rate_hz}-{content}.npz"
+    entries = listed(manifest, folder)
+    names = "\n".join(str(entry) + entry.facts.get("sha256", "") for entry in entries)
+    content = hashlib.sha256(names.encode()).hexdigest()[:8]
+    each = "each-" if each_channel else ""
+    kept = cache / f"{folder.replace('/', '_')}-{sample_rate_hz}-{each}{content}.npz"
     if not kept.exists():
-        audio = [read_mono(path, sample_rate_hz) for path in track(paths, f"decoding {folder}")]
+        audio: list[np.ndarray] = []
+        for entry in track(entries, f"decoding {folder}"):
+            read = read_channels if each_channel else read_mono
+            decoded = np.atleast_2d(read(entry, sample_rate_hz)).clip(-1, 1)
+            audio += list((decoded * 32767).astype(np.int16))
         cache.mkdir(parents=True, exist_ok=True)
         part = kept.with_suffix(f".{os.getpid()}.npz")  # processes may come here at the same time
         np.savez(
             part,
-            audio=np.concatenate([(x.clip(-1, 1) * 32767).astype(np.int16) for x in audio]),
+            audio=np.concatenate(audio),
             length=np.array([len(x) for x in audio]),
         )
         part.rename(kept)
@@ -96,10 +147,15 @@ def load_recordings(manifest: Path, folder: str, sample_rate_hz: int, cache: Pat
 
 
 def interpolate(recordings: Recordings, position: Tensor) -> Tensor:
-    """Read ``[batch, samples]`` fractional positions (in samples of ``audio``) by windowed sinc."""
+    """Read ``[batch, samples]`` fractional positions (in samples of ``audio``) by windowed sinc.
+
+    A recording goes on with its first and last sample where the sinc looks beyond its ends.
+    """
+    _, start, stop = recordings.place(position)
     whole = position.floor()
     taps = torch.arange(SINC_TAPS, device=position.device) - (SINC_TAPS // 2 - 1)
-    index = (whole.long()[..., None] + taps).clamp(0, recordings.audio.shape[0] - 1)
+    low, high = start[:, None, None], stop[:, None, None] - 1
+    index = (whole.long()[..., None] + taps).clamp(low, high)
     offset = taps - (position - whole).float()[..., None]
     window = 0.5 + 0.5 * torch.cos(torch.pi * offset / (SINC_TAPS // 2))
     return (recordings.audio[index].float() * (torch.sinc(offset) * window)).sum(2) / 32768
@@ -144,7 +200,8 @@ class Sampler:
     """Draws batches: clean, noisy, reverberant and two-talker speech, and what is to become of it.
 
     Args:
-        speech, noise, rooms: recordings at the model's rate, on the device.
+        speech, noise, rooms: recordings at the model's rate, on the device; noise and rooms only
+            where a condition of a weight above 0 has them.
         conditions: weights of clean, noisy, reverberant, two talkers, noisy and reverberant.
         enhance: the target is speech, of both talkers, without noise, with the early part of the
             room alone; otherwise it is the input.
@@ -157,8 +214,8 @@ class Sampler:
     def __init__(
         self,
         speech: Recordings,
-        noise: Recordings,
-        rooms: Recordings,
+        noise: Recordings | None,
+        rooms: Recordings | None,
         *,
         sample_rate_hz: int,
         crop_samples: int,
@@ -172,10 +229,14 @@ class Sampler:
         self.speech, self.noise, self.rooms = speech, noise, rooms
         self.sample_rate_hz, self.crop_samples = sample_rate_hz, crop_samples
         self.enhance = enhance
-        self.conditions = torch.tensor(conditions, dtype=torch.float)
+        self.weigh(conditions)
         self.speed_range, self.level_db, self.noise_snr_db = speed_range, level_db, noise_snr_db
         self.generator = generator
         self.device = speech.audio.device
+
+    def weigh(self, conditions: Sequence[float]) -> None:
+        """Draw the conditions with these weights from now on."""
+        self.conditions = torch.tensor(conditions, dtype=torch.float)
 
     def uniform(self, batch: int, low: float = 0.0, high: float = 1.0) -> Tensor:
         """``[batch, 1]`` on the device."""
@@ -199,6 +260,7 @@ class Sampler:
 
     def responses(self, batch: int) -> Tensor:
         """Room responses, direct path first, cut to a crop's length: ``[batch, taps]``."""
+        assert self.rooms is not None, "a condition with rooms has none"
         which = torch.randint(len(self.rooms.length), (batch,), generator=self.generator)
         longest = min(int(self.rooms.length.max()), self.crop_samples)
         rows = []
@@ -230,6 +292,7 @@ class Sampler:
             both = mix(audio[rows], self.crops(self.speech, len(rows)), ratio_db)
             audio[rows] = target[rows] = both
         if len(rows := of(1, 4)):
+            assert self.noise is not None, "a condition with noise has none"
             snr_db = self.uniform(len(rows), *self.noise_snr_db)
             audio[rows] = mix(audio[rows], self.crops(self.noise, len(rows)), snr_db)
         peak = audio.abs().amax(1, keepdim=True).clamp(min=1e-3)

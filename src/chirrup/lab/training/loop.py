@@ -16,10 +16,10 @@ from torch import Tensor, nn
 from torch.optim import AdamW, RAdam
 
 from chirrup.lab.models import build
-from chirrup.lab.nn import fused
+from chirrup.lab.quantizers.simvq import SimVQLevel
 from chirrup.lab.training import adversarial, codebooks, discriminators
 from chirrup.lab.training.config import DiscriminatorConfig, Stage, TrainingConfig
-from chirrup.lab.training.corpus import open_recordings
+from chirrup.lab.training.corpus import sampler_of
 from chirrup.lab.training.data import Sampler
 from chirrup.lab.training.distributed import (
     add_up,
@@ -27,9 +27,11 @@ from chirrup.lab.training.distributed import (
     first_says,
     share_parameters,
 )
+from chirrup.lab.training.draws import draw_lost, draw_used
 from chirrup.lab.training.logbook import Logbook
 from chirrup.lab.training.losses import SpectralLoss, normalise_level, waveform_loss
 from chirrup.lab.training.pesq_loss import PESQLoss
+from chirrup.lab.training.residual_discriminator import MultiScaleResidualDiscriminator
 from chirrup.lab.training.validation import validate
 from chirrup.runtime.errors import ModelError
 
@@ -38,8 +40,9 @@ DISCRIMINATORS = {
     "stft": discriminators.MultiScaleSTFTDiscriminator,
     "subband_stft": discriminators.MultiScaleSubbandSTFTDiscriminator,
     "mel": discriminators.MultiLengthMelDiscriminator,
+    "spectrostream": MultiScaleResidualDiscriminator,
 }
-SPECTRAL_TERMS = {"mel", "log_mel", "stft", "complex", "wavefm"}
+SPECTRAL_TERMS = {"mel", "mel_magnitude", "log_mel", "stft", "complex", "wavefm", "soundstream"}
 OPTIMISERS = {"adamw": (AdamW, {"fused": True}), "radam": (RAdam, {"foreach": True})}
 
 
@@ -61,6 +64,8 @@ class Trainer:
         self.rank = dist.get_rank() if dist.is_initialized() else 0
         torch.manual_seed(config.seed)
         self.model = build(config.model, **config.model_changes).to(device)
+        if config.codes.lowest > self.model.codebooks:
+            raise ModelError(f"codes.lowest must be at most {self.model.codebooks}, all codebooks")
         self.ema = build(config.model, **config.model_changes).to(device).requires_grad_(False)
         self.ema.load_state_dict(self.model.state_dict())
         self.usage = codebooks.Usage(self.model.codebooks, self.model.codebook_size).to(device)
@@ -70,7 +75,9 @@ class Trainer:
         spectra = config.spectra
         self.spectral = SpectralLoss(self.model.sample_rate_hz, spectra.n_ffts, spectra.mels)
         self.spectral.to(device)
-        self.pesq = PESQLoss(self.model.sample_rate_hz).to(device)
+        self.pesq = None
+        if any(stage.weights.pesq > 0 for stage in config.stages):
+            self.pesq = PESQLoss(self.model.sample_rate_hz).to(device)
         self.parameters = list(self.model.parameters())
         self.adversary_parameters = list(self.adversary.parameters())
         optimiser, options = OPTIMISERS[config.optimiser]
@@ -84,15 +91,21 @@ class Trainer:
         self.step, self.hours = 0, 0.0
         self.codebooks_started = False
         self.generator = torch.Generator()
-        if device.type == "cpu" and fused.available():
+        if device.type == "cpu":
             self.model.use_fused_units()
         share_parameters(self.model)
 
     def parameter_groups(self) -> list[dict[str, Any]]:
-        """All but the codebooks' entries, which decay nothing and learn faster; then these."""
-        levels = map(self.model.quantizer.level, range(self.model.codebooks))
+        """All but the codebooks' entries, or SimVQ's maps that make them; then these.
+
+        They learn at a rate of their own. Decay, which knows nothing of the vectors, would draw
+        entries to zero, and through a map all of them together: they have none.
+        """
+        levels = list(map(self.model.quantizer.level, range(self.model.codebooks)))
         entries = [level.codebook for level in levels if isinstance(level.codebook, nn.Parameter)]
-        chosen = {id(entry) for entry in entries}
+        simvq = [level for level in levels if isinstance(level, SimVQLevel)]
+        entries += [parameter for level in simvq for parameter in (level.weight, level.bias)]
+        chosen = {id(parameter) for parameter in entries}
         others = [parameter for parameter in self.parameters if id(parameter) not in chosen]
         return [{"params": others}, {"params": entries, "weight_decay": 0.0}]
 
@@ -113,7 +126,7 @@ class Trainer:
                 self.hours = hours_before + (now - begun) / 3600
                 log.figures(self.step, self.hours, figures)
                 if self.step % config.validate_every == 0 and self.rank == 0:
-                    result = validate(self.ema, config.data)
+                    result = validate(self.ema, config.data, config.codes.lowest)
                     result.figures |= self.usage.figures()
                     log.validation(self.step, self.hours, result)
                 if now - saved > 60 * config.checkpoint_minutes:
@@ -124,24 +137,8 @@ class Trainer:
             self.save()
 
     def sampler(self) -> Sampler:
-        data = self.config.data
-        rate_hz = self.model.sample_rate_hz
-        names = (data.speech, data.noise, data.rooms)
-        speech, noise, rooms = (open_recordings(data, n, rate_hz, self.device) for n in names)
-        frame = self.model.frame_samples
-        return Sampler(
-            speech,
-            noise,
-            rooms,
-            sample_rate_hz=rate_hz,
-            crop_samples=round(data.crop_seconds * rate_hz / frame) * frame,
-            conditions=data.conditions,
-            enhance=data.enhance,
-            speed_range=data.speed_range,
-            level_db=data.level_db,
-            noise_snr_db=data.noise_snr_db,
-            generator=self.generator,
-        )
+        rate_hz, frame = self.model.sample_rate_hz, self.model.frame_samples
+        return sampler_of(self.config.data, rate_hz, frame, self.generator, self.device)
 
     # --- one step --------------------------------------------------------------------------------
 
@@ -149,6 +146,7 @@ class Trainer:
         """One update of the model, and of the discriminators when it is their turn."""
         config = self.config
         index, stage = config.stage_at(self.step)
+        sampler.weigh(stage.conditions or config.data.conditions)
         self.generator.manual_seed((config.seed * 1009 + self.rank) * 1_000_003 + self.step)
         if self.step == 0:
             self.start_model(sampler)
@@ -160,7 +158,8 @@ class Trainer:
 
         audio, target = sampler.batch(config.batch_size)
         used, bypass, present = self.draw_codes(audio, stage)
-        output, quantized = self.model(audio, used, bypass, present)
+        committed = None if config.codes.commit_bypassed else ~bypass
+        output, quantized = self.model(audio, used, bypass, present, committed)
         delay = self.model.delay_samples
         whole = audio.shape[2] - delay
         estimate, target = normalise_level(
@@ -201,21 +200,10 @@ class Trainer:
         """Per row: codebooks in use, bypass of the quantizer, frames that arrive."""
         codes, batch = self.config.codes, len(audio)
         frames = audio.shape[2] // self.model.frame_samples
-        every = self.model.codebooks
-
-        def chance(*shape: int) -> Tensor:
-            return torch.rand(*shape, generator=self.generator)
-
-        some = torch.randint(codes.lowest, every + 1, (batch,), generator=self.generator)
-        some = torch.where(chance(batch) < codes.lowest_share, codes.lowest, some)
-        used = torch.where(chance(batch) < codes.drop, some, every)
-        bypass = (chance(batch) < codes.bypass) | (not stage.quantize)
-        begins = chance(batch, frames) < codes.loss_rate / 2
-        more = chance(batch, frames)
-        lost = begins.clone()
-        for back in (1, 2):
-            lost[:, back:] |= begins[:, :-back] & (more[:, :-back] < 1 / (1 + back))
-        lost &= chance(batch, 1) < codes.lossy * stage.quantize
+        used = draw_used(codes, self.model.codebooks, batch, self.generator)
+        bypass = torch.rand(batch, generator=self.generator) < codes.bypass
+        bypass |= not stage.quantize
+        lost = draw_lost(codes, batch, frames, self.generator) & stage.quantize
         return used.to(self.device), bypass.to(self.device), ~lost.to(self.device)
 
     def reconstruction_terms(
@@ -226,7 +214,7 @@ class Trainer:
         terms = self.spectral(estimate, target, wanted & SPECTRAL_TERMS)
         if "waveform" in wanted:
             terms["waveform"] = waveform_loss(estimate, target)
-        if "pesq" in wanted:
+        if self.pesq is not None and "pesq" in wanted:
             terms["pesq"] = self.pesq(estimate, target).mean()
         return terms
 

@@ -3,6 +3,8 @@
 All scales share their spectra between the terms, so a term costs little once another one is used.
 """
 
+import math
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -33,6 +35,8 @@ class SpectralLoss(nn.Module):
     """Terms over several STFT scales, Hann windows, hop a quarter of the window.
 
     - ``mel``: L1 of log10 mel magnitudes (IRIS, section 6, "multi-scale mel loss").
+    - ``mel_magnitude``: L1 of mel magnitudes, each filter a weighted mean of its bins: what is loud
+      counts by how loud it is (TQCodec, section 3.1.3, adds it to ``mel``).
     - ``log_mel``: L1, and weighted L2, of natural-log mel magnitudes, as the code of LRAC's
       baselines weights them: sqrt(2^i - 1) for a window of 2^i (seed 001, section 4.3).
     - ``stft``: L1 of log magnitudes, plus the spectral convergence (Parallel WaveGAN, eq. 4, 5).
@@ -41,10 +45,14 @@ class SpectralLoss(nn.Module):
     - ``wavefm``: WaveFM's refined STFT loss (arXiv 2503.16689, section 3.2): wrapped phase
       difference, and first and second differences of the log magnitude along time and
       frequency. The phase counts by the target's compressed magnitude.
+    - ``soundstream``: L1 of mel magnitudes plus sqrt(n_fft / 2) times the squared difference of
+      their natural logs, as SpectroStream weights SoundStream's reconstruction (facts, section 2),
+      which has 64 bands at every scale.
 
     Args:
         n_ffts: window lengths in samples.
-        mels: bands of each scale.
+        mels: bands of each scale. One without any FFT bin counts for nothing; DAC's scales have
+            two such at 48 kHz, none at 44.1 kHz.
         wavefm_n_ffts: scales that the ``wavefm`` term is computed on.
     """
 
@@ -61,7 +69,8 @@ class SpectralLoss(nn.Module):
         for n_fft, bands in zip(n_ffts, mels, strict=True):
             self.register_buffer(f"window_{n_fft}", torch.hann_window(n_fft), False)
             bank = mel_filterbank(sample_rate_hz, n_fft, bands)
-            self.register_buffer(f"mel_{n_fft}", bank / bank.sum(0).clamp(min=1e-9), False)
+            bank = bank[:, bank.sum(0) > 0]
+            self.register_buffer(f"mel_{n_fft}", bank / bank.sum(0), False)
 
     def forward(self, estimate: Tensor, target: Tensor, terms: set[str]) -> dict[str, Tensor]:
         """The named ``terms``, each a scalar, mean over the scales."""
@@ -73,27 +82,38 @@ class SpectralLoss(nn.Module):
                 y = stft(target, window, n_fft // 4)
                 y_magnitude = magnitude(y)
             x_magnitude = magnitude(x)
-            x_log, y_log = x_magnitude.log(), y_magnitude.log()
-            if "mel" in terms:
-                mel = (x_magnitude @ bank).log10() - (y_magnitude @ bank).log10()
-                sums["mel"] = sums["mel"] + mel.abs().mean()
-            if "log_mel" in terms:
-                error = (x_magnitude @ bank).log() - (y_magnitude @ bank).log()
-                share = (n_fft - 1) ** 0.5
-                term = error.abs().mean() + share * error.square().mean()
-                sums["log_mel"] = sums["log_mel"] + term / self.log_mel_weight
-            if "stft" in terms:
-                convergence = (x_magnitude - y_magnitude).norm(dim=(1, 2))
-                convergence = convergence / y_magnitude.norm(dim=(1, 2))
-                sums["stft"] = sums["stft"] + F.l1_loss(x_log, y_log) + convergence.mean()
+            if terms & {"mel", "mel_magnitude", "log_mel", "soundstream"}:
+                x_mel, y_mel = x_magnitude @ bank, y_magnitude @ bank
+                error = x_mel.log() - y_mel.log()
+                if "mel" in terms:
+                    sums["mel"] = sums["mel"] + error.abs().mean() / math.log(10)
+                if "mel_magnitude" in terms:
+                    sums["mel_magnitude"] = sums["mel_magnitude"] + F.l1_loss(x_mel, y_mel)
+                if "log_mel" in terms:
+                    share = (n_fft - 1) ** 0.5
+                    term = error.abs().mean() + share * error.square().mean()
+                    sums["log_mel"] = sums["log_mel"] + term / self.log_mel_weight
+                if "soundstream" in terms:
+                    # Of 64 bands some hold no bin of a short window: their floor is on both sides.
+                    x_mel, y_mel = x_mel.clamp(min=FLOOR), y_mel.clamp(min=FLOOR)
+                    logs = F.mse_loss(x_mel.log(), y_mel.log())
+                    term = F.l1_loss(x_mel, y_mel) + (n_fft / 2) ** 0.5 * logs
+                    sums["soundstream"] = sums["soundstream"] + term
+            if terms & {"stft", "wavefm"}:
+                x_log, y_log = x_magnitude.log(), y_magnitude.log()
+                if "stft" in terms:
+                    convergence = (x_magnitude - y_magnitude).norm(dim=(1, 2))
+                    convergence = convergence / y_magnitude.norm(dim=(1, 2))
+                    sums["stft"] = sums["stft"] + F.l1_loss(x_log, y_log) + convergence.mean()
+                if "wavefm" in terms and n_fft in self.wavefm_n_ffts:
+                    term = wavefm_term(x, y, x_log, y_log)
+                    share = len(self.n_ffts) / len(self.wavefm_n_ffts)
+                    sums["wavefm"] = sums["wavefm"] + term * share
             if "complex" in terms:
                 x_small = x * (x_magnitude**-0.7)
                 y_small = y * (y_magnitude**-0.7)
                 error = torch.view_as_real(x_small - y_small).abs().mean()
                 sums["complex"] = sums["complex"] + error
-            if "wavefm" in terms and n_fft in self.wavefm_n_ffts:
-                term = wavefm_term(x, y, x_log, y_log)
-                sums["wavefm"] = sums["wavefm"] + term * len(self.n_ffts) / len(self.wavefm_n_ffts)
         return {term: value / len(self.n_ffts) for term, value in sums.items()}
 
 

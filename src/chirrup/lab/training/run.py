@@ -1,5 +1,6 @@
 """What the commands ``chirrup train`` and ``chirrup export`` call."""
 
+import json
 import os
 import pickle
 from pathlib import Path
@@ -11,6 +12,7 @@ import torch.distributed as dist
 
 from chirrup.lab.export import Parity, export
 from chirrup.lab.models import build
+from chirrup.lab.models.released import from_pretrained, is_released, name_of
 from chirrup.lab.training.config import TrainingConfig, load_recipe
 from chirrup.lab.training.data import read_mono
 from chirrup.lab.training.loop import Trainer
@@ -68,12 +70,15 @@ def export_checkpoint(checkpoint: Path, folder: Path, audio: Path | None = None)
     """Export the averaged (EMA) weights of a training to a folder that ``chirrup.load`` takes.
 
     Args:
-        checkpoint: ``checkpoint.pt`` of a training, or its folder.
+        checkpoint: ``checkpoint.pt`` of a training, or its folder; or a folder with a released
+            checkpoint of FocalCodec-Stream.
         audio: a recording on which the export is checked; the bundled clip without it.
 
     Raises:
         ValueError: the file is no checkpoint, or the graphs would differ from the model.
     """
+    if is_released(checkpoint):
+        return export_released(checkpoint, folder, audio)
     saved = load_checkpoint(checkpoint)
     config = TrainingConfig.model_validate(saved["config"])
     model = build(config.model, **config.model_changes)
@@ -81,9 +86,22 @@ def export_checkpoint(checkpoint: Path, folder: Path, audio: Path | None = None)
         model.load_state_dict(saved["ema" if "ema" in saved else "model"])
     except RuntimeError as error:
         raise ValueError(f"{checkpoint} does not fit the model {config.model}: {error}") from error
-    clip: np.ndarray = read_mono(audio or DEMO_CLIP, model.sample_rate_hz)
+    clip: np.ndarray = read_mono(audio or DEMO_CLIP, model.input_rate_hz)
     card = {"steps": saved["step"], "hours": round(saved["hours"], 2), "recipe": saved["config"]}
-    return export(model, config.model, folder, clip[: 5 * model.sample_rate_hz], card)
+    return export(model, config.model, folder, clip[: 5 * model.input_rate_hz], card)
+
+
+def export_released(released: Path, folder: Path, audio: Path | None = None) -> Parity:
+    """Export a released checkpoint of FocalCodec-Stream, its weights as they are.
+
+    Args:
+        released: a folder with its ``config.json`` and ``model.safetensors``.
+    """
+    model = from_pretrained(released)
+    clip: np.ndarray = read_mono(audio or DEMO_CLIP, model.input_rate_hz)
+    card = {"released": json.loads((released / "config.json").read_text())}
+    name = name_of(model.config)
+    return export(model, name, folder, clip[: 5 * model.input_rate_hz], card, exact=True)
 
 
 def pack_checkpoint(checkpoint: Path, out: Path) -> None:

@@ -1,11 +1,14 @@
 """A look at a model in training: scores, audio and spectrograms of a few whole clips."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from chirrup.evaluate.metrics.spectral import lsd, lsd_high, lsd_low
 from chirrup.lab.models import Model
 from chirrup.lab.training.config import DataConfig
 from chirrup.lab.training.data import from_direct_path, listed, mix, read_mono, reverberate
@@ -26,6 +29,15 @@ class Validation:
 LOWEST_BPS = 1000
 NOISE_DB = 5.0
 """Signal-to-noise ratio of the noisy clips."""
+MUSIC_SECONDS = 10
+"""The most of a clip that is scored by LSD, from its middle. Speech is scored whole."""
+
+
+def score_of(data: DataConfig, sample_rate_hz: int) -> str:
+    """``pesq`` or ``lsd``, what the figures begin with."""
+    if data.validation_score != "auto":
+        return data.validation_score
+    return "pesq" if sample_rate_hz <= 24_000 else "lsd"
 
 
 def clips(data: DataConfig, sample_rate_hz: int) -> list[tuple[Tensor, Tensor]]:
@@ -40,7 +52,13 @@ def clips(data: DataConfig, sample_rate_hz: int) -> list[tuple[Tensor, Tensor]]:
         chosen = paths[:: max(1, len(paths) // count)][:count]
         return [torch.from_numpy(read_mono(path, sample_rate_hz))[None] for path in chosen]
 
+    def middle(clip: Tensor) -> Tensor:
+        start = max(0, clip.shape[1] - MUSIC_SECONDS * sample_rate_hz) // 2
+        return clip[:, start : start + MUSIC_SECONDS * sample_rate_hz]
+
     clean = spread(data.validation, data.validation_clips)
+    if score_of(data, sample_rate_hz) == "lsd":
+        clean = [middle(clip) for clip in clean]
     pairs = [(clip, clip) for clip in clean]
     if data.enhance:
         noises = spread(data.validation_noise, len(clean))
@@ -56,17 +74,24 @@ def clips(data: DataConfig, sample_rate_hz: int) -> list[tuple[Tensor, Tensor]]:
 
 
 @torch.no_grad()
-def validate(model: Model, data: DataConfig) -> Validation:
+def validate(model: Model, data: DataConfig, fewest: int = 1) -> Validation:
     """Code the validation clips without quantizer, with all codebooks, and with the fewest.
 
-    PESQ is the differentiable model of `pesq_loss`, which needs no other package.
+    PESQ is the differentiable model of `pesq_loss`, which needs no other package. Music, which is
+    also coded with half of the codebooks, has the three LSD of `chirrup.evaluate`.
+
+    Args:
+        fewest: codebooks that the training goes down to; at least `LOWEST_BPS` is validated.
     """
     rate_hz, delay, frame = model.sample_rate_hz, model.delay_samples, model.frame_samples
     device = next(model.parameters()).device
-    pesq = PESQLoss(rate_hz).to(device)
+    music = score_of(data, rate_hz) == "lsd"
+    scores_of = music_scorer(rate_hz) if music else speech_scorer(rate_hz, device)
     result = Validation(rate_hz)
-    lowest = max(1, round(LOWEST_BPS / model.codebook_bps))
+    lowest = max(fewest, 1, round(LOWEST_BPS / model.codebook_bps))
     settings = {"bypass": None, "all": model.codebooks, "lowest": lowest}
+    if music:
+        settings["half"] = max(lowest, model.codebooks // 2)
     scores: dict[str, list[float]] = {}
     model.eval()
     for index, pair in enumerate(clips(data, rate_hz)):
@@ -81,17 +106,42 @@ def validate(model: Model, data: DataConfig) -> Validation:
                 coded = model.quantizer.decode(model.quantizer.encode(latent)[:, :books])
             outputs[name] = model.decoder.offline(coded)[:, 0, delay : delay + samples]
         for name, output in outputs.items():
-            scores.setdefault(f"pesq_{name}", []).append(float(pesq.score(output, target)))
             error = (output - target).square().sum()
             snr_db = 10 * torch.log10(target.square().sum() / error.clamp(min=1e-9))
-            scores.setdefault(f"snr_db_{name}", []).append(float(snr_db))
+            values = scores_of(output, target) | {"snr_db": float(snr_db)}
+            for figure, value in values.items():
+                scores.setdefault(f"{figure}_{name}", []).append(value)
         if index == 0:
             for name, output in (outputs | {"original": target}).items():
                 result.audio[name] = output.cpu()
                 result.spectrograms[name] = picture(output)
     model.train()
-    result.figures = {name: sum(values) / len(values) for name, values in scores.items()}
+    for name, values in scores.items():
+        known = [value for value in values if np.isfinite(value)]
+        if known:
+            result.figures[name] = sum(known) / len(known)
     return result
+
+
+Scorer = Callable[[Tensor, Tensor], dict[str, float]]
+"""Scores an output against its target, each ``[1, samples]``; NaN where it cannot."""
+
+
+def speech_scorer(sample_rate_hz: int, device: torch.device) -> Scorer:
+    pesq = PESQLoss(sample_rate_hz).to(device)
+    return lambda output, target: {"pesq": float(pesq.score(output, target))}
+
+
+def music_scorer(sample_rate_hz: int) -> Scorer:
+    """LSD of the whole band, and of its lower and upper half."""
+
+    def scores(output: Tensor, target: Tensor) -> dict[str, float]:
+        pair = target[0].cpu().numpy(), output[0].cpu().numpy()
+        return {
+            metric.__name__: metric(*pair, sample_rate_hz) for metric in (lsd, lsd_low, lsd_high)
+        }
+
+    return scores
 
 
 def picture(audio: Tensor) -> Tensor:

@@ -1,0 +1,263 @@
+"""SpectroStream: 48 kHz stereo, coded jointly, for music (seed 003_b6af034c18d25f23).
+
+Spectrograms through 2-D convolutions. The encoder hears each channel by itself with the same
+weights and joins them near its end; the decoder splits them near its beginning. Layers are those of
+the released configuration (facts, section 2); `tests/lab/models/test_spectrostream.py` holds them
+to its counts.
+"""
+
+from dataclasses import dataclass
+from fractions import Fraction
+from math import prod
+
+import torch
+from torch import Tensor, nn
+
+from chirrup.lab.models.model import Model
+from chirrup.lab.nn import (
+    ISTFT,
+    STFT,
+    Conv1d,
+    Conv2d,
+    ConvTranspose2d,
+    LookAhead,
+    PerChannel,
+    Pool2d,
+    Repeat2d,
+    Residual,
+    Sequential,
+    Stateless,
+    Streaming,
+    fit_scales,
+    hann,
+    hann_dual,
+    set_weight,
+)
+from chirrup.lab.quantizers.ema import EMALevel, PlainEMALevel
+from chirrup.lab.quantizers.rvq import ResidualVectorQuantizer
+
+
+@dataclass(frozen=True)
+class SpectroConfig:
+    """The released configuration; its counts are ours too.
+
+    | | encoder | quantizer | decoder |
+    |---|---|---|---|
+    | parameters (M), without the gains of weight norm | 9.25 | 16.78 | 35.68 |
+    | billion multiplications a second, stereo | 12.1 | 0.42 | 47.7 |
+
+    Attributes:
+        encoder_dim, decoder_dim: channels next to the spectrogram.
+        strides: of each level along time and frequency, from fine to coarse.
+        widen: by how much each level of the encoder widens, and of the decoder narrows.
+        separate_levels: levels of the encoder that hear one channel; then they are fused.
+        joint_levels: levels of the decoder, from its beginning, before the channels are split.
+        look_ahead_hops: hops of the spectrogram that the decoder's output waits for, beyond its
+            own embedding.
+        code_dim: of the codebooks; as wide as the latent there are no projections.
+    """
+
+    encoder_dim: int = 32
+    decoder_dim: int = 64
+    strides: tuple[tuple[int, int], ...] = ((1, 2), (1, 2), (1, 3), (1, 2), (1, 2), (2, 2), (2, 1))
+    widen: tuple[int, ...] = (2, 1, 2, 1, 1, 2, 1)
+    separate_levels: int = 6
+    joint_levels: int = 1
+    look_ahead_hops: int = 4
+    latent_dim: int = 256
+    code_dim: int = 256
+    codebooks: int = 64
+    codebook_size: int = 1024
+    hop: int = 480
+    channels: int = 2
+    sample_rate_hz: int = 48_000
+
+    @classmethod
+    def small(cls) -> "SpectroConfig":
+        """Not in the paper: thinner, for stereo on a part of one CPU core."""
+        return cls(encoder_dim=8, decoder_dim=16, code_dim=8)
+
+    @property
+    def frame_samples(self) -> int:
+        return self.hop * prod(time for time, _ in self.strides)
+
+    @property
+    def coarse_bins(self) -> int:
+        """Bins that are left of the spectrogram at the bottleneck."""
+        return self.hop // prod(frequency for _, frequency in self.strides)
+
+
+def elu() -> Streaming:
+    return Stateless(nn.ELU())
+
+
+def conv(inputs: int, outputs: int) -> Conv1d:
+    """Of one step: what flattened bins go through."""
+    return Conv1d(inputs, outputs, 1, normalise_weight=True)
+
+
+def square(inputs: int, outputs: int, bins: int, size: int = 3) -> Conv2d:
+    return Conv2d(inputs, outputs, (size, size), bins, normalise_weight=True)
+
+
+def point(inputs: int, outputs: int, bins: int) -> list[Streaming]:
+    """A 1 x 1 convolution where the width changes."""
+    return [] if inputs == outputs else [square(inputs, outputs, bins, 1)]
+
+
+def kernel(stride: tuple[int, int]) -> tuple[int, int]:
+    return max(3, 2 * stride[0]), max(3, 2 * stride[1])
+
+
+def down(inputs: int, outputs: int, bins: int, stride: tuple[int, int]) -> Residual:
+    """A level of the encoder."""
+    strided = Conv2d(inputs, outputs, kernel(stride), bins, stride=stride, normalise_weight=True)
+    return Residual(
+        inputs,
+        Sequential(elu(), square(inputs, inputs, bins), elu(), strided),
+        Sequential(Pool2d(stride), *point(inputs, outputs, bins // stride[1])),
+    )
+
+
+def up(inputs: int, outputs: int, bins: int, stride: tuple[int, int]) -> Residual:
+    """A level of the decoder."""
+    transposed = ConvTranspose2d(
+        inputs, outputs, kernel(stride), bins, stride=stride, normalise_weight=True
+    )
+    return Residual(
+        inputs,
+        Sequential(elu(), transposed, elu(), square(outputs, outputs, transposed.bins)),
+        Sequential(*point(inputs, outputs, bins), Repeat2d(stride)),
+    )
+
+
+def bottleneck(width: int, bins: int) -> Residual:
+    block = Sequential(elu(), square(width, width, bins), elu(), square(width, width, bins))
+    return Residual(width, block, Sequential())
+
+
+class Planes(nn.Module):
+    """Spectra ``[batch, 2 * (bins + 1), time]`` to ``[batch, 2, time, bins]``: real and imaginary
+    parts, without the highest bin."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.unflatten(1, (2, x.shape[1] // 2))[:, :, :-1].transpose(2, 3)
+
+
+class Spectra(nn.Module):
+    """`Planes` undone: the highest bin is zero."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return nn.functional.pad(x.transpose(2, 3), (0, 0, 0, 1)).flatten(1, 2)
+
+
+class Flatten(nn.Module):
+    """``[batch, channels, time, bins]`` to ``[batch, bins * channels, time]``."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.permute(0, 3, 1, 2).flatten(1, 2)
+
+
+class Unflatten(nn.Module):
+    """`Flatten` undone."""
+
+    def __init__(self, bins: int) -> None:
+        super().__init__()
+        self.bins = bins
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.unflatten(1, (self.bins, x.shape[1] // self.bins)).permute(0, 2, 3, 1)
+
+
+class Encoder(Sequential):
+    """Audio ``[batch, channels, samples]`` to latents ``[batch, latent_dim, frames]``."""
+
+    def __init__(self, config: SpectroConfig) -> None:
+        bins, width, wider = config.hop, config.encoder_dim, config.encoder_dim
+        separate: list[Streaming] = [
+            STFT(2 * config.hop, config.hop, hann(2 * config.hop)),
+            Stateless(Planes()),
+            square(2, width, bins, 7),
+        ]
+        joint: list[Streaming] = []
+        for index, (stride, factor) in enumerate(zip(config.strides, config.widen, strict=True)):
+            width *= config.channels if index == config.separate_levels else 1
+            wider *= factor
+            levels = separate if index < config.separate_levels else joint
+            levels.append(down(width, wider, bins, stride))
+            width, bins = wider, bins // stride[1]
+        width *= config.channels if config.separate_levels == len(config.strides) else 1
+        flat, dim = bins * width, config.latent_dim
+        super().__init__(
+            PerChannel(config.channels, Sequential(*separate)),
+            *joint,
+            bottleneck(width, bins),
+            Stateless(Flatten()),
+            Residual(
+                flat, Sequential(elu(), conv(flat, flat), elu(), conv(flat, dim)), conv(flat, dim)
+            ),
+        )
+
+
+class Decoder(Sequential):
+    """Latents ``[batch, latent_dim, frames]`` to audio ``[batch, channels, samples]``."""
+
+    def __init__(self, config: SpectroConfig) -> None:
+        if not 1 <= config.joint_levels <= len(config.strides):
+            raise ValueError(f"joint_levels must be from 1 to {len(config.strides)}")
+        bins, width = config.coarse_bins, config.decoder_dim * prod(config.widen)
+        flat, dim = bins * width, config.latent_dim
+        joint: list[Streaming] = [
+            LookAhead(Fraction(config.look_ahead_hops * config.hop, config.frame_samples)),
+            Residual(dim, Sequential(conv(dim, flat), elu(), conv(flat, flat)), conv(dim, flat)),
+            Stateless(Unflatten(bins)),
+            bottleneck(width, bins),
+        ]
+        separate: list[Streaming] = []
+        reversed_levels = zip(config.strides[::-1], config.widen[::-1], strict=True)
+        for index, (stride, factor) in enumerate(reversed_levels):
+            levels = joint if index < config.joint_levels else separate
+            split = config.channels if index + 1 == config.joint_levels else 1
+            levels.append(up(width, split * (width // factor), bins, stride))
+            width, bins = width // factor, bins * stride[1]
+        separate += [
+            elu(),
+            square(width, 2, bins, 7),
+            Stateless(Spectra()),
+            ISTFT(2 * config.hop, hann_dual(2 * config.hop)),
+        ]
+        super().__init__(*joint, PerChannel(config.channels, Sequential(*separate)))
+
+
+class SpectroStream(Model):
+    """Encoder, residual vector quantizer with moving entries, decoder."""
+
+    def __init__(self, config: SpectroConfig) -> None:
+        level = PlainEMALevel if config.code_dim == config.latent_dim else EMALevel
+        quantizer = ResidualVectorQuantizer(
+            config.latent_dim, config.codebooks, config.codebook_size, config.code_dim, level
+        )
+        super().__init__(config, Encoder(config), quantizer, Decoder(config))
+        self.channels = config.channels
+
+    @torch.no_grad()
+    def start(self, audio: Tensor) -> None:
+        """Before training: scale the layers so that ``audio`` gets through, each part in turn."""
+        audio = self.tiled(audio)
+        ears, *listening = self.encoder.layers
+        *speaking, mouths = self.decoder.layers
+        assert isinstance(ears, PerChannel)
+        assert isinstance(mouths, PerChannel)
+        inner, outer = ears.inner, mouths.inner
+        assert isinstance(inner, Sequential)
+        assert isinstance(outer, Sequential)
+        spectra = Sequential(*inner.layers[:2]).offline(ears.rows(audio))
+        heard = ears.joined(fit_scales(inner, ears.rows(audio))).flatten(1, 2)
+        latent = fit_scales(Sequential(*listening), heard)
+        last = listening[-1]
+        assert isinstance(last, Residual)
+        for branch in (last.block, last.skip):
+            final = [part for part in branch.modules() if isinstance(part, Conv1d)][-1].conv
+            set_weight(final, final.weight / latent.std())
+        said = fit_scales(Sequential(*speaking), latent / latent.std())
+        fit_scales(outer, mouths.rows(said), float(spectra.std()))

@@ -1,0 +1,162 @@
+"""A transformer that works in chunks of frames: what FocalCodec-Stream makes of WavLM's.
+
+A frame attends to its whole chunk, ahead too, and to what came before, up to ``window`` frames in
+all. The state is the keys and values of the last ``window - chunk`` frames, newest last, and
+``seen``: how many of them are there.
+"""
+
+from math import log
+
+import torch
+from torch import Tensor, nn
+
+from chirrup.lab.nn.linear import FeedForward
+from chirrup.lab.nn.norm import LayerNorm
+from chirrup.lab.nn.streaming import State, Streaming
+
+
+class Attention(Streaming):
+    """Self-attention over the past and the frames of a call, with a gated bias by distance.
+
+    Of each head's share of the input two gates a and b are made; the bias of a query is
+    a (b s - 1) + 2 times that of `RelativeBias`, where s is the head's learned scale.
+    """
+
+    def __init__(self, channels: int, heads: int, past: int) -> None:
+        super().__init__()
+        self.heads, self.past = heads, past
+        self.head_dim = channels // heads
+        self.project_in = nn.Linear(channels, 3 * channels)
+        self.project_out = nn.Linear(channels, channels)
+        self.gates = nn.Linear(self.head_dim, 8)
+        self.scale = nn.Parameter(torch.ones(heads, 1, 1))
+
+    def initial_state(self, batch: int, device: torch.device | None = None) -> State:
+        shape = (batch, self.heads, self.past, self.head_dim)
+        return {name: torch.zeros(shape, device=device) for name in ("keys", "values")}
+
+    def attend(self, x: Tensor, bias: Tensor, mask: Tensor, state: State) -> tuple[Tensor, State]:
+        """``x`` is ``[batch, frames, channels]``, ``bias`` ``[heads, frames, past + frames]``,
+        ``mask``, to be added to scores, ``[batch, 1, frames, past + frames]``."""
+        gates = self.gates(self._by_head(x)).unflatten(3, (2, 4)).sum(4).sigmoid()
+        first, second = gates[..., :1], gates[..., 1:]
+        bias = bias * (first * (second * self.scale - 1) + 2) + mask
+        queries, keys, values = map(self._by_head, self.project_in(x).chunk(3, dim=2))
+        keys = torch.cat([state["keys"], keys], dim=2)
+        values = torch.cat([state["values"], values], dim=2)
+        scores = (queries * self.head_dim**-0.5) @ keys.transpose(2, 3) + bias
+        y = scores.softmax(dim=3) @ values
+        after = {
+            "keys": keys[:, :, keys.shape[2] - self.past :].clone(),
+            "values": values[:, :, values.shape[2] - self.past :].clone(),
+        }
+        return self.project_out(y.transpose(1, 2).flatten(2)), after
+
+    def _by_head(self, x: Tensor) -> Tensor:
+        """``[batch, frames, channels]`` to ``[batch, heads, frames, head_dim]``."""
+        return x.unflatten(2, (self.heads, self.head_dim)).transpose(1, 2)
+
+
+class RelativeBias(nn.Module):
+    """A learned bias of each head by the distance from query to key, alike for similar distances.
+
+    Half of the buckets is for keys ahead. Of each half, one half is for one distance each, the
+    other for distances that grow by a constant factor up to ``max_distance``.
+    """
+
+    bucket: Tensor
+
+    def __init__(self, heads: int, buckets: int, max_distance: int, window: int) -> None:
+        super().__init__()
+        self.furthest = window
+        self.table = nn.Embedding(buckets, heads)
+        half, exact = buckets // 2, buckets // 4
+        bucket = []
+        for distance in range(-window, window + 1):
+            size = abs(distance)
+            if size >= exact:
+                growth = log(size / exact) / log(max_distance / exact)
+                size = min(half - 1, exact + int(growth * (half - exact)))
+            bucket.append(size + (half if distance > 0 else 0))
+        self.register_buffer("bucket", torch.tensor(bucket), persistent=False)
+
+    def forward(self, distance: Tensor) -> Tensor:
+        """Key's place less query's, ``[queries, keys]``, to ``[heads, queries, keys]``."""
+        index = distance.clamp(-self.furthest, self.furthest) + self.furthest
+        return self.table(self.bucket[index]).permute(2, 0, 1)
+
+
+class TransformerLayer(Streaming):
+    """Attention and a feed-forward part, each behind a norm and with a skip."""
+
+    def __init__(self, channels: int, heads: int, hidden: int, past: int) -> None:
+        super().__init__()
+        self.norm = LayerNorm(channels)
+        self.attention = Attention(channels, heads, past)
+        self.feed_forward = FeedForward(channels, hidden, LayerNorm(channels))
+
+    def initial_state(self, batch: int, device: torch.device | None = None) -> State:
+        return self.attention.initial_state(batch, device)
+
+    def attend(self, x: Tensor, bias: Tensor, mask: Tensor, state: State) -> tuple[Tensor, State]:
+        """``x`` is ``[batch, channels, frames]``."""
+        y, after = self.attention.attend(self.norm(x, {})[0].transpose(1, 2), bias, mask, state)
+        return self.feed_forward.offline(x + y.transpose(1, 2)), after
+
+
+class Transformer(Streaming):
+    """Layers that share one bias. A call is a whole number of chunks, from where one begins."""
+
+    def __init__(
+        self,
+        channels: int,
+        *,
+        layers: int,
+        heads: int,
+        hidden: int,
+        chunk: int,
+        window: int,
+        buckets: int,
+        max_distance: int,
+    ) -> None:
+        super().__init__()
+        self.chunk, self.window, self.past = chunk, window, window - chunk
+        self.bias = RelativeBias(heads, buckets, max_distance, window)
+        self.layers = nn.ModuleList(
+            TransformerLayer(channels, heads, hidden, self.past) for _ in range(layers)
+        )
+
+    def layer(self, index: int) -> TransformerLayer:
+        layer = self.layers[index]
+        assert isinstance(layer, TransformerLayer)
+        return layer
+
+    def seen(self, first: int, last: int) -> tuple[int, int]:
+        """First and last input step that the output steps from ``first`` to ``last`` depend on."""
+        for _ in self.layers:
+            last = (last // self.chunk + 1) * self.chunk - 1
+            first = (first // self.chunk + 1) * self.chunk - self.window
+        return first, last
+
+    def initial_state(self, batch: int, device: torch.device | None = None) -> State:
+        state = {"seen": torch.zeros(batch, 1, 1, 1, device=device)}
+        for index in range(len(self.layers)):
+            own = self.layer(index).initial_state(batch, device)
+            state.update({f"{index}.{name}": value for name, value in own.items()})
+        return state
+
+    def forward(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+        frames = x.shape[2]
+        query = torch.arange(frames, device=x.device)[:, None]
+        key = torch.arange(-self.past, frames, device=x.device)
+        end = (query // self.chunk + 1) * self.chunk
+        inside = (key < end) & (key >= end - self.window)
+        there = key >= -state["seen"]
+        mask = torch.where(inside & there, 0.0, float("-inf"))
+        bias = self.bias(key - query)
+        after = {"seen": (state["seen"] + frames).clamp(max=self.past)}
+        for index in range(len(self.layers)):
+            own = {name: state[f"{index}.{name}"] for name in ("keys", "values")}
+            x, new = self.layer(index).attend(x, bias, mask, own)
+            after.update({f"{index}.{name}": value for name, value in new.items()})
+        return x, after

@@ -1,0 +1,196 @@
+"""Streaming convolutions over spectrograms ``[batch, channels, time, bins]``: causal in time,
+centred along frequency, where both ends are padded with zeros as TensorFlow's "same" does."""
+
+from fractions import Fraction
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.nn.utils.parametrizations import weight_norm
+
+from chirrup.lab.nn.streaming import State, Streaming
+
+Pair = tuple[int, int]
+"""Along time, along frequency."""
+
+
+def ends(kernel: int, stride: int) -> Pair:
+    """Zeros before the first bin and after the last one, so that ``stride`` divides the bins."""
+    both = kernel - stride
+    return both // 2, both - both // 2
+
+
+class Conv2d(Streaming):
+    """Causal 2-D convolution, ``bins`` to ``bins / stride`` of them.
+
+    Output step t sees input up to the last step of its own stride, as `Conv1d` does. The state is
+    the last ``kernel - stride`` steps of the input.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel: Pair,
+        bins: int,
+        *,
+        stride: Pair = (1, 1),
+        normalise_weight: bool = False,
+    ) -> None:
+        super().__init__()
+        self.context, self.bins = kernel[0] - stride[0], bins
+        if self.context < 0 or kernel[1] < stride[1]:
+            raise ValueError("a stride longer than the kernel would skip samples")
+        if bins % stride[1]:
+            raise ValueError(f"a stride of {stride[1]} does not divide {bins} bins")
+        low, high = ends(kernel[1], stride[1])
+        self.padding = (0, high - low)
+        self.conv = nn.Conv2d(in_channels, out_channels, kernel, stride=stride, padding=(0, low))
+        if normalise_weight:
+            weight_norm(self.conv)
+
+    @property
+    def ratio(self) -> Fraction:
+        return Fraction(self.conv.stride[0])
+
+    def initial_state(self, batch: int, device: torch.device | None = None) -> State:
+        if self.context == 0:
+            return {}
+        shape = (batch, self.conv.in_channels, self.context, self.bins)
+        return {"past": torch.zeros(shape, device=device)}
+
+    def forward(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+        after: State = {}
+        if self.context:
+            x = torch.cat([state["past"], x], dim=2)
+            after["past"] = x[:, :, x.shape[2] - self.context :].clone()
+        return self.conv(F.pad(x, self.padding) if any(self.padding) else x), after
+
+
+class ConvTranspose2d(Streaming):
+    """Causal transposed 2-D convolution, ``bins`` to ``bins * stride`` of them.
+
+    An input step adds ``kernel`` output steps from its place on, as in `ConvTranspose1d`. The state
+    is the overlap of ``kernel - stride`` steps that later inputs still add to.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel: Pair,
+        bins: int,
+        *,
+        stride: Pair,
+        normalise_weight: bool = False,
+    ) -> None:
+        super().__init__()
+        self.overlap, self.bins = kernel[0] - stride[0], bins * stride[1]
+        if self.overlap < 0 or kernel[1] < stride[1]:
+            raise ValueError("a kernel shorter than the stride would leave holes")
+        self.low, high = ends(kernel[1], stride[1])
+        trimmed = self.low if self.low == high else 0
+        self.whole = trimmed == self.low
+        self.conv = nn.ConvTranspose2d(
+            in_channels, out_channels, kernel, stride=stride, padding=(0, trimmed), bias=False
+        )
+        if normalise_weight:
+            weight_norm(self.conv)
+        self.bias = nn.Parameter(torch.zeros(out_channels, 1, 1))
+
+    @property
+    def ratio(self) -> Fraction:
+        return Fraction(1, self.conv.stride[0])
+
+    def initial_state(self, batch: int, device: torch.device | None = None) -> State:
+        if self.overlap == 0:
+            return {}
+        shape = (batch, self.conv.out_channels, self.overlap, self.bins)
+        return {"overlap": torch.zeros(shape, device=device)}
+
+    def forward(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+        y = self.conv(x)
+        if not self.whole:
+            y = y[:, :, :, self.low : self.low + self.bins]
+        after: State = {}
+        if self.overlap:
+            cut = y.shape[2] - self.overlap
+            y = y + F.pad(state["overlap"], (0, 0, 0, cut))
+            after["overlap"] = y[:, :, cut:].clone()
+            y = y[:, :, :cut]
+        return y + self.bias, after
+
+
+class Pool2d(Streaming):
+    """Averages of ``stride`` steps by bins: what a strided convolution is added to."""
+
+    context = 0
+
+    def __init__(self, stride: Pair) -> None:
+        super().__init__()
+        self.stride = stride
+
+    @property
+    def ratio(self) -> Fraction:
+        return Fraction(self.stride[0])
+
+    def forward(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+        return F.avg_pool2d(x, self.stride), state
+
+
+class Repeat2d(Streaming):
+    """Every value ``stride`` times in time and frequency: what a transposed one is added to."""
+
+    overlap = 0
+
+    def __init__(self, stride: Pair) -> None:
+        super().__init__()
+        self.stride = stride
+
+    @property
+    def ratio(self) -> Fraction:
+        return Fraction(1, self.stride[0])
+
+    def forward(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+        steps, bins = self.stride
+        places = torch.arange(x.shape[3] * bins, device=x.device) // bins
+        x = x.index_select(3, places)  # in a runtime much faster than to expand and reshape
+        return (x.repeat_interleave(steps, 2) if steps > 1 else x), state
+
+
+class PerChannel(Streaming):
+    """The same layers for each of so many groups of channels, which hear nothing of each other.
+
+    ``[batch, groups * channels, time, ...]``; inside, the groups are rows of the batch.
+    """
+
+    def __init__(self, groups: int, layers: Streaming) -> None:
+        super().__init__()
+        self.groups, self.inner = groups, layers
+
+    @property
+    def delay(self) -> Fraction:
+        return self.inner.delay
+
+    @property
+    def ratio(self) -> Fraction:
+        return self.inner.ratio
+
+    def initial_state(self, batch: int, device: torch.device | None = None) -> State:
+        inner = self.inner.initial_state(batch * self.groups, device)
+        return {f"inner.{name}": self.joined(value) for name, value in inner.items()}
+
+    def forward(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+        after: State = {}
+        rows = {name: value.flatten(0, 1) for name, value in state.items()}
+        y = self.run("inner", self.rows(x), rows, after)
+        after = {name: self.joined(value) for name, value in after.items()}
+        return self.joined(y).flatten(1, 2), after
+
+    def rows(self, x: Tensor) -> Tensor:
+        """The groups as rows: ``[batch * groups, channels, ...]``."""
+        return x.unflatten(1, (self.groups, x.shape[1] // self.groups)).flatten(0, 1)
+
+    def joined(self, rows: Tensor) -> Tensor:
+        """``[batch, groups, ...]`` of what `rows` gave."""
+        return rows.unflatten(0, (-1, self.groups))

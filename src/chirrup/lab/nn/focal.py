@@ -1,0 +1,72 @@
+"""Causal focal modulation, and the blocks of FocalCodec-Stream that it is in."""
+
+from collections.abc import Sequence
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from chirrup.lab.nn.activations import DynamicTanh
+from chirrup.lab.nn.linear import FeedForward, Linear
+from chirrup.lab.nn.replicated import ReplicatedConv1d
+from chirrup.lab.nn.streaming import Residual, Sequential, State, Streaming
+
+
+class FocalModulation(Streaming):
+    """A query of each frame, multiplied by what its past says, near and far.
+
+    Depthwise convolutions, one upon the other, with GELU, look back further and further; each
+    level has a gate of each frame.
+    """
+
+    def __init__(self, channels: int, kernels: Sequence[int]) -> None:
+        super().__init__()
+        self.channels, self.levels = channels, len(kernels)
+        self.project_in = Linear(channels, 2 * channels + len(kernels))
+        for index, kernel in enumerate(kernels):
+            level = ReplicatedConv1d(channels, channels, kernel, groups=channels)
+            self.add_module(f"level_{index}", level)
+        self.project_context = Linear(channels, channels)
+        self.project_out = Linear(channels, channels)
+
+    def forward(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+        after: State = {}
+        x, _ = self.project_in(x, {})
+        query, context, gates = x.split([self.channels, self.channels, self.levels], dim=1)
+        modulator = None
+        for index in range(self.levels):
+            context = F.gelu(self.run(f"level_{index}", context, state, after))
+            gated = context * gates[:, index : index + 1]
+            modulator = gated if modulator is None else modulator + gated
+        assert modulator is not None
+        modulator, _ = self.project_context(modulator, {})
+        return self.project_out(query * modulator, {})[0], after
+
+
+class FocalBlock(Sequential):
+    """Focal modulation and a feed-forward part, each behind a `DynamicTanh` and with a skip."""
+
+    def __init__(self, channels: int, hidden: int, kernels: Sequence[int]) -> None:
+        modulation = Sequential(DynamicTanh(), FocalModulation(channels, kernels))
+        super().__init__(
+            Residual(channels, modulation), FeedForward(channels, hidden, DynamicTanh())
+        )
+
+
+class Refiner(Streaming):
+    """Sees ``chunk`` frames at once: ``x + contract(gelu(expand(x)))``, x all their channels."""
+
+    def __init__(self, channels: int, chunk: int) -> None:
+        super().__init__()
+        self.chunk = chunk
+        self.expand = nn.Linear(chunk * channels, chunk * channels)
+        self.contract = nn.Linear(chunk * channels, chunk * channels)
+
+    def seen(self, first: int, last: int) -> tuple[int, int]:
+        """First and last input step that the output steps from ``first`` to ``last`` depend on."""
+        return first // self.chunk * self.chunk, (last // self.chunk + 1) * self.chunk - 1
+
+    def forward(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+        rows = x.transpose(1, 2)
+        chunks = rows.unflatten(1, (-1, self.chunk)).flatten(2)
+        chunks = self.contract(F.gelu(self.expand(chunks)))
+        return x + chunks.unflatten(2, (self.chunk, -1)).flatten(1, 2).transpose(1, 2), state

@@ -1,0 +1,33 @@
+"""Linear layers over the channels of each time step."""
+
+from torch import Tensor, nn
+
+from chirrup.lab.nn.streaming import Residual, Sequential, State, Stateless, Streaming
+
+
+class Linear(Streaming):
+    """The same as a convolution with a kernel of one step, as a matrix product.
+
+    For a few time steps that is what takes least: the cost is reading the weights.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, *, bias: bool = True) -> None:
+        super().__init__()
+        self.linear = nn.Linear(in_channels, out_channels, bias)
+
+    def forward(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+        return self.linear(x.transpose(1, 2)).transpose(1, 2), state
+
+
+class FeedForward(Residual):
+    """``x + contract(gelu(expand(norm(x))))``.
+
+    Args:
+        norm: takes ``channels``, keeps no past.
+    """
+
+    def __init__(self, channels: int, hidden: int, norm: Streaming) -> None:
+        block = Sequential(
+            norm, Linear(channels, hidden), Stateless(nn.GELU()), Linear(hidden, channels)
+        )
+        super().__init__(channels, block)

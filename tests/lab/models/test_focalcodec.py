@@ -1,0 +1,372 @@
+"""FocalCodec-Stream against its authors' code and published size; and as one stream.
+
+The folder `focalcodec-stream` holds random weights of the published architecture at a small size,
+named as in the released checkpoints, and what the authors' code makes of a signal with them. That
+code had kept the attention's biases of an earlier table; the table in the weights is the one that
+explains its features, found by least squares (all 12,800 numbers by 128, to 2e-5).
+"""
+
+import json
+import random
+import shutil
+from collections.abc import Callable, Iterator
+from functools import cache
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from chirrup.lab.complexity import (
+    count,
+    latency_samples,
+    nominal_latency_samples,
+    receptive_field_samples,
+)
+from chirrup.lab.export import Parity
+from chirrup.lab.folding import fold
+from chirrup.lab.models import CONFIGS, build
+from chirrup.lab.models.focalcodec import FocalCodec, FocalConfig
+from chirrup.lab.models.released import config_of, from_pretrained, is_released, name_of
+from chirrup.lab.nn import Sequential, State, Streaming
+from chirrup.lab.training import run
+
+RELEASED = Path(__file__).parent / "focalcodec-stream"
+FRAMES = 100
+PAPER = ["focal-2k", "focal-4k", "focal-65k"]
+FEW = FocalConfig(
+    bits=16,
+    front_dim=8,
+    dim=16,
+    layers=2,
+    heads=2,
+    hidden_dim=16,
+    position_kernel=8,
+    position_groups=4,
+    window_frames=16,
+    focal_dim=16,
+    focal_blocks=1,
+    focal_kernels=(4, 6, 24),
+    waveform_dim=16,
+    waveform_hidden_dim=16,
+    waveform_blocks=1,
+)
+"""Narrow, and with windows so short that a second of signal is longer."""
+
+
+@cache
+def released() -> FocalCodec:
+    return from_pretrained(RELEASED)
+
+
+@cache
+def narrow() -> FocalCodec:
+    torch.manual_seed(0)
+    return FocalCodec(FEW).eval().requires_grad_(False)
+
+
+@cache
+def outputs() -> dict[str, Tensor]:
+    """What the authors' code made, as ``[batch, channels, frames]``."""
+    stored = load_file(RELEASED / "outputs.safetensors")
+    return {
+        "audio": stored["sig"][:, None],
+        "features": stored["feats"].transpose(1, 2),
+        "latents": stored["lats"].transpose(1, 2),
+        "tokens": stored["toks"][:, None].long(),
+        "bits": stored["codes"].transpose(1, 2),
+        "decompressed": stored["qfeats"].transpose(1, 2),
+        "waveform": stored["wav"][:, None],
+    }
+
+
+def close(got: Tensor, expected: Tensor, atol: float) -> None:
+    torch.testing.assert_close(got, expected, rtol=0, atol=atol)
+
+
+Cut = Callable[[Tensor, int], Iterator[Tensor]]
+
+
+def at_once(x: Tensor, frame: int) -> Iterator[Tensor]:
+    yield x
+
+
+def by_chunks(x: Tensor, frame: int) -> Iterator[Tensor]:
+    yield from x.split(4 * frame, dim=2)
+
+
+def at_random(x: Tensor, frame: int, seed: int = 0) -> Iterator[Tensor]:
+    """Pieces of some multiple of four frames."""
+    draw, start = random.Random(seed), 0
+    while start < x.shape[2]:
+        size = 4 * frame * draw.randint(1, 9)
+        yield x[:, :, start : start + size]
+        start += size
+
+
+def streamed(part: Streaming, pieces: Iterator[Tensor], forget: str | None = None) -> Tensor:
+    """What ``part`` makes of pieces of a signal, handing on its state.
+
+    Args:
+        forget: states whose name has this begin anew at each piece.
+    """
+    state: State = {}
+    done = []
+    for piece in pieces:
+        fresh = part.initial_state(piece.shape[0])
+        for name in fresh if not state else ():
+            state[name] = fresh[name]
+        if forget is not None:
+            state = {name: fresh[name] if forget in name else state[name] for name in state}
+        y, state = part(piece, state)
+        done.append(y)
+    assert set(state) == set(part.initial_state(1))
+    return torch.cat(done, dim=2)
+
+
+# --- the authors' code ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("cut", [at_once, by_chunks, at_random])
+@torch.no_grad()
+def test_every_stage_is_the_authors(cut: Cut) -> None:
+    model, theirs = released(), outputs()
+    features, compressor = model.encoder.layers
+    decompressor, waveform = model.decoder.layers
+    close(streamed(features, cut(theirs["audio"], 320)), theirs["features"], 5e-5)
+    latents = streamed(compressor, cut(theirs["features"], 1))
+    close(torch.nn.functional.normalize(latents, dim=1), theirs["latents"], 1e-5)
+    assert torch.equal(model.quantizer.encode(theirs["latents"]), theirs["tokens"])
+    close(model.quantizer.decode(theirs["tokens"]), theirs["bits"], 1e-7)
+    close(streamed(decompressor, cut(theirs["bits"], 1)), theirs["decompressed"], 1e-5)
+    close(streamed(waveform, cut(theirs["decompressed"], 1)), theirs["waveform"], 1e-5)
+
+
+@pytest.mark.parametrize("cut", [at_once, by_chunks, at_random])
+@torch.no_grad()
+def test_whole_codec_is_the_authors(cut: Cut) -> None:
+    """All tokens of 2 x 100 frames, and the waveform."""
+    model, theirs = released(), outputs()
+    tokens = model.quantizer.encode(streamed(model.encoder, cut(theirs["audio"], 320)))
+    assert tokens.shape == (2, 1, FRAMES)
+    assert torch.equal(tokens, theirs["tokens"])
+    audio = streamed(model.decoder, cut(model.quantizer.decode(tokens), 1))
+    close(audio, theirs["waveform"], 1e-4)
+
+
+def test_released_folder_is_known(tmp_path: Path) -> None:
+    assert is_released(RELEASED)
+    assert not is_released(tmp_path)
+    assert name_of(released().config) == "focal-2k"
+    with pytest.raises(ValueError, match="no checkpoint of FocalCodec-Stream"):
+        from_pretrained(tmp_path)
+
+
+def changed(tmp_path: Path, part: str, **values: object) -> Path:
+    about = json.loads((RELEASED / "config.json").read_text())
+    about[part].update(values)
+    (tmp_path / "config.json").write_text(json.dumps(about))
+    shutil.copy(RELEASED / "model.safetensors", tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("part", "values", "message"),
+    [
+        ("encoder_config", {"causal": False}, "does not stream"),
+        ("encoder_config", {"num_layers": 3}, "does not fit"),
+        ("compressor_config", {"window_size": 32}, "window sizes"),
+        ("compressor_config", {"hidden_dims": [64, 32, 64]}, "hidden_dims"),
+    ],
+)
+def test_other_architectures_are_refused(
+    tmp_path: Path, part: str, values: dict[str, object], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        from_pretrained(changed(tmp_path, part, **values))
+
+
+def test_tensors_too_many_or_too_few_are_refused(tmp_path: Path) -> None:
+    folder = changed(tmp_path, "encoder_config")
+    tensors = load_file(RELEASED / "model.safetensors")
+    save_file(tensors | {"extra": torch.zeros(1)}, folder / "model.safetensors")
+    with pytest.raises(ValueError, match="extra"):
+        from_pretrained(folder)
+    del tensors["decoder.head.proj.bias"]
+    save_file(tensors, folder / "model.safetensors")
+    with pytest.raises(ValueError, match="does not fit"):
+        from_pretrained(folder)
+
+
+def test_a_released_config_may_leave_out_what_the_paper_says() -> None:
+    names = {"encoder": "WavLM", "compressor": "FocalEncoder"}
+    names |= {"decompressor": "FocalDecoder", "decoder": "WaveNeXt"}
+    about = {f"{part}_name": name for part, name in names.items()}
+    about |= {f"{part}_config": {"causal": True} for part in names}
+    for name in PAPER:
+        config = CONFIGS[name][1]
+        assert isinstance(config, FocalConfig)
+        size = {"quantizer_config": {"codebook_size": config.codebook_size}}
+        assert config_of(about | size) == config
+        assert name_of(config) == name
+
+
+def test_export_takes_a_released_folder_as_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the same command as a training's checkpoint; its weights are not rounded."""
+    taken: dict[str, object] = {}
+
+    def export(model: FocalCodec, name: str, *args: object, exact: bool) -> Parity:
+        taken.update(model=model, name=name, args=args, exact=exact)
+        return Parity(1.0, -100.0)
+
+    monkeypatch.setattr(run, "export", export)
+    assert run.export_checkpoint(RELEASED, tmp_path) == Parity(1.0, -100.0)
+    assert (taken["name"], taken["exact"]) == ("focal-2k", True)
+    folded = fold(released(), exact=True)
+    for name, tensor in released().state_dict().items():
+        assert torch.equal(folded.state_dict()[name], tensor)
+
+
+# --- the published size --------------------------------------------------------------------------
+
+
+def parameters(part: torch.nn.Module) -> float:
+    return sum(p.numel() for p in part.parameters()) / 1e6
+
+
+@pytest.mark.parametrize("name", PAPER)
+def test_parameters(name: str) -> None:
+    with torch.device("meta"):
+        model = build(name)
+    features, compressor = model.encoder.layers
+    decompressor, waveform = model.decoder.layers
+    sizes = [parameters(part) for part in (features, compressor, decompressor, waveform)]
+    assert sizes == pytest.approx([88.71, 42.63, 76.19, 41.51], abs=0.02)
+    assert parameters(model) == pytest.approx(249.04, abs=0.02)
+    assert parameters(model.quantizer) == 0
+
+
+def test_multiplications() -> None:
+    """The convolutions and linear layers of one second, on the device without values."""
+    with torch.device("meta"):
+        model = build("focal-65k")
+    figures = count(model)
+    giga = {part: figure.mflops / 2000 for part, figure in figures.items()}
+    assert giga["encoder"] == pytest.approx(6.68 + 2.13, rel=0.005)
+    assert giga["decoder"] == pytest.approx(2.55 + 2.07, rel=0.005)
+    assert giga["quantizer"] == 0
+    assert sum(giga.values()) == pytest.approx(13.4, abs=0.05)
+
+
+def test_small_costs_little() -> None:
+    with torch.device("meta"):
+        model = build("focal-small")
+    figures = count(model).values()
+    assert sum(figure.parameters for figure in figures) / 1e6 == pytest.approx(16.5, abs=1)
+    assert sum(figure.mflops for figure in figures) / 2000 < 1
+
+
+@pytest.mark.parametrize(("name", "bps"), list(zip(PAPER, (550, 600, 800), strict=True)))
+def test_bitrates(name: str, bps: float) -> None:
+    with torch.device("meta"):
+        model = build(name)
+    assert model.codebook_bps == bps
+    assert (model.input_rate_hz, model.input_frame_samples) == (16_000, 320)
+    assert (model.sample_rate_hz, model.frame_samples) == (24_000, 480)
+    assert (model.codebooks, model.chunk_frames, model.delay_samples) == (1, 4, 0)
+
+
+def test_latency() -> None:
+    """80 ms is a chunk. What it depends on ends sooner: no frame sees more than the first sample
+    of its stride, so the last frame ends 319 samples before the chunk does."""
+    with torch.device("meta"):
+        model = build("focal-2k")
+    assert nominal_latency_samples(model) / model.sample_rate_hz == 0.080
+    depends = latency_samples(model.narrow())
+    assert depends == -(-961 * 3 // 2)
+
+
+def test_receptive_field() -> None:
+    """What the encoder sees, by the formula and by gradients."""
+    model = narrow()
+    audio = torch.randn(1, 1, 320 * 240, requires_grad=True)
+    y = model.encoder.offline(audio)[0, :, 200].sum()
+    (gradient,) = torch.autograd.grad(y, audio)
+    seen = gradient[0, 0].nonzero()[:, 0]
+    assert int(seen[-1]) == 203 * 320
+    assert receptive_field_samples(model.encoder) == int(seen[-1] - seen[0]) + 1
+
+
+# --- one stream ----------------------------------------------------------------------------------
+
+SIGNAL = 0.3 * torch.randn(2, 1, 320 * 80, generator=torch.Generator().manual_seed(5))
+
+
+@pytest.mark.parametrize("seed", range(5))
+@torch.no_grad()
+def test_encoder_in_random_chunks(seed: int) -> None:
+    """80 frames, five times the attention's window."""
+    encoder = narrow().encoder
+    close(streamed(encoder, at_random(SIGNAL, 320, seed)), encoder.offline(SIGNAL), 1e-5)
+
+
+@pytest.mark.parametrize("seed", range(5))
+@torch.no_grad()
+def test_decoder_in_random_chunks(seed: int) -> None:
+    decoder, quantizer = narrow().decoder, narrow().quantizer
+    codes = torch.randint(-1, 2**16, (2, 1, 80), generator=torch.Generator().manual_seed(seed))
+    bits = quantizer.decode(codes)
+    close(streamed(decoder, at_random(bits, 1, seed)), decoder.offline(bits), 1e-5)
+
+
+@pytest.mark.parametrize("forget", ["past", "started", "seen", "keys", "values"])
+@torch.no_grad()
+def test_each_kind_of_state_is_needed(forget: str) -> None:
+    encoder = narrow().encoder
+    assert any(forget in name for name in encoder.initial_state(1))
+    wrong = streamed(encoder, by_chunks(SIGNAL, 320), forget)
+    assert float((wrong - encoder.offline(SIGNAL)).abs().max()) > 1e-3
+
+
+@torch.no_grad()
+def test_rows_are_independent_also_in_when_they_began() -> None:
+    """One row goes on from a state while the other begins, in one call."""
+    encoder = narrow().encoder
+    assert isinstance(encoder, Sequential)
+    first, second = SIGNAL[:1], SIGNAL[1:]
+    _, state = encoder(first[:, :, : 320 * 20], encoder.initial_state(1))
+    fresh = encoder.initial_state(1)
+    both = {name: torch.cat([state[name], fresh[name]]) for name in state}
+    rest = torch.cat([first[:, :, 320 * 20 : 320 * 40], second[:, :, : 320 * 20]])
+    y, _ = encoder(rest, both)
+    close(y[:1], encoder.offline(first)[:, :, 20:40], 1e-5)
+    close(y[1:], encoder.offline(second)[:, :, :20], 1e-5)
+
+
+@torch.no_grad()
+def test_a_frame_sees_its_chunk_and_no_further() -> None:
+    encoder = narrow().encoder
+    plain = encoder.offline(SIGNAL[:1])
+    for frame in (40, 42, 43):
+        changed = SIGNAL[:1].clone()
+        changed[:, :, frame * 320] += 1
+        differs = (encoder.offline(changed) - plain).abs().amax(1)[0] > 1e-6
+        assert int(differs.int().argmax()) == 40
+
+
+def test_trains() -> None:
+    """Gradients reach every parameter."""
+    torch.manual_seed(0)
+    model = FocalCodec(FEW)
+    ones = torch.ones(2, dtype=torch.long)
+    audio, quantized = model(
+        SIGNAL[:, :, : 320 * 40], ones, torch.zeros(2).bool(), torch.ones(2, 40).bool()
+    )
+    assert audio.shape == (2, 1, 480 * 40)
+    assert quantized.codes.shape == (2, 1, 40)
+    audio.square().mean().backward()
+    silent = [name for name, p in model.named_parameters() if p.grad is None or not p.grad.any()]
+    assert silent == []

@@ -1,0 +1,215 @@
+"""SpectroStream against the released configuration's counts, its latency, and as one stream."""
+
+from dataclasses import replace
+from functools import cache
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from chirrup.evaluate.audit import PAPERS
+from chirrup.lab.complexity import (
+    Complexity,
+    count,
+    latency_samples,
+    nominal_latency_samples,
+    receptive_field_samples,
+)
+from chirrup.lab.models import Model, build
+from chirrup.lab.models.spectrostream import SpectroConfig, SpectroStream
+from chirrup.lab.nn import State
+from chirrup.lab.quantizers.ema import EMALevel, PlainEMALevel
+from small_spectro import CONFIG, DELAY, FRAME, small_spectro
+
+PARAMETERS_M = {"encoder": 9.25, "quantizer": 16.78, "decoder": 35.68}
+"""Without the gains of weight norm."""
+BILLION_MULTIPLICATIONS = {"encoder": 12.1, "quantizer": 0.42, "decoder": 47.7}
+SMALL = {"encoder": 0.814, "quantizer": 0.01966, "decoder": 3.098}
+
+
+@cache
+def spectro(name: str) -> Model:
+    torch.manual_seed(0)
+    return build(name).eval().requires_grad_(False)
+
+
+@cache
+def complexity(name: str) -> dict[str, Complexity]:
+    return count(spectro(name))
+
+
+def noise(frames: int, frame: int = FRAME, batch: int = 1, seed: int = 0) -> Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    return 0.1 * torch.randn(batch, 2, frame * frames, generator=generator)
+
+
+def test_parameters_are_those_of_the_release() -> None:
+    model = spectro("spectro")
+    for part, expected in PARAMETERS_M.items():
+        sizes = {k: v.numel() for k, v in model.get_submodule(part).named_parameters()}
+        gains = sum(size for name, size in sizes.items() if name.endswith("original0"))
+        total = complexity("spectro")[part].parameters - gains
+        assert total / 1e6 == pytest.approx(expected, abs=0.006), part
+    paper = PAPERS["spectro"].parameters_m
+    assert paper == tuple(PARAMETERS_M.values())
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"), [("spectro", BILLION_MULTIPLICATIONS), ("spectro-small", SMALL)]
+)
+def test_multiplications(name: str, expected: dict[str, float]) -> None:
+    """Of stereo, a second; one multiplication is two FLOPS."""
+    counted = {part: figures.mflops / 2000 for part, figures in complexity(name).items()}
+    assert counted == pytest.approx(expected, rel=0.005)
+
+
+def test_the_audit_has_the_counts() -> None:
+    counted = [complexity("spectro")[part].mflops for part in PARAMETERS_M]
+    assert counted == pytest.approx(PAPERS["spectro"].mflops, abs=0.1)
+
+
+def test_rates() -> None:
+    for name in ("spectro", "spectro-small"):
+        model = spectro(name)
+        assert (model.sample_rate_hz, model.channels, model.frame_samples) == (48_000, 2, 1920)
+        assert (model.codebooks, model.codebook_size, model.codebook_bps) == (64, 1024, 250)
+        assert model.config.latent_dim == 256
+        assert model.config.coarse_bins == 5
+
+
+def test_latency_by_the_papers_count_and_truly() -> None:
+    """The paper counts an embedding and one of look-ahead. A spectrum also overlaps its neighbour:
+    half a window more."""
+    model, hop, embedding = spectro("spectro"), 480, 1920
+    assert 1000 * 2 * embedding / 48_000 == PAPERS["spectro"].latency_ms == 80
+    assert nominal_latency_samples(model) == 2 * embedding + hop == 4320  # 90 ms
+    tiny = small_spectro()
+    assert tiny.delay_samples == DELAY
+    # A Hann window begins with a zero: the first sample of the look-ahead is not heard.
+    assert nominal_latency_samples(tiny) == FRAME + DELAY == 216
+    assert latency_samples(tiny) == 215
+
+
+def test_less_look_ahead_is_less_latency() -> None:
+    torch.manual_seed(0)
+    model = SpectroStream(replace(CONFIG, look_ahead_hops=3))
+    assert latency_samples(model) == 215 - CONFIG.hop
+
+
+def test_the_encoder_looks_back_over_its_convolutions() -> None:
+    model = small_spectro()
+    field = receptive_field_samples(model.encoder)
+    audio = noise(40).requires_grad_()
+    assert audio.shape[2] > field
+    model.encoder.offline(audio)[0, :, -1].sum().backward()
+    assert audio.grad is not None
+    seen = audio.grad[0].abs().sum(0).nonzero()[:, 0]
+    assert int(seen[-1]) == audio.shape[2] - 1
+    assert field - 1 <= audio.shape[2] - int(seen[0]) <= field, "a window may begin with a zero"
+
+
+def run(audio: Tensor, codes: Tensor, chunks: list[int], forget: bool) -> tuple[Tensor, Tensor]:
+    """Latents and sound of ``audio`` and ``codes``, cut into chunks of so many frames."""
+    model = small_spectro()
+
+    def starts() -> tuple[State, State]:
+        return model.encoder.initial_state(1), model.decoder.initial_state(1)
+
+    encoder_state, decoder_state = starts()
+    latents, outputs = [], []
+    for piece, some in zip(audio.split([n * FRAME for n in chunks], 2), codes.split(chunks, 2)):
+        if forget:
+            encoder_state, decoder_state = starts()
+        latent, encoder_state = model.encoder(piece, encoder_state)
+        output, decoder_state = model.decoder(model.quantizer.decode(some), decoder_state)
+        latents.append(latent)
+        outputs.append(output)
+    return torch.cat(latents, dim=2), torch.cat(outputs, dim=2)
+
+
+@given(chunks=st.lists(st.integers(1, 12), min_size=2, max_size=8), seed=st.integers(0, 2**32))
+@settings(max_examples=20, deadline=None)
+def test_stream_equals_offline(chunks: list[int], seed: int) -> None:
+    """Cut between any frames; forgetting the state is another signal."""
+    model, audio = small_spectro(), noise(sum(chunks), seed=seed)
+    latent = model.encoder.offline(audio)
+    codes = model.quantizer.encode(latent)
+    sound = model.decoder.offline(model.quantizer.decode(codes))
+    assert sound.shape == audio.shape
+    latents, sounds = run(audio, codes, chunks, forget=False)
+    torch.testing.assert_close(latents, latent, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(sounds, sound, rtol=1e-4, atol=1e-4)
+    latents, sounds = run(audio, codes, chunks, forget=True)
+    assert float((latents - latent).abs().max()) > 1e-3
+    assert float((sounds - sound).abs().max()) > 1e-3
+
+
+def changed(model: Model, layers: slice) -> bool:
+    """Whether the left channel changes what these layers of the encoder make of the right one."""
+    audio, other = noise(8), noise(8)
+    other[:, 0] += 1
+    halves = []
+    for x in (audio, other):
+        for layer in model.encoder.layers[layers]:
+            x = layer.offline(x)
+        halves.append(x[:, x.shape[1] // 2 :])
+    return not torch.allclose(*halves)
+
+
+@pytest.mark.parametrize("separate", [0, 2, 3])
+@pytest.mark.parametrize("joint", [1, 2, 3])
+def test_channels_are_fused_and_split_where_the_configuration_says(
+    separate: int, joint: int
+) -> None:
+    torch.manual_seed(0)
+    model = SpectroStream(replace(CONFIG, separate_levels=separate, joint_levels=joint))
+    assert len(model.encoder.layers) == 4 + 3 - separate
+    assert not changed(model, slice(0, 1)), "the channels are apart"
+    assert changed(model, slice(0, 2 if separate < 3 else None))
+    output = model.decoder.offline(model.encoder.offline(noise(3)))
+    assert output.shape == (1, 2, 3 * FRAME)
+
+
+def test_what_cannot_be_split_is_refused() -> None:
+    with pytest.raises(ValueError, match="joint_levels"):
+        SpectroStream(replace(CONFIG, joint_levels=0))
+
+
+def test_mono_is_tiled() -> None:
+    model, audio = small_spectro(), noise(6)[:, :1]
+    ones = torch.tensor([3]), torch.tensor([False]), torch.ones(1, 6, dtype=torch.bool)
+    output, quantized = model(audio, *ones)
+    assert output.shape == (1, 2, 6 * FRAME)
+    both, again = model(audio.repeat(1, 2, 1), *ones)
+    assert torch.equal(output, both)
+    assert torch.equal(quantized.codes, again.codes)
+    with pytest.raises(RuntimeError):
+        model(audio.repeat(1, 3, 1), *ones)
+
+
+def test_codebooks_are_as_wide_as_the_latent_or_factorised() -> None:
+    assert isinstance(small_spectro().quantizer.level(0), PlainEMALevel)
+    level = spectro("spectro-small").quantizer.level(0)
+    assert isinstance(level, EMALevel)
+    assert level.projects
+    assert level.codebook.shape == (1024, 8)
+    assert SpectroConfig().code_dim == SpectroConfig().latent_dim
+
+
+def test_audio_gets_through_a_model_that_has_just_started() -> None:
+    torch.manual_seed(0)
+    model, audio = SpectroStream(CONFIG).requires_grad_(False), noise(100, batch=2)
+    model.start(audio)
+    latent = model.encoder.offline(audio)
+    assert float(latent.std()) == pytest.approx(1, rel=0.01)
+    assert 0.01 < float(model.decoder.offline(latent).std()) < 0.3
+
+
+def test_silence_comes_out_finite() -> None:
+    model, audio = small_spectro(), torch.zeros(1, 2, 10 * FRAME)
+    present = torch.ones(1, 10, dtype=torch.bool)
+    output, quantized = model(audio, torch.tensor([3]), torch.tensor([False]), present)
+    assert output.isfinite().all()
+    assert quantized.commitment.isfinite()
