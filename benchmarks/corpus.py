@@ -17,30 +17,21 @@ import numpy as np
 import soundfile
 from rich.table import Table
 
-from shared import console, machine, speech_like, table
+from shared import PEAK, console, machine, speech_like, table
 
 VOICES = 40
 """Recordings that differ; the others are these at other levels."""
-PEAK = """
-import sys
-from chirrup.cli import main
-try:
-    main()
-finally:
-    status = open("/proc/self/status").read()
-    print("peak", status.split("VmHWM:")[1].split()[0], file=sys.stderr)
-"""
 
 
 def recordings(folder: Path, minutes: float, seconds: float, rate: int, form: str) -> Path:
     """A folder per speaker, so many minutes in all."""
-    voices = [speech_like(seconds, rate, seed) for seed in range(VOICES)]
-    silence = np.zeros(rate // 2, np.float32)
     count = max(1, round(60 * minutes / (seconds + 0.5)))
+    voices = [speech_like(seconds, rate, seed) for seed in range(min(count, VOICES))]
+    silence = np.zeros(rate // 2, np.float32)
     random = np.random.default_rng(0)
     for number in range(count):
         level = 0.3 + 0.7 * random.random()
-        audio = level * np.concatenate([voices[number % VOICES], silence])
+        audio = level * np.concatenate([voices[number % len(voices)], silence])
         audio += 1e-4 * random.standard_normal(len(audio)).astype(np.float32)
         place = folder / f"speaker{number % 20}"
         place.mkdir(parents=True, exist_ok=True)

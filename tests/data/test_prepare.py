@@ -72,6 +72,12 @@ def entries(folder: Path) -> list[Entry]:
     return list(read_manifest(folder / "manifest.csv"))
 
 
+def assert_same(folder: Path, corpus: Path) -> None:
+    """To the byte."""
+    for name in ("manifest.csv", *sorted({entry.shard for entry in entries(corpus)})):
+        assert (folder / name).read_bytes() == (corpus / name).read_bytes(), name
+
+
 def samples(entry: Entry) -> tuple[np.ndarray, int]:
     with entry.open() as file:
         return soundfile.read(file)
@@ -163,8 +169,7 @@ def test_the_same_again_is_the_same(sources: list[str], corpus: Path, tmp_path: 
     from chirrup.data.workers import processes
 
     prepare(sources, tmp_path / "again", recipe(), processes(2), facts=FACTS)
-    for name in ("manifest.csv", *sorted({entry.shard for entry in entries(corpus)})):
-        assert (tmp_path / "again" / name).read_bytes() == (corpus / name).read_bytes(), name
+    assert_same(tmp_path / "again", corpus)
 
 
 def test_the_manifest_as_parquet(sources: list[str], corpus: Path, tmp_path: Path) -> None:
@@ -381,18 +386,23 @@ def test_a_stopped_preparation_goes_on(
     assert not idle.jobs
 
 
-def test_kill_9(sources: list[str], corpus: Path, tmp_path: Path) -> None:
-    table = tmp_path / "recipe.toml"
+def command(folder: Path, sources: list[str]) -> tuple[list[str], dict[str, str]]:
+    """That makes ``out`` below ``folder`` by the same recipe, and its environment."""
     lines = ["shard_minutes = 0.2", "[splits]", "test = 0.2", "validation = 0.2", "[filters.read]"]
     lines += ["keep_share = 1.0", "max = {}", "min = {snr_db = 20.0, seconds = 1.0}"]
     lines += [f"[output.{kind}]\nrate_hz = 8000" for kind in ("speech", "noise", "rir")]
+    table = folder / "recipe.toml"
     table.write_text("\n".join(lines))
-    arguments = ["data", "prepare", *sources, "--out", "out", "--recipe", "recipe.toml", "-q"]
-    arguments += ["--workers", "1", "--licence", "CC0-1.0", "--language", "en"]
+    told = ["--out", str(folder / "out"), "--recipe", str(table), "-q", "--workers", "1"]
+    told += ["--licence", "CC0-1.0", "--language", "en"]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join((str(SOURCE), str(TESTS)))}
-    command = [sys.executable, "-m", "chirrup", *arguments]
+    return [sys.executable, "-m", "chirrup", "data", "prepare", *sources, *told], environment
+
+
+def test_kill_9(sources: list[str], corpus: Path, tmp_path: Path) -> None:
+    arguments, environment = command(tmp_path, sources)
     process = subprocess.Popen(
-        command, cwd=tmp_path, env=environment, start_new_session=True, stderr=subprocess.PIPE
+        arguments, env=environment, start_new_session=True, stderr=subprocess.PIPE
     )
     wal = tmp_path / "out" / "prepare.sqlite-wal"
     for _ in range(6000):  # until something was measured and kept
@@ -402,10 +412,9 @@ def test_kill_9(sources: list[str], corpus: Path, tmp_path: Path) -> None:
     os.killpg(process.pid, signal.SIGKILL)
     process.communicate()
     assert not list((tmp_path / "out").glob("*/*.tar.part"))
-    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    done = subprocess.run(arguments, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    for name in ("manifest.csv", *sorted({entry.shard for entry in entries(corpus)})):
-        assert (tmp_path / "out" / name).read_bytes() == (corpus / name).read_bytes(), name
+    assert_same(tmp_path / "out", corpus)
 
 
 def test_a_changed_file_is_measured_anew_and_a_lost_one_forgotten(tmp_path: Path) -> None:
@@ -482,14 +491,11 @@ def test_a_classifier_names_what_has_no_category(
 
 
 @pytest.mark.slow
-@pytest.mark.filterwarnings("ignore")
 def test_the_same_on_ray(sources: list[str], corpus: Path, tmp_path: Path) -> None:
-    ray = pytest.importorskip("ray")
-    from chirrup.data.workers import on_ray
-
-    try:
-        prepare(sources, tmp_path / "out", recipe(), on_ray(None, 2), facts=FACTS)
-    finally:
-        ray.shutdown()
-    for name in ("manifest.csv", *sorted({entry.shard for entry in entries(corpus)})):
-        assert (tmp_path / "out" / name).read_bytes() == (corpus / name).read_bytes(), name
+    """In a process of its own, with which all of Ray ends."""
+    pytest.importorskip("ray")
+    arguments, environment = command(tmp_path, sources)
+    arguments.append("--ray")
+    done = subprocess.run(arguments, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert_same(tmp_path / "out", corpus)

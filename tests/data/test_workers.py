@@ -50,15 +50,3 @@ def test_without_ray_its_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setitem(__import__("sys").modules, "ray", None)
     with pytest.raises(FileError, match=r"pip install 'chirrup\[scale\]'"):
         on_ray(None)
-
-
-@pytest.mark.slow
-@pytest.mark.filterwarnings("ignore")
-def test_the_same_on_ray() -> None:
-    ray = pytest.importorskip("ray")
-    jobs = [str(number) for number in range(40)]
-    try:
-        results = list(on_ray(None, 2)(data_jobs.double, jobs, None))
-    finally:
-        ray.shutdown()
-    assert sorted(results) == sorted(job * 2 for job in jobs)

@@ -228,7 +228,9 @@ def common_voice(root: Path) -> Iterator[Item]:
 def aishell3(root: Path) -> Iterator[Item]:
     """``train/wav/SSB0005/*.wav``, ``test/wav/...`` and ``spk-info.txt`` (openslr.org/93)."""
     found = first_below(root, "spk-info.txt") or home(root, "AISHELL-3", "train/wav", "test/wav")
-    genders = {cells[0]: gender_of(cells[2]) for cells in words(found / "spk-info.txt")}
+    genders = {
+        cells[0]: gender_of(cells[2]) for cells in words(found / "spk-info.txt") if len(cells) > 2
+    }
     for split in (SPLITS[0], SPLITS[2]):
         audio = found / split / "wav"
         for path in audio_below(audio):
