@@ -94,7 +94,7 @@ def on_ray(address: str | None, count: int | None = None) -> Run:
         address: of the cluster; None: one is started here, with ``count`` processors.
 
     Raises:
-        FileError: Ray is not installed.
+        FileError: Ray is not installed or does not start; or, from a job, ended under it.
     """
     try:
         import ray  # pyright: ignore[reportMissingImports]
@@ -105,7 +105,10 @@ def on_ray(address: str | None, count: int | None = None) -> Run:
         ) from error
     if not ray.is_initialized():
         local = {} if address else {"num_cpus": count, "include_dashboard": False}
-        ray.init(address=address, log_to_driver=False, logging_level="warning", **local)
+        try:
+            ray.init(address=address, log_to_driver=False, logging_level="warning", **local)
+        except Exception as error:  # some are nothing more particular
+            raise FileError(f"Ray does not start: {error}") from error
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
 
@@ -115,7 +118,13 @@ def on_ray(address: str | None, count: int | None = None) -> Run:
 
         rest = iter(jobs)
         while part := [{"job": job} for job in islice(rest, RAY_JOBS)]:
-            for done in ray.data.from_items(part).map(row).iter_rows():
-                yield done["result"]
+            try:
+                for done in ray.data.from_items(part).map(row).iter_rows():
+                    yield done["result"]
+            except ray.exceptions.RayError as error:
+                raise FileError(
+                    f"Ray could not do all jobs: {error}; the same command goes on, and without "
+                    "--ray it refuses files that crash a decoder"
+                ) from error
 
     return run
