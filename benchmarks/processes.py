@@ -10,7 +10,7 @@ import numpy as np
 import soundfile
 from rich.table import Table
 
-from shared import speech_like, table
+from shared import PEAK, speech_like, table
 
 
 def start_up(model: str, rounds: int = 5) -> Table:
@@ -42,19 +42,8 @@ def start_up(model: str, rounds: int = 5) -> Table:
     return result
 
 
-PEAK = """
-import sys
-from chirrup.cli import main
-try:
-    main()
-finally:
-    status = open("/proc/self/status").read()
-    print("peak", status.split("VmHWM:")[1].split()[0], file=sys.stderr)
-"""
-
-
 def peak_mb(*arguments: str) -> float:
-    """Peak memory of a chirrup command. A child's rusage would also count its parent's memory."""
+    """Peak memory of a chirrup command."""
     done = subprocess.run([sys.executable, "-c", PEAK, *arguments], capture_output=True, text=True)
     if done.returncode:
         raise SystemExit(f"chirrup {' '.join(arguments)} failed: {done.stderr}")

@@ -13,6 +13,18 @@ from rich.table import Table
 console = Console()
 console.width = max(console.width, 132)
 
+PEAK = """
+import sys
+from chirrup.cli import main
+try:
+    main()
+finally:
+    status = open("/proc/self/status").read()
+    print("peak", status.split("VmHWM:")[1].split()[0], file=sys.stderr)
+"""
+"""Runs a chirrup command, and tells its peak memory in kB. A child's rusage would also count its
+parent's memory."""
+
 
 def table(title: str, *headings: str) -> Table:
     result = Table(title=title, title_justify="left")

@@ -26,9 +26,10 @@ ALLOWED: dict[str, set[str]] = {
     "files": _CODEC,
     "live": _CODEC,
     "evaluate": _CODEC | {"files"},
+    "data": _CODEC | {"files", "evaluate"},
     "web": _CODEC | {"files", "live", "evaluate"},
-    "cli": _CODEC | {"files", "live", "evaluate", "web"},
-    "lab": _CODEC | {"evaluate"},
+    "cli": _CODEC | {"files", "live", "evaluate", "data", "web"},
+    "lab": _CODEC | {"evaluate", "data"},
 }
 MODULES = {path.relative_to(ROOT).as_posix(): path for path in sorted(ROOT.rglob("*.py"))}
 

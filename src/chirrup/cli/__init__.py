@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import typer
 
-from chirrup.cli import evaluate, files, models, train
+from chirrup.cli import data, evaluate, files, models, train
 from chirrup.cli.demo import demo
 
 app = typer.Typer(
@@ -25,6 +25,7 @@ for module in (files, models, evaluate, train):
     for command in module.COMMANDS:
         app.command()(command)
 app.command()(demo)
+app.add_typer(data.app, name="data")
 
 
 @app.callback(invoke_without_command=True)

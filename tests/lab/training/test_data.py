@@ -12,15 +12,17 @@ from torch import Tensor
 from torch.testing import assert_close
 
 from chirrup.lab.training.config import DataConfig
+from chirrup.lab.training.corpus import sampler_of
 from chirrup.lab.training.data import (
     Recordings,
     Sampler,
     interpolate,
+    listed,
     load_recordings,
     read_mono,
     reverberate,
-    sampler_of,
 )
+from chirrup.runtime.errors import ModelError
 from small_model import RATE_HZ, speech_like
 from tiny_training import write_corpus
 
@@ -99,8 +101,28 @@ def test_another_list_of_files_is_decoded_anew(tmp_path: Path) -> None:
 
 def test_a_folder_without_files_is_refused(tmp_path: Path) -> None:
     manifest = write_corpus(tmp_path)
-    with pytest.raises(ValueError, match="lists no file in speech/"):
-        load_recordings(manifest, "speech", RATE_HZ, tmp_path / "cache")
+    with pytest.raises(ModelError, match="no file in talks/ but in noise_test, noise_train, rir"):
+        load_recordings(manifest, "talks", RATE_HZ, tmp_path / "cache")
+
+
+def test_a_name_without_a_split_is_its_training_part(tmp_path: Path) -> None:
+    """So `rir` are the rooms of a prepared corpus too."""
+    manifest = write_corpus(tmp_path)
+    found = {entry.path.partition("/")[0] for entry in listed(manifest, "speech")}
+    assert found == {"speech_train"}
+    assert [entry.path for entry in listed(manifest, "rir")] == ["rir/0.wav"]
+
+
+@pytest.mark.parametrize("damage", ["nothing", "no audio"])
+def test_what_cannot_be_read_is_named(tmp_path: Path, damage: str) -> None:
+    manifest = write_corpus(tmp_path)
+    path = tmp_path / "speech_train" / "1.wav"
+    path.unlink()
+    if damage == "no audio":
+        path.write_bytes(b"no audio" * 100)
+    with pytest.raises(ModelError, match=r"speech_train/1.wav cannot be read"):
+        load_recordings(manifest, "speech_train", RATE_HZ, tmp_path / "cache")
+    assert not (tmp_path / "cache").exists()
 
 
 def test_any_rate_and_channels_become_mono(tmp_path: Path) -> None:
@@ -232,6 +254,17 @@ def test_interpolation_is_exact_on_tones() -> None:
     value = interpolate(recordings(tone(2000)), position)[0]
     expected = 0.5 * torch.sin(2 * torch.pi * 2000 * position[0] / RATE_HZ).float()
     assert_close(value, expected, atol=1e-3, rtol=0)
+
+
+def test_interpolation_ends_with_the_recording() -> None:
+    """It knows nothing of the recordings beside."""
+    levels = (0.5, -0.25, 0.75)
+    several = recordings(*(torch.full((1000,), level) for level in levels))
+    inside = torch.tensor([[0.3, 500.5, 998.9]], dtype=torch.float64)
+    for index, level in enumerate(levels):
+        alone = interpolate(recordings(torch.full((1000,), level)), inside)
+        assert_close(interpolate(several, inside + 1000 * index), alone, rtol=0, atol=1e-6)
+        assert_close(alone, torch.full((1, 3), level), rtol=0.01, atol=0)
 
 
 def test_batches_are_of_many_speeds_within_the_range() -> None:

@@ -80,11 +80,11 @@ def write_report(
         ),
     )
     part = out.with_suffix(".part")
-    part.write_text(_page(f"Chirrup: {_codecs(results.rows)}", body), encoding="utf-8")
+    part.write_text(page_of(f"Chirrup: {_codecs(results.rows)}", body), encoding="utf-8")
     part.replace(out)
 
 
-def _page(title: str, body: Markup) -> str:
+def page_of(title: str, body: Markup) -> str:
     own = files("chirrup.evaluate.report")
     script = own.joinpath("page.js").read_text("utf-8")
     # Between its tags the script is what the template's two line ends and the file make of it.
@@ -177,18 +177,17 @@ def _making(results: Results, metrics: Mapping[str, Metric]) -> Markup:
     return element(
         "section",
         element("h2", "How it was made"),
-        _settings({name: value for name, value in made.items() if value not in ({}, [])}),
+        settings_list({name: value for name, value in made.items() if value not in ({}, [])}),
         id="made",
     )
 
 
-def _settings(values: Mapping[str, Any]) -> Markup:
+def settings_list(values: Mapping[str, Any]) -> Markup:
     """Names and values; a mapping within is a list of its own."""
     pairs = []
     for name, value in values.items():
-        nested = (
-            _settings(value) if isinstance(value, Mapping) and value else plain(value) or "not set"
-        )
+        several = isinstance(value, Mapping) and value
+        nested = settings_list(value) if several else plain(value) or "not set"
         pairs.append(element("div", element("dt", str(name)), element("dd", nested)))
     return element("dl", *pairs, class_="settings")
 

@@ -22,7 +22,8 @@ class Strict(BaseModel):
 
 class DataConfig(Strict):
     manifest: Path = Path("../shared/corpus/MANIFEST.csv")
-    """CSV with a column ``path`` relative to itself; its folders are named below."""
+    """CSV or Parquet with a column ``path`` relative to itself, plain files or shards of
+    ``chirrup data prepare``; its folders are named below."""
     speech: str = "speech_train"
     """What is to be coded, music too."""
     noise: str = "noise_train"
@@ -35,6 +36,9 @@ class DataConfig(Strict):
     music the middle 10 s of a clip are validated, at most."""
     cache: Path = Path("runs/cache")
     """Decoded audio is kept here."""
+    memory_gb: float | None = None
+    """Recordings of one kind that take more, at 16 bits, are streamed; by default half of what is
+    free."""
     channels: Literal["mix", "each"] = "mix"
     """Of a recording of several: their average, or each as a recording of its own. Validation has
     the average, so that figures compare."""

@@ -4,11 +4,11 @@ Everything is a batched tensor operation, so that the same few lines keep a lapt
 busy, and every random number comes from one generator whose state is part of the checkpoint.
 """
 
-import csv
 import hashlib
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -18,10 +18,13 @@ import torch
 from rich.progress import track
 from torch import Tensor
 
-from chirrup.lab.training.config import DataConfig
+from chirrup.data.manifest import Entry, read_manifest
+from chirrup.runtime.errors import ModelError
 
 SINC_TAPS = 16
 """Taps of the interpolation that changes speed and pitch."""
+FACTS = ("seconds", "sample_rate_hz", "channels", "sha256")
+"""Columns of a manifest that are of use here."""
 EARLY_MS = 50
 """What of a room response stays in a target that is to be dry (LRAC challenge, track 2)."""
 
@@ -43,53 +46,92 @@ class Recordings:
     def to(self, device: torch.device) -> "Recordings":
         return Recordings(self.audio.to(device), self.start.to(device), self.length.to(device))
 
+    def place(self, position: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Where ``[batch, samples]`` positions in ``audio`` are, a recording in a row: which one it
+        is, where it starts, and where it ends, each ``[batch]``."""
+        which = torch.searchsorted(self.start, position[:, 0].long(), right=True) - 1
+        start = self.start[which]
+        return which, start, start + self.length[which]
 
-def read_mono(path: Path, sample_rate_hz: int) -> np.ndarray:
-    """Any format soundfile reads, mixed to mono and resampled: ``float32 [samples]``."""
-    audio, rate_hz = soundfile.read(path, dtype="float32", always_2d=True)
-    return soxr.resample(audio.mean(axis=1), rate_hz, sample_rate_hz)
+    def read(self, position: Tensor, whole: bool) -> Tensor:
+        """Samples ``float32 [batch, samples]`` at positions in ``audio``, a recording in a row.
+
+        Args:
+            whole: the positions have no fractions.
+        """
+        if whole:
+            return self.audio[position.long()].float() / 32768
+        return interpolate(self, position)
 
 
-def read_channels(path: Path, sample_rate_hz: int) -> np.ndarray:
-    """Likewise, but each channel: ``float32 [channels, samples]``."""
-    audio, rate_hz = soundfile.read(path, dtype="float32", always_2d=True)
-    return soxr.resample(audio, rate_hz, sample_rate_hz).T
-
-
-def listed(manifest: Path, folder: str) -> list[Path]:
-    """Files of a folder of the manifest.
+@contextmanager
+def opened(source: Path | Entry) -> Generator[soundfile.SoundFile, None, None]:
+    """Any format soundfile reads, in a shard too.
 
     Raises:
-        ValueError: there are none.
+        ModelError: it cannot be read.
     """
-    with manifest.open(newline="") as lines:
-        paths = [row["path"] for row in csv.DictReader(lines)]
-    found = [manifest.parent / path for path in paths if path.startswith(folder + "/")]
-    if not found:
-        raise ValueError(f"{manifest} lists no file in {folder}/")
-    return found
+    try:
+        encoded = source.open("rb") if isinstance(source, Path) else source.open()
+        with encoded, soundfile.SoundFile(encoded) as file:
+            yield file
+    except (OSError, soundfile.LibsndfileError) as error:
+        raise ModelError(f"{source} cannot be read: {error}") from error
+
+
+def read_channels(source: Path | Entry, sample_rate_hz: int) -> np.ndarray:
+    """Each channel, resampled: ``float32 [channels, samples]``."""
+    with opened(source) as file:
+        audio = file.read(dtype="float32", always_2d=True)
+    return soxr.resample(audio, file.samplerate, sample_rate_hz).T
+
+
+def read_mono(source: Path | Entry, sample_rate_hz: int) -> np.ndarray:
+    """Likewise, but the average of the channels: ``float32 [samples]``."""
+    with opened(source) as file:
+        audio = file.read(dtype="float32", always_2d=True)
+    return soxr.resample(audio.mean(axis=1), file.samplerate, sample_rate_hz)
+
+
+def listed(manifest: Path, folder: str) -> list[Entry]:
+    """Recordings of a folder of the manifest, plain files or in shards.
+
+    A prepared corpus has rooms in ``rir_train``, others in ``rir``: ``rir`` means either.
+
+    Raises:
+        ModelError: there are none.
+    """
+    entries = [
+        replace(entry, facts={key: entry.facts[key] for key in FACTS if key in entry.facts})
+        for entry in read_manifest(manifest)
+    ]
+    for name in (folder, f"{folder}_train"):
+        if found := [entry for entry in entries if entry.path.startswith(name + "/")]:
+            return found
+    others = sorted({entry.path.partition("/")[0] for entry in entries if "/" in entry.path})
+    raise ModelError(f"{manifest} lists no file in {folder}/ but in {', '.join(others[:9])}")
 
 
 def load_recordings(
     manifest: Path, folder: str, sample_rate_hz: int, cache: Path, *, each_channel: bool = False
 ) -> Recordings:
-    """Decode all files of ``folder`` that the manifest lists; keep the result in ``cache``.
+    """Decode all recordings of ``folder`` that the manifest lists; keep the result in ``cache``.
 
-    The manifest is a CSV file with a column ``path``, relative to the manifest's own folder.
-    Other paths than last time are decoded anew; a file that changed under its name is not noticed.
+    Others than last time are decoded anew; a plain file that changed under its name is not noticed.
 
     Args:
         each_channel: every channel is a recording of its own; else they are averaged.
     """
-    paths = listed(manifest, folder)
-    content = hashlib.sha256("\n".join(map(str, paths)).encode()).hexdigest()[:8]
+    entries = listed(manifest, folder)
+    names = "\n".join(str(entry) + entry.facts.get("sha256", "") for entry in entries)
+    content = hashlib.sha256(names.encode()).hexdigest()[:8]
     each = "each-" if each_channel else ""
     kept = cache / f"{folder.replace('/', '_')}-{sample_rate_hz}-{each}{content}.npz"
     if not kept.exists():
         audio: list[np.ndarray] = []
-        for path in track(paths, f"decoding {folder}"):
+        for entry in track(entries, f"decoding {folder}"):
             read = read_channels if each_channel else read_mono
-            decoded = np.atleast_2d(read(path, sample_rate_hz)).clip(-1, 1)
+            decoded = np.atleast_2d(read(entry, sample_rate_hz)).clip(-1, 1)
             audio += list((decoded * 32767).astype(np.int16))
         cache.mkdir(parents=True, exist_ok=True)
         part = kept.with_suffix(f".{os.getpid()}.npz")  # processes may come here at the same time
@@ -105,10 +147,15 @@ def load_recordings(
 
 
 def interpolate(recordings: Recordings, position: Tensor) -> Tensor:
-    """Read ``[batch, samples]`` fractional positions (in samples of ``audio``) by windowed sinc."""
+    """Read ``[batch, samples]`` fractional positions (in samples of ``audio``) by windowed sinc.
+
+    A recording goes on with its first and last sample where the sinc looks beyond its ends.
+    """
+    _, start, stop = recordings.place(position)
     whole = position.floor()
     taps = torch.arange(SINC_TAPS, device=position.device) - (SINC_TAPS // 2 - 1)
-    index = (whole.long()[..., None] + taps).clamp(0, recordings.audio.shape[0] - 1)
+    low, high = start[:, None, None], stop[:, None, None] - 1
+    index = (whole.long()[..., None] + taps).clamp(low, high)
     offset = taps - (position - whole).float()[..., None]
     window = 0.5 + 0.5 * torch.cos(torch.pi * offset / (SINC_TAPS // 2))
     return (recordings.audio[index].float() * (torch.sinc(offset) * window)).sum(2) / 32768
@@ -209,9 +256,7 @@ class Sampler:
         time = torch.arange(self.crop_samples, device=self.device, dtype=torch.float64)
         position = (self.uniform(batch).double() * spare + time * speed.double()) % (length - 1)
         position = recordings.start[which][:, None].double() + position
-        if bool((speed == 1).all()):
-            return recordings.audio[position.long()].float() / 32768
-        return interpolate(recordings, position)
+        return recordings.read(position, whole=bool((speed == 1).all()))
 
     def responses(self, batch: int) -> Tensor:
         """Room responses, direct path first, cut to a crop's length: ``[batch, taps]``."""
@@ -255,32 +300,3 @@ class Sampler:
         gain = polarity * 10 ** (self.uniform(size, *self.level_db) / 20) / peak
         audio = (audio * gain)[:, None]
         return audio, (target * gain)[:, None] if self.enhance else audio
-
-
-def sampler_of(
-    data: DataConfig,
-    sample_rate_hz: int,
-    frame_samples: int,
-    generator: torch.Generator,
-    device: torch.device,
-) -> Sampler:
-    """The sampler that a recipe asks for; what no condition needs is not decoded."""
-
-    def load(folder: str) -> Recordings:
-        each = data.channels == "each"
-        kept = load_recordings(data.manifest, folder, sample_rate_hz, data.cache, each_channel=each)
-        return kept.to(device)
-
-    return Sampler(
-        load(data.speech),
-        load(data.noise) if data.has_noise else None,
-        load(data.rooms) if data.has_rooms else None,
-        sample_rate_hz=sample_rate_hz,
-        crop_samples=round(data.crop_seconds * sample_rate_hz / frame_samples) * frame_samples,
-        conditions=data.conditions,
-        enhance=data.enhance,
-        speed_range=data.speed_range,
-        level_db=data.level_db,
-        noise_snr_db=data.noise_snr_db,
-        generator=generator,
-    )

@@ -19,7 +19,8 @@ from chirrup.lab.models import build
 from chirrup.lab.quantizers.simvq import SimVQLevel
 from chirrup.lab.training import adversarial, codebooks, discriminators
 from chirrup.lab.training.config import DiscriminatorConfig, Stage, TrainingConfig
-from chirrup.lab.training.data import Sampler, sampler_of
+from chirrup.lab.training.corpus import sampler_of
+from chirrup.lab.training.data import Sampler
 from chirrup.lab.training.distributed import (
     add_up,
     average_gradients,

@@ -1,0 +1,120 @@
+"""``chirrup data``: corpora for training."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from chirrup.cli import console
+from chirrup.files.errors import FileError
+
+if TYPE_CHECKING:
+    from chirrup.data.workers import Run
+
+app = typer.Typer(
+    help="Make and check corpora for training.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    add_completion=False,
+)
+Workers = Annotated[int, typer.Option(min=1, help="Processes on this machine.")]
+Ray = Annotated[bool, typer.Option("--ray", help="Run on a Ray cluster, or on Ray here.")]
+Address = Annotated[str | None, typer.Option(metavar="HOST:PORT", help="Of the Ray cluster.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")]
+SHOWN = 5
+"""Recordings named for each kind of problem."""
+
+
+def _run(workers: int, ray: bool, address: str | None) -> "Run":
+    from chirrup.data.workers import on_ray, processes
+
+    return on_ray(address, workers) if ray or address else processes(workers)
+
+
+def _layouts(wanted: bool) -> None:
+    if wanted:
+        from chirrup.data.layouts import LAYOUTS
+
+        for name, layout in LAYOUTS.items():
+            text = " ".join((layout.scan.__doc__ or "").split())
+            typer.echo(f"{name:<13} {text}")
+        raise typer.Exit
+
+
+@app.command()
+def prepare(
+    sources: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[LAYOUT:]FOLDER", help="What to make it of; see --layouts."),
+    ] = None,
+    out: Annotated[Path, typer.Option(metavar="FOLDER", help="The corpus.")] = Path("corpus"),
+    recipe: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Filters, balance, splits, output.")
+    ] = None,
+    licence: Annotated[str, typer.Option(help="Of sources that tell none.")] = "",
+    language: Annotated[str, typer.Option(help="Of sources that tell none, as en.")] = "",
+    style: Annotated[str, typer.Option(help="Of speech: read or studio.")] = "",
+    dnsmos: Annotated[bool, typer.Option("--dnsmos", help="Measure DNSMOS too; slow.")] = False,
+    workers: Workers = 2,
+    ray: Ray = False,
+    address: Address = None,
+    quiet: Quiet = False,
+    layouts: Annotated[
+        bool,
+        typer.Option("--layouts", callback=_layouts, is_eager=True, help="List them, and stop."),
+    ] = False,
+) -> None:
+    """Make a curated corpus of folders of recordings: shards, a manifest and a report.
+
+    The same command goes on where a run was stopped. Needs the extra: pip install 'chirrup[data]'.
+    """
+    from dataclasses import replace
+
+    from chirrup.data.prepare import prepare as make
+    from chirrup.data.recipe import Recipe, load_recipe
+
+    if style not in ("", "read", "studio"):
+        raise FileError(f"no style {style!r}: use read or studio")
+    if recipe is not None and not recipe.is_file():
+        raise FileError(f"{recipe} does not exist: give a recipe, such as recipes/data.toml")
+    plan = load_recipe(recipe) if recipe else Recipe()
+    plan = replace(plan, dnsmos=plan.dnsmos or dnsmos)
+    facts = {"licence": licence, "language": language, "style": style}
+    run = _run(workers, ray, address)
+    with console.steps("scanning", quiet) as progress:
+        done = make(sources or [], out, plan, run, facts=facts, progress=progress)
+    console.note(
+        f"{out}: {done.kept} recordings, {console.duration(done.seconds)}; {done.refused} refused; "
+        f"see {out / 'report.html'}"
+    )
+
+
+@app.command()
+def check(
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="With a manifest.")],
+    rate: Annotated[int | None, typer.Option(help="That all are to have, in Hz.")] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="Headers only.")] = False,
+    json_: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+    workers: Workers = 2,
+    ray: Ray = False,
+    address: Address = None,
+    quiet: Quiet = False,
+) -> int:
+    """Find what is wrong with a corpus: exit code 0 if nothing is, 2 otherwise."""
+    from chirrup.data.check import PROBLEMS
+    from chirrup.data.check import check as look
+
+    run = _run(workers, ray, address)
+    with console.steps("checking", quiet) as progress:
+        report = look(folder, run, rate_hz=rate, quick=quick, progress=progress)
+    if json_:
+        console.print_json({"recordings": report.recordings, "problems": report.found})
+    else:
+        typer.echo(f"{report.recordings} recordings, {report.problems} problems")
+        for name, found in report.found.items():
+            typer.echo(f"{name} ({PROBLEMS[name]}): {len(found)}")
+            for text in found[:SHOWN]:
+                typer.echo(f"  {text}")
+            if len(found) > SHOWN:
+                typer.echo(f"  and {len(found) - SHOWN} more; --json tells all")
+    return 2 if report.problems else 0

@@ -1,0 +1,85 @@
+"""Layouts: how data sets lie on disk. `scan` finds what a folder holds by its name or its look.
+
+A layout is a function from a folder to `Item`s, and the names by which such a folder is known. One
+of your own is a manifest: any CSV file with a column ``path``.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from chirrup.data.item import Item
+from chirrup.data.layouts import manifest, sounds, speech
+from chirrup.data.layouts.files import first_below
+from chirrup.data.manifest import NAMES as MANIFESTS
+from chirrup.files.errors import FileError
+
+
+@dataclass(frozen=True)
+class Layout:
+    """
+    Attributes:
+        scan: gives the recordings of a folder.
+        signs: files or folders of which one lies in such a folder, or right below it; none where
+            only a person can tell.
+    """
+
+    scan: Callable[[Path], Iterator[Item]]
+    signs: tuple[str, ...] = ()
+
+
+LAYOUTS = {
+    "manifest": Layout(manifest.listed, MANIFESTS),
+    "libritts": Layout(speech.libritts, tuple(speech.LIBRITTS_SPLITS)),
+    "vctk": Layout(speech.vctk, ("wav48_silence_trimmed", "wav48")),
+    "ears": Layout(speech.ears, ("speaker_statistics.json",)),
+    "mls": Layout(
+        speech.mls,
+        tuple(f"mls_{name}{end}" for name in speech.MLS_LANGUAGES for end in ("", "_opus")),
+    ),
+    "globe": Layout(speech.globe),
+    "dns-librivox": Layout(speech.dns_speech, ("read_speech",)),
+    "common-voice": Layout(speech.common_voice, ("validated.tsv",)),
+    "aishell-3": Layout(speech.aishell3, ("spk-info.txt",)),
+    "dns-noise": Layout(sounds.dns_noise, ("noise_fullband",)),
+    "fsd50k": Layout(sounds.fsd50k, ("FSD50K.dev_audio", "FSD50K.eval_audio")),
+    "esc-50": Layout(sounds.esc50, ("meta/esc50.csv",)),
+    "musdb": Layout(sounds.musdb),
+    "speech": Layout(speech.plain),
+    "noise": Layout(sounds.plain_noise),
+    "music": Layout(sounds.plain_music),
+    "rooms": Layout(sounds.plain_rooms),
+}
+
+
+def parse(source: str) -> tuple[str, Path]:
+    """Layout and folder of ``vctk:/data/VCTK`` or of a folder that tells its layout itself.
+
+    Raises:
+        FileError: no such folder, or nothing tells its layout.
+    """
+    name, colon, place = source.partition(":")
+    if not colon or name not in LAYOUTS:
+        name, place = "", source
+    folder = Path(place).expanduser().absolute()
+    if not folder.is_dir():
+        hint = "" if name or not colon else f", and no layout is called {source.partition(':')[0]}"
+        raise FileError(f"{place} is no folder{hint}: give LAYOUT:FOLDER; see --layouts")
+    if not name:
+        found = [key for key, layout in LAYOUTS.items() if first_below(folder, *layout.signs)]
+        if not found:
+            raise FileError(
+                f"nothing tells what {folder} holds: give speech:FOLDER, noise:FOLDER, "
+                "music:FOLDER, rooms:FOLDER or the name of a data set; see --layouts"
+            )
+        name = found[0]
+    return name, folder
+
+
+def scan(layout: str, folder: Path) -> Iterator[Item]:
+    """The recordings of a folder, in a fixed order.
+
+    Raises:
+        FileError: it is not of that layout.
+    """
+    return LAYOUTS[layout].scan(folder)

@@ -1,0 +1,134 @@
+"""What is measured in one file, in a process of its own: a job goes in and records come out, both
+as JSON, so that they travel to other processes and machines."""
+
+import hashlib
+import importlib
+import json
+import math
+from collections.abc import Callable, Iterator
+from functools import cache
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+
+from chirrup.data import quality, rooms
+from chirrup.data.audio import BadAudioError, opened, read, simulated_room, source_of
+from chirrup.data.item import Item
+from chirrup.data.recipe import Recipe, recipe_of
+from chirrup.files.errors import FileError
+
+SILENT = 1e-4
+"""A peak below this, 3 bits of 16, is silence."""
+
+
+def job(number: int, item: Item, settings: dict[str, Any]) -> str:
+    """For `run`; ``settings`` are those of `settings_of`."""
+    return json.dumps({"number": number, "item": item.as_json(), "settings": settings})
+
+
+def settings_of(recipe: Recipe) -> dict[str, Any]:
+    """The part of a recipe that measuring needs, as a recipe."""
+    plain = recipe.plain()
+    return {name: plain[name] for name in ("piece_seconds", "dnsmos", "classifier", "rooms")}
+
+
+def run(job: str) -> str:
+    """Measure a file: ``{"number": ..., "records": [...]}``.
+
+    A record has the samples it spans, its figures and the hash of its content; of a file that
+    cannot be used the only record has ``reason`` and ``detail``. What stops all of the work, such
+    as a package that is not there, comes as ``{"error": ...}``.
+    """
+    told = json.loads(job)
+    try:
+        item, recipe = Item(**told["item"]), recipe_of(told["settings"])
+        records = list(_records(item, recipe))
+    except BadAudioError as error:
+        records = [{"reason": error.reason, "detail": error.detail}]
+    except FileError as error:
+        return json.dumps({"error": str(error)})
+    return json.dumps({"number": told["number"], "records": records})
+
+
+def crashed(job: str) -> str:
+    """The result of a file that ended the process that measured it."""
+    record = {"reason": "damaged", "detail": "the decoder crashed"}
+    return json.dumps({"number": json.loads(job)["number"], "records": [record]})
+
+
+def _records(item: Item, recipe: Recipe) -> Iterator[dict[str, Any]]:
+    if item.path.startswith(rooms.PREFIX):
+        rate_hz = recipe.rooms.rate_hz
+        yield _response(simulated_room(item, recipe.rooms)[0], rate_hz, 0) | {"pieces": 1}
+        return
+    with opened(source_of(item)) as file:
+        if file.frames == 0:
+            raise BadAudioError("empty", "no samples")
+        if item.kind == "rir":
+            for number, channel in enumerate(read(file)):
+                record = _response(channel, file.samplerate, number)
+                yield record | {"pieces": file.channels}
+            return
+        pieces = 1
+        if recipe.piece_seconds:
+            pieces = math.ceil(file.frames / (recipe.piece_seconds * file.samplerate))
+        edges = [round(file.frames * number / pieces) for number in range(pieces + 1)]
+        for start, stop in pairwise(edges):
+            record = _record(item, read(file, start, stop), file.samplerate, start, recipe)
+            yield record | {"pieces": pieces}
+
+
+def _record(
+    item: Item, audio: np.ndarray, rate_hz: int, start: int, recipe: Recipe
+) -> dict[str, Any]:
+    record = _head(audio, rate_hz, start)
+    if np.abs(audio).max() < SILENT:
+        return record | {"reason": "silent", "detail": "no sound above -80 dB"}
+    found = quality.figures(audio, rate_hz, speech=item.kind == "speech")
+    if recipe.dnsmos and item.kind == "speech":
+        from chirrup.evaluate import metrics
+
+        value = metrics.score("dnsmos", None, audio, rate_hz)
+        found |= {} if value is None else {"dnsmos": value}
+    if recipe.classifier and item.kind == "noise" and not item.category:
+        record["category"] = str(classifier(recipe.classifier)(audio.mean(axis=0), rate_hz))
+    return record | {name: float(f"{value:.6g}") for name, value in found.items()}
+
+
+def _response(response: np.ndarray, rate_hz: int, channel: int) -> dict[str, Any]:
+    record = _head(response[None], rate_hz, 0) | {"channel": channel}
+    if np.abs(response).max() < SILENT:
+        return record | {"reason": "silent", "detail": "no sound above -80 dB"}
+    found = rooms.figures(response, rate_hz)
+    return record | {name: float(f"{value:.6g}") for name, value in found.items()}
+
+
+def _head(audio: np.ndarray, rate_hz: int, start: int) -> dict[str, Any]:
+    channels, samples = audio.shape
+    whole = (audio * 32768).round().astype("<i4")
+    return {
+        "start": start,
+        "stop": start + samples,
+        "seconds": samples / rate_hz,
+        "sample_rate_hz": rate_hz,
+        "channels": channels,
+        "content": hashlib.sha256(whole.tobytes() + str(rate_hz).encode()).hexdigest(),
+    }
+
+
+@cache
+def classifier(name: str) -> Callable[[np.ndarray, int], object]:
+    """The function that ``module:function`` names.
+
+    Raises:
+        FileError: there is none.
+    """
+    module, colon, function = name.partition(":")
+    try:
+        found = getattr(importlib.import_module(module), function) if colon else None
+    except (ImportError, AttributeError) as error:
+        raise FileError(f"classifier {name!r} cannot be imported: {error}") from error
+    if not callable(found):
+        raise FileError(f"classifier {name!r} is not of the form module:function")
+    return found

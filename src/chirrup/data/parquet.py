@@ -1,0 +1,83 @@
+"""Parquet: tables of audio as data sets on the Hugging Face hub have them, and our manifest."""
+
+import io
+from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from chirrup.files.errors import FileError
+
+
+def _pyarrow(path: Path) -> Any:
+    try:
+        from pyarrow import parquet
+    except ModuleNotFoundError as error:
+        raise FileError(
+            f"{path} needs pyarrow, which is not installed: pip install 'chirrup[data]'"
+        ) from error
+    return parquet
+
+
+def _opened(path: Path, columns: Sequence[str] = ()) -> Any:
+    """The file, which has all ``columns``."""
+    parquet = _pyarrow(path)
+    try:
+        file = parquet.ParquetFile(path)
+    except (OSError, ValueError) as error:
+        raise FileError(f"{path} is no Parquet file that can be read: {error}") from error
+    missing = set(columns) - set(file.schema_arrow.names)
+    if missing:
+        raise FileError(f"{path} has no column {', '.join(sorted(missing))}")
+    return file
+
+
+def rows_without_audio(path: Path, columns: Sequence[str]) -> Iterator[dict[str, Any]]:
+    """The first of ``columns`` must be there, and so must ``audio``."""
+    with _opened(path, ("audio", columns[0])) as file:
+        have = [name for name in columns if name in file.schema_arrow.names]
+        for batch in file.iter_batches(columns=have):
+            yield from batch.to_pylist()
+
+
+def audio_of_row(path: Path, row: int) -> io.BytesIO:
+    """The encoded audio file in the column ``audio``, as bytes or as a struct with ``bytes``."""
+    with _opened(path, ("audio",)) as file:
+        for group in range(file.num_row_groups):
+            rows = file.metadata.row_group(group).num_rows
+            if row < rows:
+                value = _group(path, group)[row].as_py()
+                data = value.get("bytes") if isinstance(value, Mapping) else value
+                return io.BytesIO(data or b"")
+            row -= rows
+    raise FileError(f"{path} has fewer rows than it had")
+
+
+@lru_cache(maxsize=2)
+def _group(path: Path, group: int) -> Any:
+    """The column of one row group, kept for the rows next to it."""
+    with _opened(path) as file:
+        return file.read_row_group(group, columns=["audio"]).column("audio")
+
+
+def read_table(path: Path) -> Iterator[dict[str, Any]]:
+    with _opened(path, ("path",)) as file:
+        for batch in file.iter_batches():
+            yield from batch.to_pylist()
+
+
+def write_table(path: Path, rows: Iterator[dict[str, Any]], types: Mapping[str, type]) -> None:
+    """Rows of the columns ``types`` (str, int, float; None for nothing), in constant memory."""
+    parquet = _pyarrow(path)
+    import pyarrow
+
+    kinds = {str: pyarrow.string(), int: pyarrow.int64(), float: pyarrow.float64()}
+    schema = pyarrow.schema([(name, kinds[kind]) for name, kind in types.items()])
+    with parquet.ParquetWriter(path, schema) as writer:
+        held: list[dict[str, Any]] = []
+        for row in rows:
+            held.append(row)
+            if len(held) == 4096:
+                writer.write_table(pyarrow.Table.from_pylist(held, schema))
+                held.clear()
+        writer.write_table(pyarrow.Table.from_pylist(held, schema))

@@ -1,0 +1,311 @@
+"""The preparation of a corpus: scan, measure, select, write; each step goes on where it stopped.
+
+What is there at any time: the working file (`store`), whole shards, and, once all is done, the
+manifest, the list of what was refused, and the report.
+"""
+
+import csv
+import importlib.metadata
+import importlib.util
+import json
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+from chirrup.data import balance, filters, measure, rooms, shards, splits
+from chirrup.data.item import KINDS, SPLITS, Item, legible
+from chirrup.data.layouts import parse, scan
+from chirrup.data.manifest import FIGURES, write_manifest
+from chirrup.data.recipe import MANIFESTS as FORMS
+from chirrup.data.recipe import Recipe
+from chirrup.data.store import NAME, Store, Stored
+from chirrup.data.workers import Run
+from chirrup.files.errors import FileError
+from chirrup.files.outputs import open_draft
+
+RECIPE, REFUSED, REPORT = "recipe.json", "refused.csv", "report.html"
+KEPT = "WHERE split != ''"
+Progress = Callable[[int, int, str], None]
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What came of it.
+
+    Attributes:
+        kept, refused: numbers of recordings.
+        seconds: of what is kept.
+    """
+
+    kept: int
+    refused: int
+    seconds: float
+
+
+def prepare(
+    sources: Sequence[str],
+    folder: Path,
+    recipe: Recipe,
+    run: Run,
+    *,
+    facts: dict[str, str] | None = None,
+    progress: Progress = lambda done, total, what: None,
+) -> Prepared:
+    """Make the corpus in ``folder``, or go on making it.
+
+    Args:
+        sources: as `layouts.parse` takes them, besides those of the recipe.
+        run: where jobs run, see `workers`.
+        facts: what ``sources`` do not tell, as in the recipe.
+        progress: called with steps done, steps in all, and what comes next.
+
+    Raises:
+        FileError: a source, the folder or the recipe that cannot be used.
+    """
+    _check_extra(recipe)
+    places = [(*parse(text), facts or {}) for text in sources]
+    for source in recipe.sources:
+        told = {key: value for key, value in vars(source).items() if key != "path"}
+        places.append((*parse(source.path), told))
+    if not places and not recipe.rooms.rooms:
+        raise FileError("nothing to prepare: give a source")
+    new = _is_new(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    with Store(folder) as store:
+        items = chain(*(_scanned(*place) for place in places), rooms.simulated(recipe.rooms))
+        try:
+            if not store.scanned(_stamped(items, recipe), _measuring(recipe)):
+                raise FileError("the sources have no audio that soundfile reads")
+        except FileError:
+            if new:
+                store.discard()
+                folder.rmdir()
+            raise
+        _measure(store, recipe, run, progress)
+        _select(store, recipe)
+        _place(store, recipe)
+        _write(store, folder, recipe, run, progress)
+        return _finish(store, folder, recipe)
+
+
+def _check_extra(recipe: Recipe) -> None:
+    wanted = ["pyloudnorm", "matplotlib"]
+    wanted += ["pyarrow"] if recipe.manifest == "parquet" else []
+    for package in wanted:
+        if importlib.util.find_spec(package) is None:
+            raise FileError(
+                f"data needs {package}, which is not installed: pip install 'chirrup[data]'"
+            )
+    if recipe.dnsmos:
+        from chirrup.evaluate.metrics import available
+
+        if (reason := available("dnsmos")) is not None:
+            raise FileError(f"dnsmos: {reason}")
+    if recipe.classifier:
+        measure.classifier(recipe.classifier)
+
+
+def _is_new(folder: Path) -> bool:
+    """Whether nothing was ever prepared there.
+
+    Raises:
+        FileError: nothing can be.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise FileError(f"{folder} is no folder: give another --out")
+    if folder.is_dir() and any(folder.iterdir()) and not (folder / NAME).is_file():
+        raise FileError(f"{folder} is not empty and no corpus: give another --out")
+    return not folder.exists()
+
+
+# --- scan and measure ----------------------------------------------------------------------------
+
+
+def _scanned(layout: str, folder: Path, facts: dict[str, str]) -> Iterator[Item]:
+    for item in scan(layout, folder):
+        yield item.with_facts(facts)
+
+
+def _stamped(items: Iterable[Item], recipe: Recipe) -> Iterator[tuple[Item, str]]:
+    for item in items:
+        if item.path.startswith(rooms.PREFIX):
+            yield item, json.dumps(recipe.plain()["rooms"])
+            continue
+        try:
+            about = Path(item.path).stat()
+            stamp = f"{about.st_size} {about.st_mtime_ns}"
+        except OSError:
+            stamp = "missing"  # measuring says so
+        yield item, stamp
+
+
+def _measuring(recipe: Recipe) -> str:
+    """All that decides what is measured, but for simulated rooms, whose stamps tell."""
+    settings = {key: value for key, value in measure.settings_of(recipe).items() if key != "rooms"}
+    return json.dumps({**settings, "version": importlib.metadata.version("chirrup")})
+
+
+def _measure(store: Store, recipe: Recipe, run: Run, progress: Progress) -> None:
+    pending, settings = store.pending(), measure.settings_of(recipe)
+    jobs = (measure.job(number, store.item(number), settings) for number in pending)
+    for done, result in enumerate(_results(run(measure.run, jobs, measure.crashed))):
+        progress(done, len(pending), "measuring")
+        store.measured(result["number"], result["records"])
+    store.commit()
+
+
+def _results(results: Iterable[str]) -> Iterator[dict[str, Any]]:
+    for text in results:
+        result = json.loads(text)
+        if "error" in result:
+            raise FileError(result["error"])
+        yield result
+
+
+# --- select and place ----------------------------------------------------------------------------
+
+
+def _select(store: Store, recipe: Recipe) -> None:
+    clips = list(store.clips(filters.ORDER))
+    filters.refuse_what_is_out_of_limits(clips, recipe)
+    balance.speech(clips, recipe)
+    balance.noise(clips, recipe)
+    splits.assign(clips, recipe)
+    store.decided(clips)
+    if not any(clip.split for clip in clips):
+        reasons = "; ".join(f"{count} by {name} ({why})" for name, count, why in store.reasons())
+        raise FileError(f"no recording passes the recipe; refused: {reasons}")
+
+
+def _place(store: Store, recipe: Recipe) -> None:
+    """Give every clip that is kept its path, and its place in a shard.
+
+    Names count the clips of a group; shards mix groups, since they are read one by one.
+    """
+    names: dict[str, int] = defaultdict(int)
+    found: dict[str, list[tuple[bytes, float, str, int]]] = defaultdict(list)
+    for clip in store.stored(f"{KEPT} ORDER BY key, clip.id"):
+        part = f"{clip.item.kind}_{clip.split}"
+        base = stem = f"{part}/{_stem(clip)}"
+        if not clip.item.name or clip.record["pieces"] > 1:
+            stem = f"{base}__000"
+        while stem in names:
+            names[base] += 1
+            stem = f"{base}__{names[base]:03d}"
+        names[stem] += 0
+        path = shards.member(clip, stem, recipe).path
+        rank = balance.order(recipe.seed, "shard", clip.record["content"])
+        found[part].append((rank, clip.record["seconds"], path, clip.id))
+    places: list[tuple[str, str, int, int]] = []
+    limit = 60 * (recipe.shard_minutes or Recipe.shard_minutes)
+    for part, members in found.items():
+        shard, seconds = 0, 0.0
+        for place, (_, length, path, number) in enumerate(sorted(members)):
+            if seconds and seconds + length > limit:
+                shard, seconds = shard + 1, 0.0
+            seconds += length
+            places.append((path, f"{part}/{part}-{shard:06d}.tar", place, number))
+    store.placed(places)
+
+
+def _stem(clip: Stored) -> str:
+    return clip.item.name.replace(".", "_") or shards.slug(clip.item.group)
+
+
+# --- write ---------------------------------------------------------------------------------------
+
+
+def _write(store: Store, folder: Path, recipe: Recipe, run: Run, progress: Progress) -> None:
+    names = store.shards()
+    plans: dict[str, str] = {}
+    for form in FORMS:  # until all is written, there is no manifest that could be wrong
+        (folder / f"manifest.{form}").unlink(missing_ok=True)
+
+    def jobs() -> Iterator[str]:
+        for name in names:
+            clips = store.stored("WHERE shard = ? ORDER BY place", (name,))
+            members = [shards.member(clip, clip.path.rpartition(".")[0], recipe) for clip in clips]
+            job = shards.job(folder, name, members, recipe)
+            plans[name] = shards.plan_of(job)
+            written = store.members(name, plans[name])
+            if not written or not _there(folder, name, written, recipe):
+                yield job
+
+    for done, result in enumerate(_results(run(shards.write, jobs(), None))):
+        progress(done, len(names), "writing")
+        store.keep_members(result["name"], plans[result["name"]], result["members"])
+    store.commit()
+    _remove_what_is_old(store, folder, recipe)
+
+
+def _there(folder: Path, name: str, members: list[dict[str, Any]], recipe: Recipe) -> bool:
+    paths = [name] if recipe.shard_minutes else [one["path"] for one in members]
+    return all((folder / path).is_file() for path in paths)
+
+
+def _remove_what_is_old(store: Store, folder: Path, recipe: Recipe) -> None:
+    """Shards and files of an earlier recipe."""
+    wanted: set[str] = set()
+    if recipe.shard_minutes:
+        wanted.update(store.shards())
+    else:
+        for clip in store.stored(KEPT):
+            wanted |= {clip.path, clip.path.rpartition(".")[0] + ".early.flac"}
+    for part in (folder / f"{kind}_{split}" for kind in KINDS for split in SPLITS):
+        for path in part.iterdir() if part.is_dir() else ():
+            if path.relative_to(folder).as_posix() not in wanted:
+                path.unlink()
+        if part.is_dir() and not any(part.iterdir()):
+            part.rmdir()
+
+
+def _finish(store: Store, folder: Path, recipe: Recipe) -> Prepared:
+    """Manifest, refusals, recipe and report, each whole or not at all."""
+    from chirrup.data.report import write_report
+
+    with open_draft(folder / f"manifest.{recipe.manifest}") as draft:
+        write_manifest(draft, _rows(store, recipe), recipe.manifest)
+    with (
+        open_draft(folder / REFUSED) as draft,
+        draft.open("w", newline="", encoding="utf-8") as file,
+    ):
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(("file", "start_seconds", "source", "reason", "detail"))
+        for clip in store.stored("WHERE reason != '' ORDER BY key, clip.id"):
+            item, start = clip.item, clip.record.get("start", 0)
+            start_s = f"{start / clip.record.get('sample_rate_hz', 1):.3f}"
+            writer.writerow((legible(item.key), start_s, item.source, clip.reason, clip.detail))
+    made = {"chirrup": importlib.metadata.version("chirrup"), "recipe": recipe.plain()}
+    with open_draft(folder / RECIPE) as draft:
+        draft.write_text(json.dumps(made, indent=1) + "\n")
+    summary = write_report(store, recipe, folder / REPORT)
+    return Prepared(summary.kept, summary.refused, summary.kept_seconds)
+
+
+def _rows(store: Store, recipe: Recipe) -> Iterator[dict[str, Any]]:
+    """Of the manifest, shard by shard."""
+    for name in store.shards():
+        members = {row["path"]: row for row in store.members(name)}
+        for clip in store.stored("WHERE shard = ? ORDER BY place", (name,)):
+            item, record, row = clip.item, clip.record, members[clip.path]
+            yield {
+                **row,
+                "shard": name if recipe.shard_minutes else "",
+                "kind": item.kind,
+                "split": clip.split,
+                "source": item.source,
+                "original": item.original or legible(item.key),
+                "start_seconds": round(record["start"] / record["sample_rate_hz"], 3),
+                "group": item.group,
+                "gender": item.gender,
+                "language": item.language,
+                "category": item.category or record.get("category", ""),
+                "licence": item.licence,
+                "attribution": item.attribution,
+                "seconds": round(row["seconds"], 6),
+                "original_sample_rate_hz": record["sample_rate_hz"],
+                **{figure: record[figure] for figure in FIGURES if figure in record},
+            }

@@ -1,0 +1,262 @@
+"""What a preparation knows so far, in a SQLite file beside the corpus, so that it can be stopped.
+
+Files and what was measured in them stay from run to run; what is kept, and in which split, is
+worked out anew each time. Only one process may use it.
+"""
+
+import json
+import sqlite3
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from chirrup.data.item import Item, legible
+from chirrup.files.errors import FileError
+
+NAME = "prepare.sqlite"
+COMMIT_S = 1.0
+"""At most so much work is lost by a kill."""
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS setting (name TEXT PRIMARY KEY, value TEXT);
+CREATE TABLE IF NOT EXISTS file (
+    id INTEGER PRIMARY KEY, key TEXT UNIQUE, item TEXT, stamp TEXT, seen INTEGER, measured INTEGER
+);
+CREATE TABLE IF NOT EXISTS clip (
+    id INTEGER PRIMARY KEY, file INTEGER, record TEXT, reason TEXT, detail TEXT,
+    split TEXT DEFAULT '', path TEXT DEFAULT '', shard TEXT DEFAULT '', place INTEGER DEFAULT 0
+);
+CREATE INDEX IF NOT EXISTS clip_file ON clip (file);
+CREATE INDEX IF NOT EXISTS clip_shard ON clip (shard, place);
+CREATE TABLE IF NOT EXISTS shard (name TEXT PRIMARY KEY, plan TEXT, members TEXT);
+"""
+
+
+@dataclass(slots=True)
+class Clip:
+    """A recording, or a piece of one: what the selection needs, and what becomes of it.
+
+    Attributes:
+        filters: which filters it goes through, see `Item.filters`.
+        figures: in the order of `recipe.MEASURES`, sorted; nan where there is none.
+        content: hash of its samples.
+        reason, detail: why it is not kept; empty where it is.
+    """
+
+    id: int
+    kind: str
+    source: str
+    filters: str
+    group: str
+    gender: str
+    language: str
+    category: str
+    licensed: bool
+    given_split: str
+    seconds: float
+    figures: tuple[float, ...]
+    content: int
+    reason: str = ""
+    detail: str = ""
+    split: str = ""
+
+    def refuse(self, reason: str, detail: str) -> None:
+        self.reason, self.detail, self.split = reason, detail, ""
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A clip with all that is known of it."""
+
+    id: int
+    item: Item
+    record: dict[str, Any]
+    reason: str
+    detail: str
+    split: str
+    path: str
+    shard: str
+
+
+class Store:
+    """The working file of a preparation.
+
+    Raises:
+        FileError: another process uses it, or it is no such file.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.path = path = folder / NAME
+        self.connection = sqlite3.connect(path, timeout=0.2, isolation_level=None)
+        try:
+            self.connection.execute("PRAGMA locking_mode = EXCLUSIVE")
+            self.connection.execute("PRAGMA journal_mode = WAL")
+            self.connection.execute("PRAGMA synchronous = NORMAL")
+            self.connection.execute("BEGIN IMMEDIATE")
+            for statement in SCHEMA.split(";"):
+                self.connection.execute(statement)
+        except sqlite3.DatabaseError as error:
+            self.connection.close()
+            busy = "locked" in str(error)
+            why = "another chirrup data prepare is at work there" if busy else str(error)
+            raise FileError(f"{path} cannot be used: {why}") from error
+        self.committed = time.monotonic()
+
+    def __enter__(self) -> "Store":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.commit()
+        self.connection.close()
+
+    def discard(self) -> None:
+        """Remove the file itself; nothing more can be done with it."""
+        self.connection.execute("ROLLBACK")
+        self.connection.close()
+        for end in ("", "-wal", "-shm"):
+            self.path.with_name(self.path.name + end).unlink(missing_ok=True)
+        self.connection = sqlite3.connect(":memory:", isolation_level=None)
+        self.connection.execute("BEGIN")
+
+    def commit(self) -> None:
+        self.connection.execute("COMMIT")
+        self.connection.execute("BEGIN IMMEDIATE")
+        self.committed = time.monotonic()
+
+    def _changed(self) -> None:
+        if time.monotonic() - self.committed > COMMIT_S:
+            self.commit()
+
+    # --- files ---------------------------------------------------------------------------------
+
+    def scanned(self, items: Iterable[tuple[Item, str]], measuring: str) -> int:
+        """Take in what the sources hold now; forget what is gone.
+
+        Args:
+            items: and a stamp of each, which changes when the file does.
+            measuring: all that measuring depends on; when it changes, all is measured anew.
+
+        Returns:
+            How many files there are.
+        """
+        run = self.connection.execute
+        before = run("SELECT value FROM setting WHERE name = 'measuring'").fetchone()
+        if before and before[0] != measuring:
+            run("UPDATE file SET stamp = ''")
+        run("INSERT OR REPLACE INTO setting VALUES ('measuring', ?)", (measuring,))
+        run("UPDATE file SET seen = 0")
+        for item, stamp in items:
+            key, text = legible(item.key), json.dumps(item.as_json())
+            known = run("SELECT stamp FROM file WHERE key = ?", (key,)).fetchone()
+            if known is None:
+                run(
+                    "INSERT INTO file (key, item, stamp, seen, measured) VALUES (?, ?, ?, 1, 0)",
+                    (key, text, stamp),
+                )
+            else:
+                run("UPDATE file SET seen = 1, item = ? WHERE key = ?", (text, key))
+                if known[0] != stamp:
+                    run("UPDATE file SET measured = 0, stamp = ? WHERE key = ?", (stamp, key))
+        run("DELETE FROM file WHERE seen = 0")
+        run("DELETE FROM clip WHERE file NOT IN (SELECT id FROM file WHERE measured = 1)")
+        self.commit()
+        return run("SELECT COUNT(*) FROM file").fetchone()[0]
+
+    def pending(self) -> list[int]:
+        """Numbers of the files that are not measured yet."""
+        query = "SELECT id FROM file WHERE measured = 0 ORDER BY key"
+        return [number for (number,) in self.connection.execute(query)]
+
+    def item(self, number: int) -> Item:
+        query = "SELECT item FROM file WHERE id = ?"
+        return Item(**json.loads(self.connection.execute(query, (number,)).fetchone()[0]))
+
+    def measured(self, number: int, records: list[dict[str, Any]]) -> None:
+        """Keep what was measured in a file: a record for each of its clips, or one refusal with
+        ``reason`` and ``detail``."""
+        self.connection.executemany(
+            "INSERT INTO clip (file, record, reason, detail) VALUES (?, ?, ?, ?)",
+            [
+                (number, json.dumps(record), record.get("reason", ""), record.get("detail", ""))
+                for record in records
+            ],
+        )
+        self.connection.execute("UPDATE file SET measured = 1 WHERE id = ?", (number,))
+        self._changed()
+
+    # --- clips ---------------------------------------------------------------------------------
+
+    def clips(self, measures: Iterable[str]) -> Iterator[Clip]:
+        """Everything that could be read, in the order of the files' names."""
+        names = tuple(measures)
+        same = sys.intern
+        query = """SELECT clip.id, item, record FROM clip JOIN file ON file.id = clip.file
+                   WHERE json_extract(record, '$.reason') IS NULL ORDER BY key, clip.id"""
+        for number, text, record_text in self.connection.execute(query):
+            item, record = Item(**json.loads(text)), json.loads(record_text)
+            yield Clip(
+                id=number,
+                kind=same(item.kind),
+                source=same(item.source),
+                filters=same(item.filters),
+                group=same(item.group),
+                gender=same(item.gender),
+                language=same(item.language),
+                category=same(item.category or record.get("category", "")),
+                licensed=bool(item.licence),
+                given_split=same(item.split),
+                seconds=record["seconds"],
+                figures=tuple(record.get(name, float("nan")) for name in names),
+                content=int(record["content"][:15], 16),
+            )
+
+    def decided(self, clips: Iterable[Clip]) -> None:
+        """Write down what the selection decided."""
+        self.connection.executemany(
+            "UPDATE clip SET reason = ?, detail = ?, split = ? WHERE id = ?",
+            ((clip.reason, clip.detail, clip.split, clip.id) for clip in clips),
+        )
+
+    def placed(self, places: Iterable[tuple[str, str, int, int]]) -> None:
+        """Path, shard, place in it, and id of each clip that is kept."""
+        self.connection.execute("UPDATE clip SET path = '', shard = '', place = 0")
+        self.connection.executemany(
+            "UPDATE clip SET path = ?, shard = ?, place = ? WHERE id = ?", places
+        )
+        self.commit()
+
+    def stored(self, where: str = "", arguments: tuple[Any, ...] = ()) -> Iterator[Stored]:
+        """Clips and refusals with everything; ``where`` is SQL, and may order."""
+        with closing(self.connection.cursor()) as cursor:
+            query = f"""SELECT clip.id, item, record, reason, detail, split, path, shard
+                        FROM clip JOIN file ON file.id = clip.file {where}"""
+            for number, item, record, *rest in cursor.execute(query, arguments):
+                yield Stored(number, Item(**json.loads(item)), json.loads(record), *rest)
+
+    def reasons(self) -> list[tuple[str, int, str]]:
+        """Why recordings were refused, how many, and the detail of one; most frequent first."""
+        query = """SELECT reason, COUNT(*) AS number, MIN(detail) FROM clip WHERE reason != ''
+                   GROUP BY reason ORDER BY number DESC, reason"""
+        return self.connection.execute(query).fetchall()
+
+    # --- shards --------------------------------------------------------------------------------
+
+    def shards(self) -> list[str]:
+        """Names of the shards that the clips were placed in, in order."""
+        query = "SELECT DISTINCT shard FROM clip WHERE shard != '' ORDER BY shard"
+        return [name for (name,) in self.connection.execute(query)]
+
+    def members(self, name: str, plan: str = "") -> list[dict[str, Any]]:
+        """What was written of a shard; nothing if it was written by another plan."""
+        query = "SELECT members FROM shard WHERE name = ? AND plan LIKE ?"
+        found = self.connection.execute(query, (name, plan or "%")).fetchone()
+        return json.loads(found[0]) if found else []
+
+    def keep_members(self, name: str, plan: str, members: list[dict[str, Any]]) -> None:
+        self.connection.execute(
+            "INSERT OR REPLACE INTO shard VALUES (?, ?, ?)", (name, plan, json.dumps(members))
+        )
+        self._changed()

@@ -1,0 +1,130 @@
+"""Where jobs run: in processes of this machine, or on a Ray cluster. Jobs and results are JSON."""
+
+import multiprocessing
+import signal
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from itertools import islice
+from typing import Any
+
+from chirrup.files.errors import FileError
+
+WAITING = 4
+"""Jobs that wait for each process: as many as keep it busy, so that memory stays what it is."""
+RAY_JOBS = 4096
+"""Jobs of one Ray data set; what it has done is kept before the next one."""
+
+Work = Callable[[str], str]
+Run = Callable[[Work, Iterable[str], Work | None], Iterator[str]]
+"""Of a function, jobs, and what makes a result of a job that ended its process; None: nothing
+may. Results come as they are done."""
+
+
+def processes(count: int) -> Run:
+    """Run in ``count`` processes of this machine.
+
+    A job that ends its process, as a decoder may on a broken file, ends none of the others.
+    """
+
+    def run(work: Work, jobs: Iterable[str], crashed: Work | None = None) -> Iterator[str]:
+        rest = iter(jobs)
+        while True:
+            waiting: dict[Future[str], str] = {}
+            try:
+                with _pool(count) as pool:
+                    yield from _in_pool(pool, work, rest, waiting, count * WAITING)
+                return
+            except BrokenProcessPool as error:
+                if crashed is None:
+                    raise FileError("a process was killed: is there enough memory?") from error
+                for job in waiting.values():
+                    yield _alone(work, job, crashed)
+
+    return run
+
+
+def _in_pool(
+    pool: ProcessPoolExecutor,
+    work: Work,
+    jobs: Iterator[str],
+    waiting: dict[Future[str], str],
+    most: int,
+) -> Iterator[str]:
+    """``waiting`` holds what has no result yet, whatever happens."""
+    while True:
+        for job in islice(jobs, most - len(waiting)):
+            try:
+                waiting[pool.submit(work, job)] = job
+            except BrokenProcessPool:
+                waiting[Future()] = job
+                raise
+        if not waiting:
+            return
+        for future in wait(waiting, return_when=FIRST_COMPLETED).done:
+            result = future.result()
+            del waiting[future]
+            yield result
+
+
+def _alone(work: Work, job: str, crashed: Work) -> str:
+    """A job that may have ended its process, in one of its own."""
+    with _pool(1) as pool:
+        try:
+            return pool.submit(work, job).result()
+        except BrokenProcessPool:
+            return crashed(job)
+
+
+def _pool(count: int) -> ProcessPoolExecutor:
+    spawn = multiprocessing.get_context("spawn")
+    return ProcessPoolExecutor(count, mp_context=spawn, initializer=_leave_interrupts)
+
+
+def _leave_interrupts() -> None:
+    """Ctrl-C is for the process that the person started."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def on_ray(address: str | None, count: int | None = None) -> Run:
+    """Run on a Ray cluster through Ray Data. Every machine needs this package, and the sources and
+    the corpus under the same paths.
+
+    Args:
+        address: of the cluster; None: one is started here, with ``count`` processors.
+
+    Raises:
+        FileError: Ray is not installed or does not start; or, from a job, ended under it.
+    """
+    try:
+        import ray  # pyright: ignore[reportMissingImports]
+        import ray.data  # pyright: ignore[reportMissingImports]
+    except ModuleNotFoundError as error:
+        raise FileError(
+            "--ray needs Ray, which is not installed: pip install 'chirrup[scale]'"
+        ) from error
+    if not ray.is_initialized():
+        local = {} if address else {"num_cpus": count, "include_dashboard": False}
+        try:
+            ray.init(address=address, log_to_driver=False, logging_level="warning", **local)
+        except Exception as error:  # some are nothing more particular
+            raise FileError(f"Ray does not start: {error}") from error
+    context = ray.data.DataContext.get_current()
+    context.enable_progress_bars = False
+
+    def run(work: Work, jobs: Iterable[str], crashed: Work | None = None) -> Iterator[str]:
+        def row(given: dict[str, Any]) -> dict[str, Any]:
+            return {"result": work(given["job"])}
+
+        rest = iter(jobs)
+        while part := [{"job": job} for job in islice(rest, RAY_JOBS)]:
+            try:
+                for done in ray.data.from_items(part).map(row).iter_rows():
+                    yield done["result"]
+            except ray.exceptions.RayError as error:
+                raise FileError(
+                    f"Ray could not do all jobs: {error}; the same command goes on, and without "
+                    "--ray it refuses files that crash a decoder"
+                ) from error
+
+    return run

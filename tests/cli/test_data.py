@@ -1,0 +1,73 @@
+"""``chirrup data``: a corpus made and checked from the command line, and what it refuses."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from chirrup.cli import run
+from data_samples import noise, talk, write
+
+pytest.importorskip("pyloudnorm")
+pytest.importorskip("matplotlib")
+
+
+@pytest.fixture
+def talks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    for speaker in ("ann", "bob"):
+        audio = talk(1.5, seed=len(speaker)) + 3e-4 * noise(1.5, seed=ord(speaker[0]))
+        write(tmp_path / "talks" / speaker / "1.wav", audio)
+    return tmp_path / "talks"
+
+
+def test_prepare_and_check(talks: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["--out", "corpus", "--licence", "CC0-1.0", "--style", "studio", "--workers", "1"]
+    assert run(["data", "prepare", "speech:talks", *arguments]) == 0
+    assert "corpus: 2 recordings, 3.00 s; 0 refused" in capsys.readouterr().err
+    names = {path.name for path in Path("corpus").iterdir()}
+    assert {"manifest.csv", "refused.csv", "recipe.json", "report.html", "speech_train"} <= names
+    assert run(["data", "check", "corpus", "--workers", "1"]) == 0
+    assert capsys.readouterr().out == "2 recordings, 0 problems\n"
+
+    next(Path("corpus").glob("*/*.tar")).unlink()
+    assert run(["data", "check", "corpus", "--workers", "1", "--quick"]) == 2
+    assert "unreadable (cannot be opened or decoded): 1" in capsys.readouterr().out
+    assert run(["data", "check", "corpus", "--workers", "1", "--quick", "--json"]) == 2
+    assert list(json.loads(capsys.readouterr().out)["problems"]) == ["unreadable"]
+
+
+def test_layouts_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["data", "prepare", "--layouts"]) == 0
+    printed = capsys.readouterr().out
+    for name in ("libritts", "vctk", "ears", "mls", "globe", "common-voice", "fsd50k", "rooms"):
+        assert f"\n{name} " in f"\n{printed}"
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("prepare none", "none is no folder"),
+        ("prepare talks", "nothing tells what"),
+        ("prepare vctk:talks", "does not look like VCTK"),
+        ("prepare", "nothing to prepare: give a source"),
+        ("prepare speech:talks", "2 by licence (no licence: give --licence"),
+        ("prepare speech:talks --recipe none", "none does not exist"),
+        ("prepare speech:talks --recipe bad.toml", "recipe bad.toml has no 'sead'"),
+        ("prepare speech:talks --style loud", "no style 'loud'"),
+        ("prepare speech:talks --out bad.toml", "bad.toml is no folder"),
+        ("prepare speech:talks --out talks", "not empty and no corpus"),
+        ("check talks", "has no manifest.csv"),
+        ("check none", "has no manifest.csv"),
+    ],
+)
+def test_mistakes_are_one_line(
+    talks: Path, line: str, words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("bad.toml").write_text("sead = 1\n")
+    assert run(["data", *line.split()]) == 2
+    err = capsys.readouterr().err
+    assert err.startswith("chirrup: error: ")
+    assert err.count("\n") == 1
+    assert words in err
+    assert not Path("corpus", "manifest.csv").exists()

@@ -1,0 +1,151 @@
+"""A corpus is looked at again: each thing that can be wrong is found, and nothing else."""
+
+import csv
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+
+from chirrup.data.check import Report, check
+from chirrup.data.prepare import prepare
+from chirrup.data.recipe import recipe_of
+from chirrup.files.errors import FileError
+from data_samples import RATE_HZ, here, noise, talk, write
+
+Rows = list[dict[str, Any]]
+
+
+@pytest.fixture
+def plain(tmp_path: Path) -> Path:
+    """A corpus of files: two speakers in train, one in test."""
+    rows = []
+    for number, place in enumerate(("speech_train/a__0", "speech_train/b__0", "speech_test/c__0")):
+        write(tmp_path / f"{place}.wav", talk(1, seed=number))
+        facts = {"group": place[-4], "licence": "CC0", "seconds": "1.00"}
+        rows.append({"path": f"{place}.wav", **facts, "sample_rate_hz": str(RATE_HZ)})
+    save(tmp_path, rows)
+    return tmp_path
+
+
+def rows_of(folder: Path) -> Rows:
+    with (folder / "manifest.csv").open(newline="") as lines:
+        return list(csv.DictReader(lines))
+
+
+def save(folder: Path, rows: Rows) -> None:
+    with (folder / "manifest.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def change(folder: Path, row: int, **facts: str) -> None:
+    rows = rows_of(folder)
+    rows[row] |= facts
+    save(folder, rows)
+
+
+def found(folder: Path, **options: Any) -> dict[str, list[str]]:
+    return check(folder, here, **options).found
+
+
+def test_nothing_is_wrong(plain: Path) -> None:
+    report = check(plain, here)
+    assert report == Report(3, {})
+    assert report.problems == 0
+
+
+def test_unreadable_and_missing(plain: Path) -> None:
+    (plain / "speech_train" / "a__0.wav").write_text("no audio")
+    (plain / "speech_test" / "c__0.wav").unlink()
+    assert found(plain) == {
+        "unreadable": [
+            "speech_test/c__0.wav: No such file or directory",
+            "speech_train/a__0.wav: Format not recognised",
+        ]
+    }
+
+
+def test_wrong_rate_and_length(plain: Path) -> None:
+    write(plain / "speech_train" / "a__0.wav", talk(1, 8000), 8000)
+    write(plain / "speech_train" / "b__0.wav", talk(1.5))
+    assert found(plain) == {
+        "wrong rate": ["speech_train/a__0.wav: 8000 Hz in place of 16000"],
+        "wrong length": ["speech_train/b__0.wav: 1.500 s in place of 1.000"],
+    }
+    assert len(found(plain, rate_hz=24_000)["wrong rate"]) == 3
+    assert set(found(plain, quick=True)) == {"wrong rate", "wrong length"}
+
+
+def test_a_speaker_in_two_splits(plain: Path) -> None:
+    change(plain, 2, group="a")
+    assert found(plain) == {"in two splits": ["a: test, train"]}
+
+
+def test_the_same_audio_in_two_splits(plain: Path) -> None:
+    audio, _ = soundfile.read(plain / "speech_train" / "a__0.wav", dtype="int16")
+    soundfile.write(plain / "speech_test" / "c__0.wav", audio, RATE_HZ, subtype="PCM_24")
+    assert found(plain) == {"same audio": ["speech_test/c__0.wav and speech_train/a__0.wav"]}
+    shutil.copy(plain / "speech_train" / "a__0.wav", plain / "speech_train" / "b__0.wav")
+    shutil.copy(plain / "speech_train" / "b__0.wav", plain / "speech_test" / "c__0.wav")
+    write(plain / "speech_test" / "c__0.wav", talk(1, seed=5))
+    assert found(plain) == {}
+
+
+def test_no_licence(plain: Path) -> None:
+    change(plain, 1, licence="")
+    assert found(plain) == {"no licence": ["speech_train/b__0.wav"]}
+
+
+def test_listed_twice_and_not_listed(plain: Path) -> None:
+    rows = rows_of(plain)
+    save(plain, [*rows, rows[0]])
+    write(plain / "speech_train" / "new.flac", talk(1, seed=9))
+    (plain / "speech_train" / "notes.txt").write_text("no audio")
+    assert found(plain) == {
+        "listed twice": ["speech_train/a__0.wav"],
+        "not listed": ["speech_train/new.flac"],
+    }
+
+
+def test_silence(plain: Path) -> None:
+    write(plain / "speech_train" / "a__0.wav", np.zeros(RATE_HZ))
+    assert list(found(plain)) == ["silent"]
+    assert found(plain, quick=True) == {}
+
+
+def test_no_manifest(tmp_path: Path) -> None:
+    with pytest.raises(FileError, match=r"has no manifest\.csv"):
+        check(tmp_path, here)
+    (tmp_path / "manifest.csv").write_text("path\n")
+    with pytest.raises(FileError, match="lists nothing"):
+        check(tmp_path, here)
+
+
+@pytest.fixture
+def shards(tmp_path: Path) -> Path:
+    pytest.importorskip("pyloudnorm")
+    pytest.importorskip("matplotlib")
+    for number in range(4):
+        write(tmp_path / "in" / f"{number}.wav", noise(1.5, seed=number))
+    recipe = recipe_of({"shard_minutes": 0.05, "splits": {"test": 0, "validation": 0}})
+    prepare([f"noise:{tmp_path}/in"], tmp_path / "out", recipe, here, facts={"licence": "CC0"})
+    return tmp_path / "out"
+
+
+def test_shards(shards: Path) -> None:
+    assert found(shards) == {}
+    first, *_, last = sorted(shards.glob("*/*.tar"))
+    data = bytearray(last.read_bytes())
+    data[5000] ^= 1
+    last.write_bytes(data)
+    whole = first.read_bytes()
+    first.write_bytes(whole[:20_000])
+    shutil.copy(last, last.with_name("old.tar"))
+    problems = found(shards)
+    assert set(problems) == {"unreadable", "changed", "not listed"}
+    assert all("ends before" in text for text in problems["unreadable"])
+    assert problems["not listed"] == ["noise_train/old.tar"]

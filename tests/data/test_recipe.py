@@ -1,0 +1,76 @@
+"""Recipes: the file says what the defaults are, and mistakes are named."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from chirrup.data.recipe import Filter, Recipe, load_recipe, recipe_of
+from chirrup.files.errors import FileError
+
+RECIPES = Path(__file__).parents[2] / "recipes"
+
+
+def test_the_recipe_file_spells_out_the_defaults() -> None:
+    assert load_recipe(RECIPES / "data.toml") == Recipe()
+
+
+def test_the_recipe_that_keeps_everything() -> None:
+    recipe = load_recipe(RECIPES / "data-as-is.toml")
+    assert all(limits == Filter() for limits in recipe.filters.values())
+    assert {output.format for output in recipe.output.values()} == {"keep"}
+    assert (recipe.splits.test, recipe.splits.validation) == (0, 0)
+
+
+def test_a_recipe_goes_to_json_and_back() -> None:
+    recipe = recipe_of({"rooms": {"rooms": 2}, "sources": [{"path": "/x", "licence": "CC0"}]})
+    assert recipe_of(json.loads(json.dumps(recipe.plain()))) == recipe
+
+
+def test_what_a_table_does_not_name_keeps_its_default() -> None:
+    recipe = recipe_of(
+        {"filters": {"read": {"keep_share": 0.7}}, "output": {"rir": {"mono": False}}}
+    )
+    assert recipe.filters["read"] == Filter(
+        Recipe().filters["read"].min, Recipe().filters["read"].max, 0.7
+    )
+    assert recipe.filters["noise"] == Recipe().filters["noise"]
+    assert recipe.output["rir"].rate_hz == 48_000
+
+
+def test_limits_that_are_named_take_the_place_of_all() -> None:
+    recipe = recipe_of({"filters": {"read": {"min": {"seconds": 2}}}})
+    assert recipe.filters["read"].min == {"seconds": 2.0}
+
+
+@pytest.mark.parametrize(
+    ("table", "words"),
+    [
+        ({"sead": 1}, "recipe has no 'sead'"),
+        ({"seed": "1"}, "seed must be of the type int"),
+        ({"duplicates": 1}, "duplicates must be of the type bool"),
+        ({"filters": {"red": {}}}, "no 'red': use read, studio, noise"),
+        ({"filters": {"read": {"min": {"snr": 3}}}}, "filters.read has no 'snr'"),
+        ({"filters": {"read": {"keep_share": 4}}}, "keep_share must be 0 to 1, not 4"),
+        ({"filters": {"music": {"keep_share": 0.5}}}, "keep_share is for speech only"),
+        ({"filters": 3}, "filters must be a table"),
+        ({"output": {"speech": {"format": "mp3"}}}, "no 'mp3': use flac, opus, keep"),
+        ({"output": {"music": {"rate_hz": 44100, "format": "opus"}}}, "Opus has 8000, 12000"),
+        ({"splits": {"test": 0.9}}, "splits must be 0 to 0.5"),
+        ({"manifest": "xml"}, "manifest has no 'xml': use csv, parquet"),
+        ({"sources": [{"licence": "x"}]}, "sources needs path"),
+        ({"sources": [{"path": "x", "style": "loud"}]}, "no 'loud'"),
+        ({"sources": {}}, "sources must be a list"),
+        ({"shard_minutes": -1}, "are 0 or more"),
+    ],
+)
+def test_mistakes_are_named(table: dict[str, Any], words: str) -> None:
+    with pytest.raises(FileError, match=words):
+        recipe_of(table)
+
+
+def test_a_file_that_is_no_recipe(tmp_path: Path) -> None:
+    (tmp_path / "x.toml").write_text("seed = = 1")
+    with pytest.raises(FileError, match=r"recipe .*x\.toml"):
+        load_recipe(tmp_path / "x.toml")
