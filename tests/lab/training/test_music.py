@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from torch.testing import assert_close
 
 from chirrup.lab.models import CONFIGS
 from chirrup.lab.models.tqcodec import TQCodec, TQConfig
@@ -93,8 +94,8 @@ def test_a_run_of_music_trains_and_says_what_music_needs(corpus: Path, tmp_path:
     lines = (tmp_path / "run" / "log.jsonl").read_text().splitlines()
     figures = json.loads(lines[-1])
     assert figures["step"] == 6
-    settings = ("bypass", "all", "lowest")
-    expected = {f"{figure}_{s}" for figure in ("lsd", "snr_db") for s in settings}
+    scores, settings = ("lsd", "lsd_low", "lsd_high", "snr_db"), ("bypass", "all", "half", "lowest")
+    expected = {f"{score}_{setting}" for score in scores for setting in settings}
     assert expected <= set(figures)
     assert not any("pesq" in name for name in figures)
     assert all(np.isfinite(figures[name]) for name in expected)
@@ -154,39 +155,42 @@ def watch_batches(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return sizes
 
 
-def test_simvq_starts_without_a_batch(
+def test_simvq_starts_from_a_few_batches(
     corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """No sooner than it is used, once, and alike in the averaged model."""
     trainer = Trainer(config(corpus), tmp_path, CPU)
     advance(trainer, 2)
+    maps = [trainer.model.quantizer.level(index).get_parameter("weight") for index in range(4)]
+    assert all(torch.equal(weight, torch.eye(4)) for weight in maps), "nothing decays meanwhile"
     sizes = watch_batches(monkeypatch)
-    assert not trainer.codebooks_started
-    (figures,) = advance(trainer, 3)
-    assert trainer.codebooks_started
-    assert sizes == [2]
-    assert figures["entries_used"] > 0
+    figures = advance(trainer, 4)
+    assert sizes == [2, 2, 2, 2], "two to start from, one for each step"
+    assert all(figure["entries_used"] > 0 for figure in figures)
+    for index, weight in enumerate(maps):
+        assert not torch.equal(weight, torch.eye(4))
+        average = trainer.ema.quantizer.level(index).get_parameter("weight")
+        assert_close(average, weight, rtol=0, atol=0.1)
 
 
-def test_simvqs_maps_learn_as_fast_as_the_rest_and_do_not_decay(
+def test_simvqs_maps_learn_at_the_rate_of_entries_and_do_not_decay(
     corpus: Path, tmp_path: Path
 ) -> None:
-    trainer = Trainer(config(corpus, weight_decay=0.3), tmp_path, CPU)
+    codes = {"lowest": 2, "lossy": 0, "initialise_batches": 1, "lr_scale": 7}
+    trainer = Trainer(config(corpus, weight_decay=0.3, codes=codes), tmp_path, CPU)
     levels = [trainer.model.quantizer.level(index) for index in range(4)]
     maps = {id(level.get_parameter(name)) for level in levels for name in ("weight", "bias")}
-    others, entries, of_maps = trainer.optimiser.param_groups
-    assert {id(parameter) for parameter in of_maps["params"]} == maps
-    assert entries["params"] == []
+    others, entries = trainer.optimiser.param_groups
+    assert {id(parameter) for parameter in entries["params"]} == maps
     assert len(others["params"]) + len(maps) == len(list(trainer.model.parameters()))
-    assert (others["weight_decay"], of_maps["weight_decay"]) == (0.3, 0.0)
-    advance(trainer, 2)
-    before = [level.get_parameter("weight").clone() for level in levels]
+    assert (others["weight_decay"], entries["weight_decay"]) == (0.3, 0.0)
     tables = [level.codebook.clone() for level in levels]
-    assert all(torch.equal(weight, torch.eye(4)) for weight in before), "bypassed: nothing decays"
     advance(trainer, 4)
-    assert others["lr"] == of_maps["lr"] == trainer.config.learning_rate_at(3)
-    for level, weight, table in zip(levels, before, tables, strict=True):
-        assert not torch.equal(level.get_parameter("weight"), weight)
-        assert torch.equal(level.codebook, table)
+    assert others["lr"] == trainer.config.learning_rate_at(3)
+    assert entries["lr"] == 7 * others["lr"]
+    assert all(
+        torch.equal(level.codebook, table) for level, table in zip(levels, tables, strict=True)
+    )
 
 
 def test_rvq_in_the_same_model_starts_from_data(
