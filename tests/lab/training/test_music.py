@@ -13,6 +13,7 @@ from torch.testing import assert_close
 
 from chirrup.lab.models import CONFIGS
 from chirrup.lab.models.tqcodec import TQCodec, TQConfig
+from chirrup.lab.nn import fused
 from chirrup.lab.quantizers.rvq import Level
 from chirrup.lab.training.config import TrainingConfig
 from chirrup.lab.training.data import Sampler
@@ -28,7 +29,9 @@ WEIGHTS = {"waveform": 1.0, "mel": 15.0, "mel_magnitude": 15.0, "commitment": 0.
 
 @pytest.fixture(autouse=True)
 def tiny(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """And no minute of compiling for what only other models have."""
     monkeypatch.setitem(CONFIGS, NAME, (TQCodec, CONFIG))
+    monkeypatch.setattr(fused, "available", lambda: pytest.fail("TQCodec has no fused units"))
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield

@@ -16,7 +16,6 @@ from torch import Tensor, nn
 from torch.optim import AdamW, RAdam
 
 from chirrup.lab.models import build
-from chirrup.lab.nn import fused
 from chirrup.lab.quantizers.simvq import SimVQLevel
 from chirrup.lab.training import adversarial, codebooks, discriminators
 from chirrup.lab.training.config import DiscriminatorConfig, Stage, TrainingConfig
@@ -89,7 +88,7 @@ class Trainer:
         self.step, self.hours = 0, 0.0
         self.codebooks_started = False
         self.generator = torch.Generator()
-        if device.type == "cpu" and fused.available():
+        if device.type == "cpu":
             self.model.use_fused_units()
         share_parameters(self.model)
 
