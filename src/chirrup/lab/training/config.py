@@ -35,9 +35,10 @@ class DataConfig(Strict):
     music the middle 10 s of a clip are validated, at most."""
     cache: Path = Path("runs/cache")
     """Decoded audio is kept here."""
-    channels: Literal["mix", "each"] = "mix"
-    """Of a recording of several: their average, or each as a recording of its own. Validation has
-    the average, so that figures compare."""
+    channels: Literal["mix", "each", "keep"] = "mix"
+    """Of a recording of several: their average, each as a recording of its own, or all as they are,
+    for a model that codes them jointly. Validation has the average, so that figures compare; kept,
+    it has all. Noise and rooms of kept ones are averages."""
     crop_seconds: float = 1.0
     conditions: Conditions = (8, 5, 5, 2, 0)
     enhance: bool = False
@@ -106,7 +107,7 @@ class CodesConfig(Strict):
     drop: float = 0.5
     """Chance that only some of the codebooks are used."""
     lowest: int = 2
-    """Fewest codebooks."""
+    """Fewest codebooks; also what validation has as the lowest bitrate."""
     lowest_share: float = 0.5
     """Of the examples with dropped codebooks, the share that keeps only the fewest."""
     lossy: float = 0.1
@@ -159,6 +160,9 @@ class TrainingConfig(Strict):
     schedule: Literal["cosine", "exponential"] = "cosine"
     """How the learning rate falls from first to last, after the warm-up."""
     warmup_steps: int = 100
+    bf16: bool = False
+    """Whether the model's convolutions run in bfloat16; the quantizer and all losses do not. Twice
+    as fast for 2-D convolutions on a CPU that knows it, slower for thin 1-D ones."""
     betas: tuple[float, float] = (0.8, 0.99)
     weight_decay: float = 0.01
     clip_norm: float = 1.0

@@ -19,6 +19,7 @@ from rich.progress import track
 from torch import Tensor
 
 from chirrup.lab.training.config import DataConfig
+from chirrup.runtime.errors import ModelError
 
 SINC_TAPS = 16
 """Taps of the interpolation that changes speed and pitch."""
@@ -31,7 +32,7 @@ class Recordings:
     """Recordings of one kind, one behind the other.
 
     Attributes:
-        audio: ``int16 [samples]``, on the device that trains.
+        audio: ``int16 [channels, samples]``, on the device that trains.
         start: first sample of each recording, ``int64 [recordings]``.
         length: its samples, ``int64 [recordings]``.
     """
@@ -56,22 +57,43 @@ def read_channels(path: Path, sample_rate_hz: int) -> np.ndarray:
     return soxr.resample(audio, rate_hz, sample_rate_hz).T
 
 
+def read_jointly(path: Path, sample_rate_hz: int, channels: int) -> np.ndarray:
+    """Likewise, for a model that codes so many channels jointly; mono is in all of them.
+
+    Raises:
+        ModelError: the recording has another number of channels.
+    """
+    audio = read_channels(path, sample_rate_hz)
+    if len(audio) not in (1, channels):
+        raise ModelError(
+            f"{path} has {len(audio)} channels, the model codes {channels} jointly: train with "
+            "data.channels=mix or each, or without it"
+        )
+    return np.broadcast_to(audio, (channels, audio.shape[1]))
+
+
 def listed(manifest: Path, folder: str) -> list[Path]:
     """Files of a folder of the manifest.
 
     Raises:
-        ValueError: there are none.
+        ModelError: there are none.
     """
     with manifest.open(newline="") as lines:
         paths = [row["path"] for row in csv.DictReader(lines)]
     found = [manifest.parent / path for path in paths if path.startswith(folder + "/")]
     if not found:
-        raise ValueError(f"{manifest} lists no file in {folder}/")
+        raise ModelError(f"{manifest} lists no file in {folder}/")
     return found
 
 
 def load_recordings(
-    manifest: Path, folder: str, sample_rate_hz: int, cache: Path, *, each_channel: bool = False
+    manifest: Path,
+    folder: str,
+    sample_rate_hz: int,
+    cache: Path,
+    *,
+    each_channel: bool = False,
+    channels: int | None = None,
 ) -> Recordings:
     """Decode all files of ``folder`` that the manifest lists; keep the result in ``cache``.
 
@@ -79,39 +101,52 @@ def load_recordings(
     Other paths than last time are decoded anew; a file that changed under its name is not noticed.
 
     Args:
-        each_channel: every channel is a recording of its own; else they are averaged.
+        each_channel: every channel is a recording of its own.
+        channels: that every recording keeps, as `read_jointly` has them. With neither of the two
+            channels are averaged.
     """
     paths = listed(manifest, folder)
     content = hashlib.sha256("\n".join(map(str, paths)).encode()).hexdigest()[:8]
-    each = "each-" if each_channel else ""
-    kept = cache / f"{folder.replace('/', '_')}-{sample_rate_hz}-{each}{content}.npz"
+    kind = "each-" if each_channel else f"{channels}-channels-" if channels else ""
+    kept = cache / f"{folder.replace('/', '_')}-{sample_rate_hz}-{kind}{content}.npz"
     if not kept.exists():
         audio: list[np.ndarray] = []
         for path in track(paths, f"decoding {folder}"):
-            read = read_channels if each_channel else read_mono
-            decoded = np.atleast_2d(read(path, sample_rate_hz)).clip(-1, 1)
-            audio += list((decoded * 32767).astype(np.int16))
+            if each_channel:
+                decoded = read_channels(path, sample_rate_hz)
+            elif channels:
+                decoded = read_jointly(path, sample_rate_hz, channels)
+            else:
+                decoded = read_mono(path, sample_rate_hz)[None]
+            decoded = (decoded.clip(-1, 1) * 32767).astype(np.int16)
+            audio += np.split(decoded, len(decoded)) if each_channel else [decoded]
         cache.mkdir(parents=True, exist_ok=True)
         part = kept.with_suffix(f".{os.getpid()}.npz")  # processes may come here at the same time
         np.savez(
             part,
-            audio=np.concatenate(audio),
-            length=np.array([len(x) for x in audio]),
+            audio=np.concatenate(audio, axis=1),
+            length=np.array([x.shape[1] for x in audio]),
         )
         part.rename(kept)
     arrays = np.load(kept)
     length = torch.from_numpy(arrays["length"])
-    return Recordings(torch.from_numpy(arrays["audio"]), length.cumsum(0) - length, length)
+    signal = torch.from_numpy(np.atleast_2d(arrays["audio"]))
+    return Recordings(signal, length.cumsum(0) - length, length)
 
 
 def interpolate(recordings: Recordings, position: Tensor) -> Tensor:
-    """Read ``[batch, samples]`` fractional positions (in samples of ``audio``) by windowed sinc."""
+    """Read ``[batch, samples]`` fractional positions (in samples of ``audio``) by windowed sinc.
+
+    Returns:
+        ``[batch, channels, samples]``.
+    """
     whole = position.floor()
     taps = torch.arange(SINC_TAPS, device=position.device) - (SINC_TAPS // 2 - 1)
-    index = (whole.long()[..., None] + taps).clamp(0, recordings.audio.shape[0] - 1)
+    index = (whole.long()[..., None] + taps).clamp(0, recordings.audio.shape[1] - 1)
     offset = taps - (position - whole).float()[..., None]
     window = 0.5 + 0.5 * torch.cos(torch.pi * offset / (SINC_TAPS // 2))
-    return (recordings.audio[index].float() * (torch.sinc(offset) * window)).sum(2) / 32768
+    weight = torch.sinc(offset) * window / 32768
+    return (recordings.audio[:, index].float() * weight).sum(3).transpose(0, 1)
 
 
 def from_direct_path(response: Tensor) -> Tensor:
@@ -119,33 +154,37 @@ def from_direct_path(response: Tensor) -> Tensor:
     return response[int(response.abs().argmax()) :]
 
 
+def power(audio: Tensor) -> Tensor:
+    """Mean square of each row ``[batch, ..., samples]``, over its channels too: a factor for it."""
+    return audio.square().mean(tuple(range(1, audio.ndim)), keepdim=True)
+
+
 def reverberate(speech: Tensor, responses: Tensor, sample_rate_hz: int) -> tuple[Tensor, Tensor]:
     """Put speech into rooms.
 
     Args:
-        speech: ``[batch, samples]``.
-        responses: room responses, direct path first, ``[batch, taps]``.
+        speech: ``[batch, samples]``, or ``[batch, channels, samples]``.
+        responses: room responses, direct path first, ``[batch, taps]`` or ``[batch, 1, taps]``.
 
     Returns:
         All that comes back, and its early part alone, both as long and as strong as ``speech``.
     """
     early = responses.clone()
-    early[:, sample_rate_hz * EARLY_MS // 1000 :] = 0
-    size = speech.shape[1] + responses.shape[1]
+    early[..., sample_rate_hz * EARLY_MS // 1000 :] = 0
+    size = speech.shape[-1] + responses.shape[-1]
     spectrum = torch.fft.rfft(speech, size)
-    level = speech.square().mean(1, keepdim=True)
+    level = power(speech)
     rooms = []
     for response in (responses, early):
         heard = torch.fft.irfft(spectrum * torch.fft.rfft(response, size), size)
-        heard = heard[:, : speech.shape[1]]
-        rooms.append(heard * (level / heard.square().mean(1, keepdim=True).clamp(min=1e-9)).sqrt())
+        heard = heard[..., : speech.shape[-1]]
+        rooms.append(heard * (level / power(heard).clamp(min=1e-9)).sqrt())
     return rooms[0], rooms[1]
 
 
 def mix(speech: Tensor, other: Tensor, ratio_db: Tensor) -> Tensor:
-    """Add ``other`` at ``ratio_db`` below ``speech``, each ``[batch, samples]``."""
-    level = speech.square().mean(1, keepdim=True).clamp(min=1e-8).sqrt()
-    other_level = other.square().mean(1, keepdim=True).clamp(min=1e-8).sqrt()
+    """Add ``other`` at ``ratio_db`` below ``speech``, each ``[batch, ..., samples]``."""
+    level, other_level = (power(x).clamp(min=1e-8).sqrt() for x in (speech, other))
     return speech + other * (level / other_level) * 10 ** (-ratio_db / 20)
 
 
@@ -154,7 +193,8 @@ class Sampler:
 
     Args:
         speech, noise, rooms: recordings at the model's rate, on the device; noise and rooms only
-            where a condition of a weight above 0 has them.
+            where a condition of a weight above 0 has them. Those have one channel, which all
+            channels of the speech get.
         conditions: weights of clean, noisy, reverberant, two talkers, noisy and reverberant.
         enhance: the target is speech, of both talkers, without noise, with the early part of the
             room alone; otherwise it is the input.
@@ -196,9 +236,12 @@ class Sampler:
         return (low + (high - low) * torch.rand(batch, 1, generator=self.generator)).to(self.device)
 
     def crops(self, recordings: Recordings, batch: int, speed: Tensor | None = None) -> Tensor:
-        """Crops at random places, long recordings as often as they are long: ``[batch, samples]``.
+        """Crops at random places, long recordings as often as they are long.
 
         A recording shorter than a crop is repeated.
+
+        Returns:
+            ``[batch, channels, samples]``, all channels from the same place.
         """
         ends = recordings.length.cumsum(0)
         place = (self.uniform(batch)[:, 0].double() * ends[-1]).long()
@@ -210,7 +253,7 @@ class Sampler:
         position = (self.uniform(batch).double() * spare + time * speed.double()) % (length - 1)
         position = recordings.start[which][:, None].double() + position
         if bool((speed == 1).all()):
-            return recordings.audio[position.long()].float() / 32768
+            return recordings.audio[:, position.long()].transpose(0, 1).float() / 32768
         return interpolate(recordings, position)
 
     def responses(self, batch: int) -> Tensor:
@@ -221,13 +264,13 @@ class Sampler:
         rows = []
         for index in which.tolist():
             start, length = int(self.rooms.start[index]), int(self.rooms.length[index])
-            response = self.rooms.audio[start : start + length].float() / 32768
+            response = self.rooms.audio[0, start : start + length].float() / 32768
             response = from_direct_path(response)[:longest]
             rows.append(torch.nn.functional.pad(response, (0, longest - len(response))))
         return torch.stack(rows)
 
     def batch(self, size: int) -> tuple[Tensor, Tensor]:
-        """Input and target, each ``float32 [size, 1, crop_samples]`` in -1 to 1."""
+        """Input and target, each ``float32 [size, channels, crop_samples]`` in -1 to 1."""
         kind = torch.multinomial(self.conditions, size, True, generator=self.generator)
         low = 1 / self.speed_range
         speed = low * (self.speed_range / low) ** self.uniform(size)
@@ -240,21 +283,22 @@ class Sampler:
 
         if len(rows := of(2, 4)):
             audio[rows], target[rows] = reverberate(
-                audio[rows], self.responses(len(rows)), self.sample_rate_hz
+                audio[rows], self.responses(len(rows))[:, None], self.sample_rate_hz
             )
         if len(rows := of(3)):
             ratio_db = self.uniform(len(rows), -5.0, 5.0)
-            both = mix(audio[rows], self.crops(self.speech, len(rows)), ratio_db)
+            both = mix(audio[rows], self.crops(self.speech, len(rows)), ratio_db[..., None])
             audio[rows] = target[rows] = both
         if len(rows := of(1, 4)):
             assert self.noise is not None, "a condition with noise has none"
             snr_db = self.uniform(len(rows), *self.noise_snr_db)
-            audio[rows] = mix(audio[rows], self.crops(self.noise, len(rows)), snr_db)
-        peak = audio.abs().amax(1, keepdim=True).clamp(min=1e-3)
+            audio[rows] = mix(audio[rows], self.crops(self.noise, len(rows)), snr_db[..., None])
+        peak = audio.abs().amax((1, 2), keepdim=True).clamp(min=1e-3)
         polarity = self.uniform(size).sub(0.5).sign()
-        gain = polarity * 10 ** (self.uniform(size, *self.level_db) / 20) / peak
-        audio = (audio * gain)[:, None]
-        return audio, (target * gain)[:, None] if self.enhance else audio
+        level = polarity * 10 ** (self.uniform(size, *self.level_db) / 20)
+        gain = level[..., None] / peak
+        audio = audio * gain
+        return audio, target * gain if self.enhance else audio
 
 
 def sampler_of(
@@ -263,16 +307,21 @@ def sampler_of(
     frame_samples: int,
     generator: torch.Generator,
     device: torch.device,
+    channels: int = 1,
 ) -> Sampler:
-    """The sampler that a recipe asks for; what no condition needs is not decoded."""
+    """The sampler that a recipe asks for, for a model of so many joint channels.
 
-    def load(folder: str) -> Recordings:
-        each = data.channels == "each"
-        kept = load_recordings(data.manifest, folder, sample_rate_hz, data.cache, each_channel=each)
-        return kept.to(device)
+    What no condition needs is not decoded.
+    """
+    each = data.channels == "each"
+
+    def load(folder: str, keep: int | None = None) -> Recordings:
+        return load_recordings(
+            data.manifest, folder, sample_rate_hz, data.cache, each_channel=each, channels=keep
+        ).to(device)
 
     return Sampler(
-        load(data.speech),
+        load(data.speech, channels if data.channels == "keep" else None),
         load(data.noise) if data.has_noise else None,
         load(data.rooms) if data.has_rooms else None,
         sample_rate_hz=sample_rate_hz,
