@@ -12,19 +12,24 @@ PARTS = ("encoder", "quantizer", "decoder")
 
 @dataclass(frozen=True)
 class Paper:
-    """The figures of a paper: for each part MFLOPS and, if it says, millions of parameters.
+    """The figures of a paper: for each part MFLOPS and millions of parameters, if it says them.
 
     Attributes:
         note: what to know before comparing.
     """
 
     source: str
-    mflops: tuple[float, float, float]
+    mflops: tuple[float, float, float] | None
     parameters_m: tuple[float, float, float] | None
     latency_ms: float
     bitrates_bps: tuple[int, ...]
     note: str | None = None
 
+
+SPECTRO_LATENCY = (
+    "latency: the paper's 80 ms are an embedding and one of look-ahead; the windows of its "
+    "spectrogram, 20 ms long and 10 ms apart, add 10 ms that it does not count"
+)
 
 PAPERS = {
     "spectro": Paper(
@@ -33,8 +38,15 @@ PAPERS = {
         (9.25, 16.78, 35.68),
         80,
         (4000, 16_000),
-        "latency: the paper counts the embedding and one of look-ahead; with the overlap of its "
-        "spectrogram it is 90 ms",
+        SPECTRO_LATENCY,
+    ),
+    "spectro-small": Paper(
+        "SpectroStream, arXiv 2508.05207; its widths are four times these",
+        None,
+        None,
+        80,
+        (4000, 16_000),
+        SPECTRO_LATENCY,
     ),
     "iris-t1": Paper(
         "IRIS poster, LRAC challenge 2025, track 1",
@@ -83,7 +95,7 @@ def audit(codec: Codec) -> dict[str, Any]:
         ours = counted.get("parts", {}).get(part, {})
         sizes_m = paper and paper.parameters_m
         parts[part] = {
-            "mflops": _beside(ours.get("mflops"), paper and paper.mflops[index]),
+            "mflops": _beside(ours.get("mflops"), paper and paper.mflops and paper.mflops[index]),
             "parameters": _beside(ours.get("parameters"), sizes_m and round(1e6 * sizes_m[index])),
         }
     parts["total"] = {
