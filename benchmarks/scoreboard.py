@@ -17,7 +17,6 @@ import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
 from rich.console import Console
 
 from chirrup.evaluate import board, tables
@@ -240,20 +239,19 @@ def fill(page: Path, boards: dict[str, Results]) -> None:
 
 def note(model: str, results: Results) -> None:
     """Keep PESQ on clean speech in ``model.json``, for ``chirrup models``."""
-    rows = [row for row in results.rows if row.codec == model and "pesq_wb" in row.scores]
-    rates = sorted({row.bitrate_bps for row in rows})
-    if not rates:
+    scores: dict[int, list[float]] = {}
+    for row in results.rows:
+        if row.codec == model and (score := row.scores.get("pesq_wb")) is not None:
+            scores.setdefault(row.bitrate_bps, []).append(score)
+    if not scores:
         return
     path = FOLDER / model / "model.json"
     about = json.loads(path.read_text())
     about["training"]["scores"] = {
         "clips": f"{results.run['clips']} of speech_test",
         "pesq_wb": {
-            f"{rate / 1000:g}_kbps": round(
-                float(np.mean([row.scores["pesq_wb"] for row in rows if row.bitrate_bps == rate])),
-                2,
-            )
-            for rate in rates
+            f"{rate / 1000:g}_kbps": round(sum(of_rate) / len(of_rate), 2)
+            for rate, of_rate in sorted(scores.items())
         },
     }
     path.write_text(json.dumps(about, indent=1) + "\n")

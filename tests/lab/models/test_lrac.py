@@ -66,7 +66,6 @@ def test_complexity_is_that_of_the_configuration(name: str) -> None:
 def test_complexity_is_the_papers_or_noted(name: str) -> None:
     """To the digits that are printed; the figure that is not is explained."""
     paper = PAPERS[name]
-    assert paper.mflops is not None
     counted = [complexity(name)[part].mflops for part in ("encoder", "quantizer", "decoder")]
     agree = [ours == pytest.approx(theirs, abs=0.05) for ours, theirs in zip(counted, paper.mflops)]
     assert agree == [True, True, name == "lrac-t1"]
@@ -80,7 +79,7 @@ def test_the_paper_of_track_2_leaves_out_a_transposed_convolution() -> None:
     mflops = 2 * first.conv.weight.numel() * 100 / 1e6
     rest = complexity("lrac-t2")["decoder"].mflops - mflops
     assert rest == pytest.approx(563.328, abs=1e-9)
-    assert PAPERS["lrac-t2"].mflops == (1944.2, 38.7, round(rest, 1))
+    assert PAPERS["lrac-t2"].mflops[2] == round(rest, 1)
 
 
 @both_tracks

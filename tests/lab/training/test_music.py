@@ -19,6 +19,7 @@ from chirrup.lab.training.config import TrainingConfig
 from chirrup.lab.training.data import Sampler
 from chirrup.lab.training.loop import Trainer
 from chirrup.lab.training.run import export_checkpoint
+from chirrup.runtime.errors import ModelError
 
 CPU = torch.device("cpu")
 RATE_HZ = 44_100
@@ -217,6 +218,11 @@ def test_rvq_in_the_same_model_starts_from_data(
         other.restore(tmp_path / "checkpoint.pt")
 
 
-def test_an_unknown_quantizer_is_refused(corpus: Path, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"tiny-tq cannot be changed so: 'fsq'"):
-        Trainer(config(corpus, model_changes={"quantizer": "fsq"}), tmp_path, CPU)
+def test_what_the_model_cannot_be_is_refused(corpus: Path, tmp_path: Path) -> None:
+    """As an error of the command line, not a traceback."""
+    for changes, words in (
+        ({"model_changes": {"quantizer": "fsq"}}, r"tiny-tq cannot be changed so: 'fsq'"),
+        ({"codes": {"lowest": 5}}, r"codes.lowest must be at most 4"),
+    ):
+        with pytest.raises(ModelError, match=words):
+            Trainer(config(corpus, **changes), tmp_path, CPU)

@@ -47,8 +47,8 @@ class Model(Peer):
         codec.graphs()  # loads what is not loaded yet
         heard = resampled(audio, codec.sample_rate_hz, codec.input_rate_hz)
         codes, encode_seconds = timed(codec.encode, heard, bitrate_bps)
-        codes = replace(self.lose(codes), samples=audio.shape[-1])  # at the rate that comes out
-        decoded, decode_seconds = timed(codec.decode, codes)
+        codes = self.lose(codes)
+        decoded, decode_seconds = timed(codec.decode, replace(codes, samples=audio.shape[-1]))
         bits = 8 * packed_size(codes.data.size, codec.bits_per_code)
         return Coded(decoded, bits, encode_seconds, decode_seconds)
 

@@ -18,12 +18,13 @@ class BinarySphericalQuantizer(nn.Module):
         super().__init__()
         self.bits, self.codebook_size = bits, 2**bits
 
-    def forward(self, latent: Tensor, used: Tensor) -> Quantized:
+    def forward(self, latent: Tensor, used: Tensor, committed: Tensor | None = None) -> Quantized:
         """Quantize for training.
 
         Args:
             latent: ``[batch, bits, frames]``.
             used: codebooks of each row; there is one.
+            committed: rows whose commitment counts; there is none.
 
         Returns:
             The latent straight-through, and as ``projected`` that on the unit sphere, which a loss

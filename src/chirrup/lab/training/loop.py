@@ -63,6 +63,8 @@ class Trainer:
         self.rank = dist.get_rank() if dist.is_initialized() else 0
         torch.manual_seed(config.seed)
         self.model = build(config.model, **config.model_changes).to(device)
+        if config.codes.lowest > self.model.codebooks:
+            raise ModelError(f"codes.lowest must be at most {self.model.codebooks}, all codebooks")
         self.ema = build(config.model, **config.model_changes).to(device).requires_grad_(False)
         self.ema.load_state_dict(self.model.state_dict())
         self.usage = codebooks.Usage(self.model.codebooks, self.model.codebook_size).to(device)
@@ -124,8 +126,7 @@ class Trainer:
                 self.hours = hours_before + (now - begun) / 3600
                 log.figures(self.step, self.hours, figures)
                 if self.step % config.validate_every == 0 and self.rank == 0:
-                    fewest = min(config.codes.lowest, self.model.codebooks)
-                    result = validate(self.ema, config.data, fewest)
+                    result = validate(self.ema, config.data, config.codes.lowest)
                     result.figures |= self.usage.figures()
                     log.validation(self.step, self.hours, result)
                 if now - saved > 60 * config.checkpoint_minutes:
