@@ -76,7 +76,7 @@ def import_spectrostream(model: SpectroStream, folder: Path) -> None:
         conv: Any = module.get_submodule("conv")
         transposed = isinstance(module, ConvTranspose2d)
         order = (2, 3, 0, 1) if transposed else (3, 2, 0, 1)
-        bias = module.bias if transposed else conv.bias
+        bias: Any = module.bias if transposed else conv.bias
         channels = (conv.in_channels, conv.out_channels)
         size = conv.kernel_size if conv.weight.dim() == 4 else (1, 1)
         kernel = taken(f"{key}/conv/kernel", [*size, *channels])
