@@ -22,10 +22,11 @@ import numpy as np
 import torch
 from numpy.lib.stride_tricks import sliding_window_view
 
+from chirrup.data.manifest import Entry
 from chirrup.evaluate.metrics import score
 from chirrup.lab.models import Model, build
 from chirrup.lab.training.config import DataConfig
-from chirrup.lab.training.data import listed, read_mono
+from chirrup.lab.training.reading import listed, read_mono
 from shared import console, table
 
 BAND_EDGES_HZ = (0, 500, 1000, 2000, 3000, 4000, 6000, 8000, 12_000, 16_000, 24_000)
@@ -112,10 +113,10 @@ def instants(clean: np.ndarray) -> np.ndarray:
     return np.where((level_db - earlier > 6) & (level_db > -25), 0, kind)
 
 
-def one_a_speaker(folder: str, data: DataConfig, clips: int) -> list[Path]:
-    first = {path.stem.rsplit("__", 1)[0]: path for path in sorted(listed(data.manifest, folder))}
-    paths = list(first.values())
-    return paths[:: max(1, len(paths) // clips)][:clips]
+def one_a_speaker(folder: str, data: DataConfig, clips: int) -> list[Entry]:
+    every = sorted(listed(data.manifest, folder), reverse=True)
+    first = sorted({entry.path.rpartition("__")[0]: entry for entry in every}.values())
+    return first[:: max(1, len(first) // clips)][:clips]
 
 
 def entropy_bits(counts: np.ndarray) -> float:
@@ -143,8 +144,8 @@ def main() -> None:
     scores: dict[tuple[str, str], list[dict]] = defaultdict(list)
     codes = []
     for folder in ("speech_test", "speech_train"):
-        for path in one_a_speaker(folder, data, arguments.clips):
-            audio = read_mono(path, rate_hz).astype(np.float32)
+        for entry in one_a_speaker(folder, data, arguments.clips):
+            audio = read_mono(entry, rate_hz).astype(np.float32)
             decoded = outputs(model, audio, settings)
             code = decoded.pop("codes")
             clean = spectra(audio, rate_hz)
@@ -155,7 +156,7 @@ def main() -> None:
                     tally(tallies[name], clean, spectra(result, rate_hz), rate_hz)
             if folder == "speech_test":
                 codes.append(code)
-            console.print(f"{folder} {path.name}", style="dim")
+            console.print(f"{entry.path}", style="dim")
 
     report(scores, tallies, codes, model)
     draw(tallies, codes, model, arguments.out)

@@ -87,6 +87,15 @@ BOARDS = {
         },
         ("visqol_audio", "lsd", "lsd_low", "lsd_high", "mel_distance", "snr"),
     ),
+    "music_low": Board(
+        "Stereo music at low bitrates",
+        "music_test",
+        {
+            "spectro-small": (2750, 5250, 8000, 16_000),
+            "opus": (6000, 9000, 12_000, 16_000, 24_000),
+        },
+        ("visqol_audio", "mel_distance", "lsd", "snr", "ipd_error", "ild_error"),
+    ),
 }
 
 EXPLAINED = {
@@ -112,6 +121,11 @@ PAPERS = """\
 | TQCodec | 32 | .822 / .757 / .949 | its authors' music | the paper |
 | TQCodec | 64 | .772 / .647 / .950 | its authors' music | the paper |
 | TQCodec | 128 | .672 / .517 / .952 | its authors' music | the paper |
+
+| system | kbps | ViSQOL audio | on | source |
+|---|---|---|---|---|
+| SpectroStream | 2.7 / 5.3 / 8 | 3.21 / 3.83 / 4.00 | MUSDB18 | the paper |
+| DAC | 2.7 / 5.3 / 8 | 1.47 / 2.41 / 3.33 | MUSDB18 | SpectroStream's paper |
 """
 
 

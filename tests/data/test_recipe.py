@@ -13,11 +13,11 @@ RECIPES = Path(__file__).parents[2] / "recipes"
 
 
 def test_the_recipe_file_spells_out_the_defaults() -> None:
-    assert load_recipe(RECIPES / "data.toml") == Recipe()
+    assert load_recipe(RECIPES / "corpora" / "curated.toml") == Recipe()
 
 
 def test_the_recipe_that_keeps_everything() -> None:
-    recipe = load_recipe(RECIPES / "data-as-is.toml")
+    recipe = load_recipe(RECIPES / "corpora" / "as-is.toml")
     assert all(limits == Filter() for limits in recipe.filters.values())
     assert {output.format for output in recipe.output.values()} == {"keep"}
     assert (recipe.splits.test, recipe.splits.validation) == (0, 0)

@@ -73,7 +73,9 @@ def export(
         Path | None, typer.Option(metavar="FILE", help="Also a small checkpoint to go on from.")
     ] = None,
 ) -> None:
-    """Turn a checkpoint, or a folder with a released one of FocalCodec-Stream, into a model folder.
+    """Turn a checkpoint, or a folder with a released one, into a model folder.
+
+    Released ones are those of FocalCodec-Stream and SpectroStream.
 
     Needs the extra: pip install 'chirrup[train]'."""
     if not checkpoint.exists():

@@ -1,6 +1,6 @@
 """The recipe of a corpus: what is kept, in which shares and splits, and how it is written.
 
-A TOML file (``recipes/data.toml`` spells out all of it); the defaults here are the same.
+A TOML file (``recipes/corpora/curated.toml`` spells out all of it); the defaults here are the same.
 """
 
 import tomllib

@@ -26,6 +26,10 @@ class Paper:
     note: str | None = None
 
 
+SPECTRO_LATENCY = (
+    "latency: the paper's 80 ms are an embedding and one of look-ahead; the windows of its "
+    "spectrogram, 20 ms long and 10 ms apart, add 10 ms that it does not count"
+)
 TQ_NOTE = (
     "decoder: the paper's 6.31 GMAC/s (12,620 MFLOPS) counts a transposed convolution at the rate "
     "of its output, where all but one in each stride of the inputs are zeros; this decoder counted "
@@ -40,8 +44,15 @@ PAPERS = {
         (9.25, 16.78, 35.68),
         80,
         (4000, 16_000),
-        "latency: the paper counts the embedding and one of look-ahead; with the overlap of its "
-        "spectrogram it is 90 ms",
+        SPECTRO_LATENCY,
+    ),
+    "spectro-small": Paper(
+        "SpectroStream, arXiv 2508.05207; its widths are four times these",
+        (None, None, None),
+        None,
+        80,
+        (4000, 16_000),
+        SPECTRO_LATENCY,
     ),
     "iris-t1": Paper(
         "IRIS poster, LRAC challenge 2025, track 1",

@@ -1,179 +1,143 @@
-"""The published weights of SpectroStream (``encoder``, ``decoder`` and ``quantizer.safetensors``).
+"""The published weights of SpectroStream, as Magenta RealTime 2 ships them.
 
-How their keys are called is not known for certain, so they are matched by rules:
+A folder with ``encoder.safetensors``, ``decoder.safetensors`` and ``quantizer.safetensors``; the
+codebooks may be in the decoder's file as well. Keys begin with ``params/`` or
+``params/soundstream/``; then, with ``T x F`` for the kernel's size along time and frequency:
 
-1. The part of a key after its last dot or slash is its leaf: ``kernel``, ``weight``, ``w`` or
-   ``embedding`` is a weight, ``bias`` or ``b`` a bias, what comes before it the layer. A file's
-   layers are in natural order of their names: numbers within them count as numbers.
-2. Weights are channels-last, as TensorFlow's and JAX's: ``[time, bins, in, out]`` of a
-   convolution, ``[in, out]`` (also ``[1, in, out]`` or ``[1, 1, in, out]``) of one over flattened
-   bins. A transposed convolution is ``[time, bins, out, in]`` (TensorFlow) or
-   ``[time, bins, in, out]`` (JAX, where time and bins also run the other way round).
-3. Our layers, in the order in which audio passes them, each take the first layer of the file that
-   nobody has taken and whose weight and bias have their shapes.
-4. Codebooks are one tensor ``[levels, entries, dim]`` or one ``[entries, dim]`` a level, in order.
+| key | layer |
+|---|---|
+| ``encoder/base_conv_first`` | first, 7 x 7 |
+| ``encoder/encoder_N/conv2d_3x3`` | level N, before the stride |
+| ``encoder/encoder_N/conv2d_TxF_a`` | level N, strided |
+| ``encoder/encoder_N/shortcut_layer/conv1x1`` | level N, its skip, where the width changes |
+| ``encoder/bottleneck/conv2d_3x3``, ``…/conv2d_3x3_a`` | bottleneck, first and second |
+| ``encoder/output_convs/shortcut_layer/conv1x1_b1``, ``…_b2`` | to the latent, first and second |
+| ``encoder/output_convs/conv1x1_last`` | to the latent, beside these two |
+| ``decoder/input_layer/shortcut_layer/conv1x1_b1``, ``…_b2`` | from the latent, first and second |
+| ``decoder/input_layer/conv1x1_first`` | from the latent, beside these two |
+| ``decoder/input_layers_residual_unit/conv2d_3x3_a``, ``…/conv2d_3x3`` | bottleneck, both |
+| ``decoder/decoder_N/conv2dtranspose_TxF`` | level N, transposed |
+| ``decoder/decoder_N/conv2d_3x3`` | level N, after it |
+| ``decoder/decoder_N/shortcut_layer/conv1x1`` | level N, its skip, where the width changes |
+| ``decoder/output_layer/base_conv_last`` | last, 7 x 7 |
+| ``quantizer/embedding`` | all codebooks ``[levels, entries, dim]`` |
 
-What fits none is an error that lists it. Rule 3 cannot tell layers of one shape apart but by their
-order: `Imported.layers` says who took what, to be looked at, and ``names`` overrules.
+Behind each layer come ``/conv/kernel``, ``[time, bins, in, out]``, in transposed ones with time and
+bins from the last to the first, and ``/conv/bias``, ``[out]``.
+
+Known from how public programs read these files. Written with these keys and shapes, files have the
+published sizes to the byte (`tests/lab/test_importing.py`). Not verified, as the weights are not at
+hand: the sound that comes out, and the codes. Their first spectrum begins at the first sample,
+ours, which streams, a hop before it: by that, our codes of audio from sample 480 on are theirs of
+all of it, but for the first frames.
 """
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any
 
 import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from chirrup.lab.models.spectrostream import SpectroStream
-from chirrup.lab.nn import ConvTranspose2d, set_weight
+from chirrup.lab.nn import ConvTranspose2d, Residual, set_weight
 
-WEIGHTS, BIASES = {"kernel", "weight", "w", "embedding", "embeddings"}, {"bias", "b"}
-PARTS = ("encoder", "decoder")
-Kind = Literal["tensorflow", "jax"]
-
-
-@dataclass(frozen=True)
-class Imported:
-    """What was read: for each of our layers the layer of the file, as ``encoder:name``."""
-
-    layers: dict[str, str]
+FILES = ("encoder.safetensors", "decoder.safetensors", "quantizer.safetensors")
+CODEBOOKS = "quantizer/embedding"
+SKIP = "shortcut_layer/conv1x1"
 
 
-@dataclass(frozen=True)
-class _Layer:
-    name: str
-    weight: Tensor
-    bias: Tensor | None
-
-    @property
-    def shapes(self) -> str:
-        bias = "none" if self.bias is None else list(self.bias.shape)
-        return f"{self.name}: weight {list(self.weight.shape)}, bias {bias}"
+def is_spectrostream(folder: Path) -> bool:
+    """Whether a folder holds such weights."""
+    return all((folder / name).is_file() for name in FILES)
 
 
 @torch.no_grad()
-def import_spectrostream(
-    model: SpectroStream,
-    folder: Path,
-    *,
-    transposed: Kind = "tensorflow",
-    names: Mapping[str, str] | None = None,
-) -> Imported:
-    """Put the weights of a release into ``model``, which is left half done if they do not fit.
-
-    Args:
-        folder: with the three files.
-        transposed: how weights of transposed convolutions are laid out, see rule 2.
-        names: for some of our layers (``encoder.0.inner.2``) the layer of the file.
+def import_spectrostream(model: SpectroStream, folder: Path) -> None:
+    """Put the published weights into ``model``, which is left half done if they do not fit.
 
     Raises:
-        ValueError: something in a file has no place here, or the other way round.
+        ValueError: a tensor is missing, is of another shape, or has no place here.
     """
-    taken: dict[str, str] = {}
-    for part in PARTS:
-        layers = _layers(load_file(folder / f"{part}.safetensors"), part)
-        left = {layer.name: layer for layer in layers}
-        missing = []
-        for name, module in _convolutions(model, part).items():
-            wanted = (names or {}).get(name)
-            candidates = [each for each in left.values() if wanted in (None, each.name)]
-            fitting = (each for each in candidates if _fitted(each, module, transposed) is not None)
-            if (found := next(fitting, None)) is None:
-                conv: Any = module.get_submodule("conv")
-                shape = list(conv.weight.shape) if wanted is None else f"named {wanted!r}"
-                missing.append(f"{name}: {shape}")
-                continue
-            _put(module, found, transposed)
-            taken[name] = f"{part}:{found.name}"
-            del left[found.name]
-        if missing or left:
-            raise ValueError(
-                f"{part}.safetensors does not fit. Ours without a layer of the file: "
-                f"{'; '.join(missing) or 'none'}. Of the file without one of ours: "
-                f"{'; '.join(layer.shapes for layer in left.values()) or 'none'}"
-            )
-    _put_codebooks(model, load_file(folder / "quantizer.safetensors"))
-    return Imported(taken)
+    tensors = read(folder)
+    misfits = []
 
+    def taken(key: str, shape: list[int]) -> Tensor | None:
+        found = tensors.pop(key, None)
+        if found is None or list(found.shape) != shape:
+            has = "there is none" if found is None else f"it is {list(found.shape)}"
+            misfits.append(f"{key} should be {shape}, {has}")
+            return None
+        return found.float()
 
-def natural(name: str) -> list[tuple[int, int | str]]:
-    """A key to sort by in which 2 comes before 10."""
-    return [(0, int(x)) if x.isdigit() else (1, x) for x in re.split(r"(\d+)", name) if x]
-
-
-def _layers(tensors: dict[str, Tensor], part: str) -> list[_Layer]:
-    grouped: dict[str, dict[str, Tensor]] = {}
-    strange = []
-    for key, value in tensors.items():
-        name, leaf = re.sub(r"[./][^./]*$", "", f"/{key}")[1:], re.split(r"[./]", key)[-1]
-        kind = "weight" if leaf in WEIGHTS else "bias" if leaf in BIASES else None
-        if kind is None:
-            strange.append(f"{key}: {list(value.shape)}")
-        else:
-            grouped.setdefault(name, {})[kind] = value.float()
-    alone = [name for name, values in grouped.items() if "weight" not in values]
-    if strange or alone:
-        raise ValueError(
-            f"{part}.safetensors has tensors that are neither weight nor bias: "
-            f"{'; '.join([*strange, *(f'{name}: a bias alone' for name in alone)])}"
-        )
-    ordered = sorted(grouped, key=natural)
-    return [_Layer(name, grouped[name]["weight"], grouped[name].get("bias")) for name in ordered]
-
-
-def _convolutions(model: SpectroStream, part: str) -> dict[str, nn.Module]:
-    """Our layers with weights, by name, in the order in which audio passes them."""
-    modules = model.get_submodule(part).named_modules()
-    return {f"{part}.{name}": module for name, module in modules if hasattr(module, "conv")}
-
-
-def _fitted(layer: _Layer, module: nn.Module, transposed: Kind) -> Tensor | None:
-    """The layer's weight in our order, or None if weight or bias have another shape."""
-    conv: Any = module.get_submodule("conv")
-    weight, ours, flat = layer.weight, conv.weight, conv.weight.dim() == 3
-    bias = module.bias if isinstance(module, ConvTranspose2d) else conv.bias
-    if layer.bias is None or layer.bias.numel() != bias.numel():
-        return None
-    if flat:
-        while weight.dim() > 2 and weight.shape[0] == 1:
-            weight = weight[0]
-        weight = weight.T[:, :, None] if weight.dim() == 2 else weight
-    elif weight.dim() == 2 and ours.shape[2:] == (1, 1):
-        weight = weight.T[:, :, None, None]
-    elif weight.dim() == 4 and isinstance(module, ConvTranspose2d):
-        ours_order = (3, 2, 0, 1) if transposed == "tensorflow" else (2, 3, 0, 1)
-        weight = weight.permute(ours_order)
-        weight = weight if transposed == "tensorflow" else weight.flip(2, 3)
-    elif weight.dim() == 4:
-        weight = weight.permute(3, 2, 0, 1)
-    return weight if weight.shape == ours.shape else None
-
-
-def _put(module: nn.Module, layer: _Layer, transposed: Kind) -> None:
-    weight, conv = _fitted(layer, module, transposed), cast(Any, module.get_submodule("conv"))
-    assert weight is not None
-    assert layer.bias is not None
-    set_weight(conv, weight)
-    bias = module.bias if isinstance(module, ConvTranspose2d) else conv.bias
-    bias.copy_(layer.bias.reshape(bias.shape))
-
-
-def _put_codebooks(model: SpectroStream, tensors: dict[str, Tensor]) -> None:
+    for key, module in layers(model).items():
+        conv: Any = module.get_submodule("conv")
+        transposed = isinstance(module, ConvTranspose2d)
+        order = (2, 3, 0, 1) if transposed else (3, 2, 0, 1)
+        bias: Any = module.bias if transposed else conv.bias
+        channels = (conv.in_channels, conv.out_channels)
+        size = conv.kernel_size if conv.weight.dim() == 4 else (1, 1)
+        kernel = taken(f"{key}/conv/kernel", [*size, *channels])
+        offset = taken(f"{key}/conv/bias", [bias.numel()])
+        if kernel is not None and offset is not None:
+            weight = (kernel.flip(0, 1) if transposed else kernel).permute(order)
+            set_weight(conv, weight.reshape(conv.weight.shape))
+            bias.copy_(offset.reshape(bias.shape))
     levels = [model.quantizer.level(index) for index in range(model.codebooks)]
-    shape = tuple(levels[0].codebook.shape)
-    if levels[0].projects:
-        raise ValueError("the release has codebooks without projections, this model projects")
-    whole = [value for value in tensors.values() if value.shape == (len(levels), *shape)]
-    each = [tensors[key] for key in sorted(tensors, key=natural) if tensors[key].shape == shape]
-    found = list(whole[0]) if len(whole) == 1 else each
-    if len(found) != len(levels) or len(tensors) != (1 if len(whole) == 1 else len(levels)):
-        listed = "; ".join(f"{key}: {list(value.shape)}" for key, value in tensors.items())
-        raise ValueError(
-            f"quantizer.safetensors does not fit: {len(levels)} codebooks {list(shape)} are "
-            f"wanted, one by one or as one tensor; it has {listed}"
-        )
-    for level, entries in zip(levels, found, strict=True):
-        level.place(torch.arange(shape[0]), entries.float())
+    entries = taken(CODEBOOKS, [len(levels), *levels[0].codebook.shape])
+    for index, level in enumerate(levels):
+        if entries is not None:
+            level.place(torch.arange(len(entries[index])), entries[index])
+    misfits += [f"{key} {list(tensor.shape)} has no place" for key, tensor in tensors.items()]
+    if misfits:
+        raise ValueError(f"the weights in {folder} are not this model's: {'; '.join(misfits)}")
+
+
+def read(folder: Path) -> dict[str, Tensor]:
+    """The tensors of all files, by the keys of the table above."""
+    tensors: dict[str, Tensor] = {}
+    for name in FILES:
+        found = load_file(folder / name)
+        tensors |= {re.sub(r"^params/(soundstream/)?", "", key): found[key] for key in found}
+    return tensors
+
+
+def layers(model: SpectroStream) -> dict[str, nn.Module]:
+    """Our layers with weights by their keys in the release, without ``/conv/…``."""
+    named = {
+        "encoder/base_conv_first": convolutions(model.encoder)[0],
+        "decoder/output_layer/base_conv_last": convolutions(model.decoder)[-1],
+    }
+
+    def add(name: str, parts: Sequence[str], unit: Residual) -> None:
+        """Two layers of a unit, and that of its skip if it has one."""
+        named.update(zip([f"{name}/{part}" for part in parts], convolutions(unit), strict=False))
+
+    *levels, bottleneck, last = units(model.encoder)
+    for index, unit in enumerate(levels):
+        strided = f"conv2d_{kernel_size(unit, 1)}_a"
+        add(f"encoder/encoder_{index}", ("conv2d_3x3", strided, SKIP), unit)
+    add("encoder/bottleneck", ("conv2d_3x3", "conv2d_3x3_a"), bottleneck)
+    add("encoder/output_convs", (f"{SKIP}_b1", f"{SKIP}_b2", "conv1x1_last"), last)
+    first, bottleneck, *levels = units(model.decoder)
+    add("decoder/input_layer", (f"{SKIP}_b1", f"{SKIP}_b2", "conv1x1_first"), first)
+    add("decoder/input_layers_residual_unit", ("conv2d_3x3_a", "conv2d_3x3"), bottleneck)
+    for index, unit in enumerate(levels):
+        transposed = f"conv2dtranspose_{kernel_size(unit, 0)}"
+        add(f"decoder/decoder_{index}", (transposed, "conv2d_3x3", SKIP), unit)
+    return named
+
+
+def units(part: nn.Module) -> list[Residual]:
+    return [module for module in part.modules() if isinstance(module, Residual)]
+
+
+def convolutions(part: nn.Module) -> list[nn.Module]:
+    return [module for module in part.modules() if hasattr(module, "conv")]
+
+
+def kernel_size(unit: Residual, index: int) -> str:
+    conv: Any = convolutions(unit)[index].get_submodule("conv")
+    return "x".join(map(str, conv.kernel_size))

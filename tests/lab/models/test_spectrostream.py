@@ -21,6 +21,7 @@ from chirrup.lab.models import Model, build
 from chirrup.lab.models.spectrostream import SpectroConfig, SpectroStream
 from chirrup.lab.nn import State
 from chirrup.lab.quantizers.ema import EMALevel, PlainEMALevel
+from chirrup.runtime.errors import ModelError
 from small_spectro import CONFIG, DELAY, FRAME, small_spectro
 
 PARAMETERS_M = {"encoder": 9.25, "quantizer": 16.78, "decoder": 35.68}
@@ -173,8 +174,13 @@ def test_channels_are_fused_and_split_where_the_configuration_says(
 
 
 def test_what_cannot_be_split_is_refused() -> None:
-    with pytest.raises(ValueError, match="joint_levels"):
+    with pytest.raises(ValueError, match="joint_levels must be from 1 to 3"):
         SpectroStream(replace(CONFIG, joint_levels=0))
+    for levels in (-1, 4):
+        with pytest.raises(ValueError, match="separate_levels must be from 0 to 3"):
+            SpectroStream(replace(CONFIG, separate_levels=levels))
+    with pytest.raises(ModelError, match="spectro cannot be changed so: joint_levels must be"):
+        build("spectro", joint_levels=9)
 
 
 def test_mono_is_tiled() -> None:

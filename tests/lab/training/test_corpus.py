@@ -25,8 +25,9 @@ from chirrup.lab.training.corpus import (
     sampler_of,
     seconds_of,
 )
-from chirrup.lab.training.data import Recordings, Sampler, listed, load_recordings
+from chirrup.lab.training.data import Recordings, Sampler, load_recordings
 from chirrup.lab.training.loop import Trainer
+from chirrup.lab.training.reading import listed
 from chirrup.lab.training.validation import clips
 from chirrup.runtime.errors import ModelError
 from data_samples import here, room, write
@@ -108,7 +109,7 @@ def test_shards_are_read_as_their_files_were(shards: Path) -> None:
     assert len(entries) == len(loaded.length)
     for entry, start, length in zip(entries, loaded.start.tolist(), loaded.length.tolist()):
         original, _ = soundfile.read(entry.facts["original"])
-        found = loaded.audio[start : start + length].numpy() / 32767
+        found = loaded.audio[0, start : start + length].numpy() / 32767
         assert np.abs(found - original).max() < 2e-4
 
 
@@ -116,7 +117,7 @@ def test_streamed_recordings_have_the_same_places(shards: Path) -> None:
     whole, streamed = both(shards, "speech_train", RATE_HZ)
     assert torch.equal(whole.start, streamed.start)
     assert torch.equal(whole.length, streamed.length)
-    assert len(streamed.audio) == 0
+    assert streamed.audio.numel() == 0
 
 
 def test_crops_are_the_same_to_the_bit(shards: Path) -> None:
@@ -139,6 +140,32 @@ def test_batches_of_all_conditions_are_the_same(shards: Path) -> None:
         made.append(one.batch(40))
     for whole, streamed in zip(*made):
         assert torch.equal(whole, streamed)
+
+
+@pytest.mark.parametrize("channels", ["mix", "each", "keep"])
+def test_stereo_streams_as_it_is_decoded(tmp_path: Path, channels: str) -> None:
+    """Mono beside it; averaged, each channel by itself, or kept together."""
+    (tmp_path / "music_train").mkdir()
+    left, right = speech_like(14_000, 1), speech_like(14_000, 2)
+    for name, audio in (("both", np.stack([left, right])), ("mono", left[None, :9000])):
+        soundfile.write(tmp_path / "music_train" / f"{name}.wav", audio.T, RATE_HZ)
+    manifest = tmp_path / "MANIFEST.csv"
+    manifest.write_text("path\nmusic_train/both.wav\nmusic_train/mono.wav\n")
+    made = []
+    for limit in (None, 0.0):
+        data = config(
+            manifest,
+            memory_gb=limit,
+            channels=channels,
+            speech="music_train",
+            conditions=(1, 0, 0, 0, 0),
+            crop_seconds=0.2,
+        )
+        one = sampler_of(data, RATE_HZ, 480, torch.Generator().manual_seed(5), CPU, channels=2)
+        assert isinstance(one.speech, Streamed) == (limit == 0)
+        made.append(one.batch(20)[0])
+    assert made[0].shape[1] == (2 if channels == "keep" else 1)
+    assert torch.equal(*made)
 
 
 @pytest.mark.parametrize("rate_hz", [16_000, 44_100, 48_000])

@@ -13,15 +13,8 @@ from torch.testing import assert_close
 
 from chirrup.lab.training.config import DataConfig
 from chirrup.lab.training.corpus import sampler_of
-from chirrup.lab.training.data import (
-    Recordings,
-    Sampler,
-    interpolate,
-    listed,
-    load_recordings,
-    read_mono,
-    reverberate,
-)
+from chirrup.lab.training.data import Recordings, Sampler, interpolate, load_recordings, reverberate
+from chirrup.lab.training.reading import listed, read_mono
 from chirrup.runtime.errors import ModelError
 from small_model import RATE_HZ, speech_like
 from tiny_training import write_corpus
@@ -33,7 +26,7 @@ def recordings(*signals: Tensor | np.ndarray) -> Recordings:
     tensors = [torch.as_tensor(signal) for signal in signals]
     length = torch.tensor([len(tensor) for tensor in tensors])
     audio = torch.cat([(tensor * 32767).round().to(torch.int16) for tensor in tensors])
-    return Recordings(audio, length.cumsum(0) - length, length)
+    return Recordings(audio[None], length.cumsum(0) - length, length)
 
 
 def tone(hz: float, samples: int = RATE_HZ, level: float = 0.5) -> Tensor:
@@ -82,7 +75,7 @@ def test_a_folder_of_the_manifest_is_decoded_and_kept(tmp_path: Path) -> None:
     assert loaded.length.tolist() == [RATE_HZ] * 3
     assert loaded.start.tolist() == [0, RATE_HZ, 2 * RATE_HZ]
     assert loaded.audio.dtype == torch.int16
-    second = loaded.audio[RATE_HZ : 2 * RATE_HZ].float() / 32767
+    second = loaded.audio[0, RATE_HZ : 2 * RATE_HZ].float() / 32767
     assert np.abs(second.numpy() - speech_like(RATE_HZ, 1)).max() < 2e-4
     (tmp_path / "speech_train" / "0.wav").unlink()
     again = load_recordings(manifest, "speech_train", RATE_HZ, tmp_path / "cache")
@@ -159,12 +152,12 @@ def test_each_channel_is_a_recording_of_its_own(tmp_path: Path) -> None:
     assert each.length.tolist() == [24_000, 24_000, 12_000]
     assert each.start.tolist() == [0, 24_000, 48_000]
     assert [
-        round(frequency_hz(each.audio[start : start + length].float()))
+        round(frequency_hz(each.audio[0, start : start + length].float()))
         for start, length in zip(each.start.tolist(), each.length.tolist())
     ] == [880, 1760, 2000]
-    left, right = each.audio[:24_000].float(), each.audio[24_000:48_000].float()
-    assert_close(mixed.audio[:24_000].float(), (left + right) / 2, atol=2, rtol=0)
-    assert_close(mixed.audio[24_000:], each.audio[48_000:])
+    left, right = each.audio[0, :24_000].float(), each.audio[0, 24_000:48_000].float()
+    assert_close(mixed.audio[0, :24_000].float(), (left + right) / 2, atol=2, rtol=0)
+    assert_close(mixed.audio[0, 24_000:], each.audio[0, 48_000:])
 
 
 def test_a_recipe_chooses_the_channels(tmp_path: Path) -> None:
@@ -204,6 +197,72 @@ def test_only_what_a_condition_needs_is_decoded(
     assert torch.isfinite(made.batch(20)[0]).all()
 
 
+# --- several channels, as they are ---------------------------------------------------------------
+
+
+def test_kept_channels_stay_together_and_mono_is_in_all_of_them(tmp_path: Path) -> None:
+    manifest, cache = stereo_corpus(tmp_path / "corpus"), tmp_path / "cache"
+    kept = load_recordings(manifest, "music_train", RATE_HZ, cache, channels=2)
+    each = load_recordings(manifest, "music_train", RATE_HZ, cache, each_channel=True)
+    assert kept.audio.shape == (2, 36_000)
+    assert kept.length.tolist() == [24_000, 12_000]
+    assert torch.equal(kept.audio[:, :24_000], each.audio[0, :48_000].view(2, -1))
+    assert torch.equal(kept.audio[0, 24_000:], kept.audio[1, 24_000:])
+    again = load_recordings(manifest, "music_train", RATE_HZ, cache, channels=2)
+    assert torch.equal(again.audio, kept.audio)
+    with pytest.raises(ValueError, match=r"a\.wav has 2 channels, the model codes 3 jointly"):
+        load_recordings(manifest, "music_train", RATE_HZ, cache, channels=3)
+
+
+def panned(signal: Tensor, right: float = -0.5) -> Recordings:
+    """``signal`` on the left, and on the right so many times as loud."""
+    mono = recordings(signal)
+    return Recordings(
+        torch.cat([mono.audio, (right * mono.audio).short()]), mono.start, mono.length
+    )
+
+
+@pytest.mark.parametrize("kind", range(5))
+@pytest.mark.parametrize("speed_range", [1.0, 1.12])
+def test_both_channels_have_one_place_speed_and_gain(kind: int, speed_range: float) -> None:
+    """In every condition: what lies between the channels is as it was, but for the noise, which
+    both have alike."""
+    weights = [float(kind == k) for k in range(5)]
+    speech = panned(torch.from_numpy(speech_like(2 * RATE_HZ)))
+    made = sampler(speech=speech, conditions=weights, speed_range=speed_range, enhance=True)
+    audio, target = made.batch(20)
+    assert audio.shape == target.shape == (20, 2, CROP)
+    assert_close(target[:, 1], -0.5 * target[:, 0], atol=2e-4, rtol=0)
+    peak_db = 20 * audio.abs().amax((1, 2)).log10()
+    assert -24.01 < float(peak_db.min()) < float(peak_db.max()) < -0.49
+    if kind in (0, 2, 3):
+        assert_close(audio[:, 1], -0.5 * audio[:, 0], atol=2e-4, rtol=0)
+    if kind == 1:
+        noise = audio - target
+        assert_close(noise[:, 0], noise[:, 1], atol=1e-5, rtol=0)
+        snr_db = 10 * (target.square().mean((1, 2)) / noise.square().mean((1, 2))).log10()
+        assert float(snr_db.min()) > 9.9
+        assert float(snr_db.max()) < 20.1
+
+
+def test_a_model_of_two_channels_keeps_them_if_the_recipe_says_so(tmp_path: Path) -> None:
+    manifest = stereo_corpus(tmp_path)
+    shapes = {"mix": (2, 1, RATE_HZ), "each": (2, 1, RATE_HZ), "keep": (2, 2, RATE_HZ)}
+    for channels, shape in shapes.items():
+        data = DataConfig(
+            manifest=manifest,
+            cache=tmp_path / "cache",
+            speech="music_train",
+            noise="music_train",
+            conditions=(0, 1, 0, 0),
+            channels=channels,  # type: ignore[arg-type]
+        )
+        made = sampler_of(data, RATE_HZ, 480, torch.Generator(), torch.device("cpu"), channels=2)
+        assert made.batch(2)[0].shape == shape
+        assert made.noise is not None
+        assert len(made.noise.audio) == 1
+
+
 # --- crops ---------------------------------------------------------------------------------------
 
 
@@ -213,14 +272,15 @@ def test_crops_stay_inside_a_recording() -> None:
     lengths = (6000, 4801, 30_000, 1000)
     several = recordings(*(level.expand(n) for level, n in zip(levels, lengths)))
     crops = sampler().crops(several, 300)
-    assert crops.shape == (300, CROP)
+    assert crops.shape == (300, 1, CROP)
+    crops = crops[:, 0]
     assert (crops == crops[:, :1]).all()
     assert len(crops[:, 0].unique()) == 4
 
 
 def test_a_short_recording_is_repeated() -> None:
     ramp = torch.arange(1000) / 1000
-    crop = sampler().crops(recordings(ramp), 1)[0]
+    crop = sampler().crops(recordings(ramp), 1)[0, 0]
     steps = crop.diff()
     assert (steps < 0).sum() in (4, 5)
     assert crop.max() - crop.min() > 0.99
@@ -228,13 +288,13 @@ def test_a_short_recording_is_repeated() -> None:
 
 def test_long_recordings_come_as_often_as_they_are_long() -> None:
     several = recordings(torch.full((10_000,), 0.1), torch.full((30_000,), 0.2))
-    crops = sampler().crops(several, 2000)
+    crops = sampler().crops(several, 2000)[:, 0]
     assert float((crops[:, 0] > 0.15).float().mean()) == pytest.approx(0.75, abs=0.04)
 
 
 def test_crops_begin_anywhere() -> None:
     ramp = torch.arange(CROP + 1001) / (CROP + 1001)
-    starts = sampler().crops(recordings(ramp), 500)[:, 0] * (CROP + 1001)
+    starts = sampler().crops(recordings(ramp), 500)[:, 0, 0] * (CROP + 1001)
     assert float(starts.min()) < 50
     assert float(starts.max()) > 950
     assert float(starts.mean()) == pytest.approx(500, abs=60)
@@ -245,13 +305,13 @@ def test_crops_begin_anywhere() -> None:
 
 @pytest.mark.parametrize("speed", [0.9, 1.0001, 1.12])
 def test_speed_changes_the_pitch_by_its_factor(speed: float) -> None:
-    crop = sampler().crops(recordings(tone(1000)), 1, torch.tensor([[speed]]))[0]
+    crop = sampler().crops(recordings(tone(1000)), 1, torch.tensor([[speed]]))[0, 0]
     assert frequency_hz(crop) == pytest.approx(1000 * speed, rel=1e-3)
 
 
 def test_interpolation_is_exact_on_tones() -> None:
     position = 100 + torch.arange(2000, dtype=torch.float64)[None] * 1.0713
-    value = interpolate(recordings(tone(2000)), position)[0]
+    value = interpolate(recordings(tone(2000)), position)[0, 0]
     expected = 0.5 * torch.sin(2 * torch.pi * 2000 * position[0] / RATE_HZ).float()
     assert_close(value, expected, atol=1e-3, rtol=0)
 
@@ -264,7 +324,7 @@ def test_interpolation_ends_with_the_recording() -> None:
     for index, level in enumerate(levels):
         alone = interpolate(recordings(torch.full((1000,), level)), inside)
         assert_close(interpolate(several, inside + 1000 * index), alone, rtol=0, atol=1e-6)
-        assert_close(alone, torch.full((1, 3), level), rtol=0.01, atol=0)
+        assert_close(alone, torch.full((1, 1, 3), level), rtol=0.01, atol=0)
 
 
 def test_batches_are_of_many_speeds_within_the_range() -> None:

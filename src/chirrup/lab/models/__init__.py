@@ -53,5 +53,5 @@ def build(name: str, **changes: Any) -> Model:
     kind, config = CONFIGS[name]
     try:
         return kind(replace(config, **changes))  # type: ignore[arg-type]
-    except (KeyError, TypeError) as error:
+    except (KeyError, TypeError, ValueError) as error:
         raise ModelError(f"{name} cannot be changed so: {error}") from error

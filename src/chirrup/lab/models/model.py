@@ -113,6 +113,7 @@ class Model(nn.Module):
             result.
         """
         latent = self.encoder.offline(self.tiled(audio))
-        quantized = self.quantizer(latent, used, committed)
+        with torch.autocast(latent.device.type, enabled=False):
+            quantized = self.quantizer(latent.float(), used, committed)
         latent = torch.where(bypass[:, None, None], latent, quantized.latent)
         return self.decoder.offline(latent * present[:, None]), quantized

@@ -173,6 +173,8 @@ class Encoder(Sequential):
     """Audio ``[batch, channels, samples]`` to latents ``[batch, latent_dim, frames]``."""
 
     def __init__(self, config: SpectroConfig) -> None:
+        if not 0 <= config.separate_levels <= len(config.strides):
+            raise ValueError(f"separate_levels must be from 0 to {len(config.strides)}")
         bins, width, wider = config.hop, config.encoder_dim, config.encoder_dim
         separate: list[Streaming] = [
             STFT(2 * config.hop, config.hop, hann(2 * config.hop)),

@@ -1,5 +1,8 @@
 """Streaming convolutions over spectrograms ``[batch, channels, time, bins]``: causal in time,
-centred along frequency, where both ends are padded with zeros as TensorFlow's "same" does."""
+centred along frequency, where both ends are padded with zeros as TensorFlow's "same" does.
+
+In memory the channels of a place lie together (`beside`): on a CPU that is faster.
+"""
 
 from fractions import Fraction
 
@@ -12,6 +15,11 @@ from chirrup.lab.nn.streaming import State, Streaming
 
 Pair = tuple[int, int]
 """Along time, along frequency."""
+
+
+def beside(x: Tensor) -> Tensor:
+    """The same values, the channels of a place one beside the other."""
+    return x.contiguous(memory_format=torch.channels_last)
 
 
 def ends(kernel: int, stride: int) -> Pair:
@@ -57,10 +65,11 @@ class Conv2d(Streaming):
         if self.context == 0:
             return {}
         shape = (batch, self.conv.in_channels, self.context, self.bins)
-        return {"past": torch.zeros(shape, device=device)}
+        return {"past": beside(torch.zeros(shape, device=device))}
 
     def forward(self, x: Tensor, state: State) -> tuple[Tensor, State]:
         after: State = {}
+        x = beside(x)
         if self.context:
             x = torch.cat([state["past"], x], dim=2)
             after["past"] = x[:, :, x.shape[2] - self.context :].clone()
@@ -106,10 +115,10 @@ class ConvTranspose2d(Streaming):
         if self.overlap == 0:
             return {}
         shape = (batch, self.conv.out_channels, self.overlap, self.bins)
-        return {"overlap": torch.zeros(shape, device=device)}
+        return {"overlap": beside(torch.zeros(shape, device=device))}
 
     def forward(self, x: Tensor, state: State) -> tuple[Tensor, State]:
-        y = self.conv(x)
+        y = self.conv(beside(x))
         if not self.whole:
             y = y[:, :, :, self.low : self.low + self.bins]
         after: State = {}
@@ -152,10 +161,7 @@ class Repeat2d(Streaming):
         return Fraction(1, self.stride[0])
 
     def forward(self, x: Tensor, state: State) -> tuple[Tensor, State]:
-        steps, bins = self.stride
-        places = torch.arange(x.shape[3] * bins, device=x.device) // bins
-        x = x.index_select(3, places)  # in a runtime much faster than to expand and reshape
-        return (x.repeat_interleave(steps, 2) if steps > 1 else x), state
+        return F.interpolate(x, scale_factor=self.stride), state
 
 
 class PerChannel(Streaming):

@@ -85,11 +85,14 @@ def follow(quantizer: ResidualVectorQuantizer, codes: Tensor, projected: Tensor)
         codes: ``int64 [batch, codebooks, frames]``.
         projected: ``[codebooks, batch * frames, code_dim]``, as `Quantized.projected`.
     """
-    for index in range(len(quantizer.levels)):
-        level = quantizer.level(index)
-        if isinstance(level, EMALevel):
-            count, total = chosen(codes[:, index].flatten(), projected[index], len(level.codebook))
-            level.follow(add_up(count), add_up(total))
+    levels = [quantizer.level(index) for index in range(len(quantizer.levels))]
+    if not any(isinstance(level, EMALevel) for level in levels):
+        return
+    rows = zip(codes.transpose(0, 1).flatten(1), projected, strict=True)
+    found = [chosen(row, vectors, quantizer.codebook_size) for row, vectors in rows]
+    counts, sums = (add_up(torch.stack(part)) for part in zip(*found, strict=True))
+    for level, count, total in zip(levels, counts, sums, strict=True):
+        cast(EMALevel, level).follow(count, total)
 
 
 class Usage(nn.Module):

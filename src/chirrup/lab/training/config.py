@@ -39,9 +39,10 @@ class DataConfig(Strict):
     memory_gb: float | None = None
     """Recordings of one kind that take more, at 16 bits, are streamed; by default half of what is
     free."""
-    channels: Literal["mix", "each"] = "mix"
-    """Of a recording of several: their average, or each as a recording of its own. Validation has
-    the average, so that figures compare."""
+    channels: Literal["mix", "each", "keep"] = "mix"
+    """Of a recording of several: their average, each as a recording of its own, or all as they are,
+    for a model that codes them jointly. Validation has the average, so that figures compare; kept,
+    it has all. Noise and rooms of kept ones are averages."""
     crop_seconds: float = 1.0
     conditions: Conditions = (8, 5, 5, 2, 0)
     enhance: bool = False
@@ -163,6 +164,9 @@ class TrainingConfig(Strict):
     schedule: Literal["cosine", "exponential"] = "cosine"
     """How the learning rate falls from first to last, after the warm-up."""
     warmup_steps: int = 100
+    bf16: bool = False
+    """Whether the model's convolutions run in bfloat16; the quantizer and all losses do not. Twice
+    as fast for 2-D convolutions on a CPU that knows it, slower for thin 1-D ones."""
     betas: tuple[float, float] = (0.8, 0.99)
     weight_decay: float = 0.01
     clip_norm: float = 1.0

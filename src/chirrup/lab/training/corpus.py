@@ -19,14 +19,8 @@ from torch import Tensor
 
 from chirrup.data.manifest import Entry
 from chirrup.lab.training.config import DataConfig
-from chirrup.lab.training.data import (
-    SINC_TAPS,
-    Recordings,
-    Sampler,
-    listed,
-    load_recordings,
-    opened,
-)
+from chirrup.lab.training.data import SINC_TAPS, Recordings, Sampler, load_recordings
+from chirrup.lab.training.reading import joined, listed, opened
 
 MARGIN_S = 0.02
 """Read around a piece of a file of another rate, for the resampler to settle."""
@@ -42,14 +36,18 @@ def sampler_of(
     frame_samples: int,
     generator: torch.Generator,
     device: torch.device,
+    channels: int = 1,
 ) -> Sampler:
-    """The sampler that a recipe asks for; what no condition needs is not decoded."""
+    """The sampler that a recipe asks for, for a model of so many joint channels.
 
-    def load(folder: str) -> Recordings:
-        return open_recordings(data, folder, sample_rate_hz, device)
+    What no condition needs is not decoded.
+    """
+
+    def load(folder: str, keep: int | None = None) -> Recordings:
+        return open_recordings(data, folder, sample_rate_hz, device, keep)
 
     return Sampler(
-        load(data.speech),
+        load(data.speech, channels if data.channels == "keep" else None),
         load(data.noise) if data.has_noise else None,
         load(data.rooms) if data.has_rooms else None,
         sample_rate_hz=sample_rate_hz,
@@ -64,9 +62,16 @@ def sampler_of(
 
 
 def open_recordings(
-    data: DataConfig, folder: str, sample_rate_hz: int, device: torch.device
+    data: DataConfig,
+    folder: str,
+    sample_rate_hz: int,
+    device: torch.device,
+    channels: int | None = None,
 ) -> Recordings:
     """All recordings of a folder of the manifest; rooms, which are short, always in memory.
+
+    Args:
+        channels: that every recording keeps; None is as the recipe says.
 
     Raises:
         ModelError: there are none, or one cannot be read.
@@ -75,10 +80,14 @@ def open_recordings(
     if folder != data.rooms:
         entries = listed(data.manifest, folder)
         limit = free_bytes(device) * SHARE if data.memory_gb is None else data.memory_gb * 1e9
-        if 2 * sample_rate_hz * sum(seconds_of(entry, each) for entry in entries) > limit:
-            return Streamed.of(entries, sample_rate_hz, device, each_channel=each)
-    decoded = load_recordings(data.manifest, folder, sample_rate_hz, data.cache, each_channel=each)
-    return decoded.to(device)
+        seconds = sum(seconds_of(entry, each) for entry in entries) * (channels or 1)
+        if 2 * sample_rate_hz * seconds > limit:
+            return Streamed.of(
+                entries, sample_rate_hz, device, each_channel=each, channels=channels
+            )
+    return load_recordings(
+        data.manifest, folder, sample_rate_hz, data.cache, each_channel=each, channels=channels
+    ).to(device)
 
 
 def free_bytes(device: torch.device) -> float:
@@ -118,11 +127,13 @@ class Streamed(Recordings):
     Attributes:
         audio: empty, on the device; ``start`` and ``length`` are as if all was decoded.
         entries: of each recording.
-        channel: which one of the file it is; None for their average.
+        channel: which one of the file it is; None for their average, or for all that are kept.
+        channels: that every recording keeps; None where it has one.
     """
 
     entries: Sequence[Entry]
     channel: Sequence[int | None]
+    channels: int | None
     sample_rate_hz: int
 
     @staticmethod
@@ -132,21 +143,22 @@ class Streamed(Recordings):
         device: torch.device,
         *,
         each_channel: bool = False,
+        channels: int | None = None,
     ) -> "Streamed":
         """As `data.load_recordings` would have them."""
         every: list[Entry] = []
         channel: list[int | None] = []
         samples: list[int] = []
         for entry in entries:
-            frames, rate_hz, channels = shape_of(entry)
-            rows = list(range(channels)) if each_channel else [None]
+            frames, rate_hz, there = shape_of(entry)
+            rows = list(range(there)) if each_channel else [None]
             every += [entry] * len(rows)
             channel += rows
             samples += [int(frames / (rate_hz / sample_rate_hz) + 0.5)] * len(rows)  # as soxr
         length = torch.tensor(samples, device=device)
-        none = torch.zeros(0, dtype=torch.int16, device=device)
+        none = torch.zeros(channels or 1, 0, dtype=torch.int16, device=device)
         start = length.cumsum(0) - length
-        return Streamed(none, start, length, every, channel, sample_rate_hz)
+        return Streamed(none, start, length, every, channel, channels, sample_rate_hz)
 
     def read(self, position: Tensor, whole: bool) -> Tensor:
         which, start, stop = self.place(position)
@@ -156,12 +168,16 @@ class Streamed(Recordings):
         with ThreadPoolExecutor(THREADS) as pool:
             pieces = list(pool.map(self.decode, *wanted))
         length = last + 1 - first
-        audio = torch.from_numpy(np.concatenate(pieces)).to(position.device)
+        audio = torch.from_numpy(np.concatenate(pieces, axis=1)).to(position.device)
         held = Recordings(audio, length.cumsum(0) - length, length)
         return held.read(position + (held.start - first)[:, None], whole)
 
     def decode(self, index: int, first: int, stop: int) -> np.ndarray:
-        """Samples ``first`` to ``stop`` of a recording, ``int16``; silence beyond its end."""
+        """Samples ``first`` to ``stop`` of a recording; silence beyond its end.
+
+        Returns:
+            ``int16 [channels, samples]``.
+        """
         with opened(self.entries[index]) as file:
             step = math.gcd(file.samplerate, self.sample_rate_hz)
             ours, theirs = self.sample_rate_hz // step, file.samplerate // step
@@ -171,7 +187,12 @@ class Streamed(Recordings):
             file.seek(min(begin * theirs, file.frames))
             audio = file.read(max(0, end - begin * theirs), dtype="float32", always_2d=True)
         channel = self.channel[index]
-        heard = audio.mean(axis=1) if channel is None else audio[:, channel]
-        found = soxr.resample(heard, theirs, ours)[first - begin * ours : stop - begin * ours]
-        found = np.pad(found, (0, stop - first - len(found)))
+        if self.channels:
+            audio = joined(audio.T, self.channels, self.entries[index]).T
+        elif channel is None:
+            audio = audio.mean(axis=1, keepdims=True)
+        else:
+            audio = audio[:, [channel]]
+        found = soxr.resample(audio, theirs, ours)[first - begin * ours : stop - begin * ours].T
+        found = np.pad(found, ((0, 0), (0, stop - first - found.shape[1])))
         return (found.clip(-1, 1) * 32767).astype(np.int16)

@@ -6,25 +6,19 @@ busy, and every random number comes from one generator whose state is part of th
 
 import hashlib
 import os
-from collections.abc import Generator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import soundfile
-import soxr
 import torch
 from rich.progress import track
 from torch import Tensor
 
-from chirrup.data.manifest import Entry, read_manifest
-from chirrup.runtime.errors import ModelError
+from chirrup.lab.training.reading import listed, read_channels, read_jointly, read_mono
 
 SINC_TAPS = 16
 """Taps of the interpolation that changes speed and pitch."""
-FACTS = ("seconds", "sample_rate_hz", "channels", "sha256")
-"""Columns of a manifest that are of use here."""
 EARLY_MS = 50
 """What of a room response stays in a target that is to be dry (LRAC challenge, track 2)."""
 
@@ -34,7 +28,7 @@ class Recordings:
     """Recordings of one kind, one behind the other.
 
     Attributes:
-        audio: ``int16 [samples]``, on the device that trains.
+        audio: ``int16 [channels, samples]``, on the device that trains.
         start: first sample of each recording, ``int64 [recordings]``.
         length: its samples, ``int64 [recordings]``.
     """
@@ -54,102 +48,74 @@ class Recordings:
         return which, start, start + self.length[which]
 
     def read(self, position: Tensor, whole: bool) -> Tensor:
-        """Samples ``float32 [batch, samples]`` at positions in ``audio``, a recording in a row.
+        """Samples at positions in ``audio`` ``[batch, samples]``, a recording in a row.
 
         Args:
             whole: the positions have no fractions.
+
+        Returns:
+            ``float32 [batch, channels, samples]``.
         """
         if whole:
-            return self.audio[position.long()].float() / 32768
+            return self.audio[:, position.long()].transpose(0, 1).float() / 32768
         return interpolate(self, position)
 
 
-@contextmanager
-def opened(source: Path | Entry) -> Generator[soundfile.SoundFile, None, None]:
-    """Any format soundfile reads, in a shard too.
-
-    Raises:
-        ModelError: it cannot be read.
-    """
-    try:
-        encoded = source.open("rb") if isinstance(source, Path) else source.open()
-        with encoded, soundfile.SoundFile(encoded) as file:
-            yield file
-    except (OSError, soundfile.LibsndfileError) as error:
-        raise ModelError(f"{source} cannot be read: {error}") from error
-
-
-def read_channels(source: Path | Entry, sample_rate_hz: int) -> np.ndarray:
-    """Each channel, resampled: ``float32 [channels, samples]``."""
-    with opened(source) as file:
-        audio = file.read(dtype="float32", always_2d=True)
-    return soxr.resample(audio, file.samplerate, sample_rate_hz).T
-
-
-def read_mono(source: Path | Entry, sample_rate_hz: int) -> np.ndarray:
-    """Likewise, but the average of the channels: ``float32 [samples]``."""
-    with opened(source) as file:
-        audio = file.read(dtype="float32", always_2d=True)
-    return soxr.resample(audio.mean(axis=1), file.samplerate, sample_rate_hz)
-
-
-def listed(manifest: Path, folder: str) -> list[Entry]:
-    """Recordings of a folder of the manifest, plain files or in shards.
-
-    A prepared corpus has rooms in ``rir_train``, others in ``rir``: ``rir`` means either.
-
-    Raises:
-        ModelError: there are none.
-    """
-    entries = [
-        replace(entry, facts={key: entry.facts[key] for key in FACTS if key in entry.facts})
-        for entry in read_manifest(manifest)
-    ]
-    for name in (folder, f"{folder}_train"):
-        if found := [entry for entry in entries if entry.path.startswith(name + "/")]:
-            return found
-    others = sorted({entry.path.partition("/")[0] for entry in entries if "/" in entry.path})
-    raise ModelError(f"{manifest} lists no file in {folder}/ but in {', '.join(others[:9])}")
-
-
 def load_recordings(
-    manifest: Path, folder: str, sample_rate_hz: int, cache: Path, *, each_channel: bool = False
+    manifest: Path,
+    folder: str,
+    sample_rate_hz: int,
+    cache: Path,
+    *,
+    each_channel: bool = False,
+    channels: int | None = None,
 ) -> Recordings:
     """Decode all recordings of ``folder`` that the manifest lists; keep the result in ``cache``.
 
     Others than last time are decoded anew; a plain file that changed under its name is not noticed.
 
     Args:
-        each_channel: every channel is a recording of its own; else they are averaged.
+        each_channel: every channel is a recording of its own.
+        channels: that every recording keeps, as `joined` has them. With neither of the two
+            channels are averaged.
     """
     entries = listed(manifest, folder)
     names = "\n".join(str(entry) + entry.facts.get("sha256", "") for entry in entries)
     content = hashlib.sha256(names.encode()).hexdigest()[:8]
-    each = "each-" if each_channel else ""
-    kept = cache / f"{folder.replace('/', '_')}-{sample_rate_hz}-{each}{content}.npz"
+    kind = "each-" if each_channel else f"{channels}-channels-" if channels else ""
+    kept = cache / f"{folder.replace('/', '_')}-{sample_rate_hz}-{kind}{content}.npz"
     if not kept.exists():
         audio: list[np.ndarray] = []
         for entry in track(entries, f"decoding {folder}"):
-            read = read_channels if each_channel else read_mono
-            decoded = np.atleast_2d(read(entry, sample_rate_hz)).clip(-1, 1)
-            audio += list((decoded * 32767).astype(np.int16))
+            if each_channel:
+                decoded = read_channels(entry, sample_rate_hz)
+            elif channels:
+                decoded = read_jointly(entry, sample_rate_hz, channels)
+            else:
+                decoded = read_mono(entry, sample_rate_hz)[None]
+            decoded = (decoded.clip(-1, 1) * 32767).astype(np.int16)
+            audio += np.split(decoded, len(decoded)) if each_channel else [decoded]
         cache.mkdir(parents=True, exist_ok=True)
         part = kept.with_suffix(f".{os.getpid()}.npz")  # processes may come here at the same time
         np.savez(
             part,
-            audio=np.concatenate(audio),
-            length=np.array([len(x) for x in audio]),
+            audio=np.concatenate(audio, axis=1),
+            length=np.array([x.shape[1] for x in audio]),
         )
         part.rename(kept)
     arrays = np.load(kept)
     length = torch.from_numpy(arrays["length"])
-    return Recordings(torch.from_numpy(arrays["audio"]), length.cumsum(0) - length, length)
+    signal = torch.from_numpy(np.atleast_2d(arrays["audio"]))
+    return Recordings(signal, length.cumsum(0) - length, length)
 
 
 def interpolate(recordings: Recordings, position: Tensor) -> Tensor:
     """Read ``[batch, samples]`` fractional positions (in samples of ``audio``) by windowed sinc.
 
     A recording goes on with its first and last sample where the sinc looks beyond its ends.
+
+    Returns:
+        ``[batch, channels, samples]``.
     """
     _, start, stop = recordings.place(position)
     whole = position.floor()
@@ -158,7 +124,8 @@ def interpolate(recordings: Recordings, position: Tensor) -> Tensor:
     index = (whole.long()[..., None] + taps).clamp(low, high)
     offset = taps - (position - whole).float()[..., None]
     window = 0.5 + 0.5 * torch.cos(torch.pi * offset / (SINC_TAPS // 2))
-    return (recordings.audio[index].float() * (torch.sinc(offset) * window)).sum(2) / 32768
+    weight = torch.sinc(offset) * window / 32768
+    return (recordings.audio[:, index].float() * weight).sum(3).transpose(0, 1)
 
 
 def from_direct_path(response: Tensor) -> Tensor:
@@ -166,33 +133,37 @@ def from_direct_path(response: Tensor) -> Tensor:
     return response[int(response.abs().argmax()) :]
 
 
+def power(audio: Tensor) -> Tensor:
+    """Mean square of each row ``[batch, ..., samples]``, over its channels too: a factor for it."""
+    return audio.square().mean(tuple(range(1, audio.ndim)), keepdim=True)
+
+
 def reverberate(speech: Tensor, responses: Tensor, sample_rate_hz: int) -> tuple[Tensor, Tensor]:
     """Put speech into rooms.
 
     Args:
-        speech: ``[batch, samples]``.
-        responses: room responses, direct path first, ``[batch, taps]``.
+        speech: ``[batch, samples]``, or ``[batch, channels, samples]``.
+        responses: room responses, direct path first, ``[batch, taps]`` or ``[batch, 1, taps]``.
 
     Returns:
         All that comes back, and its early part alone, both as long and as strong as ``speech``.
     """
     early = responses.clone()
-    early[:, sample_rate_hz * EARLY_MS // 1000 :] = 0
-    size = speech.shape[1] + responses.shape[1]
+    early[..., sample_rate_hz * EARLY_MS // 1000 :] = 0
+    size = speech.shape[-1] + responses.shape[-1]
     spectrum = torch.fft.rfft(speech, size)
-    level = speech.square().mean(1, keepdim=True)
+    level = power(speech)
     rooms = []
     for response in (responses, early):
         heard = torch.fft.irfft(spectrum * torch.fft.rfft(response, size), size)
-        heard = heard[:, : speech.shape[1]]
-        rooms.append(heard * (level / heard.square().mean(1, keepdim=True).clamp(min=1e-9)).sqrt())
+        heard = heard[..., : speech.shape[-1]]
+        rooms.append(heard * (level / power(heard).clamp(min=1e-9)).sqrt())
     return rooms[0], rooms[1]
 
 
 def mix(speech: Tensor, other: Tensor, ratio_db: Tensor) -> Tensor:
-    """Add ``other`` at ``ratio_db`` below ``speech``, each ``[batch, samples]``."""
-    level = speech.square().mean(1, keepdim=True).clamp(min=1e-8).sqrt()
-    other_level = other.square().mean(1, keepdim=True).clamp(min=1e-8).sqrt()
+    """Add ``other`` at ``ratio_db`` below ``speech``, each ``[batch, ..., samples]``."""
+    level, other_level = (power(x).clamp(min=1e-8).sqrt() for x in (speech, other))
     return speech + other * (level / other_level) * 10 ** (-ratio_db / 20)
 
 
@@ -201,7 +172,8 @@ class Sampler:
 
     Args:
         speech, noise, rooms: recordings at the model's rate, on the device; noise and rooms only
-            where a condition of a weight above 0 has them.
+            where a condition of a weight above 0 has them. Those have one channel, which all
+            channels of the speech get.
         conditions: weights of clean, noisy, reverberant, two talkers, noisy and reverberant.
         enhance: the target is speech, of both talkers, without noise, with the early part of the
             room alone; otherwise it is the input.
@@ -243,9 +215,12 @@ class Sampler:
         return (low + (high - low) * torch.rand(batch, 1, generator=self.generator)).to(self.device)
 
     def crops(self, recordings: Recordings, batch: int, speed: Tensor | None = None) -> Tensor:
-        """Crops at random places, long recordings as often as they are long: ``[batch, samples]``.
+        """Crops at random places, long recordings as often as they are long.
 
         A recording shorter than a crop is repeated.
+
+        Returns:
+            ``[batch, channels, samples]``, all channels from the same place.
         """
         ends = recordings.length.cumsum(0)
         place = (self.uniform(batch)[:, 0].double() * ends[-1]).long()
@@ -266,13 +241,13 @@ class Sampler:
         rows = []
         for index in which.tolist():
             start, length = int(self.rooms.start[index]), int(self.rooms.length[index])
-            response = self.rooms.audio[start : start + length].float() / 32768
+            response = self.rooms.audio[0, start : start + length].float() / 32768
             response = from_direct_path(response)[:longest]
             rows.append(torch.nn.functional.pad(response, (0, longest - len(response))))
         return torch.stack(rows)
 
     def batch(self, size: int) -> tuple[Tensor, Tensor]:
-        """Input and target, each ``float32 [size, 1, crop_samples]`` in -1 to 1."""
+        """Input and target, each ``float32 [size, channels, crop_samples]`` in -1 to 1."""
         kind = torch.multinomial(self.conditions, size, True, generator=self.generator)
         low = 1 / self.speed_range
         speed = low * (self.speed_range / low) ** self.uniform(size)
@@ -285,18 +260,19 @@ class Sampler:
 
         if len(rows := of(2, 4)):
             audio[rows], target[rows] = reverberate(
-                audio[rows], self.responses(len(rows)), self.sample_rate_hz
+                audio[rows], self.responses(len(rows))[:, None], self.sample_rate_hz
             )
         if len(rows := of(3)):
             ratio_db = self.uniform(len(rows), -5.0, 5.0)
-            both = mix(audio[rows], self.crops(self.speech, len(rows)), ratio_db)
+            both = mix(audio[rows], self.crops(self.speech, len(rows)), ratio_db[..., None])
             audio[rows] = target[rows] = both
         if len(rows := of(1, 4)):
             assert self.noise is not None, "a condition with noise has none"
             snr_db = self.uniform(len(rows), *self.noise_snr_db)
-            audio[rows] = mix(audio[rows], self.crops(self.noise, len(rows)), snr_db)
-        peak = audio.abs().amax(1, keepdim=True).clamp(min=1e-3)
+            audio[rows] = mix(audio[rows], self.crops(self.noise, len(rows)), snr_db[..., None])
+        peak = audio.abs().amax((1, 2), keepdim=True).clamp(min=1e-3)
         polarity = self.uniform(size).sub(0.5).sign()
-        gain = polarity * 10 ** (self.uniform(size, *self.level_db) / 20) / peak
-        audio = (audio * gain)[:, None]
-        return audio, (target * gain)[:, None] if self.enhance else audio
+        level = polarity * 10 ** (self.uniform(size, *self.level_db) / 20)
+        gain = level[..., None] / peak
+        audio = audio * gain
+        return audio, target * gain if self.enhance else audio

@@ -10,8 +10,9 @@ and decoded audio through together, joined along the batch, where speed matters:
 normalisation is then computed once.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +20,7 @@ from torch.nn import functional
 from torch.nn.utils.parametrizations import weight_norm
 
 from chirrup.lab.training.spectral import mel_filterbank, stft
+from chirrup.runtime.errors import ModelError
 
 Features = list[list[Tensor]]
 Pair = tuple[int, int]
@@ -30,8 +32,11 @@ DAC_BANDS = ((0.0, 0.1), (0.1, 0.25), (0.25, 0.5), (0.5, 0.75), (0.75, 1.0))
 class _Views(nn.Module):
     """Several views of the same audio, and for each the convolutions that judge it."""
 
-    def __init__(self, views: Iterable[nn.Module], stacks: Iterable[nn.Module]) -> None:
+    def __init__(
+        self, views: Iterable[nn.Module], stacks: Iterable[nn.Module], input_channels: int
+    ) -> None:
         super().__init__()
+        self.input_channels = input_channels
         self.views = nn.ModuleList(views)
         self.stacks = nn.ModuleList(stacks)
 
@@ -61,6 +66,7 @@ class MultiPeriodDiscriminator(_Views):
         super().__init__(
             (_Fold(period) for period in periods),
             (_period_stack(input_channels, channels, slope) for _ in periods),
+            input_channels,
         )
 
 
@@ -90,6 +96,7 @@ class MultiScaleSTFTDiscriminator(_Views):
                 for n_fft in n_ffts
             ),
             (_spectrogram_stack(planes, channels, slope) for _ in n_ffts),
+            input_channels,
         )
 
 
@@ -114,6 +121,7 @@ class MultiScaleSubbandSTFTDiscriminator(_Views):
         super().__init__(
             (_ComplexPlanes(n_fft, n_fft // 4, padded=True) for n_fft in n_ffts),
             (_BandStacks(bands, 2 * input_channels, channels, slope) for _ in n_ffts),
+            input_channels,
         )
 
 
@@ -140,15 +148,36 @@ class MultiLengthMelDiscriminator(_Views):
                 for n_fft, count in zip(n_ffts, mels, strict=True)
             ),
             (_spectrogram_stack(input_channels, channels, slope) for _ in n_ffts),
+            input_channels,
         )
 
 
 class Discriminators(nn.ModuleDict):
-    """The discriminators a recipe has chosen, by name, seen from outside as one."""
+    """The discriminators a recipe has chosen, by name, seen from outside as one.
+
+    One of a single input channel judges every channel by itself.
+
+    Raises:
+        ModelError: one is for another number of channels than 1 and ``channels``.
+    """
+
+    def __init__(self, members: Mapping[str, nn.Module], channels: int = 1) -> None:
+        super().__init__(members)
+        self.together = [cast(int, member.input_channels) for member in members.values()]
+        for name, together in zip(members, self.together, strict=True):
+            if together not in (1, channels):
+                raise ModelError(
+                    f"adversary.discriminators.{name} has {together} input_channels, the model "
+                    f"{channels}: give it as many, or 1"
+                )
 
     def forward(self, audio: Tensor) -> Features:
-        """The outputs of all members, in their order."""
-        return [features for member in self.values() for features in member(audio)]
+        """The outputs of all members for ``[batch, channels, samples]``, in their order."""
+        return [
+            features
+            for member, together in zip(self.values(), self.together, strict=True)
+            for features in member(audio.reshape(-1, together, audio.shape[2]))
+        ]
 
 
 class _ConvStack(nn.Module):

@@ -70,7 +70,8 @@ class Trainer:
         self.ema.load_state_dict(self.model.state_dict())
         self.usage = codebooks.Usage(self.model.codebooks, self.model.codebook_size).to(device)
         self.adversary = discriminators.Discriminators(
-            {name: build_discriminator(d) for name, d in config.adversary.discriminators.items()}
+            {name: build_discriminator(d) for name, d in config.adversary.discriminators.items()},
+            self.model.channels,
         ).to(device)
         spectra = config.spectra
         self.spectral = SpectralLoss(self.model.sample_rate_hz, spectra.n_ffts, spectra.mels)
@@ -138,7 +139,8 @@ class Trainer:
 
     def sampler(self) -> Sampler:
         rate_hz, frame = self.model.sample_rate_hz, self.model.frame_samples
-        return sampler_of(self.config.data, rate_hz, frame, self.generator, self.device)
+        data, channels = self.config.data, self.model.channels
+        return sampler_of(data, rate_hz, frame, self.generator, self.device, channels)
 
     # --- one step --------------------------------------------------------------------------------
 
@@ -156,15 +158,17 @@ class Trainer:
         for group, scale in zip(self.optimiser.param_groups, (1.0, config.codes.lr_scale)):
             group["lr"] = learning_rate * scale
 
-        audio, target = sampler.batch(config.batch_size)
+        audio, target = map(self.model.tiled, sampler.batch(config.batch_size))
         used, bypass, present = self.draw_codes(audio, stage)
         committed = None if config.codes.commit_bypassed else ~bypass
-        output, quantized = self.model(audio, used, bypass, present, committed)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=config.bf16):
+            output, quantized = self.model(audio, used, bypass, present, committed)
         delay = self.model.delay_samples
         whole = audio.shape[2] - delay
         estimate, target = normalise_level(
-            output[:, 0, delay:], target[:, 0, :whole], audio[:, 0, :whole]
+            output[:, :, delay:], target[:, :, :whole], audio[:, :, :whole]
         )
+        estimate, target = estimate.flatten(0, 1), target.flatten(0, 1)  # each channel by itself
 
         weights = stage.weights
         terms = self.reconstruction_terms(estimate, target, stage)
@@ -221,10 +225,10 @@ class Trainer:
     def discriminate(self, audio: Tensor) -> list[list[Tensor]]:
         bf16 = self.config.adversary.bf16
         with torch.autocast(self.device.type, torch.bfloat16, enabled=bf16):
-            return self.adversary(audio[:, None])
+            return self.adversary(audio.unflatten(0, (-1, self.model.channels)))
 
     def adversary_step(self, estimate: Tensor, target: Tensor) -> float:
-        """Update the discriminators; both signals ``[batch, samples]``, of unit level."""
+        """Update the discriminators; both ``[batch * channels, samples]``, of unit level."""
         assert self.adversary_optimiser is not None, "the recipe names no discriminator"
         real, fake = self.discriminate(target), self.discriminate(estimate)
         loss = adversarial.hinge_discriminator_loss(real, fake)
@@ -273,7 +277,7 @@ class Trainer:
     def start_codebooks(self, sampler: Sampler) -> None:
         """Start the codebooks from the latents of a few batches, alike in every process."""
         latents = [
-            self.model.encoder.offline(sampler.batch(self.config.batch_size)[0])
+            self.model.encoder.offline(self.model.tiled(sampler.batch(self.config.batch_size)[0]))
             for _ in range(self.config.codes.initialise_batches)
         ]
         vectors = torch.cat([latent.transpose(1, 2).flatten(0, 1) for latent in latents])

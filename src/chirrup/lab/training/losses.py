@@ -19,9 +19,9 @@ def normalise_level(estimate: Tensor, target: Tensor, heard: Tensor) -> tuple[Te
     """Bring each clip to unit level, measured on the target: quiet clips count like loud ones.
 
     Where the target is silent a tenth of the level of what was ``heard``, the input, counts. All
-    ``[batch, samples]``.
+    ``[batch, channels, samples]``; a clip has one level for all channels.
     """
-    level, floor = (x.square().mean(1, keepdim=True).sqrt() for x in (target, heard))
+    level, floor = (x.square().mean((1, 2), keepdim=True).sqrt() for x in (target, heard))
     level = torch.maximum(level, 0.1 * floor).clamp(min=1e-3)
     return estimate / level, target / level
 

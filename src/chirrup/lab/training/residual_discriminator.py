@@ -43,7 +43,7 @@ class MultiScaleResidualDiscriminator(nn.Module):
         super().__init__()
         if any(n_fft % 128 for n_fft in n_ffts):
             raise ValueError(f"windows must be multiples of 128 samples, got {list(n_ffts)}")
-        self.n_ffts = tuple(n_ffts)
+        self.n_ffts, self.input_channels = tuple(n_ffts), input_channels
         for n_fft in self.n_ffts:
             self.register_buffer(f"window_{n_fft}", torch.hann_window(n_fft), persistent=False)
         self.scales = nn.ModuleList(

@@ -4,18 +4,20 @@ import json
 import os
 import pickle
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
 import torch.distributed as dist
 
 from chirrup.lab.export import Parity, export
+from chirrup.lab.importing import import_spectrostream, is_spectrostream
 from chirrup.lab.models import build
 from chirrup.lab.models.released import from_pretrained, is_released, name_of
+from chirrup.lab.models.spectrostream import SpectroStream
 from chirrup.lab.training.config import TrainingConfig, load_recipe
-from chirrup.lab.training.data import read_mono
 from chirrup.lab.training.loop import Trainer
+from chirrup.lab.training.reading import read_mono
 from chirrup.runtime.errors import ModelError
 
 DEMO_CLIP = Path(__file__).parents[2] / "clips" / "joe.flac"
@@ -71,13 +73,13 @@ def export_checkpoint(checkpoint: Path, folder: Path, audio: Path | None = None)
 
     Args:
         checkpoint: ``checkpoint.pt`` of a training, or its folder; or a folder with a released
-            checkpoint of FocalCodec-Stream.
+            checkpoint of FocalCodec-Stream or SpectroStream.
         audio: a recording on which the export is checked; the bundled clip without it.
 
     Raises:
         ValueError: the file is no checkpoint, or the graphs would differ from the model.
     """
-    if is_released(checkpoint):
+    if is_released(checkpoint) or is_spectrostream(checkpoint):
         return export_released(checkpoint, folder, audio)
     saved = load_checkpoint(checkpoint)
     config = TrainingConfig.model_validate(saved["config"])
@@ -92,15 +94,21 @@ def export_checkpoint(checkpoint: Path, folder: Path, audio: Path | None = None)
 
 
 def export_released(released: Path, folder: Path, audio: Path | None = None) -> Parity:
-    """Export a released checkpoint of FocalCodec-Stream, its weights as they are.
+    """Export a released checkpoint, its weights as they are.
 
     Args:
-        released: a folder with its ``config.json`` and ``model.safetensors``.
+        released: a folder with ``config.json`` and ``model.safetensors`` of FocalCodec-Stream, or
+            with the files of SpectroStream (`importing.FILES`).
     """
-    model = from_pretrained(released)
+    if is_spectrostream(released):
+        name, card = "spectro", {"released": "SpectroStream of Magenta RealTime 2"}
+        model = build(name)
+        import_spectrostream(cast(SpectroStream, model), released)
+    else:
+        model = from_pretrained(released)
+        name = name_of(model.config)
+        card = {"released": json.loads((released / "config.json").read_text())}
     clip: np.ndarray = read_mono(audio or DEMO_CLIP, model.input_rate_hz)
-    card = {"released": json.loads((released / "config.json").read_text())}
-    name = name_of(model.config)
     return export(model, name, folder, clip[: 5 * model.input_rate_hz], card, exact=True)
 
 

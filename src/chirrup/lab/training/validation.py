@@ -8,17 +8,21 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from chirrup.data.manifest import Entry
 from chirrup.evaluate.metrics.spectral import lsd, lsd_high, lsd_low
+from chirrup.evaluate.metrics.stereo import ild_error, ipd_error
 from chirrup.lab.models import Model
 from chirrup.lab.training.config import DataConfig
-from chirrup.lab.training.data import from_direct_path, listed, mix, read_mono, reverberate
+from chirrup.lab.training.data import from_direct_path, mix, reverberate
 from chirrup.lab.training.pesq_loss import PESQLoss
+from chirrup.lab.training.reading import listed, read_jointly, read_mono
 from chirrup.lab.training.spectral import stft
 
 
 @dataclass
 class Validation:
-    """Mean figures; audio ``[1, samples]`` and pictures ``[height, width]`` of one clip."""
+    """Mean figures; audio ``[1, samples]``, the average of the channels, and pictures
+    ``[height, width]`` of one clip."""
 
     sample_rate_hz: int
     figures: dict[str, float] = field(default_factory=dict)
@@ -40,36 +44,44 @@ def score_of(data: DataConfig, sample_rate_hz: int) -> str:
     return "pesq" if sample_rate_hz <= 24_000 else "lsd"
 
 
-def clips(data: DataConfig, sample_rate_hz: int) -> list[tuple[Tensor, Tensor]]:
-    """Evenly spread clips of the validation folder: input and target, each ``[1, samples]``.
+def clips(data: DataConfig, sample_rate_hz: int, channels: int = 1) -> list[tuple[Tensor, Tensor]]:
+    """Evenly spread clips of the validation folder: input and target, each ``[1, samples]``, or
+    ``[channels, samples]`` of kept channels.
 
     A model that enhances gets the first one noisy, the second in a room, the third clean, and so
     on; noises and rooms are evenly spread too.
     """
 
-    def spread(folder: str, count: int) -> list[Tensor]:
-        paths = sorted(listed(data.manifest, folder))
-        chosen = paths[:: max(1, len(paths) // count)][:count]
-        return [torch.from_numpy(read_mono(path, sample_rate_hz))[None] for path in chosen]
+    def spread(folder: str, count: int) -> list[Entry]:
+        entries = sorted(listed(data.manifest, folder))
+        return entries[:: max(1, len(entries) // count)][:count]
+
+    def mono(entry: Entry) -> Tensor:
+        return torch.from_numpy(read_mono(entry, sample_rate_hz))[None]
+
+    def kept(entry: Entry) -> Tensor:
+        return torch.from_numpy(read_jointly(entry, sample_rate_hz, channels).copy())
 
     def middle(clip: Tensor) -> Tensor:
         start = max(0, clip.shape[1] - MUSIC_SECONDS * sample_rate_hz) // 2
         return clip[:, start : start + MUSIC_SECONDS * sample_rate_hz]
 
-    clean = spread(data.validation, data.validation_clips)
+    read = kept if data.channels == "keep" else mono
+    clean = list(map(read, spread(data.validation, data.validation_clips)))
     if score_of(data, sample_rate_hz) == "lsd":
         clean = [middle(clip) for clip in clean]
     pairs = [(clip, clip) for clip in clean]
     if data.enhance:
-        noises = spread(data.validation_noise, len(clean))
+        noises = list(map(mono, spread(data.validation_noise, len(clean))))
         for index, clip in list(enumerate(clean))[::3]:
             noise = noises[index % len(noises)]
             noise = noise.repeat(1, -(-clip.shape[1] // noise.shape[1]))[:, : clip.shape[1]]
-            pairs[index] = (mix(clip, noise, torch.tensor(NOISE_DB)), clip)
-        rooms = spread(data.rooms, len(clean))
+            pairs[index] = (mix(clip[None], noise[None], torch.tensor(NOISE_DB))[0], clip)
+        rooms = list(map(mono, spread(data.rooms, len(clean))))
         for index, clip in list(enumerate(clean))[1::3]:
-            response = from_direct_path(rooms[index % len(rooms)][0])[None]
-            pairs[index] = reverberate(clip, response, sample_rate_hz)
+            response = from_direct_path(rooms[index % len(rooms)][0])
+            both = reverberate(clip[None], response[None, None], sample_rate_hz)
+            pairs[index] = both[0][0], both[1][0]
     return pairs
 
 
@@ -78,7 +90,8 @@ def validate(model: Model, data: DataConfig, fewest: int = 1) -> Validation:
     """Code the validation clips without quantizer, with all codebooks, and with the fewest.
 
     PESQ is the differentiable model of `pesq_loss`, which needs no other package. Music, which is
-    also coded with half of the codebooks, has the three LSD of `chirrup.evaluate`.
+    also coded with half of the codebooks, has the three LSD of `chirrup.evaluate`. Of several
+    channels a figure is their mean, and of two there are also the errors of what lies between them.
 
     Args:
         fewest: codebooks that the training goes down to; at least `LOWEST_BPS` is validated.
@@ -94,27 +107,28 @@ def validate(model: Model, data: DataConfig, fewest: int = 1) -> Validation:
         settings["half"] = max(lowest, model.codebooks // 2)
     scores: dict[str, list[float]] = {}
     model.eval()
-    for index, pair in enumerate(clips(data, rate_hz)):
-        heard, target = (clip.to(device) for clip in pair)
+    for index, pair in enumerate(clips(data, rate_hz, model.channels)):
+        heard, target = (model.tiled(clip[None].to(device))[0] for clip in pair)
         samples = heard.shape[1]
         padded = F.pad(heard, (0, delay + -(samples + delay) % frame))
-        latent = model.encoder.offline(padded[:, None])
+        latent = model.encoder.offline(padded[None])
         outputs = {"input": heard} if data.enhance else {}
         for name, books in settings.items():
             coded = latent
             if books is not None:
                 coded = model.quantizer.decode(model.quantizer.encode(latent)[:, :books])
-            outputs[name] = model.decoder.offline(coded)[:, 0, delay : delay + samples]
+            outputs[name] = model.decoder.offline(coded)[0, :, delay : delay + samples]
         for name, output in outputs.items():
             error = (output - target).square().sum()
             snr_db = 10 * torch.log10(target.square().sum() / error.clamp(min=1e-9))
-            values = scores_of(output, target) | {"snr_db": float(snr_db)}
-            for figure, value in values.items():
-                scores.setdefault(f"{figure}_{name}", []).append(value)
+            parts = [scores_of(x[None], y[None]) for x, y in zip(output, target, strict=True)]
+            for values in (*parts, between(output, target, rate_hz), {"snr_db": float(snr_db)}):
+                for figure, value in values.items():
+                    scores.setdefault(f"{figure}_{name}", []).append(value)
         if index == 0:
             for name, output in (outputs | {"original": target}).items():
-                result.audio[name] = output.cpu()
-                result.spectrograms[name] = picture(output)
+                result.audio[name] = output.mean(0, keepdim=True).cpu()
+                result.spectrograms[name] = picture(result.audio[name])
     model.train()
     for name, values in scores.items():
         known = [value for value in values if np.isfinite(value)]
@@ -142,6 +156,14 @@ def music_scorer(sample_rate_hz: int) -> Scorer:
         }
 
     return scores
+
+
+def between(output: Tensor, target: Tensor, sample_rate_hz: int) -> dict[str, float]:
+    """Errors of phase and level between two channels ``[2, samples]``; of others nothing."""
+    if len(target) != 2:
+        return {}
+    pair = target.cpu().numpy(), output.cpu().numpy()
+    return {metric.__name__: metric(*pair, sample_rate_hz) for metric in (ipd_error, ild_error)}
 
 
 def picture(audio: Tensor) -> Tensor:
