@@ -101,18 +101,20 @@ class Model(nn.Module):
         """Code and decode for training.
 
         Args:
-            audio: ``[batch, channels, samples]``, a whole number of chunks of frames; mono is
-                `tiled`.
+            audio: ``[batch, channels, samples]`` at ``input_rate_hz``, a whole number of chunks of
+                frames; mono is `tiled`.
             used: codebooks that each row uses, ``int64 [batch]``.
             bypass: rows whose latents go to the decoder unquantized, ``bool [batch]``.
             present: frames that arrive, ``bool [batch, frames]``; a lost one is a zero latent.
             committed: rows that count for the commitment, ``bool [batch]``; None is all.
 
         Returns:
-            Audio ``[batch, channels, samples]``, ``delay_samples`` late, and the quantizer's
-            result.
+            Audio ``[batch, channels, samples]`` at ``sample_rate_hz``, ``delay_samples`` late, and
+            the quantizer's result.
         """
         latent = self.encoder.offline(self.tiled(audio))
         quantized = self.quantizer(latent, used, committed)
-        latent = torch.where(bypass[:, None, None], latent, quantized.latent)
+        latent = torch.where(
+            bypass[:, None, None], self.quantizer.bypassed(latent), quantized.latent
+        )
         return self.decoder.offline(latent * present[:, None]), quantized

@@ -71,6 +71,8 @@ class Weights(Strict):
     features: float = 0
     commitment: float = 0.25
     codebook: float = 1
+    entropy: float = 0
+    """Of binary spherical quantization: decided frames, and all codes used."""
 
 
 class Stage(Strict):

@@ -256,11 +256,15 @@ class Sampler:
 def sampler_of(
     data: DataConfig,
     sample_rate_hz: int,
-    frame_samples: int,
+    chunk_samples: int,
     generator: torch.Generator,
     device: torch.device,
 ) -> Sampler:
-    """The sampler that a recipe asks for; what no condition needs is not decoded."""
+    """The sampler that a recipe asks for; what no condition needs is not decoded.
+
+    Crops are a whole number of ``chunk_samples``, at least one.
+    """
+    chunks = max(1, round(data.crop_seconds * sample_rate_hz / chunk_samples))
 
     def load(folder: str) -> Recordings:
         each = data.channels == "each"
@@ -272,7 +276,7 @@ def sampler_of(
         load(data.noise) if data.has_noise else None,
         load(data.rooms) if data.has_rooms else None,
         sample_rate_hz=sample_rate_hz,
-        crop_samples=round(data.crop_seconds * sample_rate_hz / frame_samples) * frame_samples,
+        crop_samples=chunks * chunk_samples,
         conditions=data.conditions,
         enhance=data.enhance,
         speed_range=data.speed_range,

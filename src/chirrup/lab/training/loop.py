@@ -17,6 +17,7 @@ from torch.optim import AdamW, RAdam
 
 from chirrup.lab.models import build
 from chirrup.lab.nn import fused
+from chirrup.lab.quantizers.rvq import Level
 from chirrup.lab.quantizers.simvq import SimVQLevel
 from chirrup.lab.training import adversarial, codebooks, discriminators
 from chirrup.lab.training.config import DiscriminatorConfig, Stage, TrainingConfig
@@ -31,6 +32,7 @@ from chirrup.lab.training.draws import draw_lost, draw_used
 from chirrup.lab.training.logbook import Logbook
 from chirrup.lab.training.losses import SpectralLoss, normalise_level, waveform_loss
 from chirrup.lab.training.pesq_loss import PESQLoss
+from chirrup.lab.training.resampling import Resampler
 from chirrup.lab.training.residual_discriminator import MultiScaleResidualDiscriminator
 from chirrup.lab.training.validation import validate
 from chirrup.runtime.errors import ModelError
@@ -66,7 +68,10 @@ class Trainer:
         self.model = build(config.model, **config.model_changes).to(device)
         self.ema = build(config.model, **config.model_changes).to(device).requires_grad_(False)
         self.ema.load_state_dict(self.model.state_dict())
-        self.usage = codebooks.Usage(self.model.codebooks, self.model.codebook_size).to(device)
+        books, size, learned = self.model.codebooks, self.model.codebook_size, self.learned_levels()
+        self.usage = codebooks.Usage(books, size, from_data=bool(learned)).to(device)
+        self.to_input_rate = Resampler(self.model.sample_rate_hz, self.model.input_rate_hz)
+        self.to_input_rate.to(device)
         self.adversary = discriminators.Discriminators(
             {name: build_discriminator(d) for name, d in config.adversary.discriminators.items()}
         ).to(device)
@@ -99,13 +104,17 @@ class Trainer:
         They learn at a rate of their own. Decay, which knows nothing of the vectors, would draw
         entries to zero, and through a map all of them together: they have none.
         """
-        levels = list(map(self.model.quantizer.level, range(self.model.codebooks)))
+        levels = self.learned_levels()
         entries = [level.codebook for level in levels if isinstance(level.codebook, nn.Parameter)]
         simvq = [level for level in levels if isinstance(level, SimVQLevel)]
         entries += [parameter for level in simvq for parameter in (level.weight, level.bias)]
         chosen = {id(parameter) for parameter in entries}
         others = [parameter for parameter in self.parameters if id(parameter) not in chosen]
         return [{"params": others}, {"params": entries, "weight_decay": 0.0}]
+
+    def learned_levels(self) -> list[Level]:
+        quantizer = self.model.quantizer
+        return [quantizer.level(index) for index in range(len(quantizer.levels))]
 
     # --- the run ---------------------------------------------------------------------------------
 
@@ -136,8 +145,9 @@ class Trainer:
             self.save()
 
     def sampler(self) -> Sampler:
-        rate_hz, frame = self.model.sample_rate_hz, self.model.frame_samples
-        return sampler_of(self.config.data, rate_hz, frame, self.generator, self.device)
+        rate_hz, chunk = self.model.sample_rate_hz, self.model.chunk_frames
+        samples = chunk * self.model.frame_samples
+        return sampler_of(self.config.data, rate_hz, samples, self.generator, self.device)
 
     # --- one step --------------------------------------------------------------------------------
 
@@ -157,7 +167,8 @@ class Trainer:
         audio, target = sampler.batch(config.batch_size)
         used, bypass, present = self.draw_codes(audio, stage)
         committed = None if config.codes.commit_bypassed else ~bypass
-        output, quantized = self.model(audio, used, bypass, present, committed)
+        heard = self.to_input_rate(audio)
+        output, quantized = self.model(heard, used, bypass, present, committed)
         delay = self.model.delay_samples
         whole = audio.shape[2] - delay
         estimate, target = normalise_level(
@@ -167,7 +178,7 @@ class Trainer:
         weights = stage.weights
         terms = self.reconstruction_terms(estimate, target, stage)
         if stage.quantize:
-            terms |= {"commitment": quantized.commitment, "codebook": quantized.codebook}
+            terms |= quantized.losses
         figures: dict[str, float] = {}
         fight = (weights.adversarial > 0 or weights.features > 0) and (
             self.step % config.adversary.every == 0
@@ -197,11 +208,13 @@ class Trainer:
     def draw_codes(self, audio: Tensor, stage: Stage) -> tuple[Tensor, Tensor, Tensor]:
         """Per row: codebooks in use, bypass of the quantizer, frames that arrive."""
         codes, batch = self.config.codes, len(audio)
-        frames = audio.shape[2] // self.model.frame_samples
+        chunk = self.model.chunk_frames
+        chunks = audio.shape[2] // (chunk * self.model.frame_samples)
         used = draw_used(codes, self.model.codebooks, batch, self.generator)
         bypass = torch.rand(batch, generator=self.generator) < codes.bypass
         bypass |= not stage.quantize
-        lost = draw_lost(codes, batch, frames, self.generator) & stage.quantize
+        lost = draw_lost(codes, batch, chunks, self.generator) & stage.quantize
+        lost = lost.repeat_interleave(chunk, dim=1)
         return used.to(self.device), bypass.to(self.device), ~lost.to(self.device)
 
     def reconstruction_terms(
@@ -263,22 +276,24 @@ class Trainer:
     # --- starts from data, and codebooks ------------------------------------------------------
 
     def start_model(self, sampler: Sampler) -> None:
-        self.model.start(sampler.batch(8 * self.config.batch_size)[0])
+        self.model.start(self.to_input_rate(sampler.batch(8 * self.config.batch_size)[0]))
         share_parameters(self.model)
         self.ema.load_state_dict(self.model.state_dict())
 
     @torch.no_grad()
     def start_codebooks(self, sampler: Sampler) -> None:
         """Start the codebooks from the latents of a few batches, alike in every process."""
+        self.codebooks_started = True
+        if not self.learned_levels():
+            return
         latents = [
-            self.model.encoder.offline(sampler.batch(self.config.batch_size)[0])
+            self.model.encoder.offline(self.to_input_rate(sampler.batch(self.config.batch_size)[0]))
             for _ in range(self.config.codes.initialise_batches)
         ]
         vectors = torch.cat([latent.transpose(1, 2).flatten(0, 1) for latent in latents])
         codebooks.initialise(self.model.quantizer, vectors, self.config.seed)
         share_parameters(self.model)
         self.ema.quantizer.load_state_dict(self.model.quantizer.state_dict())
-        self.codebooks_started = True
 
     def update_codebooks(self, codes: Tensor, projected: Tensor) -> None:
         self.usage.update(add_up(codebooks.counts(codes, self.model.codebook_size)))

@@ -13,6 +13,7 @@ from chirrup.lab.models import Model
 from chirrup.lab.training.config import DataConfig
 from chirrup.lab.training.data import from_direct_path, listed, mix, read_mono, reverberate
 from chirrup.lab.training.pesq_loss import PESQLoss
+from chirrup.lab.training.resampling import Resampler
 from chirrup.lab.training.spectral import stft
 
 
@@ -83,23 +84,27 @@ def validate(model: Model, data: DataConfig, fewest: int = 1) -> Validation:
     Args:
         fewest: codebooks that the training goes down to; at least `LOWEST_BPS` is validated.
     """
-    rate_hz, delay, frame = model.sample_rate_hz, model.delay_samples, model.frame_samples
+    rate_hz, delay = model.sample_rate_hz, model.delay_samples
+    chunk = model.chunk_frames * model.frame_samples
     device = next(model.parameters()).device
     name_of_score = score_of(data, rate_hz)
     score = scorer(name_of_score, rate_hz, device)
     result = Validation(rate_hz)
     lowest = max(fewest, 1, round(LOWEST_BPS / model.codebook_bps))
-    settings = {"bypass": None, "all": model.codebooks, "lowest": lowest}
+    settings = {"bypass": None, "all": model.codebooks}
+    if lowest < model.codebooks:
+        settings["lowest"] = lowest
+    resampler = Resampler(rate_hz, model.input_rate_hz).to(device)
     scores: dict[str, list[float]] = {}
     model.eval()
     for index, pair in enumerate(clips(data, rate_hz)):
         heard, target = (clip.to(device) for clip in pair)
         samples = heard.shape[1]
-        padded = F.pad(heard, (0, delay + -(samples + delay) % frame))
-        latent = model.encoder.offline(padded[:, None])
+        padded = F.pad(heard, (0, delay + -(samples + delay) % chunk))
+        latent = model.encoder.offline(resampler(padded[:, None]))
         outputs = {"input": heard} if data.enhance else {}
         for name, books in settings.items():
-            coded = latent
+            coded = model.quantizer.bypassed(latent)
             if books is not None:
                 coded = model.quantizer.decode(model.quantizer.encode(latent)[:, :books])
             outputs[name] = model.decoder.offline(coded)[:, 0, delay : delay + samples]
