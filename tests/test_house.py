@@ -10,8 +10,8 @@ import pytest
 ROOT = Path(__file__).parents[1] / "src" / "chirrup"
 LINES = 350
 SOURCES = {".py", ".cpp", ".js", ".css", ".html"}
-LONGER = {"lab/nn/residual_unit.cpp"}
-"""About 350 lines, as the design says."""
+LONGER = {"lab/nn/residual_unit.cpp", "lab/training/loop.py"}
+"""About 350 lines, as the design says, and 400 for the loop."""
 
 ROOMS = {"codes": "codec", "stream": "codec", "zoo": "codec", "__main__": "cli"}
 """Modules that belong to a part of another name."""

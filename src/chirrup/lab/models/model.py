@@ -71,6 +71,11 @@ class Model(nn.Module):
         bits = (self.codebook_size - 1).bit_length()
         return bits * self.sample_rate_hz / self.frame_samples
 
+    def parts(self) -> dict[str, list[nn.Parameter]]:
+        """Parameters of the parts that a stage of a training can name, each in one of them."""
+        names = ("encoder", "quantizer", "decoder")
+        return {name: list(self.get_submodule(name).parameters()) for name in names}
+
     def outline(self) -> "Model":
         """What is counted instead of the model: itself, or one of its shape but without values."""
         return self

@@ -1,21 +1,36 @@
 """Codebook health: a start from data, a count of what is used, and revival of what is not."""
 
-from typing import cast
+from typing import Protocol, cast
 
 import torch
 from torch import Tensor, nn
 
 from chirrup.lab.nn import set_weight
 from chirrup.lab.quantizers.ema import EMALevel
-from chirrup.lab.quantizers.rvq import Level, ResidualVectorQuantizer
+from chirrup.lab.quantizers.rvq import Level
 from chirrup.lab.quantizers.simvq import SimVQLevel
 from chirrup.lab.training.distributed import add_up
 
 KMEANS_ROUNDS = 10
 
 
+class Quantizer(Protocol):
+    """What the health of codebooks needs to know.
+
+    Attributes:
+        levels: those with entries that learn, each a `Level`. Binary codes have none.
+    """
+
+    codebook_size: int
+    levels: nn.ModuleList
+
+
+def levels_of(quantizer: Quantizer) -> list[Level]:
+    return [cast(Level, level) for level in quantizer.levels]
+
+
 @torch.no_grad()
-def initialise(quantizer: ResidualVectorQuantizer, latents: Tensor, seed: int) -> list[float]:
+def initialise(quantizer: Quantizer, latents: Tensor, seed: int) -> list[float]:
     """Start every level from data: ``latents [vectors, dim]`` of an autoencoder.
 
     The main directions of a level's residual, orthonormal, are its projection in, their transpose
@@ -30,16 +45,15 @@ def initialise(quantizer: ResidualVectorQuantizer, latents: Tensor, seed: int) -
     Raises:
         ValueError: fewer vectors than entries.
     """
-    from_data = any(quantizer.level(i).starts_from_data for i in range(len(quantizer.levels)))
-    if from_data and len(latents) < quantizer.codebook_size:
+    levels = levels_of(quantizer)
+    if any(level.starts_from_data for level in levels) and len(latents) < quantizer.codebook_size:
         raise ValueError(
             f"{len(latents)} vectors cannot start {quantizer.codebook_size} entries: raise "
             "codes.initialise_batches"
         )
     generator = torch.Generator(latents.device).manual_seed(seed)
     residual, variance, left = latents, latents.var(0).sum(), []
-    for index in range(len(quantizer.levels)):
-        level = quantizer.level(index)
+    for level in levels:
         code_dim = level.codebook.shape[1]
         mean = residual.mean(0) if level.projects else torch.zeros_like(residual[0])
         directions = torch.eye(code_dim, device=latents.device)
@@ -79,15 +93,14 @@ def chosen(codes: Tensor, vectors: Tensor, size: int) -> tuple[Tensor, Tensor]:
 
 
 @torch.no_grad()
-def follow(quantizer: ResidualVectorQuantizer, codes: Tensor, projected: Tensor) -> None:
+def follow(quantizer: Quantizer, codes: Tensor, projected: Tensor) -> None:
     """Let the entries that follow averages take in a step, of all processes.
 
     Args:
         codes: ``int64 [batch, codebooks, frames]``.
         projected: ``[codebooks, batch * frames, code_dim]``, as `Quantized.projected`.
     """
-    for index in range(len(quantizer.levels)):
-        level = quantizer.level(index)
+    for index, level in enumerate(levels_of(quantizer)):
         if isinstance(level, EMALevel):
             count, total = chosen(codes[:, index].flatten(), projected[index], len(level.codebook))
             level.follow(add_up(count), add_up(total))
@@ -152,7 +165,7 @@ class Usage(nn.Module):
     @torch.no_grad()
     def revive(
         self,
-        quantizer: ResidualVectorQuantizer,
+        quantizer: Quantizer,
         projected: Tensor,
         below: float,
         generator: torch.Generator,
@@ -168,13 +181,13 @@ class Usage(nn.Module):
             How many entries were moved.
         """
         moved = 0
-        for index in range(len(quantizer.levels)):
-            if not quantizer.level(index).starts_from_data:
+        for index, level in enumerate(levels_of(quantizer)):
+            if not level.starts_from_data:
                 continue
             dead = (self.share[index] * self.share.shape[1] < below).nonzero()[:, 0]
             vectors = projected[index]
             pick = torch.randint(len(vectors), (len(dead),), generator=generator)
-            quantizer.level(index).place(dead, vectors[pick.to(vectors.device)])
+            level.place(dead, vectors[pick.to(vectors.device)])
             self.share[index, dead] = 1 / self.share.shape[1]
             self.share[index] /= self.share[index].sum()
             moved += len(dead)

@@ -17,11 +17,11 @@ from torch.optim import AdamW, RAdam
 
 from chirrup.lab.models import build
 from chirrup.lab.nn import fused
-from chirrup.lab.quantizers.rvq import Level
 from chirrup.lab.quantizers.simvq import SimVQLevel
 from chirrup.lab.training import adversarial, codebooks, discriminators
 from chirrup.lab.training.config import DiscriminatorConfig, Stage, TrainingConfig
 from chirrup.lab.training.data import Sampler, sampler_of
+from chirrup.lab.training.distillation import Lessons, Made
 from chirrup.lab.training.distributed import (
     add_up,
     average_gradients,
@@ -68,8 +68,9 @@ class Trainer:
         self.model = build(config.model, **config.model_changes).to(device)
         self.ema = build(config.model, **config.model_changes).to(device).requires_grad_(False)
         self.ema.load_state_dict(self.model.state_dict())
-        books, size, learned = self.model.codebooks, self.model.codebook_size, self.learned_levels()
-        self.usage = codebooks.Usage(books, size, from_data=bool(learned)).to(device)
+        self.levels = codebooks.levels_of(self.model.quantizer)
+        books, size = self.model.codebooks, self.model.codebook_size
+        self.usage = codebooks.Usage(books, size, from_data=bool(self.levels)).to(device)
         self.to_input_rate = Resampler(self.model.sample_rate_hz, self.model.input_rate_hz)
         self.to_input_rate.to(device)
         self.adversary = discriminators.Discriminators(
@@ -81,7 +82,17 @@ class Trainer:
         self.pesq = None
         if any(stage.weights.pesq > 0 for stage in config.stages):
             self.pesq = PESQLoss(self.model.sample_rate_hz).to(device)
+        self.lessons = None
+        if any(stage.teaches for stage in config.stages):
+            self.lessons = Lessons(config, self.model)
         self.parameters = list(self.model.parameters())
+        self.parts = self.model.parts()
+        for stage in config.stages:
+            if strange := set(stage.train) - set(self.parts):
+                raise ModelError(
+                    f"stage {stage.name} is to train {', '.join(sorted(strange))}: "
+                    f"{config.model} has {', '.join(self.parts)}"
+                )
         self.adversary_parameters = list(self.adversary.parameters())
         optimiser, options = OPTIMISERS[config.optimiser]
         options = options | {"betas": config.betas, "weight_decay": config.weight_decay}
@@ -104,17 +115,13 @@ class Trainer:
         They learn at a rate of their own. Decay, which knows nothing of the vectors, would draw
         entries to zero, and through a map all of them together: they have none.
         """
-        levels = self.learned_levels()
+        levels = self.levels
         entries = [level.codebook for level in levels if isinstance(level.codebook, nn.Parameter)]
         simvq = [level for level in levels if isinstance(level, SimVQLevel)]
         entries += [parameter for level in simvq for parameter in (level.weight, level.bias)]
         chosen = {id(parameter) for parameter in entries}
         others = [parameter for parameter in self.parameters if id(parameter) not in chosen]
         return [{"params": others}, {"params": entries, "weight_decay": 0.0}]
-
-    def learned_levels(self) -> list[Level]:
-        quantizer = self.model.quantizer
-        return [quantizer.level(index) for index in range(len(quantizer.levels))]
 
     # --- the run ---------------------------------------------------------------------------------
 
@@ -155,6 +162,7 @@ class Trainer:
         """One update of the model, and of the discriminators when it is their turn."""
         config = self.config
         index, stage = config.stage_at(self.step)
+        trained = self.thaw(stage)
         self.generator.manual_seed((config.seed * 1009 + self.rank) * 1_000_003 + self.step)
         if self.step == 0:
             self.start_model(sampler)
@@ -165,45 +173,60 @@ class Trainer:
             group["lr"] = learning_rate * scale
 
         audio, target = sampler.batch(config.batch_size)
-        used, bypass, present = self.draw_codes(audio, stage)
-        committed = None if config.codes.commit_bypassed else ~bypass
-        heard = self.to_input_rate(audio)
-        output, quantized = self.model(heard, used, bypass, present, committed)
-        delay = self.model.delay_samples
-        whole = audio.shape[2] - delay
-        estimate, target = normalise_level(
-            output[:, 0, delay:], target[:, 0, :whole], audio[:, 0, :whole]
-        )
-
-        weights = stage.weights
-        terms = self.reconstruction_terms(estimate, target, stage)
-        if stage.quantize:
-            terms |= quantized.losses
+        made = self.make(audio, stage)
+        quantized = made.quantized if stage.quantize else None
+        weights, terms = stage.weights, dict(made.terms)
         figures: dict[str, float] = {}
-        fight = (weights.adversarial > 0 or weights.features > 0) and (
-            self.step % config.adversary.every == 0
-        )
-        if fight:
-            figures["discriminator"] = self.adversary_step(estimate.detach(), target)
-            terms |= self.adversary_terms(estimate, target)
+        if made.audio is not None:
+            delay = self.model.delay_samples
+            whole = audio.shape[2] - delay
+            estimate, target = normalise_level(
+                made.audio[:, 0, delay:], target[:, 0, :whole], audio[:, 0, :whole]
+            )
+            terms |= self.reconstruction_terms(estimate, target, stage)
+            fight = weights.adversarial > 0 or weights.features > 0
+            if fight and self.step % config.adversary.every == 0:
+                figures["discriminator"] = self.adversary_step(estimate.detach(), target)
+                terms |= self.adversary_terms(estimate, target)
+        if quantized is not None:
+            terms |= quantized.losses
         loss = torch.stack([getattr(weights, name) * value for name, value in terms.items()]).sum()
         self.optimiser.zero_grad()
         loss.backward()
-        average_gradients(self.parameters)
-        norm = nn.utils.clip_grad_norm_(self.parameters, config.clip_norm)
+        average_gradients(trained)
+        norm = nn.utils.clip_grad_norm_(trained, config.clip_norm)
         if torch.isfinite(norm):
             self.optimiser.step()
         self.update_ema()
-        if stage.quantize:
+        if quantized is not None:
             self.update_codebooks(quantized.codes, quantized.projected)
 
         figures |= {name: float(value.detach()) for name, value in terms.items()}
         figures |= {"loss": float(loss.detach()), "gradient": float(norm), "stage": index}
         figures["learning_rate"] = learning_rate
-        if stage.quantize:
+        if quantized is not None:
             figures["perplexity"] = float(self.usage.perplexity().mean())
             figures["entries_used"] = float(self.usage.used().mean())
         return figures
+
+    def thaw(self, stage: Stage) -> list[nn.Parameter]:
+        """Let the stage's parts learn, and no others; their parameters."""
+        trained = [
+            parameter for part in stage.train or self.parts for parameter in self.parts[part]
+        ]
+        chosen = {id(parameter) for parameter in trained}
+        for parameter in self.parameters:
+            parameter.requires_grad_(id(parameter) in chosen)
+        return trained
+
+    def make(self, audio: Tensor, stage: Stage) -> Made:
+        """What the model makes of ``audio [batch, channels, samples]`` in a stage."""
+        used, bypass, present = self.draw_codes(audio, stage)
+        heard = self.to_input_rate(audio)
+        if stage.teaches and self.lessons is not None:
+            return self.lessons(heard, stage, bypass, present)
+        committed = None if self.config.codes.commit_bypassed else ~bypass
+        return Made(*self.model(heard, used, bypass, present, committed))
 
     def draw_codes(self, audio: Tensor, stage: Stage) -> tuple[Tensor, Tensor, Tensor]:
         """Per row: codebooks in use, bypass of the quantizer, frames that arrive."""
@@ -276,7 +299,10 @@ class Trainer:
     # --- starts from data, and codebooks ------------------------------------------------------
 
     def start_model(self, sampler: Sampler) -> None:
-        self.model.start(self.to_input_rate(sampler.batch(8 * self.config.batch_size)[0]))
+        audio = self.to_input_rate(sampler.batch(8 * self.config.batch_size)[0])
+        self.model.start(audio)
+        if self.lessons is not None:
+            self.lessons.start(audio)
         share_parameters(self.model)
         self.ema.load_state_dict(self.model.state_dict())
 
@@ -284,7 +310,7 @@ class Trainer:
     def start_codebooks(self, sampler: Sampler) -> None:
         """Start the codebooks from the latents of a few batches, alike in every process."""
         self.codebooks_started = True
-        if not self.learned_levels():
+        if not self.levels:
             return
         latents = [
             self.model.encoder.offline(self.to_input_rate(sampler.batch(self.config.batch_size)[0]))
@@ -316,6 +342,7 @@ class Trainer:
             "model": self.model.state_dict(),
             "ema": self.ema.state_dict(),
             "usage": self.usage.state_dict(),
+            "lessons": self.lessons and self.lessons.state(),
             "adversary": self.adversary.state_dict(),
             "optimiser": self.optimiser.state_dict(),
             "adversary_optimiser": adversary_optimiser and adversary_optimiser.state_dict(),
@@ -345,6 +372,8 @@ class Trainer:
         saved.setdefault("ema", saved["model"])
         for name in ("model", "ema", "usage", "optimiser"):
             getattr(self, name).load_state_dict(saved[name])
+        if self.lessons is not None and saved.get("lessons"):
+            self.lessons.restore(saved["lessons"])
         if saved["adversary_optimiser"] and self.adversary_optimiser:
             self.adversary.load_state_dict(saved["adversary"])
             self.adversary_optimiser.load_state_dict(saved["adversary_optimiser"])
