@@ -26,6 +26,14 @@ class Paper:
     note: str | None = None
 
 
+FOCAL_COSTS = ((17_620, 0, 9_240), (131.34, 0, 117.70), 80)
+"""MFLOPS, millions of parameters and latency of FocalCodec-Stream at every bitrate."""
+FOCAL_SOURCE = "FocalCodec-Stream, arXiv 2509.16195; costs of its released configuration"
+FOCAL_NOTE = (
+    "decoder: its authors' code runs the refiner twice a chunk, once on nothing (10,080 MFLOPS); "
+    "latency: a chunk, of whose last 20 ms only the first sample is heard"
+)
+
 PAPERS = {
     "spectro": Paper(
         "SpectroStream, arXiv 2508.05207; costs of its released configuration, for stereo",
@@ -50,6 +58,9 @@ PAPERS = {
         30,
         (1000, 6000),
     ),
+    "focal-2k": Paper(FOCAL_SOURCE, *FOCAL_COSTS, (550,), FOCAL_NOTE),
+    "focal-4k": Paper(FOCAL_SOURCE, *FOCAL_COSTS, (600,), FOCAL_NOTE),
+    "focal-65k": Paper(FOCAL_SOURCE, *FOCAL_COSTS, (800,), FOCAL_NOTE),
     "lrac-t1": Paper(
         "baseline of the LRAC challenge 2025, track 1",
         (377.5, 17.05, 296.8),

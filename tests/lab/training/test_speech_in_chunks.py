@@ -55,7 +55,7 @@ def test_a_run_trains_and_its_checkpoint_is_exported(
     assert {"pesq_all", "pesq_bypass", "entropy_bits_00", "entries_used_00"} <= set(figures)
     assert "pesq_lowest" not in figures, "there is one codebook: the lowest is all"
     given: list[Any] = []
-    monkeypatch.setattr(run, "export", lambda *arguments: given.extend(arguments))
+    monkeypatch.setattr(run, "export", lambda *arguments, **_: given.extend(arguments))
     run.export_checkpoint(tmp_path / "run", tmp_path / "model", corpus / "speech_test" / "0.wav")
     model, name, _, clip, _ = given
     assert (name, model.config) == (NAME, CONFIG)

@@ -91,6 +91,7 @@ class FocalConfig:
         """Not in the paper: for a part of one CPU core, live, and for training without a GPU.
 
         It looks back 2.6 s, not 10, so that crops of a few seconds teach it all that it will meet.
+        Fewer channels than ``frame_samples`` before the waveform would cut its upper band.
         """
         return cls(
             front_dim=128,
@@ -104,8 +105,9 @@ class FocalConfig:
             focal_dim=256,
             focal_kernels=(14, 18, 128),
             whole_frames=True,
-            waveform_dim=256,
-            waveform_hidden_dim=768,
+            waveform_dim=512,
+            waveform_hidden_dim=1024,
+            waveform_blocks=6,
         )
 
     @property
@@ -238,6 +240,8 @@ class Waveform(Sequential):
 class FocalCodec(Model):
     """Features and compressor, binary spherical quantizer, decompressor and waveform."""
 
+    has_features = True
+
     def __init__(self, config: FocalConfig) -> None:
         super().__init__(
             config,
@@ -299,6 +303,15 @@ class FocalCodec(Model):
         for layer in [*layers, refiner] if refine else layers:
             bits = layer.offline(bits)
         return bits
+
+    @torch.no_grad()
+    def start(self, audio: Tensor) -> None:
+        """Before training: let what comes out of features at random be as loud as ``audio``."""
+        features = torch.randn(1, self.config.dim, 100, device=audio.device)
+        *_, head, _ = self.waveform.layers
+        share = audio.std() / self.waveform.offline(features).std()
+        for parameter in head.parameters():
+            parameter *= share
 
     def outline(self) -> "FocalCodec":
         with torch.device("meta"):

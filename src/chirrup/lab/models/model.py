@@ -37,10 +37,13 @@ class Model(nn.Module):
         channels: that are coded jointly; 1 for the models that code each by itself.
         tables_at_both_ends: whether the paper counts the quantizer's projections back as folded
             into tables, at the encoder too, so that they cost nothing.
+        has_features: whether the decoder's first layer gives features that are compared between
+            speakers, and its second one makes audio of them: those can be another voice's.
     """
 
     channels: int = 1
     tables_at_both_ends: bool = False
+    has_features: bool = False
 
     def __init__(
         self,

@@ -58,12 +58,17 @@ class ReplicatedConv1d(Streaming):
         }
 
     def forward(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+        line, after = self.line(x, state)
+        return self.conv(line), after
+
+    def line(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+        """The past and ``x`` in a row, and the state after them."""
         if self.context == 0:
-            return self.conv(x), {}
+            return x, {}
         past = torch.where(state["started"] > 0, state["past"], x[:, :, :1])
         line = torch.cat([past, x], dim=2)
         after = {
             "past": line[:, :, line.shape[2] - self.context :].clone(),
             "started": torch.ones_like(state["started"]),
         }
-        return self.conv(line), after
+        return line, after
