@@ -133,6 +133,38 @@ def test_audit_of_a_paper_that_says_less(
     assert "Something was left out." in capsys.readouterr().out.splitlines()
 
 
+def test_audit_of_a_configuration_without_weights(capsys: pytest.CaptureFixture[str]) -> None:
+    """The paper's 6.31 billion multiplications beside ours, and why they differ."""
+    assert run(["audit", "tq", "--json"]) == 0
+    said = capsys.readouterr()
+    assert said.err == "chirrup: tq has no weights here: this is its configuration\n"
+    facts = json.loads(said.out)
+    decoder = facts["parts"]["decoder"]["mflops"]
+    assert decoder["paper"] == 2 * 6310
+    assert decoder["ours"] == pytest.approx(2 * 2471, rel=1e-3)
+    assert facts["parts"]["encoder"]["mflops"]["deviation_percent"] == pytest.approx(3, abs=0.1)
+    for part in ("quantizer", "total"):
+        assert facts["parts"][part]["mflops"]["paper"] is None
+    assert "6.31 GMAC/s (12,620 MFLOPS) counts a transposed convolution" in facts["note"]
+    assert facts["bits_per_frame"] == {"31008": 45, "62016": 90, "124031": 180}
+    assert facts["latency_ms"]["measured_samples"] == 64
+    assert facts["latency_ms"]["paper"] is None
+    assert run(["audit", "tq"]) == 0
+    out = capsys.readouterr().out
+    assert facts["note"] in out.splitlines()
+    assert "12620.00" in out
+    assert "- in the paper" in out
+
+
+def test_audit_counts_no_configuration_in_the_place_of_a_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "tq").mkdir()
+    assert run(["audit", "tq"]) == 2
+    assert "no model 'tq'" in capsys.readouterr().err
+
+
 def test_demo(model_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["demo", str(tmp_path / "demo")]) == 0
     out = capsys.readouterr().out

@@ -110,6 +110,8 @@ def test_tables_say_what_the_rows_say(clips: Path, tmp_path: Path) -> None:
     assert value.mean == pytest.approx(mean)
     text = tables.markdown(rows, {"snr": METRICS["snr"]})
     assert f"| Coarse 64k | 64.00 | {mean:.1f} (" in text
+    short = tables.markdown(rows, {"snr": METRICS["snr"]}, intervals=False)
+    assert f"| Coarse 64k | 64.00 | {mean:.1f} |" in short
     assert tables.differences(rows, METRICS["snr"]) == []
 
 

@@ -11,7 +11,7 @@ import pytest
 import soundfile
 
 import chirrup
-from chirrup.bitstream import FormatError, Header, Writer
+from chirrup.bitstream import FormatError, Header, Reader, Writer
 from chirrup.codec import Codec
 from chirrup.files import FileError, decode_file, describe, encode_file
 from chirrup.files.resampling import length_at
@@ -289,6 +289,22 @@ def test_no_chirrup_file(codec: Codec, tmp_path: Path) -> None:
         describe(path)
     with pytest.raises(FormatError, match=r"a\.wav: not a \.chirrup file"):
         decode_file(codec, path, tmp_path / "b.wav")
+
+
+def test_the_header_says_how_far_before_a_place_to_begin(
+    codec: Codec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As far as the decoder's states reach back, or as long as a recurrent decoder remembers."""
+
+    def preroll(name: str) -> int:
+        with chirrup_file(codec, tmp_path / name, samples=100).open("rb") as file:
+            return Reader(file).header.preroll_frames
+
+    held, described = preroll("held.chirrup"), codec.description
+    assert held > 1
+    for measured, expected in ((held + 70, held + 70), (1, held), (70_000, 0xFFFF)):
+        monkeypatch.setattr(codec, "description", described | {"preroll_frames": measured})
+        assert preroll(f"{measured}.chirrup") == expected
 
 
 def test_metadata_and_description(codec: Codec, tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """``chirrup models`` and ``chirrup audit``."""
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -91,11 +92,12 @@ def audit(
     model: Annotated[str, typer.Argument(metavar="MODEL", help="Name, or folder.")],
     as_json: Json = False,
 ) -> None:
-    """Print what a model costs, next to what its paper says."""
-    from chirrup.evaluate.audit import audit as figures
-    from chirrup.zoo import load
+    """Print what a model costs, next to what its paper says.
 
-    facts = figures(load(model))
+    A configuration that has no weights here needs the extra to be counted: pip install
+    'chirrup[train]'.
+    """
+    facts = _audit(model)
     if as_json:
         console.print_json(facts)
         return
@@ -132,6 +134,37 @@ def audit(
         f"receptive field of the encoder's convolutions: "
         f"{_number(facts['encoder_receptive_field_ms'], '.1f', ' ms')}"
     )
+
+
+def _audit(model: str) -> dict[str, Any]:
+    """Of an exported model; else of the configuration of that name, if the lab can be used.
+
+    Raises:
+        ModelError: there is neither.
+    """
+    from chirrup.evaluate import audit as audits
+    from chirrup.runtime.errors import ModelError
+    from chirrup.zoo import load
+
+    try:
+        return audits.audit(load(model))
+    except ModelError:
+        about = None if Path(model).exists() else _configuration(model)
+        if about is None:
+            raise
+    console.note(f"{model} has no weights here: this is its configuration")
+    return audits.audit_of(about, about["audit"]["latency_measured_samples"])
+
+
+def _configuration(name: str) -> dict[str, Any] | None:
+    try:
+        from chirrup.lab.models import CONFIGS
+        from chirrup.lab.outline import outline
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.partition(".")[0] == "chirrup":
+            raise
+        return None
+    return outline(name) if name in CONFIGS else None
 
 
 def _number(value: float | None, form: str, unit: str = "") -> str:

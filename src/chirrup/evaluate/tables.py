@@ -48,21 +48,22 @@ def lines(rows: Iterable[Row], metrics: Sequence[str]) -> list[Line]:
     return sorted(result, key=lambda line: line.kbps)
 
 
-def cell(value: Interval | None, metric: Metric) -> str:
-    """``2.42 (2.17 to 2.64)``; nothing for a blank."""
+def cell(value: Interval | None, metric: Metric, intervals: bool = True) -> str:
+    """``2.42 (2.17 to 2.64)``, or the mean alone; nothing for a blank."""
     if value is None:
         return ""
     form = f".{metric.digits}f"
-    return f"{value.mean:{form}} ({value.low:{form}} to {value.high:{form}})"
+    mean = f"{value.mean:{form}}"
+    return f"{mean} ({value.low:{form}} to {value.high:{form}})" if intervals else mean
 
 
-def markdown(rows: Sequence[Row], metrics: Mapping[str, Metric]) -> str:
+def markdown(rows: Sequence[Row], metrics: Mapping[str, Metric], *, intervals: bool = True) -> str:
     """A table of one condition; ours in bold."""
     headings = ["codec", "kbps", *(_heading(metric) for metric in metrics.values())]
     text = [f"| {' | '.join(headings)} |", f"|{'--|' * len(headings)}"]
     for line in lines(rows, list(metrics)):
         title = f"**{line.title}**" if line.ours else line.title
-        cells = [cell(line.cells[name], metric) for name, metric in metrics.items()]
+        cells = [cell(line.cells[name], metric, intervals) for name, metric in metrics.items()]
         text.append(f"| {' | '.join([title, f'{line.kbps:.2f}', *cells])} |")
     return "\n".join(text) + "\n"
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from chirrup.bitstream import ChannelMode, Header, Writer
+from chirrup.bitstream import Header, Writer
 from chirrup.codec import Codec
 from chirrup.files.errors import FileError
 from chirrup.files.inputs import (
@@ -27,7 +27,7 @@ from chirrup.files.outputs import (
     open_target,
 )
 from chirrup.files.resampling import cut, length_at, resampled
-from chirrup.files.stereo import Stereo, left_right, mid_side
+from chirrup.files.stereo import Stereo, channel_mode, left_right, mid_side
 from chirrup.zoo import load, models
 
 Progress = Callable[[float, float | None], None]
@@ -124,7 +124,7 @@ def encode_file(
     codes_bps = codec.bitrates_bps[codebooks - 1]
     check_target(target, force, source)
     with open_audio(source, raw) as audio:
-        mode = _channel_mode(codec, audio.channels, mix, stereo, source)
+        mode = channel_mode(codec, audio.channels, mix, stereo, source)
         channels = 1 if mode == "downmix" else audio.channels
         try:
             streams = codec.streams(channels)
@@ -166,34 +166,17 @@ def encode_file(
     return Encoded(meter.samples, audio.sample_rate_hz, audio.channels, counted.size, codes_bps)
 
 
-def _channel_mode(
-    codec: Codec, channels: int, mix: bool, stereo: Stereo, source: Source
-) -> ChannelMode:
-    joint = codec.channels > 1
-    if stereo == "mid-side":
-        if joint:
-            raise FileError(f"{codec.name} codes its channels jointly: leave mid and side to it")
-        if mix:
-            raise FileError("mixing leaves no mid and side: choose one of the two")
-        if channels != 2:
-            raise FileError(
-                f"mid and side are of 2 channels, {source_name(source)} has {channels}: code "
-                "separate channels, which is the default"
-            )
-        return "mid-side"
-    if mix and channels > 1:
-        return "downmix"
-    return "joint" if joint else "separate"
-
-
 def _preroll_frames(codec: Codec) -> int:
-    """Frames of the past that the decoder's state holds: all that a seek has to decode before.
+    """Frames of the past that a seek has to decode before: all that the decoder's state holds.
 
-    Time is the last axis of a state, or the last but one, before the bins of a spectrogram.
+    Time is the last axis of a state, or the last but one, before the bins of a spectrogram. The
+    state of a recurrent decoder holds all there ever was: how soon it forgets was measured when the
+    model was exported.
     """
     states: dict[str, list[int]] = codec.description["states"]["decoder"]
     pasts = [shape for name, shape in states.items() if "past" in name]
-    return min(0xFFFF, 1 + sum(shape[-1 if len(shape) == 2 else -2] for shape in pasts))
+    held = 1 + sum(shape[-1 if len(shape) == 2 else -2] for shape in pasts)
+    return min(0xFFFF, max(held, codec.description.get("preroll_frames", 0)))
 
 
 class _Meter:

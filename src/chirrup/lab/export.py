@@ -39,6 +39,7 @@ from chirrup.lab.eight_bits import with_eight_bits
 from chirrup.lab.folding import HalfGraph, fold, for_export
 from chirrup.lab.models import Model
 from chirrup.lab.one_frame import for_one_frame
+from chirrup.lab.preroll import preroll_frames
 from chirrup.runtime.graph import Graph
 from chirrup.voice import VoiceDecoder, has_features
 
@@ -161,6 +162,9 @@ def export(
         (draft / "model.json").write_text(json.dumps(description, indent=1) + "\n")
         parity = compare(folded, draft, audio)
         parity.check(eight_bits)
+        preroll = preroll_frames(folded, torch.from_numpy(audio))
+        if preroll is not None:
+            description["preroll_frames"] = preroll
         description["parity"] = asdict(parity)
         (draft / "model.json").write_text(json.dumps(description, indent=1) + "\n")
         folder.mkdir(parents=True, exist_ok=True)

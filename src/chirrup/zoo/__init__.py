@@ -8,7 +8,6 @@ from chirrup.runtime.errors import ModelError
 FOLDER = Path(__file__).parent
 RELEASED = {"focal-2k", "focal-4k", "focal-65k"}
 UNTRAINED = RELEASED | {
-    "iris-t2",
     "lrac-t1",
     "lrac-t2",
     "focal-small",
@@ -41,7 +40,7 @@ def load(model: str | Path = "iris-t1", *, threads: int = 1) -> Codec:
     folder = FOLDER / model if isinstance(model, str) and model in models() else Path(model)
     if (folder / "model.json").is_file():
         return Codec(folder, threads=threads)
-    if model in UNTRAINED:
+    if model in UNTRAINED and not folder.exists():
         way = (
             "download its authors' config.json and model.safetensors and export that folder"
             if model in RELEASED

@@ -1,10 +1,14 @@
 """The fused residual unit against the pure one in double precision."""
 
 import copy
+import shutil
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
+from torch.utils import cpp_extension
 
 from chirrup.lab.models.iris import ResidualUnit
 from chirrup.lab.nn import fused
@@ -99,3 +103,26 @@ def test_same_result_each_time() -> None:
         y, _ = run_fused(unit, x, past)
         runs.append(torch.autograd.grad(y.square().sum(), [x, *unit.parameters()]))
     assert all(torch.equal(first, second) for first, second in zip(*runs, strict=True))
+
+
+def test_a_library_is_compiled_once_for_each_source(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And in a folder of its own: what a killed process has left there is nobody's lock."""
+    source = Path(fused.__file__).with_name("residual_unit.cpp")
+    folders: list[Path] = []
+
+    def compile_nothing(name: str, sources: list[str], build_directory: str, **_: Any) -> None:
+        folders.append(Path(build_directory))
+        kept = next(fused._cache_folder().glob(f"*/{name}.so"))
+        shutil.copy(kept, build_directory)
+
+    monkeypatch.setattr(cpp_extension, "load", compile_nothing)
+    for _ in range(2):
+        assert fused._load(source, tmp_path).forward
+    changed = tmp_path / "changed.cpp"
+    changed.write_text(source.read_text() + "// changed\n")
+    assert fused._load(changed, tmp_path).forward
+    assert len(set(folders)) == 2
+    assert {folder.parent for folder in folders} == {tmp_path}
+    assert not any(folder.exists() for folder in folders)

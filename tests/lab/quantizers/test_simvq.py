@@ -138,10 +138,49 @@ def test_folding_leaves_a_plain_table() -> None:
     assert_close(lookup(codes.int()), made.decode(codes), rtol=1e-4, atol=1e-5)
 
 
-def test_needs_no_start_from_data_and_no_revival() -> None:
+def scattered() -> Tensor:
+    """Vectors with a mean and a spectrum of variances: ``[vectors, DIM]``."""
+    generator = torch.Generator().manual_seed(1)
+    spread = 0.7 ** torch.arange(DIM, dtype=torch.double)
+    vectors = torch.randn(3000, DIM, generator=generator, dtype=torch.double) * spread
+    return vectors + torch.randn(DIM, generator=generator, dtype=torch.double)
+
+
+def left(made: ResidualVectorQuantizer, vectors: Tensor) -> list[float]:
+    """Share of the variance that 1, 2, ... levels leave."""
+    codes = made.encode(vectors.T[None])
+    rest = [vectors - made.decode(codes[:, : n + 1])[0].T for n in range(LEVELS)]
+    return [float(residual.var(0).sum() / vectors.var(0).sum()) for residual in rest]
+
+
+@torch.no_grad()
+def test_projections_start_from_data_and_the_table_is_stretched() -> None:
+    """Projections by chance add to the residual; the table itself stays what it was."""
+    made, vectors = quantizer(), scattered()
+    tables = [made.level(index).codebook.clone() for index in range(LEVELS)]
+    by_chance = left(made, vectors)
+    given = codebooks.initialise(made, vectors, seed=0)
+    assert given == sorted(given, reverse=True)
+    assert_close(torch.tensor(left(made, vectors)), torch.tensor(given), atol=1e-6, rtol=0)
+    assert given[-1] < 0.1 < 1 < by_chance[-1]
+    rest = vectors.T[None]
+    for index, table in enumerate(tables):
+        level = simvq(made, index)
+        assert torch.equal(level.codebook, table)
+        inward = level.project_in.weight[:, :, 0]
+        assert_close(inward @ inward.T, torch.eye(CODE_DIM, dtype=torch.double))
+        assert_close(level.project_out.weight[:, :, 0], inward.T)
+        projected = level.project_in(rest)
+        assert_close(level.weight, torch.diag(projected[0].std(1) * CODE_DIM**0.5))
+        assert not level.bias.any()
+        rest = rest - level.project_out(level.entry(level.search(projected)))
+
+
+def test_a_few_vectors_are_enough_to_start() -> None:
+    """No entry is put on one of them, and none is ever revived."""
     made = quantizer()
+    assert len(codebooks.initialise(made, scattered()[: SIZE // 2], seed=0)) == LEVELS
     before = {name: value.clone() for name, value in made.state_dict().items()}
-    assert codebooks.initialise(made, torch.randn(3, DIM), seed=0) == []
     usage = codebooks.Usage(LEVELS, SIZE)
     usage.share.zero_()
     usage.share[:, 0] = 1

@@ -3,13 +3,16 @@
 from pathlib import Path
 
 import pytest
+import torch
 from pydantic import ValidationError
 
-from chirrup.lab.models import CONFIGS
+from chirrup.lab.models import CONFIGS, build
+from chirrup.lab.models.tqcodec import TQCodec
 from chirrup.lab.training.config import Stage, TrainingConfig, Weights, load_recipe
 from chirrup.lab.training.loop import build_discriminator
 
-RECIPES = sorted((Path(__file__).parents[3] / "recipes").glob("*.toml"))
+ROOT = Path(__file__).parents[3]
+RECIPES = sorted((ROOT / "recipes").glob("*.toml"))
 TEXT = """
 model = "iris-t1"
 batch_size = 4
@@ -57,6 +60,33 @@ def test_the_recipes_discriminators_can_be_built(path: Path) -> None:
         build_discriminator(discriminator)
 
 
+def documented_ablations() -> dict[str, list[str]]:
+    """Row of the paper's table to overrides of recipes/tq.toml, as the documentation has them."""
+    text = (ROOT / "docs" / "training.md").read_text()
+    table = text.partition("| the paper's row |")[2].partition("\n\n")[0].splitlines()[2:]
+    rows = (line.strip("| ").split(" | ") for line in table)
+    return {name: change.strip("`").split() for name, change in rows if change != "none"}
+
+
+@pytest.mark.parametrize("row", documented_ablations())
+def test_each_row_of_the_papers_table_is_one_command(row: str) -> None:
+    plain = load_recipe(ROOT / "recipes" / "tq.toml")
+    changed = load_recipe(ROOT / "recipes" / "tq.toml", documented_ablations()[row])
+    with torch.device("meta"):
+        model = build(changed.model, **changed.model_changes)
+    assert isinstance(model, TQCodec)
+    expected = {
+        "EnCodec + DAC's RVQ": ("rvq", 32, 0, 0),
+        "+ residual SimVQ": ("simvq", 32, 0, 0),
+        "+ imbalanced autoencoder": ("simvq", 176, 0, 1),
+        "+ subbands": ("simvq", 176, 8, 1),
+    }
+    of = model.config
+    weight = changed.stages[0].weights.waveform
+    assert (of.quantizer, of.encoder_dim, of.upper_dim, weight) == expected[row]
+    assert changed.stages[0].steps == plain.stages[0].steps
+
+
 def test_a_recipe_says_what_it_says(recipe: Path) -> None:
     config = load_recipe(recipe)
     assert (config.model, config.batch_size, config.steps) == ("iris-t1", 4, 30)
@@ -101,6 +131,15 @@ def test_the_last_condition_may_be_left_out(recipe: Path) -> None:
     for wrong in ("[1, 4, 4]", "[1, 4, 4, 0, 2, 1]"):
         with pytest.raises(ValueError, match=r"data\.conditions"):
             load_recipe(recipe, [f"data.conditions={wrong}"])
+
+
+def test_a_stage_has_conditions_of_its_own_among_those_that_are_loaded(recipe: Path) -> None:
+    loaded = "data.conditions=[1, 4, 0, 0]"
+    config = load_recipe(recipe, [loaded, "stages.0.conditions=[6, 2, 0, 0, 0]"])
+    assert [stage.conditions for stage in config.stages] == [(6, 2, 0, 0, 0), None]
+    for wrong in ("[1, 0, 1, 0]", "[1, 0, 0, 0, 1]"):
+        with pytest.raises(ValueError, match=r"weight 0 in data\.conditions: give them a small"):
+            load_recipe(recipe, [loaded, f"stages.0.conditions={wrong}"])
 
 
 @pytest.mark.parametrize(

@@ -373,6 +373,13 @@ def test_conditions_come_as_often_as_weighted() -> None:
     assert float(noisy.float().mean()) == pytest.approx(0.25, abs=0.07)
 
 
+def test_conditions_can_be_weighed_anew() -> None:
+    made = sampler(conditions=(1, 1, 0, 0, 0), noise=recordings(tone(3000)))
+    made.weigh((1, 0, 0, 0))
+    audio = made.batch(50)[0][:, 0]
+    assert bool((amplitude(audio, 3000) < 0.01 * amplitude(audio, 500)).all())
+
+
 # --- levels and chance ---------------------------------------------------------------------------
 
 

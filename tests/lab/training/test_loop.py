@@ -82,6 +82,19 @@ def test_figures_of_a_step(corpus: Path, tmp_path: Path) -> None:
     assert [f["stage"] for f in figures] == [0, 0, 0, 1]
 
 
+def test_a_stage_draws_its_own_conditions(corpus: Path, tmp_path: Path) -> None:
+    recipe = tiny_recipe(corpus)
+    recipe["stages"][0]["conditions"] = [1, 0, 0, 0]
+    trainer = Trainer(TrainingConfig.model_validate(recipe), tmp_path, CPU)
+    sampler = trainer.sampler()
+    drawn = []
+    for _ in range(4):
+        trainer.train_step(sampler)
+        trainer.step += 1
+        drawn.append(sampler.conditions.tolist())
+    assert drawn == 3 * [[1, 0, 0, 0]] + [[8, 5, 5, 2, 0]]
+
+
 LRAC_WAY = {
     "model": small_lrac.NAME,
     "optimiser": "radam",

@@ -9,14 +9,17 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from torch.testing import assert_close
 
 from chirrup.lab.models import CONFIGS
 from chirrup.lab.models.tqcodec import TQCodec, TQConfig
+from chirrup.lab.nn import fused
 from chirrup.lab.quantizers.rvq import Level
 from chirrup.lab.training.config import TrainingConfig
 from chirrup.lab.training.data import Sampler
 from chirrup.lab.training.loop import Trainer
 from chirrup.lab.training.run import export_checkpoint
+from chirrup.runtime.errors import ModelError
 
 CPU = torch.device("cpu")
 RATE_HZ = 44_100
@@ -27,7 +30,9 @@ WEIGHTS = {"waveform": 1.0, "mel": 15.0, "mel_magnitude": 15.0, "commitment": 0.
 
 @pytest.fixture(autouse=True)
 def tiny(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """And no minute of compiling for what only other models have."""
     monkeypatch.setitem(CONFIGS, NAME, (TQCodec, CONFIG))
+    monkeypatch.setattr(fused, "available", lambda: pytest.fail("TQCodec has no fused units"))
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -93,8 +98,8 @@ def test_a_run_of_music_trains_and_says_what_music_needs(corpus: Path, tmp_path:
     lines = (tmp_path / "run" / "log.jsonl").read_text().splitlines()
     figures = json.loads(lines[-1])
     assert figures["step"] == 6
-    settings = ("bypass", "all", "lowest")
-    expected = {f"{figure}_{s}" for figure in ("lsd", "snr_db") for s in settings}
+    scores, settings = ("lsd", "lsd_low", "lsd_high", "snr_db"), ("bypass", "all", "half", "lowest")
+    expected = {f"{score}_{setting}" for score in scores for setting in settings}
     assert expected <= set(figures)
     assert not any("pesq" in name for name in figures)
     assert all(np.isfinite(figures[name]) for name in expected)
@@ -154,39 +159,42 @@ def watch_batches(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return sizes
 
 
-def test_simvq_starts_without_a_batch(
+def test_simvq_starts_from_a_few_batches(
     corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """No sooner than it is used, once, and alike in the averaged model."""
     trainer = Trainer(config(corpus), tmp_path, CPU)
     advance(trainer, 2)
+    maps = [trainer.model.quantizer.level(index).get_parameter("weight") for index in range(4)]
+    assert all(torch.equal(weight, torch.eye(4)) for weight in maps), "nothing decays meanwhile"
     sizes = watch_batches(monkeypatch)
-    assert not trainer.codebooks_started
-    (figures,) = advance(trainer, 3)
-    assert trainer.codebooks_started
-    assert sizes == [2]
-    assert figures["entries_used"] > 0
+    figures = advance(trainer, 4)
+    assert sizes == [2, 2, 2, 2], "two to start from, one for each step"
+    assert all(figure["entries_used"] > 0 for figure in figures)
+    for index, weight in enumerate(maps):
+        assert not torch.equal(weight, torch.eye(4))
+        average = trainer.ema.quantizer.level(index).get_parameter("weight")
+        assert_close(average, weight, rtol=0, atol=0.1)
 
 
-def test_simvqs_maps_learn_as_fast_as_the_rest_and_do_not_decay(
+def test_simvqs_maps_learn_at_the_rate_of_entries_and_do_not_decay(
     corpus: Path, tmp_path: Path
 ) -> None:
-    trainer = Trainer(config(corpus, weight_decay=0.3), tmp_path, CPU)
+    codes = {"lowest": 2, "lossy": 0, "initialise_batches": 1, "lr_scale": 7}
+    trainer = Trainer(config(corpus, weight_decay=0.3, codes=codes), tmp_path, CPU)
     levels = [trainer.model.quantizer.level(index) for index in range(4)]
     maps = {id(level.get_parameter(name)) for level in levels for name in ("weight", "bias")}
-    others, entries, of_maps = trainer.optimiser.param_groups
-    assert {id(parameter) for parameter in of_maps["params"]} == maps
-    assert entries["params"] == []
+    others, entries = trainer.optimiser.param_groups
+    assert {id(parameter) for parameter in entries["params"]} == maps
     assert len(others["params"]) + len(maps) == len(list(trainer.model.parameters()))
-    assert (others["weight_decay"], of_maps["weight_decay"]) == (0.3, 0.0)
-    advance(trainer, 2)
-    before = [level.get_parameter("weight").clone() for level in levels]
+    assert (others["weight_decay"], entries["weight_decay"]) == (0.3, 0.0)
     tables = [level.codebook.clone() for level in levels]
-    assert all(torch.equal(weight, torch.eye(4)) for weight in before), "bypassed: nothing decays"
     advance(trainer, 4)
-    assert others["lr"] == of_maps["lr"] == trainer.config.learning_rate_at(3)
-    for level, weight, table in zip(levels, before, tables, strict=True):
-        assert not torch.equal(level.get_parameter("weight"), weight)
-        assert torch.equal(level.codebook, table)
+    assert others["lr"] == trainer.config.learning_rate_at(3)
+    assert entries["lr"] == 7 * others["lr"]
+    assert all(
+        torch.equal(level.codebook, table) for level, table in zip(levels, tables, strict=True)
+    )
 
 
 def test_rvq_in_the_same_model_starts_from_data(
@@ -210,6 +218,11 @@ def test_rvq_in_the_same_model_starts_from_data(
         other.restore(tmp_path / "checkpoint.pt")
 
 
-def test_an_unknown_quantizer_is_refused(corpus: Path, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"tiny-tq cannot be changed so: 'fsq'"):
-        Trainer(config(corpus, model_changes={"quantizer": "fsq"}), tmp_path, CPU)
+def test_what_the_model_cannot_be_is_refused(corpus: Path, tmp_path: Path) -> None:
+    """As an error of the command line, not a traceback."""
+    for changes, words in (
+        ({"model_changes": {"quantizer": "fsq"}}, r"tiny-tq cannot be changed so: 'fsq'"),
+        ({"codes": {"lowest": 5}}, r"codes.lowest must be at most 4"),
+    ):
+        with pytest.raises(ModelError, match=words):
+            Trainer(config(corpus, **changes), tmp_path, CPU)

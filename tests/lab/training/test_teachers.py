@@ -1,5 +1,6 @@
 """Teachers: Whisper against CTranslate2, WavLM against transformers, a codec of our own."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -181,7 +182,7 @@ def test_a_model_that_starts_from_wavlm_is_it_but_for_the_past(wavlm_folder: Pat
     """All parameters of the features; and with a whole clip as one chunk, the same layers."""
     teacher = load_teacher(TeacherConfig(kind="wavlm", path=wavlm_folder, layers=(1, 2)))
     frames = 50
-    whole = FocalConfig(**vars(SIZES) | {"chunk_frames": frames, "window_frames": frames})
+    whole = replace(SIZES, chunk_frames=frames, window_frames=frames)
     torch.manual_seed(1)
     model = FocalCodec(whole).eval()
     assert set(wavlm_names(model)) == {name for name, _ in model.features.named_parameters()}
@@ -191,15 +192,14 @@ def test_a_model_that_starts_from_wavlm_is_it_but_for_the_past(wavlm_folder: Pat
     got, _ = transformer.by_layer(taught[0], transformer.initial_state(2))  # type: ignore[operator]
     for ours, expected in zip(got, taught, strict=True):
         torch.testing.assert_close(ours, expected, rtol=1e-4, atol=1e-4)
-    conv = model.features.layers[0].get_submodule("conv")
     assert isinstance(teacher, WavLMTeacher)
     theirs = teacher.wavlm.feature_extractor.conv_layers[0].conv
-    assert torch.equal(conv.weight, theirs.weight)
+    assert torch.equal(model.features.get_parameter("layers.0.conv.weight"), theirs.weight)
 
 
 def test_a_wavlm_of_other_sizes_is_refused(wavlm_folder: Path, tmp_path: Path) -> None:
     teacher = load_teacher(TeacherConfig(kind="wavlm", path=wavlm_folder, layers=(1, 2)))
-    other = FocalCodec(FocalConfig(**vars(SIZES) | {"position_kernel": 8}))
+    other = FocalCodec(replace(SIZES, position_kernel=8))
     with pytest.raises(ModelError, match="do not fit"):
         teacher.hand_over(other)
     transformers = pytest.importorskip("transformers")
@@ -221,7 +221,7 @@ def checkpoint(folder: Path, model: nn.Module, **changes: Any) -> Path:
 def test_a_codec_with_long_chunks_teaches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(CONFIGS, NAME, ENTRY)
     torch.manual_seed(0)
-    ahead = FocalCodec(FocalConfig(**vars(CONFIG) | {"chunk_frames": 16})).eval()
+    ahead = FocalCodec(replace(CONFIG, chunk_frames=16)).eval()
     path = checkpoint(tmp_path, ahead, chunk_frames=16)
     teacher = load_teacher(TeacherConfig(kind="codec", path=path))
     assert (teacher.dim, teacher.layers) == (CONFIG.dim, CONFIG.layers)
@@ -234,6 +234,6 @@ def test_a_codec_with_long_chunks_teaches(tmp_path: Path, monkeypatch: pytest.Mo
     for ours, theirs in ((student.features, ahead.features), (student.waveform, ahead.waveform)):
         for name, value in theirs.state_dict().items():
             assert torch.equal(ours.state_dict()[name], value)
-    other = FocalCodec(FocalConfig(**vars(CONFIG) | {"front_dim": 8}))
+    other = FocalCodec(replace(CONFIG, front_dim=8))
     with pytest.raises(ModelError, match="do not fit"):
         teacher.hand_over(other)

@@ -101,17 +101,16 @@ def music(folder: Path, seconds: float) -> DataConfig:
 
 
 def test_music_is_scored_by_evaluates_lsd(tmp_path: Path) -> None:
-    """By the same figure as `chirrup.evaluate`, and with no PESQ at all."""
+    """By the same figures as `chirrup.evaluate`, and with no PESQ at all."""
     data = music(tmp_path, 1.0)
     result = validate(deepcopy(small_iris()), data)
-    settings = ("bypass", "all", "lowest")
-    assert set(result.figures) == {
-        f"{figure}_{s}" for figure in ("lsd", "snr_db") for s in settings
-    }
+    settings = ("bypass", "all", "half", "lowest")
+    metrics = {"lsd": "lsd", "lsd_low": "lsd_low", "lsd_high": "lsd_high", "snr_db": "snr"}
+    assert set(result.figures) == {f"{figure}_{s}" for figure in metrics for s in settings}
     original = result.audio["original"][0].numpy()
     for setting in settings:
         coded = result.audio[setting][0].numpy()
-        for figure, metric in (("lsd", "lsd"), ("snr_db", "snr")):
+        for figure, metric in metrics.items():
             expected = score(metric, original, coded, RATE_HZ)
             assert result.figures[f"{figure}_{setting}"] == pytest.approx(expected, abs=1e-3)
 
@@ -142,7 +141,20 @@ def test_the_rate_decides_the_score_unless_the_recipe_does(
     assert score_of(DataConfig(validation_score=choice), rate_hz) == expected
 
 
-def test_silence_has_no_lsd(tmp_path: Path) -> None:
+def test_music_is_coded_with_half_of_the_codebooks_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data, model, books = music(tmp_path, 0.5), deepcopy(small_iris()), []
+    decode = model.quantizer.decode
+    monkeypatch.setattr(
+        model.quantizer, "decode", lambda codes: books.append(codes.shape[1]) or decode(codes)
+    )
+    for fewest in (1, 3):
+        validate(model, data, fewest)
+    assert books == [4, 2, 2, 4, 3, 3], "all, lowest (here about 1 kbps), half but no fewer"
+
+
+def test_silence_has_no_score(tmp_path: Path) -> None:
     data = music(tmp_path, 0.5)
     soundfile.write(tmp_path / "music_test" / "1.wav", np.zeros(RATE_HZ // 2), RATE_HZ)
     (tmp_path / "MANIFEST.csv").write_text("path\nmusic_test/0.wav\nmusic_test/1.wav\n")
@@ -151,9 +163,9 @@ def test_silence_has_no_lsd(tmp_path: Path) -> None:
         validate(model, data),
         validate(model, data.model_copy(update={"validation_clips": 1})),
     )
-    assert both.figures["lsd_all"] == one.figures["lsd_all"]
+    assert both.figures == one.figures
     soundfile.write(tmp_path / "music_test" / "0.wav", np.zeros(RATE_HZ // 2), RATE_HZ)
-    assert not any(name.startswith("lsd") for name in validate(model, data).figures)
+    assert validate(model, data).figures == {}
 
 
 def test_no_fewer_codebooks_than_the_training_knows_are_scored(

@@ -48,7 +48,7 @@ class Model(Peer):
         heard = resampled(audio, codec.sample_rate_hz, codec.input_rate_hz)
         codes, encode_seconds = timed(codec.encode, heard, bitrate_bps)
         codes = self.lose(codes)
-        decoded, decode_seconds = timed(codec.decode, Codes(codes.data, audio.shape[-1]))
+        decoded, decode_seconds = timed(codec.decode, replace(codes, samples=audio.shape[-1]))
         bits = 8 * packed_size(codes.data.size, codec.bits_per_code)
         return Coded(decoded, bits, encode_seconds, decode_seconds)
 

@@ -9,6 +9,7 @@ from chirrup.lab.models.lrac import Lrac, LracConfig
 from chirrup.lab.models.model import Model
 from chirrup.lab.models.spectrostream import SpectroConfig, SpectroStream
 from chirrup.lab.models.tqcodec import TQCodec, TQConfig
+from chirrup.runtime.errors import ModelError
 
 __all__ = ["CONFIGS", "Model", "build"]
 
@@ -45,12 +46,12 @@ def build(name: str, **changes: Any) -> Model:
         changes: fields of its configuration, instead of the paper's.
 
     Raises:
-        ValueError: no model has that name, or its configuration not that field or value.
+        ModelError: no model has that name, or its configuration not that field or value.
     """
     if name not in CONFIGS:
-        raise ValueError(f"no model is called {name!r}; there are: {', '.join(CONFIGS)}")
+        raise ModelError(f"no model is called {name!r}; there are: {', '.join(CONFIGS)}")
     kind, config = CONFIGS[name]
     try:
         return kind(replace(config, **changes))  # type: ignore[arg-type]
     except (KeyError, TypeError) as error:
-        raise ValueError(f"{name} cannot be changed so: {error}") from error
+        raise ModelError(f"{name} cannot be changed so: {error}") from error

@@ -227,7 +227,9 @@ class Iris(Model):
         super().__init__(config, Encoder(config), quantizer, Decoder(config))
 
     def use_fused_units(self) -> None:
-        """Compute the encoder's residual units by one operation each."""
+        """Compute the encoder's residual units by one operation each, if it compiles."""
+        if not fused.available():
+            return
         for layer in self.encoder.layers:
             if isinstance(layer, ResidualUnit):
                 layer.fused = True

@@ -1,10 +1,14 @@
 """The residual unit of the IRIS encoder as one operation on the CPU, see `residual_unit.cpp`.
 
 The pure layers say what it computes; this says it faster, for training. The C++ part is compiled
-at the first use, for the processor at hand, into PyTorch's cache of extensions.
+at the first use, for the processor at hand, and kept in ``~/.cache/chirrup``.
 """
 
+import hashlib
+import importlib.util
 import logging
+import os
+import tempfile
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -16,6 +20,7 @@ from torch.autograd.function import once_differentiable
 from chirrup.lab.nn.activations import SnakeBeta
 from chirrup.lab.nn.conv import Conv1d
 
+_NAME = "chirrup_residual_unit"
 _FLAGS = "-O3 -march=native -mprefer-vector-width=512 -fno-math-errno -fno-trapping-math -fopenmp"
 
 
@@ -23,14 +28,44 @@ _FLAGS = "-O3 -march=native -mprefer-vector-width=512 -fno-math-errno -fno-trapp
 def _extension() -> Any:
     """The compiled functions, or None where they cannot be compiled."""
     try:
-        from torch.utils.cpp_extension import load
-
-        source = Path(__file__).with_name("residual_unit.cpp")
-        return load("chirrup_residual_unit", [str(source)], extra_cflags=_FLAGS.split())
+        return _load(Path(__file__).with_name("residual_unit.cpp"), _cache_folder())
     except Exception as error:  # no compiler, no ninja, no writable cache: all the same to us
         reason = str(error).partition("\n")[0]
         logging.getLogger(__name__).warning("no fused residual unit, the pure one runs: %s", reason)
         return None
+
+
+def _cache_folder() -> Path:
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "chirrup"
+
+
+def _load(source: Path, kept: Path) -> Any:
+    """The functions of ``source``, from a library in ``kept`` or compiled into it.
+
+    Every process compiles in a folder of its own, and a whole library takes its place in one step:
+    `cpp_extension.load` by itself would wait for ever for the lock of a process that was killed.
+    """
+    about = source.read_bytes() + f"{_FLAGS} {torch.__version__}".encode()
+    library = kept / hashlib.sha256(about).hexdigest()[:16] / f"{_NAME}.so"
+    if not library.exists():
+        from torch.utils.cpp_extension import load
+
+        library.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=kept, ignore_cleanup_errors=True) as folder:
+            load(
+                _NAME,
+                [str(source)],
+                extra_cflags=_FLAGS.split(),
+                build_directory=folder,
+                is_python_module=False,
+            )
+            os.replace(Path(folder) / library.name, library)
+    spec = importlib.util.spec_from_file_location(_NAME, library)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 def available() -> bool:

@@ -13,6 +13,10 @@ class GRU(Streaming):
         super().__init__()
         self.rnn = nn.GRU(in_channels, channels, layers, batch_first=True)
 
+    @property
+    def recurrent(self) -> bool:
+        return True
+
     def initial_state(self, batch: int, device: torch.device | None = None) -> State:
         shape = (batch, self.rnn.num_layers, self.rnn.hidden_size)
         return {"hidden": torch.zeros(shape, device=device)}
@@ -29,6 +33,10 @@ class LSTM(Streaming):
     def __init__(self, in_channels: int, channels: int, layers: int = 1) -> None:
         super().__init__()
         self.rnn = nn.LSTM(in_channels, channels, layers, batch_first=True)
+
+    @property
+    def recurrent(self) -> bool:
+        return True
 
     def initial_state(self, batch: int, device: torch.device | None = None) -> State:
         shape = (batch, self.rnn.num_layers, self.rnn.hidden_size)

@@ -24,6 +24,8 @@ class Streaming(nn.Module):
         ratio: input steps per output step: the stride of a convolution, 1/stride of a
             transposed one. A chunk must be a whole number of ``ratio`` steps long, and so must
             what each layer of a sequence makes of it.
+        recurrent: whether its state holds something of every input there ever was; else of the
+            last few alone.
     """
 
     @property
@@ -33,6 +35,10 @@ class Streaming(nn.Module):
     @property
     def ratio(self) -> Fraction:
         return Fraction(1)
+
+    @property
+    def recurrent(self) -> bool:
+        return any(child.recurrent for child in self.children() if isinstance(child, Streaming))
 
     def initial_state(self, batch: int, device: torch.device | None = None) -> State:
         """The state before the first sample, for ``batch`` independent streams.

@@ -3,10 +3,15 @@
 import math
 import tomllib
 from collections.abc import Sequence
+from itertools import zip_longest
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+Conditions = Annotated[tuple[float, ...], Field(min_length=4, max_length=5)]
+"""Weights of clean, noisy, reverberant, two-talker, and noisy and reverberant speech; the last one
+may be left out."""
 
 
 class Strict(BaseModel):
@@ -34,9 +39,7 @@ class DataConfig(Strict):
     """Of a recording of several: their average, or each as a recording of its own. Validation has
     the average, so that figures compare."""
     crop_seconds: float = 1.0
-    conditions: Annotated[tuple[float, ...], Field(min_length=4, max_length=5)] = (8, 5, 5, 2, 0)
-    """Weights of clean, noisy, reverberant, two-talker, and noisy and reverberant speech; the last
-    one may be left out."""
+    conditions: Conditions = (8, 5, 5, 2, 0)
     enhance: bool = False
     """Whether the target is the speech without noise and late reverberation."""
     validation_noise: str = "noise_test"
@@ -96,6 +99,8 @@ class Stage(Strict):
     weights: Weights
     quantize: bool = True
     """False trains the autoencoder alone."""
+    conditions: Conditions | None = None
+    """In place of the data's; what has no weight there can have none here."""
     train: tuple[str, ...] = ()
     """Parts that learn, as the model's ``parts`` names them; the others are frozen. None is all."""
     decodes: Literal["codes", "features", "teacher"] = "codes"
@@ -137,7 +142,7 @@ class CodesConfig(Strict):
     drop: float = 0.5
     """Chance that only some of the codebooks are used."""
     lowest: int = 2
-    """Fewest codebooks."""
+    """Fewest codebooks: TQCodec's 5 of 20 are 31 kbps."""
     lowest_share: float = 0.5
     """Of the examples with dropped codebooks, the share that keeps only the fewest."""
     lossy: float = 0.1
@@ -213,6 +218,17 @@ class TrainingConfig(Strict):
     seed: int = 1
     checkpoint_minutes: float = 4.0
     validate_every: int = 500
+
+    @model_validator(mode="after")
+    def _stages_draw_what_is_loaded(self) -> Self:
+        for stage in self.stages:
+            pairs = zip_longest(stage.conditions or (), self.data.conditions, fillvalue=0)
+            if any(wanted > 0 and given == 0 for wanted, given in pairs):
+                raise ValueError(
+                    f"stage {stage.name} has conditions of weight 0 in data.conditions: give them "
+                    "a small weight there, so that their recordings are loaded"
+                )
+        return self
 
     @property
     def steps(self) -> int:

@@ -182,10 +182,14 @@ class Sampler:
         self.speech, self.noise, self.rooms = speech, noise, rooms
         self.sample_rate_hz, self.crop_samples = sample_rate_hz, crop_samples
         self.enhance = enhance
-        self.conditions = torch.tensor(conditions, dtype=torch.float)
+        self.weigh(conditions)
         self.speed_range, self.level_db, self.noise_snr_db = speed_range, level_db, noise_snr_db
         self.generator = generator
         self.device = speech.audio.device
+
+    def weigh(self, conditions: Sequence[float]) -> None:
+        """Draw the conditions with these weights from now on."""
+        self.conditions = torch.tensor(conditions, dtype=torch.float)
 
     def uniform(self, batch: int, low: float = 0.0, high: float = 1.0) -> Tensor:
         """``[batch, 1]`` on the device."""

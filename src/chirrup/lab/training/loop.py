@@ -16,7 +16,6 @@ from torch import Tensor, nn
 from torch.optim import AdamW, RAdam
 
 from chirrup.lab.models import build
-from chirrup.lab.nn import fused
 from chirrup.lab.quantizers.simvq import SimVQLevel
 from chirrup.lab.training import adversarial, codebooks, discriminators
 from chirrup.lab.training.config import DiscriminatorConfig, Stage, TrainingConfig
@@ -66,6 +65,8 @@ class Trainer:
         self.rank = dist.get_rank() if dist.is_initialized() else 0
         torch.manual_seed(config.seed)
         self.model = build(config.model, **config.model_changes).to(device)
+        if config.codes.lowest > self.model.codebooks:
+            raise ModelError(f"codes.lowest must be at most {self.model.codebooks}, all codebooks")
         self.ema = build(config.model, **config.model_changes).to(device).requires_grad_(False)
         self.ema.load_state_dict(self.model.state_dict())
         self.levels = codebooks.levels_of(self.model.quantizer)
@@ -105,7 +106,7 @@ class Trainer:
         self.step, self.hours = 0, 0.0
         self.codebooks_started = False
         self.generator = torch.Generator()
-        if device.type == "cpu" and fused.available():
+        if device.type == "cpu":
             self.model.use_fused_units()
         share_parameters(self.model)
 
@@ -140,8 +141,7 @@ class Trainer:
                 self.hours = hours_before + (now - begun) / 3600
                 log.figures(self.step, self.hours, figures)
                 if self.step % config.validate_every == 0 and self.rank == 0:
-                    fewest = min(config.codes.lowest, self.model.codebooks)
-                    result = validate(self.ema, config.data, fewest)
+                    result = validate(self.ema, config.data, config.codes.lowest)
                     result.figures |= self.usage.figures()
                     log.validation(self.step, self.hours, result)
                 if now - saved > 60 * config.checkpoint_minutes:
@@ -163,6 +163,7 @@ class Trainer:
         config = self.config
         index, stage = config.stage_at(self.step)
         trained = self.thaw(stage)
+        sampler.weigh(stage.conditions or config.data.conditions)
         self.generator.manual_seed((config.seed * 1009 + self.rank) * 1_000_003 + self.step)
         if self.step == 0:
             self.start_model(sampler)

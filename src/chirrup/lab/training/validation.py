@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from chirrup.evaluate.metrics.spectral import lsd
+from chirrup.evaluate.metrics.spectral import lsd, lsd_high, lsd_low
 from chirrup.lab.models import Model
 from chirrup.lab.training.config import DataConfig
 from chirrup.lab.training.data import from_direct_path, listed, mix, read_mono, reverberate
@@ -78,8 +78,8 @@ def clips(data: DataConfig, sample_rate_hz: int) -> list[tuple[Tensor, Tensor]]:
 def validate(model: Model, data: DataConfig, fewest: int = 1) -> Validation:
     """Code the validation clips without quantizer, with all codebooks, and with the fewest.
 
-    PESQ is the differentiable model of `pesq_loss`, which needs no other package. LSD is that of
-    `chirrup.evaluate`, for music.
+    PESQ is the differentiable model of `pesq_loss`, which needs no other package. Music, which is
+    also coded with half of the codebooks, has the three LSD of `chirrup.evaluate`.
 
     Args:
         fewest: codebooks that the training goes down to; at least `LOWEST_BPS` is validated.
@@ -87,13 +87,15 @@ def validate(model: Model, data: DataConfig, fewest: int = 1) -> Validation:
     rate_hz, delay = model.sample_rate_hz, model.delay_samples
     chunk = model.chunk_frames * model.frame_samples
     device = next(model.parameters()).device
-    name_of_score = score_of(data, rate_hz)
-    score = scorer(name_of_score, rate_hz, device)
+    music = score_of(data, rate_hz) == "lsd"
+    scores_of = music_scorer(rate_hz) if music else speech_scorer(rate_hz, device)
     result = Validation(rate_hz)
     lowest = max(fewest, 1, round(LOWEST_BPS / model.codebook_bps))
     settings = {"bypass": None, "all": model.codebooks}
     if lowest < model.codebooks:
         settings["lowest"] = lowest
+    if music:
+        settings["half"] = max(lowest, model.codebooks // 2)
     resampler = Resampler(rate_hz, model.input_rate_hz).to(device)
     scores: dict[str, list[float]] = {}
     model.eval()
@@ -109,34 +111,42 @@ def validate(model: Model, data: DataConfig, fewest: int = 1) -> Validation:
                 coded = model.quantizer.decode(model.quantizer.encode(latent)[:, :books])
             outputs[name] = model.decoder.offline(coded)[:, 0, delay : delay + samples]
         for name, output in outputs.items():
-            scores.setdefault(f"{name_of_score}_{name}", []).append(score(output, target))
             error = (output - target).square().sum()
             snr_db = 10 * torch.log10(target.square().sum() / error.clamp(min=1e-9))
-            scores.setdefault(f"snr_db_{name}", []).append(float(snr_db))
+            values = scores_of(output, target) | {"snr_db": float(snr_db)}
+            for figure, value in values.items():
+                scores.setdefault(f"{figure}_{name}", []).append(value)
         if index == 0:
             for name, output in (outputs | {"original": target}).items():
                 result.audio[name] = output.cpu()
                 result.spectrograms[name] = picture(output)
     model.train()
     for name, values in scores.items():
-        known = [value for value in values if not np.isnan(value)]
+        known = [value for value in values if np.isfinite(value)]
         if known:
             result.figures[name] = sum(known) / len(known)
     return result
 
 
-def scorer(
-    name: str, sample_rate_hz: int, device: torch.device
-) -> Callable[[Tensor, Tensor], float]:
-    """What scores output against target, each ``[1, samples]``; NaN where it cannot."""
-    if name == "lsd":
+Scorer = Callable[[Tensor, Tensor], dict[str, float]]
+"""Scores an output against its target, each ``[1, samples]``; NaN where it cannot."""
 
-        def by_lsd(output: Tensor, target: Tensor) -> float:
-            return lsd(target[0].cpu().numpy(), output[0].cpu().numpy(), sample_rate_hz)
 
-        return by_lsd
+def speech_scorer(sample_rate_hz: int, device: torch.device) -> Scorer:
     pesq = PESQLoss(sample_rate_hz).to(device)
-    return lambda output, target: float(pesq.score(output, target))
+    return lambda output, target: {"pesq": float(pesq.score(output, target))}
+
+
+def music_scorer(sample_rate_hz: int) -> Scorer:
+    """LSD of the whole band, and of its lower and upper half."""
+
+    def scores(output: Tensor, target: Tensor) -> dict[str, float]:
+        pair = target[0].cpu().numpy(), output[0].cpu().numpy()
+        return {
+            metric.__name__: metric(*pair, sample_rate_hz) for metric in (lsd, lsd_low, lsd_high)
+        }
+
+    return scores
 
 
 def picture(audio: Tensor) -> Tensor:

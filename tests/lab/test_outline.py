@@ -1,0 +1,26 @@
+"""What an audit gets of a configuration, and of the same model exported."""
+
+import json
+
+import pytest
+
+from chirrup.lab.models import CONFIGS
+from chirrup.lab.outline import outline
+from small_model import ENTRY, NAME, Exported
+
+pytest_plugins = ["models_fixture"]
+
+
+def test_an_outline_says_what_the_exported_model_says(
+    small_export: Exported, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(CONFIGS, NAME, ENTRY)
+    about = outline(NAME)
+    exported = json.loads((small_export.folder / "model.json").read_text())
+    assert about == {key: exported[key] for key in about}
+    assert json.loads(json.dumps(about)) == about
+
+
+def test_what_is_no_configuration_has_none() -> None:
+    with pytest.raises(ValueError, match="no model is called 'oris'"):
+        outline("oris")
