@@ -11,6 +11,7 @@ import os
 os.environ["OMP_NUM_THREADS"] = "1"
 
 import argparse
+import copy
 import time
 from collections.abc import Callable
 
@@ -30,7 +31,13 @@ from shared import console, machine, speech_like, table
 Step = Callable[[np.ndarray], np.ndarray]
 """The next chunk of a part's stream."""
 WARM_UP = 3
-ROWS = ("PyTorch, eager", "graph", "graph of one chunk", "and 8-bit weights")
+ROWS = (
+    "PyTorch, eager",
+    "PyTorch, bfloat16",
+    "graph",
+    "graph of one chunk",
+    "and 8-bit weights",
+)
 
 
 class Part(nn.Module):
@@ -52,20 +59,28 @@ def steps(layer: Streaming, chunk: Tensor) -> dict[str, Step]:
     feeds = (chunk, *states.values())
     plain = to_onnx(part, feeds, states, None)
     one = to_onnx(for_one_frame(part), feeds, states, None)
-    ways = {ROWS[0]: eager(part), ROWS[1]: graph(plain.SerializeToString(), states)}
-    ways[ROWS[2]] = graph(one.SerializeToString(), states)
-    return ways | {ROWS[3]: graph(with_eight_bits(one).SerializeToString(), states)}
+    ways = (
+        eager(part, torch.float32),
+        eager(copy.deepcopy(part).bfloat16(), torch.bfloat16),
+        graph(plain.SerializeToString(), states),
+        graph(one.SerializeToString(), states),
+        graph(with_eight_bits(one).SerializeToString(), states),
+    )
+    return dict(zip(ROWS, ways, strict=True))
 
 
-def eager(part: Part) -> Step:
-    state = tuple(part.layer.initial_state(1).values())
+def eager(part: Part, dtype: torch.dtype) -> Step:
+    """Weights and all that is computed in ``dtype``."""
+    state = [
+        value.to(dtype) if value.is_floating_point() else value
+        for value in part.layer.initial_state(1).values()
+    ]
 
     @torch.inference_mode()
     def step(x: np.ndarray) -> np.ndarray:
         nonlocal state
-        y, *after = part(torch.from_numpy(x), *state)
-        state = tuple(after)
-        return y.numpy()
+        y, *state = part(torch.from_numpy(x).to(dtype), *state)
+        return y.float().numpy()
 
     return step
 

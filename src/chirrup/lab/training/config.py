@@ -29,6 +29,8 @@ class DataConfig(Strict):
     rooms: str = "rir"
     validation: str = "speech_test"
     """For the curve only: nothing is chosen by it."""
+    leave_out: tuple[str, ...] = ()
+    """Patterns of names of files that are not to be heard, such as a speaker kept for a test."""
     validation_clips: int = 12
     validation_score: Literal["auto", "pesq", "lsd"] = "auto"
     """PESQ is for speech; the log-spectral distance is for music. Auto is PESQ up to 24 kHz. Of

@@ -71,7 +71,13 @@ def listed(manifest: Path, folder: str) -> list[Path]:
 
 
 def load_recordings(
-    manifest: Path, folder: str, sample_rate_hz: int, cache: Path, *, each_channel: bool = False
+    manifest: Path,
+    folder: str,
+    sample_rate_hz: int,
+    cache: Path,
+    *,
+    each_channel: bool = False,
+    leave_out: Sequence[str] = (),
 ) -> Recordings:
     """Decode all files of ``folder`` that the manifest lists; keep the result in ``cache``.
 
@@ -80,8 +86,9 @@ def load_recordings(
 
     Args:
         each_channel: every channel is a recording of its own; else they are averaged.
+        leave_out: patterns of names of files that are not to be in it.
     """
-    paths = listed(manifest, folder)
+    paths = [path for path in listed(manifest, folder) if not any(map(path.match, leave_out))]
     content = hashlib.sha256("\n".join(map(str, paths)).encode()).hexdigest()[:8]
     each = "each-" if each_channel else ""
     kept = cache / f"{folder.replace('/', '_')}-{sample_rate_hz}-{each}{content}.npz"
@@ -272,8 +279,14 @@ def sampler_of(
 
     def load(folder: str) -> Recordings:
         each = data.channels == "each"
-        kept = load_recordings(data.manifest, folder, sample_rate_hz, data.cache, each_channel=each)
-        return kept.to(device)
+        return load_recordings(
+            data.manifest,
+            folder,
+            sample_rate_hz,
+            data.cache,
+            each_channel=each,
+            leave_out=data.leave_out,
+        ).to(device)
 
     return Sampler(
         load(data.speech),
