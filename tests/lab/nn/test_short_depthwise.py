@@ -1,9 +1,11 @@
 """Long convolutions of each channel, taken apart for few steps."""
 
+from dataclasses import replace
+
 import torch
 
 from chirrup.lab.folding import for_export
-from chirrup.lab.models.focalcodec import FocalCodec, FocalConfig
+from chirrup.lab.models.focalcodec import FocalCodec
 from chirrup.lab.nn import ReplicatedConv1d, State
 from chirrup.lab.one_frame import LONG, ShortDepthwise, for_one_frame, is_long_depthwise
 from small_focal import CONFIG
@@ -32,8 +34,7 @@ def test_only_long_ones_of_each_channel_are_taken_apart() -> None:
 @torch.no_grad()
 def test_graphs_of_one_chunk_are_those_of_any_length() -> None:
     torch.manual_seed(0)
-    sizes = vars(CONFIG) | {"focal_kernels": (4, 6, 100)}
-    model = FocalCodec(FocalConfig(**sizes)).eval().requires_grad_(False)
+    model = FocalCodec(replace(CONFIG, focal_kernels=(4, 6, 100))).eval().requires_grad_(False)
     inputs = (torch.randn(1, 4 * 320), torch.randint(0, 2**16, (1, 1, 4)).int())
     for graph, x, part in zip(for_export(model), inputs, (model.encoder, model.decoder)):
         one = for_one_frame(graph)
