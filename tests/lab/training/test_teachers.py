@@ -194,7 +194,7 @@ def test_a_model_that_starts_from_wavlm_is_it_but_for_the_past(wavlm_folder: Pat
         torch.testing.assert_close(ours, expected, rtol=1e-4, atol=1e-4)
     assert isinstance(teacher, WavLMTeacher)
     theirs = teacher.wavlm.feature_extractor.conv_layers[0].conv
-    assert torch.equal(model.features.get_parameter("layers.0.conv.weight"), theirs.weight)
+    assert torch.equal(model.features.get_parameter("0.conv.weight"), theirs.weight)
 
 
 def test_a_wavlm_of_other_sizes_is_refused(wavlm_folder: Path, tmp_path: Path) -> None:
