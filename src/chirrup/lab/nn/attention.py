@@ -158,7 +158,7 @@ class Transformer(Streaming):
         end = (query // self.chunk + 1) * self.chunk
         inside = (key < end) & (key >= end - self.window)
         there = key >= -state["seen"]
-        mask = torch.where(inside & there, 0.0, float("-inf"))
+        mask = torch.where(inside & there, 0.0, float("-inf")).to(x.dtype)
         bias = self.bias(key - query)
         after = {"seen": (state["seen"] + frames).clamp(max=self.past)}
         for index in range(len(self.layers)):
