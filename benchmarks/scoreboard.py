@@ -14,18 +14,20 @@ os.environ["OMP_NUM_THREADS"] = "1"
 import argparse
 import json
 import re
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
-from chirrup.evaluate import board, tables
+from chirrup.evaluate import board, conditions, tables
 from chirrup.evaluate.board import Settings, System
 from chirrup.evaluate.conditions import Condition
 from chirrup.evaluate.metrics import METRICS
-from chirrup.evaluate.peers import find
+from chirrup.evaluate.peers import Model, find
 from chirrup.evaluate.report import write_report
-from chirrup.evaluate.results import Results
+from chirrup.evaluate.results import Results, Row
+from chirrup.evaluate.usage import usage
 from chirrup.zoo import FOLDER, UNTRAINED, models
 
 ROOT = Path(__file__).parents[1]
@@ -37,13 +39,15 @@ SCORES = ("pesq_wb", "estoi", "visqol_speech", "dnsmos", "distillmos", "speaker_
 
 @dataclass(frozen=True)
 class Board:
-    """Systems with their bit/s, on one folder of the corpus."""
+    """Systems with their bit/s, on one folder of the corpus, or those of its files whose names fit
+    the pattern ``files``."""
 
     title: str
     folder: str
     systems: dict[str, tuple[int, ...]]
     metrics: tuple[str, ...]
     conditions: tuple[Condition, ...] = (Condition("clean"),)
+    files: str = "*"
 
 
 BOARDS = {
@@ -55,6 +59,7 @@ BOARDS = {
             "iris-t2": (1000, 6000),
             "lrac-t1": (1000, 6000),
             "lrac-t2": (1000, 6000),
+            "focal-small": (800,),
             "codec2": (700, 1200, 3200),
             "speex-wb": (3950, 5750),
             "lyra2": (3200, 6000, 9200),
@@ -62,6 +67,19 @@ BOARDS = {
             "opus": (6000, 9000, 12000, 16000),
         },
         SCORES,
+    ),
+    "speech_english": Board(
+        "Words of English speech, a speaker that focal-small was not trained on",
+        "speech_train",
+        {
+            "focal-small": (800,),
+            "iris-t1": (1000, 6000),
+            "codec2": (700, 1200, 3200),
+            "lyra2": (3200,),
+            "opus": (6000,),
+        },
+        ("wer", "speaker_similarity", "distillmos", "dnsmos"),
+        files="ljspeech__*",
     ),
     "speech_in_noise": Board(
         "Speech in noise and rooms, to be kept as it is",
@@ -105,6 +123,12 @@ EXPLAINED = {
     "dereverb": "A made room: noise that decays by 60 dB in 0.5 s",
 }
 
+CODES = """\
+Our models: latency by count; time to code and decode on one thread, beside as many others as the
+run had; the codes of these clips. Where they are fewer than the entries of a book, not all of those
+can be used, and entropy ends at the logarithm of their number.
+"""
+
 PAPERS = """\
 | system | kbps | PESQ-wb | on | source |
 |---|---|---|---|---|
@@ -115,6 +139,14 @@ PAPERS = """\
 | LRAC baseline, track 2 | 1 / 6 | 1.21 / 2.13 | LRAC 2025 test set, clean | LRAC's paper, table 5 |
 | the same | 1 / 6 | 1.18 / 1.73 | noisy | |
 | the same | 1 / 6 | 1.15 / 1.29 | reverberant | |
+
+| system | kbps | UTMOS / WER / speaker similarity, % | on | source |
+|---|---|---|---|---|
+| FocalCodec-Stream | .55 | 3.88 / 4.63 / 96.1 | LibriSpeech test-clean | its authors' recipe |
+| the same | .60 | 3.87 / 4.39 / 96.3 | | |
+| the same | .80 | 3.85 / 3.68 / 97.0 | | |
+| Mimi | .83 | 3.44 / 4.77 / 96.6 | LibriSpeech test-clean | ZipCodec's paper, table 2 |
+| EnCodec | 1.5 | 1.58 / 8.08 / 93.8 | | |
 
 | system | kbps | LSD / LSD-low / LSD-high | on | source |
 |---|---|---|---|---|
@@ -143,8 +175,9 @@ def run(name: str, corpus: Path, workers: int) -> Results:
             console.print(f"{codec} is left out: {lack}")
         else:
             installed += [System(codec, rate) for rate in rates]
+    clips = [path for path in board.audio_files(corpus / of.folder) if path.match(of.files)]
     settings = Settings(
-        clips=board.audio_files(corpus / of.folder),
+        clips=tuple(clips),
         systems=tuple(installed),
         conditions=of.conditions,
         metrics=of.metrics,
@@ -157,8 +190,40 @@ def run(name: str, corpus: Path, workers: int) -> Results:
         console.print(f"{name} {done}/{total} {what}")
 
     results = board.evaluate(settings, folder, progress=progress)
+    results.run["models"] = {
+        f"{system.codec}-{system.bitrate_bps}": facts(peer, system.bitrate_bps, settings.clips)
+        for system in installed
+        if isinstance(peer := find(system.codec), Model)
+    }
     write_report(results, folder, folder / "report.html", {m: METRICS[m] for m in of.metrics})
     return results
+
+
+def facts(model: Model, bitrate_bps: int, clips: tuple[Path, ...]) -> dict[str, Any]:
+    """Latency of a model, and use of its codes."""
+    codec = model.codec
+    signals = (conditions.read(clip, codec.input_rate_hz, mono=True)[0][0] for clip in clips)
+    latency_ms = 1000 * codec.latency_samples / codec.sample_rate_hz
+    return {"latency_ms": latency_ms, **asdict(usage(codec, signals, bitrate_bps))}
+
+
+def models_table(rows: list[Row], about: dict[str, dict[str, Any]]) -> str:
+    """What `facts` found, and how fast the models were."""
+    text = [
+        "| model | latency, ms | real-time factor | codes a book | entries used, % | "
+        "entropy of a code, bits |",
+        f"|{'--|' * 6}",
+    ]
+    for system, known in about.items():
+        own = [row for row in rows if row.system == system]
+        seconds = sum(row.encode_seconds + row.decode_seconds for row in own)
+        speed = seconds / sum(row.seconds for row in own)
+        text.append(
+            f"| {own[0].title} | {known['latency_ms']:.0f} | {speed:.3f} | {known['codes']} | "
+            f"{known['used_percent']:.1f} | {known['entropy_bits']:.2f} of "
+            f"{known['bits_per_code']} |"
+        )
+    return "\n".join(text) + "\n"
 
 
 def compact(results: Results) -> Results:
@@ -191,7 +256,7 @@ def page(boards: dict[str, Results]) -> str:
         metrics = {m: METRICS[m] for m in of.metrics}
         text.append(
             f"## {of.title}: {run['clips']} clips of {run['speakers']} speakers or tracks "
-            f"({of.folder})\n"
+            f"({of.folder}{'' if of.files == '*' else '/' + of.files})\n"
         )
         for condition in of.conditions:
             rows = [row for row in results.rows if row.condition == condition.name]
@@ -201,6 +266,9 @@ def page(boards: dict[str, Results]) -> str:
             text += [f"- {line}" for line in tables.differences(rows, metrics[of.metrics[0]])]
             if any(row.ours for row in rows):
                 text.append("")
+        if about := run.get("models"):
+            clean = [row for row in results.rows if row.condition == of.conditions[0].name]
+            text += [CODES, models_table(clean, about)]
         versions = ", ".join(f"{key} {value}" for key, value in run["versions"].items())
         text.append(f"{run['created'][:10]}; {versions}.\n")
     text += [

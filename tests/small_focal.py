@@ -27,6 +27,8 @@ CONFIG = FocalConfig(
     waveform_blocks=1,
 )
 NAME = "small-focal"
+ENTRY = (FocalCodec, CONFIG)
+"""For `models.CONFIGS`."""
 
 
 @cache

@@ -10,6 +10,7 @@ import pytest
 import soundfile
 
 import chirrup
+from chirrup.cli import run
 from chirrup.codes import Codes
 from chirrup.evaluate.audit import audit
 from chirrup.evaluate.peers.model import Model
@@ -200,3 +201,12 @@ def test_codes_by_hand(small_focal_codec: chirrup.Codec) -> None:
     assert small_focal_codec.decode(Codes(corners, 1920)).shape == (1920,)
     with pytest.raises(ValueError, match="from 0 to 65535"):
         small_focal_codec.decode(np.array([[65_536]]))
+
+
+def test_demo_at_the_one_bitrate_there_is(
+    small_focal_export: Exported, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["demo", str(tmp_path / "demo"), "--model", str(small_focal_export.folder)]) == 0
+    assert "original.wav, 0.8kbps.wav in" in " ".join(capsys.readouterr().out.split())
+    kinds = ("original.wav", "0.8kbps.wav", "0.8kbps.chirrup")
+    assert {path.name for path in (tmp_path / "demo").iterdir()} == set(kinds)

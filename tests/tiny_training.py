@@ -5,8 +5,11 @@ from typing import Any
 
 import numpy as np
 import soundfile
+import torch
+from torch import Tensor
 
 from chirrup.lab.training.config import TrainingConfig
+from chirrup.lab.training.loop import Trainer
 from small_model import NAME, RATE_HZ, speech_like
 
 MEL = {"waveform": 1.0, "complex": 1.0, "mel": 1.0}
@@ -71,3 +74,33 @@ def with_adversary(**options: Any) -> dict[str, Any]:
             **options,
         },
     }
+
+
+def advance(trainer: Trainer, to: int) -> list[dict[str, float]]:
+    """Train up to a step without log and clock."""
+    sampler, figures = trainer.sampler(), []
+    while trainer.step < to:
+        figures.append(trainer.train_step(sampler))
+        trainer.step += 1
+    return figures
+
+
+def flat(state: Any, name: str = "") -> dict[str, Any]:
+    """Every leaf of a checkpoint by its path."""
+    if isinstance(state, dict):
+        items = state.items()
+    elif isinstance(state, list):
+        items = enumerate(state)
+    else:
+        return {name: state}
+    return {k: v for key, value in items for k, v in flat(value, f"{name}.{key}").items()}
+
+
+def differing(a: dict[str, Any], b: dict[str, Any]) -> list[str]:
+    a, b = flat(a), flat(b)
+    assert set(a) == set(b)
+    return [
+        name
+        for name, value in a.items()
+        if not (torch.equal(value, b[name]) if isinstance(value, Tensor) else value == b[name])
+    ]

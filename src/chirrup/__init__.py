@@ -10,7 +10,18 @@ from chirrup.codec import Codec
 from chirrup.codes import Codes
 from chirrup.runtime.errors import ModelError
 from chirrup.stream import Decoder, Encoder
+from chirrup.voice import in_voice
 from chirrup.zoo import load, models
 
 __version__ = "0.1.0"
-__all__ = ["Codec", "Codes", "Decoder", "Encoder", "FormatError", "ModelError", "load", "models"]
+__all__ = [
+    "Codec",
+    "Codes",
+    "Decoder",
+    "Encoder",
+    "FormatError",
+    "ModelError",
+    "in_voice",
+    "load",
+    "models",
+]

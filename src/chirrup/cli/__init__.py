@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import typer
 
-from chirrup.cli import data, evaluate, files, models, train
+from chirrup.cli import convert, data, evaluate, files, models, train
 from chirrup.cli.demo import demo
 
 app = typer.Typer(
@@ -21,7 +21,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-for module in (files, models, evaluate, train):
+for module in (files, convert, models, evaluate, train):
     for command in module.COMMANDS:
         app.command()(command)
 app.command()(demo)

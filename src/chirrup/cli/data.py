@@ -76,7 +76,9 @@ def prepare(
     if style not in ("", "read", "studio"):
         raise FileError(f"no style {style!r}: use read or studio")
     if recipe is not None and not recipe.is_file():
-        raise FileError(f"{recipe} does not exist: give a recipe, such as recipes/corpora/curated.toml")
+        raise FileError(
+            f"{recipe} does not exist: give a recipe, such as recipes/corpora/curated.toml"
+        )
     plan = load_recipe(recipe) if recipe else Recipe()
     plan = replace(plan, dnsmos=plan.dnsmos or dnsmos)
     facts = {"licence": licence, "language": language, "style": style}

@@ -1,4 +1,4 @@
-"""``chirrup demo``: the bundled clip at two bitrates."""
+"""``chirrup demo``: the bundled clip at a low bitrate and the highest."""
 
 from pathlib import Path
 from time import perf_counter
@@ -12,21 +12,25 @@ if TYPE_CHECKING:
     from chirrup.codec import Codec
 
 CLIP = Path(__file__).parents[1] / "clips" / "joe.flac"
-BITRATES_BPS = (1000, 6000)
 
 
 def demo(
     folder: Annotated[Path, typer.Argument(metavar="FOLDER")] = Path("chirrup-demo"),
     model: Annotated[str, typer.Option(help="Name, or folder.")] = "iris-t1",
 ) -> None:
-    """Code a bundled clip at 1 and 6 kbit/s, offline, to hear what it sounds like."""
+    """Code a bundled clip at a low bitrate and the highest, offline, to hear what it sounds like.
+
+    With iris-t1 that is 1 and 6 kbit/s.
+    """
     from chirrup.zoo import load
 
     if folder.exists() and not folder.is_dir():
         raise FileError(f"{folder} is no folder: give another one")
     codec = load(model)
     folder.mkdir(parents=True, exist_ok=True)
-    rows = [code_clip(codec, bitrate, folder) for bitrate in BITRATES_BPS]
+    rates = codec.bitrates_bps
+    chosen = [rates[1], rates[-1]] if len(rates) > 2 else rates
+    rows = [code_clip(codec, bitrate, folder) for bitrate in chosen]
     _print(codec, rows, folder)
 
 
@@ -39,7 +43,7 @@ def code_clip(codec: "Codec", bitrate_bps: int, folder: Path) -> dict[str, Any]:
     audio, rate_hz = soundfile.read(CLIP, dtype="float32")
     original = folder / "original.wav"
     soundfile.write(original, audio, rate_hz)
-    name = f"{bitrate_bps // 1000}kbps"
+    name = f"{bitrate_bps / 1000:.3g}kbps"
     coded, decoded = folder / f"{name}.chirrup", folder / f"{name}.wav"
     codec.decode(codec.encode(audio[: codec.input_frame_samples], bitrate_bps))  # loads the graphs
     start = perf_counter()

@@ -80,7 +80,7 @@ def models(as_json: Json = False) -> None:
         table.add_row(
             facts["name"],
             f"{facts['sample_rate_hz'] / 1000:g} kHz {_channels(facts['channels'])}",
-            f"{rates[0] / 1000:g} to {rates[-1] / 1000:g}",
+            " to ".join(f"{rate / 1000:g}" for rate in dict.fromkeys((rates[0], rates[-1]))),
             f"{facts['latency_ms']:g} ms",
             f"{facts['size_bytes'] / 1e6:.1f} MB",
             "\n".join(f"{name} {value:.2f}" for name, value in facts["scores"].items()) or "-",

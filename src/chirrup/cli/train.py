@@ -19,6 +19,12 @@ class Device(StrEnum):
     cuda = "cuda"
 
 
+class Int8(StrEnum):
+    none = "none"
+    decoder = "decoder"
+    both = "both"
+
+
 @contextmanager
 def _extra() -> Generator[None, None, None]:
     """FileError where a package of the extra is not installed."""
@@ -72,6 +78,9 @@ def export(
     pack: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Also a small checkpoint to go on from.")
     ] = None,
+    int8: Annotated[
+        Int8, typer.Option(help="Weights of 8 bits: large models run faster, codes may differ.")
+    ] = Int8.none,
 ) -> None:
     """Turn a checkpoint, or a folder with a released one, into a model folder.
 
@@ -88,7 +97,8 @@ def export(
         from chirrup.lab.training import run
 
     try:
-        parity = run.export_checkpoint(checkpoint, folder, audio)
+        parts = {Int8.none: (), Int8.decoder: ("decoder",), Int8.both: ("encoder", "decoder")}
+        parity = run.export_checkpoint(checkpoint, folder, audio, parts[int8])
         if pack is not None:
             run.pack_checkpoint(checkpoint, pack)
     except (ValueError, EOFError, UnpicklingError) as error:

@@ -30,6 +30,13 @@ SPECTRO_LATENCY = (
     "latency: the paper's 80 ms are an embedding and one of look-ahead; the windows of its "
     "spectrogram, 20 ms long and 10 ms apart, add 10 ms that it does not count"
 )
+FOCAL_COSTS = ((17_620, 0, 9_240), (131.34, 0, 117.70), 80)
+"""MFLOPS, millions of parameters and latency of FocalCodec-Stream at every bitrate."""
+FOCAL_SOURCE = "FocalCodec-Stream, arXiv 2509.16195; costs of its released configuration"
+FOCAL_NOTE = (
+    "decoder: its authors' code runs the refiner twice a chunk, once on nothing (10,080 MFLOPS); "
+    "latency: a chunk, of whose last 20 ms only the first sample is heard"
+)
 TQ_NOTE = (
     "decoder: the paper's 6.31 GMAC/s (12,620 MFLOPS) counts a transposed convolution at the rate "
     "of its output, where all but one in each stride of the inputs are zeros; this decoder counted "
@@ -68,6 +75,9 @@ PAPERS = {
         30,
         (1000, 6000),
     ),
+    "focal-2k": Paper(FOCAL_SOURCE, *FOCAL_COSTS, (550,), FOCAL_NOTE),
+    "focal-4k": Paper(FOCAL_SOURCE, *FOCAL_COSTS, (600,), FOCAL_NOTE),
+    "focal-65k": Paper(FOCAL_SOURCE, *FOCAL_COSTS, (800,), FOCAL_NOTE),
     "lrac-t1": Paper(
         "baseline of the LRAC challenge 2025, track 1",
         (377.5, 17.05, 296.8),

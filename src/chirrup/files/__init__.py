@@ -7,6 +7,7 @@
 
 from chirrup.files.about import describe
 from chirrup.files.coding import Decoded, Encoded, decode_file, encode_file
+from chirrup.files.conversion import convert_file
 from chirrup.files.errors import FileError
 from chirrup.files.inputs import Source
 from chirrup.files.outputs import Target
@@ -17,6 +18,7 @@ __all__ = [
     "FileError",
     "Source",
     "Target",
+    "convert_file",
     "decode_file",
     "describe",
     "encode_file",

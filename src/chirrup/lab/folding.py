@@ -104,6 +104,22 @@ class DecoderGraph(nn.Module):
         return audio[:, 0] if self.mono else audio, *(after[name] for name in self.names)
 
 
+class HalfGraph(nn.Module):
+    """One of the two layers of a decoder that `Model.has_features`, its states named as there: from
+    codes to features ``[batch, dim, frames]``, or from these to audio ``[batch, samples]``."""
+
+    def __init__(self, whole: DecoderGraph, index: int) -> None:
+        super().__init__()
+        self.lookup = whole.lookup if index == 0 else None
+        self.decoder, self.layer = whole.decoder, str(index)
+        self.names = [name for name in whole.names if name.startswith(f"{index}.")]
+
+    def forward(self, x: Tensor, *states: Tensor) -> tuple[Tensor, ...]:
+        x, after = x if self.lookup is None else self.lookup(x), {}
+        x = self.decoder.run(self.layer, x, dict(zip(self.names, states, strict=True)), after)
+        return x[:, 0] if self.lookup is None else x, *(after[name] for name in self.names)
+
+
 class FoldedSnake(Streaming):
     """x + h - h cos(f x), with h = 1 / (2 beta) and f = 2 alpha kept as numbers."""
 

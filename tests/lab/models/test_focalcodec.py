@@ -10,6 +10,7 @@ import json
 import random
 import shutil
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -18,6 +19,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from chirrup.evaluate.audit import PAPERS
 from chirrup.lab.complexity import (
     count,
     latency_samples,
@@ -218,13 +220,18 @@ def test_export_takes_a_released_folder_as_it_is(
     """By the same command as a training's checkpoint; its weights are not rounded."""
     taken: dict[str, object] = {}
 
-    def export(model: FocalCodec, name: str, *args: object, exact: bool) -> Parity:
-        taken.update(model=model, name=name, args=args, exact=exact)
+    def export(
+        model: FocalCodec, name: str, *args: object, exact: bool, eight_bits: object
+    ) -> Parity:
+        taken.update(model=model, name=name, args=args, exact=exact, eight_bits=eight_bits)
         return Parity(1.0, -100.0)
 
     monkeypatch.setattr(run, "export", export)
-    assert run.export_checkpoint(RELEASED, tmp_path) == Parity(1.0, -100.0)
+    parts = ("encoder", "decoder")
+    parity = run.export_checkpoint(RELEASED, tmp_path, eight_bits=parts)
+    assert parity == Parity(1.0, -100.0)
     assert (taken["name"], taken["exact"]) == ("focal-2k", True)
+    assert taken["eight_bits"] == parts
     folded = fold(released(), exact=True)
     for name, tensor in released().state_dict().items():
         assert torch.equal(folded.state_dict()[name], tensor)
@@ -261,12 +268,26 @@ def test_multiplications() -> None:
     assert sum(giga.values()) == pytest.approx(13.4, abs=0.05)
 
 
+@pytest.mark.parametrize("name", PAPER)
+def test_the_audit_has_these_costs(name: str) -> None:
+    with torch.device("meta"):
+        model = build(name)
+    paper = PAPERS[name]
+    assert paper.parameters_m is not None
+    assert paper.bitrates_bps == (model.codebook_bps,)
+    assert paper.latency_ms == 80
+    costs = zip(count(model).values(), paper.mflops, paper.parameters_m, strict=True)
+    for counted, mflops, parameters_m in costs:
+        assert counted.mflops == pytest.approx(mflops, rel=0.005)
+        assert counted.parameters / 1e6 == pytest.approx(parameters_m, abs=0.03)
+
+
 def test_small_costs_little() -> None:
     with torch.device("meta"):
         model = build("focal-small")
     figures = count(model).values()
-    assert sum(figure.parameters for figure in figures) / 1e6 == pytest.approx(16.5, abs=1)
-    assert sum(figure.mflops for figure in figures) / 2000 < 1
+    assert sum(figure.parameters for figure in figures) / 1e6 == pytest.approx(19.0, abs=0.5)
+    assert sum(figure.mflops for figure in figures) / 2000 < 1.05
 
 
 @pytest.mark.parametrize(("name", "bps"), list(zip(PAPER, (550, 600, 800), strict=True)))
@@ -355,6 +376,34 @@ def test_a_frame_sees_its_chunk_and_no_further() -> None:
         changed[:, :, frame * 320] += 1
         differs = (encoder.offline(changed) - plain).abs().amax(1)[0] > 1e-6
         assert int(differs.int().argmax()) == 40
+
+
+@torch.no_grad()
+def test_whole_frames_are_heard_to_their_end() -> None:
+    """What focal-small has and the published do not: no sample of a chunk is guessed."""
+    torch.manual_seed(0)
+    model = FocalCodec(replace(FEW, whole_frames=True)).eval()
+    encoder, plain = model.encoder, model.encoder.offline(SIGNAL[:1])
+    close(streamed(encoder, at_random(SIGNAL, 320)), encoder.offline(SIGNAL), 1e-5)
+    for sample, first in ((43 * 320 + 319, 40), (44 * 320, 44)):
+        changed = SIGNAL[:1].clone()
+        changed[:, :, sample] += 1
+        differs = (encoder.offline(changed) - plain).abs().amax(1)[0] > 1e-6
+        assert int(differs.int().argmax()) == first
+    others = narrow().encoder
+    changed = SIGNAL[:1].clone()
+    changed[:, :, 43 * 320 + 319] += 1
+    differs = (others.offline(changed) - others.offline(SIGNAL[:1])).abs().amax(1)[0] > 1e-6
+    assert int(differs.int().argmax()) == 44
+
+
+def test_receptive_field_of_whole_frames() -> None:
+    model = FocalCodec(replace(FEW, whole_frames=True)).eval()
+    audio = torch.randn(1, 1, 320 * 240, requires_grad=True)
+    (gradient,) = torch.autograd.grad(model.encoder.offline(audio)[0, :, 200].sum(), audio)
+    seen = gradient[0, 0].nonzero()[:, 0]
+    assert int(seen[-1]) == 204 * 320 - 1
+    assert receptive_field_samples(model.encoder) == int(seen[-1] - seen[0]) + 1
 
 
 def test_trains() -> None:

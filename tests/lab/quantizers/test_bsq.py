@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chirrup.lab.folding import Bits, Signs
-from chirrup.lab.quantizers.bsq import BinarySphericalQuantizer
+from chirrup.lab.quantizers.bsq import SHARPNESS, BinarySphericalQuantizer, entropy_loss
+from chirrup.lab.training.config import Weights
 
 ONE = torch.ones(1, dtype=torch.long)
 
@@ -55,3 +56,84 @@ def test_gradients_pass_by_the_signs() -> None:
     assert latent.grad is not None
     torch.testing.assert_close(latent.grad[0, :, 0], torch.tensor([0.64, 0.48, 0.0]) / 5)
     assert float(quantized.commitment) == float(quantized.codebook) == 0
+
+
+def on_the_sphere(vectors: int, bits: int, seed: int = 0) -> torch.Tensor:
+    random = torch.Generator().manual_seed(seed)
+    return torch.nn.functional.normalize(torch.randn(vectors, bits, generator=random), dim=1)
+
+
+def entropy(p: torch.Tensor) -> torch.Tensor:
+    return -(p * p.clamp(min=1e-12).log()).sum(-1)
+
+
+@pytest.mark.parametrize("bits", [1, 2, 5, 8, 13])
+@pytest.mark.parametrize("scale", [1.0, 0.02], ids=["decided", "undecided"])
+def test_entropies_are_those_of_all_codes_one_by_one(bits: int, scale: float) -> None:
+    """The definition: a softmax over every code. Small vectors make the softmax a soft one."""
+    vectors = (scale * on_the_sphere(40, bits)).requires_grad_()
+    every = BinarySphericalQuantizer(bits).decode(torch.arange(2**bits)[None, None])[0]
+    choices = (2 * SHARPNESS * vectors @ every).softmax(dim=1)
+    expected = entropy(choices).mean() - entropy(choices.mean(0))
+    got = entropy_loss(vectors)
+    torch.testing.assert_close(got, expected, rtol=1e-4, atol=1e-5)
+    gradients = [torch.autograd.grad(x, vectors, retain_graph=True)[0] for x in (got, expected)]
+    torch.testing.assert_close(*gradients, rtol=1e-3, atol=1e-4)
+    if scale < 1 and bits > 2:
+        assert entropy(choices).mean() > 0.1
+
+
+def test_entropy_is_low_where_frames_are_decided_and_codes_are_all_used() -> None:
+    quantizer = BinarySphericalQuantizer(8)
+    every = quantizer.decode(torch.arange(256)[None, None])[0].T
+    torch.testing.assert_close(float(entropy_loss(every)), -8 * 0.693147, rtol=1e-3, atol=0)
+    assert float(entropy_loss(every[:1].expand(256, -1))) == pytest.approx(0, abs=1e-3)
+
+
+def test_entropy_of_the_largest_book_takes_little() -> None:
+    """65,536 codes and 3000 frames: no table of all codes by all frames, 786 MB, is made."""
+    vectors = on_the_sphere(3000, 16).requires_grad_()
+    sizes: list[int] = []
+
+    def watch(tensor: torch.Tensor) -> torch.Tensor:
+        sizes.append(tensor.numel())
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(watch, lambda tensor: tensor):
+        loss = entropy_loss(vectors)
+        loss.backward()
+    assert max(sizes) <= 3000 * 256
+    assert vectors.grad is not None
+    assert vectors.grad.isfinite().all()
+    assert float(vectors.grad.abs().sum()) > 0
+
+
+def test_training_by_entropy_alone_spreads_the_codes() -> None:
+    quantizer = BinarySphericalQuantizer(6)
+    data = torch.randn(512, 12, generator=torch.Generator().manual_seed(1)) + 2.0
+    layer = torch.nn.Linear(12, 6)
+    torch.nn.init.constant_(layer.bias, 1.0)
+    optimiser = torch.optim.Adam(layer.parameters(), lr=0.02)
+
+    def used() -> int:
+        return len(quantizer.encode(layer(data).T[None]).unique())
+
+    before = used()
+    for _ in range(100):
+        optimiser.zero_grad()
+        quantizer(layer(data).T[None], ONE).others["entropy"].backward()
+        optimiser.step()
+    assert used() > max(2 * before, 48)
+
+
+def test_losses_by_the_names_of_their_weights() -> None:
+    quantized = BinarySphericalQuantizer(5)(torch.randn(2, 5, 7), torch.ones(2).long(), None)
+    assert set(quantized.losses) == {"commitment", "codebook", "entropy"}
+    assert set(quantized.losses) <= set(Weights.model_fields)
+
+
+def test_a_latent_without_quantizer_is_on_the_sphere() -> None:
+    quantizer, latent = BinarySphericalQuantizer(5), 7 * torch.randn(2, 5, 3)
+    passed = quantizer.bypassed(latent)
+    torch.testing.assert_close(passed.norm(dim=1), torch.ones(2, 3))
+    assert torch.equal(quantizer.encode(passed), quantizer.encode(latent))

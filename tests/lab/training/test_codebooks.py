@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 from torch.testing import assert_close
 
+from chirrup.lab.quantizers.bsq import BinarySphericalQuantizer
 from chirrup.lab.quantizers.rvq import ResidualVectorQuantizer
 from chirrup.lab.training import codebooks
 from chirrup.lab.training.codebooks import Usage, counts, initialise
@@ -106,3 +107,22 @@ def test_perplexity_and_share_of_entries_in_use() -> None:
     usage.share[1, 5] = 1.0
     assert_close(usage.perplexity(), torch.tensor([float(SIZE), 1.0]), rtol=1e-4, atol=1e-4)
     assert_close(usage.used(), torch.tensor([1.0, 1 / SIZE]))
+
+
+def test_a_binary_book_is_counted_from_nothing_over_many_steps() -> None:
+    """No entry is placed or revived, so none needs a share before it was seen."""
+    usage = Usage(1, 65_536, from_data=False)
+    assert usage.perplexity().isfinite().all()
+    assert usage.decay == pytest.approx(1 - 0.01 / 64)
+    assert Usage(1, 1024).decay == Usage(1, 16).decay == 0.99
+    codes = torch.arange(1000)[None, None]
+    for _ in range(3):
+        usage.update(counts(codes, 65_536))
+    assert_close(usage.perplexity(), torch.tensor([1000.0]), rtol=1e-3, atol=0)
+    assert_close(usage.used(), torch.tensor([1000 / 65_536]))
+    assert usage.figures()["entropy_bits_00"] == pytest.approx(9.966, abs=0.01)
+    quantizer = BinarySphericalQuantizer(16)
+    nothing = torch.zeros(1, 10, 16)
+    assert usage.revive(quantizer, nothing, 0.5, torch.Generator()) == 0
+    assert initialise(quantizer, torch.zeros(10, 16), 0) == []
+    codebooks.follow(quantizer, torch.zeros(1, 1, 10).long(), nothing)

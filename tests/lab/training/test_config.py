@@ -209,3 +209,34 @@ def test_the_stage_of_a_step(recipe: Path) -> None:
     names = [config.stage_at(step)[1].name for step in (0, 9, 10, 29, 30, 1000)]
     assert names == ["first", "first", *["second"] * 4]
     assert [config.stage_at(step)[0] for step in (9, 10, 1000)] == [0, 1, 1]
+
+
+def test_a_stage_with_a_rate_of_its_own_warms_up_and_falls_by_itself(recipe: Path) -> None:
+    changes = ["warmup_steps=4", "stages.1.learning_rate=5e-4", "stages.0.steps=10"]
+    config = load_recipe(recipe, changes)
+    rates = [config.learning_rate_at(step) for step in range(31)]
+    assert rates[10:14] == pytest.approx([5e-4 * (step + 1) / 4 for step in range(4)])
+    assert rates[14:31] == sorted(rates[14:31], reverse=True)
+    assert rates[30] == pytest.approx(1e-4)
+    plain = load_recipe(recipe, ["warmup_steps=4"])
+    assert rates[:10] == [plain.learning_rate_at(step) for step in range(10)]
+
+
+def test_what_a_stage_is_for() -> None:
+    """Audio is made for losses that hear it; lessons are for what the codec as a whole has not."""
+
+    def stage(decodes: str = "codes", refine: bool = True, **weights: float) -> Stage:
+        settings = {"name": "a", "steps": 1, "decodes": decodes, "refine": refine}
+        return Stage.model_validate(settings | {"weights": weights})
+
+    assert stage(mel=1).makes_audio
+    assert stage(adversarial=1, layers=1).makes_audio
+    assert not stage(layers=1, entropy=0.1).makes_audio
+    assert not stage(mel=1, entropy=0.1, commitment=1).teaches
+    for made in (
+        stage(layers=1),
+        stage(mel=1, teacher_features=1),
+        stage("teacher", mel=1),
+        stage(refine=False, mel=1),
+    ):
+        assert made.teaches

@@ -92,6 +92,15 @@ def test_another_list_of_files_is_decoded_anew(tmp_path: Path) -> None:
     assert loaded.length.tolist() == [RATE_HZ] * 2
 
 
+def test_files_are_left_out_by_their_names(tmp_path: Path) -> None:
+    manifest, cache = write_corpus(tmp_path), tmp_path / "cache"
+    load_recordings(manifest, "speech_train", RATE_HZ, cache)
+    some = load_recordings(manifest, "speech_train", RATE_HZ, cache, leave_out=("0.*", "9*"))
+    assert some.length.tolist() == [RATE_HZ] * 2
+    first = some.audio[0, :RATE_HZ].float() / 32767
+    assert np.abs(first.numpy() - speech_like(RATE_HZ, 1)).max() < 2e-4
+
+
 def test_a_folder_without_files_is_refused(tmp_path: Path) -> None:
     manifest = write_corpus(tmp_path)
     with pytest.raises(ModelError, match="no file in talks/ but in noise_test, noise_train, rir"):

@@ -20,7 +20,15 @@ from chirrup.lab.training import adversarial
 from chirrup.lab.training.config import TrainingConfig
 from chirrup.lab.training.loop import Trainer
 from small_model import DELAY, ENTRY, NAME
-from tiny_training import MEL, tiny_config, tiny_recipe, with_adversary, write_corpus
+from tiny_training import (
+    MEL,
+    advance,
+    differing,
+    tiny_config,
+    tiny_recipe,
+    with_adversary,
+    write_corpus,
+)
 
 CPU = torch.device("cpu")
 TESTS, SOURCE = Path(__file__).parents[2], Path(chirrup.__file__).parents[1]
@@ -39,36 +47,6 @@ def small_config(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(threads)
-
-
-def advance(trainer: Trainer, to: int) -> list[dict[str, float]]:
-    """Train up to a step without log and clock."""
-    sampler, figures = trainer.sampler(), []
-    while trainer.step < to:
-        figures.append(trainer.train_step(sampler))
-        trainer.step += 1
-    return figures
-
-
-def flat(state: Any, name: str = "") -> dict[str, Any]:
-    """Every leaf of a checkpoint by its path."""
-    if isinstance(state, dict):
-        items = state.items()
-    elif isinstance(state, list):
-        items = enumerate(state)
-    else:
-        return {name: state}
-    return {k: v for key, value in items for k, v in flat(value, f"{name}.{key}").items()}
-
-
-def differing(a: dict[str, Any], b: dict[str, Any]) -> list[str]:
-    a, b = flat(a), flat(b)
-    assert set(a) == set(b)
-    return [
-        name
-        for name, value in a.items()
-        if not (torch.equal(value, b[name]) if isinstance(value, Tensor) else value == b[name])
-    ]
 
 
 def test_a_run_trains_logs_validates_and_leaves_a_checkpoint(corpus: Path, tmp_path: Path) -> None:

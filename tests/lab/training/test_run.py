@@ -82,8 +82,11 @@ def test_the_averaged_weights_of_a_training_are_exported(
     train(recipe, tmp_path, [STAGE], device="cpu")
     given: dict[str, Any] = {}
 
-    def take(model: Model, name: str, folder: Path, audio: np.ndarray, card: Any) -> str:
+    def take(
+        model: Model, name: str, folder: Path, audio: np.ndarray, card: Any, eight_bits: Any
+    ) -> str:
         given.update(model=model, name=name, folder=folder, audio=audio, card=card)
+        assert eight_bits == ()
         return "parity"
 
     monkeypatch.setattr(run, "export", take)
@@ -108,7 +111,7 @@ def test_changes_of_the_model_are_kept_with_its_weights(
     assert step(tmp_path) == 3
     pack_checkpoint(tmp_path, tmp_path / "packed.pt")
     given: list[Any] = []
-    monkeypatch.setattr(run, "export", lambda *arguments: given.extend(arguments))
+    monkeypatch.setattr(run, "export", lambda *arguments, **_: given.extend(arguments))
     for path in (tmp_path, tmp_path / "packed.pt"):
         given.clear()
         export_checkpoint(path, tmp_path / "model")

@@ -8,6 +8,7 @@ size, and to the outputs of the authors' code; `released.py` reads their checkpo
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from math import prod
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -49,6 +50,9 @@ class FocalConfig:
         front_dim: channels of the convolutions on the waveform.
         window_frames: a chunk attends to so many frames at most, itself among them.
         focal_kernels: of focal modulation, each upon the one before.
+        whole_frames: whether the convolutions on the waveform hear a frame to its end. The
+            published ones hear its first sample only, so that the last 20 ms of each chunk, though
+            waited for, are guessed.
     """
 
     bits: int = 16
@@ -75,6 +79,7 @@ class FocalConfig:
     input_rate_hz: int = 16_000
     sample_rate_hz: int = 24_000
     codebooks: int = 1
+    whole_frames: bool = False
 
     def __post_init__(self) -> None:
         stride = prod(self.front_strides)
@@ -83,16 +88,26 @@ class FocalConfig:
 
     @classmethod
     def small(cls) -> "FocalConfig":
-        """Not in the paper: for a part of one CPU core, live, and for training without a GPU."""
+        """Not in the paper: for a part of one CPU core, live, and for training without a GPU.
+
+        It looks back 2.6 s, not 10, so that crops of a few seconds teach it all that it will meet.
+        Fewer channels than ``frame_samples`` before the waveform would cut its upper band.
+        """
         return cls(
             front_dim=128,
             dim=256,
             layers=4,
             heads=8,
             hidden_dim=1024,
+            bias_buckets=64,
+            bias_max_distance=128,
+            window_frames=128,
             focal_dim=256,
-            waveform_dim=256,
-            waveform_hidden_dim=768,
+            focal_kernels=(14, 18, 128),
+            whole_frames=True,
+            waveform_dim=512,
+            waveform_hidden_dim=1024,
+            waveform_blocks=6,
         )
 
     @property
@@ -111,7 +126,10 @@ class Features(Sequential):
         layers: list[Streaming] = []
         channels = 1
         for kernel, stride in zip(config.front_kernels, config.front_strides, strict=True):
-            conv = ReplicatedConv1d(channels, config.front_dim, kernel, stride=stride, bias=False)
+            ahead = stride - 1 if config.whole_frames else 0
+            conv = ReplicatedConv1d(
+                channels, config.front_dim, kernel, stride=stride, bias=False, ahead=ahead
+            )
             channels = config.front_dim
             layers += [conv, LayerNorm(channels), gelu()]
         position = ReplicatedConv1d(
@@ -222,6 +240,8 @@ class Waveform(Sequential):
 class FocalCodec(Model):
     """Features and compressor, binary spherical quantizer, decompressor and waveform."""
 
+    has_features = True
+
     def __init__(self, config: FocalConfig) -> None:
         super().__init__(
             config,
@@ -229,6 +249,69 @@ class FocalCodec(Model):
             BinarySphericalQuantizer(config.bits),
             Sequential(Decompressor(config), Waveform(config)),
         )
+
+    @property
+    def features(self) -> Features:
+        return cast(Features, self.encoder.layers[0])
+
+    @property
+    def compressor(self) -> Compressor:
+        return cast(Compressor, self.encoder.layers[1])
+
+    @property
+    def decompressor(self) -> Decompressor:
+        return cast(Decompressor, self.decoder.layers[0])
+
+    @property
+    def waveform(self) -> Waveform:
+        return cast(Waveform, self.decoder.layers[1])
+
+    def parts(self) -> dict[str, list[nn.Parameter]]:
+        """By the stages of the paper's training: ``front`` is all before ``positions``, the
+        positional convolution, and ``bias`` the table of the attention, frozen while ``layers``
+        learn."""
+        *front, positions, transformer = self.features.layers
+        *decompressor, refiner = self.decompressor.layers
+        bias = cast(Transformer, transformer).bias
+        modules = {
+            "front": front,
+            "positions": [positions],
+            "bias": [bias],
+            "layers": [cast(Transformer, transformer).layers],
+            "compressor": [self.compressor],
+            "decompressor": decompressor,
+            "refiner": [refiner],
+            "waveform": [self.waveform],
+        }
+        return {
+            name: [parameter for module in some for parameter in module.parameters()]
+            for name, some in modules.items()
+        }
+
+    def features_by_layer(self, audio: Tensor) -> list[Tensor]:
+        """Of ``audio [batch, 1, samples]``, ``[batch, dim, frames]`` each: before the transformer's
+        first layer, and after each."""
+        *before, transformer = self.features.layers
+        for layer in before:
+            audio = layer.offline(audio)
+        state = transformer.initial_state(audio.shape[0], audio.device)
+        return cast(Transformer, transformer).by_layer(audio, state)[0]
+
+    def decompressed(self, bits: Tensor, refine: bool = True) -> Tensor:
+        """Features of ``bits [batch, bits, frames]``, also without the refiner."""
+        *layers, refiner = self.decompressor.layers
+        for layer in [*layers, refiner] if refine else layers:
+            bits = layer.offline(bits)
+        return bits
+
+    @torch.no_grad()
+    def start(self, audio: Tensor) -> None:
+        """Before training: let what comes out of features at random be as loud as ``audio``."""
+        features = torch.randn(1, self.config.dim, 100, device=audio.device)
+        *_, head, _ = self.waveform.layers
+        share = audio.std() / self.waveform.offline(features).std()
+        for parameter in head.parameters():
+            parameter *= share
 
     def outline(self) -> "FocalCodec":
         with torch.device("meta"):

@@ -37,10 +37,13 @@ class Model(nn.Module):
         channels: that are coded jointly; 1 for the models that code each by itself.
         tables_at_both_ends: whether the paper counts the quantizer's projections back as folded
             into tables, at the encoder too, so that they cost nothing.
+        has_features: whether the decoder's first layer gives features that are compared between
+            speakers, and its second one makes audio of them: those can be another voice's.
     """
 
     channels: int = 1
     tables_at_both_ends: bool = False
+    has_features: bool = False
 
     def __init__(
         self,
@@ -70,6 +73,11 @@ class Model(nn.Module):
         """Bitrate of one codebook."""
         bits = (self.codebook_size - 1).bit_length()
         return bits * self.sample_rate_hz / self.frame_samples
+
+    def parts(self) -> dict[str, list[nn.Parameter]]:
+        """Parameters of the parts that a stage of a training can name, each in one of them."""
+        names = ("encoder", "quantizer", "decoder")
+        return {name: list(self.get_submodule(name).parameters()) for name in names}
 
     def outline(self) -> "Model":
         """What is counted instead of the model: itself, or one of its shape but without values."""
@@ -101,19 +109,21 @@ class Model(nn.Module):
         """Code and decode for training.
 
         Args:
-            audio: ``[batch, channels, samples]``, a whole number of chunks of frames; mono is
-                `tiled`.
+            audio: ``[batch, channels, samples]`` at ``input_rate_hz``, a whole number of chunks of
+                frames; mono is `tiled`.
             used: codebooks that each row uses, ``int64 [batch]``.
             bypass: rows whose latents go to the decoder unquantized, ``bool [batch]``.
             present: frames that arrive, ``bool [batch, frames]``; a lost one is a zero latent.
             committed: rows that count for the commitment, ``bool [batch]``; None is all.
 
         Returns:
-            Audio ``[batch, channels, samples]``, ``delay_samples`` late, and the quantizer's
-            result.
+            Audio ``[batch, channels, samples]`` at ``sample_rate_hz``, ``delay_samples`` late, and
+            the quantizer's result.
         """
         latent = self.encoder.offline(self.tiled(audio))
         with torch.autocast(latent.device.type, enabled=False):
             quantized = self.quantizer(latent.float(), used, committed)
-        latent = torch.where(bypass[:, None, None], latent, quantized.latent)
+        latent = torch.where(
+            bypass[:, None, None], self.quantizer.bypassed(latent), quantized.latent
+        )
         return self.decoder.offline(latent * present[:, None]), quantized

@@ -70,6 +70,7 @@ class RelativeBias(nn.Module):
         super().__init__()
         self.furthest = window
         self.table = nn.Embedding(buckets, heads)
+        nn.init.normal_(self.table.weight, std=0.02)
         half, exact = buckets // 2, buckets // 4
         bucket = []
         for distance in range(-window, window + 1):
@@ -146,17 +147,23 @@ class Transformer(Streaming):
         return state
 
     def forward(self, x: Tensor, state: State) -> tuple[Tensor, State]:
-        frames = x.shape[2]
+        layers, after = self.by_layer(x, state)
+        return layers[-1], after
+
+    def by_layer(self, x: Tensor, state: State) -> tuple[list[Tensor], State]:
+        """``x`` itself and what each layer makes of it."""
+        frames, layers = x.shape[2], [x]
         query = torch.arange(frames, device=x.device)[:, None]
         key = torch.arange(-self.past, frames, device=x.device)
         end = (query // self.chunk + 1) * self.chunk
         inside = (key < end) & (key >= end - self.window)
         there = key >= -state["seen"]
-        mask = torch.where(inside & there, 0.0, float("-inf"))
+        mask = torch.where(inside & there, 0.0, float("-inf")).to(x.dtype)
         bias = self.bias(key - query)
         after = {"seen": (state["seen"] + frames).clamp(max=self.past)}
         for index in range(len(self.layers)):
             own = {name: state[f"{index}.{name}"] for name in ("keys", "values")}
-            x, new = self.layer(index).attend(x, bias, mask, own)
+            y, new = self.layer(index).attend(layers[-1], bias, mask, own)
+            layers.append(y)
             after.update({f"{index}.{name}": value for name, value in new.items()})
-        return x, after
+        return layers, after

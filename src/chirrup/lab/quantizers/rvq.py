@@ -6,7 +6,7 @@ entries that gradients move; `ema.EMALevel` is that of LRAC's baselines, `simvq.
 TQCodec.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar, cast
 
 import torch
@@ -28,6 +28,7 @@ class Quantized:
         commitment: pulls the encoder to the entries, scalar, mean over the levels in use.
         codebook: pulls the entries to the encoder, scalar, likewise.
         projected: input of each level's search, ``[codebooks, batch * frames, code_dim]``.
+        others: losses of this kind of quantizer only, by the names of their weights.
     """
 
     latent: Tensor
@@ -35,6 +36,12 @@ class Quantized:
     commitment: Tensor
     codebook: Tensor
     projected: Tensor
+    others: dict[str, Tensor] = field(default_factory=dict)
+
+    @property
+    def losses(self) -> dict[str, Tensor]:
+        """By the names of their weights in a recipe."""
+        return {"commitment": self.commitment, "codebook": self.codebook} | self.others
 
 
 class Level(nn.Module):
@@ -136,6 +143,10 @@ class ResidualVectorQuantizer(nn.Module):
             codebook=codebook / latent.shape[0],
             projected=torch.stack(projections),
         )
+
+    def bypassed(self, latent: Tensor) -> Tensor:
+        """What a decoder gets of a latent that is not quantized: itself."""
+        return latent
 
     def encode(self, latent: Tensor) -> Tensor:
         """``[batch, dim, frames]`` to codes of all levels, ``int64 [batch, codebooks, frames]``."""

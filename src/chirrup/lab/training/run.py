@@ -3,6 +3,7 @@
 import json
 import os
 import pickle
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any, cast
 
@@ -68,19 +69,25 @@ def train(
         dist.destroy_process_group()
 
 
-def export_checkpoint(checkpoint: Path, folder: Path, audio: Path | None = None) -> Parity:
+def export_checkpoint(
+    checkpoint: Path,
+    folder: Path,
+    audio: Path | None = None,
+    eight_bits: Collection[str] = (),
+) -> Parity:
     """Export the averaged (EMA) weights of a training to a folder that ``chirrup.load`` takes.
 
     Args:
         checkpoint: ``checkpoint.pt`` of a training, or its folder; or a folder with a released
             checkpoint of FocalCodec-Stream or SpectroStream.
         audio: a recording on which the export is checked; the bundled clip without it.
+        eight_bits: as in `export.export`.
 
     Raises:
         ValueError: the file is no checkpoint, or the graphs would differ from the model.
     """
     if is_released(checkpoint) or is_spectrostream(checkpoint):
-        return export_released(checkpoint, folder, audio)
+        return export_released(checkpoint, folder, audio, eight_bits)
     saved = load_checkpoint(checkpoint)
     config = TrainingConfig.model_validate(saved["config"])
     model = build(config.model, **config.model_changes)
@@ -90,10 +97,13 @@ def export_checkpoint(checkpoint: Path, folder: Path, audio: Path | None = None)
         raise ValueError(f"{checkpoint} does not fit the model {config.model}: {error}") from error
     clip: np.ndarray = read_mono(audio or DEMO_CLIP, model.input_rate_hz)
     card = {"steps": saved["step"], "hours": round(saved["hours"], 2), "recipe": saved["config"]}
-    return export(model, config.model, folder, clip[: 5 * model.input_rate_hz], card)
+    few = clip[: 5 * model.input_rate_hz]
+    return export(model, config.model, folder, few, card, eight_bits=eight_bits)
 
 
-def export_released(released: Path, folder: Path, audio: Path | None = None) -> Parity:
+def export_released(
+    released: Path, folder: Path, audio: Path | None = None, eight_bits: Collection[str] = ()
+) -> Parity:
     """Export a released checkpoint, its weights as they are.
 
     Args:
@@ -109,7 +119,8 @@ def export_released(released: Path, folder: Path, audio: Path | None = None) -> 
         name = name_of(model.config)
         card = {"released": json.loads((released / "config.json").read_text())}
     clip: np.ndarray = read_mono(audio or DEMO_CLIP, model.input_rate_hz)
-    return export(model, name, folder, clip[: 5 * model.input_rate_hz], card, exact=True)
+    few = clip[: 5 * model.input_rate_hz]
+    return export(model, name, folder, few, card, exact=True, eight_bits=eight_bits)
 
 
 def pack_checkpoint(checkpoint: Path, out: Path) -> None:

@@ -16,6 +16,7 @@ from chirrup.lab.training.config import DataConfig
 from chirrup.lab.training.data import from_direct_path, mix, reverberate
 from chirrup.lab.training.pesq_loss import PESQLoss
 from chirrup.lab.training.reading import listed, read_jointly, read_mono
+from chirrup.lab.training.resampling import Resampler
 from chirrup.lab.training.spectral import stft
 
 
@@ -96,25 +97,29 @@ def validate(model: Model, data: DataConfig, fewest: int = 1) -> Validation:
     Args:
         fewest: codebooks that the training goes down to; at least `LOWEST_BPS` is validated.
     """
-    rate_hz, delay, frame = model.sample_rate_hz, model.delay_samples, model.frame_samples
+    rate_hz, delay = model.sample_rate_hz, model.delay_samples
+    chunk = model.chunk_frames * model.frame_samples
     device = next(model.parameters()).device
     music = score_of(data, rate_hz) == "lsd"
     scores_of = music_scorer(rate_hz) if music else speech_scorer(rate_hz, device)
     result = Validation(rate_hz)
     lowest = max(fewest, 1, round(LOWEST_BPS / model.codebook_bps))
-    settings = {"bypass": None, "all": model.codebooks, "lowest": lowest}
+    settings = {"bypass": None, "all": model.codebooks}
+    if lowest < model.codebooks:
+        settings["lowest"] = lowest
     if music:
         settings["half"] = max(lowest, model.codebooks // 2)
+    resampler = Resampler(rate_hz, model.input_rate_hz).to(device)
     scores: dict[str, list[float]] = {}
     model.eval()
     for index, pair in enumerate(clips(data, rate_hz, model.channels)):
         heard, target = (model.tiled(clip[None].to(device))[0] for clip in pair)
         samples = heard.shape[1]
-        padded = F.pad(heard, (0, delay + -(samples + delay) % frame))
-        latent = model.encoder.offline(padded[None])
+        padded = F.pad(heard, (0, delay + -(samples + delay) % chunk))
+        latent = model.encoder.offline(resampler(padded[None]))
         outputs = {"input": heard} if data.enhance else {}
         for name, books in settings.items():
-            coded = latent
+            coded = model.quantizer.bypassed(latent)
             if books is not None:
                 coded = model.quantizer.decode(model.quantizer.encode(latent)[:, :books])
             outputs[name] = model.decoder.offline(coded)[0, :, delay : delay + samples]

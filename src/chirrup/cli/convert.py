@@ -1,0 +1,66 @@
+"""``chirrup convert``: what somebody said, in the voice of somebody else."""
+
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from chirrup.cli import console
+from chirrup.cli.console import duration, note
+
+
+def convert(
+    source: Annotated[
+        str, typer.Argument(metavar="IN", help="Audio of any kind, a .chirrup file, or - a pipe.")
+    ],
+    target: Annotated[
+        str, typer.Argument(metavar="OUT", help="The ending is the format; - is a pipe.")
+    ],
+    voice: Annotated[
+        list[Path],
+        typer.Option(metavar="FILE", help="Recording of the other voice; several if repeated."),
+    ],
+    model: Annotated[str, typer.Option(help="Name, or folder.")] = "focal-small",
+    neighbours: Annotated[
+        int, typer.Option(min=1, help="Frames of the voice that each frame becomes the mean of.")
+    ] = 4,
+    floating: Annotated[
+        bool, typer.Option("--float", help="32-bit floating point, which does not clip.")
+    ] = False,
+    force: Annotated[bool, typer.Option("--force", "-f", help="Overwrite.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no summary.")] = (
+        False
+    ),
+) -> None:
+    """Say it in another voice, of which some seconds are enough.
+
+    For models of FocalCodec-Stream, whose codes are words rather than sound. A file that was coded
+    already is decoded in the voice. Ask those whose voice it is.
+    """
+    from chirrup.files import convert_file
+    from chirrup.zoo import load
+
+    codec = load(model)
+    with ExitStack() as stack:
+        live = stack.enter_context(console.live_input()) if source == "-" else None
+        result = convert_file(
+            codec,
+            live or source,
+            console.pipe_out() if target == "-" else target,
+            voice,
+            neighbours=neighbours,
+            floating=floating,
+            force=force,
+            progress=stack.enter_context(console.progress_bar("converting", quiet)),
+        )
+    for text in result.damage:
+        note(f"warning: {source}: {text}")
+    if result.clipped_samples:
+        note(f"warning: {result.clipped_samples} samples were too loud and clipped: use --float")
+    if not quiet and target != "-":
+        note(f"{target}: {duration(result.seconds)} at {result.sample_rate_hz} Hz")
+    raise typer.Exit(130 if live is not None and live.interrupted else 0)
+
+
+COMMANDS = (convert,)

@@ -1,0 +1,67 @@
+"""Audio files in another voice."""
+
+import io
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from chirrup.codec import Codec
+from chirrup.files.coding import Decoded, Progress, decode_file, encode_file
+from chirrup.files.errors import FileError
+from chirrup.files.inputs import Source, open_audio
+from chirrup.files.outputs import Target, check_target
+from chirrup.files.resampling import resampled
+from chirrup.voice import NEIGHBOURS, in_voice
+
+
+def convert_file(
+    codec: Codec,
+    source: Source,
+    target: Target,
+    voice: Sequence[str | Path],
+    *,
+    neighbours: int = NEIGHBOURS,
+    floating: bool = False,
+    force: bool = False,
+    progress: Progress | None = None,
+) -> Decoded:
+    """Say what ``source`` says in another voice; rate, channels and length stay.
+
+    Args:
+        source: audio of any format, or binary file object such as a pipe; or a path to a
+            ``.chirrup`` file of the codec, which is decoded in the voice.
+        target: path, whose ending says the format; or binary file object, which gets WAV.
+        voice: audio files of one speaker, whose channels are averaged.
+        neighbours: as in `chirrup.in_voice`.
+        floating, force: as in `decode_file`.
+
+    Raises:
+        FileError: whatever a person can put right. A target given by path is then as before.
+        ModelError: the codec cannot change voices.
+    """
+    for file in (source, *voice):
+        check_target(target, force, file)
+    try:
+        speaking = in_voice(codec, [_read(file, codec.input_rate_hz) for file in voice], neighbours)
+    except ValueError as error:
+        raise FileError(f"voice {', '.join(map(str, voice))}: {error}") from error
+    coded: Source = source
+    if not _is_coded(source):
+        memory = io.BytesIO()
+        encode_file(codec, source, memory, progress=progress)
+        memory.seek(0)
+        coded = memory
+    return decode_file(speaking, coded, target, floating=floating, force=force, progress=progress)
+
+
+def _is_coded(source: Source) -> bool:
+    return isinstance(source, (str, Path)) and Path(source).suffix == ".chirrup"
+
+
+def _read(path: str | Path, rate_hz: int) -> np.ndarray:
+    """All of a file in mono: ``float32 [samples]``."""
+    with open_audio(path) as audio:
+        mono = (block.mean(axis=0, keepdims=True) for block in audio.blocks)
+        pieces = list(resampled(mono, 1, audio.sample_rate_hz, rate_hz))
+    return np.concatenate([np.zeros((1, 0), np.float32), *pieces], axis=1)[0]

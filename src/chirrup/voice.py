@@ -1,0 +1,122 @@
+"""One-shot voice conversion: what was said, in the voice of a few seconds of somebody else.
+
+A decoder that has features in the middle, as FocalCodec-Stream's, makes audio of them frame by
+frame. Each frame's features become the mean of those that are most like them among the frames of
+the other voice: the words stay, the voice does not.
+"""
+
+import copy
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from chirrup.codec import Codec
+from chirrup.codes import checked
+from chirrup.runtime.errors import ModelError
+from chirrup.runtime.graph import Graph, State
+
+NEIGHBOURS = 4
+HALVES = ("features", "waveform")
+
+
+def in_voice(codec: Codec, references: Sequence[np.ndarray], neighbours: int = NEIGHBOURS) -> Codec:
+    """A codec like this one whose decoder speaks in the voice of ``references``.
+
+    Codes, files and live streams are as before; it is decoding, whole or live, that differs.
+
+    Args:
+        references: recordings of one speaker, each ``float32 [samples]`` at ``input_rate_hz``, in
+            all some seconds or more.
+        neighbours: how many frames of the voice each frame becomes the mean of.
+
+    Raises:
+        ModelError: the codec has no features to exchange.
+        ValueError: no reference, or one that is no signal, or fewer frames than neighbours.
+    """
+    if not has_features(codec):
+        raise ModelError(
+            f"{codec.name} cannot change the voice: that is for models such as focal-65k, whose "
+            "features are apart from their sound, exported by this version"
+        )
+    if not references:
+        raise ValueError("no voice is given: give at least one recording of it")
+    decoder = VoiceDecoder(codec, neighbours)
+    decoder.learn(references)
+    changed = copy.copy(codec)
+    changed.__dict__["_decoder"] = decoder
+    return changed
+
+
+def has_features(codec: Codec) -> bool:
+    """Whether the model's folder has the two halves of the decoder."""
+    return all(half in codec.description["weights"] for half in HALVES)
+
+
+class VoiceDecoder(Graph):
+    """A decoder in two halves, whose states are those of the whole; the features between them are
+    exchanged once a voice is learned.
+
+    Attributes:
+        voice: features of the other voice, ``float32 [frames, dim]``.
+        directions: the same at unit length.
+    """
+
+    def __init__(self, codec: Codec, neighbours: int) -> None:
+        _, whole = codec.graphs()
+        super().__init__(
+            whole.folder, "decoder", whole.weights, whole.states, whole.frame_shape, whole.threads
+        )
+        self.codec, self.neighbours = codec, neighbours
+        self.halves = []
+        for index, half in enumerate(HALVES):
+            own = {key: shape for key, shape in whole.states.items() if key[0] == str(index)}
+            graph = Graph(whole.folder, half, whole.weights, own, (), whole.threads)
+            self.halves.append(graph)
+        self.voice = self.directions = np.zeros((0, 0), np.float32)
+
+    def learn(self, references: Sequence[np.ndarray]) -> None:
+        """Keep the features of what the codes of ``references`` say."""
+        frames = np.concatenate([*map(self._features_of, references)])
+        if not 1 <= self.neighbours <= len(frames):
+            raise ValueError(
+                f"the voice has {len(frames)} frames: {self.neighbours} neighbours cannot be found"
+            )
+        self.voice, self.directions = frames, _at_unit_length(frames)
+
+    def _features_of(self, reference: np.ndarray) -> np.ndarray:
+        signal = checked(reference)
+        if len(signal) > 1:
+            raise ValueError(f"a voice is mono, [samples], got {list(np.shape(reference))}")
+        codec, half = self.codec, self.halves[0]
+        state, pieces = half.initial_state(), []
+        for codes in codec.encode_blocks(iter([signal]), codec.codebooks):
+            piece, state = half(codes.astype(np.int32), state)
+            pieces.append(piece[0].T)
+        frames = -(-signal.shape[1] // codec.input_frame_samples)
+        return np.concatenate(pieces)[:frames]
+
+    def __call__(self, x: np.ndarray, state: State) -> tuple[np.ndarray, State]:
+        """Codes ``[batch, codebooks, frames]`` to audio ``[batch, samples]``."""
+        after: dict[str, Any] = {}
+        for index, half in enumerate(self.halves):
+            x, new = half(x, {name: state[name] for name in half.states})
+            after.update(new)
+            if index == 0:
+                x = self.exchange(x)
+        return x, {name: after[name] for name in self.states}
+
+    def exchange(self, features: np.ndarray) -> np.ndarray:
+        """``[batch, dim, frames]`` to the mean of the most alike of the voice, by their cosine."""
+        if not len(self.voice):
+            return features
+        batch, dim, frames = features.shape
+        rows = features.transpose(0, 2, 1).reshape(-1, dim)
+        likeness = _at_unit_length(rows) @ self.directions.T
+        nearest = np.argpartition(-likeness, self.neighbours - 1, axis=1)[:, : self.neighbours]
+        mean = self.voice[nearest].mean(axis=1)
+        return mean.reshape(batch, frames, dim).transpose(0, 2, 1)
+
+
+def _at_unit_length(rows: np.ndarray) -> np.ndarray:
+    return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
