@@ -1,6 +1,8 @@
 """Recordings as arrays: opened, read in pieces or whole, and encoded anew."""
 
 import io
+import os
+import sys
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
@@ -34,7 +36,7 @@ def opened(source: str | Path | BinaryIO) -> Generator[soundfile.SoundFile, None
         if isinstance(source, (str, Path)):
             with Path(source).open("rb"):
                 pass  # libsndfile calls what is not allowed, or not there, a system error
-            source = str(source)
+            source = str(source) if sys.platform == "win32" else os.fsencode(source)
         file = soundfile.SoundFile(source)
     except OSError as error:
         raise BadAudioError("unreadable", error.strerror or str(error)) from error

@@ -15,6 +15,7 @@ import torch
 from rich.progress import track
 from torch import Tensor
 
+from chirrup.lab.training.losses import power
 from chirrup.lab.training.reading import listed, read_channels, read_jointly, read_mono
 
 SINC_TAPS = 16
@@ -133,11 +134,6 @@ def interpolate(recordings: Recordings, position: Tensor) -> Tensor:
 def from_direct_path(response: Tensor) -> Tensor:
     """A room response ``[taps]`` without the way to the microphone."""
     return response[int(response.abs().argmax()) :]
-
-
-def power(audio: Tensor) -> Tensor:
-    """Mean square of each row ``[batch, ..., samples]``, over its channels too: a factor for it."""
-    return audio.square().mean(tuple(range(1, audio.ndim)), keepdim=True)
 
 
 def reverberate(speech: Tensor, responses: Tensor, sample_rate_hz: int) -> tuple[Tensor, Tensor]:

@@ -19,11 +19,16 @@ def normalise_level(estimate: Tensor, target: Tensor, heard: Tensor) -> tuple[Te
     """Bring each clip to unit level, measured on the target: quiet clips count like loud ones.
 
     Where the target is silent a tenth of the level of what was ``heard``, the input, counts. All
-    ``[batch, channels, samples]``; a clip has one level for all channels.
+    ``[batch, ..., samples]``; a clip has one level for all channels.
     """
-    level, floor = (x.square().mean((1, 2), keepdim=True).sqrt() for x in (target, heard))
+    level, floor = (power(x).sqrt() for x in (target, heard))
     level = torch.maximum(level, 0.1 * floor).clamp(min=1e-3)
     return estimate / level, target / level
+
+
+def power(audio: Tensor) -> Tensor:
+    """Mean square of each row ``[batch, ..., samples]``, over its channels too: a factor for it."""
+    return audio.square().mean(tuple(range(1, audio.ndim)), keepdim=True)
 
 
 def waveform_loss(estimate: Tensor, target: Tensor) -> Tensor:
