@@ -8,8 +8,6 @@ from chirrup.runtime.errors import ModelError
 FOLDER = Path(__file__).parent
 RELEASED = {"focal-2k", "focal-4k", "focal-65k"}
 UNTRAINED = RELEASED | {
-    "lrac-t1",
-    "lrac-t2",
     "focal-small",
     "spectro",
     "spectro-small",
