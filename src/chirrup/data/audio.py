@@ -32,12 +32,15 @@ def opened(source: str | Path | BinaryIO) -> Generator[soundfile.SoundFile, None
     Raises:
         BadAudioError: not to be read.
     """
+    place: str | bytes | BinaryIO
     try:
         if isinstance(source, (str, Path)):
             with Path(source).open("rb"):
                 pass  # libsndfile calls what is not allowed, or not there, a system error
-            source = str(source) if sys.platform == "win32" else os.fsencode(source)
-        file = soundfile.SoundFile(source)
+            place = str(source) if sys.platform == "win32" else os.fsencode(source)
+        else:
+            place = source
+        file = soundfile.SoundFile(place)  # pyright: ignore[reportArgumentType]
     except OSError as error:
         raise BadAudioError("unreadable", error.strerror or str(error)) from error
     except soundfile.LibsndfileError as error:
