@@ -69,11 +69,10 @@ BOARDS = {
         SCORES,
     ),
     "speech_english": Board(
-        "Words of English speech, a speaker that focal-small was not trained on",
+        "Words of English speech, of a speaker that only focal-small has not trained on",
         "speech_train",
         {
             "focal-small": (800,),
-            "iris-t1": (1000, 6000),
             "codec2": (700, 1200, 3200),
             "lyra2": (3200,),
             "opus": (6000,),
@@ -93,7 +92,7 @@ BOARDS = {
         "speech_test",
         {"pcm": (768000,), "iris-t2": (1000, 6000), "lrac-t2": (1000, 6000), "opus": (6000,)},
         ("pesq_wb", "estoi", "si_sdr", "dnsmos", "distillmos"),
-        (Condition("denoise", 5), Condition("dereverb")),
+        (Condition("denoise", -5), Condition("denoise", 5), Condition("dereverb")),
     ),
     "music_test": Board(
         "Music",

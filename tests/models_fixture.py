@@ -3,15 +3,11 @@
 A plugin: a test module that wants the fixtures says ``pytest_plugins = ["models_fixture"]``.
 """
 
-import pickle
-from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
 
 import pytest
 import soundfile
 import torch
-from filelock import FileLock
 
 import chirrup
 import small_focal
@@ -19,20 +15,8 @@ import small_lrac
 from chirrup.lab.models import CONFIGS
 from chirrup.lab.training.config import TrainingConfig
 from chirrup.lab.training.run import export_checkpoint
+from once_a_session import once
 from small_model import ENTRY, NAME, RATE_HZ, Exported, small_iris, speech_like
-
-T = TypeVar("T")
-
-
-def once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], T]) -> T:
-    """What ``make`` returns for a folder, made by one process of pytest-xdist for all of them."""
-    root = factory.getbasetemp()
-    root = root.parent if root.name.startswith("popen-") else root
-    with FileLock(root / f"{name}.lock"):
-        done = root / f"{name}.pickle"
-        if not done.exists():
-            done.write_bytes(pickle.dumps(make(root / name)))
-        return pickle.loads(done.read_bytes())
 
 
 @pytest.fixture(scope="session")

@@ -34,7 +34,7 @@ ENTRY = (FocalCodec, CONFIG)
 @cache
 def small_focal() -> FocalCodec:
     with torch.random.fork_rng():
-        torch.manual_seed(0)
+        torch.manual_seed(2)
         model = FocalCodec(CONFIG).eval().requires_grad_(False)
         for name, parameter in model.named_parameters():
             if parameter.dim() < 3 and "norm" not in name:  # some values are alike at first

@@ -12,7 +12,7 @@ from chirrup.cli import run
 from chirrup.evaluate.results import RESULTS, Results
 from chirrup.lab.models import CONFIGS
 from chirrup.lab.models.spectrostream import SpectroStream
-from models_fixture import once
+from once_a_session import once
 from small_model import Exported
 from small_spectro import DELAY, FRAME, NAME, RATE_HZ, export_small_spectro, stereo
 

@@ -138,7 +138,7 @@ def test_export_takes_a_folder_of_the_release(
     """By the same command as a training's checkpoint; its weights are not rounded."""
     taken: dict[str, Any] = {}
 
-    def export(model: SpectroStream, name: str, *args: object, exact: bool) -> Parity:
+    def export(model: SpectroStream, name: str, *args: object, exact: bool, **_: object) -> Parity:
         taken.update(model=model, name=name, exact=exact)
         return Parity(1.0, -100.0)
 

@@ -45,7 +45,8 @@ def check_target(target: Target, force: bool, source: object = None) -> None:
         raise FileError(f"{path} is a folder: give a file in it")
     if not path.parent.is_dir():
         raise FileError(f"the folder {path.parent} does not exist: make it first")
-    if isinstance(source, (str, Path)) and path.exists() and path.samefile(source):
+    there = Path(source) if isinstance(source, (str, Path)) else None
+    if there and there.exists() and path.exists() and path.samefile(there):
         raise FileError(f"{path} is both input and output: give another output")
     if path.is_file() and not force:
         raise FileError(f"{path} exists: use --force (-f) to overwrite it")
