@@ -23,8 +23,11 @@ import torch
 from numpy.lib.stride_tricks import sliding_window_view
 
 from chirrup.data.manifest import Entry
+from chirrup.evaluate.board import speaker
 from chirrup.evaluate.metrics import score
-from chirrup.lab.models import Model, build
+from chirrup.evaluate.usage import entropy_bits
+from chirrup.lab.models import Model
+from chirrup.lab.training.checkpoints import load_checkpoint, trained_model
 from chirrup.lab.training.config import DataConfig
 from chirrup.lab.training.reading import listed, read_mono
 from shared import console, table
@@ -70,27 +73,17 @@ class Tally:
         return self.level[where] / self.bins[where]
 
 
-def load(path: Path) -> Model:
-    """The averaged weights of a run, a checkpoint, or a packed checkpoint."""
-    path = path / "checkpoint.pt" if path.is_dir() else path
-    state = torch.load(path, map_location="cpu", weights_only=True)
-    config = state["config"]
-    model = build(config["model"], **config.get("model_changes", {}))
-    weights = state.get("ema") or state["model"]
-    model.load_state_dict({name: value.float() for name, value in weights.items()})
-    return model.eval()
-
-
 @torch.no_grad()
 def outputs(model: Model, audio: np.ndarray, settings: dict[str, int | None]) -> dict:
     """Decoded audio of each setting, aligned, and the codes ``[codebooks, frames]``."""
     delay, frame = model.delay_samples, model.frame_samples
     padded = np.pad(audio, (0, delay + -(len(audio) + delay) % frame))
     latent = model.encoder.offline(torch.from_numpy(padded)[None, None])
-    codes = model.quantizer.encode(latent)
+    quantizer = model.quantizer
+    codes = quantizer.encode(latent)
     decoded = {}
     for name, books in settings.items():
-        coded = latent if books is None else model.quantizer.decode(codes[:, :books])
+        coded = quantizer.bypassed(latent) if books is None else quantizer.decode(codes[:, :books])
         decoded[name] = model.decoder.offline(coded)[0, 0, delay : delay + len(audio)].numpy()
     return decoded | {"codes": codes[0].numpy()}
 
@@ -115,13 +108,8 @@ def instants(clean: np.ndarray) -> np.ndarray:
 
 def one_a_speaker(folder: str, data: DataConfig, clips: int) -> list[Entry]:
     every = sorted(listed(data.manifest, folder), reverse=True)
-    first = sorted({entry.path.rpartition("__")[0]: entry for entry in every}.values())
+    first = sorted({speaker(Path(entry.path)): entry for entry in every}.values())
     return first[:: max(1, len(first) // clips)][:clips]
-
-
-def entropy_bits(counts: np.ndarray) -> float:
-    share = counts[counts > 0] / counts.sum()
-    return float(-np.sum(share * np.log2(share)))
 
 
 def main() -> None:
@@ -132,7 +120,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/limits"))
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    model = load(arguments.run)
+    model = trained_model(load_checkpoint(arguments.run)).eval()
     rate_hz, books = model.sample_rate_hz, model.codebooks
     settings = {"no quantizer": None} | {
         f"{count} of {books}": count

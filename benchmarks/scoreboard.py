@@ -69,7 +69,7 @@ BOARDS = {
         SCORES,
     ),
     "speech_english": Board(
-        "Words of English speech, of a speaker that only focal-small has not trained on",
+        "Words of English speech, of a speaker that focal-small has not heard",
         "speech_train",
         {
             "focal-small": (800,),

@@ -7,11 +7,14 @@ import sys
 import threading
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import typer
 
 from chirrup.files.errors import FileError
+
+if TYPE_CHECKING:
+    from chirrup.files import Decoded
 
 LONG_SECONDS = 30
 """Audio of at least this length gets a progress bar."""
@@ -44,6 +47,16 @@ def parse_metadata(pairs: list[str]) -> dict[str, str]:
 def note(text: str) -> None:
     """A line on standard error."""
     typer.echo(f"chirrup: {text}", err=True)
+
+
+def say_decoded(result: "Decoded", source: str, target: str, quiet: bool) -> None:
+    """What became of audio that was decoded: damage and clipping, then where it is."""
+    for text in result.damage:
+        note(f"warning: {'standard input' if source == '-' else source}: {text}")
+    if result.clipped_samples:
+        note(f"warning: {result.clipped_samples} samples were too loud and clipped: use --float")
+    if not quiet and target != "-":
+        note(f"{target}: {duration(result.seconds)} at {result.sample_rate_hz} Hz")
 
 
 def print_json(value: Any) -> None:

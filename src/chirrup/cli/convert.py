@@ -7,7 +7,6 @@ from typing import Annotated
 import typer
 
 from chirrup.cli import console
-from chirrup.cli.console import duration, note
 
 
 def convert(
@@ -54,12 +53,7 @@ def convert(
             force=force,
             progress=stack.enter_context(console.progress_bar("converting", quiet)),
         )
-    for text in result.damage:
-        note(f"warning: {source}: {text}")
-    if result.clipped_samples:
-        note(f"warning: {result.clipped_samples} samples were too loud and clipped: use --float")
-    if not quiet and target != "-":
-        note(f"{target}: {duration(result.seconds)} at {result.sample_rate_hz} Hz")
+    console.say_decoded(result, source, target, quiet)
     raise typer.Exit(130 if live is not None and live.interrupted else 0)
 
 

@@ -135,12 +135,7 @@ def decode(
             force_model=any_weights,
             progress=progress,
         )
-    for text in result.damage:
-        note(f"warning: {'standard input' if source == '-' else source}: {text}")
-    if result.clipped_samples:
-        note(f"warning: {result.clipped_samples} samples were too loud and clipped: use --float")
-    if not quiet and target != "-":
-        note(f"{target}: {duration(result.seconds)} at {result.sample_rate_hz} Hz")
+    console.say_decoded(result, source, target, quiet)
     raise typer.Exit(130 if live is not None and live.interrupted else 0)
 
 

@@ -4,7 +4,6 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Annotated
 
 import typer
@@ -94,14 +93,14 @@ def export(
     if folder.exists() and not folder.is_dir():
         raise FileError(f"{folder} is no folder: give another one")
     with _extra():
-        from chirrup.lab.training import run
+        from chirrup.lab.training import checkpoints, run
 
     try:
         parts = {Int8.none: (), Int8.decoder: ("decoder",), Int8.both: ("encoder", "decoder")}
         parity = run.export_checkpoint(checkpoint, folder, audio, parts[int8])
         if pack is not None:
-            run.pack_checkpoint(checkpoint, pack)
-    except (ValueError, EOFError, UnpicklingError) as error:
+            checkpoints.pack_checkpoint(checkpoint, pack)
+    except ValueError as error:
         raise FileError(f"{checkpoint} cannot be exported: {error}") from error
     note(
         f"{folder}: {parity.codes_equal:.2%} of the codes are the model's, the audio differs by "

@@ -27,6 +27,12 @@ class Usage:
     bits_per_code: int
 
 
+def entropy_bits(counts: np.ndarray) -> float:
+    """Bits that an entry is worth, of entries that occur ``counts`` times."""
+    share = counts[counts > 0] / counts.sum()
+    return float(-np.sum(share * np.log2(share)))
+
+
 def usage(codec: Codec, signals: Iterable[np.ndarray], bitrate_bps: int) -> Usage:
     """Code ``signals``, each ``float32 [samples]`` at ``input_rate_hz``, and count.
 
@@ -39,11 +45,9 @@ def usage(codec: Codec, signals: Iterable[np.ndarray], bitrate_bps: int) -> Usag
     books = np.concatenate(coded, axis=1)
     size = codec.codebook_size
     counts = np.stack([np.bincount(book, minlength=size) for book in books])
-    share = counts / books.shape[1]
-    entropy = -(share * np.log2(share, where=share > 0, out=np.zeros_like(share))).sum(axis=1)
     return Usage(
         codes=books.shape[1],
         used_percent=100 * float((counts > 0).mean()),
-        entropy_bits=float(entropy.mean()),
+        entropy_bits=float(np.mean([entropy_bits(book) for book in counts])),
         bits_per_code=codec.bits_per_code,
     )

@@ -1,6 +1,5 @@
 """Recordings in memory and streamed: the same batches, to the bit where the rate is the file's."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -265,12 +264,8 @@ def test_a_recipe_needs_the_manifest_alone(shards: Path) -> None:
 
 
 @pytest.fixture
-def small(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(CONFIGS, NAME, ENTRY)
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def losses(trainer: Trainer, to: int) -> list[float]:

@@ -1,6 +1,5 @@
 """The stages of FocalCodec-Stream's training: who learns what of whom."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -57,12 +56,8 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(autouse=True)
-def small_config(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def small_config(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(CONFIGS, NAME, ENTRY)
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def config(corpus: Path, *names: str, steps: int = 2, **changes: Any) -> TrainingConfig:

@@ -1,7 +1,6 @@
 """The loop on a small TQCodec and stereo music of seconds at 44.1 kHz: TQCodec's way to train."""
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ from chirrup.lab.training.data import Sampler
 from chirrup.lab.training.loop import Trainer
 from chirrup.lab.training.run import export_checkpoint
 from chirrup.runtime.errors import ModelError
+from tiny_training import advance
 
 CPU = torch.device("cpu")
 RATE_HZ = 44_100
@@ -29,14 +29,10 @@ WEIGHTS = {"waveform": 1.0, "mel": 15.0, "mel_magnitude": 15.0, "commitment": 0.
 
 
 @pytest.fixture(autouse=True)
-def tiny(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
     """And no minute of compiling for what only other models have."""
     monkeypatch.setitem(CONFIGS, NAME, (TQCodec, CONFIG))
     monkeypatch.setattr(fused, "available", lambda: pytest.fail("TQCodec has no fused units"))
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")
@@ -78,14 +74,6 @@ def config(corpus: Path, **changes: Any) -> TrainingConfig:
         "warmup_steps": 2,
     }
     return TrainingConfig.model_validate(recipe | changes)
-
-
-def advance(trainer: Trainer, to: int) -> list[dict[str, float]]:
-    sampler, figures = trainer.sampler(), []
-    while trainer.step < to:
-        figures.append(trainer.train_step(sampler))
-        trainer.step += 1
-    return figures
 
 
 def test_a_run_of_music_trains_and_says_what_music_needs(corpus: Path, tmp_path: Path) -> None:

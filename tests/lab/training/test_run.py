@@ -11,7 +11,8 @@ import chirrup
 from chirrup.lab.models import CONFIGS, Model
 from chirrup.lab.models.iris import ConvNeXtBlock
 from chirrup.lab.training import run
-from chirrup.lab.training.run import export_checkpoint, pack_checkpoint, train
+from chirrup.lab.training.checkpoints import pack_checkpoint
+from chirrup.lab.training.run import export_checkpoint, train
 from small_model import ENTRY, NAME, Exported, small_iris, speech_like
 from tiny_training import tiny_recipe, write_corpus
 

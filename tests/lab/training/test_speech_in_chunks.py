@@ -1,7 +1,6 @@
 """The loop on a small FocalCodec-Stream: 16 kHz in, 24 kHz out, chunks of frames, binary codes."""
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -27,12 +26,8 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(autouse=True)
-def small_config(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def small_config(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(CONFIGS, NAME, ENTRY)
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def config(corpus: Path, **changes: Any) -> TrainingConfig:

@@ -1,7 +1,6 @@
 """The loop on a small SpectroStream and stereo of seconds: channels that are coded jointly."""
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from chirrup.lab.training.config import DataConfig, TrainingConfig
 from chirrup.lab.training.loop import Trainer
 from chirrup.lab.training.validation import clips, validate
 from small_spectro import DELAY, FRAME, NAME, RATE_HZ, stereo
+from tiny_training import advance
 
 CPU = torch.device("cpu")
 WEIGHTS = {"waveform": 1.0, "complex": 1.0, "mel": 1.0, "commitment": 1.0}
@@ -26,12 +26,8 @@ THIN = {"n_ffts": [256], "channels": 4}
 
 
 @pytest.fixture(autouse=True)
-def small(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(CONFIGS, NAME, (SpectroStream, small_spectro.CONFIG))
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")
@@ -77,14 +73,6 @@ def fighting(**discriminators: dict[str, Any]) -> dict[str, Any]:
         "stages": [{"name": "all", "steps": 3, "weights": weights}],
         "adversary": {"discriminators": discriminators},
     }
-
-
-def advance(trainer: Trainer, to: int) -> list[dict[str, float]]:
-    sampler, figures = trainer.sampler(), []
-    while trainer.step < to:
-        figures.append(trainer.train_step(sampler))
-        trainer.step += 1
-    return figures
 
 
 def test_a_run_trains_and_validates_stereo(corpus: Path, tmp_path: Path) -> None:

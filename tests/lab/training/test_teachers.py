@@ -213,7 +213,8 @@ def test_a_wavlm_of_other_sizes_is_refused(wavlm_folder: Path, tmp_path: Path) -
 
 def checkpoint(folder: Path, model: nn.Module, **changes: Any) -> Path:
     config = TrainingConfig(model=NAME, model_changes=changes, stages=()).model_dump(mode="json")
-    torch.save({"ema": model.state_dict(), "config": config}, folder / "checkpoint.pt")
+    state = {"ema": model.state_dict(), "config": config, "step": 0, "hours": 0.0}
+    torch.save(state, folder / "checkpoint.pt")
     return folder
 
 

@@ -18,6 +18,7 @@ from torch.optim import AdamW, RAdam
 from chirrup.lab.models import build
 from chirrup.lab.quantizers.simvq import SimVQLevel
 from chirrup.lab.training import adversarial, codebooks, discriminators
+from chirrup.lab.training.checkpoints import load_checkpoint
 from chirrup.lab.training.config import DiscriminatorConfig, Stage, TrainingConfig
 from chirrup.lab.training.corpus import sampler_of
 from chirrup.lab.training.data import Sampler
@@ -187,10 +188,8 @@ class Trainer:
             estimate, target = normalise_level(
                 made.audio[:, :, delay:], target[:, :, :whole], audio[:, :, :whole]
             )
-            estimate, target = (
-                estimate.flatten(0, 1),
-                target.flatten(0, 1),
-            )  # each channel by itself
+            # each channel by itself
+            estimate, target = estimate.flatten(0, 1), target.flatten(0, 1)
             terms |= self.reconstruction_terms(estimate, target, stage)
             fight = weights.adversarial > 0 or weights.features > 0
             if fight and self.step % config.adversary.every == 0:
@@ -227,14 +226,10 @@ class Trainer:
             parameter.requires_grad_(id(parameter) in chosen)
         return trained
 
-    def heard(self, audio: Tensor) -> Tensor:
-        """``audio [batch, channels, samples]`` as the encoder gets it: its rate, its channels."""
-        return self.model.tiled(self.to_input_rate(audio))
-
     def make(self, audio: Tensor, stage: Stage) -> Made:
         """What the model makes of ``audio [batch, channels, samples]`` in a stage."""
         used, bypass, present = self.draw_codes(audio, stage)
-        heard = self.heard(audio)
+        heard = self.to_input_rate(audio)
         if stage.teaches and self.lessons is not None:
             return self.lessons(heard, stage, bypass, present)
         committed = None if self.config.codes.commit_bypassed else ~bypass
@@ -325,10 +320,11 @@ class Trainer:
         self.codebooks_started = True
         if not self.levels:
             return
-        latents = [
-            self.model.encoder.offline(self.heard(sampler.batch(self.config.batch_size)[0]))
+        batches = [
+            self.to_input_rate(sampler.batch(self.config.batch_size)[0])
             for _ in range(self.config.codes.initialise_batches)
         ]
+        latents = [self.model.encoder.offline(self.model.tiled(batch)) for batch in batches]
         vectors = torch.cat([latent.transpose(1, 2).flatten(0, 1) for latent in latents])
         codebooks.initialise(self.model.quantizer, vectors, self.config.seed)
         share_parameters(self.model)
@@ -373,7 +369,7 @@ class Trainer:
 
     def restore(self, path: Path) -> None:
         """Go on from a checkpoint; parts that the recipe has added since start afresh."""
-        saved = torch.load(path, map_location=self.device, weights_only=True)
+        saved = load_checkpoint(path)
         theirs, ours = map(in_words, (saved["config"], self.config.model_dump(mode="json")))
         if theirs != ours:
             raise ModelError(

@@ -2,10 +2,9 @@
 
 import json
 import os
-import pickle
 from collections.abc import Collection
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
 import torch
@@ -16,7 +15,8 @@ from chirrup.lab.importing import import_spectrostream, is_spectrostream
 from chirrup.lab.models import build
 from chirrup.lab.models.released import from_pretrained, is_released, name_of
 from chirrup.lab.models.spectrostream import SpectroStream
-from chirrup.lab.training.config import TrainingConfig, load_recipe
+from chirrup.lab.training.checkpoints import load_checkpoint, trained_model
+from chirrup.lab.training.config import load_recipe
 from chirrup.lab.training.loop import Trainer
 from chirrup.lab.training.reading import read_mono
 from chirrup.runtime.errors import ModelError
@@ -89,16 +89,11 @@ def export_checkpoint(
     if is_released(checkpoint) or is_spectrostream(checkpoint):
         return export_released(checkpoint, folder, audio, eight_bits)
     saved = load_checkpoint(checkpoint)
-    config = TrainingConfig.model_validate(saved["config"])
-    model = build(config.model, **config.model_changes)
-    try:
-        model.load_state_dict(saved["ema" if "ema" in saved else "model"])
-    except RuntimeError as error:
-        raise ValueError(f"{checkpoint} does not fit the model {config.model}: {error}") from error
+    model, name = trained_model(saved), saved["config"]["model"]
     clip: np.ndarray = read_mono(audio or DEMO_CLIP, model.input_rate_hz)
     card = {"steps": saved["step"], "hours": round(saved["hours"], 2), "recipe": saved["config"]}
     few = clip[: 5 * model.input_rate_hz]
-    return export(model, config.model, folder, few, card, eight_bits=eight_bits)
+    return export(model, name, folder, few, card, eight_bits=eight_bits)
 
 
 def export_released(
@@ -121,45 +116,3 @@ def export_released(
     clip: np.ndarray = read_mono(audio or DEMO_CLIP, model.input_rate_hz)
     few = clip[: 5 * model.input_rate_hz]
     return export(model, name, folder, few, card, exact=True, eight_bits=eight_bits)
-
-
-def pack_checkpoint(checkpoint: Path, out: Path) -> None:
-    """Write what a later training needs to go on, in a third of the size.
-
-    Weights become float16 and optimiser states bfloat16; the averages are left out, since they are
-    what was exported: they begin again at the weights.
-    """
-
-    def smaller(value: Any, kind: torch.dtype) -> Any:
-        if isinstance(value, dict):
-            return {key: smaller(item, kind) for key, item in value.items()}
-        floating = isinstance(value, torch.Tensor) and value.is_floating_point()
-        return value.to(kind) if floating and value.numel() > 1 else value
-
-    saved = load_checkpoint(checkpoint)
-    saved.pop("ema", None)
-    for name in ("model", "adversary"):
-        saved[name] = smaller(saved[name], torch.float16)
-    for name in ("optimiser", "adversary_optimiser"):
-        if saved[name]:
-            saved[name] = saved[name] | {"state": smaller(saved[name]["state"], torch.bfloat16)}
-    part = out.with_suffix(".part")
-    torch.save(saved, part)
-    part.replace(out)
-
-
-def load_checkpoint(checkpoint: Path) -> dict[str, Any]:
-    """``checkpoint.pt`` of a training, or of its folder.
-
-    Raises:
-        ValueError: it is none.
-    """
-    path = checkpoint / "checkpoint.pt" if checkpoint.is_dir() else checkpoint
-    try:
-        saved = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, EOFError, RuntimeError) as error:
-        raise ValueError(f"{path} is not a checkpoint of a chirrup training: {error}") from error
-    whole = isinstance(saved, dict) and {"config", "step", "hours"} <= set(saved)
-    if not whole or not {"ema", "model"} & set(saved):
-        raise ValueError(f"{path} is not a checkpoint of a chirrup training")
-    return saved

@@ -11,10 +11,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from chirrup.lab.models import build
 from chirrup.lab.models.focalcodec import FocalCodec
 from chirrup.lab.nn import Linear, ReplicatedConv1d, Residual, Transformer
-from chirrup.lab.training.config import TeacherConfig, TrainingConfig
+from chirrup.lab.training.checkpoints import load_checkpoint, trained_model
+from chirrup.lab.training.config import TeacherConfig
 from chirrup.lab.training.whisper import WhisperEncoder
 from chirrup.runtime.errors import ModelError
 
@@ -221,15 +221,11 @@ class CodecTeacher(Teacher):
 
     def __init__(self, run: Path) -> None:
         super().__init__()
-        path = run / "checkpoint.pt" if run.is_dir() else run
-        saved = torch.load(path, map_location="cpu", weights_only=True)
-        config = TrainingConfig.model_validate(saved["config"])
-        model = build(config.model, **config.model_changes)
+        saved = load_checkpoint(run)
+        model = trained_model(saved)
         if not isinstance(model, FocalCodec):
-            raise ModelError(
-                f"{run} is a training of {config.model}: only FocalCodec-Stream teaches"
-            )
-        model.load_state_dict(saved["ema" if "ema" in saved else "model"])
+            name = saved["config"]["model"]
+            raise ModelError(f"{run} is a training of {name}: only FocalCodec-Stream teaches")
         self.model, self.dim, self.layers = model, model.config.dim, model.config.layers
 
     def forward(self, audio: Tensor) -> list[Tensor]:
