@@ -1,12 +1,17 @@
 """What the benchmarks ask for exists: models, bitrates, metrics."""
 
+import re
 import sys
+from collections.abc import Iterator
 from importlib import import_module
 from itertools import pairwise
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
+from typing import Any
 
+import numpy as np
 import pytest
+import soundfile
 import torch
 
 from chirrup.evaluate.metrics import METRICS
@@ -14,33 +19,54 @@ from chirrup.evaluate.peers import find
 from chirrup.evaluate.results import RESULTS, Results, Row
 from chirrup.lab.complexity import nominal_latency_samples
 from chirrup.lab.models import Model, build
-from chirrup.lab.training.config import load_recipe
+from chirrup.lab.training.config import TrainingConfig, load_recipe
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 
 
-@pytest.fixture
-def spectrostream(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+@pytest.fixture(autouse=True)
+def scripts(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The scripts can be imported, and leave modules and settings as they were."""
     monkeypatch.syspath_prepend(str(BENCHMARKS))
     for name in ("OMP_NUM_THREADS", "OMP_WAIT_POLICY"):
-        monkeypatch.setenv(name, "")  # the script sets them: so that they are as before afterwards
-    module = import_module("spectrostream")
-    for name in ("spectrostream", "shared"):
-        monkeypatch.delitem(sys.modules, name, raising=False)
-    return module
+        monkeypatch.setenv(name, "")  # the scripts set them
+    before = set(sys.modules)
+    yield
+    for name in {path.stem for path in BENCHMARKS.glob("*.py")} - before:
+        sys.modules.pop(name, None)
+
+
+@pytest.fixture
+def spectrostream() -> ModuleType:
+    return import_module("spectrostream")
+
+
+@pytest.fixture
+def tqcodec() -> ModuleType:
+    return import_module("tqcodec")
+
+
+def configs(experiment: Any) -> dict[str, TrainingConfig]:
+    """Of each variant."""
+    return {
+        name: load_recipe(experiment.recipe, [*changes, *experiment.short])
+        for name, changes in experiment.variants.items()
+    }
+
+
+def built(config: TrainingConfig) -> Model:
+    with torch.device("meta"):
+        return build(config.model, **config.model_changes)
 
 
 def variants(script: ModuleType, experiment: str) -> dict[str, Model]:
     """By name; each of another configuration, for few steps."""
-    built = {}
-    for name, change in script.VARIANTS[experiment].items():
-        config = load_recipe(script.RECIPE, [f"model_changes.{change}", *script.SHORT])
-        assert config.steps == 3000
-        with torch.device("meta"):
-            built[name] = build(config.model, **config.model_changes)
-    assert len({model.config for model in built.values()}) == len(built)
-    assert build("spectro-small").config in [model.config for model in built.values()]
-    return built
+    found = configs(script.EXPERIMENTS[experiment])
+    assert {config.steps for config in found.values()} == {3000}
+    models = {name: built(config) for name, config in found.items()}
+    assert len({model.config for model in models.values()}) == len(models)
+    assert build("spectro-small").config in [model.config for model in models.values()]
+    return models
 
 
 def test_where_channels_are_joined_is_varied(spectrostream: ModuleType) -> None:
@@ -66,6 +92,57 @@ def test_bitrates_codecs_and_metrics_are_there(spectrostream: ModuleType) -> Non
         wanted = {1000 * int(rate.removesuffix("k")) for rate in rates.split(",")}
         assert wanted <= set(find(name).bitrates_bps)
     assert set(spectrostream.SCORES) <= set(METRICS)
+
+
+def test_each_step_of_the_path_to_tqcodec_changes_one_thing(tqcodec: ModuleType) -> None:
+    path = configs(tqcodec.PATH)
+    assert {config.steps for config in path.values()} == {1800}
+    phases = {
+        name: {stage.weights.waveform + stage.weights.complex for stage in config.stages[:2]}
+        for name, config in path.items()
+    }
+    assert phases["rvq"] == phases["simvq"] == {0}
+    assert all(0 not in phases[name] for name in ("waveform", "imbalanced", "subbands"))
+    models = {name: built(config) for name, config in path.items()}
+    assert models["rvq"].config != models["simvq"].config == models["waveform"].config
+    encoders = [sum(p.numel() for p in model.encoder.parameters()) for model in models.values()]
+    assert encoders[0] == encoders[1] == encoders[2] < encoders[3] < encoders[4]
+    assert set(tqcodec.SCORES) <= set(METRICS)
+    model = models["subbands"]
+    assert [round(count * model.codebook_bps) for count in (5, 10, 20)] == list(tqcodec.RATES)
+
+
+class Same:
+    """A codec that loses nothing, of one channel at a time."""
+
+    name, sample_rate_hz = "same", 44_100
+
+    def encode(self, audio: np.ndarray, bitrate_bps: int) -> np.ndarray:
+        return audio
+
+    def decode(self, codes: np.ndarray) -> np.ndarray:
+        return codes + 1e-3 * np.array([[1], [0]])  # but for an error of left, or of mid
+
+
+def test_mid_and_side_are_left_and_right_again(
+    tqcodec: ModuleType,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    random = np.random.default_rng(0)
+    (tmp_path / "music_test").mkdir()
+    for name, shape in (("a", (44_100, 2)), ("mono", (44_100,))):
+        soundfile.write(
+            tmp_path / "music_test" / f"{name}.wav", random.uniform(-1, 1, shape), 44_100
+        )
+    monkeypatch.setattr(tqcodec.chirrup, "load", lambda _: Same())
+    monkeypatch.setattr(tqcodec, "SCORES", ("snr",))
+    monkeypatch.setattr(sys, "argv", ["", "mid-side", "--corpus", str(tmp_path)])
+    tqcodec.main()
+    shown = capsys.readouterr().out
+    snrs = re.findall(r" 62, (\w+, \w+) +\W+(\S+) ", shown)
+    assert snrs == [("left, right", "inf"), ("mid, side", "55.2")], shown
 
 
 def made_up(system: str, scores: dict[str, float | None]) -> list[Row]:
@@ -113,8 +190,9 @@ def test_an_experiment_trains_exports_and_compares_its_variants(
             Results({}, rows).write(Path(words[-1]) / RESULTS)
 
     late = SimpleNamespace(latency_samples=4320, sample_rate_hz=48_000)
-    monkeypatch.setattr(spectrostream, "run", run)
-    monkeypatch.setattr(spectrostream.chirrup, "load", lambda _: late)
+    experiments = import_module("experiments")
+    monkeypatch.setattr(experiments, "run", run)
+    monkeypatch.setattr(experiments.chirrup, "load", lambda _: late)
     options = ["--out", str(tmp_path), "--processes", "1"]
     monkeypatch.setattr(sys, "argv", ["", "fusion", "stages.0.steps=7", *options])
     (tmp_path / "fusion").mkdir()

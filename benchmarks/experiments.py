@@ -1,0 +1,109 @@
+"""Experiments: variants of a model, trained by one recipe for the same steps, exported, compared.
+
+Everything goes on where it was stopped. Tables are printed; plots against the bitrate, and players,
+are in the report.
+"""
+
+import os
+
+os.environ |= {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
+
+import argparse
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import chirrup
+from chirrup.evaluate.metrics import METRICS
+from chirrup.evaluate.results import RESULTS, Results
+from chirrup.evaluate.tables import cell, lines
+from shared import console, table
+
+ROOT = Path(__file__).parents[1]
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """What is compared.
+
+    Attributes:
+        recipe: of all variants.
+        variants: by name, their changes to the recipe.
+        short: changes that all share, unless the command line says otherwise.
+        rates_bps: at which they are scored on music_test; the table shows the last.
+        scores: names of metrics.
+    """
+
+    recipe: Path
+    variants: dict[str, tuple[str, ...]]
+    short: tuple[str, ...]
+    rates_bps: tuple[int, ...]
+    scores: tuple[str, ...]
+
+
+def parser(description: str, experiments: tuple[str, ...], folder: str) -> argparse.ArgumentParser:
+    """Of a script with several experiments, each with a folder of its own in runs/``folder``."""
+    result = argparse.ArgumentParser(description=description)
+    result.add_argument("experiment", choices=experiments)
+    result.add_argument("changes", nargs="*", metavar="KEY=VALUE", help="changes to the recipe")
+    result.add_argument("--corpus", type=Path, default=ROOT.parent / "shared" / "corpus")
+    result.add_argument("--out", type=Path, default=ROOT / "runs" / folder)
+    result.add_argument("--processes", type=int, default=2, help="that train, of one thread each")
+    return result
+
+
+def run(*arguments: object, module: str = "chirrup") -> None:
+    command = [sys.executable, "-m", module, *map(str, arguments)]
+    console.print("$ " + " ".join(["python", *command[1:]]), highlight=False, soft_wrap=True)
+    if code := subprocess.run(command).returncode:
+        raise SystemExit(code)
+
+
+def compare(experiment: Experiment, out: Path, options: argparse.Namespace) -> None:
+    """Train, export and evaluate every variant, and print a table."""
+    models = []
+    for name, changes in experiment.variants.items():
+        train(experiment, changes, out / "runs" / name, options)
+        models.append(out / "models" / name)
+        run("export", out / "runs" / name, models[-1])
+    rates = ",".join(map(str, experiment.rates_bps))
+    systems = [f"{model}@{rates}" for model in models]
+    evaluate(systems, experiment.scores, out, options.corpus)
+    console.print(variants_table(experiment, models, Results.read(out / RESULTS)))
+
+
+def train(
+    experiment: Experiment, changes: tuple[str, ...], out: Path, options: argparse.Namespace
+) -> None:
+    """Train one variant in ``out``, or go on with it."""
+    data = f"data.manifest={options.corpus / 'MANIFEST.csv'}"
+    every = (*changes, data, *experiment.short, *options.changes)
+    arguments = ("train", experiment.recipe, "--out", out, *every)
+    if options.processes == 1:
+        run(*arguments)
+    else:
+        several = ("--standalone", f"--nproc_per_node={options.processes}")
+        run(*several, "-m", "chirrup", *arguments, module="torch.distributed.run")
+
+
+def evaluate(systems: list[str], scores: tuple[str, ...], out: Path, corpus: Path) -> None:
+    codecs = [word for system in systems for word in ("-c", system)]
+    metrics = [word for name in scores for word in ("-m", name)]
+    run("evaluate", corpus / "music_test", *codecs, *metrics, "--out", out)
+
+
+def variants_table(experiment: Experiment, models: list[Path], results: Results) -> object:
+    """Latency and scores of each variant at the highest bitrate."""
+    rate_bps = experiment.rates_bps[-1]
+    headings = [f"{METRICS[name].label} ({METRICS[name].better})" for name in experiment.scores]
+    shown = table(f"At {rate_bps / 1000:g} kbps", "variant", "latency, ms", *headings)
+    for model in models:
+        codec = chirrup.load(model)
+        latency_ms = 1000 * codec.latency_samples / codec.sample_rate_hz
+        system = f"{model.name}-{rate_bps}"
+        own = [row for row in results.rows if row.system == system]
+        (line,) = lines(own, experiment.scores)
+        scores = [cell(line.cells[name], METRICS[name]) for name in experiment.scores]
+        shown.add_row(model.name, f"{latency_ms:.3g}", *scores)
+    return shown
