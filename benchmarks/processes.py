@@ -50,15 +50,21 @@ def peak_mb(*arguments: str) -> float:
     return int(done.stderr.rsplit("peak", 1)[1]) / 1024
 
 
-def memory(model: str, rate: int, minutes: int) -> Table:
+def memory(model: str, rate: int, minutes: int, channels: int) -> Table:
     """Of coding a file of a minute and one of ``minutes``."""
-    result = table("Peak memory, MB", "", "1 minute", f"{minutes} minutes", "ratio")
+    result = table(
+        f"Peak memory, MB; {rate / 1000:g} kHz, channels: {channels}",
+        "",
+        "1 minute",
+        f"{minutes} minutes",
+        "ratio",
+    )
     peaks: dict[str, list[float]] = {"chirrup encode": [], "chirrup decode": []}
-    minute = speech_like(60, rate)
+    minute = np.stack([speech_like(60, rate, seed) for seed in range(channels)], axis=1)
     with tempfile.TemporaryDirectory(prefix="chirrup-memory-") as folder:
         for length in (1, minutes):
             wav, coded, out = (f"{folder}/{length}{end}" for end in (".wav", ".chirrup", "-.wav"))
-            with soundfile.SoundFile(wav, "w", rate, 1, "PCM_16") as file:
+            with soundfile.SoundFile(wav, "w", rate, channels, "PCM_16") as file:
                 for _ in range(length):
                     file.write(minute)
             peaks["chirrup encode"].append(peak_mb("encode", wav, coded, "--model", model))

@@ -98,11 +98,12 @@ BOARDS = {
         "Music",
         "music_test",
         {
-            "opus": (32000, 64000, 96000),
-            "vorbis": (48000, 64000, 96000),
+            "tq-small": (31_008, 62_016, 124_031),
+            "opus": (32000, 64000, 96000, 128_000),
+            "vorbis": (48000, 64000, 96000, 128_000),
             "mp3": (64000, 128000),
         },
-        ("visqol_audio", "lsd", "lsd_low", "lsd_high", "mel_distance", "snr"),
+        ("visqol_audio", "tq_lsd", "tq_lsd_low", "tq_lsd_high", "mel_distance", "snr"),
     ),
     "music_low": Board(
         "Stereo music at low bitrates",
@@ -152,6 +153,9 @@ PAPERS = """\
 | TQCodec | 32 | .822 / .757 / .949 | its authors' music | the paper |
 | TQCodec | 64 | .772 / .647 / .950 | its authors' music | the paper |
 | TQCodec | 128 | .672 / .517 / .952 | its authors' music | the paper |
+| TQCodec | 43 | - / .718 / .954 | the same, SNR 16.1 dB | the paper |
+| TQCodec, subbands | 43 | - / .702 / 1.163 | the same, SNR 16.9 dB | the paper |
+| Vorbis | 48 | - / .763 / 2.847 | the same, SNR 17.0 dB | the paper |
 
 | system | kbps | ViSQOL audio | on | source |
 |---|---|---|---|---|

@@ -224,12 +224,14 @@ def main() -> None:
     parser.add_argument("--core", type=int, default=min(os.sched_getaffinity(0)))
     parser.add_argument("--memory", action="store_true", help="only that; takes minutes")
     parser.add_argument("--minutes", type=int, default=60, help="the long file of --memory")
+    parser.add_argument("--channels", type=int, default=1, help="of the files of --memory")
     options = parser.parse_args()
     os.sched_setaffinity(0, {options.core})
     console.print(machine())
     codec = chirrup.load(options.model)
     if options.memory:
-        console.print(memory(options.model, codec.sample_rate_hz, options.minutes))
+        of = options.minutes, options.channels
+        console.print(memory(options.model, codec.sample_rate_hz, *of))
         return
     console.print(start_up(options.model))
     console.print(per_frame(codec, options.frames))
