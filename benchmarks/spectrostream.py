@@ -46,7 +46,7 @@ def main() -> None:
         "Run one of SpectroStream's first experiments.", (*EXPERIMENTS, "bitrate"), "spectrostream"
     )
     arguments.add_argument("--model", default="spectro-small", help="for bitrate: a name or folder")
-    options = arguments.parse_args()
+    options = arguments.parse_intermixed_args()
     out = options.out / options.experiment
     if options.experiment == "bitrate":
         rates = ",".join(map(str, SWEEP))

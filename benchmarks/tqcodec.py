@@ -69,7 +69,7 @@ def mean_score(
 def main() -> None:
     arguments = parser("Run one of TQCodec's experiments.", ("path", "mid-side"), "tqcodec")
     arguments.add_argument("--model", default="tq-small", help="for mid-side: a name or folder")
-    options = arguments.parse_args()
+    options = arguments.parse_intermixed_args()
     if options.experiment == "mid-side":
         two_channels(options.model, options.corpus)
     else:

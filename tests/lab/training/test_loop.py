@@ -5,6 +5,7 @@ import os
 import socket
 import subprocess
 import sys
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,10 @@ import chirrup
 import small_lrac
 from chirrup.lab.models import CONFIGS
 from chirrup.lab.training import adversarial
+from chirrup.lab.training.checkpoints import load_checkpoint
 from chirrup.lab.training.config import TrainingConfig
 from chirrup.lab.training.loop import Trainer
+from chirrup.runtime.errors import ModelError
 from small_model import DELAY, ENTRY, NAME
 from tiny_training import (
     MEL,
@@ -31,6 +34,7 @@ from tiny_training import (
 
 CPU = torch.device("cpu")
 TESTS, SOURCE = Path(__file__).parents[2], Path(chirrup.__file__).parents[1]
+ROOT = TESTS.parent
 
 
 @pytest.fixture(scope="module")
@@ -121,6 +125,52 @@ def test_a_stopped_run_goes_on_as_it_would_have(
         assert differing(first.state(), second.state()) == []
         advance(second, 6)
         assert differing(whole.state(), second.state()) == []
+
+
+def test_a_checkpoint_goes_on_though_parts_have_changed_places(
+    corpus: Path, tmp_path: Path
+) -> None:
+    """An optimiser numbers its parameters; what it remembers stays with the names."""
+    config = tiny_config(corpus)
+    first = Trainer(config, tmp_path, CPU)
+    advance(first, 4)
+    state = first.state()
+    groups = first.parameter_groups()
+    order = sorted(state["model"], key=lambda name: not name.startswith("decoder"))
+    assert order != list(state["model"])
+    before = [[name for name in order if name in group] for group in groups]
+    number = {name: index for index, name in enumerate(chain(*groups))}
+    moments = state["optimiser"]["state"]
+    swapped = {i: moments[number[name]] for i, name in enumerate(chain(*before))}
+    model = {name: state["model"][name] for name in order}
+    optimiser = state["optimiser"] | {"state": swapped}
+    torch.save(state | {"model": model, "optimiser": optimiser}, tmp_path / "checkpoint.pt")
+    second = Trainer(config, tmp_path, CPU)
+    second.restore(tmp_path / "checkpoint.pt")
+    assert differing(first.state(), second.state()) == []
+
+
+def test_an_optimiser_of_other_parameters_is_refused(corpus: Path, tmp_path: Path) -> None:
+    trainer = Trainer(tiny_config(corpus), tmp_path, CPU)
+    state = trainer.state()
+    state["optimiser"]["param_groups"][0]["params"].pop()
+    torch.save(state, tmp_path / "checkpoint.pt")
+    with pytest.raises(ModelError, match="of other parameters"):
+        trainer.restore(tmp_path / "checkpoint.pt")
+
+
+def test_the_flagships_training_can_go_on(tmp_path: Path) -> None:
+    """What `recipes/` keeps of it fits the model and the discriminators of today."""
+    packed = ROOT / "recipes" / "iris-t1-cpu.pt"
+    config = TrainingConfig.model_validate(load_checkpoint(packed)["config"])
+    trainer = Trainer(config, tmp_path, CPU)
+    trainer.restore(packed)
+    assert trainer.step > 20_000
+    assert trainer.adversary_optimiser is not None
+    for optimiser in (trainer.optimiser, trainer.adversary_optimiser):
+        assert len(optimiser.state) > 100
+        for parameter, state in optimiser.state.items():
+            assert state["exp_avg"].shape == parameter.shape
 
 
 def test_another_seed_is_another_training(corpus: Path, tmp_path: Path) -> None:

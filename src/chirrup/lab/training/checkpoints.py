@@ -1,6 +1,7 @@
 """What a training leaves: its checkpoint, read again, as a model, or packed for the next one."""
 
 import pickle
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,35 @@ def trained_model(saved: dict[str, Any]) -> Model:
     except RuntimeError as error:
         raise ModelError(f"the weights do not fit the model {config.model}: {error}") from error
     return model
+
+
+def renumbered(
+    optimiser: dict[str, Any], names: Iterable[str], groups: list[list[str]]
+) -> dict[str, Any]:
+    """The state of an optimiser, which numbers its parameters, as ``groups`` number theirs.
+
+    Parts of a model, and so its parameters, may have changed places since it was saved.
+
+    Args:
+        optimiser: the saved state.
+        names: of all that was saved with it, in the order of the parameters then.
+        groups: names of the parameters as they are now.
+
+    Raises:
+        ModelError: it is of other parameters.
+    """
+    names, state, counted = list(names), {}, 0
+    saved_groups = optimiser["param_groups"]
+    for saved, group in zip(saved_groups, groups, strict=True):
+        then = [name for name in names if name in set(group)]
+        if len(then) != len(saved["params"]):
+            raise ModelError("the checkpoint's optimiser is of other parameters than the model's")
+        number = dict(zip(then, saved["params"]))
+        for index, name in enumerate(group, counted):
+            if number[name] in optimiser["state"]:
+                state[index] = optimiser["state"][number[name]]
+        saved["params"] = list(range(counted, counted := counted + len(group)))
+    return {"state": state, "param_groups": saved_groups}
 
 
 def pack_checkpoint(checkpoint: Path, out: Path) -> None:

@@ -18,7 +18,7 @@ from torch.optim import AdamW, RAdam
 from chirrup.lab.models import build
 from chirrup.lab.quantizers.simvq import SimVQLevel
 from chirrup.lab.training import adversarial, codebooks, discriminators
-from chirrup.lab.training.checkpoints import load_checkpoint
+from chirrup.lab.training.checkpoints import load_checkpoint, renumbered
 from chirrup.lab.training.config import DiscriminatorConfig, Stage, TrainingConfig
 from chirrup.lab.training.corpus import sampler_of
 from chirrup.lab.training.data import Sampler
@@ -100,7 +100,13 @@ class Trainer:
         self.adversary_parameters = list(self.adversary.parameters())
         optimiser, options = OPTIMISERS[config.optimiser]
         options = options | {"betas": config.betas, "weight_decay": config.weight_decay}
-        self.optimiser = optimiser(self.parameter_groups(), lr=config.learning_rate, **options)
+        others, entries = self.parameter_groups()
+        named = dict(self.model.named_parameters())
+        groups = [
+            {"params": [named[name] for name in others]},
+            {"params": [named[name] for name in entries], "weight_decay": 0.0},
+        ]
+        self.optimiser = optimiser(groups, lr=config.learning_rate, **options)
         self.adversary_optimiser = (
             optimiser(self.adversary_parameters, lr=config.adversary.learning_rate, **options)
             if self.adversary_parameters
@@ -113,8 +119,8 @@ class Trainer:
             self.model.use_fused_units()
         share_parameters(self.model)
 
-    def parameter_groups(self) -> list[dict[str, Any]]:
-        """All but the codebooks' entries, or SimVQ's maps that make them; then these.
+    def parameter_groups(self) -> list[list[str]]:
+        """Names of all but the codebooks' entries, or SimVQ's maps that make them; then of these.
 
         They learn at a rate of their own. Decay, which knows nothing of the vectors, would draw
         entries to zero, and through a map all of them together: they have none.
@@ -124,8 +130,10 @@ class Trainer:
         simvq = [level for level in levels if isinstance(level, SimVQLevel)]
         entries += [parameter for level in simvq for parameter in (level.weight, level.bias)]
         chosen = {id(parameter) for parameter in entries}
-        others = [parameter for parameter in self.parameters if id(parameter) not in chosen]
-        return [{"params": others}, {"params": entries, "weight_decay": 0.0}]
+        groups: list[list[str]] = [[], []]
+        for name, parameter in self.model.named_parameters():
+            groups[id(parameter) in chosen].append(name)
+        return groups
 
     # --- the run ---------------------------------------------------------------------------------
 
@@ -379,10 +387,14 @@ class Trainer:
         self.step, self.hours = saved["step"], saved["hours"]
         self.codebooks_started = saved["codebooks_started"]
         saved.setdefault("ema", saved["model"])
-        for name in ("model", "ema", "usage", "optimiser"):
+        for name in ("model", "ema", "usage"):
             getattr(self, name).load_state_dict(saved[name])
+        groups = self.parameter_groups()
+        self.optimiser.load_state_dict(renumbered(saved["optimiser"], saved["model"], groups))
         if self.lessons is not None and saved.get("lessons"):
             self.lessons.restore(saved["lessons"])
         if saved["adversary_optimiser"] and self.adversary_optimiser:
             self.adversary.load_state_dict(saved["adversary"])
-            self.adversary_optimiser.load_state_dict(saved["adversary_optimiser"])
+            groups = [[name for name, _ in self.adversary.named_parameters()]]
+            state = renumbered(saved["adversary_optimiser"], saved["adversary"], groups)
+            self.adversary_optimiser.load_state_dict(state)
