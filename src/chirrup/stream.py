@@ -48,6 +48,9 @@ class Encoder:
             raise ValueError(f"redundancy is from 0 to {codebooks} codebooks, not {redundancy}")
         self.codec, self.codebooks = codec, codebooks
         self.frames_per_packet, self.redundancy = frames_per_packet, redundancy
+        # A packet's frames are coded in one call, those of short frames in a third of the time.
+        chunks = -(-frames_per_packet // codec.chunk_frames)
+        self.piece_samples = chunks * codec.chunk_frames * codec.input_frame_samples
         self.graph, _ = codec.graphs()
         self.state = self.graph.initial_state()
         self.waiting = np.zeros((codec.channels, 0), np.float32)
@@ -78,16 +81,20 @@ class Encoder:
             raise ValueError(f"a live stream is {form}; got {list(pcm.shape)}")
         if not np.isfinite(pcm).all():
             raise ValueError("audio has samples that are not finite (NaN or infinity)")
-        chunk = self.codec.chunk_frames * self.codec.input_frame_samples
         self.samples += pcm.shape[-1]
         signal = np.broadcast_to(pcm, self.waiting.shape[:1] + pcm.shape[-1:])
         self.waiting = np.concatenate([self.waiting, signal], axis=1, dtype=np.float32)
-        while self.waiting.shape[1] >= chunk:
-            first, self.waiting = self.waiting[:, :chunk], self.waiting[:, chunk:]
-            codes, self.state = self.graph(first if channels == 1 else first[None], self.state)
-            codes = codes[0, : self.codebooks].astype(self.codec.code_dtype)
-            self.ready = np.concatenate([self.ready, codes], axis=1)
+        while self.waiting.shape[1] >= self.piece_samples:
+            self._code(self.piece_samples)
         return self._packets(self.frames_per_packet)
+
+    def _code(self, samples: int) -> None:
+        """The first of those that wait, a whole number of chunks."""
+        first, self.waiting = self.waiting[:, :samples], self.waiting[:, samples:]
+        signal = first if self.codec.channels == 1 else first[None]
+        codes, self.state = self.graph(signal, self.state)
+        codes = codes[0, : self.codebooks].astype(self.codec.code_dtype)
+        self.ready = np.concatenate([self.ready, codes], axis=1)
 
     def flush(self) -> list[bytes]:
         """The last packets, padded with silence until the decoder has given every sample.
@@ -97,7 +104,10 @@ class Encoder:
         packets = []
         if self.samples:
             missing = self.codec.padding_samples(self.samples)
-            packets = self.push(np.zeros(missing, np.float32)) + self._packets(1)
+            packets = self.push(np.zeros(missing, np.float32))
+            if rest := self.waiting.shape[1]:
+                self._code(rest)
+            packets += self._packets(1)
         self.__init__(
             self.codec,
             self.codebooks,
@@ -177,15 +187,15 @@ class Decoder:
 
     def _decoded(self, codes: np.ndarray) -> np.ndarray:
         """``int32 [codebooks, frames]`` to the samples of all chunks that are whole with them."""
-        chunk, channels = self.codec.chunk_frames, self.codec.channels
-        pieces = [np.zeros(0 if channels == 1 else (channels, 0), np.float32)]
-        self.waiting = np.concatenate([self.waiting, codes], axis=1)
-        while self.waiting.shape[1] >= chunk:
-            frames, self.waiting = self.waiting[:, :chunk], self.waiting[:, chunk:]
-            audio, self.state = self.graph(frames[None], self.state)
-            sounds = np.split(audio[0], chunk, axis=-1)
-            lost = frames[0] == ABSENT
-            pieces += [self.fade(*pair) for pair in zip(sounds, lost.tolist(), strict=True)]
+        channels = self.codec.channels
+        waiting = np.concatenate([self.waiting, codes], axis=1)
+        whole = waiting.shape[1] // self.codec.chunk_frames * self.codec.chunk_frames
+        frames, self.waiting = waiting[:, :whole], waiting[:, whole:]
+        if not whole:
+            return np.zeros(0 if channels == 1 else (channels, 0), np.float32)
+        audio, self.state = self.graph(frames[None], self.state)
+        sounds, lost = np.split(audio[0], whole, axis=-1), frames[0] == ABSENT
+        pieces = [self.fade(*pair) for pair in zip(sounds, lost.tolist(), strict=True)]
         return np.concatenate(pieces, axis=-1)
 
     def flush(self) -> np.ndarray:
