@@ -15,6 +15,7 @@ import argparse
 import json
 import re
 from dataclasses import asdict, dataclass, replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -115,6 +116,9 @@ BOARDS = {
         ("visqol_audio", "mel_distance", "lsd", "snr", "ipd_error", "ild_error"),
     ),
 }
+
+NOTED = {"speech_test": "pesq_wb", "music_test": "visqol_audio"}
+"""Board and metric of what `chirrup models` says of a model's quality."""
 
 EXPLAINED = {
     "noise": "Noise of noise_test at {:g} dB",
@@ -308,19 +312,19 @@ def fill(page: Path, boards: dict[str, Results]) -> None:
     page.write_text(re.sub(marked, table, page.read_text(), flags=re.DOTALL))
 
 
-def note(model: str, results: Results) -> None:
-    """Keep PESQ on clean speech in ``model.json``, for ``chirrup models``."""
+def note(model: str, clips: str, metric: str, results: Results) -> None:
+    """Keep a score in ``model.json``, for ``chirrup models``."""
     scores: dict[int, list[float]] = {}
     for row in results.rows:
-        if row.codec == model and (score := row.scores.get("pesq_wb")) is not None:
+        if row.codec == model and (score := row.scores.get(metric)) is not None:
             scores.setdefault(row.bitrate_bps, []).append(score)
     if not scores:
         return
     path = FOLDER / model / "model.json"
     about = json.loads(path.read_text())
     about["training"]["scores"] = {
-        "clips": f"{results.run['clips']} of speech_test",
-        "pesq_wb": {
+        "clips": f"{results.run['clips']} of {clips}",
+        metric: {
             f"{rate / 1000:g}_kbps": round(sum(of_rate) / len(of_rate), 2)
             for rate, of_rate in sorted(scores.items())
         },
@@ -344,8 +348,8 @@ def main() -> None:
         name: Results.read(path) for name in BOARDS if (path := KEPT / f"{name}.jsonl").exists()
     }
     PAGE.write_text(page(kept))
-    for name in models():
-        note(name, kept["speech_test"])
+    for name, (of, metric) in product(models(), NOTED.items()):
+        note(name, of, metric, kept[of])
     for text in (ROOT / "README.md", *FOLDER.glob("*/README.md")):
         fill(text, kept)
 

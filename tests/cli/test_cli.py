@@ -12,7 +12,7 @@ import soundfile
 
 from chirrup.cli import run
 from chirrup.cli.console import duration, parse_bitrate, parse_metadata
-from chirrup.cli.models import scores
+from chirrup.cli.models import score_lines, scores
 from chirrup.evaluate.audit import PAPERS
 from chirrup.files import FileError
 
@@ -226,5 +226,8 @@ def test_durations() -> None:
 
 
 def test_scores_of_a_training_card() -> None:
-    card = {"steps": 5, "pesq": {"1000": 1.5, "6000": 2.5}, "scores": {"pesq_wb": 2}}
-    assert dict(scores(card)) == {"pesq.1000": 1.5, "pesq.6000": 2.5, "scores.pesq_wb": 2}
+    said = {"clips": "39 of speech_test", "pesq_wb": {"1_kbps": 1.49, "6_kbps": 2.65}}
+    assert scores({"steps": 5, "scores": said}) == {"pesq_wb": said["pesq_wb"]}
+    lines = score_lines({"scores": scores({"scores": said})})
+    assert lines == ["PESQ 1.49 @ 1k", "PESQ 2.65 @ 6k"]
+    assert scores({"steps": 5}) == {}

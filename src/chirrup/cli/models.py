@@ -1,6 +1,5 @@
 """``chirrup models`` and ``chirrup audit``."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,6 +9,9 @@ from chirrup.cli import console
 
 if TYPE_CHECKING:
     from chirrup.codec import Codec
+
+SCORES = {"pesq_wb": "PESQ", "visqol_audio": "ViSQOL"}
+"""Metrics that a card may tell of: of speech, of music."""
 
 Json = Annotated[bool, typer.Option("--json", help="For programs.")]
 
@@ -29,31 +31,37 @@ def summary(codec: "Codec") -> dict[str, Any]:
         "codebook_size": codec.codebook_size,
         "size_bytes": sum(path.stat().st_size for path in codec.folder.iterdir()),
         "weights_sha256": codec.weights_sha256,
-        "scores": dict(scores(codec.description.get("training", {}))),
+        "scores": scores(codec.description.get("training", {})),
     }
 
 
-def scores(card: Any, path: str = "") -> Iterator[tuple[str, float]]:
-    """Every number of a training card whose key, or that of what it is in, tells of PESQ."""
-    if isinstance(card, dict):
-        for key, value in card.items():
-            yield from scores(value, f"{path}.{key}" if path else str(key))
-    elif isinstance(card, (int, float)) and "pesq" in path.lower():
-        yield path, card
+def scores(card: dict[str, Any]) -> dict[str, dict[str, float]]:
+    """What a model's training card says of its scores: of each metric, at each bitrate."""
+    said = card.get("scores", {})
+    return {name: values for name, values in said.items() if name in SCORES}
+
+
+def score_lines(facts: dict[str, Any]) -> list[str]:
+    return [
+        f"{SCORES[name]} {value:.2f} @ {rate.removesuffix('_kbps')}k"
+        for name, values in facts["scores"].items()
+        for rate, value in values.items()
+    ]
 
 
 def print_model(facts: dict[str, Any]) -> None:
     rates = facts["bitrates_bps"]
     lines = {
         "rate": f"{facts['sample_rate_hz']} Hz, {_channels(facts['channels'])}",
-        "bitrates": f"{', '.join(f'{rate / 1000:g}' for rate in rates)} kbit/s",
-        "latency": f"{facts['latency_ms']:g} ms, frames of {facts['frame_ms']:g} ms",
+        "bitrates": f"{', '.join(f'{rate / 1000:.4g}' for rate in rates)} kbit/s",
+        "latency": f"{facts['latency_ms']:.3g} ms, frames of {facts['frame_ms']:.3g} ms",
         "codebooks": f"{facts['codebooks']} of {facts['codebook_size']} entries",
         "size": f"{facts['size_bytes'] / 1e6:.1f} MB",
         "weights": facts["weights_sha256"],
         "folder": facts["folder"],
-        **{name: f"{value:.2f}" for name, value in facts["scores"].items()},
     }
+    if facts["scores"]:
+        lines["scores"] = ", ".join(score_lines(facts))
     typer.echo(facts["name"])
     for key, value in lines.items():
         typer.echo(f"  {key + ':':<10} {value}")
@@ -74,16 +82,16 @@ def models(as_json: Json = False) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    table = Table("model", "audio", "kbit/s", "latency", "size", "PESQ")
+    table = Table("model", "audio", "kbit/s", "latency", "size", "scores")
     for facts in every:
         rates = facts["bitrates_bps"]
         table.add_row(
             facts["name"],
             f"{facts['sample_rate_hz'] / 1000:g} kHz {_channels(facts['channels'])}",
-            " to ".join(f"{rate / 1000:g}" for rate in dict.fromkeys((rates[0], rates[-1]))),
-            f"{facts['latency_ms']:g} ms",
+            " to ".join(f"{rate / 1000:.3g}" for rate in dict.fromkeys((rates[0], rates[-1]))),
+            f"{facts['latency_ms']:.3g} ms",
             f"{facts['size_bytes'] / 1e6:.1f} MB",
-            "\n".join(f"{name} {value:.2f}" for name, value in facts["scores"].items()) or "-",
+            "\n".join(score_lines(facts)) or "-",
         )
     Console().print(table)
 
