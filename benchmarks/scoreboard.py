@@ -1,7 +1,7 @@
 """The scoreboard: runs what is missing, and writes docs/scoreboard.md and the tables of the README
 and the models' cards from the results.
 
-    python benchmarks/scoreboard.py [--corpus ../shared/corpus] [--workers 2]
+    python benchmarks/scoreboard.py [--board NAME ...] [--workers 2]
     python benchmarks/scoreboard.py --write  # only the pages, from docs/scoreboard/
 
 Runs go on where they were stopped. The audio stays in runs/scoreboard/, with a report to listen to.
@@ -325,7 +325,7 @@ def note(model: str, clips: str, metric: str, results: Results) -> None:
     about["training"]["scores"] = {
         "clips": f"{results.run['clips']} of {clips}",
         metric: {
-            f"{rate / 1000:g}_kbps": round(sum(of_rate) / len(of_rate), 2)
+            f"{rate / 1000:.3g}_kbps": round(sum(of_rate) / len(of_rate), 2)
             for rate, of_rate in sorted(scores.items())
         },
     }
@@ -336,13 +336,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Run the scoreboard and write its page.")
     parser.add_argument("--corpus", type=Path, default=ROOT.parent / "shared" / "corpus")
     parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--board", action="append", choices=BOARDS, help="only these")
     parser.add_argument(
         "--write", action="store_true", help="only the pages, from docs/scoreboard/"
     )
     options = parser.parse_args()
     KEPT.mkdir(parents=True, exist_ok=True)
     if not options.write:
-        for name in BOARDS:
+        for name in options.board or BOARDS:
             compact(run(name, options.corpus, options.workers)).write(KEPT / f"{name}.jsonl")
     kept = {
         name: Results.read(path) for name in BOARDS if (path := KEPT / f"{name}.jsonl").exists()

@@ -14,7 +14,6 @@ UNTRAINED = RELEASED | {
     "tq",
     "tq-imbalanced",
     "tq-subband",
-    "tq-small",
 }
 """Configurations without weights here; those of `RELEASED` have some of their authors'."""
 
