@@ -229,5 +229,5 @@ def test_scores_of_a_training_card() -> None:
     said = {"clips": "39 of speech_test", "pesq_wb": {"1_kbps": 1.49, "6_kbps": 2.65}}
     assert scores({"steps": 5, "scores": said}) == {"pesq_wb": said["pesq_wb"]}
     lines = score_lines({"scores": scores({"scores": said})})
-    assert lines == ["PESQ 1.49 @ 1k", "PESQ 2.65 @ 6k"]
+    assert lines == ["PESQ 1.49@1k", "PESQ 2.65@6k"]
     assert scores({"steps": 5}) == {}

@@ -43,7 +43,7 @@ def scores(card: dict[str, Any]) -> dict[str, dict[str, float]]:
 
 def score_lines(facts: dict[str, Any]) -> list[str]:
     return [
-        f"{SCORES[name]} {value:.2f} @ {rate.removesuffix('_kbps')}k"
+        f"{SCORES[name]} {value:.2f}@{rate.removesuffix('_kbps')}k"
         for name, values in facts["scores"].items()
         for rate, value in values.items()
     ]
