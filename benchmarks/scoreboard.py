@@ -267,6 +267,8 @@ def page(boards: dict[str, Results]) -> str:
         )
         for condition in of.conditions:
             rows = [row for row in results.rows if row.condition == condition.name]
+            if not rows:
+                continue
             if condition.kind in EXPLAINED:
                 text.append(f"### {EXPLAINED[condition.kind].format(condition.value)}\n")
             text.append(tables.markdown(rows, metrics))

@@ -119,7 +119,6 @@ def test_bandwidth_counts_up_to_what_is_written() -> None:
 
 
 @given(st.lists(st.floats(0, 100), min_size=1, max_size=20), st.floats(0, 500))
-@settings(deadline=None)
 def test_a_budget_is_poured_evenly(amounts: list[float], budget: float) -> None:
     shares = balance.poured(amounts, budget)
     assert sum(shares) == pytest.approx(min(budget, sum(amounts)), abs=1e-6)

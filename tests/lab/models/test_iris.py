@@ -233,7 +233,7 @@ def test_receptive_field(name: str) -> None:
     chunks=st.lists(st.integers(1, 20), min_size=3, max_size=50).filter(lambda c: sum(c) >= 50),
     seed=st.integers(0, 2**32),
 )
-@settings(max_examples=3, deadline=None)
+@settings(max_examples=3)
 def test_stream_equals_offline(chunks: list[int], seed: int) -> None:
     """One second from audio to audio, at the paper's size, cut between any frames."""
     model = iris("iris-t1")

@@ -169,7 +169,7 @@ def run(
 
 @both_tracks
 @given(chunks=st.lists(st.integers(1, 12), min_size=2, max_size=8), seed=st.integers(0, 2**32))
-@settings(max_examples=4, deadline=None)
+@settings(max_examples=4)
 def test_stream_equals_offline(name: str, chunks: list[int], seed: int) -> None:
     """At the paper's size, cut between any frames; forgetting the state is another signal."""
     model, audio = lrac(name), noise(sum(chunks), seed=seed)

@@ -131,7 +131,7 @@ def run(audio: Tensor, codes: Tensor, chunks: list[int], forget: bool) -> tuple[
 
 
 @given(chunks=st.lists(st.integers(1, 12), min_size=2, max_size=8), seed=st.integers(0, 2**32))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_stream_equals_offline(chunks: list[int], seed: int) -> None:
     """Cut between any frames; forgetting the state is another signal."""
     model, audio = small_spectro(), noise(sum(chunks), seed=seed)

@@ -232,7 +232,7 @@ def stream(part: Streaming, x: Tensor, sizes: list[int], forget: str | None = No
 
 @both_kinds
 @given(chunks=st.lists(st.integers(1, 12), min_size=2, max_size=8), seed=st.integers(0, 2**32))
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=8)
 def test_stream_equals_offline(made: Callable[[], Model], chunks: list[int], seed: int) -> None:
     codec = made()
     audio = noise(64 * sum(chunks), batch=2, seed=seed)

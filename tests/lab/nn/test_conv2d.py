@@ -68,7 +68,7 @@ LAYERS = layers()
 
 @pytest.mark.parametrize("name", LAYERS)
 @given(chunks=st.lists(st.integers(1, 5), min_size=2, max_size=6), seed=st.integers(0, 2**32))
-@settings(max_examples=5, deadline=None)
+@settings(max_examples=5)
 def test_stream_equals_offline(name: str, chunks: list[int], seed: int) -> None:
     layer, x = LAYERS[name], noise(2, 2, 2 * sum(chunks), BINS, seed=seed)
     whole = layer.offline(x)

@@ -173,7 +173,7 @@ def same(a: Tensor, b: Tensor) -> None:
 
 @every_layer
 @given(steps=st.lists(st.integers(1, 9), min_size=1, max_size=6), seed=st.integers(0, 2**32))
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 def test_chunks_equal_offline(name: str, steps: list[int], seed: int) -> None:
     x = signal(name, sum(steps), seed)
     whole = layer(name).offline(x)
@@ -255,7 +255,7 @@ def copied(state: State) -> State:
 @given(
     stride=st.integers(1, 4), dilation=st.integers(1, 5), extra=st.integers(0, 4), steps=st.just(9)
 )
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_causal_convolution_is_padded_on_the_left(
     stride: int, dilation: int, extra: int, steps: int
 ) -> None:

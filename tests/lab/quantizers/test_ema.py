@@ -40,7 +40,7 @@ def consistent(level: EMALevel, tolerance: float = 1e-3) -> None:
 
 
 @given(scale=st.floats(0.01, 20), seed=st.integers(0, 2**32))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_search_finds_the_nearest_entry(scale: float, seed: int) -> None:
     """By Euclidean distance, not by direction: entries differ in length."""
     trained = level()

@@ -69,7 +69,7 @@ def test_each_loss_reaches_only_its_side(quantizer: ResidualVectorQuantizer) -> 
 
 
 @given(st.lists(st.integers(1, LEVELS), min_size=1, max_size=4), st.integers(0, 2**32))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @torch.no_grad()
 def test_encode_and_decode_agree_with_forward(used: list[int], seed: int) -> None:
     torch.manual_seed(1)
