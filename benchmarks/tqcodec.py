@@ -38,7 +38,7 @@ PATH = Experiment(
     RATES,
     SCORES,
 )
-"""Each has what the one before it has. Ten minutes each of the first three on two free cores."""
+"""Each has what the one before it has. A step of the first three is 0.27 s on two free cores."""
 
 
 def two_channels(model: str, corpus: Path) -> None:

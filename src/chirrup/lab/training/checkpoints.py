@@ -2,6 +2,7 @@
 
 import pickle
 from collections.abc import Iterable
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -61,18 +62,20 @@ def renumbered(
     Raises:
         ModelError: it is of other parameters.
     """
-    names, state, counted = list(names), {}, 0
-    saved_groups = optimiser["param_groups"]
-    for saved, group in zip(saved_groups, groups, strict=True):
-        then = [name for name in names if name in set(group)]
-        if len(then) != len(saved["params"]):
+    place = {name: index for index, name in enumerate(names)}
+    number: dict[str, int] = {}
+    for saved, group in zip(optimiser["param_groups"], groups, strict=True):
+        if len(group) != len(saved["params"]):
             raise ModelError("the checkpoint's optimiser is of other parameters than the model's")
-        number = dict(zip(then, saved["params"]))
-        for index, name in enumerate(group, counted):
-            if number[name] in optimiser["state"]:
-                state[index] = optimiser["state"][number[name]]
-        saved["params"] = list(range(counted, counted := counted + len(group)))
-    return {"state": state, "param_groups": saved_groups}
+        number |= zip(sorted(group, key=place.__getitem__), saved["params"])
+    now = {name: index for index, name in enumerate(chain(*groups))}
+    moments = optimiser["state"]  # none of what has not learned yet
+    state = {now[name]: moments[then] for name, then in number.items() if then in moments}
+    settings = [
+        saved | {"params": [now[name] for name in group]}
+        for saved, group in zip(optimiser["param_groups"], groups)
+    ]
+    return {"state": state, "param_groups": settings}
 
 
 def pack_checkpoint(checkpoint: Path, out: Path) -> None:
