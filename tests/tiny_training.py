@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 import soundfile
 import torch
 from torch import Tensor
@@ -83,6 +84,29 @@ def advance(trainer: Trainer, to: int) -> list[dict[str, float]]:
         figures.append(trainer.train_step(sampler))
         trainer.step += 1
     return figures
+
+
+def heard_by_losses(
+    trainer: Trainer, delay: int, audio: Tensor, target: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Estimate and target that the losses get, were the model nothing but a delay in samples."""
+    sampler, seen = trainer.sampler(), []
+
+    def record(estimate: Tensor, target: Tensor, _: object) -> dict[str, Tensor]:
+        seen.extend((estimate.detach(), target))
+        return {"mel": estimate.mean()}
+
+    def late(audio: Tensor, *_: Tensor) -> tuple[Tensor, None]:
+        nothing = 0 * trainer.parameters[0].flatten()[:1]  # something must learn
+        return torch.nn.functional.pad(audio, (delay, 0))[:, :, :-delay] + nothing, None
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sampler, "batch", lambda _: (audio, target))
+        patch.setattr(trainer, "reconstruction_terms", record)
+        patch.setattr(trainer.model, "forward", late)
+        trainer.train_step(sampler)
+    estimate, target = seen
+    return estimate, target
 
 
 def flat(state: Any, name: str = "") -> dict[str, Any]:

@@ -15,6 +15,7 @@ from chirrup.bitstream import FormatError, Header, Reader, Writer
 from chirrup.codec import Codec
 from chirrup.files import FileError, decode_file, describe, encode_file
 from chirrup.files.resampling import length_at
+from chirrup.files.stereo import Stereo
 from chirrup.files.wav import Format, wav_head
 from file_samples import RATES, Pipe, noise
 
@@ -151,10 +152,10 @@ def test_a_pipe_gets_each_chunk_at_once(codec: Codec) -> None:
 
 
 class Silence:
-    """Seconds of 16-bit mono at 48 kHz, never held at once."""
+    """Seconds of 16-bit samples at 48 kHz, never held at once."""
 
-    def __init__(self, seconds: int) -> None:
-        self.left = seconds * 48_000 * 2
+    def __init__(self, seconds: int, channels: int) -> None:
+        self.left = seconds * 48_000 * 2 * channels
 
     def read(self, size: int, /) -> bytes:
         size = min(size, self.left)
@@ -162,21 +163,22 @@ class Silence:
         return bytes(size)
 
 
+@pytest.mark.parametrize(("channels", "stereo"), [(1, "separate"), (2, "mid-side")])
 def test_memory_does_not_grow_with_the_length(
-    codec: Codec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    codec: Codec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, channels: int, stereo: Stereo
 ) -> None:
     """With a codec that takes no time; its own blocks are of a constant size."""
-    samples = [0]
 
     def encode_blocks(
         pieces: Iterator[np.ndarray], codebooks: int, channels: int = 1
     ) -> Iterator[np.ndarray]:
+        samples = 0
         for piece in pieces:
-            samples[0] += piece.shape[1]
+            assert piece.shape[0] == channels
             assert piece.shape[1] <= 1 << 16
-            while samples[0] >= 480:
-                samples[0] -= 480
-                yield np.zeros((channels, codebooks, 1), np.int16)
+            samples += piece.shape[1]
+            yield np.zeros((channels, codebooks, samples // 480), np.int16)
+            samples %= 480
 
     def decode_blocks(pieces: Iterator[np.ndarray], channels: int = 1) -> Iterator[np.ndarray]:
         for piece in pieces:
@@ -185,10 +187,11 @@ def test_memory_does_not_grow_with_the_length(
     monkeypatch.setattr(codec, "encode_blocks", encode_blocks)
     monkeypatch.setattr(codec, "decode_blocks", decode_blocks)
     peaks = []
-    for seconds in (60, 600):
+    for seconds in (30, 300):
         coded, decoded = tmp_path / f"{seconds}.chirrup", tmp_path / f"{seconds}.wav"
+        source = Silence(seconds, channels)
         tracemalloc.start()
-        encode_file(codec, Silence(seconds), coded, raw="s16@48000")
+        encode_file(codec, source, coded, raw=f"s16@48000x{channels}", stereo=stereo)
         decode_file(codec, coded, decoded)
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()

@@ -1,8 +1,6 @@
 """Two channels coded as mid and side: what is coded, what comes back, and at what price."""
 
 import io
-import tracemalloc
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -131,52 +129,6 @@ def test_lost_frames_are_silent_on_both_sides(codec: Codec, tmp_path: Path) -> N
     differs = (bad != whole).any(axis=1).nonzero()[0]
     silent = bad[differs[0] + 24_000 : differs[0] + 36_000]
     assert np.abs(silent).max() < 1e-3
-
-
-class Silence:
-    """Seconds of 16-bit stereo at 48 kHz, never held at once."""
-
-    def __init__(self, seconds: int) -> None:
-        self.left = seconds * 48_000 * 4
-
-    def read(self, size: int, /) -> bytes:
-        size = min(size, self.left)
-        self.left -= size
-        return bytes(size)
-
-
-def test_memory_does_not_grow_with_the_length(
-    codec: Codec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """With a codec that takes no time."""
-
-    def encode_blocks(
-        pieces: Iterator[np.ndarray], codebooks: int, channels: int = 1
-    ) -> Iterator[np.ndarray]:
-        samples = 0
-        for piece in pieces:
-            assert piece.shape[0] == channels == 2
-            assert piece.shape[1] <= 1 << 16
-            samples += piece.shape[1]
-            yield np.zeros((channels, codebooks, samples // 480), np.int16)
-            samples %= 480
-
-    def decode_blocks(pieces: Iterator[np.ndarray], channels: int = 1) -> Iterator[np.ndarray]:
-        for piece in pieces:
-            yield np.zeros((channels, 480 * piece.shape[2]), np.float32)
-
-    monkeypatch.setattr(codec, "encode_blocks", encode_blocks)
-    monkeypatch.setattr(codec, "decode_blocks", decode_blocks)
-    peaks = []
-    for seconds in (30, 300):
-        coded, decoded = tmp_path / f"{seconds}.chirrup", tmp_path / f"{seconds}.wav"
-        tracemalloc.start()
-        encode_file(codec, Silence(seconds), coded, raw="s16@48000x2", stereo="mid-side")
-        decode_file(codec, coded, decoded)
-        peaks.append(tracemalloc.get_traced_memory()[1])
-        tracemalloc.stop()
-        assert soundfile.info(decoded).frames == pytest.approx(48_000 * seconds, abs=1000)
-    assert peaks[1] < 1.2 * peaks[0]
 
 
 @pytest.mark.parametrize("channels", [1, 3])

@@ -31,8 +31,9 @@ from chirrup.lab.folding import fold
 from chirrup.lab.models import CONFIGS, build
 from chirrup.lab.models.focalcodec import FocalCodec, FocalConfig
 from chirrup.lab.models.released import config_of, from_pretrained, is_released, name_of
-from chirrup.lab.nn import Sequential, State, Streaming
+from chirrup.lab.nn import Sequential
 from chirrup.lab.training import run
+from one_stream import streamed
 
 RELEASED = Path(__file__).parent / "focalcodec-stream"
 FRAMES = 100
@@ -105,26 +106,6 @@ def at_random(x: Tensor, frame: int, seed: int = 0) -> Iterator[Tensor]:
         size = 4 * frame * draw.randint(1, 9)
         yield x[:, :, start : start + size]
         start += size
-
-
-def streamed(part: Streaming, pieces: Iterator[Tensor], forget: str | None = None) -> Tensor:
-    """What ``part`` makes of pieces of a signal, handing on its state.
-
-    Args:
-        forget: states whose name has this begin anew at each piece.
-    """
-    state: State = {}
-    done = []
-    for piece in pieces:
-        fresh = part.initial_state(piece.shape[0])
-        for name in fresh if not state else ():
-            state[name] = fresh[name]
-        if forget is not None:
-            state = {name: fresh[name] if forget in name else state[name] for name in state}
-        y, state = part(piece, state)
-        done.append(y)
-    assert set(state) == set(part.initial_state(1))
-    return torch.cat(done, dim=2)
 
 
 # --- the authors' code ---------------------------------------------------------------------------

@@ -20,9 +20,10 @@ from chirrup.lab.complexity import (
 from chirrup.lab.folding import fold, for_export
 from chirrup.lab.models import CONFIGS, Model, build
 from chirrup.lab.models.tqcodec import TQConfig
-from chirrup.lab.nn import LSTM, Parallel, Sequential, Streaming
+from chirrup.lab.nn import LSTM, Parallel, Sequential
 from chirrup.lab.quantizers.rvq import ABSENT
 from chirrup.lab.quantizers.simvq import SimVQLevel
+from one_stream import streamed
 
 FRAMES_PER_SECOND = 44_100 / 64
 NARROW = {"encoder_dim": 4, "decoder_dim": 4, "latent_dim": 16, "codebooks": 3}
@@ -220,16 +221,6 @@ def test_latency_of_the_subband_model() -> None:
 both_kinds = pytest.mark.parametrize("made", [narrow, narrow_subband])
 
 
-def stream(part: Streaming, x: Tensor, sizes: list[int], forget: str | None = None) -> Tensor:
-    state, pieces = part.initial_state(len(x)), []
-    for chunk in x.split(sizes, dim=2):
-        if forget:
-            state = state | {forget: part.initial_state(len(x))[forget]}
-        piece, state = part(chunk, state)
-        pieces.append(piece)
-    return torch.cat(pieces, dim=2)
-
-
 @both_kinds
 @given(chunks=st.lists(st.integers(1, 12), min_size=2, max_size=8), seed=st.integers(0, 2**32))
 @settings(max_examples=8)
@@ -237,14 +228,14 @@ def test_stream_equals_offline(made: Callable[[], Model], chunks: list[int], see
     codec = made()
     audio = noise(64 * sum(chunks), batch=2, seed=seed)
     latent = codec.encoder.offline(audio)
-    streamed = stream(codec.encoder, audio, [64 * frames for frames in chunks])
-    torch.testing.assert_close(streamed, latent, rtol=1e-5, atol=1e-5)
+    pieces = audio.split([64 * frames for frames in chunks], dim=2)
+    torch.testing.assert_close(streamed(codec.encoder, pieces), latent, rtol=1e-5, atol=1e-5)
     # The offline codes: a search that rounding decides would make the comparison a lottery.
     quantized = codec.quantizer.decode(codec.quantizer.encode(latent))
     offline = codec.decoder.offline(quantized)
     assert offline.shape == audio.shape
-    streamed = stream(codec.decoder, quantized, chunks)
-    torch.testing.assert_close(streamed, offline, rtol=1e-5, atol=1e-5)
+    pieces = quantized.split(chunks, dim=2)
+    torch.testing.assert_close(streamed(codec.decoder, pieces), offline, rtol=1e-5, atol=1e-5)
 
 
 @both_kinds
@@ -260,7 +251,7 @@ def test_every_state_matters(made: Callable[[], Model]) -> None:
     ):
         whole = part.offline(x)
         for key in part.initial_state(1):
-            error = (stream(part, x, sizes, forget=key) - whole).abs().max()
+            error = (streamed(part, x.split(sizes, dim=2), forget=key) - whole).abs().max()
             assert error > 1e-5, f"{key} could be left out"
 
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from chirrup.lab.models import CONFIGS
-from chirrup.lab.models.focalcodec import FocalCodec, FocalConfig
+from chirrup.lab.models.focalcodec import FocalCodec
 from chirrup.lab.training import teachers
 from chirrup.lab.training.config import TeacherConfig, TrainingConfig
 from chirrup.lab.training.teachers import WavLMTeacher, load_teacher, wavlm_names
@@ -121,21 +121,7 @@ def test_a_teacher_that_is_not_there(tmp_path: Path) -> None:
 
 # --- WavLM ---------------------------------------------------------------------------------------
 
-SIZES = FocalConfig(
-    front_dim=16,
-    dim=32,
-    layers=2,
-    heads=4,
-    hidden_dim=64,
-    position_kernel=16,
-    position_groups=4,
-    focal_dim=16,
-    focal_blocks=1,
-    focal_kernels=(4, 6, 8),
-    waveform_dim=16,
-    waveform_hidden_dim=16,
-    waveform_blocks=1,
-)
+SIZES = replace(CONFIG, focal_dim=16, focal_kernels=(4, 6, 8))
 
 
 @pytest.fixture(scope="module")
