@@ -15,6 +15,7 @@ from chirrup.codes import Codes
 from chirrup.evaluate.audit import audit
 from chirrup.evaluate.peers.model import Model
 from chirrup.files import decode_file, describe, encode_file
+from file_samples import Pipe
 from small_model import Exported, speech_like
 
 pytest_plugins = ["models_fixture"]
@@ -163,6 +164,16 @@ def test_files(small_focal_codec: chirrup.Codec, tmp_path: Path, rate_hz: int) -
         read, _ = soundfile.read(source, dtype="float32")
         expected = codec.decode(codec.encode(read[:, 0]))
         assert np.abs(audio[:, 0] - expected).max() < 1e-4
+
+
+@pytest.mark.parametrize("samples", [1, 7321, 16_000])
+def test_length_is_kept_through_pipes(small_focal_codec: chirrup.Codec, samples: int) -> None:
+    """The encoder learns of the end last, and its last chunk may reach far beyond it."""
+    coded, heard = io.BytesIO(), io.BytesIO()
+    audio = np.rint(np.resize(AUDIO, samples) * 32767).astype("<i2")
+    encode_file(small_focal_codec, Pipe(audio.tobytes()), coded, raw="s16@16000")
+    result = decode_file(small_focal_codec, Pipe(coded.getvalue()), heard)
+    assert result.samples == samples
 
 
 def test_a_file_that_was_cut_off(small_focal_codec: chirrup.Codec) -> None:

@@ -220,6 +220,15 @@ def test_the_size_of_blocks_cannot_be_heard(
     assert error_db(small_codec.decode(codes), sound) < -60
 
 
+def test_a_wild_sample_is_heard_as_a_loud_one(small_codec: chirrup.Codec) -> None:
+    wild, loud = speech_like(RATE_HZ), speech_like(RATE_HZ)
+    wild[5000], loud[5000] = 1e30, 8.0
+    codes = small_codec.encode(loud)
+    assert np.array_equal(small_codec.encode(wild).data, codes.data)
+    live = [encoder.push(x) for x in (wild, loud) for encoder in [small_codec.encoder()]]
+    assert live[0] == live[1]
+
+
 # --- what is refused -----------------------------------------------------------------------------
 
 nan = np.array([0.0, np.nan], np.float32)

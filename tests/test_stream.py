@@ -9,13 +9,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import chirrup
-from chirrup.bitstream import unpack_packet
-from chirrup.stream import FADE_FRAMES, HOLD_FRAMES, Encoder
+from chirrup.bitstream import pack_packet, unpack_packet
+from chirrup.stream import Encoder, Fade
 from small_model import DELAY, FRAME, RATE_HZ, speech_like
 
 pytest_plugins = ["models_fixture"]
 
 AUDIO = speech_like(RATE_HZ + 123)
+HOLD_FRAMES, FADE_FRAMES = 5, 10
+"""Of the small model, 50 frames a second."""
 
 
 def cut(x: np.ndarray, lengths: list[int]) -> Iterator[np.ndarray]:
@@ -247,6 +249,43 @@ def test_a_short_gap_is_held_at_full_level(small_codec: chirrup.Codec) -> None:
     assert decoder.fade.level == 1.0
     decoder.push(None)
     assert decoder.fade.level < 1.0
+
+
+@pytest.mark.parametrize("frame_rate_hz", [25.0, 50.0, 689.0625])
+def test_gaps_are_as_long_whatever_the_frames(frame_rate_hz: float) -> None:
+    fade, frame = Fade(frame_rate_hz), np.ones(4, np.float32)
+    levels = [float(fade(frame, True)[0]) for _ in range(round(frame_rate_hz))]
+    held, silent = levels.index(next(x for x in levels if x < 1)), levels.index(0.0)
+    assert held / frame_rate_hz == pytest.approx(0.1, abs=1.1 / frame_rate_hz)
+    assert silent / frame_rate_hz == pytest.approx(0.3, abs=2.1 / frame_rate_hz)
+
+
+def test_files_conceal_as_live_streams_do(small_codec: chirrup.Codec) -> None:
+    """Losses before and after a block without any are not one gap."""
+    codes = small_codec.encode(speech_like(4 * RATE_HZ)).data.copy()
+    codes[:, [*range(45, 50), *range(100, 103), *range(151, 160)]] = -1
+    decoder = small_codec.decoder()
+    live = [
+        decoder.push(
+            None if frame[0] < 0 else pack_packet(frame[:, None], None, small_codec.bits_per_code)
+        )
+        for frame in codes.T
+    ]
+    heard = np.concatenate(live)[DELAY:]
+    for size in (7, 50, 51, 1000):
+        pieces = iter(np.split(codes[None], range(size, codes.shape[1], size), axis=2))
+        sound = np.concatenate(list(small_codec.decode_blocks(pieces)), axis=1)[0]
+        assert np.allclose(sound, heard, atol=1e-5), size
+
+
+def test_a_lost_packet_is_as_long_as_its_neighbours(small_codec: chirrup.Codec) -> None:
+    """Also where the next repeats less of it, or is the first of all that came."""
+    codes, again = np.ones((4, 2), np.int16), np.ones((2, 1), np.int16)
+    later = pack_packet(codes, again, small_codec.bits_per_code)
+    decoder = small_codec.decoder()
+    assert decoder.push(None, later).shape == (2 * FRAME,)
+    decoder.push(later)
+    assert decoder.push(None, later).shape == (2 * FRAME,)
 
 
 @pytest.mark.parametrize("frames", [1, 3])

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from chirrup.bitstream import code_dtype
-from chirrup.codes import ABSENT, Codes, checked
+from chirrup.codes import ABSENT, LOUDEST, Codes, checked
 from chirrup.runtime.errors import ModelError
 from chirrup.runtime.graph import Graph, Weights
 from chirrup.stream import Decoder, Encoder, Fade
@@ -39,6 +39,8 @@ class Codec:
             removes it.
         latency_samples: algorithmic latency of a live stream: a chunk of frames and the delay.
         codebooks, codebook_size: most codes a frame, and how many values each can have.
+        lowest_bitrate_bps: the lowest bitrate that the model was trained for. There may be lower
+            ones, which sound bad.
         bits_per_code: bits of a code in files and packets.
         frame_rate_hz: frames a second.
         weights_sha256: hash of the weights, hexadecimal.
@@ -67,6 +69,7 @@ class Codec:
             self.codebook_size: int = about["codebook_size"]
             self.weights_sha256: str = about["weights_sha256"]
             self.default_bitrate_bps: int = about["default_bitrate_bps"]
+            self.lowest_bitrate_bps: int = about.get("lowest_bitrate_bps", 0)
             self._states: dict[str, dict[str, list[int]]] = {
                 part: about["states"][part] for part in ("encoder", "decoder")
             }
@@ -83,6 +86,7 @@ class Codec:
         self.code_dtype = code_dtype(self.bits_per_code)
         self.block_frames = BLOCK_FRAMES - BLOCK_FRAMES % self.chunk_frames
         self.frame_rate_hz = self.sample_rate_hz / self.frame_samples
+        self.lowest_bitrate_bps = self.lowest_bitrate_bps or self.bitrates_bps[0]
 
     def __repr__(self) -> str:
         return (
@@ -185,6 +189,7 @@ class Codec:
             if len(piece) < len(waiting):
                 piece = np.broadcast_to(piece, (len(waiting), piece.shape[1]))
             samples += piece.shape[1]
+            piece = np.clip(piece, -LOUDEST, LOUDEST)
             waiting = np.concatenate([waiting, piece], axis=1)
             while waiting.shape[1] >= block:
                 yield code(waiting[:, :block])
@@ -249,7 +254,7 @@ class Codec:
         """
         streams = self.streams(channels)
         state = self._decoder.initial_state(streams)
-        skip, fades = self.delay_samples, [Fade() for _ in range(streams)]
+        skip, fades = self.delay_samples, [Fade(self.frame_rate_hz) for _ in range(streams)]
         for piece, frames in self._in_chunks(pieces, streams):
             for start in range(0, piece.shape[2], self.block_frames):
                 codes = piece[:, :, start : start + self.block_frames]
@@ -257,7 +262,7 @@ class Codec:
                 codes = codes[:, :, : frames - start]
                 audio = audio[:, : codes.shape[2] * self.frame_samples]
                 lost = codes[:, 0] == ABSENT
-                if lost.any() or any(fade.level < 1 for fade in fades):
+                if lost.any() or not all(fade.idle for fade in fades):
                     sounds = audio.reshape(streams, -1, lost.shape[1], self.frame_samples)
                     for fade, signal, gaps in zip(fades, sounds, lost, strict=True):
                         for index, gap in enumerate(gaps):
@@ -312,7 +317,7 @@ class Codec:
             bitrate_bps: one of ``bitrates_bps``, redundancy not counted.
             frames_per_packet: 1 to 4; by default ``chunk_frames``.
             redundancy: codebooks of the packet before that each packet carries again, so that a
-                single lost packet can be heard, if coarsely. 0 carries nothing.
+                single lost packet can be heard, if coarsely; at most 16. 0 carries nothing.
         """
         count = self.codebooks_at(bitrate_bps)
         frames = self.chunk_frames if frames_per_packet is None else frames_per_packet

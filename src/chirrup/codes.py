@@ -6,6 +6,9 @@ import numpy as np
 
 ABSENT = -1
 """The code of a codebook left out for a lower bitrate, or of a lost frame."""
+LOUDEST = 8.0
+"""What encoders hear of louder samples, full scale being 1. They are mistakes, and a single one,
+heard as it is, would upset a recurrent encoder for minutes."""
 
 
 @dataclass(frozen=True)
@@ -35,18 +38,26 @@ class Codes:
         return np.array(self.data, dtype=dtype, copy=copy)
 
 
-def checked(audio: np.ndarray) -> np.ndarray:
-    """``float32 [channels, samples]`` of what a caller gave, or ValueError with what to do."""
-    signal = np.asarray(audio)
-    if not np.issubdtype(signal.dtype, np.floating):
+def checked_samples(audio: np.ndarray) -> np.ndarray:
+    """Samples that a caller gave as ``float32``, or ValueError with what to do."""
+    samples = np.asarray(audio)
+    if not np.issubdtype(samples.dtype, np.floating):
         raise ValueError(
-            f"audio must be floating point with full scale 1, got {signal.dtype}: divide 16-bit "
+            f"audio must be floating point with full scale 1, got {samples.dtype}: divide 16-bit "
             "integers by 32768"
         )
+    with np.errstate(over="ignore"):
+        samples = samples.astype(np.float32, copy=False)
+    if not np.isfinite(samples).all():
+        raise ValueError("audio has samples that are not finite (NaN or infinity)")
+    return samples
+
+
+def checked(audio: np.ndarray) -> np.ndarray:
+    """``float32 [channels, samples]`` of what a caller gave, or ValueError with what to do."""
+    signal = checked_samples(audio)
     if signal.ndim not in (1, 2) or signal.shape[-1] == 0 or signal.shape[0] == 0:
         raise ValueError(
             f"audio must be [samples] or [channels, samples], not empty; got {list(signal.shape)}"
         )
-    if not np.isfinite(signal).all():
-        raise ValueError("audio has samples that are not finite (NaN or infinity)")
-    return np.atleast_2d(signal).astype(np.float32, copy=False)
+    return np.atleast_2d(signal)

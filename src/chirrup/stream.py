@@ -6,28 +6,35 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from chirrup.bitstream import pack_packet, unpack_packet
-from chirrup.codes import ABSENT
+from chirrup.bitstream import MAX_REDUNDANT, pack_packet, unpack_packet
+from chirrup.codes import ABSENT, LOUDEST, checked_samples
 
 if TYPE_CHECKING:
     from chirrup.codec import Codec
 
-HOLD_FRAMES = 5
-"""Lost frames in a row that are concealed at full level; after them the sound fades."""
-FADE_FRAMES = 10
-"""Frames from full level to silence, and back."""
+HOLD_SECONDS = 0.1
+"""How much of a gap is concealed at full level; after it the sound fades."""
+FADE_SECONDS = 0.2
+"""From full level to silence, and back."""
 
 
 class Fade:
     """Towards silence in a long gap, and back to full level after it, frame by frame."""
 
-    def __init__(self) -> None:
+    def __init__(self, frame_rate_hz: float) -> None:
+        self.hold_frames = round(HOLD_SECONDS * frame_rate_hz)
+        self.step = 1 / (FADE_SECONDS * frame_rate_hz)
         self.lost_frames, self.level = 0, 1.0
+
+    @property
+    def idle(self) -> bool:
+        """Whether frames that are there pass as they are."""
+        return self.lost_frames == 0 and self.level == 1.0
 
     def __call__(self, audio: np.ndarray, lost: bool) -> np.ndarray:
         """The next frame, ``float32 [..., samples]``, at the level it is to be heard."""
         self.lost_frames = self.lost_frames + 1 if lost else 0
-        step = -1 / FADE_FRAMES if self.lost_frames > HOLD_FRAMES else 1 / FADE_FRAMES
+        step = -self.step if self.lost_frames > self.hold_frames else self.step
         level = min(1.0, max(0.0, self.level + step))
         if level == self.level == 1.0:
             return audio
@@ -44,8 +51,9 @@ class Encoder:
     ) -> None:
         if not 1 <= frames_per_packet <= 4:
             raise ValueError(f"a packet holds 1 to 4 frames, not {frames_per_packet}")
-        if not 0 <= redundancy <= codebooks:
-            raise ValueError(f"redundancy is from 0 to {codebooks} codebooks, not {redundancy}")
+        most = min(codebooks, MAX_REDUNDANT)
+        if not 0 <= redundancy <= most:
+            raise ValueError(f"redundancy is from 0 to {most} codebooks, not {redundancy}")
         self.codec, self.codebooks = codec, codebooks
         self.frames_per_packet, self.redundancy = frames_per_packet, redundancy
         # A packet's frames are coded in one call, those of short frames in a third of the time.
@@ -69,29 +77,26 @@ class Encoder:
         Returns:
             The packets that are complete: none, one or more.
         """
-        pcm = np.asarray(pcm)
-        if not np.issubdtype(pcm.dtype, np.floating):
-            raise ValueError(
-                f"audio must be floating point with full scale 1, got {pcm.dtype}: divide 16-bit "
-                "integers by 32768"
-            )
+        pcm = checked_samples(pcm)
         channels = self.codec.channels
         if pcm.ndim != 1 and (channels == 1 or pcm.ndim != 2 or len(pcm) != channels):
             form = "mono, [samples]" + (f", or [{channels}, samples]" if channels > 1 else "")
             raise ValueError(f"a live stream is {form}; got {list(pcm.shape)}")
-        if not np.isfinite(pcm).all():
-            raise ValueError("audio has samples that are not finite (NaN or infinity)")
         self.samples += pcm.shape[-1]
+        pcm = np.clip(pcm, -LOUDEST, LOUDEST)
         signal = np.broadcast_to(pcm, self.waiting.shape[:1] + pcm.shape[-1:])
-        self.waiting = np.concatenate([self.waiting, signal], axis=1, dtype=np.float32)
-        while self.waiting.shape[1] >= self.piece_samples:
-            self._code(self.piece_samples)
-        return self._packets(self.frames_per_packet)
+        signal = np.concatenate([self.waiting, signal], axis=1)
+        whole = signal.shape[1] - signal.shape[1] % self.piece_samples
+        self.waiting = signal[:, whole:].copy()
+        packets = []
+        for start in range(0, whole, self.piece_samples):
+            self._code(signal[:, start : start + self.piece_samples])
+            packets += self._packets(self.frames_per_packet)
+        return packets
 
-    def _code(self, samples: int) -> None:
-        """The first of those that wait, a whole number of chunks."""
-        first, self.waiting = self.waiting[:, :samples], self.waiting[:, samples:]
-        signal = first if self.codec.channels == 1 else first[None]
+    def _code(self, signal: np.ndarray) -> None:
+        """``float32 [channels, samples]``, a whole number of chunks."""
+        signal = signal if self.codec.channels == 1 else signal[None]
         codes, self.state = self.graph(signal, self.state)
         codes = codes[0, : self.codebooks].astype(self.codec.code_dtype)
         self.ready = np.concatenate([self.ready, codes], axis=1)
@@ -105,8 +110,8 @@ class Encoder:
         if self.samples:
             missing = self.codec.padding_samples(self.samples)
             packets = self.push(np.zeros(missing, np.float32))
-            if rest := self.waiting.shape[1]:
-                self._code(rest)
+            if self.waiting.shape[1]:
+                self._code(self.waiting)
             packets += self._packets(1)
         self.__init__(
             self.codec,
@@ -140,7 +145,16 @@ class Encoder:
         }
 
     def restore(self, saved: dict[str, Any]) -> None:
-        """Go on from what `save` gave, also that of another stream of the same settings."""
+        """Go on from what `save` gave, also that of another stream of the same settings.
+
+        Raises:
+            ValueError: it was of another bitrate.
+        """
+        if len(saved["ready"]) != self.codebooks:
+            raise ValueError(
+                f"the state is of {len(saved['ready'])} codebooks, the stream of {self.codebooks}: "
+                "ask for an encoder of the same bitrate"
+            )
         self.state = self.graph.restore(saved["graph"])
         self.waiting, self.samples = saved["waiting"].copy(), saved["samples"]
         self.ready, self.before = saved["ready"].copy(), saved["before"].copy()
@@ -154,7 +168,7 @@ class Decoder:
         _, self.graph = codec.graphs()
         self.state = self.graph.initial_state()
         self.waiting = np.zeros((codec.codebooks, 0), np.int32)
-        self.fade = Fade()
+        self.fade = Fade(codec.frame_rate_hz)
 
     def push(self, packet: bytes | None, following: bytes | None = None) -> np.ndarray:
         """Take in the next packet.
@@ -178,12 +192,21 @@ class Decoder:
             codes = unpack_packet(packet, self.codec.bits_per_code, self.codec.codebooks).codes
             self.frames_per_packet = codes.shape[1]
         else:
-            codes = np.full((1, self.frames_per_packet), ABSENT, np.int16)
-            if following is not None:
-                later = unpack_packet(following, self.codec.bits_per_code, self.codec.codebooks)
-                if later.redundant is not None:
-                    codes = later.redundant[:, -self.frames_per_packet :]
+            codes = self._lost(following)
         return self._decoded(self.codec.all_codebooks(codes))
+
+    def _lost(self, following: bytes | None) -> np.ndarray:
+        """Codes of a lost packet ``[codebooks, frames]``: absent, but for what the next repeats."""
+        frames, again = self.frames_per_packet, None
+        if following is not None:
+            later = unpack_packet(following, self.codec.bits_per_code, self.codec.codebooks)
+            frames = max(frames, later.codes.shape[1])  # the last packet may be shorter
+            again = later.redundant
+        codes = np.full((1 if again is None else len(again), frames), ABSENT, np.int32)
+        if again is not None:
+            repeated = again[:, -frames:]
+            codes[:, frames - repeated.shape[1] :] = repeated
+        return codes
 
     def _decoded(self, codes: np.ndarray) -> np.ndarray:
         """``int32 [codebooks, frames]`` to the samples of all chunks that are whole with them."""

@@ -1,7 +1,9 @@
 """``-`` both ways, and what Ctrl-C, a stop and a reader that goes leave behind."""
 
 import json
+import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -108,7 +110,30 @@ def test_ctrl_c_ends_a_recording_that_is_kept(
     assert 1 < facts["seconds"] == pytest.approx(float(said[1]), abs=0.006)
 
 
-@pytest.mark.parametrize("kind", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(("closed", "line", "code"), [("<&-", "-", 2), (">&-", "talk.wav", 0)])
+def test_closed_standard_streams(
+    model_folder: Path, tmp_path: Path, closed: str, line: str, code: int
+) -> None:
+    soundfile.write(tmp_path / "talk.wav", np.zeros(24_000), 24_000)
+    command = f"{shlex.join(COMMAND)} encode {line} x.chirrup --model {model_folder} {closed}"
+    result = subprocess.run(command, shell=True, cwd=tmp_path, capture_output=True, check=False)
+    assert result.returncode == code
+    assert (tmp_path / "x.chirrup").exists() == (code == 0)
+    assert len(result.stderr.splitlines()) == 1
+
+
+@pytest.mark.skipif(sys.platform == "darwin", reason="names of files are Unicode there")
+def test_names_of_files_need_not_be_unicode(model_folder: Path, tmp_path: Path) -> None:
+    endings = (b"wav", b"chirrup", b"flac")
+    talk, coded, heard = (tmp_path / os.fsdecode(b"caf\xe9." + end) for end in endings)
+    with talk.open("wb") as file:
+        soundfile.write(file, np.zeros(24_000), 24_000, format="WAV")
+    chirrup("encode", talk, coded, "--model", model_folder)
+    chirrup("decode", coded, heard, "--model", model_folder)
+    assert names(tmp_path) == {talk.name, coded.name, heard.name}
+
+
+@pytest.mark.parametrize("kind", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_stopped_command_leaves_nothing(
     model_folder: Path, tmp_path: Path, kind: signal.Signals
 ) -> None:
@@ -120,7 +145,7 @@ def test_a_stopped_command_leaves_nothing(
         while len(names(tmp_path)) == 1 and process.poll() is None:
             time.sleep(0.05)
         process.send_signal(kind)
-        assert process.wait(30) == {signal.SIGINT: 130, signal.SIGTERM: 143}[kind]
+        assert process.wait(30) == 128 + kind
     assert names(tmp_path) == {"long.wav"}
 
 

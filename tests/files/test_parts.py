@@ -1,7 +1,9 @@
 """What file coding is made of: reading pipes, resampling and cutting, files that appear whole."""
 
 import io
-from collections.abc import Iterator
+import resource
+import signal
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +12,7 @@ import soundfile
 
 from chirrup.files import FileError
 from chirrup.files.inputs import open_audio, parse_raw
-from chirrup.files.outputs import open_draft
+from chirrup.files.outputs import open_draft, open_sink
 from chirrup.files.resampling import cut, length_at, resampled
 from chirrup.files.wav import Format, wav_head
 from file_samples import RATES, Pipe, noise
@@ -129,3 +131,55 @@ def test_a_draft_takes_its_place_only_when_whole(
     assert path.read_bytes() == b"new"
     assert path.stat().st_mode & 0o777 == 0o640
     assert (tmp_path / "link").is_symlink()
+
+
+def test_a_read_only_target_is_replaced_and_stays_read_only(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"old")
+    path.chmod(0o444)
+    with open_draft(path) as draft:
+        assert draft.stat().st_mode & 0o777 == 0o600
+        draft.write_bytes(b"new")
+    assert path.read_bytes() == b"new"
+    assert path.stat().st_mode & 0o777 == 0o444
+
+
+@pytest.fixture
+def limited_size() -> Iterator[Callable[[int], None]]:
+    """Files can grow to so many bytes, as on a disk that is full then."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    yield lambda size: resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    signal.signal(signal.SIGXFSZ, before)
+
+
+@pytest.mark.parametrize("ending", ["wav", "flac", "ogg", "mp3", "opus"])
+def test_a_disk_that_is_full_at_the_very_end(
+    tmp_path: Path, limited_size: Callable[[int], None], ending: str
+) -> None:
+    """Compressed formats write their last samples when the file is closed."""
+    path, audio = tmp_path / f"talk.{ending}", (20_000 * noise(48_001)).astype(np.int16)
+
+    def write() -> None:
+        with open_sink(path, 24_000, 1, len(audio), floating=False, raw=False) as sink:
+            sink.write(audio)
+
+    write()
+    whole = path.read_bytes()
+    limited_size(len(whole) - 1)
+    with pytest.raises(FileError, match="cannot be written: File too large"):
+        write()
+    assert names(tmp_path) == {path.name}
+    assert path.read_bytes() == whole
+
+
+def test_a_format_that_cannot_be_empty_is_said_so(tmp_path: Path) -> None:
+    for ending in ("flac", "mp3"):
+        path = tmp_path / f"talk.{ending}"
+        with (
+            pytest.raises(FileError, match="cannot hold audio of no samples"),
+            open_sink(path, 24_000, 1, 0, floating=False, raw=False),
+        ):
+            pass
+    assert names(tmp_path) == set()

@@ -17,7 +17,6 @@ app = typer.Typer(
     name="chirrup",
     help="Streaming neural audio codec: speech at 1 to 6 kbit/s, offline.",
     add_completion=False,
-    no_args_is_help=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
@@ -54,7 +53,8 @@ def run(arguments: Sequence[str]) -> int:
 
     try:
         code = app(list(arguments), prog_name="chirrup", standalone_mode=False)
-        sys.stdout.flush()
+        if sys.stdout is not None:
+            sys.stdout.flush()
         return code if isinstance(code, int) else 0
     except BrokenPipeError:
         return _nobody_reads()
@@ -93,8 +93,11 @@ def _fail(message: str) -> int:
 def main() -> None:
     """The command ``chirrup``."""
 
-    def stop(*_: object) -> None:
-        raise SystemExit(143)  # so that half-written files are removed
+    def stop(number: int, _: object) -> None:
+        raise SystemExit(128 + number)  # so that half-written files are removed
 
-    signal.signal(signal.SIGTERM, stop)
+    for name in ("SIGTERM", "SIGHUP"):
+        number = getattr(signal, name, None)  # not everywhere
+        if number is not None and signal.getsignal(number) != signal.SIG_IGN:  # as by nohup
+            signal.signal(number, stop)
     sys.exit(run(sys.argv[1:]))

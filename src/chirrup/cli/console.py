@@ -110,7 +110,7 @@ class LiveInput:
 @contextmanager
 def live_input() -> Generator[LiveInput, None, None]:
     """Standard input for ``-``."""
-    if sys.stdin.isatty():
+    if sys.stdin is None or sys.stdin.isatty():
         raise FileError("- is standard input, but nothing is piped into it: give a file")
     live = LiveInput(sys.stdin.buffer)
     main = threading.current_thread() is threading.main_thread()
@@ -124,8 +124,8 @@ def live_input() -> Generator[LiveInput, None, None]:
 
 def pipe_out() -> BinaryIO:
     """Standard output for ``-``."""
-    if sys.stdout.isatty():
-        raise FileError("- is standard output, a terminal here: give a file, or pipe it on")
+    if sys.stdout is None or sys.stdout.isatty():
+        raise FileError("- is standard output, but nothing reads it: give a file, or pipe it on")
     return sys.stdout.buffer
 
 

@@ -262,7 +262,8 @@ def decode_file(
                 return count
             return length_at(count, header.original_sample_rate_hz, rate_hz)
 
-        reserve = 2 + length_at(2 * header.frame_samples, header.sample_rate_hz, rate_hz)
+        surplus = (1 + codec.chunk_frames) * header.frame_samples  # the last chunk is filled up
+        reserve = 2 + length_at(surplus, header.sample_rate_hz, rate_hz)
         samples = length()
         total = None if samples is None else samples / rate_hz
         joint = header.channel_mode == "joint"

@@ -12,6 +12,7 @@ from chirrup.files.errors import FileError
 from chirrup.files.inputs import Source, open_audio
 from chirrup.files.outputs import Target, check_target
 from chirrup.files.resampling import resampled
+from chirrup.runtime.errors import ModelError
 from chirrup.voice import NEIGHBOURS, in_voice
 
 
@@ -44,6 +45,8 @@ def convert_file(
         check_target(target, force, file)
     try:
         speaking = in_voice(codec, [_read(file, codec.input_rate_hz) for file in voice], neighbours)
+    except ModelError:
+        raise
     except ValueError as error:
         raise FileError(f"voice {', '.join(map(str, voice))}: {error}") from error
     coded: Source = source

@@ -3,6 +3,7 @@
 Everything comes block by block, ``float32 [channels, samples]``, in constant memory.
 """
 
+import os
 import re
 import tempfile
 from collections.abc import Callable, Generator, Iterator
@@ -157,7 +158,7 @@ def _checked(audio: Audio, name: str) -> Audio:
 @contextmanager
 def _from_soundfile(path: Path, name: str) -> Generator[Audio, None, None]:
     try:
-        file = soundfile.SoundFile(str(path))
+        file = soundfile.SoundFile(os.fsencode(path))  # pyright: ignore[reportArgumentType]
     except TypeError as error:  # soundfile wants the format of a .raw file
         raise FileError(
             f"{name} has no header: say what it holds, for example --raw s16@24000x1"

@@ -1,17 +1,21 @@
 """Output: files that appear whole or not at all, and audio written block by block."""
 
+import io
 import os
 import secrets
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import TYPE_CHECKING, BinaryIO, Protocol
 
 import numpy as np
 import soundfile
 
 from chirrup.files.errors import FileError
 from chirrup.files.wav import Format, wav_head
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
 
 _ALIASES = {"AIF": "AIFF", "AIFC": "AIFF", "WAVE": "WAV", "OGA": "OGG", "SND": "AU"}
 _HEADERLESS = {"RAW", "SD2"}
@@ -62,16 +66,18 @@ def open_draft(path: Path) -> Generator[Path, None, None]:
     if path.exists() and not path.is_file():
         yield path
         return
-    name = path.name.encode()[:200].decode(errors="ignore")
+    name = os.fsdecode(os.fsencode(path.name)[:200])
     draft = path.with_name(f".{name}.{secrets.token_hex(4)}.part")
+    mode = path.stat().st_mode & 0o777 if path.exists() else None
     try:
-        os.close(os.open(draft, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+        access = 0o666 if mode is None else 0o600
+        os.close(os.open(draft, os.O_CREAT | os.O_EXCL | os.O_WRONLY, access))
     except OSError as error:
         raise FileError(f"{path} cannot be written: {error.strerror}") from error
     try:
-        if path.exists():
-            draft.chmod(path.stat().st_mode & 0o777)
         yield draft
+        if mode is not None:
+            draft.chmod(mode)
         draft.replace(path)
     finally:
         draft.unlink(missing_ok=True)
@@ -111,17 +117,22 @@ def open_sink(
     if kind == "WAV" and (samples or 0) * form.frame_bytes > _LARGEST_WAV:
         kind = "RF64"
     with open_draft(Path(target)) as draft:
-        try:
-            file = soundfile.SoundFile(
-                str(draft), "w", rate_hz, channels, subtype=subtype, format=kind
-            )
-        except soundfile.LibsndfileError as error:
-            raise FileError(
-                f"{kind} cannot hold {channels} channels at {rate_hz} Hz "
-                f"({error.error_string.rstrip('.')}): choose another format or --rate"
-            ) from error
-        with file:
-            yield _SoundFile(file, Path(target))
+        with _File(draft, "w") as bare:
+            try:
+                file = soundfile.SoundFile(
+                    bare, "w", rate_hz, channels, subtype=subtype, format=kind
+                )
+            except soundfile.LibsndfileError as error:
+                raise FileError(
+                    f"{kind} cannot hold {channels} channels at {rate_hz} Hz "
+                    f"({error.error_string.rstrip('.')}): choose another format or --rate"
+                ) from error
+            sink = _SoundFile(file, bare, Path(target))
+            with file:
+                yield sink
+            sink.check()
+        if draft.is_file() and draft.stat().st_size == 0:
+            raise FileError(f"{kind} cannot hold audio of no samples: use .wav")
 
 
 def audio_format(path: Path, floating: bool) -> tuple[str, str]:
@@ -178,15 +189,35 @@ class _Stream:
         getattr(self.file, "flush", lambda: None)()
 
 
-class _SoundFile:
-    """An audio file; ``path`` is what to call it."""
+class _File(io.FileIO):
+    """A file that keeps the error of a write that failed: libsndfile forgets those of its close."""
 
-    def __init__(self, file: soundfile.SoundFile, path: Path) -> None:
-        self.file, self.path = file, path
+    error: OSError | None = None
+
+    def write(self, data: "ReadableBuffer", /) -> int:
+        whole, done = memoryview(data), 0
+        try:
+            while done < len(whole):
+                done += super().write(whole[done:]) or 0
+        except OSError as error:
+            self.error = error
+        return done
+
+
+class _SoundFile:
+    """An audio file in ``bare``; ``path`` is what to call it."""
+
+    def __init__(self, file: soundfile.SoundFile, bare: _File, path: Path) -> None:
+        self.file, self.bare, self.path = file, bare, path
 
     def write(self, data: np.ndarray) -> None:
         try:
             self.file.write(data)
-        except (soundfile.LibsndfileError, AssertionError) as error:
-            # libsndfile says no more, and soundfile asserts that all was written.
-            raise FileError(f"{self.path} cannot be written: is the disk full?") from error
+        except (soundfile.LibsndfileError, AssertionError) as error:  # the latter: not all of it
+            self.check()
+            raise FileError(f"{self.path} cannot be written: {error}") from error
+
+    def check(self) -> None:
+        """FileError if a write has failed."""
+        if error := self.bare.error:
+            raise FileError(f"{self.path} cannot be written: {error.strerror}") from error
