@@ -163,7 +163,7 @@ def made_up(system: str, scores: dict[str, float | None]) -> list[Row]:
             1.0,
             1.0,
             0.0,
-            scores,
+            scores=scores,
         )
         for rate in rates.split(",")
     ]
@@ -208,5 +208,5 @@ def test_an_experiment_trains_exports_and_compares_its_variants(
     for folder in exported.values():
         (line,) = (line for line in shown.splitlines() if f" {Path(folder).name} " in line)
         means = [f"{score:.{METRICS[name].digits}f}" for name, score in scores.items()]
-        assert all(f" {mean} (" in line for mean in means), line
+        assert all(f" {mean} " in line for mean in means), line
         assert " 90 " in line

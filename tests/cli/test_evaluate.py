@@ -29,7 +29,7 @@ def test_a_model_and_a_codec_of_ones_own(
     printed = capsys.readouterr()
     assert "clean: 2 clips of 2 speakers" in printed.out
     assert "Coarse 64" in printed.out
-    assert "SNR of iris-t1 1k less Coarse 64k: " in printed.out
+    assert "less Coarse" not in printed.out, "of 64 times the bitrate"
     assert "left out: own_codec:Coarse under loss-20" in printed.err
     results = Results.read(Path("chirrup-evaluation", RESULTS))
     assert len(results.rows) == 6
@@ -51,6 +51,7 @@ def test_what_there_is(model_folder: Path, capsys: pytest.CaptureFixture[str]) -
         (["clips", "-c", "own_codec:Coarse@7k"], "Coarse has no bitrate of 7000"),
         (["clips", "-c", "own_codec:Coarse@fast"], "'fast' is no bitrate"),
         (["clips", "-m", "beauty"], "no metric 'beauty'"),
+        (["clips", "-m", "snr", "--rate", "0"], "--rate"),
         (["clips", "-m", "snr", "--condition", "rain"], "'rain' is no condition"),
         (["clips", "-m", "snr", "--noises", "nowhere"], "nowhere is no folder"),
     ],

@@ -1,6 +1,7 @@
 """The run: delay removed, every row there, what was done is not done again, and the tables."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 import soundfile
 
 from chirrup.evaluate import tables
-from chirrup.evaluate.board import Settings, System, audio_files, evaluate
+from chirrup.evaluate.board import Settings, System, audio_files, check_names, evaluate
 from chirrup.evaluate.conditions import parse
 from chirrup.evaluate.metrics import METRICS
 from chirrup.evaluate.results import RESULTS, Results, audio_path
@@ -81,6 +82,50 @@ def test_what_is_done_is_not_done_again(clips: Path, tmp_path: Path) -> None:
     assert len(Results.read(tmp_path / "out" / RESULTS).rows) == 12
 
 
+def test_other_audio_of_the_same_name_is_done_again(clips: Path, tmp_path: Path) -> None:
+    evaluate(settings(clips), tmp_path / "out")
+    before = coded()
+    evaluate(replace(settings(clips), rate_hz=8000), tmp_path / "out")
+    assert coded() == 2 * before
+    soundfile.write(clips / "bob__0.wav", np.zeros(RATE_HZ), RATE_HZ)
+    evaluate(replace(settings(clips), rate_hz=8000), tmp_path / "out")
+    assert coded() == 3 * before
+
+
+def test_rows_are_compared_at_alike_bitrates(clips: Path, tmp_path: Path) -> None:
+    rows = evaluate(settings(clips), tmp_path / "out").rows
+    ours = [replace(row, ours=True, codec="x", label="x") for row in rows]
+
+    def at(factor: float) -> list[str]:
+        mine = [replace(row, bits=round(factor * row.bits)) for row in ours]
+        scored = [replace(row, scores={"snr": float(index)}) for index, row in enumerate(rows[:3])]
+        return tables.differences([*mine[:3], *scored], METRICS["snr"])
+
+    assert len(at(1.4)) == 1
+    assert "x 64k (89.6 kbps) less Coarse 64k (64 kbps): " in at(1.4)[0]
+    assert at(1.6) == at(0.6) == []
+
+
+def test_nothing_left_to_do_is_an_error(clips: Path, tmp_path: Path) -> None:
+    with pytest.raises(FileError, match=r"nothing is left to evaluate: .* not told of lost"):
+        evaluate(settings(clips, ["loss:10"]), tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    ("audio", "words"),
+    [
+        (np.full(100, np.nan), "ann__0.wav has samples that are no finite numbers"),
+        (np.zeros((100, 9)), "ann__0.wav has 9 channels: up to 8 can be evaluated"),
+    ],
+)
+def test_clips_that_cannot_be_used_are_named(
+    clips: Path, tmp_path: Path, audio: np.ndarray, words: str
+) -> None:
+    soundfile.write(clips / "ann__0.wav", audio, RATE_HZ, subtype="FLOAT")
+    with pytest.raises(FileError, match=words):
+        evaluate(settings(clips), tmp_path / "out")
+
+
 def test_losses_are_for_models_only(clips: Path, tmp_path: Path, model_folder: Path) -> None:
     del model_folder
     asked = settings(clips, ["clean", "loss:30"])
@@ -135,7 +180,11 @@ def test_folders_without_clips_are_refused(tmp_path: Path) -> None:
         audio_files(tmp_path / "none")
     with pytest.raises(FileError, match="has no audio"):
         audio_files(tmp_path)
-    for suffix in ("wav", "flac"):
-        (tmp_path / f"a.{suffix}").touch()
-    with pytest.raises(FileError, match="two files of the name a"):
-        audio_files(tmp_path)
+    for name in ("a.wav", "a.flac", "out/b.wav"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    assert len(audio_files(tmp_path)) == 3
+    files = audio_files(tmp_path, but=tmp_path / "out")
+    assert [path.name for path in files] == ["a.flac", "a.wav"]
+    with pytest.raises(FileError, match="two clips of the name a"):
+        check_names(files)

@@ -3,7 +3,9 @@
 import numpy as np
 import pytest
 
+from chirrup.evaluate.metrics import METRICS
 from chirrup.evaluate.statistics import interval, paired
+from chirrup.evaluate.tables import cell
 
 
 def test_the_interval_covers_the_truth_as_often_as_it_says() -> None:
@@ -29,6 +31,13 @@ def test_clips_of_one_speaker_still_have_an_interval() -> None:
     found = interval(np.array([1.0, 2.0, 3.0]), ["a", "a", "a"])
     assert found is not None
     assert found.low < 2.0 < found.high
+
+
+def test_one_clip_has_no_interval() -> None:
+    found = interval(np.array([1.0, np.nan]), ["a", "b"])
+    assert found is not None
+    assert not found.known
+    assert cell(found, METRICS["snr"]) == "1.0"
 
 
 def test_a_paired_difference_is_surer_than_two_means() -> None:

@@ -13,10 +13,17 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     help="Make and check corpora for training.",
-    no_args_is_help=True,
     rich_markup_mode=None,
     add_completion=False,
 )
+
+
+@app.callback(invoke_without_command=True)
+def _help(context: typer.Context) -> None:
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+
+
 Workers = Annotated[int, typer.Option(min=1, help="Processes on this machine.")]
 Ray = Annotated[bool, typer.Option("--ray", help="Run on a Ray cluster, or on Ray here.")]
 Address = Annotated[str | None, typer.Option(metavar="HOST:PORT", help="Of the Ray cluster.")]

@@ -27,11 +27,20 @@ def demo(
     if folder.exists() and not folder.is_dir():
         raise FileError(f"{folder} is no folder: give another one")
     codec = load(model)
+    _check(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    rates = codec.bitrates_bps
-    chosen = [rates[1], rates[-1]] if len(rates) > 2 else rates
+    chosen = dict.fromkeys((codec.lowest_bitrate_bps, codec.bitrates_bps[-1]))
     rows = [code_clip(codec, bitrate, folder) for bitrate in chosen]
     _print(codec, rows, folder)
+
+
+def _check(folder: Path) -> None:
+    """FileError if the folder holds audio of others, which would be overwritten."""
+    import soundfile
+
+    original = folder / "original.wav"
+    if original.exists() and soundfile.info(original).frames != soundfile.info(CLIP).frames:
+        raise FileError(f"{original} is not of an earlier demo: give another folder")
 
 
 def code_clip(codec: "Codec", bitrate_bps: int, folder: Path) -> dict[str, Any]:

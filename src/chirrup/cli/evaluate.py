@@ -13,8 +13,11 @@ from chirrup.files.errors import FileError
 if TYPE_CHECKING:
     from chirrup.evaluate.board import System
     from chirrup.evaluate.results import Results
+    from chirrup.evaluate.statistics import Interval
 
 CLIPS = Path(__file__).parents[1] / "clips"
+CODEC_WIDTH, METRIC_WIDTH = 32, 15
+"""Columns of text that a codec with its bitrate, and a metric, take in a table."""
 SPEECH = ("pesq_wb", "estoi", "visqol_speech", "dnsmos", "lsd", "snr")
 
 
@@ -44,7 +47,7 @@ def evaluate(
     noises: Annotated[Path | None, typer.Option(help="Folder of noise recordings.")] = None,
     rooms: Annotated[Path | None, typer.Option(help="Folder of room responses.")] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="So many clips, spread evenly.")] = None,
-    rate: Annotated[int | None, typer.Option(help="Clips at this rate in Hz.")] = None,
+    rate: Annotated[int | None, typer.Option(min=8000, help="Clips at this rate in Hz.")] = None,
     mono: Annotated[bool, typer.Option("--mono", help="Mix channels to one.")] = False,
     workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 2,
     report: Annotated[bool, typer.Option(help="Write report.html.")] = True,
@@ -66,13 +69,14 @@ def evaluate(
         _list()
         return
     names = _metrics(metric)
-    files = board.audio_files(CLIPS if clips is None else clips)
+    files = board.audio_files(CLIPS if clips is None else clips, but=out)
+    board.check_names(files)
     if limit is not None:
         files = tuple(files[round(i * len(files) / limit)] for i in range(min(limit, len(files))))
     settings = board.Settings(
         clips=files,
         systems=_systems(codec),
-        conditions=tuple(conditions.parse(text) for text in condition or ["clean"]),
+        conditions=tuple(dict.fromkeys(map(conditions.parse, condition or ["clean"]))),
         metrics=names,
         noises=board.audio_files(noises) if noises else (),
         rooms=board.audio_files(rooms) if rooms else (),
@@ -98,7 +102,7 @@ def _metrics(wanted: Sequence[str] | None) -> tuple[str, ...]:
     """The names, checked; those that cannot run here are blank, with a note why."""
     from chirrup.evaluate.metrics import METRICS, available
 
-    names = tuple(METRICS if wanted and "all" in wanted else wanted or SPEECH)
+    names = tuple(dict.fromkeys(METRICS if wanted and "all" in wanted else wanted or SPEECH))
     for name in names:
         if name not in METRICS:
             raise FileError(f"no metric {name!r}: use {', '.join(METRICS)}, or all")
@@ -128,7 +132,9 @@ def _systems(wanted: Sequence[str] | None) -> "tuple[System, ...]":
             continue
         asked = [console.parse_bitrate(rate) for rate in rates.split(",") if rate]
         every = codec.bitrates_bps
-        default = (every[1], every[-1]) if isinstance(codec, Model) and len(every) > 2 else every
+        default = every
+        if isinstance(codec, Model):
+            default = dict.fromkeys((codec.codec.lowest_bitrate_bps, every[-1]))
         for bitrate in asked or default:
             if bitrate not in every:
                 raise FileError(
@@ -153,20 +159,27 @@ def _print(results: "Results", names: Sequence[str]) -> None:
         rows = [row for row in results.rows if row.condition == condition]
         speakers = len({row.speaker for row in rows})
         title = f"{condition}: {len({row.clip for row in rows})} clips of {speakers} speakers"
-        table = Table("codec", title=title)
-        for heading in ("kbps", *(METRICS[name].label for name in names)):
-            table.add_column(heading, justify="right")
-        for line in lines(rows, names):
-            cells = []
-            for name in names:
-                value, digits = line.cells[name], METRICS[name].digits
-                spread = "" if value is None else f" ±{(value.high - value.low) / 2:.{digits}f}"
-                cells.append("-" if value is None else f"{value.mean:.{digits}f}{spread}")
-            table.add_row(line.title, f"{line.kbps:.2f}", *cells)
-        screen.print(table)
+        several = max(1, (screen.width - CODEC_WIDTH) // METRIC_WIDTH)
+        for start in range(0, len(names), several):
+            shown = names[start : start + several]
+            table = Table("codec", title=None if start else title)
+            table.add_column("kbps", justify="right", no_wrap=True)
+            for name in shown:
+                table.add_column(METRICS[name].label, justify="right", min_width=METRIC_WIDTH - 3)
+            for line in lines(rows, shown):
+                cells = (_cell(line.cells[name], METRICS[name].digits) for name in shown)
+                table.add_row(line.title, f"{line.kbps:.2f}", *cells)
+            screen.print(table)
         for text in differences(rows, METRICS[names[0]]):
             typer.echo(text)
     typer.echo("Means over the clips, ± half of the 95 % interval from a bootstrap over speakers.")
+
+
+def _cell(value: "Interval | None", digits: int) -> str:
+    if value is None:
+        return "-"
+    spread = f" ±{(value.high - value.low) / 2:.{digits}f}" if value.known else ""
+    return f"{value.mean:.{digits}f}{spread}"
 
 
 def _list() -> None:

@@ -25,6 +25,7 @@ def summary(codec: "Codec") -> dict[str, Any]:
         "channels": codec.channels,
         "bitrates_bps": codec.bitrates_bps,
         "default_bitrate_bps": codec.default_bitrate_bps,
+        "lowest_bitrate_bps": codec.lowest_bitrate_bps,
         "frame_ms": 1000 * codec.frame_samples / codec.sample_rate_hz,
         "latency_ms": 1000 * codec.latency_samples / codec.sample_rate_hz,
         "codebooks": codec.codebooks,
@@ -50,10 +51,11 @@ def score_lines(facts: dict[str, Any]) -> list[str]:
 
 
 def print_model(facts: dict[str, Any]) -> None:
-    rates = facts["bitrates_bps"]
+    rates, lowest = facts["bitrates_bps"], facts["lowest_bitrate_bps"]
     lines = {
         "rate": f"{facts['sample_rate_hz']} Hz, {_channels(facts['channels'])}",
-        "bitrates": f"{', '.join(f'{rate / 1000:.4g}' for rate in rates)} kbit/s",
+        "bitrates": f"{', '.join(f'{rate / 1000:.4g}' for rate in rates)} kbit/s"
+        + (f", trained from {lowest / 1000:.4g} on" if lowest > rates[0] else ""),
         "latency": f"{facts['latency_ms']:.3g} ms, frames of {facts['frame_ms']:.3g} ms",
         "codebooks": f"{facts['codebooks']} of {facts['codebook_size']} entries",
         "size": f"{facts['size_bytes'] / 1e6:.1f} MB",
@@ -84,11 +86,11 @@ def models(as_json: Json = False) -> None:
 
     table = Table("model", "audio", "kbit/s", "latency", "size", "scores")
     for facts in every:
-        rates = facts["bitrates_bps"]
+        rates = facts["lowest_bitrate_bps"], facts["bitrates_bps"][-1]
         table.add_row(
             facts["name"],
             f"{facts['sample_rate_hz'] / 1000:g} kHz {_channels(facts['channels'])}",
-            " to ".join(f"{rate / 1000:.3g}" for rate in dict.fromkeys((rates[0], rates[-1]))),
+            " to ".join(f"{rate / 1000:.3g}" for rate in dict.fromkeys(rates)),
             f"{facts['latency_ms']:.3g} ms",
             f"{facts['size_bytes'] / 1e6:.1f} MB",
             "\n".join(score_lines(facts)) or "-",
@@ -113,17 +115,17 @@ def audit(
     from rich.table import Table
 
     table = Table("part", title=f"{facts['model']}, next to: {facts['paper'] or 'no paper'}")
-    for heading in ("MFLOPS", "paper", "deviation", "parameters", "paper", "deviation"):
-        table.add_column(heading, justify="right")
+    for heading in ("MFLOPS", "paper", "off by", "M weights", "paper", "off by"):
+        table.add_column(heading, justify="right", no_wrap=True)
     for part, values in facts["parts"].items():
         flops, size = values["mflops"], values["parameters"]
         table.add_row(
             part,
-            _number(flops["ours"], ".2f"),
-            _number(flops["paper"], ".2f"),
+            _number(flops["ours"], ".6g"),
+            _number(flops["paper"], ".6g"),
             _number(flops["deviation_percent"], "+.2f", " %"),
-            _number(size["ours"], ",.0f"),
-            _number(size["paper"], ",.0f"),
+            _number(size["ours"], ".5g", scale=1e-6),
+            _number(size["paper"], ".5g", scale=1e-6),
             _number(size["deviation_percent"], "+.2f", " %"),
             end_section=part == "decoder",
         )
@@ -175,8 +177,8 @@ def _configuration(name: str) -> dict[str, Any] | None:
     return outline(name) if name in CONFIGS else None
 
 
-def _number(value: float | None, form: str, unit: str = "") -> str:
-    return "-" if value is None else f"{value:{form}}{unit}"
+def _number(value: float | None, form: str, unit: str = "", scale: float = 1.0) -> str:
+    return "-" if value is None else f"{scale * value:{form}}{unit}"
 
 
 def _channels(count: int) -> str:

@@ -9,7 +9,9 @@ from collections.abc import Iterable
 import numpy as np
 
 MAX_DELAY_S = 0.1
-FINE_DELAY_S = 0.001
+KEPT = 0.2
+"""Mean correlation from which on waveforms tell the delay. On speech, codecs that keep waveforms
+have 0.46 and more, vocoders 0.04 and less."""
 
 
 def correlations(reference: np.ndarray, decoded: np.ndarray, rate_hz: int) -> np.ndarray:
@@ -19,7 +21,7 @@ def correlations(reference: np.ndarray, decoded: np.ndarray, rate_hz: int) -> np
         reference, decoded: ``[channels, samples]``, of any lengths.
 
     Returns:
-        ``[2, 2 * delays + 1]``; sum them over clips for `best_delay`.
+        ``[2, 2 * delays + 1]``; `best_delay` takes those of all clips.
     """
     a, b = reference.mean(axis=0), moved(decoded, 0, reference.shape[1]).mean(axis=0)
     farthest = round(MAX_DELAY_S * rate_hz)
@@ -27,12 +29,11 @@ def correlations(reference: np.ndarray, decoded: np.ndarray, rate_hz: int) -> np
     return np.stack([_correlation(x, y, farthest) for x, y in pairs])
 
 
-def best_delay(sums: Iterable[np.ndarray], rate_hz: int) -> int:
-    """The delay in samples: where the loudness agrees best, then the waveforms within 1 ms."""
-    total = np.sum(list(sums), axis=0)
-    farthest, fine = total.shape[1] // 2, round(FINE_DELAY_S * rate_hz)
-    start = max(0, int(total[0].argmax()) - fine)
-    return start + int(total[1][start : start + 2 * fine + 1].argmax()) - farthest
+def best_delay(clips: Iterable[np.ndarray]) -> int:
+    """The delay in samples: where waveforms agree best, or loudness where they do not agree."""
+    loud, waveforms = np.mean(list(clips), axis=0)
+    best = waveforms if waveforms.max() > KEPT else loud
+    return int(best.argmax()) - len(best) // 2
 
 
 def moved(decoded: np.ndarray, delay: int, samples: int) -> np.ndarray:

@@ -4,10 +4,12 @@ Everything goes by units of one codec at one bitrate under one condition: code a
 one delay, score, write. A run that was stopped goes on with the first unit that is not written.
 """
 
+import hashlib
 import importlib.metadata
 import multiprocessing
 import platform
 import tempfile
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import suppress
@@ -22,6 +24,7 @@ import soundfile
 from chirrup.evaluate import alignment, conditions, metrics
 from chirrup.evaluate.conditions import Condition
 from chirrup.evaluate.peers import Model, find
+from chirrup.evaluate.peers.peer import PeerError
 from chirrup.evaluate.results import RESULTS, Results, Row, audio_path
 from chirrup.files.errors import FileError
 
@@ -75,22 +78,31 @@ class Unit:
     condition: Condition
 
 
-def audio_files(folder: Path) -> tuple[Path, ...]:
-    """All audio of a folder, by name.
+def audio_files(folder: Path, but: Path | None = None) -> tuple[Path, ...]:
+    """All audio of a folder, by name, but for what lies in another.
 
     Raises:
-        FileError: there is none, or two have one name.
+        FileError: there is none.
     """
     if not folder.is_dir():
         raise FileError(f"{folder} is no folder: give a folder of audio files")
-    paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in ENDINGS)
+    paths = sorted(
+        path
+        for path in folder.rglob("*")
+        if path.suffix.lower() in ENDINGS
+        and (but is None or not path.resolve().is_relative_to(but.resolve()))
+    )
     if not paths:
         raise FileError(f"{folder} has no audio ({', '.join(sorted(ENDINGS))})")
-    names = [path.stem for path in paths]
-    twice = {name for name in names if names.count(name) > 1}
-    if twice:
-        raise FileError(f"{folder} has two files of the name {min(twice)}: rename one")
     return tuple(paths)
+
+
+def check_names(clips: Sequence[Path]) -> None:
+    """FileError if two clips have one name, by which results are kept."""
+    names = Counter(path.stem for path in clips)
+    twice = [name for name, count in names.items() if count > 1]
+    if twice:
+        raise FileError(f"there are two clips of the name {min(twice)}: rename one")
 
 
 def speaker(clip: Path) -> str:
@@ -121,6 +133,8 @@ def evaluate(
         if not _possible(unit)
     ]
     run["left_out"] = list(dict.fromkeys(reasons))
+    if not units:
+        raise FileError(f"nothing is left to evaluate: {'; '.join(run['left_out'])}")
     asked: list[Row] = []
     spawn = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(settings.workers, mp_context=spawn) as pool:
@@ -129,7 +143,11 @@ def evaluate(
             name = f"{codec.label} {unit.system.bitrate_bps / 1000:g} kbps, {unit.condition.name}"
             progress(number, len(units), name)
             keys = [(*_key(unit), clip.stem) for clip in settings.clips]
-            if not all(_complete(rows.get(key), codec, settings.metrics) for key in keys):
+            made_of = [_source(settings, unit.condition, clip) for clip in settings.clips]
+            if not all(
+                _complete(rows.get(key), codec, settings.metrics, source)
+                for key, source in zip(keys, made_of, strict=True)
+            ):
                 for row in _unit(pool, unit, settings, folder):
                     rows[(*_key(unit), row.clip)] = row
                 folder.mkdir(parents=True, exist_ok=True)
@@ -177,9 +195,18 @@ def _key(unit: Unit) -> tuple[str, int, str]:
     return find(unit.system.codec).name, unit.system.bitrate_bps, unit.condition.name
 
 
-def _complete(row: Row | None, codec: Any, wanted: Sequence[str]) -> bool:
-    """Whether a row has every metric, of the codec as it is now."""
-    return row is not None and row.version == _version(codec) and set(wanted) <= set(row.scores)
+def _complete(row: Row | None, codec: Any, wanted: Sequence[str], source: str) -> bool:
+    """Whether a row has every metric, of the codec and the audio as they are now."""
+    if row is None or (row.version, row.source) != (_version(codec), source):
+        return False
+    return set(wanted) <= set(row.scores)
+
+
+def _source(settings: Settings, condition: Condition, clip: Path) -> str:
+    """A hash of a clip and of what else makes the signal that is coded."""
+    others = [path.name for path in settings.others(condition, clip)]
+    made = repr((settings.rate_hz, settings.mono, others)).encode()
+    return hashlib.blake2b(clip.read_bytes() + made, digest_size=6).hexdigest()
 
 
 def _version(codec: Any) -> str:
@@ -216,14 +243,14 @@ def _unit(pool: ProcessPoolExecutor, unit: Unit, settings: Settings, folder: Pat
             for index, clip in enumerate(settings.clips)
         ]
         outcomes = list(pool.map(code_clip, jobs))
-        rates = {outcome.rate_hz for outcome in outcomes}
-        delay_s = {
-            rate: alignment.best_delay([o.agreement for o in outcomes if o.rate_hz == rate], rate)
-            / rate
-            for rate in rates
+        delays = {
+            rate: alignment.best_delay(o.agreement for o in outcomes if o.rate_hz == rate)
+            for rate in {outcome.rate_hz for outcome in outcomes}
         }
-        delays = [round(delay_s[outcome.rate_hz] * outcome.rate_hz) for outcome in outcomes]
-        scored = list(pool.map(score_clip, jobs, delays, [folder] * len(jobs)))
+        if isinstance(codec, Model):  # which has removed it
+            delays = dict.fromkeys(delays, 0)
+        late = [delays[outcome.rate_hz] for outcome in outcomes]
+        scored = list(pool.map(score_clip, jobs, late, [folder] * len(jobs)))
     for job, outcome, (seconds, scores, blank) in zip(jobs, outcomes, scored, strict=True):
         yield Row(
             codec=codec.name,
@@ -238,7 +265,8 @@ def _unit(pool: ProcessPoolExecutor, unit: Unit, settings: Settings, folder: Pat
             bits=outcome.bits,
             encode_seconds=outcome.encode_seconds,
             decode_seconds=outcome.decode_seconds,
-            delay_ms=1000 * delay_s[outcome.rate_hz],
+            source=_source(settings, unit.condition, job.clip),
+            delay_ms=1000 * delays[outcome.rate_hz] / outcome.rate_hz,
             scores=scores,
             blank=blank,
         )
@@ -258,9 +286,13 @@ def code_clip(job: Job) -> Outcome:
     codec = find(job.unit.system.codec)
     if isinstance(codec, Model) and job.unit.condition.loss:
         codec = codec.with_loss(job.unit.condition.loss, job.clip.stem)
-    coded = codec.code(audio, rate_hz, job.unit.system.bitrate_bps)
+    try:
+        coded = codec.code(audio, rate_hz, job.unit.system.bitrate_bps)
+    except (PeerError, ValueError) as error:
+        raise FileError(f"{codec.label} failed at {job.clip}: {error}") from error
     np.save(job.draft, coded.audio)
-    agreement = alignment.correlations(audio, coded.audio, rate_hz)
+    reference, _ = prepared(job, conditions.reference)
+    agreement = alignment.correlations(reference, coded.audio, rate_hz)
     return Outcome(coded.bits, coded.encode_seconds, coded.decode_seconds, agreement, rate_hz)
 
 

@@ -17,6 +17,7 @@ from chirrup.files.errors import FileError
 KINDS = ("clean", "noise", "reverb", "talkers", "loss", "denoise", "dereverb")
 DEFAULTS = {"noise": 15.0, "talkers": 0.0, "loss": 10.0, "denoise": 15.0}
 NOISY, IN_A_ROOM = ("noise", "denoise"), ("reverb", "dereverb")
+MOST_CHANNELS = 8
 EARLY_S = 0.05
 """What of a room is part of the speech alone (LRAC challenge, track 2)."""
 
@@ -117,8 +118,15 @@ def read(path: Path, rate_hz: int | None = None, mono: bool = False) -> tuple[np
         audio, rate = soundfile.read(path, dtype="float32", always_2d=True)
     except (soundfile.LibsndfileError, TypeError) as error:
         raise FileError(f"{path} is no audio that can be read: {error}") from error
+    if not np.isfinite(audio).all():
+        raise FileError(f"{path} has samples that are no finite numbers: repair it first")
     if mono:
         audio = audio.mean(axis=1, keepdims=True)
+    if audio.shape[1] > MOST_CHANNELS:
+        raise FileError(
+            f"{path} has {audio.shape[1]} channels: up to {MOST_CHANNELS} can be evaluated; mix "
+            "them (--mono)"
+        )
     if rate_hz is not None and rate_hz != rate:
         audio, rate = soxr.resample(audio, rate, rate_hz), rate_hz
     if not len(audio):

@@ -33,6 +33,7 @@ class Row:
         bits: payload that was sent.
         encode_seconds, decode_seconds: wall time.
         delay_ms: what was removed, one value for each codec and bitrate.
+        source: a hash of the clip and of the settings that change what is coded of it.
         scores: by metric; None is blank.
         blank: why a score is blank, by metric.
     """
@@ -50,6 +51,7 @@ class Row:
     encode_seconds: float
     decode_seconds: float
     delay_ms: float
+    source: str = ""
     scores: dict[str, float | None] = field(default_factory=dict)
     blank: dict[str, str] = field(default_factory=dict)
 
@@ -101,7 +103,7 @@ class Results:
                 if kind == "run":
                     run = values
                 else:
-                    rows.append(Row(**{key: values[key] for key in names}))
+                    rows.append(Row(**{key: values[key] for key in names & set(values)}))
             except (ValueError, KeyError, TypeError, AttributeError) as error:
                 raise ValueError(
                     f"{path}, line {number}, is no line of results: {error}"

@@ -18,6 +18,11 @@ class Interval(NamedTuple):
     low: float
     high: float
 
+    @property
+    def known(self) -> bool:
+        """False of a single clip, which tells nothing of others."""
+        return self.low < self.high
+
 
 def interval(values: np.ndarray, speakers: Sequence[str]) -> Interval | None:
     """Mean of ``values [clips]`` and its 95 % interval; None if all are blank (NaN).

@@ -9,6 +9,9 @@ from chirrup.evaluate.metrics import Metric
 from chirrup.evaluate.results import Row
 from chirrup.evaluate.statistics import Interval, interval, paired
 
+FAR = 1.5
+"""Ratio of bitrates from which on two systems are not compared."""
+
 
 @dataclass(frozen=True)
 class Line:
@@ -49,12 +52,13 @@ def lines(rows: Iterable[Row], metrics: Sequence[str]) -> list[Line]:
 
 
 def cell(value: Interval | None, metric: Metric, intervals: bool = True) -> str:
-    """``2.42 (2.17 to 2.64)``, or the mean alone; nothing for a blank."""
+    """``2.42 (2.17 to 2.64)``, or the mean alone, as of a single clip; nothing for a blank."""
     if value is None:
         return ""
     form = f".{metric.digits}f"
     mean = f"{value.mean:{form}}"
-    return f"{mean} ({value.low:{form}} to {value.high:{form}})" if intervals else mean
+    shown = intervals and value.known
+    return f"{mean} ({value.low:{form}} to {value.high:{form}})" if shown else mean
 
 
 def markdown(rows: Sequence[Row], metrics: Mapping[str, Metric], *, intervals: bool = True) -> str:
@@ -69,7 +73,10 @@ def markdown(rows: Sequence[Row], metrics: Mapping[str, Metric], *, intervals: b
 
 
 def differences(rows: Sequence[Row], metric: Metric) -> list[str]:
-    """Each of our systems less the peer nearest in actual bitrate, clip by clip."""
+    """Each of our systems less the peer nearest in actual bitrate, clip by clip.
+
+    None of a peer that has `FAR` times the bitrate, or of one clip alone.
+    """
     found = lines(rows, [])
     peers = [line for line in found if not line.ours]
     text = []
@@ -79,16 +86,19 @@ def differences(rows: Sequence[Row], metric: Metric) -> list[str]:
             {row.clip: row for row in rows if row.title == title}
             for title in (line.title, peer.title)
         )
+        if not 1 / FAR < peer.kbps / line.kbps < FAR:
+            continue
         both = [clip for clip in ours if clip in theirs]
         gain = paired(
             [ours[clip].scores.get(metric.name) for clip in both],
             [theirs[clip].scores.get(metric.name) for clip in both],
             [ours[clip].speaker for clip in both],
         )
-        if gain is not None:
+        if gain is not None and gain.known:
             form = f"+.{metric.digits}f"
             text.append(
-                f"{metric.label} of {line.title} less {peer.title}: {gain.mean:{form}} "
+                f"{metric.label} of {line.title} ({line.kbps:.3g} kbps) less {peer.title} "
+                f"({peer.kbps:.3g} kbps): {gain.mean:{form}} "
                 f"({gain.low:{form}} to {gain.high:{form}})"
             )
     return text

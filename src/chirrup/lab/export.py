@@ -73,6 +73,7 @@ def export(
     audio: np.ndarray,
     card: dict[str, Any] | None = None,
     *,
+    lowest: int = 1,
     exact: bool = False,
     eight_bits: Collection[str] = (),
 ) -> Parity:
@@ -82,6 +83,7 @@ def export(
         audio: a few seconds of real signal at the model's ``input_rate_hz``, on which parity is
             checked: ``float32 [samples]``, or ``[channels, samples]`` of what is coded jointly.
         card: what to keep in ``model.json`` about the training.
+        lowest: fewest codebooks that the model was trained for.
         exact: keep the weights as they are; else they are rounded to float16.
         eight_bits: "encoder", "decoder" or both, whose matrix products get weights of 8 bits.
 
@@ -137,6 +139,7 @@ def export(
         "codebooks": model.codebooks,
         "codebook_size": model.codebook_size,
         "default_bitrate_bps": round(model.codebook_bps * model.codebooks),
+        "lowest_bitrate_bps": round(model.codebook_bps * lowest),
         "states": {
             part: {key: list(value.shape[1:]) for key, value in state.items()}
             for part, state in states.items()

@@ -175,9 +175,11 @@ def _codec(systems: list[System], metric: Metric, style: Style, across: Axis, up
 
 def _told(system: System, metric: Metric) -> str:
     found = system.scores[metric.name].interval
-    mean, low, high = (number(value, metric.digits) for value in found or ())
+    assert found is not None
+    mean, low, high = (number(value, metric.digits) for value in found)
     unit = f" {metric.unit}" if metric.unit else ""
-    return f"{system.title}: {mean}{unit} ({low} to {high}) at {rate(system.kbps)} kbps"
+    ends = f" ({low} to {high})" if found.known else ""
+    return f"{system.title}: {mean}{unit}{ends} at {rate(system.kbps)} kbps"
 
 
 def _description(metric: Metric, systems: Sequence[System]) -> str:

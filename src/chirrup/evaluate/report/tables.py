@@ -113,7 +113,9 @@ def _score(score: Score, metric: Metric) -> Markup:
         fewer = element(
             "span", f"{score.clips} of {score.of} clips", class_="fewer", title=missing(score)
         )
-    ends = element("span", f"{low} to {high}", class_="interval")
+    ends = None
+    if score.interval.known:
+        ends = element("span", f"{low} to {high}", class_="interval")
     return _cell(mean, score.interval.mean, ends, fewer)
 
 

@@ -1,6 +1,5 @@
 """What a training leaves: its checkpoint, read again, as a model, or packed for the next one."""
 
-import pickle
 from collections.abc import Iterable
 from itertools import chain
 from pathlib import Path
@@ -23,7 +22,9 @@ def load_checkpoint(checkpoint: Path) -> dict[str, Any]:
     path = checkpoint / "checkpoint.pt" if checkpoint.is_dir() else checkpoint
     try:
         saved = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, EOFError, RuntimeError) as error:
+    except OSError:
+        raise
+    except Exception as error:  # of any kind, by what the file holds instead
         raise ModelError(f"{path} is not a checkpoint of a chirrup training: {error}") from error
     whole = isinstance(saved, dict) and {"config", "step", "hours"} <= set(saved)
     if not whole or not {"ema", "model"} & set(saved):

@@ -16,7 +16,7 @@ from chirrup.lab.models import build
 from chirrup.lab.models.released import from_pretrained, is_released, name_of
 from chirrup.lab.models.spectrostream import SpectroStream
 from chirrup.lab.training.checkpoints import load_checkpoint, trained_model
-from chirrup.lab.training.config import load_recipe
+from chirrup.lab.training.config import TrainingConfig, load_recipe
 from chirrup.lab.training.loop import Trainer
 from chirrup.lab.training.reading import read_mono
 from chirrup.runtime.errors import ModelError
@@ -93,7 +93,8 @@ def export_checkpoint(
     clip: np.ndarray = read_mono(audio or DEMO_CLIP, model.input_rate_hz)
     card = {"steps": saved["step"], "hours": round(saved["hours"], 2), "recipe": saved["config"]}
     few = clip[: 5 * model.input_rate_hz]
-    return export(model, name, folder, few, card, eight_bits=eight_bits)
+    lowest = TrainingConfig.model_validate(saved["config"]).codes.lowest
+    return export(model, name, folder, few, card, lowest=lowest, eight_bits=eight_bits)
 
 
 def export_released(
