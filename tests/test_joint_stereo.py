@@ -135,20 +135,20 @@ def test_a_live_stream_has_a_packet_for_both(codec: chirrup.Codec) -> None:
 
 
 def test_a_long_gap_fades_in_both_channels(codec: chirrup.Codec) -> None:
-    audio = stereo(6000, seed=5)
+    audio, lost = stereo(24_000, seed=5), 160  # frames, of 2 ms
     packets = codec.encoder().push(audio)
     decoder = codec.decoder()
     for packet in packets[:30]:
         decoder.push(packet)
-    gap = [decoder.push(None) for _ in range(20)]
+    gap = [decoder.push(None) for _ in range(lost)]
     assert all(piece.shape == (2, FRAME) for piece in gap)
     assert np.abs(gap[-1]).max() == 0
     codes = codec.encode(audio)
-    codes.data[..., 30:50] = -1
+    codes.data[..., 30 : 30 + lost] = -1
     live = np.concatenate(gap, axis=1)
     whole = codec.decode(codes)
     start = 30 * FRAME - DELAY
-    assert np.allclose(whole[:, start : start + 20 * FRAME], live, atol=1e-4)
+    assert np.allclose(whole[:, start : start + lost * FRAME], live, atol=1e-4)
 
 
 def test_a_state_is_saved_and_restored(codec: chirrup.Codec) -> None:

@@ -39,8 +39,7 @@ class Codec:
             removes it.
         latency_samples: algorithmic latency of a live stream: a chunk of frames and the delay.
         codebooks, codebook_size: most codes a frame, and how many values each can have.
-        lowest_bitrate_bps: the lowest bitrate that the model was trained for. There may be lower
-            ones, which sound bad.
+        lowest_bitrate_bps: the lowest that the model was trained for; lower ones sound bad.
         bits_per_code: bits of a code in files and packets.
         frame_rate_hz: frames a second.
         weights_sha256: hash of the weights, hexadecimal.
@@ -69,7 +68,6 @@ class Codec:
             self.codebook_size: int = about["codebook_size"]
             self.weights_sha256: str = about["weights_sha256"]
             self.default_bitrate_bps: int = about["default_bitrate_bps"]
-            self.lowest_bitrate_bps: int = about.get("lowest_bitrate_bps", 0)
             self._states: dict[str, dict[str, list[int]]] = {
                 part: about["states"][part] for part in ("encoder", "decoder")
             }
@@ -86,7 +84,7 @@ class Codec:
         self.code_dtype = code_dtype(self.bits_per_code)
         self.block_frames = BLOCK_FRAMES - BLOCK_FRAMES % self.chunk_frames
         self.frame_rate_hz = self.sample_rate_hz / self.frame_samples
-        self.lowest_bitrate_bps = self.lowest_bitrate_bps or self.bitrates_bps[0]
+        self.lowest_bitrate_bps: int = about.get("lowest_bitrate_bps", self.bitrates_bps[0])
 
     def __repr__(self) -> str:
         return (

@@ -22,8 +22,9 @@ COMMAND = [sys.executable, "-m", "chirrup"]
 
 
 def hears_ctrl_c() -> None:
-    """A shell starts what is in its background deaf to it, and children inherit that."""
+    """A shell starts what is in its background deaf to it, nohup to a hangup; children inherit."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 def names(folder: Path) -> set[str]:

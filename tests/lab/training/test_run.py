@@ -84,10 +84,17 @@ def test_the_averaged_weights_of_a_training_are_exported(
     given: dict[str, Any] = {}
 
     def take(
-        model: Model, name: str, folder: Path, audio: np.ndarray, card: Any, eight_bits: Any
+        model: Model,
+        name: str,
+        folder: Path,
+        audio: np.ndarray,
+        card: Any,
+        *,
+        lowest: int,
+        eight_bits: Any,
     ) -> str:
         given.update(model=model, name=name, folder=folder, audio=audio, card=card)
-        assert eight_bits == ()
+        assert (lowest, eight_bits) == (2, ())
         return "parity"
 
     monkeypatch.setattr(run, "export", take)
