@@ -48,6 +48,9 @@ def names(folder: Path) -> set[str]:
         ("decode talk.chirrup x.xyz", "use .wav, .flac"),
         ("decode talk.chirrup x.flac --float", "FLAC has no floating point"),
         ("decode talk.chirrup x.wav --rate 8000 --keep-rate", "choose one"),
+        ("decode talk.chirrup x.wav --from soon", "'soon' is no time: use seconds"),
+        ("decode talk.chirrup x.wav --from 3 --to 2", "from 3 s to 2 s is no part of a file"),
+        ("decode talk.chirrup x.wav --from 1:00", "talk.chirrup ends before 60 s"),
         ("decode talk.chirrup x.wav --rate 1", "use --rate with 1000 to"),
         ("decode talk.chirrup x.mp3 --rate 9999", "choose another format or --rate"),
         ("info none", "none does not exist"),
@@ -129,9 +132,10 @@ def test_no_audio_at_all(
     assert result.stderr.startswith(b"chirrup: error: standard input is no audio")
 
 
-def test_training_without_torch_says_what_to_install(tmp_path: Path) -> None:
+def test_without_torch_commands_say_what_to_install(tmp_path: Path) -> None:
     (tmp_path / "recipe.toml").write_text("")
-    for arguments in (["train", "recipe.toml", "--out", "x"], ["export", "recipe.toml", "x"]):
+    training = ["train", "recipe.toml", "--out", "x"]
+    for arguments in (training, ["export", "recipe.toml", "x"], ["audit", "tq"]):
         code = (
             "import sys\nsys.modules['torch'] = None\n"
             f"from chirrup.cli import run\nsys.exit(run({arguments!r}))"

@@ -54,6 +54,7 @@ def test_what_there_is(model_folder: Path, capsys: pytest.CaptureFixture[str]) -
         (["clips", "-m", "snr", "--rate", "0"], "--rate"),
         (["clips", "-m", "snr", "--condition", "rain"], "'rain' is no condition"),
         (["clips", "-m", "snr", "--noises", "nowhere"], "nowhere is no folder"),
+        (["clips", "-m", "snr", "-c", "own_codec:Coarse", "--out", "/proc/no"], "/proc/no"),
     ],
 )
 def test_mistakes_are_explained(

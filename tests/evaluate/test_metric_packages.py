@@ -150,9 +150,11 @@ def test_visqol_audio_sees_what_speech_metrics_do_not() -> None:
     assert pesq == pytest.approx(4.64, abs=0.01)
 
 
-def test_visqol_speech_maps_with_the_lattice_model() -> None:
+def test_visqol_speech_maps_with_the_lattice_model(capfd: pytest.CaptureFixture[str]) -> None:
     needs("visqol_speech")
+    perceptual.load_visqol_speech.cache_clear()
     api: Any = perceptual.load_visqol_speech()
+    assert capfd.readouterr() == ("", "")
     assert type(api._manager.quality_mapper).__name__ == "TFLiteSpeechQualityMapper"
 
 

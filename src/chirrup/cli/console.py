@@ -33,6 +33,21 @@ def parse_bitrate(text: str) -> float:
     return value
 
 
+def parse_time(text: str) -> float:
+    """Seconds of ``90``, ``1:30`` or ``0:01:30.5``."""
+    seconds = 0.0
+    try:
+        if text.count(":") > 2 or text != text.strip():
+            raise ValueError
+        for part in text.split(":"):
+            seconds = 60 * seconds + float(part)
+    except ValueError:
+        seconds = math.nan
+    if not math.isfinite(seconds) or "-" in text:
+        raise FileError(f"{text!r} is no time: use seconds, or for example 1:30 or 0:01:30")
+    return seconds
+
+
 def parse_metadata(pairs: list[str]) -> dict[str, str]:
     """``key=value`` pairs."""
     result = {}

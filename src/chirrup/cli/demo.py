@@ -18,9 +18,9 @@ def demo(
     folder: Annotated[Path, typer.Argument(metavar="FOLDER")] = Path("chirrup-demo"),
     model: Annotated[str, typer.Option(help="Name, or folder.")] = "iris-t1",
 ) -> None:
-    """Code a bundled clip at a low bitrate and the highest, offline, to hear what it sounds like.
+    """Code a bundled clip at two bitrates, to hear what it sounds like.
 
-    With iris-t1 that is 1 and 6 kbit/s.
+    They are the lowest and the highest: 1 and 6 kbit/s of iris-t1.
     """
     from chirrup.zoo import load
 

@@ -55,7 +55,7 @@ def evaluate(
     list_: Annotated[bool, typer.Option("--list", help="Codecs and metrics, and stop.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
 ) -> None:
-    """Code clips with models and other codecs, and score what comes back.
+    """Compare models and other codecs on your clips.
 
     A run that was stopped goes on where it was. Without --codec: iris-t1 and what is installed of
     Opus and Codec2. Needs the extra: pip install 'chirrup[eval]'.

@@ -103,15 +103,22 @@ def decode(
         bool, typer.Option("--float", help="32-bit floating point, which does not clip.")
     ] = False,
     raw: Annotated[bool, typer.Option("--raw", help="Write samples only, no header.")] = False,
+    start: Annotated[
+        str, typer.Option("--from", metavar="TIME", help="Decode a part: 90, 1:30 or 0:01:30.")
+    ] = "0",
+    end: Annotated[str | None, typer.Option("--to", metavar="TIME", help="Its end.")] = None,
     any_weights: Annotated[
         bool, typer.Option("--any-weights", help="Decode although IN has other weights.")
     ] = False,
     force: Force = False,
     quiet: Quiet = False,
 ) -> None:
-    """Turn a .chirrup file into audio of the same length."""
+    """Turn a .chirrup file, or a part of it, into audio."""
     from chirrup.files import decode_file, describe
     from chirrup.zoo import load
+
+    start_seconds = console.parse_time(start)
+    end_seconds = None if end is None else console.parse_time(end)
 
     if keep_rate and rate is not None:
         raise FileError("--keep-rate and --rate cannot go together: choose one")
@@ -133,6 +140,8 @@ def decode(
             raw=raw,
             force=force,
             force_model=any_weights,
+            start_seconds=start_seconds,
+            end_seconds=end_seconds,
             progress=progress,
         )
     console.say_decoded(result, source, target, quiet)

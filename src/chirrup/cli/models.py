@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from chirrup.cli import console
+from chirrup.files.errors import FileError
 
 if TYPE_CHECKING:
     from chirrup.codec import Codec
@@ -151,6 +152,7 @@ def _audit(model: str) -> dict[str, Any]:
 
     Raises:
         ModelError: there is neither.
+        FileError: there is the configuration, but not what the lab needs.
     """
     from chirrup.evaluate import audit as audits
     from chirrup.runtime.errors import ModelError
@@ -167,13 +169,20 @@ def _audit(model: str) -> dict[str, Any]:
 
 
 def _configuration(name: str) -> dict[str, Any] | None:
+    from chirrup.zoo import UNTRAINED
+
     try:
         from chirrup.lab.models import CONFIGS
         from chirrup.lab.outline import outline
     except ModuleNotFoundError as error:
         if error.name is None or error.name.partition(".")[0] == "chirrup":
             raise
-        return None
+        if name not in UNTRAINED:
+            return None
+        raise FileError(
+            f"{name} has no weights here, and to audit its configuration needs {error.name}, which "
+            "is not installed: pip install 'chirrup[train]'"
+        ) from error
     return outline(name) if name in CONFIGS else None
 
 

@@ -81,9 +81,10 @@ def export(
         Int8, typer.Option(help="Weights of 8 bits: large models run faster, codes may differ.")
     ] = Int8.none,
 ) -> None:
-    """Turn a checkpoint, or a folder with a released one, into a model folder.
+    """Turn a checkpoint into a model folder.
 
-    Released ones are those of FocalCodec-Stream and SpectroStream.
+    It is one of chirrup train, or a folder with a released one of FocalCodec-Stream or
+    SpectroStream.
 
     Needs the extra: pip install 'chirrup[train]'."""
     if not checkpoint.exists():

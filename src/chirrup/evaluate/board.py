@@ -124,6 +124,7 @@ def evaluate(
         FileError: a clip, codec or result that cannot be used.
     """
     rows = _kept(folder)
+    _check_writable(folder)
     run = describe(settings)
     every = [Unit(s, c) for c in settings.conditions for s in settings.systems]
     units = [unit for unit in every if _possible(unit)]
@@ -150,7 +151,6 @@ def evaluate(
             ):
                 for row in _unit(pool, unit, settings, folder):
                     rows[(*_key(unit), row.clip)] = row
-                folder.mkdir(parents=True, exist_ok=True)
                 Results(run, list(rows.values())).write(folder / RESULTS)
             asked += [rows[key] for key in keys]
         progress(len(units), len(units), "")
@@ -178,6 +178,13 @@ def describe(settings: Settings) -> dict[str, Any]:
 
 def _possible(unit: Unit) -> bool:
     return not unit.condition.loss or isinstance(find(unit.system.codec), Model)
+
+
+def _check_writable(folder: Path) -> None:
+    """Before hours of work, not after."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryFile(dir=folder):
+        pass
 
 
 def _kept(folder: Path) -> dict[tuple[str, int, str, str], Row]:

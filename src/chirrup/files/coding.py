@@ -9,6 +9,7 @@ import numpy as np
 from chirrup.bitstream import Header, Writer
 from chirrup.codec import Codec
 from chirrup.files.errors import FileError
+from chirrup.files.excerpt import Excerpt
 from chirrup.files.inputs import (
     RATES_HZ,
     Audio,
@@ -223,9 +224,11 @@ def decode_file(
     raw: bool = False,
     force: bool = False,
     force_model: bool = False,
+    start_seconds: float = 0.0,
+    end_seconds: float | None = None,
     progress: Progress | None = None,
 ) -> Decoded:
-    """Turn a ``.chirrup`` file into audio of the length that was encoded.
+    """Turn a ``.chirrup`` file into audio of the length that was encoded, or a part of it.
 
     Args:
         codec: the model; None is the installed one that the file names.
@@ -236,6 +239,8 @@ def decode_file(
         raw: write the samples only, without a header.
         force: overwrite.
         force_model: decode although the file was coded with other weights.
+        start_seconds, end_seconds: the part to decode. It is what it would be in the whole; of a
+            file that seeks, no more is read than it takes.
 
     Raises:
         FileError: whatever a person can put right. A target given by path is then as before.
@@ -256,30 +261,38 @@ def decode_file(
         if not low <= rate_hz <= high:
             raise FileError(f"a sample rate of {rate_hz} Hz: use --rate with {low} to {high} Hz")
 
+        excerpt = Excerpt.of(header, codec.chunk_frames, rate_hz, start_seconds, end_seconds)
+
         def length() -> int | None:
             count = reader.sample_count
             if count is None or rate_hz == header.original_sample_rate_hz:
                 return count
             return length_at(count, header.original_sample_rate_hz, rate_hz)
 
+        def length_from_origin() -> int | None:
+            count = length()
+            return None if count is None else max(0, count - excerpt.origin)
+
         surplus = (1 + codec.chunk_frames) * header.frame_samples  # the last chunk is filled up
         reserve = 2 + length_at(surplus, header.sample_rate_hz, rate_hz)
-        samples = length()
+        samples = excerpt.length(length())
         total = None if samples is None else samples / rate_hz
         joint = header.channel_mode == "joint"
         channels = header.original_channels if joint else header.channels
         result = Decoded(rate_hz, channels)
-        frames = (codes for _, codes in reader.chunks())
+        frames = (codes for _, codes in reader.chunks(excerpt.first_frame))
         native = codec.decode_blocks(frames, channels)
         if header.channel_mode == "mid-side":
             native = map(left_right, native)
         audio = resampled(native, channels, header.sample_rate_hz, rate_hz)
         with open_sink(target, rate_hz, channels, samples, floating, raw) as sink:
-            for block in cut(audio, length, reserve):
+            for block in excerpt.of_blocks(cut(audio, length_from_origin, reserve)):
                 sink.write(_written_as(block, floating, result))
                 result.samples += block.shape[1]
                 if progress:
                     progress(result.seconds, total)
+            if start_seconds and not result.samples:
+                raise FileError(f"{source_name(source)} ends before {start_seconds:g} s")
         result.damage = list(reader.damage)
     return result
 

@@ -241,6 +241,9 @@ def test_memory_decides(shards: Path, monkeypatch: pytest.MonkeyPatch) -> None:
             assert isinstance(found, Streamed) == expected
     with pytest.raises(ModelError, match="lists no file in talks/ but in noise_train, rir_train"):
         open_recordings(data, "talks", RATE_HZ, CPU)
+    assert listed(shards.parent, "speech_train") == entries
+    with pytest.raises(ModelError, match=r"no corpus at nowhere: .* data\.manifest=FOLDER"):
+        listed(Path("nowhere"), "speech_train")
 
 
 def test_processes_share_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:

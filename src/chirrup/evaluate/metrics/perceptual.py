@@ -4,7 +4,10 @@ PESQ, STOI, ESTOI and ViSQOL in speech mode hear at most 8 kHz (STOI 5 kHz): a c
 above scores as well as one that keeps it.
 """
 
+import os
 import warnings
+from collections.abc import Generator
+from contextlib import contextmanager
 from functools import cache
 from typing import Any
 
@@ -144,8 +147,22 @@ def load_stoi() -> Any:
 def load_visqol_speech() -> Any:
     package("ai_edge_litert.interpreter", EXTRA)
     api = package("visqol", EXTRA).VisqolApi()
-    api.create(mode="speech", use_lattice_model=True)
+    with quiet():
+        api.create(mode="speech", use_lattice_model=True)
     return api
+
+
+@contextmanager
+def quiet() -> Generator[None, None, None]:
+    """Without what TensorFlow's library writes past Python, of itself and not of the audio."""
+    kept = os.dup(2)
+    try:
+        with open(os.devnull, "wb") as nothing:
+            os.dup2(nothing.fileno(), 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
 
 
 @cache

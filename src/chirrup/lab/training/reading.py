@@ -9,7 +9,7 @@ import numpy as np
 import soundfile
 import soxr
 
-from chirrup.data.manifest import Entry, read_manifest
+from chirrup.data.manifest import Entry, find_manifest, read_manifest
 from chirrup.runtime.errors import ModelError
 
 FACTS = ("seconds", "sample_rate_hz", "channels", "sha256")
@@ -73,11 +73,16 @@ def listed(manifest: Path, folder: str, leave_out: Sequence[str] = ()) -> list[E
         leave_out: patterns of names of files that are not to be among them.
 
     Raises:
-        ModelError: there are none.
+        ModelError: there are none, or there is no such manifest.
     """
+    if not manifest.exists():
+        raise ModelError(
+            f"there is no corpus at {manifest}: make one with chirrup data prepare, and say "
+            "data.manifest=FOLDER after the recipe"
+        )
     entries = [
         replace(entry, facts={key: entry.facts[key] for key in FACTS if key in entry.facts})
-        for entry in read_manifest(manifest)
+        for entry in read_manifest(find_manifest(manifest))
         if not any(map(Path(entry.path).match, leave_out))
     ]
     for name in (folder, f"{folder}_train"):
