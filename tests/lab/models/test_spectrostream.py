@@ -1,5 +1,6 @@
 """SpectroStream against the released configuration's counts, its latency, and as one stream."""
 
+from copy import deepcopy
 from dataclasses import replace
 from functools import cache
 
@@ -8,6 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
+from torch.testing import assert_close
 
 from chirrup.evaluate.audit import PAPERS
 from chirrup.lab.complexity import (
@@ -27,7 +29,7 @@ from small_spectro import CONFIG, DELAY, FRAME, small_spectro
 PARAMETERS_M = {"encoder": 9.25, "quantizer": 16.78, "decoder": 35.68}
 """Without the gains of weight norm."""
 BILLION_MULTIPLICATIONS = {"encoder": 12.1, "quantizer": 0.42, "decoder": 47.7}
-SMALL = {"encoder": 0.814, "quantizer": 0.01966, "decoder": 3.098}
+SMALL = {"encoder": 0.857, "quantizer": 0.01966, "decoder": 3.270}
 
 
 @cache
@@ -194,6 +196,16 @@ def test_audio_gets_through_a_model_that_has_just_started() -> None:
     latent = model.encoder.offline(audio)
     assert float(latent.std()) == pytest.approx(1, rel=0.01)
     assert 0.01 < float(model.decoder.offline(latent).std()) < 0.3
+
+
+def test_latents_of_another_scale_are_the_same_audio() -> None:
+    model, audio = deepcopy(small_spectro()), noise(20)
+    latent = model.encoder.offline(audio)
+    output = model.decoder.offline(latent)
+    assert model.scale_latents(0.1)
+    scaled = model.encoder.offline(audio)
+    assert_close(scaled, 0.1 * latent)
+    assert_close(model.decoder.offline(scaled), output)
 
 
 def test_silence_comes_out_finite() -> None:

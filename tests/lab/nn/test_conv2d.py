@@ -16,6 +16,7 @@ from chirrup.lab.nn import (
     STFT,
     Conv2d,
     ConvTranspose2d,
+    Fold2d,
     LookAhead,
     PerChannel,
     Pool2d,
@@ -23,6 +24,7 @@ from chirrup.lab.nn import (
     Residual,
     Sequential,
     Streaming,
+    Unfold2d,
     hann,
     hann_dual,
 )
@@ -58,6 +60,10 @@ def layers() -> dict[str, Streaming]:
     every["level"] = Residual(2, down((2, 2)), Sequential(Pool2d((2, 2)), Conv2d(2, 3, (1, 1), 6)))
     every["mirrored"] = Residual(
         2, up((2, 3)), Sequential(Conv2d(2, 3, (1, 1), 12), Repeat2d((2, 3)))
+    )
+    every["folded"] = Residual(2, down((2, 2)), Sequential(Fold2d((2, 2)), Conv2d(8, 3, (1, 1), 6)))
+    every["unfolded"] = Residual(
+        2, up((2, 3)), Sequential(Conv2d(2, 18, (1, 1), 12), Unfold2d((2, 3)))
     )
     every["each"] = PerChannel(1, Sequential(down((2, 2)), LookAhead(Fraction(2))))
     return {name: layer.double() for name, layer in every.items()}
@@ -142,6 +148,14 @@ def test_repeats_undo_averages() -> None:
     assert_close(
         Repeat2d((2, 3)).offline(x), x.repeat_interleave(2, dim=2).repeat_interleave(3, dim=3)
     )
+
+
+def test_folding_keeps_everything() -> None:
+    x = noise(2, 3, 4, BINS)
+    folded = Fold2d((2, 3)).offline(x)
+    assert folded.shape == (2, 18, 2, BINS // 3)
+    assert_close(folded[1, :6, 1, 2], x[1, 0, 2:4, 6:9].flatten())
+    assert_close(Unfold2d((2, 3)).offline(folded), x)
 
 
 def test_the_dual_window_undoes_the_hann_window() -> None:

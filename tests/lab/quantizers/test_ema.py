@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.testing import assert_close
 
-from chirrup.lab.quantizers.ema import DECAY, SMOOTHING, EMALevel
+from chirrup.lab.quantizers.ema import DECAY, SMOOTHING, VECTORS, EMALevel
 from chirrup.lab.quantizers.rvq import ResidualVectorQuantizer
 from chirrup.lab.training.codebooks import Usage, chosen, follow, initialise
 
@@ -72,6 +72,15 @@ def test_a_step_is_the_moving_average_by_hand() -> None:
             smooth = (counts[entry] + SMOOTHING) / (total + SIZE * SMOOTHING) * total
             assert_close(trained.codebook[entry], torch.tensor(sums[entry]).double() / smooth)
     assert_close(trained.counts, torch.tensor(counts).double())
+
+
+def test_few_vectors_a_step_move_entries_less() -> None:
+    """Else an entry would be the average of the last few that chose it."""
+    for vectors, rate in ((2, 2 / (VECTORS * SIZE)), (40, 1 - DECAY)):
+        trained, counts = level(), torch.full((SIZE,), vectors / SIZE).double()
+        before = trained.sums.clone()
+        trained.follow(counts, torch.zeros_like(before))
+        assert_close(trained.sums, (1 - rate) * before)
 
 
 def test_entries_arrive_at_the_mean_of_what_chooses_them() -> None:

@@ -154,6 +154,9 @@ def test_a_stage_has_conditions_of_its_own_among_those_that_are_loaded(recipe: P
         ("stages.2.steps=1", "stages.2.steps"),
         ("stages.first.steps=1", "stages.first.steps"),
         ("batch_size.more=1", "batch_size.more"),
+        ("validate_every=0", "validate_every"),
+        ("spectra.n_ffts=[64, 128]", "n_ffts and spectra.mels must be as many"),
+        ("stages.1.weights.adversarial=1", "stage second needs one of adversary.discriminators"),
     ],
 )
 def test_wrong_overrides_are_refused(recipe: Path, override: str, words: str) -> None:

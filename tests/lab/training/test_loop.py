@@ -136,7 +136,7 @@ def test_a_checkpoint_goes_on_though_parts_have_changed_places(
     first = Trainer(config, tmp_path, CPU)
     advance(first, 4)
     state = first.state()
-    groups = first.parameter_groups()
+    groups = first.groups
     order = sorted(state["model"], key=lambda name: not name.startswith("decoder"))
     assert order != list(state["model"])
     before = [[name for name in order if name in group] for group in groups]
@@ -254,6 +254,50 @@ def test_discriminators_join_a_training_that_had_none(corpus: Path, tmp_path: Pa
     second = Trainer(tiny_config(corpus, **with_adversary()), tmp_path, CPU)
     second.restore(tmp_path / "checkpoint.pt")
     assert "discriminator" in advance(second, 4)[0]
+
+
+def test_more_discriminators_join_those_there_are(corpus: Path, tmp_path: Path) -> None:
+    changes = with_adversary()
+    every = changes["adversary"].pop("discriminators")
+    one = changes | {"adversary": {"discriminators": {"mel": every["mel"]}}}
+    first = Trainer(tiny_config(corpus, **one), tmp_path, CPU)
+    advance(first, 3)
+    first.save()
+    both = changes | {"adversary": {"discriminators": every}}
+    second = Trainer(tiny_config(corpus, **both), tmp_path, CPU)
+    second.restore(tmp_path / "checkpoint.pt")
+    kept, now = first.adversary.state_dict(), second.adversary.state_dict()
+    assert all(torch.equal(now[name], value) for name, value in kept.items())
+    advance(second, 4)
+    other = every["mel"] | {"options": every["mel"]["options"] | {"channels": 5}}
+    changed = changes | {"adversary": {"discriminators": {"mel": other}}}
+    with pytest.raises(ModelError, match="discriminator mel has other options"):
+        Trainer(tiny_config(corpus, **changed), tmp_path, CPU).restore(tmp_path / "checkpoint.pt")
+
+
+def test_a_resumed_run_follows_its_recipe(corpus: Path, tmp_path: Path) -> None:
+    first = Trainer(tiny_config(corpus, **with_adversary()), tmp_path, CPU)
+    advance(first, 3)
+    first.save()
+    changes = with_adversary(learning_rate=3e-3) | {"betas": (0.5, 0.9), "weight_decay": 0.2}
+    second = Trainer(tiny_config(corpus, **changes), tmp_path, CPU)
+    second.restore(tmp_path / "checkpoint.pt")
+    advance(second, 4)
+    assert second.adversary_optimiser is not None
+    for optimiser in (second.optimiser, second.adversary_optimiser):
+        assert optimiser.param_groups[0]["betas"] == (0.5, 0.9)
+        assert optimiser.param_groups[0]["weight_decay"] == 0.2
+    share = second.config.learning_rate_at(3) / second.config.learning_rate
+    assert second.adversary_optimiser.param_groups[0]["lr"] == pytest.approx(3e-3 * share)
+
+
+def test_a_stage_without_quantizer_leaves_it_alone(corpus: Path, tmp_path: Path) -> None:
+    trainer = Trainer(tiny_config(corpus), tmp_path, CPU)
+    advance(trainer, 3)
+    idle = {id(parameter) for parameter in trainer.parts["quantizer"]}
+    assert not any(id(parameter) in idle for parameter in trainer.optimiser.state)
+    advance(trainer, 4)
+    assert any(id(parameter) in idle for parameter in trainer.optimiser.state)
 
 
 def test_the_adversarial_stage_trains_both_sides(corpus: Path, tmp_path: Path) -> None:

@@ -8,7 +8,13 @@ import torch
 from torch import Tensor
 from torch.testing import assert_close
 
-from chirrup.lab.training.losses import FLOOR, SpectralLoss, normalise_level, waveform_loss
+from chirrup.lab.training.losses import (
+    FLOOR,
+    SpectralLoss,
+    normalise_level,
+    wavefm_term,
+    waveform_loss,
+)
 from chirrup.lab.training.spectral import mel_filterbank
 from small_model import RATE_HZ, speech_like
 
@@ -60,13 +66,26 @@ def slow_terms(estimate: np.ndarray, target: np.ndarray) -> dict[str, float]:
         if n_fft in SMALL["wavefm_n_ffts"]:
             weight = y_size**0.3
             angle = np.abs(np.angle(x * y.conj() + FLOOR**2))
-            term = (angle * weight).sum() / weight.sum() / np.pi
+            heard = np.minimum(1, x_size / y_size)
+            term = (angle * weight * heard).sum() / weight.sum() / np.pi
             error = np.log(x_size) - np.log(y_size)
             for axis in (1, 2):
                 term += 0.25 * np.abs(np.diff(error, axis=axis)).mean()
                 term += 0.25 * np.abs(np.diff(error, n=2, axis=axis)).mean()
             sums["wavefm"] += term
     return sums
+
+
+def test_quiet_bins_do_not_rule_the_phase() -> None:
+    """The gradient of a phase is one over the magnitude: as much as if it were loud enough."""
+    y = torch.randn(1, 9, 20, dtype=torch.complex64)
+    sizes = []
+    for level in (1.0, 0.03):
+        x = (level * y * torch.exp(torch.tensor(0.5j))).requires_grad_()
+        wavefm_term(x, y, x.detach().abs().log(), y.abs().log()).backward()
+        assert x.grad is not None
+        sizes.append(float(x.grad.abs().mean()))
+    assert sizes[1] == pytest.approx(sizes[0], rel=0.1)
 
 
 @pytest.mark.parametrize("term", sorted(TERMS))

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from torch.testing import assert_close
 
 import small_spectro
 from chirrup.evaluate.metrics import score
@@ -93,6 +94,20 @@ def test_training_on_stereo_reduces_the_loss(corpus: Path, tmp_path: Path, bf16:
     for term in ("mel", "loss"):
         first, last = (sum(f[term] for f in part) for part in (figures[:5], figures[-5:]))
         assert last < 0.9 * first, term
+
+
+def test_codebooks_start_from_latents_of_unit_deviation(corpus: Path, tmp_path: Path) -> None:
+    """Whatever scale the autoencoder has found; so one weight of the commitment fits all."""
+    trainer = Trainer(config(corpus), tmp_path, CPU)
+    advance(trainer, 2)
+    trainer.model.scale_latents(30)
+    audio = trainer.sampler().batch(8)[0]
+    with torch.no_grad():
+        before = trainer.model.decoder.offline(trainer.model.encoder.offline(audio))
+        trainer.start_codebooks(trainer.sampler())
+        latent = trainer.model.encoder.offline(audio)
+        assert 0.5 < float(latent.std()) < 2
+        assert_close(trainer.model.decoder.offline(latent), before, atol=1e-4, rtol=1e-3)
 
 
 def test_a_stopped_run_goes_on_as_it_would_have(corpus: Path, tmp_path: Path) -> None:

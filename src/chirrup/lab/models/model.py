@@ -94,6 +94,10 @@ class Model(nn.Module):
         """Before training: fit scales to ``audio [batch, channels, samples]``, where a model needs
         it. Mono is `tiled`."""
 
+    def scale_latents(self, factor: float) -> bool:
+        """Multiply the latents, and let the decoder undo it; False where a model needs it not."""
+        return False
+
     def tiled(self, audio: Tensor) -> Tensor:
         """``[batch, 1, samples]`` repeated to all channels; audio that has them is as it was."""
         return audio.expand(-1, self.channels, -1) if audio.shape[1] == 1 else audio
@@ -101,17 +105,17 @@ class Model(nn.Module):
     def forward(
         self,
         audio: Tensor,
-        used: Tensor,
+        used: Tensor | None,
         bypass: Tensor,
         present: Tensor,
         committed: Tensor | None = None,
-    ) -> tuple[Tensor, Quantized]:
+    ) -> tuple[Tensor, Quantized | None]:
         """Code and decode for training.
 
         Args:
             audio: ``[batch, channels, samples]`` at ``input_rate_hz``, a whole number of chunks of
                 frames; mono is `tiled`.
-            used: codebooks that each row uses, ``int64 [batch]``.
+            used: codebooks that each row uses, ``int64 [batch]``; None leaves the quantizer out.
             bypass: rows whose latents go to the decoder unquantized, ``bool [batch]``.
             present: frames that arrive, ``bool [batch, frames]``; a lost one is a zero latent.
             committed: rows that count for the commitment, ``bool [batch]``; None is all.
@@ -121,6 +125,8 @@ class Model(nn.Module):
             the quantizer's result.
         """
         latent = self.encoder.offline(self.tiled(audio))
+        if used is None:
+            return self.decoder.offline(self.quantizer.bypassed(latent) * present[:, None]), None
         with torch.autocast(latent.device.type, enabled=False):
             quantized = self.quantizer(latent.float(), used, committed)
         latent = torch.where(

@@ -9,6 +9,7 @@ to its counts.
 from dataclasses import dataclass
 from fractions import Fraction
 from math import prod
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +21,7 @@ from chirrup.lab.nn import (
     Conv1d,
     Conv2d,
     ConvTranspose2d,
+    Fold2d,
     LookAhead,
     PerChannel,
     Pool2d,
@@ -28,10 +30,11 @@ from chirrup.lab.nn import (
     Sequential,
     Stateless,
     Streaming,
+    Unfold2d,
     fit_scales,
     hann,
     hann_dual,
-    set_weight,
+    scale_weight,
 )
 from chirrup.lab.quantizers.ema import EMALevel, PlainEMALevel
 from chirrup.lab.quantizers.rvq import ResidualVectorQuantizer
@@ -55,6 +58,8 @@ class SpectroConfig:
         look_ahead_hops: hops of the spectrogram that the decoder's output waits for, beyond its
             own embedding.
         code_dim: of the codebooks; as wide as the latent there are no projections.
+        folds: whether the shortcuts past a level keep all that it hears, folded into channels. The
+            paper's average it away, and repeat.
     """
 
     encoder_dim: int = 32
@@ -66,6 +71,7 @@ class SpectroConfig:
     look_ahead_hops: int = 4
     latent_dim: int = 256
     code_dim: int = 256
+    folds: bool = False
     codebooks: int = 64
     codebook_size: int = 1024
     hop: int = 480
@@ -75,7 +81,7 @@ class SpectroConfig:
     @classmethod
     def small(cls) -> "SpectroConfig":
         """Not in the paper: thinner, for stereo on a part of one CPU core."""
-        return cls(encoder_dim=8, decoder_dim=16, code_dim=8)
+        return cls(encoder_dim=8, decoder_dim=16, code_dim=8, folds=True)
 
     @property
     def frame_samples(self) -> int:
@@ -109,25 +115,36 @@ def kernel(stride: tuple[int, int]) -> tuple[int, int]:
     return max(3, 2 * stride[0]), max(3, 2 * stride[1])
 
 
-def down(inputs: int, outputs: int, bins: int, stride: tuple[int, int]) -> Residual:
+def down(inputs: int, outputs: int, bins: int, stride: tuple[int, int], folds: bool) -> Residual:
     """A level of the encoder."""
     strided = Conv2d(inputs, outputs, kernel(stride), bins, stride=stride, normalise_weight=True)
+    fewer = bins // stride[1]
+    shortcut = (
+        [Fold2d(stride), square(prod(stride) * inputs, outputs, fewer, 1)]
+        if folds
+        else [Pool2d(stride), *point(inputs, outputs, fewer)]
+    )
     return Residual(
         inputs,
         Sequential(elu(), square(inputs, inputs, bins), elu(), strided),
-        Sequential(Pool2d(stride), *point(inputs, outputs, bins // stride[1])),
+        Sequential(*shortcut),
     )
 
 
-def up(inputs: int, outputs: int, bins: int, stride: tuple[int, int]) -> Residual:
+def up(inputs: int, outputs: int, bins: int, stride: tuple[int, int], folds: bool) -> Residual:
     """A level of the decoder."""
     transposed = ConvTranspose2d(
         inputs, outputs, kernel(stride), bins, stride=stride, normalise_weight=True
     )
+    shortcut = (
+        [square(inputs, prod(stride) * outputs, bins, 1), Unfold2d(stride)]
+        if folds
+        else [*point(inputs, outputs, bins), Repeat2d(stride)]
+    )
     return Residual(
         inputs,
         Sequential(elu(), transposed, elu(), square(outputs, outputs, transposed.bins)),
-        Sequential(*point(inputs, outputs, bins), Repeat2d(stride)),
+        Sequential(*shortcut),
     )
 
 
@@ -186,7 +203,7 @@ class Encoder(Sequential):
             width *= config.channels if index == config.separate_levels else 1
             wider *= factor
             levels = separate if index < config.separate_levels else joint
-            levels.append(down(width, wider, bins, stride))
+            levels.append(down(width, wider, bins, stride, config.folds))
             width, bins = wider, bins // stride[1]
         width *= config.channels if config.separate_levels == len(config.strides) else 1
         flat, dim = bins * width, config.latent_dim
@@ -220,7 +237,7 @@ class Decoder(Sequential):
         for index, (stride, factor) in enumerate(reversed_levels):
             levels = joint if index < config.joint_levels else separate
             split = config.channels if index + 1 == config.joint_levels else 1
-            levels.append(up(width, split * (width // factor), bins, stride))
+            levels.append(up(width, split * (width // factor), bins, stride, config.folds))
             width, bins = width // factor, bins * stride[1]
         separate += [
             elu(),
@@ -256,10 +273,24 @@ class SpectroStream(Model):
         spectra = Sequential(*inner.layers[:2]).offline(ears.rows(audio))
         heard = ears.joined(fit_scales(inner, ears.rows(audio))).flatten(1, 2)
         latent = fit_scales(Sequential(*listening), heard)
-        last = listening[-1]
-        assert isinstance(last, Residual)
-        for branch in (last.block, last.skip):
-            final = [part for part in branch.modules() if isinstance(part, Conv1d)][-1].conv
-            set_weight(final, final.weight / latent.std())
+        self.scale_latents(float(1 / latent.std()))
         said = fit_scales(Sequential(*speaking), latent / latent.std())
         fit_scales(outer, mouths.rows(said), float(spectra.std()))
+
+    @torch.no_grad()
+    def scale_latents(self, factor: float) -> bool:
+        """The last layers of the encoder, and the first of the decoder, are each a pair whose sum
+        counts."""
+        for part in branches(self.encoder.layers[-1]):
+            final = [layer for layer in part.modules() if isinstance(layer, Conv1d)][-1].conv
+            scale_weight(final, factor)
+            cast(Tensor, final.bias).mul_(factor)
+        for part in branches(self.decoder.layers[1]):
+            first = next(layer for layer in part.modules() if isinstance(layer, Conv1d))
+            scale_weight(first.conv, 1 / factor)
+        return True
+
+
+def branches(layer: nn.Module) -> tuple[nn.Module, nn.Module]:
+    assert isinstance(layer, Residual)
+    return layer.block, layer.skip

@@ -3,14 +3,22 @@
 from chirrup.lab.nn.activations import DynamicTanh, Snake, SnakeBeta
 from chirrup.lab.nn.attention import Transformer
 from chirrup.lab.nn.conv import Conv1d, ConvTranspose1d
-from chirrup.lab.nn.conv2d import Conv2d, ConvTranspose2d, PerChannel, Pool2d, Repeat2d
+from chirrup.lab.nn.conv2d import (
+    Conv2d,
+    ConvTranspose2d,
+    Fold2d,
+    PerChannel,
+    Pool2d,
+    Repeat2d,
+    Unfold2d,
+)
 from chirrup.lab.nn.focal import FocalBlock, Refiner
 from chirrup.lab.nn.linear import FeedForward, Linear
 from chirrup.lab.nn.norm import LayerNorm, Scale
 from chirrup.lab.nn.pqmf import Analysis, Synthesis
 from chirrup.lab.nn.recurrent import GRU, LSTM
 from chirrup.lab.nn.replicated import ReplicatedConv1d
-from chirrup.lab.nn.scales import fit_scales, set_weight
+from chirrup.lab.nn.scales import fit_scales, scale_weight, set_weight
 from chirrup.lab.nn.stft import ISTFT, STFT, hann, hann_dual
 from chirrup.lab.nn.streaming import (
     Delay,
@@ -37,6 +45,7 @@ __all__ = [
     "DynamicTanh",
     "FeedForward",
     "FocalBlock",
+    "Fold2d",
     "LayerNorm",
     "Linear",
     "LookAhead",
@@ -56,8 +65,10 @@ __all__ = [
     "Streaming",
     "Synthesis",
     "Transformer",
+    "Unfold2d",
     "fit_scales",
     "hann",
     "hann_dual",
+    "scale_weight",
     "set_weight",
 ]

@@ -164,6 +164,23 @@ class Repeat2d(Streaming):
         return F.interpolate(x, scale_factor=self.stride), state
 
 
+class Fold2d(Pool2d):
+    """What ``stride`` steps by bins hold, as channels: nothing is averaged away."""
+
+    def forward(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+        time, frequency = self.stride
+        x = x.unflatten(3, (-1, frequency)).unflatten(2, (-1, time))
+        return x.permute(0, 1, 3, 5, 2, 4).flatten(1, 3), state
+
+
+class Unfold2d(Repeat2d):
+    """`Fold2d` undone."""
+
+    def forward(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+        x = x.unflatten(1, (-1, *self.stride)).permute(0, 1, 4, 2, 5, 3)
+        return x.flatten(4, 5).flatten(2, 3), state
+
+
 class PerChannel(Streaming):
     """The same layers for each of so many groups of channels, which hear nothing of each other.
 

@@ -55,6 +55,14 @@ def _draw(layer: Convolution, scale: float) -> None:
     set_weight(layer.conv, torch.randn_like(weight) * scale * fan_in**-0.5)
 
 
+def scale_weight(conv: nn.Module, factor: float) -> None:
+    """Multiply a convolution's weight; under weight norm its gains, and no direction."""
+    if is_parametrized(conv, "weight"):
+        cast(Tensor, cast(nn.ModuleDict, conv.parametrizations)["weight"].original0).mul_(factor)
+    else:
+        cast(Tensor, conv.weight).mul_(factor)
+
+
 def set_weight(conv: nn.Module, weight: Tensor) -> None:
     """Give a convolution a weight; under weight norm this sets its parts."""
     if is_parametrized(conv, "weight"):

@@ -8,6 +8,9 @@ from torch import Tensor, nn
 from chirrup.lab.quantizers.rvq import Level
 
 DECAY = 0.99
+"""Of a step; slower where steps are so small that an entry would be an average of too few."""
+VECTORS = 25
+"""That an entry averages at least."""
 SMOOTHING = 1e-5
 """Laplace's, of the counts that sums are divided by."""
 
@@ -45,8 +48,9 @@ class EMALevel(Level):
     @torch.no_grad()
     def follow(self, counts: Tensor, sums: Tensor) -> None:
         """Take in a step: vectors that chose each entry, and their sums, over all processes."""
-        self.counts.lerp_(counts, 1 - DECAY)
-        self.sums.lerp_(sums, 1 - DECAY)
+        rate = (counts.sum() / (VECTORS * len(counts))).clamp(max=1 - DECAY)
+        self.counts.lerp_(counts, rate)
+        self.sums.lerp_(sums, rate)
         total = self.counts.sum()
         smooth = (self.counts + SMOOTHING) / (total + SMOOTHING * len(self.counts)) * total
         self.codebook.copy_(self.sums / smooth[:, None])

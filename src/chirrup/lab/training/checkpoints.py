@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
+from torch.optim import Optimizer
 
 from chirrup.lab.models import Model, build
 from chirrup.lab.training.config import TrainingConfig
@@ -48,15 +50,38 @@ def trained_model(saved: dict[str, Any]) -> Model:
     return model
 
 
-def renumbered(
-    optimiser: dict[str, Any], names: Iterable[str], groups: list[list[str]]
-) -> dict[str, Any]:
-    """The state of an optimiser, which numbers its parameters, as ``groups`` number theirs.
+def restore_members(members: nn.Module, saved: dict[str, Any]) -> bool:
+    """Load the parts that were saved; others, which the recipe has added since, are as they were.
 
-    Parts of a model, and so its parameters, may have changed places since it was saved.
+    Returns:
+        Whether all of them were saved, and no others.
+
+    Raises:
+        ModelError: a part is not what it was.
+    """
+    ours = members.state_dict()
+    for name in ours.keys() & saved.keys():
+        if ours[name].shape != saved[name].shape:
+            part = name.partition(".")[0]
+            raise ModelError(
+                f"the checkpoint's discriminator {part} has other options than the recipe's: keep "
+                "them, or give it another name"
+            )
+    known = {name: saved[name] for name in ours.keys() & saved.keys()}
+    members.load_state_dict(known, strict=False)
+    return ours.keys() == saved.keys()
+
+
+def restore_optimiser(
+    optimiser: Optimizer, saved: dict[str, Any], names: Iterable[str], groups: list[list[str]]
+) -> None:
+    """Give an optimiser, which numbers its parameters, the moments of the saved one.
+
+    Parts of a model, and so its parameters, may have changed places since it was saved. Rates,
+    betas and decay are the recipe's, not the saved ones.
 
     Args:
-        optimiser: the saved state.
+        saved: the saved state.
         names: of all that was saved with it, in the order of the parameters then.
         groups: names of the parameters as they are now.
 
@@ -65,18 +90,18 @@ def renumbered(
     """
     place = {name: index for index, name in enumerate(names)}
     number: dict[str, int] = {}
-    for saved, group in zip(optimiser["param_groups"], groups, strict=True):
-        if len(group) != len(saved["params"]):
+    for before, group in zip(saved["param_groups"], groups, strict=True):
+        if len(group) != len(before["params"]):
             raise ModelError("the checkpoint's optimiser is of other parameters than the model's")
-        number |= zip(sorted(group, key=place.__getitem__), saved["params"])
+        number |= zip(sorted(group, key=place.__getitem__), before["params"])
     now = {name: index for index, name in enumerate(chain(*groups))}
-    moments = optimiser["state"]  # none of what has not learned yet
+    moments = saved["state"]  # none of what has not learned yet
     state = {now[name]: moments[then] for name, then in number.items() if then in moments}
     settings = [
-        saved | {"params": [now[name] for name in group]}
-        for saved, group in zip(optimiser["param_groups"], groups)
+        group | {"lr": before["lr"]}  # of the step, which the next one sets
+        for group, before in zip(optimiser.state_dict()["param_groups"], saved["param_groups"])
     ]
-    return {"state": state, "param_groups": settings}
+    optimiser.load_state_dict({"state": state, "param_groups": settings})
 
 
 def pack_checkpoint(checkpoint: Path, out: Path) -> None:

@@ -29,6 +29,22 @@ def levels_of(quantizer: Quantizer) -> list[Level]:
     return [cast(Level, level) for level in quantizer.levels]
 
 
+def entries_apart(model: nn.Module, levels: list[Level]) -> list[list[str]]:
+    """Names of all parameters but the entries, or SimVQ's maps that make them; then of these.
+
+    They learn at a rate of their own. Decay, which knows nothing of the vectors, would draw
+    entries to zero, and through a map all of them together: they have none.
+    """
+    entries = [level.codebook for level in levels if isinstance(level.codebook, nn.Parameter)]
+    simvq = [level for level in levels if isinstance(level, SimVQLevel)]
+    entries += [parameter for level in simvq for parameter in (level.weight, level.bias)]
+    chosen = {id(parameter) for parameter in entries}
+    groups: list[list[str]] = [[], []]
+    for name, parameter in model.named_parameters():
+        groups[id(parameter) in chosen].append(name)
+    return groups
+
+
 @torch.no_grad()
 def initialise(quantizer: Quantizer, latents: Tensor, seed: int) -> list[float]:
     """Start every level from data: ``latents [vectors, dim]`` of an autoencoder.

@@ -135,6 +135,12 @@ class SpectraConfig(Strict):
     n_ffts: tuple[int, ...] = (64, 128, 256, 512, 1024, 2048)
     mels: tuple[int, ...] = (10, 20, 40, 80, 160, 320)
 
+    @model_validator(mode="after")
+    def _pairs(self) -> Self:
+        if len(self.n_ffts) != len(self.mels):
+            raise ValueError("spectra.n_ffts and spectra.mels must be as many")
+        return self
+
 
 class CodesConfig(Strict):
     """What the decoder meets in training, drawn per example."""
@@ -161,7 +167,7 @@ class CodesConfig(Strict):
     behind the encoder let its latents grow without end."""
     revive_below: float = 0.05
     """An entry used less than this times the average is moved to where data is."""
-    revive_every: int = 50
+    revive_every: int = Field(default=50, ge=1)
     initialise_batches: int = 64
     """Batches whose latents start the codebooks."""
 
@@ -174,9 +180,10 @@ class DiscriminatorConfig(Strict):
 
 class AdversaryConfig(Strict):
     discriminators: dict[str, DiscriminatorConfig] = Field(default_factory=dict)
-    every: int = 1
+    every: int = Field(default=1, ge=1)
     """Discriminators, and the losses through them, run every so many steps."""
     learning_rate: float = 3e-4
+    """Where the model has the recipe's ``learning_rate``; it falls as the model's does."""
     bf16: bool = True
     include_logits: bool = False
     """Whether the logits count as features; this and the next two as in `adversarial`."""
@@ -211,7 +218,7 @@ class TrainingConfig(Strict):
     codes: CodesConfig = CodesConfig()
     adversary: AdversaryConfig = AdversaryConfig()
     teacher: TeacherConfig | None = None
-    batch_size: int = 8
+    batch_size: int = Field(default=8, ge=1)
     optimiser: Literal["adamw", "radam"] = "adamw"
     learning_rate: float = 1e-3
     final_learning_rate: float = 1e-4
@@ -227,10 +234,10 @@ class TrainingConfig(Strict):
     ema_decay: float = 0.999
     seed: int = 1
     checkpoint_minutes: float = 4.0
-    validate_every: int = 500
+    validate_every: int = Field(default=500, ge=1)
 
     @model_validator(mode="after")
-    def _stages_draw_what_is_loaded(self) -> Self:
+    def _stages_have_what_they_need(self) -> Self:
         for stage in self.stages:
             pairs = zip_longest(stage.conditions or (), self.data.conditions, fillvalue=0)
             if any(wanted > 0 and given == 0 for wanted, given in pairs):
@@ -238,6 +245,9 @@ class TrainingConfig(Strict):
                     f"stage {stage.name} has conditions of weight 0 in data.conditions: give them "
                     "a small weight there, so that their recordings are loaded"
                 )
+            fights = stage.weights.adversarial > 0 or stage.weights.features > 0
+            if fights and stage.steps and not self.adversary.discriminators:
+                raise ValueError(f"stage {stage.name} needs one of adversary.discriminators")
         return self
 
     @property

@@ -24,6 +24,15 @@ def add_up(tensor: Tensor) -> Tensor:
     return tensor
 
 
+def gathered(tensor: Tensor) -> Tensor:
+    """The tensors of all processes, each of this shape, one after the other."""
+    if not dist.is_initialized():
+        return tensor
+    every = [torch.empty_like(tensor) for _ in range(dist.get_world_size())]
+    dist.all_gather(every, tensor.contiguous())
+    return torch.cat(every)
+
+
 def first_says(decision: bool, device: torch.device) -> bool:
     """The decision of the first process, in every one."""
     if not dist.is_initialized():

@@ -16,9 +16,12 @@ from torch import Tensor, nn
 from torch.optim import AdamW, RAdam
 
 from chirrup.lab.models import build
-from chirrup.lab.quantizers.simvq import SimVQLevel
 from chirrup.lab.training import adversarial, codebooks, discriminators
-from chirrup.lab.training.checkpoints import load_checkpoint, renumbered
+from chirrup.lab.training.checkpoints import (
+    load_checkpoint,
+    restore_members,
+    restore_optimiser,
+)
 from chirrup.lab.training.config import DiscriminatorConfig, Stage, TrainingConfig
 from chirrup.lab.training.corpus import sampler_of
 from chirrup.lab.training.data import Sampler
@@ -27,6 +30,7 @@ from chirrup.lab.training.distributed import (
     add_up,
     average_gradients,
     first_says,
+    gathered,
     share_parameters,
 )
 from chirrup.lab.training.draws import draw_lost, draw_used
@@ -100,12 +104,10 @@ class Trainer:
         self.adversary_parameters = list(self.adversary.parameters())
         optimiser, options = OPTIMISERS[config.optimiser]
         options = options | {"betas": config.betas, "weight_decay": config.weight_decay}
-        others, entries = self.parameter_groups()
+        self.groups = codebooks.entries_apart(self.model, self.levels)
         named = dict(self.model.named_parameters())
-        groups = [
-            {"params": [named[name] for name in others]},
-            {"params": [named[name] for name in entries], "weight_decay": 0.0},
-        ]
+        others, entries = ([named[name] for name in names] for names in self.groups)
+        groups = [{"params": others}, {"params": entries, "weight_decay": 0.0}]
         self.optimiser = optimiser(groups, lr=config.learning_rate, **options)
         self.adversary_optimiser = (
             optimiser(self.adversary_parameters, lr=config.adversary.learning_rate, **options)
@@ -118,22 +120,6 @@ class Trainer:
         if device.type == "cpu":
             self.model.use_fused_units()
         share_parameters(self.model)
-
-    def parameter_groups(self) -> list[list[str]]:
-        """Names of all but the codebooks' entries, or SimVQ's maps that make them; then of these.
-
-        They learn at a rate of their own. Decay, which knows nothing of the vectors, would draw
-        entries to zero, and through a map all of them together: they have none.
-        """
-        levels = self.levels
-        entries = [level.codebook for level in levels if isinstance(level.codebook, nn.Parameter)]
-        simvq = [level for level in levels if isinstance(level, SimVQLevel)]
-        entries += [parameter for level in simvq for parameter in (level.weight, level.bias)]
-        chosen = {id(parameter) for parameter in entries}
-        groups: list[list[str]] = [[], []]
-        for name, parameter in self.model.named_parameters():
-            groups[id(parameter) in chosen].append(name)
-        return groups
 
     # --- the run ---------------------------------------------------------------------------------
 
@@ -184,6 +170,9 @@ class Trainer:
         learning_rate = config.learning_rate_at(self.step)
         for group, scale in zip(self.optimiser.param_groups, (1.0, config.codes.lr_scale)):
             group["lr"] = learning_rate * scale
+        if self.adversary_optimiser is not None:
+            share = learning_rate / config.learning_rate
+            self.adversary_optimiser.param_groups[0]["lr"] = share * config.adversary.learning_rate
 
         audio, target = map(self.model.tiled, sampler.batch(config.batch_size))
         made = self.make(audio, stage)
@@ -226,9 +215,9 @@ class Trainer:
 
     def thaw(self, stage: Stage) -> list[nn.Parameter]:
         """Let the stage's parts learn, and no others; their parameters."""
-        trained = [
-            parameter for part in stage.train or self.parts for parameter in self.parts[part]
-        ]
+        idle = () if stage.quantize else ("quantizer",)
+        parts = stage.train or [part for part in self.parts if part not in idle]
+        trained = [parameter for part in parts for parameter in self.parts[part]]
         chosen = {id(parameter) for parameter in trained}
         for parameter in self.parameters:
             parameter.requires_grad_(id(parameter) in chosen)
@@ -242,7 +231,9 @@ class Trainer:
             return self.lessons(heard, stage, bypass, present)
         committed = None if self.config.codes.commit_bypassed else ~bypass
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.bf16):
-            return Made(*self.model(heard, used, bypass, present, committed))
+            return Made(
+                *self.model(heard, used if stage.quantize else None, bypass, present, committed)
+            )
 
     def draw_codes(self, audio: Tensor, stage: Stage) -> tuple[Tensor, Tensor, Tensor]:
         """Per row: codebooks in use, bypass of the quantizer, frames that arrive."""
@@ -281,8 +272,9 @@ class Trainer:
         self.adversary_optimiser.zero_grad()
         loss.backward()
         average_gradients(self.adversary_parameters)
-        nn.utils.clip_grad_norm_(self.adversary_parameters, 10.0)
-        self.adversary_optimiser.step()
+        norm = nn.utils.clip_grad_norm_(self.adversary_parameters, 10.0)
+        if torch.isfinite(norm):
+            self.adversary_optimiser.step()
         return float(loss.detach())
 
     def adversary_terms(self, estimate: Tensor, target: Tensor) -> dict[str, Tensor]:
@@ -328,12 +320,16 @@ class Trainer:
         self.codebooks_started = True
         if not self.levels:
             return
-        batches = [
-            self.to_input_rate(sampler.batch(self.config.batch_size)[0])
-            for _ in range(self.config.codes.initialise_batches)
-        ]
-        latents = [self.model.encoder.offline(self.model.tiled(batch)) for batch in batches]
-        vectors = torch.cat([latent.transpose(1, 2).flatten(0, 1) for latent in latents])
+        latents: list[Tensor] = []
+        for _ in range(self.config.codes.initialise_batches):
+            audio = self.to_input_rate(sampler.batch(self.config.batch_size)[0])
+            latent = self.model.encoder.offline(self.model.tiled(audio))
+            latents.append(latent.transpose(1, 2).flatten(0, 1))
+        vectors = gathered(torch.cat(latents))
+        factor = float(1 / vectors.std())
+        if self.model.scale_latents(factor):
+            self.ema.scale_latents(factor)
+            vectors *= factor
         codebooks.initialise(self.model.quantizer, vectors, self.config.seed)
         share_parameters(self.model)
         self.ema.quantizer.load_state_dict(self.model.quantizer.state_dict())
@@ -389,12 +385,11 @@ class Trainer:
         saved.setdefault("ema", saved["model"])
         for name in ("model", "ema", "usage"):
             getattr(self, name).load_state_dict(saved[name])
-        groups = self.parameter_groups()
-        self.optimiser.load_state_dict(renumbered(saved["optimiser"], saved["model"], groups))
+        restore_optimiser(self.optimiser, saved["optimiser"], saved["model"], self.groups)
         if self.lessons is not None and saved.get("lessons"):
             self.lessons.restore(saved["lessons"])
         if saved["adversary_optimiser"] and self.adversary_optimiser:
-            self.adversary.load_state_dict(saved["adversary"])
             groups = [[name for name, _ in self.adversary.named_parameters()]]
-            state = renumbered(saved["adversary_optimiser"], saved["adversary"], groups)
-            self.adversary_optimiser.load_state_dict(state)
+            if restore_members(self.adversary, saved["adversary"]):
+                judges = saved["adversary_optimiser"], saved["adversary"]
+                restore_optimiser(self.adversary_optimiser, *judges, groups)

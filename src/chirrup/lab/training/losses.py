@@ -128,11 +128,16 @@ def magnitude(spectrum: Tensor) -> Tensor:
 
 
 def wavefm_term(x: Tensor, y: Tensor, x_log: Tensor, y_log: Tensor) -> Tensor:
-    """Phase, gradient and Laplacian differences of one scale; see ``SpectralLoss``."""
+    """Phase, gradient and Laplacian differences of one scale; see ``SpectralLoss``.
+
+    The gradient of a phase is one over the magnitude: bins that are still too quiet would rule all
+    others, and count by as much less.
+    """
     turned = x * y.conj()
     weight = torch.exp(0.3 * y_log)
+    heard = (x_log - y_log).detach().clamp(max=0).exp()
     phase = torch.atan2(turned.imag, turned.real + FLOOR**2).abs()
-    loss = (phase * weight).sum() / weight.sum() / torch.pi
+    loss = (phase * weight * heard).sum() / weight.sum() / torch.pi
     for dim in (1, 2):
         slope = (x_log - y_log).diff(dim=dim)
         loss = loss + 0.25 * slope.abs().mean() + 0.25 * slope.diff(dim=dim).abs().mean()
