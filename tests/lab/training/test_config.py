@@ -8,8 +8,15 @@ from pydantic import ValidationError
 
 from chirrup.lab.models import CONFIGS, build
 from chirrup.lab.models.tqcodec import TQCodec
-from chirrup.lab.training.config import Stage, TrainingConfig, Weights, load_recipe
-from chirrup.lab.training.loop import build_discriminator
+from chirrup.lab.training.adversarial import build_discriminator
+from chirrup.lab.training.config import (
+    DiscriminatorConfig,
+    Stage,
+    TrainingConfig,
+    Weights,
+    load_recipe,
+)
+from chirrup.runtime.errors import ModelError
 
 ROOT = Path(__file__).parents[3]
 RECIPES = sorted((ROOT / "recipes").glob("*.toml"))
@@ -58,6 +65,12 @@ def test_the_recipes_load(path: Path) -> None:
 def test_the_recipes_discriminators_can_be_built(path: Path) -> None:
     for discriminator in load_recipe(path).adversary.discriminators.values():
         build_discriminator(discriminator)
+
+
+def test_wrong_options_of_a_discriminator_are_explained() -> None:
+    config = DiscriminatorConfig(kind="mel", options={"chanels": 3})
+    with pytest.raises(ModelError, match=r"kind mel cannot be: .*chanels"):
+        build_discriminator(config)
 
 
 def documented_ablations() -> dict[str, list[str]]:

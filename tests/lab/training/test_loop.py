@@ -247,6 +247,12 @@ def test_a_checkpoint_of_another_model_is_refused(
     assert differing(changed.state(), again.state()) == []
 
 
+def test_crops_must_hold_a_window(corpus: Path, tmp_path: Path) -> None:
+    trainer = Trainer(tiny_config(corpus, spectra={"n_ffts": [8192], "mels": [8]}), tmp_path, CPU)
+    with pytest.raises(ModelError, match="shorter than a window of 8192"):
+        trainer.sampler()
+
+
 def test_discriminators_join_a_training_that_had_none(corpus: Path, tmp_path: Path) -> None:
     first = Trainer(tiny_config(corpus), tmp_path, CPU)
     advance(first, 3)

@@ -4,9 +4,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from chirrup.lab.training.adversarial import feature_matching_loss, hinge_discriminator_loss
+from chirrup.lab.training.adversarial import (
+    build_discriminator,
+    feature_matching_loss,
+    hinge_discriminator_loss,
+)
 from chirrup.lab.training.config import DiscriminatorConfig
-from chirrup.lab.training.loop import build_discriminator
 from chirrup.lab.training.residual_discriminator import MultiScaleResidualDiscriminator
 
 THIN = {"channels": 4, "widths": (4, 6, 6, 8, 8, 8)}

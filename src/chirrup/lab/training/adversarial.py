@@ -1,4 +1,4 @@
-"""Adversarial losses over the outputs of `discriminators`.
+"""The discriminators that a recipe may name, and the losses over what they say.
 
 An output is a list, one entry per sub-discriminator, of that sub-discriminator's feature maps, the
 last of them its logits. Every loss is a mean over logits and over the K sub-discriminators, so that
@@ -9,9 +9,34 @@ weights times K here. Everything is reduced in float32, also when the features a
 from collections.abc import Callable, Sequence
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+
+from chirrup.lab.training import discriminators
+from chirrup.lab.training.config import DiscriminatorConfig
+from chirrup.lab.training.residual_discriminator import MultiScaleResidualDiscriminator
+from chirrup.runtime.errors import ModelError
 
 Outputs = Sequence[Sequence[Tensor]]
+
+DISCRIMINATORS = {
+    "multi_period": discriminators.MultiPeriodDiscriminator,
+    "stft": discriminators.MultiScaleSTFTDiscriminator,
+    "subband_stft": discriminators.MultiScaleSubbandSTFTDiscriminator,
+    "mel": discriminators.MultiLengthMelDiscriminator,
+    "spectrostream": MultiScaleResidualDiscriminator,
+}
+
+
+def build_discriminator(config: DiscriminatorConfig) -> nn.Module:
+    """A discriminator as a recipe names it.
+
+    Raises:
+        ModelError: its class has no such options.
+    """
+    try:
+        return DISCRIMINATORS[config.kind](**config.options)
+    except TypeError as error:
+        raise ModelError(f"a discriminator of kind {config.kind} cannot be: {error}") from error
 
 
 def hinge_discriminator_loss(real_outputs: Outputs, fake_outputs: Outputs) -> Tensor:

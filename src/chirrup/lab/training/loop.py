@@ -22,7 +22,7 @@ from chirrup.lab.training.checkpoints import (
     restore_members,
     restore_optimiser,
 )
-from chirrup.lab.training.config import DiscriminatorConfig, Stage, TrainingConfig
+from chirrup.lab.training.config import Stage, TrainingConfig
 from chirrup.lab.training.corpus import sampler_of
 from chirrup.lab.training.data import Sampler
 from chirrup.lab.training.distillation import Lessons, Made
@@ -38,23 +38,11 @@ from chirrup.lab.training.logbook import Logbook
 from chirrup.lab.training.losses import SpectralLoss, normalise_level, waveform_loss
 from chirrup.lab.training.pesq_loss import PESQLoss
 from chirrup.lab.training.resampling import Resampler
-from chirrup.lab.training.residual_discriminator import MultiScaleResidualDiscriminator
 from chirrup.lab.training.validation import validate
 from chirrup.runtime.errors import ModelError
 
-DISCRIMINATORS = {
-    "multi_period": discriminators.MultiPeriodDiscriminator,
-    "stft": discriminators.MultiScaleSTFTDiscriminator,
-    "subband_stft": discriminators.MultiScaleSubbandSTFTDiscriminator,
-    "mel": discriminators.MultiLengthMelDiscriminator,
-    "spectrostream": MultiScaleResidualDiscriminator,
-}
 SPECTRAL_TERMS = {"mel", "mel_magnitude", "log_mel", "stft", "complex", "wavefm", "soundstream"}
 OPTIMISERS = {"adamw": (AdamW, {"fused": True}), "radam": (RAdam, {"foreach": True})}
-
-
-def build_discriminator(config: DiscriminatorConfig) -> nn.Module:
-    return DISCRIMINATORS[config.kind](**config.options)
 
 
 def in_words(config: dict[str, Any]) -> str:
@@ -81,7 +69,10 @@ class Trainer:
         self.to_input_rate = Resampler(self.model.sample_rate_hz, self.model.input_rate_hz)
         self.to_input_rate.to(device)
         self.adversary = discriminators.Discriminators(
-            {name: build_discriminator(d) for name, d in config.adversary.discriminators.items()},
+            {
+                name: adversarial.build_discriminator(d)
+                for name, d in config.adversary.discriminators.items()
+            },
             self.model.channels,
         ).to(device)
         spectra = config.spectra
@@ -152,7 +143,11 @@ class Trainer:
         model, data = self.model, self.config.data
         chunk = model.chunk_frames * model.frame_samples
         rate_hz, channels = model.sample_rate_hz, model.channels
-        return sampler_of(data, rate_hz, chunk, self.generator, self.device, channels)
+        sampler = sampler_of(data, rate_hz, chunk, self.generator, self.device, channels)
+        longest = max(self.config.spectra.n_ffts)
+        if sampler.crop_samples - model.delay_samples < longest:
+            raise ModelError(f"data.crop_seconds is shorter than a window of {longest} samples")
+        return sampler
 
     # --- one step --------------------------------------------------------------------------------
 
