@@ -3,6 +3,7 @@
 from functools import cache
 from math import log2
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -30,6 +31,7 @@ from chirrup.lab.nn import (
 )
 from chirrup.lab.quantizers.rvq import ABSENT, ResidualVectorQuantizer
 from one_stream import streamed
+from small_model import RATE_HZ, speech_like
 
 # The poster's MFLOPS and million parameters, and how far off the count may be (facts, section 4).
 POSTER = {
@@ -280,3 +282,18 @@ def test_silence_comes_out_finite(name: str) -> None:
     assert output.isfinite().all()
     assert quantized.commitment.isfinite()
     assert model.decoder.offline(torch.zeros(1, model.config.latent_dim, 10)).isfinite().all()
+
+
+def test_high_bands_start_as_noise_and_low_ones_in_step() -> None:
+    """Phases that repeat from frame to frame are a buzz, and would be kept."""
+    torch.manual_seed(0)
+    model = build("iris-t1").requires_grad_(False)
+    audio = torch.from_numpy(np.stack([speech_like(2 * RATE_HZ, seed) for seed in range(4)]))
+    model.start(audio[:, None])
+    output = model.decoder.offline(model.encoder.offline(audio[:, None]))[:, 0]
+    spectrum, hertz = torch.fft.rfft(output), torch.fft.rfftfreq(output.shape[1], 1 / RATE_HZ)
+    frame = model.frame_samples
+    for band, low, high in ((hertz > 2500, -0.2, 0.2), ((hertz > 200) & (hertz < 1500), 0.7, 1)):
+        sound = torch.fft.irfft(spectrum * band, output.shape[1])
+        repeats = (sound[:, frame:] * sound[:, :-frame]).sum() / sound.square().sum()
+        assert low < float(repeats) < high

@@ -176,6 +176,11 @@ class ConvNeXtBlock(Residual):
 BLOCKS = {"conv2former": Conv2FormerBlock, "convnext": ConvNeXtBlock}
 
 
+SCATTERED_HZ = 2000
+SCATTER = 0.2
+"""Radians that a phase turns for a deviation of each feature; there are hundreds."""
+
+
 class SpectralHead(Streaming):
     """Features to a spectrum: log-magnitude and phase of each bin from one 1x1 convolution.
 
@@ -238,8 +243,9 @@ class Iris(Model):
     def start(self, audio: Tensor) -> None:
         """Before training: fit the scales of encoder and head to ``audio [batch, 1, samples]``.
 
-        The head's log-magnitudes begin at the mean spectrum, its phases at random: with all bins in
-        phase a frame would be a click.
+        The head's log-magnitudes begin at the mean spectrum, its phases at random, and those of
+        high bins at random in every frame (`scatter_phases`): with all bins in phase a frame would
+        be a click.
         """
         fit_scales(self.encoder, audio)
         head = self.decoder.layers[-2]
@@ -250,3 +256,26 @@ class Iris(Model):
         bias = cast(Tensor, head.project.conv.bias)
         bias[: head.bins] = log_magnitude.mean((0, 2))
         nn.init.uniform_(bias[head.bins :], -torch.pi, torch.pi)
+        self.scatter_phases(self.encoder.offline(audio))
+
+    @torch.no_grad()
+    def scatter_phases(self, latents: Tensor) -> None:
+        """Let the phases above `SCATTERED_HZ` turn with the features, as if by chance.
+
+        No bitrate holds them, and no loss but a discriminator's tells noise from one pattern that
+        every frame repeats: that they would keep, and it is a buzz at the rate of frames.
+
+        Args:
+            latents: ``[batch, latent_dim, frames]``, to know the features' deviations by.
+        """
+        *layers, head, _ = self.decoder.layers
+        assert isinstance(head, SpectralHead)
+        features = latents
+        for layer in layers:
+            features = layer.offline(features)
+        deviation, mean = torch.std_mean(features, (0, 2))
+        first = head.bins + round(SCATTERED_HZ * 2 * self.frame_samples / self.sample_rate_hz)
+        weight, bias = head.project.conv.weight, cast(Tensor, head.project.conv.bias)
+        turns = SCATTER * torch.randn_like(weight[first:, :, 0]) / deviation.clamp(min=1e-6)
+        weight[first:, :, 0] += turns
+        bias[first:] -= turns @ mean
