@@ -11,7 +11,12 @@ in `chirrup train`. The third needs only weights.
 from experiments import ROOT, Experiment, compare, evaluate, parser
 
 RECIPE = ROOT / "recipes" / "spectro-small-cpu.toml"
-SHORT = ("stages.0.steps=1000", "stages.1.steps=2000", "stages.2.steps=0")
+SHORT = (
+    "stages.0.steps=500",
+    "stages.1.steps=500",
+    "stages.2.steps=2000",
+    "stages.3.steps=0",
+)
 """An hour or so a variant on two cores."""
 RATES = (2750, 5250, 8000, 16_000)
 SWEEP = (1000, 2750, 4000, 5250, 8000, 12_000, 16_000)

@@ -200,7 +200,7 @@ def test_an_experiment_trains_exports_and_compares_its_variants(
     trained = [words for words in commands if words[0] == "train"]
     for words, levels in zip(trained, (5, 6, 7), strict=True):
         config = load_recipe(Path(words[1]), words[4:])
-        assert config.steps == 2007
+        assert config.steps == 2507
         assert config.model_changes == {"separate_levels": levels}
     exported = {words[1]: words[2] for words in commands if words[0] == "export"}
     assert list(exported) == [words[3] for words in trained]

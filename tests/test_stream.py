@@ -236,7 +236,7 @@ def test_a_long_gap_fades_to_silence_and_back(small_codec: chirrup.Codec) -> Non
     whole = [undisturbed.push(packet) for packet in packets[:45]][20:]
     assert rms(back[0]) < rms(whole[0])
     after = np.concatenate(back[FADE_FRAMES + 3 :]) - np.concatenate(whole[FADE_FRAMES + 3 :])
-    assert rms(after) < 0.05 * rms(np.concatenate(whole[FADE_FRAMES + 3 :]))
+    assert rms(after) < 0.1 * rms(np.concatenate(whole[FADE_FRAMES + 3 :]))
 
 
 def test_a_short_gap_is_held_at_full_level(small_codec: chirrup.Codec) -> None:
