@@ -23,6 +23,7 @@ CONFIG = SpectroConfig(
     codebooks=3,
     codebook_size=256,
     hop=24,
+    folds=True,
 )
 NAME = "small-spectro"
 RATE_HZ, FRAME, DELAY = 48_000, 96, 24 + 96

@@ -57,7 +57,7 @@ class Excerpt:
         first = max(0, int(start_seconds * rate / frame) - needed) // step * step
         return cls(
             start=round(start_seconds * rate_hz),
-            end=None if end_seconds is None else round(end_seconds * rate_hz),
+            end=None if end == float("inf") else round(end * rate_hz),
             first_frame=first,
             origin=first * frame * rate_hz // rate,
         )
