@@ -223,6 +223,31 @@ def test_bypass_and_loss_of_frames(corpus: Path) -> None:
     assert term[2] == pytest.approx(float(expected.detach()), rel=1e-4)
 
 
+def test_in_half_precision_all_but_the_quantizer(corpus: Path) -> None:
+    """Its entropy would drown in rounding."""
+    made, recipe = lessons(corpus, "joint", "whole")
+    heard = []
+    made.model.quantizer.register_forward_pre_hook(lambda _, given: heard.append(given[0].dtype))
+    for stage in recipe.stages:
+        whole = made(AUDIO, stage, *PASSED)
+        with torch.autocast("cpu", torch.bfloat16):
+            half = made(AUDIO, stage, *PASSED)
+        for name, value in whole.terms.items():
+            assert not torch.equal(half.terms[name], value), f"{name} is in single precision"
+            assert_close(half.terms[name], value, rtol=0.05, atol=0.01)
+    assert set(heard) == {torch.float32}
+
+
+@pytest.mark.parametrize("bf16", [False, True])
+def test_a_recipe_may_ask_for_half_precision(corpus: Path, tmp_path: Path, bf16: bool) -> None:
+    trainer = Trainer(config(corpus, "joint", bf16=bf16), tmp_path, CPU)
+    made = []
+    linear = next(m for m in trainer.model.decoder.modules() if isinstance(m, torch.nn.Linear))
+    linear.register_forward_hook(lambda *given: made.append(given[2].dtype))
+    advance(trainer, 1)
+    assert set(made) == {torch.bfloat16 if bf16 else torch.float32}
+
+
 # --- a teacher's features in the model's dimensions ----------------------------------------------
 
 

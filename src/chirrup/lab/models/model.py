@@ -127,9 +127,14 @@ class Model(nn.Module):
         latent = self.encoder.offline(self.tiled(audio))
         if used is None:
             return self.decoder.offline(self.quantizer.bypassed(latent) * present[:, None]), None
-        with torch.autocast(latent.device.type, enabled=False):
-            quantized = self.quantizer(latent.float(), used, committed)
+        quantized = self.quantized(latent, used, committed)
         latent = torch.where(
             bypass[:, None, None], self.quantizer.bypassed(latent), quantized.latent
         )
         return self.decoder.offline(latent * present[:, None]), quantized
+
+    def quantized(self, latent: Tensor, used: Tensor, committed: Tensor | None = None) -> Quantized:
+        """The quantizer's result for ``latent [batch, latent_dim, frames]``, in single precision
+        whatever the autocast; the rest as `forward` has it."""
+        with torch.autocast(latent.device.type, enabled=False):
+            return self.quantizer(latent.float(), used, committed)

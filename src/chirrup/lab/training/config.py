@@ -226,8 +226,8 @@ class TrainingConfig(Strict):
     """How the learning rate falls from first to last, after the warm-up."""
     warmup_steps: int = 100
     bf16: bool = False
-    """Whether the model's convolutions run in bfloat16; the quantizer and all losses do not. Twice
-    as fast for 2-D convolutions on a CPU that knows it, slower for thin 1-D ones."""
+    """Whether the model and its teacher run in bfloat16; the quantizer and all losses do not. It
+    pays on a CPU that knows it, for 2-D convolutions and matrix products, not for thin 1-D ones."""
     betas: tuple[float, float] = (0.8, 0.99)
     weight_decay: float = 0.01
     clip_norm: float = 1.0

@@ -196,7 +196,7 @@ class Lessons:
             terms["layers"] = torch.stack(errors) @ share / share.sum()
         if from_codes:
             latent = model.compressor.offline(own[-1])
-            quantized = model.quantizer(latent, torch.ones(len(audio), device=audio.device))
+            quantized = model.quantized(latent, torch.ones(len(audio), device=audio.device))
             free = bypass[:, None, None]
             latent = torch.where(free, model.quantizer.bypassed(latent), quantized.latent)
             restored = model.decompressed(latent * present[:, None], stage.refine)

@@ -222,10 +222,10 @@ class Trainer:
         """What the model makes of ``audio [batch, channels, samples]`` in a stage."""
         used, bypass, present = self.draw_codes(audio, stage)
         heard = self.to_input_rate(audio)
-        if stage.teaches and self.lessons is not None:
-            return self.lessons(heard, stage, bypass, present)
         committed = None if self.config.codes.commit_bypassed else ~bypass
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.bf16):
+            if stage.teaches and self.lessons is not None:
+                return self.lessons(heard, stage, bypass, present)
             return Made(
                 *self.model(heard, used if stage.quantize else None, bypass, present, committed)
             )
