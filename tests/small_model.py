@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from chirrup.lab.export import Parity
 from chirrup.lab.models.iris import Iris, IrisConfig
+from chirrup.lab.parity import Parity
 from chirrup.lab.training import codebooks
 
 CONFIG = IrisConfig(

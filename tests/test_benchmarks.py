@@ -9,6 +9,7 @@ from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
+import matplotlib.image
 import numpy as np
 import pytest
 import soundfile
@@ -167,6 +168,32 @@ def made_up(system: str, scores: dict[str, float | None]) -> list[Row]:
         )
         for rate in rates.split(",")
     ]
+
+
+def test_the_bitrate_sweep_draws_every_codec(
+    spectrostream: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A blank score leaves a gap, not an error."""
+    drawn: dict[str, list[str]] = {}
+
+    def run(*arguments: object) -> None:
+        words = list(map(str, arguments))
+        systems = [after for word, after in pairwise(words) if word == "-c"]
+        rows: list[Row] = []
+        for system in systems:
+            scores: dict[str, float | None] = dict.fromkeys(spectrostream.SCORES, 1.0)
+            scores["snr"] = None if system.startswith("mp3") else 1.0
+            rows += made_up(system.replace("k", "000"), scores)
+        Results({}, rows).write(Path(words[-1]) / RESULTS)
+        drawn["codecs"] = list(dict.fromkeys(row.codec for row in rows))
+
+    monkeypatch.setattr(import_module("experiments"), "run", run)
+    monkeypatch.setattr(sys, "argv", ["", "bitrate", "--out", str(tmp_path)])
+    (tmp_path / "bitrate").mkdir()
+    spectrostream.main()
+    assert drawn["codecs"] == ["spectro-small", "opus", "vorbis", "mp3"]
+    width, height = matplotlib.image.imread(tmp_path / "bitrate" / "bitrate.png").shape[1::-1]
+    assert width > height > 400
 
 
 def test_an_experiment_trains_exports_and_compares_its_variants(

@@ -42,7 +42,8 @@ class Codec:
         lowest_bitrate_bps: the lowest that the model was trained for; lower ones sound bad.
         bits_per_code: bits of a code in files and packets.
         frame_rate_hz: frames a second.
-        weights_sha256: hash of the weights, hexadecimal.
+        weights_sha256, codes_sha256: hexadecimal hashes of the weights, and of those that files are
+            coded with, which are others only where `chirrup export` gave weights of 8 bits.
         description: everything in ``model.json``.
     """
 
@@ -67,10 +68,10 @@ class Codec:
             self.codebooks: int = about["codebooks"]
             self.codebook_size: int = about["codebook_size"]
             self.weights_sha256: str = about["weights_sha256"]
+            self.codes_sha256: str = about.get("codes_sha256", self.weights_sha256)
             self.default_bitrate_bps: int = about["default_bitrate_bps"]
-            self._states: dict[str, dict[str, list[int]]] = {
-                part: about["states"][part] for part in ("encoder", "decoder")
-            }
+            states: dict[str, dict[str, list[int]]] = about["states"]
+            self._states = states["encoder"], states["decoder"]
             content = (folder / "model.safetensors").read_bytes()
             for graph in ("encoder", "encoder-frame", "decoder", "decoder-frame"):
                 (folder / f"{graph}.onnx").stat()
@@ -338,13 +339,11 @@ class Codec:
     def _encoder(self) -> Graph:
         several = (self.channels,) if self.channels > 1 else ()
         shape = (*several, self.chunk_frames * self.input_frame_samples)
-        return Graph(
-            self.folder, "encoder", self._weights, self._states["encoder"], shape, self.threads
-        )
+        states = self._states[0]
+        return Graph(self.folder, "encoder", self._weights, states, shape, self.threads)
 
     @cached_property
     def _decoder(self) -> Graph:
         shape = (self.codebooks, self.chunk_frames)
-        return Graph(
-            self.folder, "decoder", self._weights, self._states["decoder"], shape, self.threads
-        )
+        states = self._states[1]
+        return Graph(self.folder, "decoder", self._weights, states, shape, self.threads)

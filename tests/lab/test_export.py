@@ -21,11 +21,13 @@ import chirrup
 import small_lrac
 from chirrup.lab import export as exporting
 from chirrup.lab.complexity import count
-from chirrup.lab.export import Parity, export, move_weights
+from chirrup.lab.export import export
 from chirrup.lab.folding import DecoderGraph, EncoderGraph, fold, for_export
+from chirrup.lab.model_folder import move_weights, read
 from chirrup.lab.models import Model
 from chirrup.lab.one_frame import OneFrameDecoder
-from chirrup.runtime.graph import Graph, Weights
+from chirrup.lab.parity import Parity
+from chirrup.runtime.graph import Graph
 from small_model import DELAY, FRAME, NAME, RATE_HZ, Exported, small_iris, speech_like
 
 pytest_plugins = ["models_fixture"]
@@ -299,27 +301,16 @@ def test_weights_are_stored_once_in_half_precision_and_not_in_the_graphs(
 # --- refusals, with graphs that are already there ------------------------------------------------
 
 
-def whole_graph(folder: Path, name: str) -> onnx.ModelProto:
-    """A graph of an exported folder with its weights in it again."""
-    places = json.loads((folder / "model.json").read_text())["weights"]
-    values = Weights(folder / "model.safetensors", places).of(name)
-    graph = onnx.load(folder / f"{name}.onnx", load_external_data=False)
-    for index, tensor in enumerate(graph.graph.initializer):
-        if tensor.name in values:
-            array = onnx.numpy_helper.from_array(values[tensor.name].numpy(), tensor.name)
-            graph.graph.initializer[index].CopyFrom(array)
-    return graph
-
-
 @pytest.fixture
 def cheap_export(
     small_export: Exported, monkeypatch: pytest.MonkeyPatch
 ) -> Callable[[Path], Parity]:
     """`export` of the small model that takes its graphs from the folder exported before."""
+    graphs, _ = read(small_export.folder)
     names = iter(GRAPHS)
 
     def ready_made(*_: object) -> onnx.ModelProto:
-        return whole_graph(small_export.folder, next(names))
+        return graphs[next(names)]
 
     monkeypatch.setattr(exporting, "to_onnx", ready_made)
     monkeypatch.setattr(exporting, "latency_samples", lambda _: 720)

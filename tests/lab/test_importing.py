@@ -9,11 +9,11 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from chirrup.lab.export import Parity
 from chirrup.lab.importing import FILES, import_spectrostream, is_spectrostream, layers
 from chirrup.lab.models import CONFIGS, build
 from chirrup.lab.models.spectrostream import SpectroStream
 from chirrup.lab.nn import ConvTranspose2d
+from chirrup.lab.parity import Parity
 from chirrup.lab.training import run
 from small_spectro import CONFIG, FRAME, small_spectro
 

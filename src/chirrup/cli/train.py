@@ -78,17 +78,26 @@ def export(
         Path | None, typer.Option(metavar="FILE", help="Also a small checkpoint to go on from.")
     ] = None,
     int8: Annotated[
-        Int8, typer.Option(help="Weights of 8 bits: large models run faster, codes may differ.")
+        Int8, typer.Option(help="Weights of 8 bits: large models run faster; same files.")
     ] = Int8.none,
 ) -> None:
     """Turn a checkpoint into a model folder.
 
     It is one of chirrup train, or a folder with a released one of FocalCodec-Stream or
-    SpectroStream.
+    SpectroStream. With --int8 it may be a model, too: a folder, or a name.
 
     Needs the extra: pip install 'chirrup[train]'."""
+    from chirrup.zoo import FOLDER, models
+
+    if not checkpoint.exists() and str(checkpoint) in models():
+        checkpoint = FOLDER / checkpoint
     if not checkpoint.exists():
         raise FileError(f"{checkpoint} does not exist: give a checkpoint of chirrup train")
+    exported = (checkpoint / "model.json").is_file()
+    if exported and int8 is Int8.none:
+        raise FileError(f"{checkpoint} is a model already: give --int8, or a checkpoint")
+    if exported and pack is not None:
+        raise FileError(f"{checkpoint} is a model: --pack needs a checkpoint of chirrup train")
     if audio is not None and not audio.is_file():
         raise FileError(f"{audio} does not exist: give an audio file")
     if folder.exists() and not folder.is_dir():
@@ -97,8 +106,11 @@ def export(
         from chirrup.lab.training import checkpoints, run
 
     try:
-        parts = {Int8.none: (), Int8.decoder: ("decoder",), Int8.both: ("encoder", "decoder")}
-        parity = run.export_checkpoint(checkpoint, folder, audio, parts[int8])
+        if int8 is Int8.none:
+            parity = run.export_checkpoint(checkpoint, folder, audio)
+        else:
+            parts = ("decoder",) if int8 is Int8.decoder else ("encoder", "decoder")
+            parity = run.export_in_eight_bits(checkpoint, folder, parts, audio)
         if pack is not None:
             checkpoints.pack_checkpoint(checkpoint, pack)
     except ValueError as error:

@@ -134,7 +134,7 @@ def encode_file(
         try:
             header = Header(
                 model=codec.name,
-                weights_hash=codec.weights_sha256,
+                weights_hash=codec.codes_sha256,
                 sample_rate_hz=codec.sample_rate_hz,
                 original_sample_rate_hz=audio.sample_rate_hz,
                 channels=streams,
@@ -336,10 +336,10 @@ def _check_model(codec: Codec, header: Header, source: Source, force: bool) -> N
             f"{name} was coded with model {header.model!r}, whose codes {codec.name!r} cannot "
             "decode: give the right one with --model FOLDER"
         )
-    if header.weights_hash != codec.weights_sha256[:32] and not force:
+    if header.weights_hash != codec.codes_sha256[:32] and not force:
         raise FileError(
             f"{name} was coded with other weights of {header.model!r} "
             f"({header.weights_hash[:8]}) than those of {codec.name!r} here "
-            f"({codec.weights_sha256[:8]}): give the right folder with --model FOLDER, or decode "
+            f"({codec.codes_sha256[:8]}): give the right folder with --model FOLDER, or decode "
             "all the same with --any-weights"
         )

@@ -26,12 +26,12 @@ from chirrup.lab.complexity import (
     nominal_latency_samples,
     receptive_field_samples,
 )
-from chirrup.lab.export import Parity
 from chirrup.lab.folding import fold
 from chirrup.lab.models import CONFIGS, build
 from chirrup.lab.models.focalcodec import FocalCodec, FocalConfig
 from chirrup.lab.models.released import config_of, from_pretrained, is_released, name_of
 from chirrup.lab.nn import Sequential
+from chirrup.lab.parity import Parity
 from chirrup.lab.training import run
 from one_stream import streamed
 
@@ -201,18 +201,14 @@ def test_export_takes_a_released_folder_as_it_is(
     """By the same command as a training's checkpoint; its weights are not rounded."""
     taken: dict[str, object] = {}
 
-    def export(
-        model: FocalCodec, name: str, *args: object, exact: bool, eight_bits: object
-    ) -> Parity:
-        taken.update(model=model, name=name, args=args, exact=exact, eight_bits=eight_bits)
+    def export(model: FocalCodec, name: str, *args: object, exact: bool) -> Parity:
+        taken.update(model=model, name=name, args=args, exact=exact)
         return Parity(1.0, -100.0)
 
     monkeypatch.setattr(run, "export", export)
-    parts = ("encoder", "decoder")
-    parity = run.export_checkpoint(RELEASED, tmp_path, eight_bits=parts)
+    parity = run.export_checkpoint(RELEASED, tmp_path)
     assert parity == Parity(1.0, -100.0)
     assert (taken["name"], taken["exact"]) == ("focal-2k", True)
-    assert taken["eight_bits"] == parts
     folded = fold(released(), exact=True)
     for name, tensor in released().state_dict().items():
         assert torch.equal(folded.state_dict()[name], tensor)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import tempfile
 from collections.abc import Collection
 from pathlib import Path
 from typing import cast
@@ -10,11 +11,14 @@ import numpy as np
 import torch
 import torch.distributed as dist
 
-from chirrup.lab.export import Parity, export
+import chirrup
+from chirrup.lab.eight_bits import in_eight_bits
+from chirrup.lab.export import export
 from chirrup.lab.importing import import_spectrostream, is_spectrostream
 from chirrup.lab.models import build
 from chirrup.lab.models.released import from_pretrained, is_released, name_of
 from chirrup.lab.models.spectrostream import SpectroStream
+from chirrup.lab.parity import Parity
 from chirrup.lab.training.checkpoints import load_checkpoint, trained_model
 from chirrup.lab.training.config import TrainingConfig, load_recipe
 from chirrup.lab.training.loop import Trainer
@@ -69,37 +73,27 @@ def train(
         dist.destroy_process_group()
 
 
-def export_checkpoint(
-    checkpoint: Path,
-    folder: Path,
-    audio: Path | None = None,
-    eight_bits: Collection[str] = (),
-) -> Parity:
+def export_checkpoint(checkpoint: Path, folder: Path, audio: Path | None = None) -> Parity:
     """Export the averaged (EMA) weights of a training to a folder that ``chirrup.load`` takes.
 
     Args:
         checkpoint: ``checkpoint.pt`` of a training, or its folder; or a folder with a released
             checkpoint of FocalCodec-Stream or SpectroStream.
         audio: a recording on which the export is checked; the bundled clip without it.
-        eight_bits: as in `export.export`.
 
     Raises:
         ValueError: the file is no checkpoint, or the graphs would differ from the model.
     """
     if is_released(checkpoint) or is_spectrostream(checkpoint):
-        return export_released(checkpoint, folder, audio, eight_bits)
+        return export_released(checkpoint, folder, audio)
     saved = load_checkpoint(checkpoint)
     model, name = trained_model(saved), saved["config"]["model"]
-    clip: np.ndarray = read_mono(audio or DEMO_CLIP, model.input_rate_hz)
     card = {"steps": saved["step"], "hours": round(saved["hours"], 2), "recipe": saved["config"]}
-    few = clip[: 5 * model.input_rate_hz]
     lowest = TrainingConfig.model_validate(saved["config"]).codes.lowest
-    return export(model, name, folder, few, card, lowest=lowest, eight_bits=eight_bits)
+    return export(model, name, folder, excerpt(audio, model.input_rate_hz), card, lowest=lowest)
 
 
-def export_released(
-    released: Path, folder: Path, audio: Path | None = None, eight_bits: Collection[str] = ()
-) -> Parity:
+def export_released(released: Path, folder: Path, audio: Path | None = None) -> Parity:
     """Export a released checkpoint, its weights as they are.
 
     Args:
@@ -114,6 +108,26 @@ def export_released(
         model = from_pretrained(released)
         name = name_of(model.config)
         card = {"released": json.loads((released / "config.json").read_text())}
-    clip: np.ndarray = read_mono(audio or DEMO_CLIP, model.input_rate_hz)
-    few = clip[: 5 * model.input_rate_hz]
-    return export(model, name, folder, few, card, exact=True, eight_bits=eight_bits)
+    return export(model, name, folder, excerpt(audio, model.input_rate_hz), card, exact=True)
+
+
+def export_in_eight_bits(
+    source: Path, folder: Path, parts: Collection[str], audio: Path | None = None
+) -> Parity:
+    """Export with weights of 8 bits in some parts, as `in_eight_bits` has it.
+
+    Args:
+        source: a model's folder, or what `export_checkpoint` takes.
+    """
+    if not (source / "model.json").is_file():
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder.parent) as whole:
+            export_checkpoint(source, Path(whole), audio)
+            return export_in_eight_bits(Path(whole), folder, parts, audio)
+    rate_hz = chirrup.load(source).input_rate_hz
+    return in_eight_bits(source, folder, parts, excerpt(audio, rate_hz))
+
+
+def excerpt(audio: Path | None, rate_hz: int) -> np.ndarray:
+    """The first five seconds of a recording, or of the bundled clip: ``float32 [samples]``."""
+    return read_mono(audio or DEMO_CLIP, rate_hz)[: 5 * rate_hz]
