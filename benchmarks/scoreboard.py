@@ -112,8 +112,10 @@ BOARDS = {
         "Stereo music at low bitrates",
         "music_test",
         {
-            "spectro-small": (2750, 5250, 8000, 16_000),
-            "opus": (6000, 9000, 12_000, 16_000, 24_000),
+            "spectro-small": (1000, 2750, 4000, 5250, 8000, 12_000, 16_000),
+            "opus": (6000, 9000, 12_000, 16_000, 24_000, 32_000),
+            "vorbis": (48_000,),
+            "mp3": (64_000,),
         },
         ("visqol_audio", "mel_distance", "lsd", "snr", "ipd_error", "ild_error"),
     ),

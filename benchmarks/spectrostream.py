@@ -5,10 +5,18 @@
     python benchmarks/spectrostream.py bitrate [--model spectro-small]
 
 The first two train a model for each variant (`experiments.py`); a KEY=VALUE changes the recipe, as
-in `chirrup train`. The third needs only weights.
+in `chirrup train`. The third needs only weights, and also draws its scores against the bitrate.
 """
 
+from pathlib import Path
+
+import numpy as np
+
+from chirrup.evaluate.metrics import METRICS
+from chirrup.evaluate.results import RESULTS, Results
+from chirrup.evaluate.tables import lines
 from experiments import ROOT, Experiment, compare, evaluate, parser
+from shared import console
 
 RECIPE = ROOT / "recipes" / "spectro-small-cpu.toml"
 SHORT = (
@@ -46,6 +54,32 @@ EXPERIMENTS = {
 }
 
 
+def draw(results: Results, out: Path) -> None:
+    """Every score against the bitrate that was really used, a line for each codec."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(2, 3, figsize=(15, 8), layout="constrained")
+    for name, axis in zip(SCORES, axes.flat, strict=True):
+        for codec in dict.fromkeys(row.codec for row in results.rows):
+            own = [row for row in results.rows if row.codec == codec]
+            scored = [line for line in lines(own, SCORES) if line.cells[name] is not None]
+            kbps = [line.kbps for line in scored]
+            mean, low, high = np.array([line.cells[name] for line in scored]).reshape(-1, 3).T
+            axis.plot(kbps, mean, "o-", label=own[0].label, linewidth=2 if own[0].ours else 1)
+            axis.fill_between(kbps, low, high, alpha=0.1)
+        axis.set_xscale("log")
+        ticks = (1, 2, 4, 8, 16, 32, 64)
+        axis.set_xticks(ticks, map(str, ticks))
+        metric = METRICS[name]
+        axis.set(title=f"{metric.label} ({metric.better} is better)", xlabel="kbps")
+    axes.flat[0].legend()
+    figure.savefig(out / "bitrate.png", dpi=70)
+    console.print(f"plots: {out / 'bitrate.png'}")
+
+
 def main() -> None:
     arguments = parser(
         "Run one of SpectroStream's first experiments.", (*EXPERIMENTS, "bitrate"), "spectrostream"
@@ -56,6 +90,7 @@ def main() -> None:
     if options.experiment == "bitrate":
         rates = ",".join(map(str, SWEEP))
         evaluate([f"{options.model}@{rates}", *PEERS], SCORES, out, options.corpus)
+        draw(Results.read(out / RESULTS), out)
     else:
         compare(EXPERIMENTS[options.experiment], out, options)
 
