@@ -1,7 +1,7 @@
 """The scoreboard: runs what is missing, and writes docs/scoreboard.md and the tables of the README
 and the models' cards from the results.
 
-    python benchmarks/scoreboard.py [--board NAME ...] [--workers 2]
+    python benchmarks/scoreboard.py [--board NAME ...] [--codec NAME ...] [--workers 2]
     python benchmarks/scoreboard.py --write  # only the pages, from docs/scoreboard/
 
 Runs go on where they were stopped. The audio stays in runs/scoreboard/, with a report to listen to.
@@ -123,7 +123,11 @@ BOARDS = {
 
 TIMED = 5
 """Clips whose coding is timed."""
-NOTED = {"speech_test": "pesq_wb", "music_test": "visqol_audio"}
+NOTED = {
+    "speech_test": "pesq_wb",
+    "music_test": "visqol_audio",
+    "music_low": "visqol_audio",
+}
 """Board and metric of what `chirrup models` says of a model's quality."""
 
 EXPLAINED = {
@@ -174,12 +178,13 @@ PAPERS = """\
 """
 
 
-def run(name: str, corpus: Path, workers: int) -> Results:
-    """Evaluate one board with what is installed."""
+def run(name: str, corpus: Path, workers: int, codecs: list[str]) -> Results:
+    """Evaluate one board with what is installed of ``codecs``."""
     of = BOARDS[name]
     console = Console(stderr=True)
     installed = []
-    for codec, rates in of.systems.items():
+    for codec in codecs:
+        rates = of.systems[codec]
         if codec in models():
             lack = None
         else:
@@ -252,6 +257,16 @@ def models_table(rows: list[Row], about: dict[str, dict[str, Any]]) -> str:
             f"{known['bits_per_code']} |"
         )
     return "\n".join(text) + "\n"
+
+
+def among(kept: Results, fresh: Results) -> Results:
+    """What is kept, with ``fresh`` in the place of all rows of the same codecs."""
+    codecs = {row.codec for row in fresh.rows}
+    rows = [*(row for row in kept.rows if row.codec not in codecs), *fresh.rows]
+    systems = {row.system for row in rows}
+    facts = kept.run.get("models", {}) | fresh.run["models"]
+    models = {system: known for system, known in facts.items() if system in systems}
+    return Results(fresh.run | {"models": models}, rows)
 
 
 def compact(results: Results) -> Results:
@@ -365,19 +380,30 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--board", action="append", choices=BOARDS, help="only these")
     parser.add_argument(
+        "--codec", action="append", help="only these; what is kept of the others stays"
+    )
+    parser.add_argument(
         "--write", action="store_true", help="only the pages, from docs/scoreboard/"
     )
     options = parser.parse_args()
     KEPT.mkdir(parents=True, exist_ok=True)
     if not options.write:
         for name in options.board or BOARDS:
-            compact(run(name, options.corpus, options.workers)).write(KEPT / f"{name}.jsonl")
+            path, every = KEPT / f"{name}.jsonl", list(BOARDS[name].systems)
+            codecs = [codec for codec in every if codec in (options.codec or every)]
+            if not codecs:
+                continue
+            results = compact(run(name, options.corpus, options.workers, codecs))
+            if options.codec and path.exists():
+                results = among(Results.read(path), results)
+            results.write(path)
     kept = {
         name: Results.read(path) for name in BOARDS if (path := KEPT / f"{name}.jsonl").exists()
     }
     PAGE.write_text(page(kept))
     for name, (of, metric) in product(models(), NOTED.items()):
-        note(name, of, metric, kept[of])
+        if of in kept:
+            note(name, of, metric, kept[of])
     for text in (ROOT / "README.md", *FOLDER.glob("*/README.md")):
         fill(text, kept)
 

@@ -3,6 +3,7 @@
 import re
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from importlib import import_module
 from itertools import pairwise
 from pathlib import Path
@@ -144,6 +145,21 @@ def test_mid_and_side_are_left_and_right_again(
     shown = capsys.readouterr().out
     snrs = re.findall(r" 62, (\w+, \w+) +\W+(\S+) ", shown)
     assert snrs == [("left, right", "inf"), ("mid, side", "55.2")], shown
+
+
+def test_fresh_rows_of_a_codec_take_the_place_of_all_its_old_ones() -> None:
+    scoreboard = import_module("scoreboard")
+
+    def results(version: str, *systems: str) -> Results:
+        rows = [row for system in systems for row in made_up(system, {"snr": 1.0})]
+        rows = [replace(row, version=version) for row in rows]
+        return Results({"models": {row.system: version for row in rows}}, rows)
+
+    kept = results("old", "iris-t1@1000,6000", "opus@6000")
+    merged = scoreboard.among(kept, results("new", "iris-t1@1000,3000"))
+    versions = {row.system: row.version for row in merged.rows}
+    assert versions == {"opus-6000": "old", "iris-t1-1000": "new", "iris-t1-3000": "new"}
+    assert merged.run["models"] == versions
 
 
 def made_up(system: str, scores: dict[str, float | None]) -> list[Row]:
