@@ -11,7 +11,11 @@ from chirrup.voice import VoiceDecoder, has_features
 
 @dataclass(frozen=True)
 class Parity:
-    """Share of equal codes, and error of the decoded audio, by frames or by blocks, the worse."""
+    """Share of equal codes, and error of the decoded audio, by frames or by blocks, the worse.
+
+    A code that differs leaves another residual for all later codebooks of its frame to say, so
+    these do not count.
+    """
 
     codes_equal: float
     audio_error_db: float
@@ -52,11 +56,19 @@ def measure(codec: Codec, heard: np.ndarray, codes: np.ndarray, expected: np.nda
     decoders = [decoder, VoiceDecoder(codec, 1)] if has_features(codec) else [decoder]
     for frames in (codec.chunk_frames, codec.block_frames):
         streamed = stream(encoder, heard, frames * codec.input_frame_samples)
-        equal.append(float((streamed == codes).mean()))
+        equal.append(share_equal(streamed, codes))
         for graph in decoders:
             error = np.square(stream(graph, codes, frames) - expected).sum()
             errors.append(float(10 * np.log10(error / np.square(expected).sum() + 1e-30)))
     return Parity(min(equal), max(errors, key=lambda db: (np.isnan(db), db)))
+
+
+def share_equal(codes: np.ndarray, expected: np.ndarray) -> float:
+    """Of ``[batch, codebooks, frames]``, of those codes before which all of the frame are equal."""
+    equal = codes == expected
+    before = np.pad(equal[:, :-1], ((0, 0), (1, 0), (0, 0)), constant_values=True)
+    counts = np.logical_and.accumulate(before, axis=1)
+    return float(equal[counts].mean())
 
 
 def stream(graph: Graph, x: np.ndarray, step: int) -> np.ndarray:
