@@ -355,15 +355,17 @@ def fill(page: Path, boards: dict[str, Results]) -> None:
 
 
 def note(model: str, clips: str, metric: str, results: Results) -> None:
-    """Keep a score in ``model.json``, for ``chirrup models``."""
+    """Keep a score in ``model.json``, for ``chirrup models``, at bitrates it was trained for."""
+    path = FOLDER / model / "model.json"
+    about = json.loads(path.read_text())
+    lowest_bps = about.get("lowest_bitrate_bps", 0)
     scores: dict[int, list[float]] = {}
     for row in results.rows:
-        if row.codec == model and (score := row.scores.get(metric)) is not None:
+        score = row.scores.get(metric)
+        if row.codec == model and row.bitrate_bps >= lowest_bps and score is not None:
             scores.setdefault(row.bitrate_bps, []).append(score)
     if not scores:
         return
-    path = FOLDER / model / "model.json"
-    about = json.loads(path.read_text())
     about["training"]["scores"] = {
         "clips": f"{results.run['clips']} of {clips}",
         metric: {

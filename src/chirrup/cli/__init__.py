@@ -15,7 +15,7 @@ from chirrup.cli.demo import demo
 
 app = typer.Typer(
     name="chirrup",
-    help="Streaming neural audio codec: speech at 1 to 6 kbit/s, offline.",
+    help="Streaming neural audio codecs: speech at 1 to 6 kbit/s, music from 3 on, offline.",
     add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,

@@ -82,11 +82,15 @@ def models(as_json: Json = False) -> None:
     if not every:
         console.note("no model is installed: export one, and give its folder with --model")
         return
+    from rich.box import SIMPLE
     from rich.console import Console
     from rich.table import Table
 
-    table = Table("model", "audio", "kbit/s", "latency", "size", "scores")
+    headings = ("model", "audio", "kbit/s", "latency", "size", "scores")
+    table = Table(*headings, box=SIMPLE, padding=(0, 1, 0, 0), pad_edge=False)
     for facts in every:
+        lines = score_lines(facts)
+        few = lines if len(lines) < 4 else [lines[0], lines[len(lines) // 2], lines[-1]]
         rates = facts["lowest_bitrate_bps"], facts["bitrates_bps"][-1]
         table.add_row(
             facts["name"],
@@ -94,7 +98,7 @@ def models(as_json: Json = False) -> None:
             " to ".join(f"{rate / 1000:.3g}" for rate in dict.fromkeys(rates)),
             f"{facts['latency_ms']:.3g} ms",
             f"{facts['size_bytes'] / 1e6:.1f} MB",
-            "\n".join(score_lines(facts)) or "-",
+            "\n".join(few) or "-",
         )
     Console().print(table)
 

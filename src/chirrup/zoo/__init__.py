@@ -10,7 +10,6 @@ RELEASED = {"focal-2k", "focal-4k", "focal-65k"}
 UNTRAINED = RELEASED | {
     "focal-small",
     "spectro",
-    "spectro-small",
     "tq",
     "tq-imbalanced",
     "tq-subband",
