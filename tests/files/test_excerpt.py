@@ -17,7 +17,9 @@ from file_samples import Pipe, noise
 RATE, SECONDS = 44_100, 9
 
 
-@pytest.fixture(scope="module", params=["model_folder", "iris-t1", "iris-t2", "tq-small"])
+@pytest.fixture(
+    scope="module", params=["model_folder", "iris-t1", "iris-t2", "spectro-small", "tq-small"]
+)
 def codec(request: pytest.FixtureRequest) -> Codec:
     own = request.param == "model_folder"
     return chirrup.load(request.getfixturevalue("model_folder") if own else request.param)
