@@ -28,8 +28,6 @@ SMALLEST = 1 << 15
 """Products with fewer weights stay."""
 INTEGERS = 4
 """ONNX Runtime's ``accuracy_level`` for products of integers, its fast one."""
-
-
 LEAST_EQUAL, MOST_DB = 0.98, -20
 """Share of the codes, and error of the audio, that are near enough."""
 
