@@ -381,8 +381,12 @@ def main() -> None:
     parser.add_argument("--corpus", type=Path, default=ROOT.parent / "shared" / "corpus")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--board", action="append", choices=BOARDS, help="only these")
+    known = sorted({codec for of in BOARDS.values() for codec in of.systems})
     parser.add_argument(
-        "--codec", action="append", help="only these; what is kept of the others stays"
+        "--codec",
+        action="append",
+        choices=known,
+        help="only these; what is kept of the others stays",
     )
     parser.add_argument(
         "--write", action="store_true", help="only the pages, from docs/scoreboard/"

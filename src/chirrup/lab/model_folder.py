@@ -40,8 +40,8 @@ def write(
     weights: dict[str, np.ndarray] = {}
     places = {part: move_weights(graph, weights) for part, graph in graphs.items()}
     content = save(weights)
-    about = {"weights": places, "weights_sha256": hashlib.sha256(content).hexdigest()}
-    about = description | about
+    sha256 = hashlib.sha256(content).hexdigest()
+    about = description | {"weights": places, "weights_sha256": sha256}
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent) as temporary:
         draft = Path(temporary)
