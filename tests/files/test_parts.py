@@ -3,6 +3,8 @@
 import io
 import resource
 import signal
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -131,6 +133,30 @@ def test_a_draft_takes_its_place_only_when_whole(
     assert path.read_bytes() == b"new"
     assert path.stat().st_mode & 0o777 == 0o640
     assert (tmp_path / "link").is_symlink()
+
+
+def test_a_draft_goes_wherever_a_signal_ends_the_program(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Just made, and just handed out: no line of the caller's has run."""
+
+    def stopped(number: int) -> None:
+        raise SystemExit(143)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("os.close", stopped)
+        with pytest.raises(SystemExit), open_draft(tmp_path / "file"):
+            raise AssertionError("never reached")
+    assert names(tmp_path) == set()
+    program = (
+        "import sys; from pathlib import Path; from chirrup.files.outputs import open_draft;"
+        "kept = open_draft(Path(sys.argv[1])); draft = kept.__enter__();"
+        "print(draft.exists()); sys.exit(143)"
+    )
+    command = [sys.executable, "-c", program, str(tmp_path / "file")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (143, "True\n")
+    assert names(tmp_path) == set()
 
 
 def test_a_read_only_target_is_replaced_and_stays_read_only(tmp_path: Path) -> None:

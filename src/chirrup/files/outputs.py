@@ -1,10 +1,11 @@
 """Output: files that appear whole or not at all, and audio written block by block."""
 
+import atexit
 import io
 import os
 import secrets
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Protocol
 
@@ -69,18 +70,36 @@ def open_draft(path: Path) -> Generator[Path, None, None]:
     name = os.fsdecode(os.fsencode(path.name)[:200])
     draft = path.with_name(f".{name}.{secrets.token_hex(4)}.part")
     mode = path.stat().st_mode & 0o777 if path.exists() else None
+    access = 0o666 if mode is None else 0o600
+    _drafts.add(draft)
     try:
-        access = 0o666 if mode is None else 0o600
-        os.close(os.open(draft, os.O_CREAT | os.O_EXCL | os.O_WRONLY, access))
-    except OSError as error:
-        raise FileError(f"{path} cannot be written: {error.strerror}") from error
-    try:
+        try:
+            os.close(os.open(draft, os.O_CREAT | os.O_EXCL | os.O_WRONLY, access))
+        except OSError as error:
+            raise FileError(f"{path} cannot be written: {error.strerror}") from error
         yield draft
         if mode is not None:
             draft.chmod(mode)
         draft.replace(path)
     finally:
+        _remove(draft)
+
+
+_drafts: set[Path] = set()
+"""Those there are now. A signal may end the program where no ``finally`` is in force yet: between
+the return of a context manager and the first line within."""
+
+
+def _remove(draft: Path) -> None:
+    with suppress(OSError):
         draft.unlink(missing_ok=True)
+    _drafts.discard(draft)
+
+
+@atexit.register
+def _remove_drafts() -> None:
+    for draft in list(_drafts):
+        _remove(draft)
 
 
 @contextmanager
