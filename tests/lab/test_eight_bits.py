@@ -14,11 +14,12 @@ import chirrup
 from chirrup.cli import run
 from chirrup.lab.eight_bits import LEAST_EQUAL, MOST_DB, with_eight_bits
 from chirrup.lab.export import to_onnx
-from chirrup.lab.model_folder import move_weights
+from chirrup.lab.model_folder import move_weights, rounded, rows_of
 from chirrup.lab.models import CONFIGS
 from chirrup.lab.parity import Parity, stream
 from chirrup.lab.training.run import DEMO_CLIP, export_in_eight_bits
 from chirrup.runtime.graph import Weights
+from chirrup.zoo import FOLDER
 from small_model import ENTRY, NAME, Exported
 
 pytest_plugins = ["models_fixture"]
@@ -126,6 +127,42 @@ def test_stored_apart_they_come_back(
     np.testing.assert_array_equal(apart.run(None, feeds)[0], whole.run(None, feeds)[0])
 
 
+# --- rows of 8 bits ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("shape", [(48, 100), (6, 1, 64), (32, 8, 5), (1, 200)])
+def test_rows_are_found_again_exactly(shape: tuple[int, ...]) -> None:
+    random = np.random.default_rng(0)
+    array = random.standard_normal(shape) * random.uniform(1e-6, 10, (shape[0], 1, 1)[: len(shape)])
+    array = rounded(array.astype(np.float32))
+    found = rows_of(array)
+    assert found is not None
+    levels, scale = found
+    assert levels.dtype == np.int8
+    product = levels.reshape(len(scale), -1) * scale[:, None]
+    np.testing.assert_array_equal(product.reshape(shape), array)
+    np.testing.assert_array_equal(rounded(array), array)
+
+
+def test_rounding_is_within_half_a_step_of_the_row() -> None:
+    array = np.random.default_rng(1).standard_normal((20, 50)).astype(np.float32)
+    array[3] = 0
+    error = np.abs(rounded(array) - array).max(axis=1)
+    assert np.all(error <= 0.501 * np.abs(array).max(axis=1) / 127)
+    assert rows_of(array) is None
+
+
+def test_rows_are_stored_as_bytes_in_either_orientation() -> None:
+    array = rounded(np.random.default_rng(2).standard_normal((64, 96)).astype(np.float32))
+    for kept in (array, np.ascontiguousarray(array.T)):
+        graph = onnx.ModelProto()
+        graph.graph.initializer.append(onnx.numpy_helper.from_array(kept, "w"))
+        weights: dict[str, np.ndarray] = {}
+        place = move_weights(graph, weights)["w"]
+        assert weights[place["tensor"]].dtype == np.int8
+        assert sum(stored.nbytes for stored in weights.values()) == array.size + 4 * 64
+
+
 # --- a shipped model once more -------------------------------------------------------------------
 
 
@@ -155,6 +192,19 @@ def test_live_frames_are_near_those_of_the_model(model: Path) -> None:
     whole, small = (stream(chirrup.load(m).graphs()[1], codes, 1) for m in ("iris-t1", model))
     error = np.square(small - whole).mean() / np.square(whole).mean()
     assert 1e-6 < error < 1e-3
+
+
+def test_stored_in_eight_bits_it_is_small_and_near(tmp_path: Path) -> None:
+    folder = tmp_path / "stored"
+    assert run(["export", "iris-t1", str(folder), "--int8", "stored"]) == 0
+    whole, small = chirrup.load("iris-t1"), chirrup.load(folder)
+    assert small.codes_sha256 == whole.weights_sha256
+    sizes = [(path / "model.safetensors").stat().st_size for path in (folder, FOLDER / "iris-t1")]
+    assert sizes[0] < 0.65 * sizes[1]
+    codes = np.random.default_rng(0).integers(0, 1024, (1, 12, 50), np.int32)
+    for frames in (1, 50):
+        a, b = (stream(codec.graphs()[1], codes, frames) for codec in (whole, small))
+        assert 1e-6 < np.square(a - b).mean() / np.square(a).mean() < 1e-2
 
 
 def test_once_more_of_itself_its_codes_are_still_the_models(model: Path, tmp_path: Path) -> None:
@@ -187,6 +237,23 @@ def test_a_checkpoint_in_eight_bits_leaves_nothing_else(
     assert parity.codes_equal == 1
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["model"]
     assert chirrup.load(tmp_path / "new" / "model").codes_sha256 == small_codec.weights_sha256
+
+
+def test_a_checkpoint_stored_in_eight_bits_is_what_was_rounded(
+    small_export: Exported, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The rounded model is the one that parity is measured against."""
+    monkeypatch.setitem(CONFIGS, NAME, ENTRY)
+    checkpoint = small_export.folder.with_name("small-checkpoint.pt")
+    folder = tmp_path / "model"
+    assert run(["export", str(checkpoint), str(folder), "--int8", "stored"]) == 0
+    parity = chirrup.load(folder).description["parity"]
+    assert parity["codes_equal"] > 0.999
+    assert parity["audio_error_db"] < -60
+    stored = load_file(folder / "model.safetensors")
+    levels = sum(array.nbytes for array in stored.values() if array.dtype == np.int8)
+    whole = load_file(small_export.folder / "model.safetensors")
+    assert levels > 0.3 * sum(array.size for array in whole.values())
 
 
 def test_how_far_off_they_may_be() -> None:

@@ -350,8 +350,8 @@ def test_graphs_that_differ_are_not_written(
     tmp_path: Path,
     tamper: Callable[[Model], None],
 ) -> None:
-    def tampered(model: Model, exact: bool) -> Model:
-        copied = fold(model, exact)
+    def tampered(model: Model, exact: bool, compact: bool) -> Model:
+        copied = fold(model, exact, compact)
         tamper(copied)
         return copied
 

@@ -22,6 +22,10 @@ class Int8(StrEnum):
     none = "none"
     decoder = "decoder"
     both = "both"
+    stored = "stored"
+
+
+PARTS = {Int8.decoder: ("decoder",), Int8.both: ("encoder", "decoder"), Int8.stored: ()}
 
 
 @contextmanager
@@ -78,7 +82,11 @@ def export(
         Path | None, typer.Option(metavar="FILE", help="Also a small checkpoint to go on from.")
     ] = None,
     int8: Annotated[
-        Int8, typer.Option(help="Weights of 8 bits: large models run faster; same files.")
+        Int8,
+        typer.Option(
+            help="Weights of 8 bits: large models run faster, same files; or stored so: half the "
+            "size, as fast."
+        ),
     ] = Int8.none,
 ) -> None:
     """Turn a checkpoint into a model folder.
@@ -106,11 +114,11 @@ def export(
         from chirrup.lab.training import checkpoints, run
 
     try:
-        if int8 is Int8.none:
-            parity = run.export_checkpoint(checkpoint, folder, audio)
+        if int8 is Int8.none or (int8 is Int8.stored and not exported):
+            compact = int8 is Int8.stored
+            parity = run.export_checkpoint(checkpoint, folder, audio, compact=compact)
         else:
-            parts = ("decoder",) if int8 is Int8.decoder else ("encoder", "decoder")
-            parity = run.export_in_eight_bits(checkpoint, folder, parts, audio)
+            parity = run.export_in_eight_bits(checkpoint, folder, PARTS[int8], audio)
         if pack is not None:
             checkpoints.pack_checkpoint(checkpoint, pack)
     except ValueError as error:

@@ -46,6 +46,7 @@ def export(
     *,
     lowest: int = 1,
     exact: bool = False,
+    compact: bool = False,
 ) -> Parity:
     """Write a trained model to ``folder``.
 
@@ -55,11 +56,12 @@ def export(
         card: what to keep in ``model.json`` about the training.
         lowest: fewest codebooks that the model was trained for.
         exact: keep the weights as they are; else they are rounded to float16.
+        compact: round them to 8 bits, as `fold` has it.
 
     Raises:
         ValueError: the graphs differ from the model (nothing is written).
     """
-    folded = fold(model, exact)
+    folded = fold(model, exact, compact)
     encoder, decoder = for_export(folded)
     states = {
         "encoder": folded.encoder.initial_state(1),

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from chirrup.lab.matrix_stft import replace_transforms
+from chirrup.lab.model_folder import rounded
 from chirrup.lab.models import Model
 from chirrup.lab.models.iris import Conv2FormerBlock
 from chirrup.lab.nn import LSTM, SnakeBeta, State, Streaming
@@ -21,7 +22,7 @@ from chirrup.lab.quantizers.rvq import Level, ResidualVectorQuantizer
 from chirrup.lab.quantizers.simvq import SimVQLevel
 
 
-def fold(model: Model, exact: bool = False) -> Model:
+def fold(model: Model, exact: bool = False, compact: bool = False) -> Model:
     """A copy without weight norm and layer scales, its weights rounded to float16.
 
     They stay float32 tensors. The rounded model is the one that ships: what is exported from it
@@ -29,6 +30,7 @@ def fold(model: Model, exact: bool = False) -> Model:
 
     Args:
         exact: do not round, so that codes are those of the model even where they are close.
+        compact: round matrices further, to 8 bits and a scale for each output.
     """
     folded: Model = cast(Any, type(model))(model.config)  # copies share what removing undoes
     folded.eval().requires_grad_(False)
@@ -52,6 +54,10 @@ def fold(model: Model, exact: bool = False) -> Model:
     entries = [module.codebook for module in folded.modules() if isinstance(module, Level)]
     for tensor in (*folded.parameters(), *entries):
         tensor.data = tensor.data.half().float()
+    if compact:
+        for tensor in folded.parameters():
+            if tensor.dim() > 1:
+                tensor.data = torch.from_numpy(rounded(tensor.numpy()))
     return folded
 
 

@@ -6,6 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from chirrup.lab.nn import ISTFT, STFT, State, Streaming
+from chirrup.runtime.waves import waves
 
 
 def replace_transforms(model: nn.Module) -> None:
@@ -18,13 +19,6 @@ def replace_transforms(model: nn.Module) -> None:
                 setattr(module, name, MatrixISTFT(child))
 
 
-def waves(n_fft: int) -> tuple[Tensor, Tensor]:
-    """Cosines and sines ``[bins, time]`` in double precision, both up to half of ``n_fft``."""
-    places = torch.arange(n_fft // 2 + 1, dtype=torch.float64)
-    angle = 2 * torch.pi / n_fft * (places[:, None] * places % n_fft)
-    return angle.cos(), angle.sin()
-
-
 class MatrixSTFT(Streaming):
     """`STFT` with hop n_fft/2."""
 
@@ -33,9 +27,8 @@ class MatrixSTFT(Streaming):
         self.n_fft, self.hop = stft.n_fft, stft.hop
         if self.n_fft != 2 * self.hop:
             raise ValueError(f"a hop of half of {self.n_fft} is needed, not {self.hop}")
-        cosines, sines = waves(self.n_fft)
-        self.register_buffer("cosines", cosines.T.float().contiguous())
-        self.register_buffer("sines", -sines.T[1:-1].float().contiguous())
+        for kind in ("cosines", "sines"):
+            self.register_buffer(kind, torch.from_numpy(waves(kind, self.n_fft)))
         self.register_buffer("window", stft.window.clone())
 
     def initial_state(self, batch: int, device: torch.device | None = None) -> State:
@@ -57,13 +50,9 @@ class MatrixISTFT(Streaming):
 
     def __init__(self, istft: ISTFT) -> None:
         super().__init__()
-        n, hop = istft.n_fft, istft.hop
-        self.hop = hop
-        cosines, sines = waves(n)
-        weight = torch.full((hop + 1, 1), 2.0 / n, dtype=torch.float64)
-        weight[0] = weight[-1] = 1.0 / n
-        self.register_buffer("cosines", (weight * cosines).float())
-        self.register_buffer("sines", (weight * sines).float())
+        self.hop = istft.hop
+        for kind in ("cosines", "sines"):
+            self.register_buffer(kind, torch.from_numpy(waves(f"inverse {kind}", istft.n_fft)))
         self.register_buffer("window", istft.window.clone())
 
     def initial_state(self, batch: int, device: torch.device | None = None) -> State:

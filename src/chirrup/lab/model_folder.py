@@ -1,7 +1,8 @@
 """A model's folder: graphs, each of its weights once, and ``model.json``.
 
 - ``*.onnx``: graphs without weights.
-- ``model.safetensors``: the weights of all of them, each tensor once, float16 where that is exact.
+- ``model.safetensors``: the weights of all of them, each tensor once, float16 where that is exact,
+  or 8 bits with a scale for each row (`rounded`).
 - ``model.json``: rates, states, bitrates, audit, where each graph's weights are, and their hash.
 """
 
@@ -17,6 +18,7 @@ import onnx
 from safetensors.numpy import save
 
 from chirrup.runtime.graph import Weights
+from chirrup.runtime.waves import recognised
 
 WEIGHTS = "model.safetensors"
 SMALLEST = 64
@@ -82,36 +84,87 @@ def move_weights(
 
     Returns:
         For each tensor of the graph: ``tensor``, its name in ``weights``, ``shape``, and
-        ``swapped``, whether it is stored with the last two axes swapped.
+        ``swapped``, whether it is stored with the last two axes swapped; or ``waves`` and
+        ``n_fft`` of one that `runtime.waves` makes.
     """
     places: dict[str, dict[str, Any]] = {}
     for tensor in graph.graph.initializer:
         array = onnx.numpy_helper.to_array(tensor)
         if array.size < SMALLEST:
             continue
+        leave_empty(tensor, array.nbytes)
+        if (known := recognised(array)) is not None:
+            kind, n_fft = known
+            places[tensor.name] = {"waves": kind, "n_fft": n_fft}
+            continue
         swapped = np.swapaxes(array, -1, -2) if array.ndim > 1 else array
         name, other = digest(array), digest(swapped)
-        is_swapped = name not in weights and other in weights
-        if name not in weights and not is_swapped:
-            half = array.astype(np.float16)
-            exact = array.dtype == np.float32 and np.array_equal(half.astype(np.float32), array)
-            weights[name] = (half if exact else array).ravel()
+        by_columns = rows_of(array) is None and rows_of(swapped) is not None
+        is_swapped = name not in weights and (other in weights or by_columns)
+        if {name, other}.isdisjoint(weights):
+            store(weights, other if is_swapped else name, swapped if is_swapped else array)
         places[tensor.name] = {
             "tensor": other if is_swapped else name,
             "shape": list(array.shape),
             "swapped": is_swapped,
         }
-        tensor.ClearField("raw_data")
-        tensor.ClearField("float_data")
-        tensor.data_location = onnx.TensorProto.EXTERNAL
-        for key, value in (("location", WEIGHTS), ("offset", "0"), ("length", str(array.nbytes))):
-            tensor.external_data.add(key=key, value=value)
     del graph.graph.value_info[:]
     graph.metadata_props.clear()
     for node in graph.graph.node:
         del node.metadata_props[:]
         node.doc_string = ""
     return places
+
+
+def leave_empty(tensor: onnx.TensorProto, size: int) -> None:
+    """Take the content, ``size`` bytes, out of a graph's tensor: it comes from elsewhere."""
+    tensor.ClearField("raw_data")
+    tensor.ClearField("float_data")
+    tensor.data_location = onnx.TensorProto.EXTERNAL
+    for key, value in (("location", WEIGHTS), ("offset", "0"), ("length", str(size))):
+        tensor.external_data.add(key=key, value=value)
+
+
+def store(weights: dict[str, np.ndarray], name: str, array: np.ndarray) -> None:
+    """In as few bits as are exact; `runtime.graph.Weights` reads it."""
+    if array.dtype != np.float32:
+        weights[name] = array.ravel()
+        return
+    with np.errstate(over="ignore"):  # to infinity, which is not exact
+        half = array.astype(np.float16)
+    if (rows := rows_of(array)) is not None:
+        weights[name], weights[f"{name}.scale"] = rows
+    elif np.array_equal(half.astype(np.float32), array):
+        weights[name] = half.ravel()
+    else:
+        weights[name] = array.ravel()
+
+
+def rounded(array: np.ndarray) -> np.ndarray:
+    """``float32`` of 8 bits and a scale for each row, which is one index of the first axis.
+
+    A scale has 12 bits, so that no product is rounded and `rows_of` finds them again.
+    """
+    rows = array.reshape(len(array), -1)
+    mantissa, exponent = np.frexp(np.abs(rows).max(axis=1, keepdims=True) / 127)
+    scale = np.ldexp(np.ceil(mantissa * 2**12) / 2**12, exponent)
+    scale = np.where(scale > 0, scale, 1).astype(np.float32)
+    return (np.round(rows / scale) * scale).astype(np.float32).reshape(array.shape)
+
+
+def rows_of(array: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
+    """What `rounded` has made: ``int8`` and ``float32 [rows]`` whose product is exactly the array,
+    in rows along the first axis or all but the last; else None."""
+    if array.dtype != np.float32 or array.ndim < 2:
+        return None
+    for count in {len(array), array.size // array.shape[-1]}:
+        rows = array.reshape(count, -1)
+        scale = np.abs(rows).max(axis=1, keepdims=True) / np.float32(127)
+        scale = np.where(scale > 0, scale, np.float32(1))
+        levels = np.round(rows / scale)
+        if rows.shape[1] > 1 and np.array_equal(levels * scale, rows):
+            return levels.astype(np.int8).ravel(), scale[:, 0]
+    return None
 
 
 def digest(array: np.ndarray) -> str:

@@ -16,6 +16,7 @@ import onnxruntime as ort
 from safetensors.numpy import load_file
 
 from chirrup.runtime.errors import ModelError
+from chirrup.runtime.waves import waves
 
 State = Mapping[str, ort.OrtValue]
 
@@ -23,32 +24,38 @@ ort.set_default_logger_severity(3)
 
 
 class Weights:
-    """The tensors of ``model.safetensors``; float16 ones are widened.
+    """The tensors of ``model.safetensors``; float16 ones, and rows of 8 bits, are widened.
 
     Args:
-        places: for each graph, for each of its tensors: where it is (``lab/export.py`` says how).
+        places: for each graph, for each of its tensors: where it is (``lab/model_folder.py`` says
+            how).
     """
 
     def __init__(self, path: Path, places: Mapping[str, Mapping[str, Any]]) -> None:
         self.stored, self.places = load_file(path), places
-        self.values: dict[tuple[str, str, bool], ort.OrtValue] = {}
+        self.values: dict[str, ort.OrtValue] = {}
 
     def of(self, graph: str) -> dict[str, ort.OrtValue]:
         """The tensors of a graph, by their names in it; graphs share what is the same."""
         return {name: self._value(place) for name, place in self.places[graph].items()}
 
     def _value(self, place: Mapping[str, Any]) -> ort.OrtValue:
-        shape, swapped = list(place["shape"]), bool(place["swapped"])
-        key = (place["tensor"], str(shape), swapped)
+        key = str(place)
         if key not in self.values:
-            array = self.stored[place["tensor"]]
-            if swapped:
-                stored_shape = [*shape[:-2], shape[-1], shape[-2]]
-                array = np.swapaxes(array.reshape(stored_shape), -1, -2)
-            array = array.astype(np.float32) if array.dtype == np.float16 else array
-            array = np.ascontiguousarray(array.reshape(shape))
-            self.values[key] = ort.OrtValue.ortvalue_from_numpy(array)
+            known = "waves" in place
+            array = waves(place["waves"], place["n_fft"]) if known else self._stored(place)
+            self.values[key] = ort.OrtValue.ortvalue_from_numpy(np.ascontiguousarray(array))
         return self.values[key]
+
+    def _stored(self, place: Mapping[str, Any]) -> np.ndarray:
+        name, shape = place["tensor"], list(place["shape"])
+        array = self.stored[name]
+        scale = self.stored.get(f"{name}.scale")
+        if scale is not None:
+            array = array.reshape(len(scale), -1) * scale[:, None]
+        if place["swapped"]:
+            array = np.swapaxes(array.reshape([*shape[:-2], shape[-1], shape[-2]]), -1, -2)
+        return (array.astype(np.float32) if array.dtype == np.float16 else array).reshape(shape)
 
 
 class Graph:

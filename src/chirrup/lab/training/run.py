@@ -12,7 +12,7 @@ import torch
 import torch.distributed as dist
 
 import chirrup
-from chirrup.lab.eight_bits import in_eight_bits
+from chirrup.lab.eight_bits import in_eight_bits, stored_in_eight_bits
 from chirrup.lab.export import export
 from chirrup.lab.importing import import_spectrostream, is_spectrostream
 from chirrup.lab.models import build
@@ -73,13 +73,16 @@ def train(
         dist.destroy_process_group()
 
 
-def export_checkpoint(checkpoint: Path, folder: Path, audio: Path | None = None) -> Parity:
+def export_checkpoint(
+    checkpoint: Path, folder: Path, audio: Path | None = None, *, compact: bool = False
+) -> Parity:
     """Export the averaged (EMA) weights of a training to a folder that ``chirrup.load`` takes.
 
     Args:
         checkpoint: ``checkpoint.pt`` of a training, or its folder; or a folder with a released
             checkpoint of FocalCodec-Stream or SpectroStream.
         audio: a recording on which the export is checked; the bundled clip without it.
+        compact: weights of 8 bits, in half the bytes.
 
     Raises:
         ValueError: the file is no checkpoint, or the graphs would differ from the model.
@@ -90,7 +93,8 @@ def export_checkpoint(checkpoint: Path, folder: Path, audio: Path | None = None)
     model, name = trained_model(saved), saved["config"]["model"]
     card = {"steps": saved["step"], "hours": round(saved["hours"], 2), "recipe": saved["config"]}
     lowest = TrainingConfig.model_validate(saved["config"]).codes.lowest
-    return export(model, name, folder, excerpt(audio, model.input_rate_hz), card, lowest=lowest)
+    clip = excerpt(audio, model.input_rate_hz)
+    return export(model, name, folder, clip, card, lowest=lowest, compact=compact)
 
 
 def export_released(released: Path, folder: Path, audio: Path | None = None) -> Parity:
@@ -118,14 +122,17 @@ def export_in_eight_bits(
 
     Args:
         source: a model's folder, or what `export_checkpoint` takes.
+        parts: none of them to have all weights stored in 8 bits, as `stored_in_eight_bits` has it.
     """
     if not (source / "model.json").is_file():
         folder.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder.parent) as whole:
             export_checkpoint(source, Path(whole), audio)
             return export_in_eight_bits(Path(whole), folder, parts, audio)
-    rate_hz = chirrup.load(source).input_rate_hz
-    return in_eight_bits(source, folder, parts, excerpt(audio, rate_hz))
+    clip = excerpt(audio, chirrup.load(source).input_rate_hz)
+    if not parts:
+        return stored_in_eight_bits(source, folder, clip)
+    return in_eight_bits(source, folder, parts, clip)
 
 
 def excerpt(audio: Path | None, rate_hz: int) -> np.ndarray:

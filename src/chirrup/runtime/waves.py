@@ -1,0 +1,40 @@
+"""The matrices of Fourier transforms, made when a model is loaded: they would be a good part of its
+file, and are the same in every model."""
+
+import numpy as np
+
+SMALLEST = 1 << 12
+"""Matrices of fewer elements may as well be stored."""
+
+
+def waves(kind: str, n_fft: int) -> np.ndarray:
+    """One of the four matrices over half a period that transforms of real signals are made of, as
+    ``float32``; cosines are even in time, and sines odd.
+
+    - ``cosines``, ``sines``: to multiply samples by, ``[time, bins]``, time from 0 to half of
+      ``n_fft``; without its ends for sines, which are zero there.
+    - ``inverse cosines``, ``inverse sines``: to multiply bins by, ``[bins, time]``.
+    """
+    half = n_fft // 2
+    places = np.arange(half + 1)
+    angle = 2 * np.pi / n_fft * (places[:, None] * places % n_fft)
+    weight = np.full((half + 1, 1), 2 / n_fft)
+    weight[[0, -1]] = 1 / n_fft
+    made = {
+        "cosines": lambda: np.cos(angle),
+        "sines": lambda: -np.sin(angle)[1:-1],
+        "inverse cosines": lambda: weight * np.cos(angle),
+        "inverse sines": lambda: weight * np.sin(angle),
+    }
+    return made[kind]().astype(np.float32)
+
+
+def recognised(array: np.ndarray) -> tuple[str, int] | None:
+    """Kind and ``n_fft`` if it is exactly one of those."""
+    if array.ndim != 2 or array.size < SMALLEST or array.dtype != np.float32:
+        return None
+    n_fft = 2 * (array.shape[1] - 1)
+    for kind in ("cosines", "sines", "inverse cosines", "inverse sines"):
+        if np.array_equal(waves(kind, n_fft), array):
+            return kind, n_fft
+    return None

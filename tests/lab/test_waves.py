@@ -1,0 +1,53 @@
+"""Fourier matrices, which no model's file holds: what they are, and that they come back."""
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from safetensors.numpy import save_file
+
+from chirrup.lab.model_folder import move_weights
+from chirrup.runtime.graph import Weights
+from chirrup.runtime.waves import recognised, waves
+
+KINDS = ["cosines", "sines", "inverse cosines", "inverse sines"]
+
+
+@pytest.mark.parametrize("n_fft", [128, 960])
+def test_there_and_back(n_fft: int) -> None:
+    """What is even in time and what is odd, by the parts of a signal that are."""
+    signal = np.random.default_rng(0).standard_normal(n_fft)
+    mirrored = np.roll(signal[::-1], 1)
+    even, odd = (signal + mirrored) / 2, (signal - mirrored) / 2
+    half = n_fft // 2
+    twice = np.full(half + 1, 2.0)
+    twice[[0, -1]] = 1
+    spectrum = np.fft.rfft(signal)
+    real = (twice * even[: half + 1]) @ waves("cosines", n_fft)
+    imaginary = 2 * odd[1:half] @ waves("sines", n_fft)
+    np.testing.assert_allclose(real, spectrum.real, atol=1e-4)
+    np.testing.assert_allclose(imaginary, spectrum.imag, atol=1e-4)
+    np.testing.assert_allclose(real @ waves("inverse cosines", n_fft), even[: half + 1], atol=1e-5)
+    back = -imaginary @ waves("inverse sines", n_fft)
+    np.testing.assert_allclose(back, odd[: half + 1], atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_graph_gets_them_without_their_being_stored(kind: str, tmp_path: Path) -> None:
+    array = waves(kind, 256)
+    assert recognised(array) == (kind, 256)
+    other = array.copy()
+    other[5, 5] += 1e-3
+    assert recognised(other) is None
+    graph = onnx.ModelProto()
+    graph.graph.initializer.append(onnx.numpy_helper.from_array(array, "w"))
+    graph.graph.initializer.append(onnx.numpy_helper.from_array(other, "v"))
+    stored: dict[str, np.ndarray] = {}
+    places = move_weights(graph, stored)
+    assert places["w"] == {"waves": kind, "n_fft": 256}
+    assert sum(value.nbytes for value in stored.values()) == other.nbytes
+    save_file(stored, tmp_path / "model.safetensors")
+    values = Weights(tmp_path / "model.safetensors", {"net": places}).of("net")
+    np.testing.assert_array_equal(values["w"].numpy(), array)
+    np.testing.assert_array_equal(values["v"].numpy(), other)
