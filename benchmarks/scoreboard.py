@@ -72,10 +72,11 @@ BOARDS = {
         SCORES,
     ),
     "speech_english": Board(
-        "Words of English speech, of a speaker that focal-small has not heard",
+        "Words of English speech, of a speaker whom focal-small has not heard (iris-t1 has)",
         "speech_train",
         {
             "focal-small": (800,),
+            "iris-t1": (1000,),
             "codec2": (700, 1200, 3200),
             "lyra2": (3200,),
             "opus": (6000,),

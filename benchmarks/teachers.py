@@ -22,7 +22,7 @@ from shared import console
 
 ROOT = Path(__file__).parents[1]
 OUT = ROOT / "runs" / "teachers"
-RECIPE = ROOT / "recipes" / "focal-small-cpu.toml"
+RECIPE = ROOT / "recipes" / "focal-taught-cpu.toml"
 SCORES = ("wer", "speaker_similarity", "pesq_wb", "distillmos", "dnsmos")
 AHEAD = "model_changes.chunk_frames=16"
 """What makes a teacher of our own: it hears 320 ms at once."""

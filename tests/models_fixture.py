@@ -3,6 +3,7 @@
 A plugin: a test module that wants the fixtures says ``pytest_plugins = ["models_fixture"]``.
 """
 
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -42,9 +43,14 @@ def small_lrac_export(tmp_path_factory: pytest.TempPathFactory) -> Exported:
     return once(tmp_path_factory, small_lrac.NAME, small_lrac.export_small_lrac)
 
 
-@pytest.fixture(scope="session")
-def small_focal_export(tmp_path_factory: pytest.TempPathFactory) -> Exported:
-    return once(tmp_path_factory, small_focal.NAME, small_focal.export_small_focal)
+@pytest.fixture(scope="session", params=["waves", "voice"])
+def small_focal_export(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Exported:
+    """With the ends of the published ones, and with focal-small's."""
+    config = small_focal.SPOKEN if request.param == "voice" else small_focal.CONFIG
+    export = partial(small_focal.export_small_focal, config=config)
+    return once(tmp_path_factory, f"{small_focal.NAME}-{request.param}", export)
 
 
 @pytest.fixture(scope="session")

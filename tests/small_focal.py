@@ -1,5 +1,6 @@
 """A small FocalCodec-Stream with random weights, exported by `models_fixture`."""
 
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -26,22 +27,26 @@ CONFIG = FocalConfig(
     waveform_hidden_dim=48,
     waveform_blocks=1,
 )
+SPOKEN = replace(CONFIG, spectra=True, voice_bands=40)
+"""The same, with spectra first and a voice last, as focal-small has."""
 NAME = "small-focal"
 ENTRY = (FocalCodec, CONFIG)
 """For `models.CONFIGS`."""
 
 
 @cache
-def small_focal() -> FocalCodec:
+def small_focal(config: FocalConfig = CONFIG) -> FocalCodec:
     with torch.random.fork_rng():
         torch.manual_seed(2)
-        model = FocalCodec(CONFIG).eval().requires_grad_(False)
+        model = FocalCodec(config).eval().requires_grad_(False)
+        if config.spectra:
+            model.start(torch.from_numpy(speech_like(2 * 16_000, seed=98))[None, None])
         for name, parameter in model.named_parameters():
             if parameter.dim() < 3 and "norm" not in name:  # some values are alike at first
                 parameter += 0.1 * torch.randn_like(parameter)
     return model
 
 
-def export_small_focal(folder: Path) -> Exported:
+def export_small_focal(folder: Path, config: FocalConfig = CONFIG) -> Exported:
     clip = speech_like(2 * 16_000, seed=99)
-    return Exported(folder, export(small_focal(), NAME, folder, clip))
+    return Exported(folder, export(small_focal(config), NAME, folder, clip))

@@ -29,7 +29,8 @@ def test_export_agrees(small_focal_export: Exported) -> None:
     assert small_focal_export.parity.audio_error_db < -80
     about = json.loads((small_focal_export.folder / "model.json").read_text())
     assert about["format"] == 2
-    assert about["states"]["encoder"]["0.24.0.keys"] == [4, 28, 8]
+    states = about["states"]["encoder"]
+    assert [states[name] for name in states if name.endswith(".keys")] == [[4, 28, 8]] * 2
 
 
 def test_what_it_says(small_focal_codec: chirrup.Codec) -> None:
@@ -66,7 +67,8 @@ def test_codes_of_part_of_a_chunk(small_focal_codec: chirrup.Codec) -> None:
     sound = small_focal_codec.decode(codes)
     assert sound.shape == (10 * 480,)
     filled = np.concatenate([codes, np.full((1, 2), -1)], axis=1)
-    np.testing.assert_array_equal(sound, small_focal_codec.decode(filled)[: 10 * 480])
+    whole = small_focal_codec.decode(filled)[: 10 * 480]
+    np.testing.assert_allclose(sound, whole, atol=1e-5)
 
 
 def test_blocks_do_not_matter(small_focal_codec: chirrup.Codec) -> None:

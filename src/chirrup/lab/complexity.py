@@ -28,6 +28,7 @@ from chirrup.lab.nn import (
     Repeat2d,
     ReplicatedConv1d,
     Residual,
+    Spectra,
     State,
     Streaming,
     Synthesis,
@@ -242,7 +243,7 @@ def _seen(layer: nn.Module, first: int, last: int) -> tuple[int, int]:
     """First and last input step that the output steps from ``first`` to ``last`` depend on."""
     if isinstance(layer, ReplicatedConv1d | Refiner | Transformer):
         return layer.seen(first, last)
-    if isinstance(layer, Conv1d | Conv2d | Pool2d | STFT | Analysis):
+    if isinstance(layer, Conv1d | Conv2d | Pool2d | STFT | Spectra | Analysis):
         stride = int(layer.ratio)
         return first * stride - layer.context, (last + 1) * stride - 1
     if isinstance(layer, ConvTranspose1d | ConvTranspose2d | Repeat2d | Synthesis):

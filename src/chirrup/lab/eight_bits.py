@@ -13,6 +13,7 @@ computed as before.
 import logging
 from collections.abc import Collection
 from dataclasses import asdict
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -73,7 +74,7 @@ def stored_in_eight_bits(source: Path, folder: Path, audio: np.ndarray) -> Parit
 
 def is_rounded(tensor: onnx.TensorProto) -> bool:
     """Whether it is a large matrix or kernel, and neither a Fourier transform nor a codebook."""
-    large = len(tensor.dims) > 1 and np.prod(tensor.dims) >= SMALLEST
+    large = len(tensor.dims) > 1 and prod(tensor.dims) >= SMALLEST
     kept = tensor.name.endswith(("cosines", "sines")) or tensor.name.startswith(CODEBOOKS)
     return large and not kept and tensor.data_type == onnx.TensorProto.FLOAT
 

@@ -25,16 +25,17 @@ def preroll_frames(model: Model, audio: Tensor) -> int | None:
     not enough.
 
     Args:
-        audio: a few seconds of real signal, ``[samples]``.
+        audio: a few seconds of real signal at the model's ``input_rate_hz``, ``[samples]``.
     """
     if not model.decoder.recurrent:
         return None
-    frames = len(audio) // model.frame_samples
-    half = frames // 2
-    latent = model.encoder.offline(audio[None, None, : frames * model.frame_samples])
+    chunk, frame = model.chunk_frames, model.input_frame_samples
+    half = len(audio) // frame // 2 // chunk * chunk
+    frames = 2 * half
+    latent = model.encoder.offline(audio[None, None, : frames * frame])
     latent = model.quantizer.decode(model.quantizer.encode(latent))
     whole = model.decoder.offline(latent)[0, 0].unflatten(0, (frames, -1))
-    places = [half * index // STARTS for index in range(1, STARTS + 1)]
+    places = [half * index // STARTS // chunk * chunk for index in range(1, STARTS + 1)]
     pieces = torch.cat([latent[:, :, place : place + half] for place in places])
     late = model.decoder.offline(pieces)[:, 0].unflatten(1, (half, -1))
     expected = torch.stack([whole[place : place + half] for place in places])

@@ -10,11 +10,13 @@ from torch.testing import assert_close
 
 from chirrup.lab.models import CONFIGS
 from chirrup.lab.models.focalcodec import FocalCodec
+from chirrup.lab.nn.harmonic_noise import PITCHES
 from chirrup.lab.training.config import TrainingConfig
 from chirrup.lab.training.distillation import Fit, Lessons
 from chirrup.lab.training.loop import Trainer
+from chirrup.lab.training.pitch import pitch_loss
 from chirrup.runtime.errors import ModelError
-from small_focal import CONFIG, ENTRY, NAME, small_focal
+from small_focal import CONFIG, ENTRY, NAME, SPOKEN, small_focal
 from small_model import ENTRY as IRIS
 from tiny_teachers import write_whisper
 from tiny_training import advance, differing, tiny_config, write_corpus
@@ -194,6 +196,37 @@ def test_audio_of_the_models_own_features(corpus: Path) -> None:
     assert result.audio is not None
     model = made.model
     assert_close(result.audio, model.waveform.offline(model.features.offline(AUDIO)))
+
+
+def test_pitch_is_what_yin_hears_at_the_pitches_scores(
+    corpus: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(CONFIGS, NAME, (FocalCodec, SPOKEN))
+    stage = {"name": "a", "steps": 1, "weights": {"mel": 1, "pitch": 1}}
+    recipe = tiny_config(corpus, model=NAME, stages=[stage])
+    torch.manual_seed(3)
+    made = Lessons(recipe, FocalCodec(SPOKEN))
+    turns = 180 / 16_000 * torch.arange(320 * FRAMES).repeat(2, 1, 1)
+    voiced = 0.2 * (2 * torch.pi * turns).cos() + 0.1 * (4 * torch.pi * turns).cos()
+    result = made(voiced, recipe.stages[0], *PASSED)
+    model = made.model
+    features = model.decompressed(
+        model.quantizer.decode(
+            model.quantizer.encode(model.compressor.offline(model.features.offline(voiced)))
+        )
+    )
+    controls = model.waveform.controls(features)
+    known = torch.full((2, FRAMES), 180.0)
+    known[:, -1] = 0  # nothing follows it
+    assert_close(result.terms["pitch"], pitch_loss(controls[:, :PITCHES], known), rtol=0.01, atol=0)
+    assert result.audio is not None
+    assert_close(result.audio, model.waveform.offline(features))
+
+
+def test_a_model_without_a_voice_has_no_pitch_to_learn(corpus: Path) -> None:
+    stage = {"name": "a", "steps": 1, "weights": {"mel": 1, "pitch": 1}}
+    with pytest.raises(ModelError, match="stage a has a weight for pitch"):
+        Lessons(tiny_config(corpus, model=NAME, stages=[stage]), FocalCodec(CONFIG))
 
 
 def test_own_features_are_not_drawn_to_what_the_codes_say(corpus: Path) -> None:

@@ -5,22 +5,23 @@ that makes audio of them. `tests/lab/models/test_focalcodec.py` holds the layers
 size, and to the outputs of the authors' code; `released.py` reads their checkpoints.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from fractions import Fraction
-from math import prod
 from typing import cast
 
 import torch
 from torch import Tensor, nn
 
+from chirrup.lab.models.focal_config import FocalConfig
+from chirrup.lab.models.focal_features import Features
 from chirrup.lab.models.model import Model
 from chirrup.lab.nn import (
     Conv1d,
     FocalBlock,
+    HarmonicNoise,
     LayerNorm,
     Linear,
     Refiner,
-    ReplicatedConv1d,
     Residual,
     Scale,
     Sequential,
@@ -29,128 +30,10 @@ from chirrup.lab.nn import (
     Stateless,
     Streaming,
     Transformer,
+    fit_deviations,
 )
+from chirrup.lab.nn.harmonic_noise import PITCHES
 from chirrup.lab.quantizers.bsq import BinarySphericalQuantizer
-
-
-@dataclass(frozen=True)
-class FocalConfig:
-    """The published sizes; the codecs of 0.55, 0.60 and 0.80 kbit/s differ in ``bits`` only.
-
-    | | parameters (M) | billion multiplications a second, attention's products left out |
-    |---|---|---|
-    | features, compressor | 88.71, 42.63 | 6.68, 2.13 |
-    | decompressor, waveform | 76.19, 41.51 | 2.55, 2.07 |
-    | all | 249.04 | 13.4 |
-
-    Attributes:
-        input_rate_hz, sample_rate_hz: of what the encoder hears, and of what the decoder makes.
-        chunk_frames: frames that see each other, in attention and refiner; all else is causal. A
-            call of encoder or decoder is a whole number of such chunks.
-        front_dim: channels of the convolutions on the waveform.
-        window_frames: a chunk attends to so many frames at most, itself among them.
-        focal_kernels: of focal modulation, each upon the one before.
-        whole_frames: whether the convolutions on the waveform hear a frame to its end. The
-            published ones hear its first sample only, so that the last 20 ms of each chunk, though
-            waited for, are guessed.
-    """
-
-    bits: int = 16
-    front_dim: int = 512
-    front_kernels: tuple[int, ...] = (10, 3, 3, 3, 3, 2, 2)
-    front_strides: tuple[int, ...] = (5, 2, 2, 2, 2, 2, 2)
-    dim: int = 1024
-    layers: int = 6
-    heads: int = 16
-    hidden_dim: int = 4096
-    position_kernel: int = 128
-    position_groups: int = 16
-    bias_buckets: int = 320
-    bias_max_distance: int = 800
-    window_frames: int = 512
-    focal_dim: int = 1024
-    focal_blocks: int = 3
-    focal_kernels: tuple[int, ...] = (14, 18, 512)
-    waveform_dim: int = 1024
-    waveform_hidden_dim: int = 2048
-    waveform_blocks: int = 8
-    frame_samples: int = 480
-    chunk_frames: int = 4
-    input_rate_hz: int = 16_000
-    sample_rate_hz: int = 24_000
-    codebooks: int = 1
-    whole_frames: bool = False
-
-    def __post_init__(self) -> None:
-        stride = prod(self.front_strides)
-        if stride * self.sample_rate_hz != self.frame_samples * self.input_rate_hz:
-            raise ValueError("a frame must be as long at the decoder as at the encoder")
-
-    @classmethod
-    def small(cls) -> "FocalConfig":
-        """Not in the paper: for a part of one CPU core, live, and for training without a GPU.
-
-        It looks back 2.6 s, not 10, so that crops of a few seconds teach it all that it will meet.
-        Fewer channels than ``frame_samples`` before the waveform would cut its upper band.
-        """
-        return cls(
-            front_dim=128,
-            dim=256,
-            layers=4,
-            heads=8,
-            hidden_dim=1024,
-            bias_buckets=64,
-            bias_max_distance=128,
-            window_frames=128,
-            focal_dim=256,
-            focal_kernels=(14, 18, 128),
-            whole_frames=True,
-            waveform_dim=512,
-            waveform_hidden_dim=1024,
-            waveform_blocks=6,
-        )
-
-    @property
-    def codebook_size(self) -> int:
-        return 2**self.bits
-
-
-def gelu() -> Streaming:
-    return Stateless(nn.GELU())
-
-
-class Features(Sequential):
-    """Audio ``[batch, 1, samples]`` to features ``[batch, dim, frames]``: the causal WavLM."""
-
-    def __init__(self, config: FocalConfig) -> None:
-        layers: list[Streaming] = []
-        channels = 1
-        for kernel, stride in zip(config.front_kernels, config.front_strides, strict=True):
-            ahead = stride - 1 if config.whole_frames else 0
-            conv = ReplicatedConv1d(
-                channels, config.front_dim, kernel, stride=stride, bias=False, ahead=ahead
-            )
-            channels = config.front_dim
-            layers += [conv, LayerNorm(channels), gelu()]
-        position = ReplicatedConv1d(
-            config.dim, config.dim, config.position_kernel, groups=config.position_groups
-        )
-        super().__init__(
-            *layers,
-            LayerNorm(channels),
-            Linear(channels, config.dim),
-            Residual(config.dim, Sequential(position, gelu())),
-            Transformer(
-                config.dim,
-                layers=config.layers,
-                heads=config.heads,
-                hidden=config.hidden_dim,
-                chunk=config.chunk_frames,
-                window=config.window_frames,
-                buckets=config.bias_buckets,
-                max_distance=config.bias_max_distance,
-            ),
-        )
 
 
 def focal_block(config: FocalConfig) -> FocalBlock:
@@ -196,7 +79,7 @@ class ConvNeXtBlock(Residual):
             Conv1d(dim, dim, 7, groups=dim),
             LayerNorm(dim, 1e-6),
             Linear(dim, hidden_dim),
-            gelu(),
+            Stateless(nn.GELU()),
             Linear(hidden_dim, dim),
             Scale(dim, first_scale),
         )
@@ -219,7 +102,7 @@ class Unfold(Streaming):
 
 
 class Waveform(Sequential):
-    """Features to audio ``[batch, 1, samples]``: WaveNeXt, causal."""
+    """Features to audio ``[batch, 1, samples]``: WaveNeXt, causal; or its layers before a voice."""
 
     def __init__(self, config: FocalConfig) -> None:
         dim = config.waveform_dim
@@ -227,14 +110,35 @@ class Waveform(Sequential):
             ConvNeXtBlock(dim, config.waveform_hidden_dim, 1 / config.waveform_blocks)
             for _ in range(config.waveform_blocks)
         ]
+        controls, last = config.frame_samples, Unfold(config.frame_samples)
+        if config.voice_bands:
+            last = HarmonicNoise(config.sample_rate_hz, config.frame_samples, config.voice_bands)
+            controls = last.channels
         super().__init__(
             Conv1d(config.dim, dim, 7),
             LayerNorm(dim, 1e-6),
             *blocks,
             LayerNorm(dim, 1e-6),
-            Linear(dim, config.frame_samples),
-            Unfold(config.frame_samples),
+            Linear(dim, controls),
+            last,
         )
+
+    def controls(self, features: Tensor) -> Tensor:
+        """What the last layer makes audio of, ``[batch, channels, frames]``."""
+        *layers, _ = self.layers
+        for layer in layers:
+            features = layer.offline(features)
+        return features
+
+    @torch.no_grad()
+    def amplify(self, factor: Tensor) -> None:
+        """Make all audio ``factor`` times as loud."""
+        *_, linear, last = self.layers
+        if isinstance(last, HarmonicNoise):
+            cast(Linear, linear).linear.bias[PITCHES:] += factor.log()
+            return
+        for parameter in linear.parameters():
+            parameter *= factor
 
 
 class FocalCodec(Model):
@@ -306,12 +210,19 @@ class FocalCodec(Model):
 
     @torch.no_grad()
     def start(self, audio: Tensor) -> None:
-        """Before training: let what comes out of features at random be as loud as ``audio``."""
-        features = torch.randn(1, self.config.dim, 100, device=audio.device)
-        *_, head, _ = self.waveform.layers
-        share = audio.std() / self.waveform.offline(features).std()
-        for parameter in head.parameters():
-            parameter *= share
+        """Before training: let every layer's output vary as much as its input, and the first audio
+        be as loud as ``audio``.
+
+        Else thousands of steps go by until codes tell frames apart.
+        """
+        if self.config.spectra:
+            self.features.start(audio)
+        x = audio
+        for part in (self.features, self.compressor):
+            x = fit_deviations(part, x)
+        bits = self.quantizer.decode(self.quantizer.encode(x))
+        features = fit_deviations(self.decompressor, bits)
+        self.waveform.amplify(audio.std() / self.waveform.offline(features).std())
 
     def outline(self) -> "FocalCodec":
         with torch.device("meta"):

@@ -13,12 +13,14 @@ from chirrup.lab.nn.conv2d import (
     Unfold2d,
 )
 from chirrup.lab.nn.focal import FocalBlock, Refiner
+from chirrup.lab.nn.harmonic_noise import HarmonicNoise
 from chirrup.lab.nn.linear import FeedForward, Linear
 from chirrup.lab.nn.norm import LayerNorm, Scale
 from chirrup.lab.nn.pqmf import Analysis, Synthesis
 from chirrup.lab.nn.recurrent import GRU, LSTM
 from chirrup.lab.nn.replicated import ReplicatedConv1d
-from chirrup.lab.nn.scales import fit_scales, scale_weight, set_weight
+from chirrup.lab.nn.scales import fit_deviations, fit_scales, scale_weight, set_weight
+from chirrup.lab.nn.spectra import Spectra
 from chirrup.lab.nn.stft import ISTFT, STFT, hann, hann_dual
 from chirrup.lab.nn.streaming import (
     Delay,
@@ -46,6 +48,7 @@ __all__ = [
     "FeedForward",
     "FocalBlock",
     "Fold2d",
+    "HarmonicNoise",
     "LayerNorm",
     "Linear",
     "LookAhead",
@@ -60,12 +63,14 @@ __all__ = [
     "Sequential",
     "Snake",
     "SnakeBeta",
+    "Spectra",
     "State",
     "Stateless",
     "Streaming",
     "Synthesis",
     "Transformer",
     "Unfold2d",
+    "fit_deviations",
     "fit_scales",
     "hann",
     "hann_dual",

@@ -9,6 +9,7 @@ from torch.nn.utils.parametrize import is_parametrized
 
 from chirrup.lab.nn.conv import Conv1d, ConvTranspose1d
 from chirrup.lab.nn.conv2d import Conv2d, ConvTranspose2d
+from chirrup.lab.nn.linear import Linear
 from chirrup.lab.nn.streaming import Residual, Sequential
 
 Convolution = Conv1d | ConvTranspose1d | Conv2d | ConvTranspose2d
@@ -35,6 +36,26 @@ def fit_scales(layers: Sequential, x: Tensor, last_deviation: float = DEVIATION)
         if isinstance(layer, Convolution):
             deviation = last_deviation if layer is row[-1] else DEVIATION
             set_weight(layer.conv, layer.conv.weight * deviation / layer.offline(x).std())
+        x = layer.offline(x)
+    return x
+
+
+@torch.no_grad()
+def fit_deviations(layers: Sequential, x: Tensor) -> Tensor:
+    """Scale the linear layers in a row so that their outputs have unit deviation and no mean.
+
+    With PyTorch's own start each of them halves what varies and keeps what does not. After a dozen
+    of them frames look alike.
+
+    Returns:
+        What the layers make of ``x``.
+    """
+    for layer in layers.layers:
+        if isinstance(layer, Linear):
+            layer.linear.weight /= layer.offline(x).std()
+            if layer.linear.bias is not None:
+                layer.linear.bias.zero_()
+                layer.linear.bias.sub_(layer.offline(x).mean(dim=(0, 2)))
         x = layer.offline(x)
     return x
 

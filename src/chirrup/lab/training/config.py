@@ -83,6 +83,8 @@ class Weights(Strict):
     codebook: float = 1
     entropy: float = 0
     """Of binary spherical quantization: decided frames, and all codes used."""
+    pitch: float = 0
+    """Of a waveform that is a voice: cross-entropy of the pitches' scores, against `pitch`."""
     layers: float = 0
     """This and the next three are of `distillation.Lessons`."""
     positions: float = 0
@@ -125,7 +127,7 @@ class Stage(Strict):
     @property
     def teaches(self) -> bool:
         """Whether it is one of `distillation.Lessons`, not simply the codec as a whole."""
-        asks = bool(self.weights.positive & FEATURE_TERMS)
+        asks = bool(self.weights.positive & {*FEATURE_TERMS, "pitch"})
         return asks or self.decodes != "codes" or not self.refine
 
 

@@ -19,9 +19,11 @@ from torch import Tensor, nn
 
 from chirrup.lab.models import Model
 from chirrup.lab.models.focalcodec import FocalCodec
+from chirrup.lab.nn.harmonic_noise import PITCHES
 from chirrup.lab.quantizers.rvq import Quantized
 from chirrup.lab.training.config import Stage, TrainingConfig
 from chirrup.lab.training.distributed import share_parameters
+from chirrup.lab.training.pitch import pitch, pitch_loss
 from chirrup.lab.training.teachers import Teacher, load_teacher
 from chirrup.runtime.errors import ModelError
 
@@ -91,12 +93,14 @@ class Fit(nn.Module):
 class Lessons:
     """What the stages of a recipe make of a batch, by parts of the model.
 
-    The terms, each a mean squared error:
+    The terms, each a mean squared error but the last:
 
     - ``positions``: what the transformer gets, of the teacher's;
     - ``layers``: what each of its layers makes, of the teacher's; the last counts 1, the first 0.5;
     - ``own_features``: what the codes say, of the model's own features;
-    - ``teacher_features``: the same, of the teacher's.
+    - ``teacher_features``: the same, of the teacher's;
+
+    and ``pitch``, the cross-entropy of the pitches that the waveform is to have, if it is a voice.
 
     Args:
         model: the one in training; its teacher is as the recipe says.
@@ -112,6 +116,12 @@ class Lessons:
             raise ModelError(
                 f"{config.model} has no features apart from its codes, but the recipe trains "
                 f"by them: stage {names}"
+            )
+        spoken = [stage.name for stage in stages if stage.weights.pitch > 0]
+        if spoken and not model.config.voice_bands:
+            raise ModelError(
+                f"stage {', '.join(spoken)} has a weight for pitch, but {config.model}'s waveform "
+                "has none"
             )
         self.model, self.teacher = model, None
         self.fit: Fit | None = None
@@ -210,4 +220,8 @@ class Lessons:
         if decodes != "codes":
             features = (own if decodes == "features" else taught)[-1]
         assert features is not None
-        return Made(model.waveform.offline(features), quantized, terms)
+        controls = model.waveform.controls(features)
+        if "pitch" in wanted:
+            heard = pitch(audio[:, 0], model.input_rate_hz, model.input_frame_samples)
+            terms["pitch"] = pitch_loss(controls[:, :PITCHES], heard)
+        return Made(model.waveform.layers[-1].offline(controls), quantized, terms)

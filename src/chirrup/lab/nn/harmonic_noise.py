@@ -1,0 +1,195 @@
+"""A voice from a few numbers a frame: pulses and noise, each through a filter of its own.
+
+The source-filter model with a source of harmonics and noise (Serra and Smith 1990), as a layer to
+train through (Engel et al., "DDSP", 2020). What a network of samples has to learn from much speech,
+phases that go on from frame to frame, is arithmetic here.
+"""
+
+from contextlib import AbstractContextManager, nullcontext
+from fractions import Fraction
+from math import log2
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from chirrup.lab.nn.streaming import State, Streaming
+
+PITCHES = 256
+"""The pitches there are, evenly spaced on a logarithmic scale: 16 cents apart."""
+LOWEST_HZ, HIGHEST_HZ = 55.0, 550.0
+TURN = 2.0**21
+"""Phases are whole numbers of this part of a turn, so that a stream's are exactly a file's."""
+NOISE_FRAMES = 128
+SILENT = -10.0
+"""Of the logarithm of a gain, before the first frame; `LOUDEST` is the most there is."""
+LOUDEST = 6.0
+
+
+def place_of(pitch_hz: Tensor) -> Tensor:
+    """Where frequencies lie among the pitches, 0 to ``PITCHES - 1``."""
+    return (PITCHES - 1) * (pitch_hz / LOWEST_HZ).log2() / log2(HIGHEST_HZ / LOWEST_HZ)
+
+
+def in_full_precision(device: torch.device) -> AbstractContextManager[object]:
+    """What is within is not made bfloat16, as autocast would have it."""
+    if device.type == "meta":  # which knows no autocast
+        return nullcontext()
+    return torch.autocast(device.type, enabled=False)
+
+
+class HarmonicNoise(Streaming):
+    """Controls ``[batch, channels, frames]`` to audio ``[batch, 1, samples]``.
+
+    A frame's controls are scores of all pitches, of which the highest is the pitch at its end, and
+    for each of its ``pieces`` the logarithms of two filters' gains, at the piece's end, in bands
+    evenly spaced on the mel scale: of the pulses, and of the noise. Pulses and noise are white
+    and of unit power. The filters have minimum phase, so nothing comes late. In between, pitch
+    changes linearly and one filter is faded into the next.
+
+    No gradient passes through the pitch: its scores are to be trained by themselves.
+
+    Args:
+        bands: gains of a filter.
+        pieces: of a frame.
+    """
+
+    def __init__(
+        self, sample_rate_hz: int, frame_samples: int, bands: int = 40, pieces: int = 4
+    ) -> None:
+        super().__init__()
+        self.bands, self.pieces, self.frame_samples = bands, pieces, frame_samples
+        self.piece, self.size = frame_samples // pieces, 4 * (frame_samples // pieces)
+        scale = torch.arange(PITCHES, dtype=torch.float64) / (PITCHES - 1)
+        pitches_hz = LOWEST_HZ * (HIGHEST_HZ / LOWEST_HZ) ** scale
+        generator = torch.Generator().manual_seed(0)
+        gains_at = _gains_at(self.size, bands, sample_rate_hz)
+        time = torch.arange(self.size, dtype=torch.float64)
+        bins = torch.arange(self.size // 2 + 1, dtype=torch.float64)
+        angle = 2 * torch.pi / self.size * (time[:, None] * bins % self.size)
+        weight = torch.full((len(bins), 1), 2 / self.size, dtype=torch.float64)
+        weight[0] = weight[-1] = 1 / self.size
+        fade = (torch.arange(self.piece, dtype=torch.float64) + 0.5) / self.piece
+        for name, value in {
+            "steps": (pitches_hz / sample_rate_hz * TURN).round().float(),
+            "noise": torch.randn(NOISE_FRAMES, frame_samples, generator=generator),
+            "rising": (fade * torch.pi / 2).sin().square().float(),
+            "cosines": angle.cos()[: self.piece].float(),
+            "sines": -angle.sin()[: self.piece].float(),
+            "inverse_cosines": (weight * angle.cos().T).float(),
+            "inverse_sines": (weight * -angle.sin().T).float(),
+            "levels": gains_at.float(),
+            "phases": (gains_at @ _minimum_phase(self.size)).float(),
+        }.items():
+            self.register_buffer(name, value, persistent=False)
+
+    @property
+    def channels(self) -> int:
+        return PITCHES + self.pieces * 2 * self.bands
+
+    @property
+    def ratio(self) -> Fraction:
+        return Fraction(1, self.frame_samples)
+
+    @property
+    def recurrent(self) -> bool:
+        return True
+
+    def initial_state(self, batch: int, device: torch.device | None = None) -> State:
+        """All zeros: the lowest pitch, and gains as far above `SILENT`."""
+        return {
+            "phase": torch.zeros(batch, 1, device=device),
+            "pitch": torch.zeros(batch, 1, device=device),
+            "round": torch.zeros(batch, 1, device=device),
+            "gains": torch.zeros(batch, 2, 1, self.bands, device=device),
+            "overlap": torch.zeros(batch, 3, self.piece, device=device),
+        }
+
+    def forward(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+        with in_full_precision(x.device):
+            scores, gains = x.float().split([PITCHES, self.channels - PITCHES], dim=1)
+            pulses, after = self._pulses(scores, state)
+            noise, after["round"] = self._noise(x.shape[2], state)
+            sources = torch.stack([pulses, noise], dim=1).unflatten(3, (self.pieces, self.piece))
+            gains = gains.transpose(1, 2).unflatten(2, (self.pieces, 2, self.bands))
+            gains = gains.permute(0, 3, 1, 2, 4).flatten(2, 3).clamp(SILENT, LOUDEST)
+            gains = torch.cat([SILENT + state["gains"], gains], dim=2)
+            after["gains"] = gains[:, :, -1:] - SILENT
+            audio, after["overlap"] = self._filtered(sources.flatten(2, 3), gains, state["overlap"])
+        return audio.clamp(-1, 1), after
+
+    @torch.no_grad()
+    def _pulses(self, scores: Tensor, state: State) -> tuple[Tensor, State]:
+        """``[batch, frames, samples]``: all harmonics below half the rate, as cosines."""
+        pitches = torch.cat([state["pitch"].long(), scores.argmax(dim=1)], dim=1)
+        steps = self.get_buffer("steps")[pitches].double()
+        before, after = steps[:, :-1], steps[:, 1:]
+        advance = self.frame_samples // 2 * (before + after)
+        ends = state["phase"].double() + advance.cumsum(dim=1)
+        start = torch.remainder(ends - advance, TURN)
+        new = {
+            "phase": torch.remainder(ends[:, -1:], TURN).float(),
+            "pitch": pitches[:, -1:].float(),
+        }
+        start, before, slope = (
+            (value / TURN).float()[:, :, None]
+            for value in (start, before, (after - before) / self.frame_samples)
+        )
+        time = torch.arange(self.frame_samples, device=scores.device, dtype=torch.float32)
+        turns = start + before * time + slope * (0.5 * time * time)
+        harmonics = (0.5 / (before + slope * time)).floor()
+        angle = torch.pi * (turns - turns.floor())
+        below = angle.sin()
+        ends_of_turn = below.abs() < 1e-4
+        kernel = ((2 * harmonics + 1) * angle).sin() / torch.where(ends_of_turn, 1.0, below)
+        kernel = torch.where(ends_of_turn, 2 * harmonics + 1, kernel)
+        return 0.5 * (kernel - 1) * (2 / harmonics).sqrt(), new
+
+    def _noise(self, frames: int, state: State) -> tuple[Tensor, Tensor]:
+        first = state["round"].long()
+        index = torch.remainder(first + torch.arange(frames, device=first.device), NOISE_FRAMES)
+        after = torch.remainder(first + frames, NOISE_FRAMES).float()
+        return F.embedding(index, self.get_buffer("noise")), after
+
+    def _filtered(self, sources: Tensor, gains: Tensor, overlap: Tensor) -> tuple[Tensor, Tensor]:
+        """Sources ``[batch, 2, pieces, samples]`` and gains before and after each piece."""
+        magnitude = (gains @ self.get_buffer("levels")).exp()
+        phase = gains @ self.get_buffer("phases")
+        filters = magnitude * phase.cos(), magnitude * phase.sin()
+        rising = sources * self.get_buffer("rising")
+        real, imaginary = [], []
+        for part, (a, b) in (
+            (rising, [value[:, :, 1:] for value in filters]),
+            (sources - rising, [value[:, :, :-1] for value in filters]),
+        ):
+            c, d = part @ self.get_buffer("cosines"), part @ self.get_buffer("sines")
+            real.append(a * c - b * d)
+            imaginary.append(a * d + b * c)
+        heard = (real[0] + real[1]).sum(1) @ self.get_buffer("inverse_cosines")
+        heard = heard + (imaginary[0] + imaginary[1]).sum(1) @ self.get_buffer("inverse_sines")
+        # What a piece gives reaches over the three that follow.
+        quarters = heard.split(self.piece, dim=2)
+        line = F.pad(overlap, (0, 0, 0, heard.shape[1]))
+        for late, quarter in enumerate(quarters):
+            line = line + F.pad(quarter, (0, 0, late, 3 - late))
+        whole = heard.shape[1]
+        return line[:, :whole].flatten(1)[:, None], line[:, whole:].clone()
+
+
+def _gains_at(size: int, bands: int, sample_rate_hz: int) -> Tensor:
+    """Linear interpolation from bands to the bins of a transform, ``[bands, bins]``."""
+    bins_hz = np.linspace(0, sample_rate_hz / 2, size // 2 + 1)
+    centres_hz = 700 * np.expm1(np.linspace(0, np.log1p(bins_hz[-1] / 700), bands))
+    return torch.from_numpy(
+        np.stack([np.interp(bins_hz, centres_hz, one) for one in np.eye(bands)])
+    )
+
+
+def _minimum_phase(size: int) -> Tensor:
+    """From logarithms of a magnitude to the phase that goes with it if all energy comes as early as
+    it can, ``[bins, bins]``: the spectrum of the cepstrum folded onto positive times."""
+    cepstra = torch.fft.irfft(torch.eye(size // 2 + 1, dtype=torch.float64), size)
+    cepstra[:, 1 : size // 2] *= 2
+    cepstra[:, size // 2 + 1 :] = 0
+    return torch.fft.rfft(cepstra).imag

@@ -1,0 +1,67 @@
+"""The spectra that an encoder hears: where tones and clicks are in them, and nothing from later."""
+
+import pytest
+import torch
+
+from chirrup.lab.complexity import receptive_field_samples
+from chirrup.lab.matrix_stft import MatrixSTFT, replace_transforms
+from chirrup.lab.nn import Sequential, Spectra
+from one_stream import streamed
+
+FRAME = 320
+
+
+def noise(frames: int) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(0)
+    return 0.1 * torch.randn(2, 1, frames * FRAME, generator=generator)
+
+
+def test_a_tone_is_in_its_bins() -> None:
+    """250 Hz at 16 kHz: the tenth of the long windows' 25 Hz, between those of the short ones."""
+    layer = Spectra(FRAME)
+    tone = 0.3 * (2 * torch.pi * 250 / 16_000 * torch.arange(20 * FRAME)).sin()
+    levels = layer.offline(tone[None, None])[0, :, 5:]
+    assert levels.shape == (64 + 4 * 81, 15)
+    assert bool((levels[:64].argmax(dim=0) == 10).all())
+    assert bool((levels[64:].unflatten(0, (81, 4)).argmax(dim=0) <= 3).all())
+
+
+def test_a_click_is_in_its_quarter() -> None:
+    """Of the two short windows that it is in, the later one ends a quarter later."""
+    layer, click = Spectra(FRAME), torch.zeros(1, 1, 10 * FRAME)
+    click[0, 0, 5 * FRAME + 200] = 1  # in the third quarter
+    levels = layer.offline(click)[0, 64:].unflatten(0, (81, 4)).mean(0).T.flatten()
+    loud = (levels > levels.min() + 0.5).nonzero()[:, 0]
+    assert loud.tolist() == [4 * 5 + 2, 4 * 5 + 3]
+
+
+def test_silence_is_the_least_there_is() -> None:
+    layer = Spectra(FRAME)
+    silent = layer.offline(torch.zeros(1, 1, 4 * FRAME))
+    assert bool((silent == silent.min()).all())
+    assert float(layer.offline(noise(4)).min()) > float(silent.min())
+
+
+@pytest.mark.parametrize("frames", [1, 4, 7])
+def test_in_chunks(frames: int) -> None:
+    audio = noise(28)
+    live = streamed(Spectra(FRAME), audio.split(frames * FRAME, dim=2))
+    torch.testing.assert_close(live, Spectra(FRAME).offline(audio), rtol=0, atol=1e-5)
+
+
+def test_a_frame_sees_itself_and_the_one_before() -> None:
+    layer = Spectra(FRAME)
+    assert receptive_field_samples(Sequential(layer)) == 2 * FRAME
+    audio = noise(8)[:1].requires_grad_()
+    (gradient,) = torch.autograd.grad(layer.offline(audio)[0, :, 5].sum(), audio)
+    seen = gradient[0, 0].nonzero()[:, 0]
+    assert int(seen[0]) >= 4 * FRAME
+    assert int(seen[-1]) == 6 * FRAME - 1
+
+
+def test_exported_its_transforms_are_products() -> None:
+    layer = Sequential(Spectra(FRAME))
+    expected = layer.offline(noise(8))
+    replace_transforms(layer)
+    assert sum(isinstance(module, MatrixSTFT) for module in layer.modules()) == 2
+    torch.testing.assert_close(layer.offline(noise(8)), expected, rtol=0, atol=1e-4)
