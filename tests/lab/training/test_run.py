@@ -91,9 +91,11 @@ def test_the_averaged_weights_of_a_training_are_exported(
         card: Any,
         *,
         lowest: int,
+        compact: bool,
     ) -> str:
         given.update(model=model, name=name, folder=folder, audio=audio, card=card)
         assert lowest == 2
+        assert not compact
         return "parity"
 
     monkeypatch.setattr(run, "export", take)
