@@ -114,9 +114,8 @@ def export(
         from chirrup.lab.training import checkpoints, run
 
     try:
-        if int8 is Int8.none or (int8 is Int8.stored and not exported):
-            compact = int8 is Int8.stored
-            parity = run.export_checkpoint(checkpoint, folder, audio, compact=compact)
+        if int8 is Int8.none:
+            parity = run.export_checkpoint(checkpoint, folder, audio)
         else:
             parity = run.export_in_eight_bits(checkpoint, folder, PARTS[int8], audio)
         if pack is not None:

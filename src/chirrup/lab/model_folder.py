@@ -99,9 +99,10 @@ def move_weights(
             continue
         swapped = np.swapaxes(array, -1, -2) if array.ndim > 1 else array
         name, other = digest(array), digest(swapped)
-        by_columns = rows_of(array) is None and rows_of(swapped) is not None
-        is_swapped = name not in weights and (other in weights or by_columns)
-        if {name, other}.isdisjoint(weights):
+        is_new = {name, other}.isdisjoint(weights)
+        by_columns = is_new and rows_of(array) is None and rows_of(swapped) is not None
+        is_swapped = by_columns or (other in weights and name not in weights)
+        if is_new:
             store(weights, other if is_swapped else name, swapped if is_swapped else array)
         places[tensor.name] = {
             "tensor": other if is_swapped else name,

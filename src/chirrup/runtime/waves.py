@@ -34,6 +34,8 @@ def recognised(array: np.ndarray) -> tuple[str, int] | None:
     if array.ndim != 2 or array.size < SMALLEST or array.dtype != np.float32:
         return None
     n_fft = 2 * (array.shape[1] - 1)
+    if array.shape[1] - array.shape[0] not in (0, 2):
+        return None
     for kind in ("cosines", "sines", "inverse cosines", "inverse sines"):
         if np.array_equal(waves(kind, n_fft), array):
             return kind, n_fft

@@ -65,20 +65,17 @@ class HarmonicNoise(Streaming):
         pitches_hz = LOWEST_HZ * (HIGHEST_HZ / LOWEST_HZ) ** scale
         generator = torch.Generator().manual_seed(0)
         gains_at = _gains_at(self.size, bands, sample_rate_hz)
-        time = torch.arange(self.size, dtype=torch.float64)
-        bins = torch.arange(self.size // 2 + 1, dtype=torch.float64)
-        angle = 2 * torch.pi / self.size * (time[:, None] * bins % self.size)
-        weight = torch.full((len(bins), 1), 2 / self.size, dtype=torch.float64)
-        weight[0] = weight[-1] = 1 / self.size
+        spectra = torch.fft.rfft(torch.eye(self.piece, dtype=torch.float64), self.size)
+        bins = torch.eye(self.size // 2 + 1, dtype=torch.float64)
         fade = (torch.arange(self.piece, dtype=torch.float64) + 0.5) / self.piece
         for name, value in {
             "steps": (pitches_hz / sample_rate_hz * TURN).round().float(),
             "noise": torch.randn(NOISE_FRAMES, frame_samples, generator=generator),
             "rising": (fade * torch.pi / 2).sin().square().float(),
-            "cosines": angle.cos()[: self.piece].float(),
-            "sines": -angle.sin()[: self.piece].float(),
-            "inverse_cosines": (weight * angle.cos().T).float(),
-            "inverse_sines": (weight * -angle.sin().T).float(),
+            "cosines": spectra.real.float(),
+            "sines": spectra.imag.float(),
+            "inverse_cosines": torch.fft.irfft(bins, self.size).float(),
+            "inverse_sines": torch.fft.irfft(1j * bins, self.size).float(),
             "levels": gains_at.float(),
             "phases": (gains_at @ _minimum_phase(self.size)).float(),
         }.items():

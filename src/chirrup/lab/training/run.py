@@ -82,7 +82,7 @@ def export_checkpoint(
         checkpoint: ``checkpoint.pt`` of a training, or its folder; or a folder with a released
             checkpoint of FocalCodec-Stream or SpectroStream.
         audio: a recording on which the export is checked; the bundled clip without it.
-        compact: weights of 8 bits, in half the bytes.
+        compact: weights rounded to 8 bits, in half the bytes; released ones stay as they are.
 
     Raises:
         ValueError: the file is no checkpoint, or the graphs would differ from the model.
@@ -125,6 +125,8 @@ def export_in_eight_bits(
         parts: none of them to have all weights stored in 8 bits, as `stored_in_eight_bits` has it.
     """
     if not (source / "model.json").is_file():
+        if not parts and not is_released(source) and not is_spectrostream(source):
+            return export_checkpoint(source, folder, audio, compact=True)
         folder.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder.parent) as whole:
             export_checkpoint(source, Path(whole), audio)
