@@ -75,7 +75,8 @@ def test_a_clip_scored_twice_gives_the_same_figure(runs: str) -> None:
     np.random.seed(2)
     second = score(runs, audio, noisy(audio), rate)
     assert first is not None
-    assert first == second
+    # Sums of matrix products may end in another digit from one call to the next.
+    assert first == pytest.approx(second, rel=1e-12)
     np.random.seed(1)
     assert np.random.random() == drawn, "numpy's generator was moved"
 
