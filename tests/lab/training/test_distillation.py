@@ -40,6 +40,7 @@ JOINT = {
     "weights": {"teacher_features": 1, "entropy": 0.1},
 }
 WHOLE = {"weights": {"mel": 15, "teacher_features": 1, "entropy": 0.1}}
+ANCHORED = {"train": ["layers", "compressor", "decompressor"], "weights": {"first_features": 1}}
 STAGES: dict[str, dict[str, Any]] = {
     "decoder": DECODER,
     "positions": POSITIONS,
@@ -47,6 +48,7 @@ STAGES: dict[str, dict[str, Any]] = {
     "quantizer": QUANTIZER,
     "joint": JOINT,
     "whole": WHOLE,
+    "anchored": ANCHORED,
 }
 
 
@@ -101,6 +103,7 @@ def test_each_stage_trains_its_parts_and_no_others(corpus: Path, tmp_path: Path)
         {"own_features"} | losses,
         {"teacher_features"} | losses,
         {"mel", "teacher_features"} | losses,
+        {"first_features"} | losses,
     ]
 
 
@@ -163,7 +166,7 @@ def lessons(corpus: Path, *names: str, **changes: Any) -> tuple[Lessons, Trainin
 def test_terms_are_what_they_are_said_to_be(corpus: Path) -> None:
     made, recipe = lessons(corpus, *STAGES)
     results = [made(AUDIO, stage, *PASSED) for stage in recipe.stages]
-    decoder, positions, encoder, quantizer, joint, whole = results
+    decoder, positions, encoder, quantizer, joint, whole, anchored = results
     model, taught = made.model, made.targets(AUDIO)
     own = model.features_by_layer(AUDIO)
     error = [(a - b).square().mean() for a, b in zip(own, taught, strict=True)]
@@ -177,6 +180,7 @@ def test_terms_are_what_they_are_said_to_be(corpus: Path) -> None:
     assert not torch.allclose(plain, refined)
     assert_close(refined, model.decompressor.offline(bits))
     assert_close(quantizer.terms["own_features"], (plain - own[-1]).square().mean())
+    assert_close(anchored.terms["first_features"], (refined - own[0]).square().mean())
     assert_close(joint.terms["teacher_features"], (refined - taught[-1]).square().mean())
     assert quantizer.quantized is not None
     assert torch.equal(quantizer.quantized.codes, codes)

@@ -25,6 +25,8 @@ class FocalConfig:
             published ones hear its first sample only, so that the last 20 ms of each chunk, though
             waited for, are guessed.
         spectra: whether the encoder hears spectra in place of convolutions on the waveform.
+        chunk_codes: whether the codes of a chunk say together what all its frames hold. Each of the
+            published ones stands for its own frame, though all of a chunk are waited for.
         voice_bands: if there are any, the waveform's last layer controls pulses and noise with so
             many gains each (`nn/harmonic_noise.py`). The published one's makes samples itself, and
             has to learn how phases go on from frame to frame.
@@ -56,6 +58,7 @@ class FocalConfig:
     codebooks: int = 1
     whole_frames: bool = False
     spectra: bool = False
+    chunk_codes: bool = False
     voice_bands: int = 0
 
     def __post_init__(self) -> None:
@@ -80,6 +83,7 @@ class FocalConfig:
             focal_dim=256,
             focal_kernels=(14, 18, 128),
             spectra=True,
+            chunk_codes=True,
             waveform_dim=256,
             waveform_hidden_dim=1024,
             waveform_blocks=4,

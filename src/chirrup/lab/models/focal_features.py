@@ -64,8 +64,9 @@ class Features(Sequential):
         """Where spectra come first: let features be these in their main directions, of ``audio
         [batch, 1, samples]``, and all else add nothing yet.
 
-        The directions' deviations are evened out to their square roots: of one that is 100 times as
-        large as another, which loudness is, to 10 times.
+        The directions' deviations, in that of a channel, are evened out to their square roots where
+        they are larger than 1, so that loudness does not rule, and squared where they are smaller:
+        what is left of a spectrum then is chance, and no code should be spent on it.
         """
         spectra, linear, positions, transformer = self.layers
         cast(Spectra, spectra).fit(audio)
@@ -74,7 +75,9 @@ class Features(Sequential):
         values, vectors = torch.linalg.eigh(torch.cov(rows.T.double()))
         dim = project.out_features
         values, vectors = values.flip(0)[:dim].clamp(min=1e-6), vectors.flip(1)[:, :dim]
-        project.weight.copy_((vectors / values**0.25).T / values.sqrt().mean().sqrt())
+        deviations = values.sqrt()
+        evened = deviations.sqrt().minimum(deviations.square())
+        project.weight.copy_((vectors * (evened / deviations)).T / evened.square().mean().sqrt())
         blocks = cast(Transformer, transformer).layers
         for module in (positions, *blocks):
             for last in _last_of_branches(module):

@@ -16,6 +16,7 @@ from chirrup.lab.models.focal_config import FocalConfig
 from chirrup.lab.models.focal_features import Features
 from chirrup.lab.models.model import Model
 from chirrup.lab.nn import (
+    ChunkLinear,
     Conv1d,
     FocalBlock,
     HarmonicNoise,
@@ -40,6 +41,13 @@ def focal_block(config: FocalConfig) -> FocalBlock:
     return FocalBlock(config.focal_dim, 4 * config.focal_dim, config.focal_kernels)
 
 
+def code_linear(config: FocalConfig, channels: int, out_channels: int) -> Linear | ChunkLinear:
+    """To a code's bits, and from them."""
+    if config.chunk_codes:
+        return ChunkLinear(channels, out_channels, config.chunk_frames)
+    return Linear(channels, out_channels)
+
+
 class Compressor(Sequential):
     """Features to latents ``[batch, bits, frames]``, whose signs are the code."""
 
@@ -53,14 +61,14 @@ class Compressor(Sequential):
                 focal_block(config),
             ]
             channels = config.focal_dim
-        super().__init__(*layers, Linear(channels, config.bits))
+        super().__init__(*layers, code_linear(config, channels, config.bits))
 
 
 class Decompressor(Sequential):
     """Codes' bits ``[batch, bits, frames]`` to features ``[batch, dim, frames]``."""
 
     def __init__(self, config: FocalConfig) -> None:
-        layers: list[Streaming] = [Linear(config.bits, config.focal_dim)]
+        layers: list[Streaming] = [code_linear(config, config.bits, config.focal_dim)]
         for block in range(config.focal_blocks):
             last = block == config.focal_blocks - 1
             layers += [

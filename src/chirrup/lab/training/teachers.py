@@ -18,6 +18,7 @@ from chirrup.lab.training.config import TeacherConfig
 from chirrup.lab.training.whisper import WhisperEncoder
 from chirrup.runtime.errors import ModelError
 
+RATE_HZ = 16_000
 FRAME_SAMPLES = 320
 """At 16 kHz: 50 frames a second, as FocalCodec-Stream has them."""
 
@@ -52,14 +53,15 @@ def load_teacher(config: TeacherConfig) -> Teacher:
     Raises:
         ModelError: there are no weights, or a package is missing.
     """
+    depth = max(config.layers, default=None)
     if config.path is not None and not config.path.exists():
         raise ModelError(f"{config.path} does not exist: give teacher.path the teacher's folder")
     if config.kind == "whisper":
-        teacher: Teacher = WhisperTeacher(config.path or installed_whisper())
+        teacher: Teacher = WhisperTeacher(config.path or installed_whisper(), depth)
     elif config.path is None:
         raise ModelError(f"a teacher of kind {config.kind} needs teacher.path, its folder")
     elif config.kind == "wavlm":
-        teacher = WavLMTeacher(config.path, max(config.layers, default=None))
+        teacher = WavLMTeacher(config.path, depth)
     else:
         teacher = CodecTeacher(config.path)
     return teacher.eval().requires_grad_(False)
@@ -88,9 +90,12 @@ class WhisperTeacher(Teacher):
 
     Learned from transcripts, it keeps less of voice and pitch with every layer. After the last one
     comes its final norm, as Whisper's decoder gets it.
+
+    Args:
+        depth: layers to keep; None is all.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, depth: int | None = None) -> None:
         super().__init__()
         try:
             self.encoder = WhisperEncoder.load(folder / "model.bin")
@@ -98,6 +103,7 @@ class WhisperTeacher(Teacher):
             raise ModelError(
                 f"{folder} holds no Whisper in CTranslate2's format: {error}"
             ) from error
+        self.encoder.keep(depth or self.encoder.depth)
         self.dim, self.layers = self.encoder.dim, self.encoder.depth
 
     def forward(self, audio: Tensor) -> list[Tensor]:

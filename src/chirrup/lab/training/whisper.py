@@ -89,11 +89,11 @@ class WhisperEncoder(nn.Module):
 
     def __init__(self, dim: int, hidden: int, heads: int, depth: int, frames: int) -> None:
         super().__init__()
-        self.dim, self.depth, self.frames = dim, depth, frames
+        self.dim, self.frames = dim, frames
         self.conv_1 = nn.Conv1d(MELS, dim, 3, padding=1)
         self.conv_2 = nn.Conv1d(dim, dim, 3, stride=2, padding=1)
         self.layers = nn.ModuleList(WhisperLayer(dim, hidden, heads) for _ in range(depth))
-        self.norm = nn.LayerNorm(dim)
+        self.norm: nn.Module = nn.LayerNorm(dim)
         self.register_buffer("positions", torch.zeros(frames, dim))
         self.register_buffer("window", torch.hann_window(WINDOW), persistent=False)
         self.register_buffer("mel", mel_filterbank(RATE_HZ, WINDOW, MELS), persistent=False)
@@ -140,6 +140,15 @@ class WhisperEncoder(nn.Module):
             raise ValueError(f"{path.name} holds another encoder: {error}") from error
         return encoder
 
+    @property
+    def depth(self) -> int:
+        return len(self.layers)
+
+    def keep(self, depth: int) -> None:
+        """Leave out the layers after the first ``depth``, and with any the final norm."""
+        if depth < self.depth:
+            self.layers, self.norm = self.layers[:depth], nn.Identity()
+
     def spectrogram(self, audio: Tensor) -> Tensor:
         """``[batch, samples]`` to log-mel ``[batch, 80, samples / 160]``, over 80 dB."""
         window = self.get_buffer("window")
@@ -155,7 +164,7 @@ class WhisperEncoder(nn.Module):
 
         Returns:
             ``[batch, frames, dim]`` each: what the first layer gets, and what each layer makes, the
-            last one's normalised.
+            very last one's normalised.
         """
         pieces = [self._piece(piece) for piece in audio.split(2 * HOP * self.frames, dim=1)]
         return [torch.cat(layer, dim=1) for layer in zip(*pieces, strict=True)]

@@ -1,0 +1,81 @@
+"""Codes that say together what the frames of a chunk hold."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import Tensor
+from torch.testing import assert_close
+
+from chirrup.lab.complexity import receptive_field_samples
+from chirrup.lab.models.focalcodec import FocalCodec
+from chirrup.lab.nn import ChunkLinear
+from one_stream import streamed
+from small_focal import CONFIG
+
+FRAMES = 40
+GENERATOR = torch.Generator().manual_seed(0)
+FEATURES = torch.randn(1, CONFIG.dim, FRAMES, generator=GENERATOR)
+AUDIO = 0.3 * torch.randn(1, 1, 320 * FRAMES, generator=GENERATOR)
+
+
+def codec(**changes: bool) -> FocalCodec:
+    torch.manual_seed(0)
+    return FocalCodec(replace(CONFIG, **changes)).eval()  # type: ignore[arg-type]
+
+
+def moved(before: Tensor, after: Tensor) -> list[int]:
+    """Frames that differ."""
+    return (before - after).abs().amax((0, 1)).gt(1e-7).nonzero()[:, 0].tolist()
+
+
+@torch.no_grad()
+def test_a_chunk_is_one_vector_for_one_matrix() -> None:
+    torch.manual_seed(0)
+    layer = ChunkLinear(3, 5, 4)
+    x = torch.randn(2, 3, 12)
+    for row in range(2):
+        for chunk in range(3):
+            frames = slice(4 * chunk, 4 * chunk + 4)
+            expected = layer.linear(x[row, :, frames].T.flatten()).unflatten(0, (4, 5)).T
+            assert_close(layer.offline(x)[row, :, frames], expected)
+
+
+@pytest.mark.parametrize(("together", "first"), [(False, 10), (True, 8)])
+@torch.no_grad()
+def test_each_code_of_a_chunk_hears_all_of_it(together: bool, first: int) -> None:
+    compressor = codec(chunk_codes=together).compressor
+    changed = FEATURES.clone()
+    changed[:, :, 10] += 1
+    assert moved(compressor.offline(FEATURES), compressor.offline(changed))[0] == first
+
+
+@pytest.mark.parametrize(("together", "first"), [(False, 10), (True, 8)])
+@torch.no_grad()
+def test_each_frame_of_a_chunk_is_told_by_all_its_codes(together: bool, first: int) -> None:
+    model = codec(chunk_codes=together)
+    codes = torch.randint(2**CONFIG.bits, (1, 1, FRAMES), generator=GENERATOR)
+    bits = model.quantizer.decode(codes)
+    changed = bits.clone()
+    changed[:, :, 10] *= -1
+    frames = moved(model.decompressed(bits, False), model.decompressed(changed, False))
+    assert frames[0] == first
+
+
+@torch.no_grad()
+def test_in_chunks_and_at_once_it_is_the_same() -> None:
+    model = codec(chunk_codes=True)
+    latent = model.encoder.offline(AUDIO)
+    assert_close(streamed(model.encoder, AUDIO.split(4 * 320, 2)), latent, rtol=0, atol=1e-5)
+    bits = model.quantizer.decode(model.quantizer.encode(latent))
+    made = streamed(model.decoder, bits.split(8, 2))
+    assert_close(made, model.decoder.offline(bits), rtol=0, atol=1e-5)
+
+
+def test_receptive_field() -> None:
+    """By the formula and by gradients."""
+    model = FocalCodec(replace(CONFIG, chunk_codes=True)).narrow().eval()
+    audio = torch.randn(1, 1, 320 * 240, requires_grad=True)
+    (gradient,) = torch.autograd.grad(model.encoder.offline(audio)[0, :, 200].sum(), audio)
+    seen = gradient[0, 0].nonzero()[:, 0]
+    assert receptive_field_samples(model.encoder) == int(seen[-1] - seen[0]) + 1
