@@ -263,7 +263,7 @@ def test_small_costs_little() -> None:
     with torch.device("meta"):
         model = build("focal-small")
     figures = count(model).values()
-    assert sum(figure.parameters for figure in figures) / 1e6 == pytest.approx(14.0, abs=0.1)
+    assert sum(figure.parameters for figure in figures) / 1e6 == pytest.approx(14.1, abs=0.1)
     assert sum(figure.mflops for figure in figures) / 2000 < 0.65
 
 
