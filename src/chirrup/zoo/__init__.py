@@ -8,7 +8,6 @@ from chirrup.runtime.errors import ModelError
 FOLDER = Path(__file__).parent
 RELEASED = {"focal-2k", "focal-4k", "focal-65k"}
 UNTRAINED = RELEASED | {
-    "focal-small",
     "spectro",
     "tq",
     "tq-imbalanced",
