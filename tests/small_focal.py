@@ -28,7 +28,7 @@ CONFIG = FocalConfig(
     waveform_blocks=1,
 )
 SPOKEN = replace(CONFIG, spectra=True, chunk_codes=True, voice_bands=40)
-"""The same, with spectra first and a voice last, as focal-small has."""
+"""The same, with spectra first and a voice last, as focal-small has, and codes of chunks."""
 NAME = "small-focal"
 ENTRY = (FocalCodec, CONFIG)
 """For `models.CONFIGS`."""
