@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from chirrup.lab.nn import (
     STFT,
     Analysis,
-    ChunkLinear,
+    ByChunks,
     Conv1d,
     Conv2d,
     ConvTranspose1d,
@@ -25,7 +25,6 @@ from chirrup.lab.nn import (
     Delay,
     Parallel,
     Pool2d,
-    Refiner,
     Repeat2d,
     ReplicatedConv1d,
     Residual,
@@ -242,7 +241,7 @@ def receptive_field_samples(layers: nn.Module, steps: int = 1) -> int:
 
 def _seen(layer: nn.Module, first: int, last: int) -> tuple[int, int]:
     """First and last input step that the output steps from ``first`` to ``last`` depend on."""
-    if isinstance(layer, ReplicatedConv1d | ChunkLinear | Refiner | Transformer):
+    if isinstance(layer, ByChunks | ReplicatedConv1d | Transformer):
         return layer.seen(first, last)
     if isinstance(layer, Conv1d | Conv2d | Pool2d | STFT | Spectra | Analysis):
         stride = int(layer.ratio)

@@ -70,6 +70,11 @@ def test_layers_beyond_those_compared_are_left_out(tmp_path: Path) -> None:
     assert_close(first.teacher(AUDIO[:, :640])[2], whole.teacher(AUDIO[:, :640])[2])
 
 
+def test_a_layer_that_the_teacher_lacks_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="layer 4 of the teacher's 3"):
+        heard_loss(tmp_path, 2, 4)
+
+
 def test_any_model_may_learn_by_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(CONFIGS, "small", ENTRY)
     corpus = write_corpus(tmp_path / "corpus").parent

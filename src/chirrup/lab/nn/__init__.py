@@ -14,7 +14,7 @@ from chirrup.lab.nn.conv2d import (
 )
 from chirrup.lab.nn.focal import FocalBlock, Refiner
 from chirrup.lab.nn.harmonic_noise import HarmonicNoise
-from chirrup.lab.nn.linear import ChunkLinear, FeedForward, Linear
+from chirrup.lab.nn.linear import ByChunks, ChunkLinear, FeedForward, Linear
 from chirrup.lab.nn.norm import LayerNorm, Scale
 from chirrup.lab.nn.pqmf import Analysis, Synthesis
 from chirrup.lab.nn.recurrent import GRU, LSTM
@@ -39,6 +39,7 @@ __all__ = [
     "LSTM",
     "STFT",
     "Analysis",
+    "ByChunks",
     "ChunkLinear",
     "Conv1d",
     "Conv2d",

@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from chirrup.lab.nn.activations import DynamicTanh
-from chirrup.lab.nn.linear import FeedForward, Linear
+from chirrup.lab.nn.linear import ByChunks, FeedForward, Linear
 from chirrup.lab.nn.replicated import ReplicatedConv1d
 from chirrup.lab.nn.streaming import Residual, Sequential, State, Streaming
 
@@ -52,21 +52,13 @@ class FocalBlock(Sequential):
         )
 
 
-class Refiner(Streaming):
+class Refiner(ByChunks):
     """Sees ``chunk`` frames at once: ``x + contract(gelu(expand(x)))``, x all their channels."""
 
     def __init__(self, channels: int, chunk: int) -> None:
-        super().__init__()
-        self.chunk = chunk
+        super().__init__(chunk)
         self.expand = nn.Linear(chunk * channels, chunk * channels)
         self.contract = nn.Linear(chunk * channels, chunk * channels)
 
-    def seen(self, first: int, last: int) -> tuple[int, int]:
-        """First and last input step that the output steps from ``first`` to ``last`` depend on."""
-        return first // self.chunk * self.chunk, (last // self.chunk + 1) * self.chunk - 1
-
-    def forward(self, x: Tensor, state: State) -> tuple[Tensor, State]:
-        rows = x.transpose(1, 2)
-        chunks = rows.unflatten(1, (-1, self.chunk)).flatten(2)
-        chunks = self.contract(F.gelu(self.expand(chunks)))
-        return x + chunks.unflatten(2, (self.chunk, -1)).flatten(1, 2).transpose(1, 2), state
+    def of_chunks(self, chunks: Tensor) -> Tensor:
+        return chunks + self.contract(F.gelu(self.expand(chunks)))

@@ -19,13 +19,16 @@ class Linear(Streaming):
         return self.linear(x.transpose(1, 2)).transpose(1, 2), state
 
 
-class ChunkLinear(Streaming):
-    """One matrix for all channels of ``chunk`` frames, to as many frames."""
+class ByChunks(Streaming):
+    """Base of layers to which ``chunk`` frames are one vector, of all their channels."""
 
-    def __init__(self, in_channels: int, out_channels: int, chunk: int) -> None:
+    def __init__(self, chunk: int) -> None:
         super().__init__()
         self.chunk = chunk
-        self.linear = nn.Linear(chunk * in_channels, chunk * out_channels)
+
+    def of_chunks(self, chunks: Tensor) -> Tensor:
+        """``[batch, chunks, chunk * channels]`` to the same, of other channels."""
+        raise NotImplementedError
 
     def seen(self, first: int, last: int) -> tuple[int, int]:
         """First and last input step that the output steps from ``first`` to ``last`` depend on."""
@@ -33,8 +36,19 @@ class ChunkLinear(Streaming):
 
     def forward(self, x: Tensor, state: State) -> tuple[Tensor, State]:
         chunks = x.transpose(1, 2).unflatten(1, (-1, self.chunk)).flatten(2)
-        rows = self.linear(chunks).unflatten(2, (self.chunk, -1)).flatten(1, 2)
+        rows = self.of_chunks(chunks).unflatten(2, (self.chunk, -1)).flatten(1, 2)
         return rows.transpose(1, 2), state
+
+
+class ChunkLinear(ByChunks):
+    """One matrix for all channels of ``chunk`` frames, to as many frames."""
+
+    def __init__(self, in_channels: int, out_channels: int, chunk: int) -> None:
+        super().__init__(chunk)
+        self.linear = nn.Linear(chunk * in_channels, chunk * out_channels)
+
+    def of_chunks(self, chunks: Tensor) -> Tensor:
+        return self.linear(chunks)
 
 
 class FeedForward(Residual):

@@ -3,9 +3,9 @@
 import torch
 from torch import Tensor, nn
 
-from chirrup.lab.nn.harmonic_noise import in_full_precision
 from chirrup.lab.training.resampling import Resampler
 from chirrup.lab.training.teachers import FRAME_SAMPLES, RATE_HZ, Teacher
+from chirrup.runtime.errors import ModelError
 
 
 class HeardLoss(nn.Module):
@@ -16,12 +16,19 @@ class HeardLoss(nn.Module):
 
     Args:
         layers: of the teacher, counted from 1; none is all.
+
+    Raises:
+        ModelError: the teacher has no such layer.
     """
 
     def __init__(self, teacher: Teacher, sample_rate_hz: int, layers: tuple[int, ...] = ()) -> None:
         super().__init__()
         self.teacher = teacher
         self.layers = layers or tuple(range(1, teacher.layers + 1))
+        if max(self.layers) > teacher.layers:
+            raise ModelError(
+                f"teacher.layers names layer {max(self.layers)} of the teacher's {teacher.layers}"
+            )
         self.to_its_rate = Resampler(sample_rate_hz, RATE_HZ)
 
     def forward(self, estimate: Tensor, target: Tensor) -> Tensor:
@@ -40,7 +47,7 @@ class HeardLoss(nn.Module):
         return torch.stack([error.mean() for error in errors]).mean()
 
     def _features(self, audio: Tensor) -> list[Tensor]:
-        with in_full_precision(audio.device):
+        with torch.autocast(audio.device.type, enabled=False):
             heard = self.to_its_rate(audio[:, None])[:, 0]
         whole = heard.shape[1] // FRAME_SAMPLES * FRAME_SAMPLES
         layers = self.teacher(heard[:, :whole])
