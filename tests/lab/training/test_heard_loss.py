@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from pydantic import ValidationError
 from torch.testing import assert_close
 
 from chirrup.lab.models import CONFIGS
@@ -79,8 +80,8 @@ def test_any_model_may_learn_by_it(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.setitem(CONFIGS, "small", ENTRY)
     corpus = write_corpus(tmp_path / "corpus").parent
     stage = {"name": "only", "steps": 2, "weights": {"heard": 1}}
-    with pytest.raises(ModelError, match="stage only needs a teacher"):
-        Trainer(tiny_config(corpus, stages=[stage]), tmp_path, CPU)
+    with pytest.raises(ValidationError, match="stage only needs a teacher"):
+        tiny_config(corpus, stages=[stage])
     teacher = {"kind": "whisper", "path": str(write_whisper(tmp_path / "whisper"))}
     trainer = Trainer(tiny_config(corpus, stages=[stage], teacher=teacher), tmp_path, CPU)
     figures = advance(trainer, 2)

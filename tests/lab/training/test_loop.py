@@ -167,8 +167,8 @@ def test_the_flagships_training_can_go_on(tmp_path: Path) -> None:
     trainer = Trainer(config, tmp_path, CPU)
     trainer.restore(packed)
     assert trainer.step > 20_000
-    assert trainer.adversary_optimiser is not None
-    for optimiser in (trainer.optimiser, trainer.adversary_optimiser):
+    assert trainer.adversary.optimiser is not None
+    for optimiser in (trainer.optimiser, trainer.adversary.optimiser):
         assert len(optimiser.state) > 100
         for parameter, state in optimiser.state.items():
             assert state["exp_avg"].shape == parameter.shape
@@ -272,7 +272,7 @@ def test_more_discriminators_join_those_there_are(corpus: Path, tmp_path: Path) 
     both = changes | {"adversary": {"discriminators": every}}
     second = Trainer(tiny_config(corpus, **both), tmp_path, CPU)
     second.restore(tmp_path / "checkpoint.pt")
-    kept, now = first.adversary.state_dict(), second.adversary.state_dict()
+    kept, now = (trainer.adversary.discriminators.state_dict() for trainer in (first, second))
     assert all(torch.equal(now[name], value) for name, value in kept.items())
     advance(second, 4)
     other = every["mel"] | {"options": every["mel"]["options"] | {"channels": 5}}
@@ -289,12 +289,12 @@ def test_a_resumed_run_follows_its_recipe(corpus: Path, tmp_path: Path) -> None:
     second = Trainer(tiny_config(corpus, **changes), tmp_path, CPU)
     second.restore(tmp_path / "checkpoint.pt")
     advance(second, 4)
-    assert second.adversary_optimiser is not None
-    for optimiser in (second.optimiser, second.adversary_optimiser):
+    assert second.adversary.optimiser is not None
+    for optimiser in (second.optimiser, second.adversary.optimiser):
         assert optimiser.param_groups[0]["betas"] == (0.5, 0.9)
         assert optimiser.param_groups[0]["weight_decay"] == 0.2
     share = second.config.learning_rate_at(3) / second.config.learning_rate
-    assert second.adversary_optimiser.param_groups[0]["lr"] == pytest.approx(3e-3 * share)
+    assert second.adversary.optimiser.param_groups[0]["lr"] == pytest.approx(3e-3 * share)
 
 
 def test_a_stage_without_quantizer_leaves_it_alone(corpus: Path, tmp_path: Path) -> None:
@@ -309,11 +309,13 @@ def test_a_stage_without_quantizer_leaves_it_alone(corpus: Path, tmp_path: Path)
 def test_the_adversarial_stage_trains_both_sides(corpus: Path, tmp_path: Path) -> None:
     trainer = Trainer(tiny_config(corpus, **with_adversary()), tmp_path, CPU)
     advance(trainer, 2)
-    before = {name: value.clone() for name, value in trainer.adversary.state_dict().items()}
+    before = {
+        name: value.clone() for name, value in trainer.adversary.discriminators.state_dict().items()
+    }
     model = {name: value.clone() for name, value in trainer.model.state_dict().items()}
     figures = advance(trainer, 4)
     assert {"adversarial", "features", "discriminator"} <= set(figures[0])
-    after = trainer.adversary.state_dict()
+    after = trainer.adversary.discriminators.state_dict()
     weights = [name for name in before if before[name].is_floating_point()]
     moved = [name for name in weights if not torch.equal(after[name], before[name])]
     assert {name.partition(".")[0] for name in moved} == {"stft", "mel"}
@@ -336,13 +338,13 @@ def test_discriminators_hear_all_clips_at_one_level(
     """Quiet clips drown in the biases of a discriminator, which then learns nothing."""
     trainer = Trainer(tiny_config(corpus, **with_adversary()), tmp_path, CPU)
     heard: list[Tensor] = []
-    discriminate = trainer.discriminate
+    judge = trainer.adversary.judge
 
     def record(audio: Tensor) -> list[list[Tensor]]:
         heard.append(audio.detach())
-        return discriminate(audio)
+        return judge(audio)
 
-    monkeypatch.setattr(trainer, "discriminate", record)
+    monkeypatch.setattr(trainer.adversary, "judge", record)
     advance(trainer, 3)
     assert heard[0].square().mean(1).sqrt().tolist() == pytest.approx([1.0] * len(heard[0]))
 
@@ -350,11 +352,11 @@ def test_discriminators_hear_all_clips_at_one_level(
 def test_losses_through_discriminators_leave_them_alone(corpus: Path, tmp_path: Path) -> None:
     trainer = Trainer(tiny_config(corpus, **with_adversary()), tmp_path, CPU)
     estimate = torch.randn(2, 4560).requires_grad_()
-    terms = trainer.adversary_terms(estimate, torch.randn(2, 4560))
+    terms = trainer.adversary.terms(estimate, torch.randn(2, 4560))
     torch.stack(list(terms.values())).sum().backward()
     assert estimate.grad is not None
     assert float(estimate.grad.abs().sum()) > 0
-    assert all(p.grad is None and p.requires_grad for p in trainer.adversary_parameters)
+    assert all(p.grad is None and p.requires_grad for p in trainer.adversary.parameters)
 
 
 @pytest.mark.parametrize("gain", [1.0, 0.5])
@@ -415,8 +417,8 @@ def test_the_recipe_chooses_spectra_and_how_features_count(
     chosen = {"include_logits": True, "normalise": False, "average_layers": False}
     changes = with_adversary(**chosen) | {"spectra": {"n_ffts": [64, 128], "mels": [8, 12]}}
     trainer = Trainer(tiny_config(corpus, **changes), tmp_path, CPU)
-    assert trainer.spectral.n_ffts == (64, 128)
-    assert trainer.spectral.get_buffer("mel_128").shape == (65, 12)
+    assert trainer.comparison.spectral.n_ffts == (64, 128)
+    assert trainer.comparison.spectral.get_buffer("mel_128").shape == (65, 12)
     given: dict[str, Any] = {}
 
     def record(real: Any, fake: Any, **options: Any) -> Tensor:
@@ -424,7 +426,7 @@ def test_the_recipe_chooses_spectra_and_how_features_count(
         return fake[0][0].sum()
 
     monkeypatch.setattr(adversarial, "feature_matching_loss", record)
-    trainer.adversary_terms(torch.randn(2, 4560), torch.randn(2, 4560))
+    trainer.adversary.terms(torch.randn(2, 4560), torch.randn(2, 4560))
     assert given == chosen
 
 
@@ -438,7 +440,7 @@ def test_a_gradient_that_is_not_finite_changes_no_weight(
     def broken(estimate: Tensor, *_: object) -> dict[str, Tensor]:
         return {"mel": (estimate * torch.inf).sum()}
 
-    monkeypatch.setattr(trainer, "reconstruction_terms", broken)
+    monkeypatch.setattr(trainer.comparison, "forward", broken)
     advance(trainer, 2)
     after = trainer.model.state_dict()
     assert all(torch.equal(after[name], before[name]) for name in before)

@@ -78,7 +78,7 @@ def config(corpus: Path, **changes: Any) -> TrainingConfig:
 
 def test_a_run_of_music_trains_and_says_what_music_needs(corpus: Path, tmp_path: Path) -> None:
     trainer = Trainer(config(corpus, validate_every=6), tmp_path / "run", CPU)
-    assert trainer.pesq is None
+    assert trainer.comparison.pesq is None
     trainer.run()
     assert [path.name.split("-")[:3] for path in (corpus / "cache").iterdir()] == [
         ["music_train", "44100", "each"]
@@ -112,7 +112,7 @@ def test_pesq_is_there_for_a_stage_that_weighs_it(corpus: Path, tmp_path: Path) 
         {"name": "b", "steps": 1, "weights": WEIGHTS | {"pesq": 1.0}},
     ]
     trainer = Trainer(config(corpus, stages=stages), tmp_path, CPU)
-    assert trainer.pesq is not None
+    assert trainer.comparison.pesq is not None
     figures = advance(trainer, 2)
     assert "pesq" not in figures[0]
     assert np.isfinite(figures[1]["pesq"])

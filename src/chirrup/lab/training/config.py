@@ -103,6 +103,7 @@ class Weights(Strict):
 LATENT_TERMS = {"commitment", "codebook", "entropy"}
 FEATURE_TERMS = {"layers", "positions", "first_features", "own_features", "teacher_features"}
 """Losses that need no audio made."""
+TEACHER_TERMS = {"layers", "positions", "teacher_features", "heard"}
 
 
 class Stage(Strict):
@@ -132,6 +133,10 @@ class Stage(Strict):
         """Whether it is one of `distillation.Lessons`, not simply the codec as a whole."""
         asks = bool(self.weights.positive & {*FEATURE_TERMS, "pitch"})
         return asks or self.decodes != "codes" or not self.refine
+
+    @property
+    def needs_teacher(self) -> bool:
+        return bool(self.weights.positive & TEACHER_TERMS) or self.decodes == "teacher"
 
 
 class SpectraConfig(Strict):
@@ -253,6 +258,8 @@ class TrainingConfig(Strict):
             fights = stage.weights.adversarial > 0 or stage.weights.features > 0
             if fights and stage.steps and not self.adversary.discriminators:
                 raise ValueError(f"stage {stage.name} needs one of adversary.discriminators")
+            if stage.needs_teacher and self.teacher is None:
+                raise ValueError(f"stage {stage.name} needs a teacher: give [teacher]")
         return self
 
     @property

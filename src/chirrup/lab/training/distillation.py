@@ -21,13 +21,13 @@ from chirrup.lab.models import Model
 from chirrup.lab.models.focalcodec import FocalCodec
 from chirrup.lab.nn.harmonic_noise import PITCHES
 from chirrup.lab.quantizers.rvq import Quantized
-from chirrup.lab.training.config import Stage, TrainingConfig
+from chirrup.lab.training.config import FEATURE_TERMS, TEACHER_TERMS, Stage, TrainingConfig
 from chirrup.lab.training.distributed import share_parameters
 from chirrup.lab.training.pitch import pitch, pitch_loss
-from chirrup.lab.training.teachers import Teacher, load_teacher
+from chirrup.lab.training.teachers import Teacher
 from chirrup.runtime.errors import ModelError
 
-OF_TEACHER = {"positions", "layers", "teacher_features"}
+OF_TEACHER = TEACHER_TERMS & FEATURE_TERMS
 OF_CODES = {"first_features", "own_features", "teacher_features", "entropy"}
 
 
@@ -105,13 +105,14 @@ class Lessons:
     and ``pitch``, the cross-entropy of the pitches that the waveform is to have, if it is a voice.
 
     Args:
-        model: the one in training; its teacher is as the recipe says.
+        model: the one in training.
+        teacher: the recipe's, if it has one.
 
     Raises:
-        ModelError: the model has no such parts, or the recipe no teacher for them.
+        ModelError: the model has no such parts, or the teacher does not fit it.
     """
 
-    def __init__(self, config: TrainingConfig, model: Model) -> None:
+    def __init__(self, config: TrainingConfig, model: Model, teacher: Teacher | None) -> None:
         stages = [stage for stage in config.stages if stage.teaches]
         names = ", ".join(stage.name for stage in stages)
         if not isinstance(model, FocalCodec):
@@ -128,32 +129,28 @@ class Lessons:
         self.model = model
         self.teacher: Teacher | None = None
         self.fit: Fit | None = None
-        asking = [
-            stage.name
-            for stage in stages
-            if stage.weights.positive & OF_TEACHER or stage.decodes == "teacher"
-        ]
-        if not asking:
+        asked = any(
+            stage.weights.positive & OF_TEACHER or stage.decodes == "teacher" for stage in stages
+        )
+        if not asked or teacher is None or config.teacher is None:
             return
-        if config.teacher is None:
-            raise ModelError(f"stage {', '.join(asking)} needs a teacher: give [teacher]")
-        device = next(model.parameters()).device
-        self.teacher = load_teacher(config.teacher).to(device)
+        self.teacher = teacher
         ours = model.config
         self.chosen = config.teacher.layers or tuple(range(1, ours.layers + 1))
         self.hands_over = not config.teacher.fit
-        if len(self.chosen) != ours.layers or max(self.chosen) > self.teacher.layers:
+        if len(self.chosen) != ours.layers or max(self.chosen) > teacher.layers:
             raise ModelError(
                 f"the model has {ours.layers} layers to teach, teacher.layers names "
-                f"{len(self.chosen)} of the teacher's {self.teacher.layers}: name one for each"
+                f"{len(self.chosen)} of the teacher's {teacher.layers}: name one for each"
             )
-        if self.teacher.dim < ours.dim or (self.hands_over and self.teacher.dim != ours.dim):
+        if teacher.dim < ours.dim or (self.hands_over and teacher.dim != ours.dim):
             raise ModelError(
-                f"the teacher has {self.teacher.dim} dimensions, the model {ours.dim}: the model "
+                f"the teacher has {teacher.dim} dimensions, the model {ours.dim}: the model "
                 f"must have {'as many, without teacher.fit' if self.hands_over else 'no more'}"
             )
         if config.teacher.fit:
-            self.fit = Fit(ours.layers + 1, self.teacher.dim, ours.dim).to(device)
+            device = next(model.parameters()).device
+            self.fit = Fit(ours.layers + 1, teacher.dim, ours.dim).to(device)
 
     def start(self, audio: Tensor) -> None:
         """Before training: fit the teacher's features on ``audio [batch, 1, samples]``, or give the

@@ -7,6 +7,7 @@ the whole state of the data, so a stopped run goes on exactly as it would have.
 import json
 import os
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +17,10 @@ from torch import Tensor, nn
 from torch.optim import AdamW, RAdam
 
 from chirrup.lab.models import build
-from chirrup.lab.training import adversarial, codebooks, discriminators
-from chirrup.lab.training.checkpoints import (
-    load_checkpoint,
-    restore_members,
-    restore_optimiser,
-)
+from chirrup.lab.training import codebooks
+from chirrup.lab.training.adversary import Adversary
+from chirrup.lab.training.checkpoints import load_checkpoint, restore_optimiser
+from chirrup.lab.training.comparison import Comparison
 from chirrup.lab.training.config import Stage, TrainingConfig
 from chirrup.lab.training.corpus import sampler_of
 from chirrup.lab.training.data import Sampler
@@ -34,16 +33,13 @@ from chirrup.lab.training.distributed import (
     share_parameters,
 )
 from chirrup.lab.training.draws import draw_lost, draw_used
-from chirrup.lab.training.heard_loss import HeardLoss
 from chirrup.lab.training.logbook import Logbook
-from chirrup.lab.training.losses import SpectralLoss, normalise_level, waveform_loss
-from chirrup.lab.training.pesq_loss import PESQLoss
+from chirrup.lab.training.losses import normalise_level
 from chirrup.lab.training.resampling import Resampler
 from chirrup.lab.training.teachers import load_teacher
 from chirrup.lab.training.validation import validate
 from chirrup.runtime.errors import ModelError
 
-SPECTRAL_TERMS = {"mel", "mel_magnitude", "log_mel", "stft", "complex", "wavefm", "soundstream"}
 OPTIMISERS = {"adamw": (AdamW, {"fused": True}), "radam": (RAdam, {"foreach": True})}
 
 
@@ -70,29 +66,13 @@ class Trainer:
         self.usage = codebooks.Usage(books, size, from_data=bool(self.levels)).to(device)
         self.to_input_rate = Resampler(self.model.sample_rate_hz, self.model.input_rate_hz)
         self.to_input_rate.to(device)
-        self.adversary = discriminators.Discriminators(
-            {
-                name: adversarial.build_discriminator(d)
-                for name, d in config.adversary.discriminators.items()
-            },
-            self.model.channels,
-        ).to(device)
-        spectra = config.spectra
-        self.spectral = SpectralLoss(self.model.sample_rate_hz, spectra.n_ffts, spectra.mels)
-        self.spectral.to(device)
-        self.pesq = None
-        if any(stage.weights.pesq > 0 for stage in config.stages):
-            self.pesq = PESQLoss(self.model.sample_rate_hz).to(device)
-        self.heard = None
-        if hearing := [stage.name for stage in config.stages if stage.weights.heard > 0]:
-            if config.teacher is None:
-                raise ModelError(f"stage {', '.join(hearing)} needs a teacher: give [teacher]")
-            teacher = load_teacher(config.teacher)
-            rate_hz, layers = self.model.sample_rate_hz, config.teacher.layers
-            self.heard = HeardLoss(teacher, rate_hz, layers).to(device)
+        teacher = None
+        if config.teacher is not None and any(stage.needs_teacher for stage in config.stages):
+            teacher = load_teacher(config.teacher).to(device)
+        self.comparison = Comparison(config, self.model.sample_rate_hz, teacher).to(device)
         self.lessons = None
         if any(stage.teaches for stage in config.stages):
-            self.lessons = Lessons(config, self.model)
+            self.lessons = Lessons(config, self.model, teacher)
         self.parameters = list(self.model.parameters())
         self.parts = self.model.parts()
         for stage in config.stages:
@@ -101,19 +81,15 @@ class Trainer:
                     f"stage {stage.name} is to train {', '.join(sorted(strange))}: "
                     f"{config.model} has {', '.join(self.parts)}"
                 )
-        self.adversary_parameters = list(self.adversary.parameters())
-        optimiser, options = OPTIMISERS[config.optimiser]
+        kind, options = OPTIMISERS[config.optimiser]
         options = options | {"betas": config.betas, "weight_decay": config.weight_decay}
         self.groups = codebooks.entries_apart(self.model, self.levels)
         named = dict(self.model.named_parameters())
         others, entries = ([named[name] for name in names] for names in self.groups)
         groups = [{"params": others}, {"params": entries, "weight_decay": 0.0}]
-        self.optimiser = optimiser(groups, lr=config.learning_rate, **options)
-        self.adversary_optimiser = (
-            optimiser(self.adversary_parameters, lr=config.adversary.learning_rate, **options)
-            if self.adversary_parameters
-            else None
-        )
+        self.optimiser = kind(groups, lr=config.learning_rate, **options)
+        optimise = partial(kind, lr=config.adversary.learning_rate, **options)
+        self.adversary = Adversary(config.adversary, self.model.channels, device, optimise)
         self.step, self.hours = 0, 0.0
         self.codebooks_started = False
         self.generator = torch.Generator()
@@ -174,9 +150,8 @@ class Trainer:
         learning_rate = config.learning_rate_at(self.step)
         for group, scale in zip(self.optimiser.param_groups, (1.0, config.codes.lr_scale)):
             group["lr"] = learning_rate * scale
-        if self.adversary_optimiser is not None:
-            share = learning_rate / config.learning_rate
-            self.adversary_optimiser.param_groups[0]["lr"] = share * config.adversary.learning_rate
+        share = learning_rate / config.learning_rate
+        self.adversary.learn_at(share * config.adversary.learning_rate)
 
         audio, target = map(self.model.tiled, sampler.batch(config.batch_size))
         made = self.make(audio, stage)
@@ -191,11 +166,11 @@ class Trainer:
             )
             # each channel by itself
             estimate, target = estimate.flatten(0, 1), target.flatten(0, 1)
-            terms |= self.reconstruction_terms(estimate, target, stage)
+            terms |= self.comparison(estimate, target, stage)
             fight = weights.adversarial > 0 or weights.features > 0
             if fight and self.step % config.adversary.every == 0:
-                figures["discriminator"] = self.adversary_step(estimate.detach(), target)
-                terms |= self.adversary_terms(estimate, target)
+                figures["discriminator"] = self.adversary.step(estimate.detach(), target)
+                terms |= self.adversary.terms(estimate, target)
         if quantized is not None:
             terms |= quantized.losses
         loss = torch.stack([getattr(weights, name) * value for name, value in terms.items()]).sum()
@@ -251,58 +226,6 @@ class Trainer:
         lost = lost.repeat_interleave(chunk, dim=1)
         return used.to(self.device), bypass.to(self.device), ~lost.to(self.device)
 
-    def reconstruction_terms(
-        self, estimate: Tensor, target: Tensor, stage: Stage
-    ) -> dict[str, Tensor]:
-        """The terms of non-zero weight, each of ``[batch, samples]`` against the same."""
-        wanted = {name for name, weight in stage.weights.model_dump().items() if weight > 0}
-        terms = self.spectral(estimate, target, wanted & SPECTRAL_TERMS)
-        if "waveform" in wanted:
-            terms["waveform"] = waveform_loss(estimate, target)
-        if self.pesq is not None and "pesq" in wanted:
-            terms["pesq"] = self.pesq(estimate, target).mean()
-        if self.heard is not None and "heard" in wanted:
-            with torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.bf16):
-                terms["heard"] = self.heard(estimate, target)
-        return terms
-
-    def discriminate(self, audio: Tensor) -> list[list[Tensor]]:
-        bf16 = self.config.adversary.bf16
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=bf16):
-            return self.adversary(audio.unflatten(0, (-1, self.model.channels)))
-
-    def adversary_step(self, estimate: Tensor, target: Tensor) -> float:
-        """Update the discriminators; both ``[batch * channels, samples]``, of unit level."""
-        assert self.adversary_optimiser is not None, "the recipe names no discriminator"
-        real, fake = self.discriminate(target), self.discriminate(estimate)
-        loss = adversarial.hinge_discriminator_loss(real, fake)
-        self.adversary_optimiser.zero_grad()
-        loss.backward()
-        average_gradients(self.adversary_parameters)
-        norm = nn.utils.clip_grad_norm_(self.adversary_parameters, 10.0)
-        if torch.isfinite(norm):
-            self.adversary_optimiser.step()
-        return float(loss.detach())
-
-    def adversary_terms(self, estimate: Tensor, target: Tensor) -> dict[str, Tensor]:
-        """Losses of the model through the discriminators, which take no gradient from them."""
-        self.adversary.requires_grad_(False)
-        with torch.no_grad():
-            real = self.discriminate(target)
-        fake = self.discriminate(estimate)
-        self.adversary.requires_grad_(True)
-        options = self.config.adversary
-        return {
-            "adversarial": adversarial.hinge_generator_loss(fake),
-            "features": adversarial.feature_matching_loss(
-                real,
-                fake,
-                include_logits=options.include_logits,
-                normalise=options.normalise,
-                average_layers=options.average_layers,
-            ),
-        }
-
     @torch.no_grad()
     def update_ema(self) -> None:
         decay = min(self.config.ema_decay, (1 + self.step) / (10 + self.step))
@@ -353,7 +276,6 @@ class Trainer:
     # --- checkpoint ------------------------------------------------------------------------------
 
     def state(self) -> dict[str, Any]:
-        adversary_optimiser = self.adversary_optimiser
         return {
             "step": self.step,
             "hours": self.hours,
@@ -363,9 +285,8 @@ class Trainer:
             "ema": self.ema.state_dict(),
             "usage": self.usage.state_dict(),
             "lessons": self.lessons and self.lessons.state(),
-            "adversary": self.adversary.state_dict(),
             "optimiser": self.optimiser.state_dict(),
-            "adversary_optimiser": adversary_optimiser and adversary_optimiser.state_dict(),
+            **self.adversary.state(),
         }
 
     def save(self) -> None:
@@ -395,8 +316,4 @@ class Trainer:
         restore_optimiser(self.optimiser, saved["optimiser"], saved["model"], self.groups)
         if self.lessons is not None and saved.get("lessons"):
             self.lessons.restore(saved["lessons"])
-        if saved["adversary_optimiser"] and self.adversary_optimiser:
-            groups = [[name for name, _ in self.adversary.named_parameters()]]
-            if restore_members(self.adversary, saved["adversary"]):
-                judges = saved["adversary_optimiser"], saved["adversary"]
-                restore_optimiser(self.adversary_optimiser, *judges, groups)
+        self.adversary.restore(saved)

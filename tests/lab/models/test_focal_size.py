@@ -1,0 +1,80 @@
+"""FocalCodec-Stream against its published size."""
+
+import pytest
+import torch
+
+from chirrup.evaluate.audit import PAPERS
+from chirrup.lab.complexity import count, latency_samples, nominal_latency_samples
+from chirrup.lab.models import build
+
+PAPER = ["focal-2k", "focal-4k", "focal-65k"]
+
+
+def parameters(part: torch.nn.Module) -> float:
+    return sum(p.numel() for p in part.parameters()) / 1e6
+
+
+@pytest.mark.parametrize("name", PAPER)
+def test_parameters(name: str) -> None:
+    with torch.device("meta"):
+        model = build(name)
+    features, compressor = model.encoder.layers
+    decompressor, waveform = model.decoder.layers
+    sizes = [parameters(part) for part in (features, compressor, decompressor, waveform)]
+    assert sizes == pytest.approx([88.71, 42.63, 76.19, 41.51], abs=0.02)
+    assert parameters(model) == pytest.approx(249.04, abs=0.02)
+    assert parameters(model.quantizer) == 0
+
+
+def test_multiplications() -> None:
+    """The convolutions and linear layers of one second, on the device without values."""
+    with torch.device("meta"):
+        model = build("focal-65k")
+    figures = count(model)
+    giga = {part: figure.mflops / 2000 for part, figure in figures.items()}
+    assert giga["encoder"] == pytest.approx(6.68 + 2.13, rel=0.005)
+    assert giga["decoder"] == pytest.approx(2.55 + 2.07, rel=0.005)
+    assert giga["quantizer"] == 0
+    assert sum(giga.values()) == pytest.approx(13.4, abs=0.05)
+
+
+@pytest.mark.parametrize("name", PAPER)
+def test_the_audit_has_these_costs(name: str) -> None:
+    with torch.device("meta"):
+        model = build(name)
+    paper = PAPERS[name]
+    assert paper.parameters_m is not None
+    assert paper.bitrates_bps == (model.codebook_bps,)
+    assert paper.latency_ms == 80
+    costs = zip(count(model).values(), paper.mflops, paper.parameters_m, strict=True)
+    for counted, mflops, parameters_m in costs:
+        assert counted.mflops == pytest.approx(mflops, rel=0.005)
+        assert counted.parameters / 1e6 == pytest.approx(parameters_m, abs=0.03)
+
+
+def test_small_costs_little() -> None:
+    with torch.device("meta"):
+        model = build("focal-small")
+    figures = count(model).values()
+    assert sum(figure.parameters for figure in figures) / 1e6 == pytest.approx(14.1, abs=0.1)
+    assert sum(figure.mflops for figure in figures) / 2000 < 0.65
+
+
+@pytest.mark.parametrize(("name", "bps"), list(zip(PAPER, (550, 600, 800), strict=True)))
+def test_bitrates(name: str, bps: float) -> None:
+    with torch.device("meta"):
+        model = build(name)
+    assert model.codebook_bps == bps
+    assert (model.input_rate_hz, model.input_frame_samples) == (16_000, 320)
+    assert (model.sample_rate_hz, model.frame_samples) == (24_000, 480)
+    assert (model.codebooks, model.chunk_frames, model.delay_samples) == (1, 4, 0)
+
+
+def test_latency() -> None:
+    """80 ms is a chunk. What it depends on ends sooner: no frame sees more than the first sample
+    of its stride, so the last frame ends 319 samples before the chunk does."""
+    with torch.device("meta"):
+        model = build("focal-2k")
+    assert nominal_latency_samples(model) / model.sample_rate_hz == 0.080
+    depends = latency_samples(model.narrow())
+    assert depends == -(-961 * 3 // 2)
