@@ -9,6 +9,8 @@ import os
 os.environ |= {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
 
 import argparse
+import json
+import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -31,8 +33,10 @@ class Experiment:
         recipe: of all variants.
         variants: by name, their changes to the recipe.
         short: changes that all share, unless the command line says otherwise.
-        rates_bps: at which they are scored on music_test; the table shows the last.
+        rates_bps: at which they are scored; the table shows the last.
         scores: names of metrics.
+        clips: folder of the corpus that is scored.
+        start: checkpoint from which all variants go on.
     """
 
     recipe: Path
@@ -40,6 +44,8 @@ class Experiment:
     short: tuple[str, ...]
     rates_bps: tuple[int, ...]
     scores: tuple[str, ...]
+    clips: str = "music_test"
+    start: Path | None = None
 
 
 def parser(description: str, experiments: tuple[str, ...], folder: str) -> argparse.ArgumentParser:
@@ -51,6 +57,15 @@ def parser(description: str, experiments: tuple[str, ...], folder: str) -> argpa
     result.add_argument("--out", type=Path, default=ROOT / "runs" / folder)
     result.add_argument("--processes", type=int, default=2, help="that train, of one thread each")
     return result
+
+
+def in_toml(value: object) -> str:
+    """Lists, tables, strings and numbers, in one line."""
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{key} = {in_toml(v)}" for key, v in value.items()) + "}"
+    if isinstance(value, list):
+        return "[" + ", ".join(map(in_toml, value)) + "]"
+    return json.dumps(value)
 
 
 def run(*arguments: object, module: str = "chirrup") -> None:
@@ -69,7 +84,7 @@ def compare(experiment: Experiment, out: Path, options: argparse.Namespace) -> N
         run("export", out / "runs" / name, models[-1])
     rates = ",".join(map(str, experiment.rates_bps))
     systems = [f"{model}@{rates}" for model in models]
-    evaluate(systems, experiment.scores, out, options.corpus)
+    evaluate(systems, experiment.scores, out, options.corpus / experiment.clips)
     console.print(variants_table(experiment, models, Results.read(out / RESULTS)))
 
 
@@ -77,6 +92,10 @@ def train(
     experiment: Experiment, changes: tuple[str, ...], out: Path, options: argparse.Namespace
 ) -> None:
     """Train one variant in ``out``, or go on with it."""
+    checkpoint = out / "checkpoint.pt"
+    if experiment.start is not None and not checkpoint.exists():
+        out.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(experiment.start, checkpoint)
     data = f"data.manifest={options.corpus / 'MANIFEST.csv'}"
     every = (*changes, data, *experiment.short, *options.changes)
     arguments = ("train", experiment.recipe, "--out", out, *every)
@@ -87,10 +106,10 @@ def train(
         run(*several, "-m", "chirrup", *arguments, module="torch.distributed.run")
 
 
-def evaluate(systems: list[str], scores: tuple[str, ...], out: Path, corpus: Path) -> None:
+def evaluate(systems: list[str], scores: tuple[str, ...], out: Path, clips: Path) -> None:
     codecs = [word for system in systems for word in ("-c", system)]
     metrics = [word for name in scores for word in ("-m", name)]
-    run("evaluate", corpus / "music_test", *codecs, *metrics, "--out", out)
+    run("evaluate", clips, *codecs, *metrics, "--out", out)
 
 
 def variants_table(experiment: Experiment, models: list[Path], results: Results) -> object:

@@ -89,7 +89,7 @@ def main() -> None:
     out = options.out / options.experiment
     if options.experiment == "bitrate":
         rates = ",".join(map(str, SWEEP))
-        evaluate([f"{options.model}@{rates}", *PEERS], SCORES, out, options.corpus)
+        evaluate([f"{options.model}@{rates}", *PEERS], SCORES, out, options.corpus / "music_test")
         draw(Results.read(out / RESULTS), out)
     else:
         compare(EXPERIMENTS[options.experiment], out, options)

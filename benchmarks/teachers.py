@@ -7,8 +7,6 @@ clips that no training heard. What was begun goes on; all is kept in runs/teache
 """
 
 import argparse
-import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -18,9 +16,9 @@ from chirrup.evaluate.board import Settings, System
 from chirrup.evaluate.conditions import Condition
 from chirrup.evaluate.metrics import METRICS
 from chirrup.lab.training.config import Stage, load_recipe
+from experiments import ROOT, in_toml
 from shared import console
 
-ROOT = Path(__file__).parents[1]
 OUT = ROOT / "runs" / "teachers"
 RECIPE = ROOT / "recipes" / "focal-taught-cpu.toml"
 SCORES = ("wer", "speaker_similarity", "pesq_wb", "distillmos", "dnsmos")
@@ -30,7 +28,6 @@ AHEAD = "model_changes.chunk_frames=16"
 
 def train(name: str, changes: list[str], processes: int) -> Path:
     """One run by the recipe with ``changes``; its folder."""
-    os.environ["OMP_NUM_THREADS"] = "1"
     launch = ["torch.distributed.run", "--standalone", f"--nproc_per_node={processes}"]
     command = [sys.executable, "-m", *launch, "-m", "chirrup", "train", str(RECIPE)]
     console.print(f"{name}: {' '.join(changes)}")
@@ -50,15 +47,6 @@ def whole_alone(stages: tuple[Stage, ...], steps: int) -> str:
     weights = stages[-1].weights.model_copy(update={"teacher_features": 0})
     stage = {"name": "whole", "steps": steps, "weights": weights.model_dump()}
     return f"stages={in_toml([stage])}"
-
-
-def in_toml(value: object) -> str:
-    """Lists, tables, strings and numbers, in one line."""
-    if isinstance(value, dict):
-        return "{" + ", ".join(f"{key} = {in_toml(v)}" for key, v in value.items()) + "}"
-    if isinstance(value, list):
-        return "[" + ", ".join(map(in_toml, value)) + "]"
-    return json.dumps(value)
 
 
 def main() -> None:

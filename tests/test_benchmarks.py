@@ -21,6 +21,7 @@ from chirrup.evaluate.peers import find
 from chirrup.evaluate.results import RESULTS, Results, Row
 from chirrup.lab.complexity import nominal_latency_samples
 from chirrup.lab.models import Model, build
+from chirrup.lab.training.checkpoints import load_checkpoint
 from chirrup.lab.training.config import TrainingConfig, load_recipe
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
@@ -112,6 +113,31 @@ def test_each_step_of_the_path_to_tqcodec_changes_one_thing(tqcodec: ModuleType)
     assert set(tqcodec.SCORES) <= set(METRICS)
     model = models["subbands"]
     assert [round(count * model.codebook_bps) for count in (5, 10, 20)] == list(tqcodec.RATES)
+
+
+def test_each_change_to_the_flagships_losses_is_one_and_begins_where_it_stands(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    iris, experiments = import_module("iris"), import_module("experiments")
+    experiment = iris.losses()
+    recipe, stands = load_recipe(iris.RECIPE), load_checkpoint(iris.START)["step"]
+    for name, config in configs(experiment).items():
+        before, after = config.stages
+        assert before.steps == stands
+        assert config.learning_rate_at(stands + 49) == pytest.approx(3e-4, rel=1e-3)
+        assert config.learning_rate_at(config.steps) == pytest.approx(5e-5, rel=1e-3)
+        usual, now = recipe.stages[-1].weights.model_dump(), after.weights.model_dump()
+        assert {term: now[term] for term in now if now[term] != usual[term]} == iris.CHANGES[name]
+        assert after.needs_teacher == (config.teacher is not None)
+    assert set(experiment.scores) <= set(METRICS)
+    monkeypatch.setattr(experiments, "run", lambda *_, **__: None)
+    options = SimpleNamespace(corpus=tmp_path, changes=[], processes=1)
+    experiments.train(experiment, (), tmp_path / "run", options)
+    begun = tmp_path / "run" / "checkpoint.pt"
+    assert begun.read_bytes() == iris.START.read_bytes()
+    begun.write_text("further")
+    experiments.train(experiment, (), tmp_path / "run", options)
+    assert begun.read_text() == "further", "what was begun goes on"
 
 
 class Same:
