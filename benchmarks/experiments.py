@@ -35,7 +35,7 @@ class Experiment:
         short: changes that all share, unless the command line says otherwise.
         rates_bps: at which they are scored; the table shows the last.
         scores: names of metrics.
-        clips: folder of the corpus that is scored.
+        clips: what is scored: a folder of the corpus, or elsewhere.
         start: checkpoint from which all variants go on.
     """
 
@@ -48,10 +48,12 @@ class Experiment:
     start: Path | None = None
 
 
-def parser(description: str, experiments: tuple[str, ...], folder: str) -> argparse.ArgumentParser:
-    """Of a script with several experiments, each with a folder of its own in runs/``folder``."""
+def parser(description: str, folder: str, *experiments: str) -> argparse.ArgumentParser:
+    """Of a script with one experiment, in runs/``folder``, or with several, each in a folder of its
+    own there."""
     result = argparse.ArgumentParser(description=description)
-    result.add_argument("experiment", choices=experiments)
+    if experiments:
+        result.add_argument("experiment", choices=experiments)
     result.add_argument("changes", nargs="*", metavar="KEY=VALUE", help="changes to the recipe")
     result.add_argument("--corpus", type=Path, default=ROOT.parent / "shared" / "corpus")
     result.add_argument("--out", type=Path, default=ROOT / "runs" / folder)

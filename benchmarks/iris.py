@@ -44,7 +44,7 @@ def losses() -> Experiment:
 
 
 def main() -> None:
-    options = parser("Run an experiment on iris-t1.", ("losses",), "iris").parse_intermixed_args()
+    options = parser("Run an experiment on iris-t1.", "iris", "losses").parse_intermixed_args()
     out: Path = options.out / options.experiment
     compare(losses(), out, options)
 

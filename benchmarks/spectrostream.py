@@ -82,7 +82,7 @@ def draw(results: Results, out: Path) -> None:
 
 def main() -> None:
     arguments = parser(
-        "Run one of SpectroStream's first experiments.", (*EXPERIMENTS, "bitrate"), "spectrostream"
+        "Run one of SpectroStream's first experiments.", "spectrostream", *EXPERIMENTS, "bitrate"
     )
     arguments.add_argument("--model", default="spectro-small", help="for bitrate: a name or folder")
     options = arguments.parse_intermixed_args()

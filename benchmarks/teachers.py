@@ -1,87 +1,68 @@
-"""Teachers of focal-small next to each other, at equal small compute.
+"""Whose hearing `focal-small` learns by: teachers next to each other, at equal small compute.
 
-    python benchmarks/teachers.py [--share 0.05] [--processes 2] [--whisper-base FOLDER]
+    python benchmarks/teachers.py [KEY=VALUE ...]
 
-Trains the recipe with each teacher, its stages cut to a share of their steps, exports, and scores
-clips that no training heard. What was begun goes on; all is kept in runs/teachers/.
+Trains the first two stages of its recipe, short, then from there the last one with the weight
+`heard` of each teacher, and with none; scores the speaker whom the recipe leaves out. Words are
+counted by Whisper tiny.en, which is one of the teachers: its own row is not fair. A KEY=VALUE
+changes the recipe, as in `chirrup train`.
 """
 
 import argparse
-import subprocess
-import sys
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
-from chirrup.evaluate import board, tables
-from chirrup.evaluate.board import Settings, System
-from chirrup.evaluate.conditions import Condition
-from chirrup.evaluate.metrics import METRICS
-from chirrup.lab.training.config import Stage, load_recipe
-from experiments import ROOT, in_toml
-from shared import console
+from chirrup.lab.training.config import load_recipe
+from experiments import ROOT, Experiment, compare, in_toml, parser, train
 
-OUT = ROOT / "runs" / "teachers"
-RECIPE = ROOT / "recipes" / "focal-taught-cpu.toml"
-SCORES = ("wer", "speaker_similarity", "pesq_wb", "distillmos", "dnsmos")
-AHEAD = "model_changes.chunk_frames=16"
-"""What makes a teacher of our own: it hears 320 ms at once."""
+RECIPE = ROOT / "recipes" / "focal-small-cpu.toml"
+SCORES = ("wer", "speaker_similarity", "estoi", "distillmos", "dnsmos")
+BEGINNING = ("stages.0.steps=400", "stages.1.steps=100", "warmup_steps=50", "ema_decay=0.99")
+CLIPS = "speaker"
+JOINT = "stages.2.steps=200"
+AHEAD = ("model_changes.chunk_frames=16", "model_changes.chunk_codes=false")
+"""What makes a teacher of our own: it hears 320 ms at once, and no code limits it."""
+OWN = [{"name": "ahead", "steps": 250, "decodes": "features", "weights": {"mel": 15, "pitch": 5}}]
 
 
-def train(name: str, changes: list[str], processes: int) -> Path:
-    """One run by the recipe with ``changes``; its folder."""
-    launch = ["torch.distributed.run", "--standalone", f"--nproc_per_node={processes}"]
-    command = [sys.executable, "-m", *launch, "-m", "chirrup", "train", str(RECIPE)]
-    console.print(f"{name}: {' '.join(changes)}")
-    subprocess.run([*command, "--out", str(OUT / name), *changes], check=True, cwd=ROOT)
-    return OUT / name
+def experiment(out: Path) -> Experiment:
+    """With what is trained before it in ``out``."""
+    teachers = {
+        "none": "stages.2.weights.heard=0",
+        "tiny-en": 'teacher={kind="whisper", layers=[2, 4]}',
+        "base": f"teacher.path={in_toml(str(ROOT / 'runs' / 'whisper-base'))}",
+        "codec": f"teacher={in_toml({'kind': 'codec', 'path': str(out / 'ahead')})}",
+    }
+    variants = {name: (change,) for name, change in teachers.items()}
+    begun = out / "begun" / "checkpoint.pt"
+    return Experiment(
+        RECIPE, variants, (*BEGINNING, JOINT), (800,), SCORES, str(out / CLIPS), begun
+    )
 
 
-def shortened(stages: tuple[Stage, ...], share: float) -> list[str]:
-    return [
-        f"stages.{index}.steps={max(1, round(share * stage.steps))}"
-        for index, stage in enumerate(stages)
-    ]
+def prepare(out: Path, options: argparse.Namespace) -> None:
+    """Train what all variants begin with, and our own teacher."""
+    wanted = experiment(out)
+    before = replace(wanted, short=(*BEGINNING, "stages.2.steps=0"), start=None)
+    train(before, wanted.variants["none"], out / "begun", options)
+    alone = replace(before, short=(f"stages={in_toml(OWN)}",))
+    train(alone, AHEAD, out / "ahead", options)
 
 
-def whole_alone(stages: tuple[Stage, ...], steps: int) -> str:
-    """The last stage from the start, without what a teacher says."""
-    weights = stages[-1].weights.model_copy(update={"teacher_features": 0})
-    stage = {"name": "whole", "steps": steps, "weights": weights.model_dump()}
-    return f"stages={in_toml([stage])}"
+def leave_apart(corpus: Path, folder: Path) -> None:
+    """Copy the clips that the recipe leaves out."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for pattern in load_recipe(RECIPE).data.leave_out:
+        for path in (corpus / "speech_train").glob(pattern):
+            shutil.copyfile(path, folder / path.name)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Compare teachers of focal-small.")
-    parser.add_argument("--corpus", type=Path, default=ROOT.parent / "shared" / "corpus")
-    parser.add_argument("--share", type=float, default=0.05, help="of the recipe's steps")
-    parser.add_argument("--processes", type=int, default=2)
-    parser.add_argument("--whisper-base", type=Path, default=ROOT / "runs" / "whisper-base")
-    options = parser.parse_args()
-    recipe = load_recipe(RECIPE)
-    steps = shortened(recipe.stages, options.share)
-    total = round(options.share * recipe.steps)
-    own = {"name": "ahead", "steps": total, "decodes": "features", "weights": {"mel": 15}}
-    ahead = train("ahead", [AHEAD, f"stages={in_toml([own])}"], options.processes)
-    teachers = {
-        "none": [whole_alone(recipe.stages, total)],
-        "tiny-en": ['teacher={kind="whisper", layers=[1, 2, 3, 4]}', *steps],
-        "base": [f"teacher.path={in_toml(str(options.whisper_base))}", *steps],
-        "codec": [f'teacher={{kind="codec", path={in_toml(str(ahead))}, fit=false}}', *steps],
-    }
-    systems = []
-    for name, changes in teachers.items():
-        run = train(name, changes, options.processes)
-        folder = run / name
-        command = [sys.executable, "-m", "chirrup", "export", str(run), str(folder)]
-        subprocess.run(command, check=True, cwd=ROOT)
-        systems.append(System(str(folder), 800))
-    clips = [
-        path
-        for path in board.audio_files(options.corpus / "speech_train")
-        if any(map(path.match, recipe.data.leave_out))
-    ]
-    settings = Settings(tuple(clips), tuple(systems), (Condition("clean"),), SCORES)
-    results = board.evaluate(settings, OUT / "scores")
-    console.print(tables.markdown(results.rows, {name: METRICS[name] for name in SCORES}))
+    options = parser("Compare teachers of focal-small.", "teachers").parse_intermixed_args()
+    leave_apart(options.corpus, options.out / CLIPS)
+    prepare(options.out, options)
+    compare(experiment(options.out), options.out, options)
 
 
 if __name__ == "__main__":

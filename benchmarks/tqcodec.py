@@ -67,7 +67,7 @@ def mean_score(
 
 
 def main() -> None:
-    arguments = parser("Run one of TQCodec's experiments.", ("path", "mid-side"), "tqcodec")
+    arguments = parser("Run one of TQCodec's experiments.", "tqcodec", "path", "mid-side")
     arguments.add_argument("--model", default="tq-small", help="for mid-side: a name or folder")
     options = arguments.parse_intermixed_args()
     if options.experiment == "mid-side":

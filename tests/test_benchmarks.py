@@ -140,6 +140,38 @@ def test_each_change_to_the_flagships_losses_is_one_and_begins_where_it_stands(
     assert begun.read_text() == "further", "what was begun goes on"
 
 
+def test_teachers_differ_in_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    teachers, experiments = import_module("teachers"), import_module("experiments")
+    trained: list[TrainingConfig] = []
+
+    def run(*arguments: object, module: str = "chirrup") -> None:
+        _, recipe, _, out, *changes = map(str, arguments)
+        trained.append(load_recipe(Path(recipe), changes))
+        Path(out).mkdir()
+        (Path(out) / "checkpoint.pt").write_text(Path(out).name)
+
+    monkeypatch.setattr(experiments, "run", run)
+    options = SimpleNamespace(corpus=tmp_path, changes=[], processes=1)
+    teachers.prepare(tmp_path, options)
+    begun, ahead = trained
+    assert [stage.steps for stage in begun.stages] == [400, 100, 0]
+    assert not any(stage.needs_teacher for config in trained for stage in config.stages)
+    assert built(ahead).chunk_frames == 4 * built(begun).chunk_frames
+    experiment = teachers.experiment(tmp_path)
+    found = configs(experiment)
+    kinds = {name: config.teacher and config.teacher.kind for name, config in found.items()}
+    assert kinds == {"none": "whisper", "tiny-en": "whisper", "base": "whisper", "codec": "codec"}
+    assert [config.stages[2].weights.heard for config in found.values()] == [0, 3, 3, 3]
+    alike = {
+        config.model_copy(update={"teacher": None, "stages": config.stages[:2]}).model_dump_json()
+        for config in found.values()
+    }
+    assert len(alike) == 1
+    assert experiment.start.read_text() == "begun"
+    assert found["codec"].teacher is not None
+    assert found["codec"].teacher.path == tmp_path / "ahead"
+
+
 class Same:
     """A codec that loses nothing, of one channel at a time."""
 
