@@ -62,17 +62,28 @@ def export(
         ValueError: the graphs differ from the model (nothing is written).
     """
     folded = fold(model, exact, compact)
+    description = describe(model, name, lowest, card or {})
+
+    def check(draft: Path) -> dict[str, Any]:
+        parity = compare(folded, draft, audio)
+        parity.check()
+        preroll = preroll_frames(folded, torch.from_numpy(audio))
+        known = {} if preroll is None else {"preroll_frames": preroll}
+        return known | {"parity": asdict(parity)}
+
+    return Parity(**write(folder, graphs_of(folded), description, check)["parity"])
+
+
+def graphs_of(folded: Model) -> dict[str, onnx.ModelProto]:
+    """Of a folded model, by the names of their files."""
     encoder, decoder = for_export(folded)
-    states = {
-        "encoder": folded.encoder.initial_state(1),
-        "decoder": folded.decoder.initial_state(1),
-    }
-    chunk = model.chunk_frames
-    steps = {"encoder": chunk * model.input_frame_samples, "decoder": chunk}
-    several = (model.channels,) if model.channels > 1 else ()
+    states = initial_states(folded)
+    chunk = folded.chunk_frames
+    steps = {"encoder": chunk * folded.input_frame_samples, "decoder": chunk}
+    several = (folded.channels,) if folded.channels > 1 else ()
     inputs = {
         "encoder": torch.zeros(2, *several, 3 * steps["encoder"]),
-        "decoder": torch.zeros(2, model.codebooks, 3 * chunk, dtype=torch.int32),
+        "decoder": torch.zeros(2, folded.codebooks, 3 * chunk, dtype=torch.int32),
     }
     graphs: dict[str, onnx.ModelProto] = {}
     for part, module in (("encoder", encoder), ("decoder", decoder)):
@@ -82,7 +93,7 @@ def export(
         one = inputs[part][:1, ..., : steps[part]]
         single = for_one_frame(module)
         graphs[f"{part}-frame"] = to_onnx(single, (one.clone(), *state), states[part], None)
-    if model.has_features:
+    if folded.has_features:
         features, waveform = HalfGraph(decoder, 0), HalfGraph(decoder, 1)
         x = inputs["decoder"]
         for part, half in (("features", features), ("waveform", waveform)):
@@ -90,16 +101,21 @@ def export(
             both = tuple(value.expand(2, *value.shape[1:]).clone() for value in own.values())
             graphs[part] = to_onnx(half, (x, *both), own, chunk)
             x = half(x, *both)[0]
+    return graphs
 
-    description = {
+
+def describe(model: Model, name: str, lowest: int, card: dict[str, Any]) -> dict[str, Any]:
+    """For ``model.json``: what a reader and a runtime need to know, and what `export` is told."""
+    frame_by_frame = model.chunk_frames == 1 and model.input_rate_hz == model.sample_rate_hz
+    return {
         "name": name,
-        "format": 1 if chunk == 1 and model.input_rate_hz == model.sample_rate_hz else 2,
+        "format": 1 if frame_by_frame else 2,
         "sample_rate_hz": model.sample_rate_hz,
         "input_rate_hz": model.input_rate_hz,
         "channels": model.channels,
         "frame_samples": model.frame_samples,
         "input_frame_samples": model.input_frame_samples,
-        "chunk_frames": chunk,
+        "chunk_frames": model.chunk_frames,
         "delay_samples": model.delay_samples,
         "latency_samples": nominal_latency_samples(model),
         "codebooks": model.codebooks,
@@ -108,7 +124,7 @@ def export(
         "lowest_bitrate_bps": round(model.codebook_bps * lowest),
         "states": {
             part: {key: list(value.shape[1:]) for key, value in state.items()}
-            for part, state in states.items()
+            for part, state in initial_states(model).items()
         },
         "audit": {
             "parts": {part: asdict(figures) for part, figures in count(model.outline()).items()},
@@ -116,17 +132,13 @@ def export(
             "latency_measured_samples": latency_samples(model.narrow()),
             "receptive_field_samples": receptive_field_samples(model.encoder),
         },
-        "training": card or {},
+        "training": card,
     }
 
-    def check(draft: Path) -> dict[str, Any]:
-        parity = compare(folded, draft, audio)
-        parity.check()
-        preroll = preroll_frames(folded, torch.from_numpy(audio))
-        known = {} if preroll is None else {"preroll_frames": preroll}
-        return known | {"parity": asdict(parity)}
 
-    return Parity(**write(folder, graphs, description, check)["parity"])
+def initial_states(model: Model) -> dict[str, dict[str, Tensor]]:
+    """Of both parts, for one stream."""
+    return {"encoder": model.encoder.initial_state(1), "decoder": model.decoder.initial_state(1)}
 
 
 def to_onnx(
