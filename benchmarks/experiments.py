@@ -23,6 +23,8 @@ from chirrup.evaluate.tables import cell, lines
 from shared import console, table
 
 ROOT = Path(__file__).parents[1]
+WHISPER_BASE = ROOT / "runs" / "whisper-base"
+"""A teacher; docs/training.md says how to come by it."""
 
 
 @dataclass(frozen=True)

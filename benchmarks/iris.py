@@ -10,12 +10,12 @@ from pathlib import Path
 
 from chirrup.lab.training.checkpoints import load_checkpoint
 from chirrup.lab.training.config import load_recipe
-from experiments import ROOT, Experiment, compare, in_toml, parser
+from experiments import ROOT, WHISPER_BASE, Experiment, compare, in_toml, parser
 
 RECIPE = ROOT / "recipes" / "iris-t1-cpu.toml"
 START = ROOT / "recipes" / "iris-t1-cpu.pt"
 SCORES = ("pesq_wb", "estoi", "visqol_speech", "dnsmos", "distillmos", "speaker_similarity")
-WHISPER = 'teacher={kind="whisper", path="runs/whisper-base", layers=[2, 6]}'
+TEACHER = in_toml({"kind": "whisper", "path": str(WHISPER_BASE), "layers": [2, 6]})
 CHANGES: dict[str, dict[str, float]] = {
     "as-before": {},
     "heard": {"heard": 3},
@@ -38,7 +38,8 @@ def losses() -> Experiment:
             "weights": weights | changed,
         }
         stages = [{"name": "before", "steps": stands, "weights": {}}, going_on]
-        variants[name] = (f"stages={in_toml(stages)}", *([WHISPER] if "heard" in changed else []))
+        teacher = (f"teacher={TEACHER}",) if "heard" in changed else ()
+        variants[name] = (f"stages={in_toml(stages)}", *teacher)
     short = ("final_learning_rate=5e-5", "warmup_steps=50", "ema_decay=0.99")
     return Experiment(RECIPE, variants, short, (1000, 6000), SCORES, "speech_test", START)
 

@@ -14,7 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from chirrup.lab.training.config import load_recipe
-from experiments import ROOT, Experiment, compare, in_toml, parser, train
+from experiments import ROOT, WHISPER_BASE, Experiment, compare, in_toml, parser, train
 
 RECIPE = ROOT / "recipes" / "focal-small-cpu.toml"
 SCORES = ("wer", "speaker_similarity", "estoi", "distillmos", "dnsmos")
@@ -31,7 +31,7 @@ def experiment(out: Path) -> Experiment:
     teachers = {
         "none": "stages.2.weights.heard=0",
         "tiny-en": 'teacher={kind="whisper", layers=[2, 4]}',
-        "base": f"teacher.path={in_toml(str(ROOT / 'runs' / 'whisper-base'))}",
+        "base": f"teacher.path={in_toml(str(WHISPER_BASE))}",
         "codec": f"teacher={in_toml({'kind': 'codec', 'path': str(out / 'ahead')})}",
     }
     variants = {name: (change,) for name, change in teachers.items()}
