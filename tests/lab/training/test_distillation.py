@@ -15,7 +15,7 @@ from chirrup.lab.nn.harmonic_noise import PITCHES
 from chirrup.lab.training.config import TrainingConfig
 from chirrup.lab.training.distillation import Fit, Lessons
 from chirrup.lab.training.loop import Trainer
-from chirrup.lab.training.pitch import pitch_loss
+from chirrup.lab.training.pitch import pitch, pitch_loss, with_pitch
 from chirrup.lab.training.teachers import load_teacher
 from chirrup.runtime.errors import ModelError
 from small_focal import CONFIG, ENTRY, NAME, SPOKEN, small_focal
@@ -210,7 +210,7 @@ def test_audio_of_the_models_own_features(corpus: Path) -> None:
     assert_close(result.audio, model.waveform.offline(model.features.offline(AUDIO)))
 
 
-def test_pitch_is_what_yin_hears_at_the_pitches_scores(
+def test_pitch_is_what_yin_hears_and_pulses_have_it(
     corpus: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(CONFIGS, NAME, (FocalCodec, SPOKEN))
@@ -232,7 +232,10 @@ def test_pitch_is_what_yin_hears_at_the_pitches_scores(
     known[:, -1] = 0  # nothing follows it
     assert_close(result.terms["pitch"], pitch_loss(controls[:, :PITCHES], known), rtol=0.01, atol=0)
     assert result.audio is not None
-    assert_close(result.audio, model.waveform.offline(features))
+    assert not torch.equal(result.audio, model.waveform.offline(features))
+    heard = pitch(voiced[:, 0], 16_000, 320)
+    controls[:, :PITCHES] = with_pitch(controls[:, :PITCHES], heard)
+    assert_close(result.audio, model.waveform.layers[-1].offline(controls))
 
 
 def test_a_model_without_a_voice_has_no_pitch_to_learn(corpus: Path) -> None:

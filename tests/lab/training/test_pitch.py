@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from chirrup.lab.nn.harmonic_noise import PITCHES, place_of
-from chirrup.lab.training.pitch import pitch, pitch_loss
+from chirrup.lab.training.pitch import pitch, pitch_loss, with_pitch
 
 RATE_HZ, FRAME = 16_000, 320
 
@@ -53,3 +53,9 @@ def test_loss_is_least_at_the_pitch_and_without_unvoiced_frames() -> None:
     other[:, :, 0] = torch.randn(PITCHES)
     assert float(pitch_loss(other, wanted)) == pytest.approx(losses[0])
     assert float(pitch_loss(other, torch.zeros(1, 3))) == 0
+
+
+def test_scores_with_a_pitch_have_it_where_there_is_one() -> None:
+    scores = torch.randn(1, PITCHES, 3)
+    highest = with_pitch(scores, torch.tensor([[0.0, 120.0, 55.1]])).argmax(dim=1)[0]
+    assert highest.tolist() == [int(scores[0, :, 0].argmax()), 86, 0]

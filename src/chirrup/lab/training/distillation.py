@@ -23,7 +23,7 @@ from chirrup.lab.nn.harmonic_noise import PITCHES
 from chirrup.lab.quantizers.rvq import Quantized
 from chirrup.lab.training.config import FEATURE_TERMS, TEACHER_TERMS, Stage, TrainingConfig
 from chirrup.lab.training.distributed import share_parameters
-from chirrup.lab.training.pitch import pitch, pitch_loss
+from chirrup.lab.training.pitch import pitch, pitch_loss, with_pitch
 from chirrup.lab.training.teachers import Teacher
 from chirrup.runtime.errors import ModelError
 
@@ -103,6 +103,8 @@ class Lessons:
     - ``teacher_features``: the same, of the teacher's;
 
     and ``pitch``, the cross-entropy of the pitches that the waveform is to have, if it is a voice.
+    Where it counts, pulses have the pitch of the audio itself: harmonics beside the audio's, of a
+    pitch that is a little off, would teach the gains to prefer noise.
 
     Args:
         model: the one in training.
@@ -225,5 +227,7 @@ class Lessons:
         controls = model.waveform.controls(features)
         if "pitch" in wanted:
             heard = pitch(audio[:, 0], model.input_rate_hz, model.input_frame_samples)
-            terms["pitch"] = pitch_loss(controls[:, :PITCHES], heard)
+            scores, gains = controls.tensor_split([PITCHES], dim=1)
+            terms["pitch"] = pitch_loss(scores, heard)
+            controls = torch.cat([with_pitch(scores, heard), gains], dim=1)
         return Made(model.waveform.layers[-1].offline(controls), quantized, terms)

@@ -45,12 +45,24 @@ def pitch(audio: Tensor, sample_rate_hz: int, frame_samples: int) -> Tensor:
     return torch.where(good.any(dim=2), sample_rate_hz / lag, 0.0)
 
 
+def with_pitch(scores: Tensor, pitch_hz: Tensor) -> Tensor:
+    """Scores ``[batch, PITCHES, frames]`` of which the highest is at frequencies ``[batch,
+    frames]``, where a frame has one."""
+    place = place_of(pitch_hz.clamp(LOWEST_HZ, HIGHEST_HZ)).round().long()
+    known = F.one_hot(place, PITCHES).transpose(1, 2).to(scores.dtype)
+    return torch.where(_voiced(pitch_hz)[:, None], known, scores)
+
+
 def pitch_loss(scores: Tensor, pitch_hz: Tensor) -> Tensor:
     """Cross-entropy in nats of the pitches' scores ``[batch, PITCHES, frames]`` against frequencies
     ``[batch, frames]``, as the mean over frames that have one."""
-    voiced = (pitch_hz > LOWEST_HZ) & (pitch_hz < HIGHEST_HZ)
+    voiced = _voiced(pitch_hz)
     place = place_of(pitch_hz.clamp(LOWEST_HZ, HIGHEST_HZ))
     distance = torch.arange(PITCHES, device=scores.device)[:, None] - place[:, None]
     target = (-0.5 * (distance / SPREAD).square()).softmax(dim=1)
     each = -(target * scores.float().log_softmax(dim=1)).sum(dim=1)
     return (each * voiced).sum() / voiced.sum().clamp(min=1)
+
+
+def _voiced(pitch_hz: Tensor) -> Tensor:
+    return (pitch_hz > LOWEST_HZ) & (pitch_hz < HIGHEST_HZ)
