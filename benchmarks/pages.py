@@ -1,0 +1,180 @@
+"""What is written of the scoreboard's results: its page, and the tables of README and cards."""
+
+import json
+import re
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+from boards import BOARDS, NOTED
+from chirrup.evaluate import tables
+from chirrup.evaluate.metrics import METRICS
+from chirrup.evaluate.results import Results, Row
+from chirrup.zoo import FOLDER, models
+
+ROOT = Path(__file__).parents[1]
+PAGE = ROOT / "docs" / "scoreboard.md"
+
+EXPLAINED = {
+    "noise": "Noise of noise_test at {:g} dB",
+    "denoise": "Noise of noise_test at {:g} dB",
+    "reverb": "A made room: noise that decays by 60 dB in 0.5 s",
+    "dereverb": "A made room: noise that decays by 60 dB in 0.5 s",
+}
+
+CODES = """\
+Our models: latency by count; CPU time to code and decode a channel, as a part of the audio's; the
+codes of these clips. Where they are fewer than the entries of a book, not all of those
+can be used, and entropy ends at the logarithm of their number.
+"""
+
+PAPERS = """\
+| system | kbps | PESQ-wb | on | source |
+|---|---|---|---|---|
+| IRIS, track 1 | 1 / 6 | 2.00 / 3.56 | LRAC 2025 test set, clean | the poster |
+| LRAC baseline, track 1 | 1 / 6 | 1.15 / 2.67 | LRAC 2025 test set, clean | LRAC's paper, table 4 |
+| the same | 1 / 6 | 1.11 / 1.81 | noisy | |
+| the same | 1 / 6 | 1.07 / 1.18 | reverberant | |
+| LRAC baseline, track 2 | 1 / 6 | 1.21 / 2.13 | LRAC 2025 test set, clean | LRAC's paper, table 5 |
+| the same | 1 / 6 | 1.18 / 1.73 | noisy | |
+| the same | 1 / 6 | 1.15 / 1.29 | reverberant | |
+
+| system | kbps | UTMOS / WER / speaker similarity, % | on | source |
+|---|---|---|---|---|
+| FocalCodec-Stream | .55 | 3.88 / 4.63 / 96.1 | LibriSpeech test-clean | its authors' recipe |
+| the same | .60 | 3.87 / 4.39 / 96.3 | | |
+| the same | .80 | 3.85 / 3.68 / 97.0 | | |
+| Mimi | .83 | 3.44 / 4.77 / 96.6 | LibriSpeech test-clean | ZipCodec's paper, table 2 |
+| EnCodec | 1.5 | 1.58 / 8.08 / 93.8 | | |
+
+| system | kbps | LSD / LSD-low / LSD-high | on | source |
+|---|---|---|---|---|
+| TQCodec | 32 | .822 / .757 / .949 | its authors' music | the paper |
+| TQCodec | 64 | .772 / .647 / .950 | its authors' music | the paper |
+| TQCodec | 128 | .672 / .517 / .952 | its authors' music | the paper |
+| TQCodec | 43 | - / .718 / .954 | the same, SNR 16.1 dB | the paper |
+| TQCodec, subbands | 43 | - / .702 / 1.163 | the same, SNR 16.9 dB | the paper |
+| Vorbis | 48 | - / .763 / 2.847 | the same, SNR 17.0 dB | the paper |
+
+| system | kbps | ViSQOL audio | on | source |
+|---|---|---|---|---|
+| SpectroStream | 2.7 / 5.3 / 8 | 3.21 / 3.83 / 4.00 | MUSDB18 | the paper |
+| DAC | 2.7 / 5.3 / 8 | 1.47 / 2.41 / 3.33 | MUSDB18 | SpectroStream's paper |
+"""
+
+
+def write(boards: dict[str, Results]) -> None:
+    """Write the page, the tables of all pages that ask for some, and the notes in the zoo."""
+    PAGE.write_text(page(boards))
+    for name, (of, metric) in product(models(), NOTED.items()):
+        if of in boards:
+            note(name, of, metric, boards[of])
+    for text in (ROOT / "README.md", *FOLDER.glob("*/README.md")):
+        fill(text, boards)
+
+
+def page(boards: dict[str, Results]) -> str:
+    text = [
+        "# Scoreboard\n",
+        "Written by `benchmarks/scoreboard.py` from `docs/scoreboard/`; do not edit.\n",
+        "Means over the clips, in brackets the 95 % interval from a bootstrap over speakers. "
+        "Codecs are sorted by the bitrate they really used, containers left out: of ours that is "
+        "the codes, of the others their packets. A live packet of ours adds a byte, and fills up "
+        "its last one: 1 kbps is 1.1 in packets of four frames, 1.6 in packets of one. Ours are in "
+        "bold. "
+        "Objective scores are no listening test.\n",
+    ]
+    for name, results in boards.items():
+        run, of = results.run, BOARDS[name]
+        metrics = {m: METRICS[m] for m in of.metrics}
+        text.append(
+            f"## {of.title}: {run['clips']} clips of {run['speakers']} speakers or tracks "
+            f"({of.folder}{'' if of.files == '*' else '/' + of.files})\n"
+        )
+        for condition in of.conditions:
+            rows = [row for row in results.rows if row.condition == condition.name]
+            if not rows:
+                continue
+            if condition.kind in EXPLAINED:
+                text.append(f"### {EXPLAINED[condition.kind].format(condition.value)}\n")
+            text.append(tables.markdown(rows, metrics))
+            text += [f"- {line}" for line in tables.differences(rows, metrics[of.metrics[0]])]
+            if any(row.ours for row in rows):
+                text.append("")
+        if about := run.get("models"):
+            clean = [row for row in results.rows if row.condition == of.conditions[0].name]
+            text += [CODES, models_table(clean, about)]
+        versions = ", ".join(f"{key} {value}" for key, value in run["versions"].items())
+        text.append(f"{run['created'][:10]}; {versions}.\n")
+    text += [
+        "## What the papers say\n",
+        "Their own numbers, on their own clips: not to be compared with the tables above to the "
+        "second digit.\n",
+        PAPERS,
+    ]
+    return "\n".join(text)
+
+
+def models_table(rows: list[Row], about: dict[str, dict[str, Any]]) -> str:
+    """What `facts` found."""
+    text = [
+        "| model | latency, ms | real-time factor | codes a book | entries used, % | "
+        "entropy of a code, bits |",
+        f"|{'--|' * 6}",
+    ]
+    for system, known in about.items():
+        title = next(row.title for row in rows if row.system == system)
+        text.append(
+            f"| {title} | {known['latency_ms']:.3g} | {known['real_time_factor']:.3f} | "
+            f"{known['codes']} | "
+            f"{known['used_percent']:.1f} | {known['entropy_bits']:.2f} of "
+            f"{known['bits_per_code']} |"
+        )
+    return "\n".join(text) + "\n"
+
+
+def fill(page: Path, boards: dict[str, Results]) -> None:
+    """Write the tables that a page asks for, between its marks.
+
+    A mark is ``<!-- scores {"board": ..., "condition": ..., "systems": ["iris-t1-6000", ...],
+    "metrics": [...], "intervals": ..., "differences": [metrics, ...]} -->``.
+    """
+
+    def table(mark: re.Match[str]) -> str:
+        wish = json.loads(mark[1])
+        rows = [
+            row
+            for row in boards[wish["board"]].rows
+            if row.condition == wish["condition"] and row.system in wish["systems"]
+        ]
+        metrics = {name: METRICS[name] for name in wish["metrics"]}
+        text = tables.markdown(rows, metrics, intervals=wish["intervals"])
+        compared = [tables.differences(rows, METRICS[name]) for name in wish["differences"]]
+        if compared:
+            text += "".join(f"\n- {line}" for lines in compared for line in lines) + "\n"
+        return f"<!-- scores {mark[1]} -->\n{text}<!-- end of scores -->"
+
+    marked = r"<!-- scores (\{.*?\}) -->.*?<!-- end of scores -->"
+    page.write_text(re.sub(marked, table, page.read_text(), flags=re.DOTALL))
+
+
+def note(model: str, clips: str, metric: str, results: Results) -> None:
+    """Keep a score in ``model.json``, for ``chirrup models``, at bitrates it was trained for."""
+    path = FOLDER / model / "model.json"
+    about = json.loads(path.read_text())
+    lowest_bps = about.get("lowest_bitrate_bps", 0)
+    scores: dict[int, list[float]] = {}
+    for row in results.rows:
+        score = row.scores.get(metric)
+        if row.codec == model and row.bitrate_bps >= lowest_bps and score is not None:
+            scores.setdefault(row.bitrate_bps, []).append(score)
+    if not scores:
+        return
+    about["training"]["scores"] = {
+        "clips": f"{results.run['clips']} of {clips}",
+        metric: {
+            f"{rate / 1000:.3g}_kbps": round(sum(of_rate) / len(of_rate), 2)
+            for rate, of_rate in sorted(scores.items())
+        },
+    }
+    path.write_text(json.dumps(about, indent=1) + "\n")
