@@ -9,11 +9,18 @@ import soundfile
 import torch
 from torch import Tensor
 
+import small_lrac
 from chirrup.lab.training.config import TrainingConfig
 from chirrup.lab.training.loop import Trainer
 from small_model import NAME, RATE_HZ, speech_like
 
 MEL = {"waveform": 1.0, "complex": 1.0, "mel": 1.0}
+LRAC_WAY = {
+    "model": small_lrac.NAME,
+    "optimiser": "radam",
+    "schedule": "exponential",
+    "betas": [0.9, 0.999],
+}
 
 
 def write_corpus(folder: Path) -> Path:

@@ -13,16 +13,11 @@ from chirrup.lab.training.config import TrainingConfig
 from chirrup.lab.training.loop import Trainer
 from chirrup.lab.training.validation import validate
 from small_focal import CONFIG, ENTRY, NAME
-from tiny_training import advance, differing, tiny_config, write_corpus
+from tiny_training import advance, differing, tiny_config
 
 CPU = torch.device("cpu")
 WEIGHTS = {"mel": 15.0, "entropy": 0.1}
 CHUNK = 4 * CONFIG.frame_samples
-
-
-@pytest.fixture(scope="module")
-def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_corpus(tmp_path_factory.mktemp("corpus")).parent
 
 
 @pytest.fixture(autouse=True)
