@@ -170,6 +170,16 @@ def test_a_checkpoint_of_another_model_is_refused(
     assert differing(changed.state(), again.state()) == []
 
 
+def test_a_checkpoint_of_other_weights_is_refused_in_a_line(corpus: Path, tmp_path: Path) -> None:
+    """As when a model of this name has got more layers since."""
+    trainer = Trainer(tiny_config(corpus), tmp_path, CPU)
+    state = trainer.state()
+    del state["model"]["encoder.0.conv.bias"]
+    torch.save(state, tmp_path / "checkpoint.pt")
+    with pytest.raises(ModelError, match=r"another small: .* 1 missing \(encoder.0.conv.bias\):"):
+        trainer.restore(tmp_path / "checkpoint.pt")
+
+
 def test_discriminators_join_a_training_that_had_none(corpus: Path, tmp_path: Path) -> None:
     first = Trainer(tiny_config(corpus), tmp_path, CPU)
     advance(first, 3)

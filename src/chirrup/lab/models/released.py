@@ -9,6 +9,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from chirrup.lab.models.focalcodec import FocalCodec, FocalConfig
+from chirrup.lab.weights import load_weights
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
 
@@ -47,8 +48,8 @@ def from_pretrained(folder: Path) -> FocalCodec:
     config = config_of(about)
     model = FocalCodec(config).eval().requires_grad_(False)
     try:
-        model.load_state_dict(renamed(load_file(folder / WEIGHTS), config), assign=True)
-    except RuntimeError as error:
+        load_weights(model, renamed(load_file(folder / WEIGHTS), config), assign=True)
+    except ValueError as error:
         raise ValueError(f"{folder / WEIGHTS} does not fit its {CONFIG}: {error}") from error
     return model.requires_grad_(False)
 

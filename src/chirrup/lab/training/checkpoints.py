@@ -11,6 +11,7 @@ from torch.optim import Optimizer
 
 from chirrup.lab.models import Model, build
 from chirrup.lab.training.config import TrainingConfig
+from chirrup.lab.weights import load_weights
 from chirrup.runtime.errors import ModelError
 
 
@@ -44,8 +45,8 @@ def trained_model(saved: dict[str, Any]) -> Model:
     config = TrainingConfig.model_validate(saved["config"])
     model = build(config.model, **config.model_changes)
     try:
-        model.load_state_dict(saved["ema" if "ema" in saved else "model"])
-    except RuntimeError as error:
+        load_weights(model, saved["ema" if "ema" in saved else "model"])
+    except ValueError as error:
         raise ModelError(f"the weights do not fit the model {config.model}: {error}") from error
     return model
 

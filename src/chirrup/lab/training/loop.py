@@ -38,6 +38,7 @@ from chirrup.lab.training.losses import normalise_level
 from chirrup.lab.training.resampling import Resampler
 from chirrup.lab.training.teachers import load_teacher
 from chirrup.lab.training.validation import validate
+from chirrup.lab.weights import load_weights
 from chirrup.runtime.errors import ModelError
 
 OPTIMISERS = {"adamw": (AdamW, {"fused": True}), "radam": (RAdam, {"foreach": True})}
@@ -311,8 +312,13 @@ class Trainer:
         self.step, self.hours = saved["step"], saved["hours"]
         self.codebooks_started = saved["codebooks_started"]
         saved.setdefault("ema", saved["model"])
-        for name in ("model", "ema", "usage"):
-            getattr(self, name).load_state_dict(saved[name])
+        try:
+            for name in ("model", "ema", "usage"):
+                load_weights(getattr(self, name), saved[name])
+        except ValueError as error:
+            raise ModelError(
+                f"{path} is a training of another {ours}: {error}: choose another folder"
+            ) from error
         restore_optimiser(self.optimiser, saved["optimiser"], saved["model"], self.groups)
         if self.lessons is not None and saved.get("lessons"):
             self.lessons.restore(saved["lessons"])

@@ -16,6 +16,7 @@ from chirrup.lab.nn import Linear, ReplicatedConv1d, Residual, Transformer
 from chirrup.lab.training.checkpoints import load_checkpoint, trained_model
 from chirrup.lab.training.config import TeacherConfig
 from chirrup.lab.training.whisper import WhisperEncoder
+from chirrup.lab.weights import load_weights
 from chirrup.runtime.errors import ModelError
 
 RATE_HZ = 16_000
@@ -249,6 +250,6 @@ class CodecTeacher(Teacher):
             (model.waveform, self.model.waveform),
         ):
             try:
-                ours.load_state_dict(theirs.state_dict())
-            except RuntimeError as error:
+                load_weights(ours, theirs.state_dict())
+            except ValueError as error:
                 raise ModelError(f"the teacher's weights do not fit the model: {error}") from error

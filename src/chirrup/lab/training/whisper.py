@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from chirrup.lab.training.spectral import mel_filterbank
+from chirrup.lab.weights import load_weights
 
 RATE_HZ, WINDOW, HOP, MELS = 16_000, 400, 160, 80
 TYPES = {0: np.float32, 1: np.int8, 2: np.int16, 3: np.int32, 4: np.float16}
@@ -135,8 +136,8 @@ class WhisperEncoder(nn.Module):
             names[f"{ours}.bias"] = f"{theirs}/{'beta' if norm else 'bias'}"
         try:
             state = {ours: tensors[theirs].float() for ours, theirs in names.items()}
-            encoder.load_state_dict(state)
-        except (KeyError, RuntimeError) as error:
+            load_weights(encoder, state)
+        except (KeyError, ValueError) as error:
             raise ValueError(f"{path.name} holds another encoder: {error}") from error
         return encoder
 
