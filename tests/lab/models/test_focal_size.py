@@ -56,8 +56,8 @@ def test_small_costs_little() -> None:
     with torch.device("meta"):
         model = build("focal-small")
     figures = count(model).values()
-    assert sum(figure.parameters for figure in figures) / 1e6 == pytest.approx(14.1, abs=0.1)
-    assert sum(figure.mflops for figure in figures) / 2000 < 0.65
+    assert sum(figure.parameters for figure in figures) / 1e6 == pytest.approx(24.1, abs=0.1)
+    assert sum(figure.mflops for figure in figures) / 2000 < 0.82
 
 
 @pytest.mark.parametrize(("name", "bps"), list(zip(PAPER, (550, 600, 800), strict=True)))

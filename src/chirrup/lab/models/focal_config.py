@@ -27,6 +27,8 @@ class FocalConfig:
         spectra: whether the encoder hears spectra in place of convolutions on the waveform.
         chunk_codes: whether the codes of a chunk say together what all its frames hold. Each of the
             published ones stands for its own frame, though all of a chunk are waited for.
+        code_refiners: how many layers that see a chunk at once, as the published refiner does, are
+            next to the codes, on either side.
         voice_bands: if there are any, the waveform's last layer controls pulses and noise with so
             many gains each (`nn/harmonic_noise.py`). The published one's makes samples itself, and
             has to learn how phases go on from frame to frame.
@@ -59,6 +61,7 @@ class FocalConfig:
     whole_frames: bool = False
     spectra: bool = False
     chunk_codes: bool = False
+    code_refiners: int = 0
     voice_bands: int = 0
 
     def __post_init__(self) -> None:
@@ -74,7 +77,7 @@ class FocalConfig:
         """
         return cls(
             dim=256,
-            layers=4,
+            layers=6,
             heads=8,
             hidden_dim=1024,
             bias_buckets=64,
@@ -84,6 +87,7 @@ class FocalConfig:
             focal_kernels=(14, 18, 128),
             spectra=True,
             chunk_codes=True,
+            code_refiners=2,
             waveform_dim=256,
             waveform_hidden_dim=1024,
             waveform_blocks=4,

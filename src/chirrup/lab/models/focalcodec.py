@@ -61,6 +61,7 @@ class Compressor(Sequential):
                 focal_block(config),
             ]
             channels = config.focal_dim
+        layers += [Refiner(channels, config.chunk_frames) for _ in range(config.code_refiners)]
         super().__init__(*layers, code_linear(config, channels, config.bits))
 
 
@@ -69,6 +70,8 @@ class Decompressor(Sequential):
 
     def __init__(self, config: FocalConfig) -> None:
         layers: list[Streaming] = [code_linear(config, config.bits, config.focal_dim)]
+        chunk = config.chunk_frames
+        layers += [Refiner(config.focal_dim, chunk) for _ in range(config.code_refiners)]
         for block in range(config.focal_blocks):
             last = block == config.focal_blocks - 1
             layers += [
@@ -76,7 +79,7 @@ class Decompressor(Sequential):
                 Snake(config.focal_dim),
                 Linear(config.focal_dim, config.dim if last else config.focal_dim),
             ]
-        super().__init__(*layers, Refiner(config.dim, config.chunk_frames))
+        super().__init__(*layers, Refiner(config.dim, chunk))
 
 
 class ConvNeXtBlock(Residual):
