@@ -27,7 +27,7 @@ CONFIG = FocalConfig(
     waveform_hidden_dim=48,
     waveform_blocks=1,
 )
-SPOKEN = replace(CONFIG, spectra=True, chunk_codes=True, voice_bands=40)
+SPOKEN = replace(CONFIG, spectra=True, chunk_codes=True, code_refiners=1, voice_bands=40)
 """The same, with spectra first and a voice last, as focal-small has, and codes of chunks."""
 NAME = "small-focal"
 ENTRY = (FocalCodec, CONFIG)

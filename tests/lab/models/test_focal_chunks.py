@@ -19,7 +19,7 @@ FEATURES = torch.randn(1, CONFIG.dim, FRAMES, generator=GENERATOR)
 AUDIO = 0.3 * torch.randn(1, 1, 320 * FRAMES, generator=GENERATOR)
 
 
-def codec(**changes: bool) -> FocalCodec:
+def codec(**changes: int) -> FocalCodec:
     torch.manual_seed(0)
     return FocalCodec(replace(CONFIG, **changes)).eval()  # type: ignore[arg-type]
 
@@ -41,19 +41,25 @@ def test_a_chunk_is_one_vector_for_one_matrix() -> None:
             assert_close(layer.offline(x)[row, :, frames], expected)
 
 
-@pytest.mark.parametrize(("together", "first"), [(False, 10), (True, 8)])
+TOGETHER = [({}, 10), ({"chunk_codes": True}, 8), ({"code_refiners": 1}, 8)]
+"""What makes the codes of a chunk speak together, and the first frame that frame 10 then moves."""
+
+
+@pytest.mark.parametrize(("changes", "first"), TOGETHER)
 @torch.no_grad()
-def test_each_code_of_a_chunk_hears_all_of_it(together: bool, first: int) -> None:
-    compressor = codec(chunk_codes=together).compressor
+def test_each_code_of_a_chunk_hears_all_of_it(changes: dict[str, int], first: int) -> None:
+    compressor = codec(**changes).compressor
     changed = FEATURES.clone()
     changed[:, :, 10] += 1
     assert moved(compressor.offline(FEATURES), compressor.offline(changed))[0] == first
 
 
-@pytest.mark.parametrize(("together", "first"), [(False, 10), (True, 8)])
+@pytest.mark.parametrize(("changes", "first"), TOGETHER)
 @torch.no_grad()
-def test_each_frame_of_a_chunk_is_told_by_all_its_codes(together: bool, first: int) -> None:
-    model = codec(chunk_codes=together)
+def test_each_frame_of_a_chunk_is_told_by_all_its_codes(
+    changes: dict[str, int], first: int
+) -> None:
+    model = codec(**changes)
     codes = torch.randint(2**CONFIG.bits, (1, 1, FRAMES), generator=GENERATOR)
     bits = model.quantizer.decode(codes)
     changed = bits.clone()
@@ -64,7 +70,7 @@ def test_each_frame_of_a_chunk_is_told_by_all_its_codes(together: bool, first: i
 
 @torch.no_grad()
 def test_in_chunks_and_at_once_it_is_the_same() -> None:
-    model = codec(chunk_codes=True)
+    model = codec(chunk_codes=True, code_refiners=1)
     latent = model.encoder.offline(AUDIO)
     assert_close(streamed(model.encoder, AUDIO.split(4 * 320, 2)), latent, rtol=0, atol=1e-5)
     bits = model.quantizer.decode(model.quantizer.encode(latent))
@@ -74,7 +80,7 @@ def test_in_chunks_and_at_once_it_is_the_same() -> None:
 
 def test_receptive_field() -> None:
     """By the formula and by gradients."""
-    model = FocalCodec(replace(CONFIG, chunk_codes=True)).narrow().eval()
+    model = FocalCodec(replace(CONFIG, chunk_codes=True, code_refiners=1)).narrow().eval()
     audio = torch.randn(1, 1, 320 * 240, requires_grad=True)
     (gradient,) = torch.autograd.grad(model.encoder.offline(audio)[0, :, 200].sum(), audio)
     seen = gradient[0, 0].nonzero()[:, 0]

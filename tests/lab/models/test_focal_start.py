@@ -21,7 +21,11 @@ def speech() -> Tensor:
 
 
 @pytest.mark.parametrize(
-    "changes", [{}, {"spectra": True, "chunk_codes": True, "voice_bands": 40, "dim": 64}]
+    "changes",
+    [
+        {},
+        {"spectra": True, "chunk_codes": True, "code_refiners": 2, "voice_bands": 40, "dim": 64},
+    ],
 )
 @torch.no_grad()
 def test_what_varies_at_the_start_goes_through_all_layers(changes: dict[str, int]) -> None:
