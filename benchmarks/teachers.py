@@ -18,16 +18,16 @@ from experiments import ROOT, WHISPER_BASE, Experiment, compare, in_toml, parser
 
 RECIPE = ROOT / "recipes" / "focal-small-cpu.toml"
 SCORES = ("wer", "speaker_similarity", "estoi", "distillmos", "dnsmos")
-BEGINNING = ("stages.0.steps=400", "stages.1.steps=100", "warmup_steps=50", "ema_decay=0.99")
+BEGINNING = ("stages.0.steps=300", "stages.1.steps=100", "warmup_steps=50", "ema_decay=0.99")
 CLIPS = "speaker"
-JOINT = "stages.2.steps=200"
+JOINT = "stages.2.steps=150"
 AHEAD = (
     "model_changes.chunk_frames=16",
     "model_changes.chunk_codes=false",
     "model_changes.code_refiners=0",
 )
 """What makes a teacher of our own: it hears 320 ms at once, and no code limits it."""
-OWN = [{"name": "ahead", "steps": 250, "decodes": "features", "weights": {"mel": 15, "pitch": 5}}]
+OWN = [{"name": "ahead", "steps": 200, "decodes": "features", "weights": {"mel": 15, "pitch": 5}}]
 
 
 def experiment(out: Path) -> Experiment:

@@ -14,7 +14,7 @@ import soundfile
 import chirrup
 
 ROOT = Path(__file__).parents[1]
-LARGEST_MB = 250
+LARGEST_MB = 270
 NO_NETWORK = ("name resolution", "NewConnectionError", "Network is unreachable", "ConnectTimeout")
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("no_torch")]
