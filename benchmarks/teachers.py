@@ -66,7 +66,7 @@ def main() -> None:
     options = parser("Compare teachers of focal-small.", "teachers").parse_intermixed_args()
     leave_apart(options.corpus, options.out / CLIPS)
     prepare(options.out, options)
-    compare(experiment(options.out), options.out, options)
+    compare(experiment(options.out), options.out / "compared", options)  # beside the clips
 
 
 if __name__ == "__main__":

@@ -154,7 +154,7 @@ def test_teachers_differ_in_nothing_else(tmp_path: Path, monkeypatch: pytest.Mon
     options = SimpleNamespace(corpus=tmp_path, changes=[], processes=1)
     teachers.prepare(tmp_path, options)
     begun, ahead = trained
-    assert [stage.steps for stage in begun.stages] == [400, 100, 0]
+    assert [stage.steps for stage in begun.stages] == [300, 100, 0]
     assert not any(stage.needs_teacher for config in trained for stage in config.stages)
     assert built(ahead).chunk_frames == 4 * built(begun).chunk_frames
     experiment = teachers.experiment(tmp_path)
