@@ -93,6 +93,21 @@ def advance(trainer: Trainer, to: int) -> list[dict[str, float]]:
     return figures
 
 
+def stopped(config: TrainingConfig, folder: Path, step: int) -> Trainer:
+    """One that was trained up to a step, and left its checkpoint in ``folder``."""
+    trainer = Trainer(config, folder, torch.device("cpu"))
+    advance(trainer, step)
+    trainer.save()
+    return trainer
+
+
+def resumed(config: TrainingConfig, folder: Path) -> Trainer:
+    """One that goes on from the checkpoint in ``folder``."""
+    trainer = Trainer(config, folder, torch.device("cpu"))
+    trainer.restore(folder / "checkpoint.pt")
+    return trainer
+
+
 def heard_by_losses(
     trainer: Trainer, delay: int, audio: Tensor, target: Tensor
 ) -> tuple[Tensor, Tensor]:

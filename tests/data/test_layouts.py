@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from chirrup.data.item import Item, gender_of
+from chirrup.data.item import Item
 from chirrup.data.layouts import LAYOUTS, parse, scan
 from chirrup.files.errors import FileError
 from data_samples import tree, write
@@ -352,33 +352,3 @@ def test_a_manifest_that_does_not_tell_enough(tmp_path: Path, rows: str, words: 
 def test_another_folder_is_refused(tmp_path: Path, name: str) -> None:
     with pytest.raises(FileError):
         list(scan(name, tmp_path))
-
-
-def test_sources_as_a_person_writes_them(tmp_path: Path) -> None:
-    assert parse(f"vctk:{tmp_path}") == ("vctk", tmp_path)
-    with pytest.raises(FileError, match="speech:FOLDER"):
-        parse(str(tmp_path))
-    with pytest.raises(FileError, match="no layout is called vtck"):
-        parse(f"vtck:{tmp_path}")
-    with pytest.raises(FileError, match="is no folder"):
-        parse(str(tmp_path / "none"))
-
-
-def test_what_a_person_tells_does_not_overrule_the_source() -> None:
-    item = Item("/x.wav", "speech", "s", "g", language="de", style="read")
-    told = item.with_facts({"language": "en", "licence": "CC0", "style": "studio", "x": "y"})
-    assert (told.language, told.licence, told.style) == ("de", "CC0", "studio")
-
-
-@pytest.mark.parametrize(
-    ("text", "gender"),
-    [
-        ("F", "female"),
-        ("male_masculine", "male"),
-        (" Female ", "female"),
-        ("other", ""),
-        (None, ""),
-    ],
-)
-def test_genders(text: str | None, gender: str) -> None:
-    assert gender_of(text) == gender

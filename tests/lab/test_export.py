@@ -1,10 +1,9 @@
-"""Folding, the graphs of one frame and of blocks, and the folder they are written to."""
+"""The folder that a model is exported to: its graphs, of one frame and of blocks."""
 
 import json
 import stat
 from collections.abc import Callable
 from dataclasses import asdict
-from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -14,140 +13,24 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import load_file
-from torch import Tensor
-from torch.testing import assert_close
 
 import chirrup
 import small_lrac
 from chirrup.lab import export as exporting
 from chirrup.lab.complexity import count
 from chirrup.lab.export import export
-from chirrup.lab.folding import DecoderGraph, EncoderGraph, fold, for_export
+from chirrup.lab.folding import fold
 from chirrup.lab.model_folder import move_weights, read
 from chirrup.lab.models import Model
-from chirrup.lab.one_frame import OneFrameDecoder
 from chirrup.lab.parity import Parity
 from chirrup.runtime.graph import Graph
+from folded_models import MODELS, audio, codes, folded
+from rounding import error_db
 from small_model import DELAY, FRAME, NAME, RATE_HZ, Exported, small_iris, speech_like
 
 pytest_plugins = ["models_fixture"]
 
 GRAPHS = ("encoder", "encoder-frame", "decoder", "decoder-frame")
-MODELS: dict[str, Callable[[], Model]] = {"iris": small_iris, "lrac": small_lrac.small_lrac}
-
-every_model = pytest.mark.parametrize("name", MODELS)
-
-
-@cache
-def folded(name: str = "iris") -> Model:
-    return fold(MODELS[name]())
-
-
-@cache
-def graph_modules(name: str = "iris") -> tuple[EncoderGraph, DecoderGraph]:
-    return for_export(folded(name))
-
-
-def audio(frames: int = 100, seed: int = 1) -> Tensor:
-    """So many frames of IRIS, twice as many of LRAC."""
-    return torch.from_numpy(speech_like(frames * FRAME, seed))[None]
-
-
-@cache
-def codes(name: str = "iris") -> Tensor:
-    """Of speech, ``int64 [1, codebooks, 60]``, with dropped codebooks and lost frames."""
-    model = folded(name)
-    result = model.quantizer.encode(model.encoder.offline(audio(60)[:, None]))[:, :, :60]
-    result[:, 2:, 10:20] = -1
-    result[:, :, 30:33] = -1
-    result[:, 1:, 40:] = -1
-    return result
-
-
-def start(states: dict[str, Tensor]) -> list[Tensor]:
-    return [value.clone() for value in states.values()]
-
-
-def error_db(value: np.ndarray | Tensor, expected: np.ndarray | Tensor) -> float:
-    difference = np.asarray(value, np.float64) - np.asarray(expected, np.float64)
-    power = np.square(difference).sum() / np.square(np.asarray(expected, np.float64)).sum()
-    return float(10 * np.log10(power + 1e-30))
-
-
-# --- in PyTorch ----------------------------------------------------------------------------------
-
-
-@every_model
-def test_folding_only_rounds_the_weights(name: str) -> None:
-    model, rounded = MODELS[name](), folded(name)
-    latent = model.encoder.offline(audio()[:, None])
-    assert error_db(rounded.encoder.offline(audio()[:, None]), latent) < -40
-    assert error_db(rounded.decoder.offline(latent), model.decoder.offline(latent)) < -40
-    agreeing = rounded.quantizer.encode(latent) == model.quantizer.encode(latent)
-    assert agreeing[:, 0].float().mean() > 0.95
-    given = codes(name)
-    expected = model.decoder.offline(model.quantizer.decode(given))
-    assert error_db(rounded.decoder.offline(rounded.quantizer.decode(given)), expected) < -40
-
-
-@every_model
-def test_folded_weights_are_exact_in_half_precision_and_plain(name: str) -> None:
-    model = folded(name)
-    entries = {f"codebook {i}": model.quantizer.level(i).codebook for i in range(model.codebooks)}
-    for key, value in (dict(model.named_parameters()) | entries).items():
-        assert torch.equal(value, value.half().float()), key
-        assert "parametrizations" not in key
-        if "scale_" in key:
-            assert (value == 1).all()
-
-
-@every_model
-def test_folding_leaves_the_model_as_it_was(name: str) -> None:
-    model = MODELS[name]()
-    before = {name: value.clone() for name, value in model.state_dict().items()}
-    sound = model.decoder.offline(model.encoder.offline(audio()[:, None]))
-    for_export(fold(model))
-    after = model.state_dict()
-    assert list(after) == list(before)
-    assert all(torch.equal(after[name], before[name]) for name in before)
-    assert any("parametrizations" in name for name in after)
-    assert torch.equal(sound, model.decoder.offline(model.encoder.offline(audio()[:, None])))
-
-
-@every_model
-@torch.no_grad()
-def test_encoder_graph_is_the_folded_model(name: str) -> None:
-    model, (encoder, _) = folded(name), graph_modules(name)
-    expected = model.quantizer.encode(model.encoder.offline(audio()[:, None]))
-    got, *_ = encoder(audio(), *start(model.encoder.initial_state(1)))
-    assert got.dtype == torch.int32
-    assert torch.equal(got, expected.int())
-
-
-@every_model
-@torch.no_grad()
-def test_decoder_graph_is_the_folded_model_also_for_absent_codes(name: str) -> None:
-    model, (_, decoder) = folded(name), graph_modules(name)
-    expected = model.decoder.offline(model.quantizer.decode(codes(name)))[:, 0]
-    got, *_ = decoder(codes(name).int(), *start(model.decoder.initial_state(1)))
-    assert_close(got, expected, atol=1e-5, rtol=0)
-
-
-@torch.no_grad()
-def test_one_frame_decoder_is_the_decoder_frame_by_frame() -> None:
-    _, decoder = graph_modules()
-    single = OneFrameDecoder(decoder)
-    states = others = start(folded().decoder.initial_state(1))
-    for index in range(codes().shape[2]):
-        frame = codes()[:, :, index : index + 1].int()
-        expected, *states = decoder(frame, *states)
-        got, *others = single(frame, *others)
-        assert_close(got, expected, atol=1e-5, rtol=0)
-        for state, other in zip(states, others, strict=True):
-            assert_close(other, state, atol=1e-4, rtol=1e-4)
-
-
-# --- the exported folder -------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="session", params=MODELS)

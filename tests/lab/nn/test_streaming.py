@@ -12,7 +12,6 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
-from torch.testing import assert_close
 
 from chirrup.lab.models.iris import ConvNeXtBlock, Iris, IrisConfig
 from chirrup.lab.models.lrac import Block, Lrac, LracConfig, Unit, units
@@ -33,6 +32,7 @@ from chirrup.lab.nn import (
     Stateless,
     Streaming,
 )
+from rounding import same
 
 SMALL_IRIS = IrisConfig(
     encoder_dim=4,
@@ -165,10 +165,6 @@ def stream(name: str, x: Tensor, steps: list[int], forget: str | None = None) ->
         y, state = model(chunk, state)
         outputs.append(y)
     return torch.cat(outputs, dim=2)
-
-
-def same(a: Tensor, b: Tensor) -> None:
-    assert_close(a, b, rtol=1e-5, atol=1e-5)
 
 
 @every_layer
@@ -326,79 +322,3 @@ def test_what_cannot_be_built_is_refused() -> None:
     assert Residual(1, Sequential(up, Delay(1, 2), down)).delay == 1
     with pytest.raises(ValueError, match="whole number of steps"):
         Residual(1, Sequential(up, Delay(1, 1), down))
-
-
-@pytest.mark.parametrize("n_fft", [8, 60, 960])
-def test_stft_and_istft_give_the_input_back(n_fft: int) -> None:
-    hop = n_fft // 2
-    model = Sequential(STFT(n_fft, hop), ISTFT(n_fft))
-    assert model.delay == n_fft - hop
-    assert model.ratio == 1
-    x = torch.randn(2, 1, 7 * hop)
-    same(model.offline(x)[:, :, hop:], x[:, :, :-hop])
-
-
-@pytest.mark.parametrize(("n_fft", "hop"), [(16, 8), (64, 16), (960, 480)])
-def test_stft_agrees_with_torch(n_fft: int, hop: int) -> None:
-    model = STFT(n_fft, hop)
-    x = torch.randn(2, 1, 6 * hop)
-    padded = F.pad(x[:, 0], (n_fft - hop, 0))
-    usual = torch.stft(padded, n_fft, hop, window=model.window, center=False, return_complex=True)
-    assert usual.shape[2] == 6
-    same(model.offline(x), torch.cat([usual.real, usual.imag], dim=1))
-
-
-def test_istft_agrees_with_torch() -> None:
-    n_fft, hop = 60, 30
-    model = ISTFT(n_fft)
-    spectrum = torch.randn(2, n_fft // 2 + 1, 6, dtype=torch.complex64)
-    spectrum.imag[:, [0, -1]] = 0
-    usual = torch.istft(spectrum, n_fft, hop, window=model.window, center=True)
-    ours = model.offline(torch.cat([spectrum.real, spectrum.imag], dim=1))
-    same(ours[:, 0, hop:], usual)
-
-
-def test_snake_is_its_formula() -> None:
-    model = SnakeBeta(3)
-    nn.init.normal_(model.log_alpha)
-    nn.init.normal_(model.log_beta)
-    x = 3 * torch.randn(2, 3, 50)
-    alpha, beta = model.log_alpha.exp(), model.log_beta.exp()
-    same(model.offline(x), x + (1 / beta) * (alpha * x).sin() ** 2)
-
-
-def test_layer_norm_is_its_formula() -> None:
-    model = LayerNorm(5)
-    nn.init.normal_(model.gain)
-    nn.init.normal_(model.bias)
-    x = torch.randn(2, 5, 9)
-    scaled = (x - x.mean(1, True)) / (x.var(1, correction=0, keepdim=True) + model.eps).sqrt()
-    same(model.offline(x), scaled * model.gain[:, None] + model.bias[:, None])
-
-
-def test_scale_is_a_gain_of_each_channel() -> None:
-    model = Scale(3, 0.1)
-    x = torch.randn(2, 3, 9)
-    same(model.offline(x), 0.1 * x)
-    nn.init.normal_(model.gain)
-    same(model.offline(x), torch.stack([x[:, i] * model.gain[i] for i in range(3)], dim=1))
-
-
-def test_convnext_block_is_its_formula() -> None:
-    model = ConvNeXtBlock(4, 6, 5)
-    assert isinstance(model.block, Sequential)
-    depthwise, norm, wide, _, narrow, scale = model.block.layers
-    assert isinstance(scale, Scale)
-    nn.init.normal_(scale.gain)
-    x = torch.randn(2, 4, 9)
-    y = wide.offline(norm.offline(depthwise.offline(x)))
-    same(model.offline(x), x + scale.gain * narrow.offline(F.gelu(y)))
-    assert wide.offline(x).shape == (2, 5, 9)
-
-
-def test_delay_puts_zeros_first() -> None:
-    x = torch.randn(2, 3, 10)
-    y = Delay(3, 4).offline(x)
-    assert not y[:, :, :4].any()
-    assert torch.equal(y[:, :, 4:], x[:, :, :-4])
-    assert not Delay(3, 12).offline(x).any()

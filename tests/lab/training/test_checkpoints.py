@@ -14,7 +14,15 @@ from chirrup.lab.training.config import TrainingConfig
 from chirrup.lab.training.loop import Trainer
 from chirrup.runtime.errors import ModelError
 from small_model import ENTRY, NAME
-from tiny_training import LRAC_WAY, advance, differing, tiny_config, with_adversary
+from tiny_training import (
+    LRAC_WAY,
+    advance,
+    differing,
+    resumed,
+    stopped,
+    tiny_config,
+    with_adversary,
+)
 
 CPU = torch.device("cpu")
 ROOT = Path(__file__).parents[3]
@@ -39,12 +47,9 @@ def test_a_stopped_run_goes_on_as_it_would_have(
     whole = Trainer(config, tmp_path / "whole", CPU)
     advance(whole, 6)
     for stop in (1, 4):
-        first = Trainer(config, tmp_path / "parts", CPU)
-        advance(first, stop)
-        first.save()
+        first = stopped(config, tmp_path / "parts", stop)
         torch.manual_seed(1234)  # the state of the world is not part of it
-        second = Trainer(config, tmp_path / "parts", CPU)
-        second.restore(tmp_path / "parts" / "checkpoint.pt")
+        second = resumed(config, tmp_path / "parts")
         assert second.step == stop
         assert differing(first.state(), second.state()) == []
         advance(second, 6)
@@ -69,8 +74,7 @@ def test_a_checkpoint_goes_on_though_parts_have_changed_places(
     model = {name: state["model"][name] for name in order}
     optimiser = state["optimiser"] | {"state": swapped}
     torch.save(state | {"model": model, "optimiser": optimiser}, tmp_path / "checkpoint.pt")
-    second = Trainer(config, tmp_path, CPU)
-    second.restore(tmp_path / "checkpoint.pt")
+    second = resumed(config, tmp_path)
     assert differing(first.state(), second.state()) == []
 
 
@@ -112,8 +116,7 @@ def test_minutes_stop_a_run_with_a_checkpoint(corpus: Path, tmp_path: Path) -> N
     trainer = Trainer(config, tmp_path, CPU)
     trainer.run(minutes=0.0)
     assert trainer.step == 1
-    again = Trainer(config, tmp_path, CPU)
-    again.restore(tmp_path / "checkpoint.pt")
+    again = resumed(config, tmp_path)
     assert again.step == 1
     assert again.hours > 0
     again.run(minutes=10)
@@ -165,8 +168,7 @@ def test_a_checkpoint_of_another_model_is_refused(
     with pytest.raises(ValueError, match=r'training of small, .* small with {"codebooks": 2}:'):
         changed.restore(tmp_path / "checkpoint.pt")
     changed.save()
-    again = Trainer(changed.config, tmp_path, CPU)
-    again.restore(tmp_path / "checkpoint.pt")
+    again = resumed(changed.config, tmp_path)
     assert differing(changed.state(), again.state()) == []
 
 
@@ -181,11 +183,8 @@ def test_a_checkpoint_of_other_weights_is_refused_in_a_line(corpus: Path, tmp_pa
 
 
 def test_discriminators_join_a_training_that_had_none(corpus: Path, tmp_path: Path) -> None:
-    first = Trainer(tiny_config(corpus), tmp_path, CPU)
-    advance(first, 3)
-    first.save()
-    second = Trainer(tiny_config(corpus, **with_adversary()), tmp_path, CPU)
-    second.restore(tmp_path / "checkpoint.pt")
+    stopped(tiny_config(corpus), tmp_path, 3)
+    second = resumed(tiny_config(corpus, **with_adversary()), tmp_path)
     assert "discriminator" in advance(second, 4)[0]
 
 
@@ -193,12 +192,9 @@ def test_more_discriminators_join_those_there_are(corpus: Path, tmp_path: Path) 
     changes = with_adversary()
     every = changes["adversary"].pop("discriminators")
     one = changes | {"adversary": {"discriminators": {"mel": every["mel"]}}}
-    first = Trainer(tiny_config(corpus, **one), tmp_path, CPU)
-    advance(first, 3)
-    first.save()
+    first = stopped(tiny_config(corpus, **one), tmp_path, 3)
     both = changes | {"adversary": {"discriminators": every}}
-    second = Trainer(tiny_config(corpus, **both), tmp_path, CPU)
-    second.restore(tmp_path / "checkpoint.pt")
+    second = resumed(tiny_config(corpus, **both), tmp_path)
     kept, now = (trainer.adversary.discriminators.state_dict() for trainer in (first, second))
     assert all(torch.equal(now[name], value) for name, value in kept.items())
     advance(second, 4)
@@ -209,12 +205,9 @@ def test_more_discriminators_join_those_there_are(corpus: Path, tmp_path: Path) 
 
 
 def test_a_resumed_run_follows_its_recipe(corpus: Path, tmp_path: Path) -> None:
-    first = Trainer(tiny_config(corpus, **with_adversary()), tmp_path, CPU)
-    advance(first, 3)
-    first.save()
+    stopped(tiny_config(corpus, **with_adversary()), tmp_path, 3)
     changes = with_adversary(learning_rate=3e-3) | {"betas": (0.5, 0.9), "weight_decay": 0.2}
-    second = Trainer(tiny_config(corpus, **changes), tmp_path, CPU)
-    second.restore(tmp_path / "checkpoint.pt")
+    second = resumed(tiny_config(corpus, **changes), tmp_path)
     advance(second, 4)
     assert second.adversary.optimiser is not None
     for optimiser in (second.optimiser, second.adversary.optimiser):

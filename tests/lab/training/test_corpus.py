@@ -32,7 +32,7 @@ from chirrup.runtime.errors import ModelError
 from data_samples import here, room, write
 from data_samples import noise as noise_of
 from small_model import ENTRY, NAME, RATE_HZ, speech_like
-from tiny_training import tiny_config, write_corpus
+from tiny_training import resumed, tiny_config, write_corpus
 
 CPU = torch.device("cpu")
 RECIPES = Path(__file__).parents[3] / "recipes"
@@ -317,6 +317,5 @@ def test_a_streamed_training_goes_on_as_it_would_have(
     first = Trainer(recipe, tmp_path / "parts", CPU)
     begun = losses(first, 2)
     first.save()
-    second = Trainer(recipe, tmp_path / "parts", CPU)
-    second.restore(tmp_path / "parts" / "checkpoint.pt")
+    second = resumed(recipe, tmp_path / "parts")
     assert begun + losses(second, 5) == whole

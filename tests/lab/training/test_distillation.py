@@ -13,7 +13,7 @@ from chirrup.lab.models import CONFIGS
 from chirrup.lab.models.focalcodec import FocalCodec
 from chirrup.lab.nn.harmonic_noise import PITCHES
 from chirrup.lab.training.config import TrainingConfig
-from chirrup.lab.training.distillation import Fit, Lessons
+from chirrup.lab.training.distillation import Lessons
 from chirrup.lab.training.loop import Trainer
 from chirrup.lab.training.pitch import pitch, pitch_loss, with_pitch
 from chirrup.lab.training.teachers import load_teacher
@@ -21,7 +21,7 @@ from chirrup.runtime.errors import ModelError
 from small_focal import CONFIG, ENTRY, NAME, SPOKEN, small_focal
 from small_model import ENTRY as IRIS
 from tiny_teachers import write_whisper
-from tiny_training import advance, differing, tiny_config, write_corpus
+from tiny_training import advance, differing, resumed, stopped, tiny_config, write_corpus
 
 CPU = torch.device("cpu")
 FRAMES = 20
@@ -143,11 +143,8 @@ def test_a_stopped_run_goes_on_as_it_would_have(corpus: Path, tmp_path: Path) ->
     recipe = config(corpus, "encoder", "joint")
     whole = Trainer(recipe, tmp_path / "whole", CPU)
     advance(whole, 4)
-    first = Trainer(recipe, tmp_path / "parts", CPU)
-    advance(first, 3)
-    first.save()
-    second = Trainer(recipe, tmp_path / "parts", CPU)
-    second.restore(tmp_path / "parts" / "checkpoint.pt")
+    stopped(recipe, tmp_path / "parts", 3)
+    second = resumed(recipe, tmp_path / "parts")
     advance(second, 4)
     assert differing(whole.state(), second.state()) == []
     assert {"mean", "directions"} <= set(whole.state()["lessons"])
@@ -295,56 +292,6 @@ def test_a_recipe_may_ask_for_half_precision(corpus: Path, tmp_path: Path, bf16:
     linear.register_forward_hook(lambda *given: made.append(given[2].dtype))
     advance(trainer, 2)
     assert set(made) == {torch.bfloat16 if bf16 else torch.float32}
-
-
-# --- a teacher's features in the model's dimensions ----------------------------------------------
-
-
-def features(dim: int = 12, seed: int = 0) -> list[Tensor]:
-    """Two layers; one channel is a hundred times as large as the others."""
-    random = torch.Generator().manual_seed(seed)
-    mixed = torch.randn(5, dim, dim, generator=random)[0]
-    layers = [mixed @ torch.randn(4, dim, 300, generator=random) + 3 for _ in range(2)]
-    for layer in layers:
-        layer[:, 0] *= 100
-    return layers
-
-
-def test_fitted_features_have_unit_variance_and_no_mean() -> None:
-    for dim in (12, 5):
-        fit = Fit(2, 12, dim)
-        fit.start(features())
-        for layer in fit(features()):
-            assert layer.shape == (4, dim, 300)
-            assert_close(layer.mean((0, 2)), torch.zeros(dim), atol=1e-4, rtol=0)
-        last = fit(features())[-1]
-        assert float(last.transpose(1, 2).flatten(0, 1).var(0).mean()) == pytest.approx(1, rel=1e-3)
-
-
-def test_all_dimensions_keep_everything_and_fewer_keep_the_main_ones() -> None:
-    kept = []
-    for dim in range(1, 13):
-        fit = Fit(2, 12, dim)
-        fit.start(features())
-        kept.append(float(fit.kept))
-    assert kept == sorted(kept)
-    assert kept[-1] == pytest.approx(1, abs=1e-5)
-    assert kept[3] > 4 / 12
-    fit = Fit(2, 12, 12)
-    fit.start(features())
-    back = torch.linalg.lstsq(fit.directions.T, fit(features())[-1].transpose(1, 2)[0].T).solution
-    assert_close(back.T + fit.mean[-1], features()[-1][0].T, rtol=1e-2, atol=1e-2)
-
-
-def test_large_channels_count_no_more_than_others() -> None:
-    fit = Fit(2, 12, 4)
-    fit.start(features())
-    small = features()
-    for layer in small:
-        layer[:, 0] /= 100
-    other = Fit(2, 12, 4)
-    other.start(small)
-    assert_close(fit(features())[-1].abs(), other(small)[-1].abs(), rtol=1e-2, atol=1e-2)
 
 
 # --- recipes that cannot be ----------------------------------------------------------------------

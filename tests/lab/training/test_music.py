@@ -19,7 +19,7 @@ from chirrup.lab.training.data import Sampler
 from chirrup.lab.training.loop import Trainer
 from chirrup.lab.training.run import export_checkpoint
 from chirrup.runtime.errors import ModelError
-from tiny_training import advance
+from tiny_training import advance, resumed, stopped
 
 CPU = torch.device("cpu")
 RATE_HZ = 44_100
@@ -122,11 +122,8 @@ def test_a_stopped_run_of_music_goes_on_as_it_would_have(corpus: Path, tmp_path:
     whole = Trainer(config(corpus), tmp_path / "whole", CPU)
     advance(whole, 6)
     for stop in (1, 4):
-        first = Trainer(config(corpus), tmp_path / "parts", CPU)
-        advance(first, stop)
-        first.save()
-        second = Trainer(config(corpus), tmp_path / "parts", CPU)
-        second.restore(tmp_path / "parts" / "checkpoint.pt")
+        stopped(config(corpus), tmp_path / "parts", stop)
+        second = resumed(config(corpus), tmp_path / "parts")
         advance(second, 6)
         for name, value in whole.model.state_dict().items():
             assert torch.equal(second.model.state_dict()[name], value), name

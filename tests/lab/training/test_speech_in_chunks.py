@@ -13,7 +13,7 @@ from chirrup.lab.training.config import TrainingConfig
 from chirrup.lab.training.loop import Trainer
 from chirrup.lab.training.validation import validate
 from small_focal import CONFIG, ENTRY, NAME
-from tiny_training import advance, differing, tiny_config
+from tiny_training import advance, differing, resumed, stopped, tiny_config
 
 CPU = torch.device("cpu")
 WEIGHTS = {"mel": 15.0, "entropy": 0.1}
@@ -100,12 +100,9 @@ def test_training_reduces_the_loss(corpus: Path, tmp_path: Path) -> None:
 def test_a_stopped_run_goes_on_as_it_would_have(corpus: Path, tmp_path: Path) -> None:
     whole = Trainer(config(corpus), tmp_path / "whole", CPU)
     advance(whole, 6)
-    first = Trainer(config(corpus), tmp_path / "parts", CPU)
-    advance(first, 4)
-    first.save()
+    stopped(config(corpus), tmp_path / "parts", 4)
     torch.manual_seed(1234)
-    second = Trainer(config(corpus), tmp_path / "parts", CPU)
-    second.restore(tmp_path / "parts" / "checkpoint.pt")
+    second = resumed(config(corpus), tmp_path / "parts")
     advance(second, 6)
     assert differing(whole.state(), second.state()) == []
 

@@ -18,7 +18,7 @@ from chirrup.lab.training.config import DataConfig, TrainingConfig
 from chirrup.lab.training.loop import Trainer
 from chirrup.lab.training.validation import clips, validate
 from small_spectro import DELAY, FRAME, NAME, RATE_HZ, stereo
-from tiny_training import advance, heard_by_losses
+from tiny_training import advance, heard_by_losses, resumed, stopped
 
 CPU = torch.device("cpu")
 WEIGHTS = {"waveform": 1.0, "complex": 1.0, "mel": 1.0, "commitment": 1.0}
@@ -115,11 +115,8 @@ def test_a_stopped_run_goes_on_as_it_would_have(corpus: Path, tmp_path: Path) ->
     whole = Trainer(settings, tmp_path / "whole", CPU)
     advance(whole, 6)
     for stop in (1, 4):
-        first = Trainer(settings, tmp_path / "parts", CPU)
-        advance(first, stop)
-        first.save()
-        second = Trainer(settings, tmp_path / "parts", CPU)
-        second.restore(tmp_path / "parts" / "checkpoint.pt")
+        stopped(settings, tmp_path / "parts", stop)
+        second = resumed(settings, tmp_path / "parts")
         advance(second, 6)
         for name, value in whole.model.state_dict().items():
             assert torch.equal(second.model.state_dict()[name], value), name

@@ -1,0 +1,126 @@
+"""A preparation again: after a stop, with another recipe, on Ray."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import chirrup
+from chirrup.data.prepare import prepare
+from data_samples import here, noise, talk, write
+from prepared import FACTS, assert_same, entries, recipe
+
+pytest.importorskip("pyloudnorm")
+pytest.importorskip("matplotlib")
+
+TESTS, SOURCE = Path(__file__).parents[1], Path(chirrup.__file__).parents[1]
+
+
+class Counting:
+    """A `workers.Run` that counts its jobs, and stops after some."""
+
+    def __init__(self, stop_after: int = 10**9) -> None:
+        self.left, self.jobs = stop_after, Counter[str]()
+
+    def __call__(self, work: Any, jobs: Any, crashed: Any = None) -> Any:
+        for job in jobs:
+            if self.left == 0:
+                raise KeyboardInterrupt
+            self.left -= 1
+            self.jobs[work.__module__.rpartition(".")[2]] += 1
+            yield work(job)
+
+
+@pytest.mark.parametrize("stop", [0, 5, 17, 20])
+def test_a_stopped_preparation_goes_on(
+    sources: list[str], corpus: Path, tmp_path: Path, stop: int
+) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        prepare(sources, tmp_path / "out", recipe(), Counting(stop), facts=FACTS)
+    rest = Counting()
+    prepare(sources, tmp_path / "out", recipe(), rest, facts=FACTS)
+    assert rest.jobs["measure"] == max(0, 17 - stop)
+    assert (tmp_path / "out" / "manifest.csv").read_bytes() == (
+        corpus / "manifest.csv"
+    ).read_bytes()
+    idle = Counting()
+    prepare(sources, tmp_path / "out", recipe(), idle, facts=FACTS)
+    assert not idle.jobs
+
+
+def command(folder: Path, sources: list[str]) -> tuple[list[str], dict[str, str]]:
+    """That makes ``out`` below ``folder`` by the same recipe, and its environment."""
+    lines = ["shard_minutes = 0.2", "[splits]", "test = 0.2", "validation = 0.2", "[filters.read]"]
+    lines += ["keep_share = 1.0", "max = {}", "min = {snr_db = 20.0, seconds = 1.0}"]
+    lines += [f"[output.{kind}]\nrate_hz = 8000" for kind in ("speech", "noise", "rir")]
+    table = folder / "recipe.toml"
+    table.write_text("\n".join(lines))
+    told = ["--out", str(folder / "out"), "--recipe", str(table), "-q", "--workers", "1"]
+    told += ["--licence", "CC0-1.0", "--language", "en"]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join((str(SOURCE), str(TESTS)))}
+    return [sys.executable, "-m", "chirrup", "data", "prepare", *sources, *told], environment
+
+
+def test_kill_9(sources: list[str], corpus: Path, tmp_path: Path) -> None:
+    arguments, environment = command(tmp_path, sources)
+    process = subprocess.Popen(
+        arguments, env=environment, start_new_session=True, stderr=subprocess.PIPE
+    )
+    wal = tmp_path / "out" / "prepare.sqlite-wal"
+    for _ in range(6000):  # until something was measured and kept
+        if process.poll() is not None or (wal.is_file() and wal.stat().st_size > 60_000):
+            break
+        time.sleep(0.01)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+    assert not list((tmp_path / "out").glob("*/*.tar.part"))
+    done = subprocess.run(arguments, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert_same(tmp_path / "out", corpus)
+
+
+def test_a_changed_file_is_measured_anew_and_a_lost_one_forgotten(tmp_path: Path) -> None:
+    for name in ("a", "b", "c"):
+        write(tmp_path / "in" / f"{name}.wav", talk(2, seed=ord(name)) + 3e-4 * noise(2))
+    source = [f"speech:{tmp_path}/in"]
+    prepare(source, tmp_path / "out", recipe(), here, facts=FACTS)
+    write(tmp_path / "in" / "a.wav", talk(3, seed=9) + 3e-4 * noise(3))
+    (tmp_path / "in" / "b.wav").unlink()
+    count = Counting()
+    prepare(source, tmp_path / "out", recipe(), count, facts=FACTS)
+    assert count.jobs["measure"] == 1
+    seconds = {e.facts["group"]: float(e.facts["seconds"]) for e in entries(tmp_path / "out")}
+    assert seconds == {"in:a": 3.0, "in:c": 2.0}
+
+
+def test_another_recipe_measures_nothing_anew(sources: list[str], tmp_path: Path) -> None:
+    prepare(sources, tmp_path / "out", recipe(), here, facts=FACTS)
+    count = Counting()
+    other = recipe(shard_minutes=1.0, splits={"test": 0.0, "validation": 0.0})
+    prepare(sources, tmp_path / "out", other, count, facts=FACTS)
+    assert "measure" not in count.jobs
+    assert sorted(path.name for path in (tmp_path / "out").glob("*/*")) == [
+        "noise_train-000000.tar",
+        "rir_train-000000.tar",
+        "speech_train-000000.tar",
+    ]
+    shorter = recipe(piece_seconds=1.2)
+    prepare(sources, tmp_path / "out", shorter, count, facts=FACTS)
+    assert count.jobs["measure"] == 17
+
+
+@pytest.mark.slow
+def test_the_same_on_ray(sources: list[str], corpus: Path, tmp_path: Path) -> None:
+    """In a process of its own, with which all of Ray ends."""
+    pytest.importorskip("ray")
+    arguments, environment = command(tmp_path, sources)
+    arguments.append("--ray")
+    done = subprocess.run(arguments, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert_same(tmp_path / "out", corpus)

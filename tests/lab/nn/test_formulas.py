@@ -1,0 +1,94 @@
+"""Layers are their formulas, and what PyTorch has of them."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from chirrup.lab.models.iris import ConvNeXtBlock
+from chirrup.lab.nn import (
+    ISTFT,
+    STFT,
+    Delay,
+    LayerNorm,
+    Scale,
+    Sequential,
+    SnakeBeta,
+)
+from rounding import same
+
+
+@pytest.mark.parametrize("n_fft", [8, 60, 960])
+def test_stft_and_istft_give_the_input_back(n_fft: int) -> None:
+    hop = n_fft // 2
+    model = Sequential(STFT(n_fft, hop), ISTFT(n_fft))
+    assert model.delay == n_fft - hop
+    assert model.ratio == 1
+    x = torch.randn(2, 1, 7 * hop)
+    same(model.offline(x)[:, :, hop:], x[:, :, :-hop])
+
+
+@pytest.mark.parametrize(("n_fft", "hop"), [(16, 8), (64, 16), (960, 480)])
+def test_stft_agrees_with_torch(n_fft: int, hop: int) -> None:
+    model = STFT(n_fft, hop)
+    x = torch.randn(2, 1, 6 * hop)
+    padded = F.pad(x[:, 0], (n_fft - hop, 0))
+    usual = torch.stft(padded, n_fft, hop, window=model.window, center=False, return_complex=True)
+    assert usual.shape[2] == 6
+    same(model.offline(x), torch.cat([usual.real, usual.imag], dim=1))
+
+
+def test_istft_agrees_with_torch() -> None:
+    n_fft, hop = 60, 30
+    model = ISTFT(n_fft)
+    spectrum = torch.randn(2, n_fft // 2 + 1, 6, dtype=torch.complex64)
+    spectrum.imag[:, [0, -1]] = 0
+    usual = torch.istft(spectrum, n_fft, hop, window=model.window, center=True)
+    ours = model.offline(torch.cat([spectrum.real, spectrum.imag], dim=1))
+    same(ours[:, 0, hop:], usual)
+
+
+def test_snake_is_its_formula() -> None:
+    model = SnakeBeta(3)
+    nn.init.normal_(model.log_alpha)
+    nn.init.normal_(model.log_beta)
+    x = 3 * torch.randn(2, 3, 50)
+    alpha, beta = model.log_alpha.exp(), model.log_beta.exp()
+    same(model.offline(x), x + (1 / beta) * (alpha * x).sin() ** 2)
+
+
+def test_layer_norm_is_its_formula() -> None:
+    model = LayerNorm(5)
+    nn.init.normal_(model.gain)
+    nn.init.normal_(model.bias)
+    x = torch.randn(2, 5, 9)
+    scaled = (x - x.mean(1, True)) / (x.var(1, correction=0, keepdim=True) + model.eps).sqrt()
+    same(model.offline(x), scaled * model.gain[:, None] + model.bias[:, None])
+
+
+def test_scale_is_a_gain_of_each_channel() -> None:
+    model = Scale(3, 0.1)
+    x = torch.randn(2, 3, 9)
+    same(model.offline(x), 0.1 * x)
+    nn.init.normal_(model.gain)
+    same(model.offline(x), torch.stack([x[:, i] * model.gain[i] for i in range(3)], dim=1))
+
+
+def test_convnext_block_is_its_formula() -> None:
+    model = ConvNeXtBlock(4, 6, 5)
+    assert isinstance(model.block, Sequential)
+    depthwise, norm, wide, _, narrow, scale = model.block.layers
+    assert isinstance(scale, Scale)
+    nn.init.normal_(scale.gain)
+    x = torch.randn(2, 4, 9)
+    y = wide.offline(norm.offline(depthwise.offline(x)))
+    same(model.offline(x), x + scale.gain * narrow.offline(F.gelu(y)))
+    assert wide.offline(x).shape == (2, 5, 9)
+
+
+def test_delay_puts_zeros_first() -> None:
+    x = torch.randn(2, 3, 10)
+    y = Delay(3, 4).offline(x)
+    assert not y[:, :, :4].any()
+    assert torch.equal(y[:, :, 4:], x[:, :, :-4])
+    assert not Delay(3, 12).offline(x).any()
