@@ -116,7 +116,7 @@ def page(boards: dict[str, Results]) -> str:
 
 
 def models_table(rows: list[Row], about: dict[str, dict[str, Any]]) -> str:
-    """What `facts` found."""
+    """What `scoreboard.facts` found."""
     text = [
         "| model | latency, ms | real-time factor | codes a book | entries used, % | "
         "entropy of a code, bits |",
