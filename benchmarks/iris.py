@@ -1,9 +1,10 @@
 """What still moves `iris-t1`: from where it stands, the same steps with one change each.
 
-    python benchmarks/iris.py losses [KEY=VALUE ...]
+    python benchmarks/iris.py losses [KEY=VALUE ...]      # other weights of the losses
+    python benchmarks/iris.py batches [KEY=VALUE ...]     # other clips, and what of them is coded
 
-All begin at `recipes/iris-t1-cpu.pt` and see the same batches. A KEY=VALUE changes the recipe, as
-in `chirrup train`: `stages.1.steps=2000` is longer.
+All begin at `recipes/iris-t1-cpu.pt`. A KEY=VALUE changes the recipe, as in `chirrup train`:
+`stages.1.steps=2000` is longer.
 """
 
 from pathlib import Path
@@ -16,38 +17,54 @@ RECIPE = ROOT / "recipes" / "iris-t1-cpu.toml"
 START = ROOT / "recipes" / "iris-t1-cpu.pt"
 SCORES = ("pesq_wb", "estoi", "visqol_speech", "dnsmos", "distillmos", "speaker_similarity")
 TEACHER = in_toml({"kind": "whisper", "path": str(WHISPER_BASE), "layers": [2, 6]})
-CHANGES: dict[str, dict[str, float]] = {
+LOSSES: dict[str, dict[str, float]] = {
     "as-before": {},
     "heard": {"heard": 3},
     "pesq": {"pesq": 5},  # the paper's
     "mel": {"mel": 5},
+    "features": {"features": 10},
     "discriminators": {"adversarial": 3, "features": 30},
 }
 """Weights of losses that differ from the recipe's last stage."""
+BATCHES: dict[str, tuple[str, ...]] = {
+    "as-before": (),
+    "bypass": ("codes.bypass=0.3",),
+    "short": ("data.crop_seconds=1.0", "batch_size=4"),
+}
+"""Changes to the recipe for the same seconds of audio a step."""
 
 
-def losses() -> Experiment:
-    recipe, stands = load_recipe(RECIPE), load_checkpoint(START)["step"]
-    weights = recipe.stages[-1].weights.model_dump(exclude_defaults=True)
-    variants = {}
-    for name, changed in CHANGES.items():
-        going_on = {
-            "name": name,
-            "steps": 400,
-            "learning_rate": 3e-4,
-            "weights": weights | changed,
-        }
-        stages = [{"name": "before", "steps": stands, "weights": {}}, going_on]
+def going_on(**changed: float) -> str:
+    """The recipe's last stage once more, with weights ``changed``, after all steps so far."""
+    weights = load_recipe(RECIPE).stages[-1].weights.model_dump(exclude_defaults=True)
+    before = {"name": "before", "steps": load_checkpoint(START)["step"], "weights": {}}
+    stage = {"name": "going-on", "steps": 400, "learning_rate": 3e-4, "weights": weights | changed}
+    return f"stages={in_toml([before, stage])}"
+
+
+def losses() -> dict[str, tuple[str, ...]]:
+    variants: dict[str, tuple[str, ...]] = {}
+    for name, changed in LOSSES.items():
         teacher = (f"teacher={TEACHER}",) if "heard" in changed else ()
-        variants[name] = (f"stages={in_toml(stages)}", *teacher)
-    short = ("final_learning_rate=5e-5", "warmup_steps=50", "ema_decay=0.99")
-    return Experiment(RECIPE, variants, short, (1000, 6000), SCORES, "speech_test", START)
+        variants[name] = (going_on(**changed), *teacher)
+    return variants
+
+
+def batches() -> dict[str, tuple[str, ...]]:
+    stages = going_on()
+    return {name: (stages, *changes) for name, changes in BATCHES.items()}
+
+
+EXPERIMENTS = {"losses": losses, "batches": batches}
 
 
 def main() -> None:
-    options = parser("Run an experiment on iris-t1.", "iris", "losses").parse_intermixed_args()
+    options = parser("Run an experiment on iris-t1.", "iris", *EXPERIMENTS).parse_intermixed_args()
     out: Path = options.out / options.experiment
-    compare(losses(), out, options)
+    short = ("final_learning_rate=5e-5", "warmup_steps=50", "ema_decay=0.99")
+    variants = EXPERIMENTS[options.experiment]()
+    shown = Experiment(RECIPE, variants, short, (1000, 6000), SCORES, "speech_test", START)
+    compare(shown, out, options)
 
 
 if __name__ == "__main__":

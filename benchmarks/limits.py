@@ -15,6 +15,7 @@ Prints four tables and draws `limits.png` into the folder `--out` (runs/limits):
 import argparse
 import itertools
 from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -74,7 +75,7 @@ class Tally:
 
 
 @torch.no_grad()
-def outputs(model: Model, audio: np.ndarray, settings: dict[str, int | None]) -> dict:
+def outputs(model: Model, audio: np.ndarray, settings: Mapping[str, int | None]) -> dict:
     """Decoded audio of each setting, aligned, and the codes ``[codebooks, frames]``."""
     delay, frame = model.delay_samples, model.frame_samples
     padded = np.pad(audio, (0, delay + -(len(audio) + delay) % frame))
