@@ -22,14 +22,14 @@ LOSSES: dict[str, dict[str, float]] = {
     "heard": {"heard": 3},
     "pesq": {"pesq": 5},  # the paper's
     "mel": {"mel": 5},
-    "features": {"features": 10},
+    "features": {"features": 3},
     "discriminators": {"adversarial": 3, "features": 30},
 }
 """Weights of losses that differ from the recipe's last stage."""
 BATCHES: dict[str, tuple[str, ...]] = {
     "as-before": (),
-    "bypass": ("codes.bypass=0.3",),
-    "short": ("data.crop_seconds=1.0", "batch_size=4"),
+    "coded": ("codes.bypass=0.0",),
+    "long": ("data.crop_seconds=2.0", "batch_size=2"),
 }
 """Changes to the recipe for the same seconds of audio a step."""
 
@@ -42,17 +42,22 @@ def going_on(**changed: float) -> str:
     return f"stages={in_toml([before, stage])}"
 
 
-def losses() -> dict[str, tuple[str, ...]]:
+def experiment(variants: dict[str, tuple[str, ...]]) -> Experiment:
+    short = ("final_learning_rate=5e-5", "warmup_steps=50", "ema_decay=0.99")
+    return Experiment(RECIPE, variants, short, (1000, 6000), SCORES, "speech_test", START)
+
+
+def losses() -> Experiment:
     variants: dict[str, tuple[str, ...]] = {}
     for name, changed in LOSSES.items():
         teacher = (f"teacher={TEACHER}",) if "heard" in changed else ()
         variants[name] = (going_on(**changed), *teacher)
-    return variants
+    return experiment(variants)
 
 
-def batches() -> dict[str, tuple[str, ...]]:
+def batches() -> Experiment:
     stages = going_on()
-    return {name: (stages, *changes) for name, changes in BATCHES.items()}
+    return experiment({name: (stages, *changes) for name, changes in BATCHES.items()})
 
 
 EXPERIMENTS = {"losses": losses, "batches": batches}
@@ -61,10 +66,7 @@ EXPERIMENTS = {"losses": losses, "batches": batches}
 def main() -> None:
     options = parser("Run an experiment on iris-t1.", "iris", *EXPERIMENTS).parse_intermixed_args()
     out: Path = options.out / options.experiment
-    short = ("final_learning_rate=5e-5", "warmup_steps=50", "ema_decay=0.99")
-    variants = EXPERIMENTS[options.experiment]()
-    shown = Experiment(RECIPE, variants, short, (1000, 6000), SCORES, "speech_test", START)
-    compare(shown, out, options)
+    compare(EXPERIMENTS[options.experiment](), out, options)
 
 
 if __name__ == "__main__":

@@ -127,7 +127,7 @@ def test_each_change_to_the_flagships_losses_is_one_and_begins_where_it_stands(
         assert config.learning_rate_at(stands + 49) == pytest.approx(3e-4, rel=1e-3)
         assert config.learning_rate_at(config.steps) == pytest.approx(5e-5, rel=1e-3)
         usual, now = recipe.stages[-1].weights.model_dump(), after.weights.model_dump()
-        assert {term: now[term] for term in now if now[term] != usual[term]} == iris.CHANGES[name]
+        assert {term: now[term] for term in now if now[term] != usual[term]} == iris.LOSSES[name]
         assert after.needs_teacher == (config.teacher is not None)
     assert set(experiment.scores) <= set(METRICS)
     monkeypatch.setattr(experiments, "run", lambda *_, **__: None)
@@ -138,6 +138,15 @@ def test_each_change_to_the_flagships_losses_is_one_and_begins_where_it_stands(
     begun.write_text("further")
     experiments.train(experiment, (), tmp_path / "run", options)
     assert begun.read_text() == "further", "what was begun goes on"
+
+
+def test_the_flagship_hears_as_much_with_other_clips() -> None:
+    variants = configs(import_module("iris").batches())
+    heard = {config.batch_size * config.data.crop_seconds for config in variants.values()}
+    assert len(heard) == 1
+    usual, coded, long = (variants[name] for name in ("as-before", "coded", "long"))
+    assert coded.codes.bypass < usual.codes.bypass
+    assert long.data.crop_seconds > usual.data.crop_seconds
 
 
 def test_teachers_differ_in_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
