@@ -3,7 +3,7 @@
     python benchmarks/oracle.py RUN_OR_CHECKPOINT [--corpus FOLDER] [--clips 8] [--seconds 6]
 
 In the decoded spectrum (windows of 40 ms, 10 ms apart) a band, or only its magnitudes or phases, is
-put in the original's place, and the audio made of it is scored.
+replaced by the original's, and the audio made of it is scored.
 """
 
 import argparse
@@ -43,7 +43,7 @@ class Spectrum:
 
 
 def repaired(clean: np.ndarray, coded: np.ndarray, spectrum: Spectrum) -> dict[str, np.ndarray]:
-    """The coded audio with parts of the original, by what they are."""
+    """The coded audio as it is, then with parts of the original, by what they are."""
     x, y = spectrum.of(clean), spectrum.of(coded)
 
     def put(inside: Tensor, part: Tensor) -> np.ndarray:
@@ -51,8 +51,11 @@ def repaired(clean: np.ndarray, coded: np.ndarray, spectrum: Spectrum) -> dict[s
 
     everywhere = spectrum.hz >= 0
     magnitudes, phases = torch.polar(x.abs(), y.angle()), torch.polar(y.abs(), x.angle())
-    result = {"the original": clean, "as decoded": coded}
-    result |= {"its phases": put(everywhere, phases), "its magnitudes": put(everywhere, magnitudes)}
+    result = {
+        "nothing": coded,
+        "all phases": put(everywhere, phases),
+        "all magnitudes": put(everywhere, magnitudes),
+    }
     for low, high in BANDS_HZ:
         inside = (spectrum.hz >= low) & (spectrum.hz < high)
         name = f"{low} to {high} Hz" if high < spectrum.hz[-1] else f"from {low} Hz"
@@ -75,6 +78,7 @@ def main() -> None:
     for entry in one_a_speaker("speech_test", data, arguments.clips):
         audio = read_mono(entry, rate_hz).astype(np.float32)
         clean = audio[: int(arguments.seconds * rate_hz)]
+        rows["", "everything"].append([score(m, clean, clean, rate_hz) for m in SCORES])
         decoded = outputs(model, clean, settings)
         for setting in settings:
             for part, result in repaired(clean, decoded[setting], spectrum).items():
