@@ -97,6 +97,30 @@ def test_level_does_not_matter() -> None:
     noisy = with_noise(target, 15)
     loss = PESQLoss()
     torch.testing.assert_close(loss(0.1 * noisy, target), loss(noisy, target), rtol=1e-3, atol=0)
+    torch.testing.assert_close(
+        loss.score(10 * noisy, target), loss.score(noisy, target), rtol=1e-3, atol=0
+    )
+
+
+@pytest.mark.parametrize("part", ["clip", "burst", "band"])
+def test_too_loud_counts_in_the_loss(part: str) -> None:
+    """What the standard undoes, so that a decoder is not taught to be loud."""
+    target = speech_like(2, 1.0)[None]
+    noisy = with_noise(target, 15)
+    if part == "band":
+        louder = 10 * noisy - 9 * low_pass(noisy, 1500)
+    else:
+        louder = noisy.clone()
+        louder[:, slice(4800, 12000) if part == "burst" else slice(None)] *= 10
+    loss = PESQLoss()
+    scored = 4.5 - raw_mos(loss.score(louder, target))
+    assert loss(louder, target) > loss(noisy, target) + 0.5
+    assert loss(louder, target) > scored + 0.5
+
+
+def raw_mos(score: Tensor) -> Tensor:
+    """P.862.2's mapping to MOS-LQO undone."""
+    return (torch.logit((score - 0.999) / 4) + 3.8224) / 1.3669
 
 
 ZERO, SPEECH = torch.zeros(RATE_HZ), speech_like(3, 1.0)

@@ -71,6 +71,7 @@ ACTIVE_WINDOW, ACTIVE_SUM = 5, 500.0  # sum of magnitudes that starts and ends t
 SYLLABLE, SYLLABLE_HOP = 20, 10  # frames, 320 ms with half overlap
 MAX_DISTURBANCE = 45.0
 LOSS_SLOPE = 0.1  # of a frame's disturbance above the maximum, in the loss only
+LOSS_LOUDER = 2.0  # power over the target's that is compensated at most, in the loss only
 
 
 class PESQLoss(nn.Module):
@@ -79,6 +80,10 @@ class PESQLoss(nn.Module):
     Waveforms are float `[batch, samples]` with full scale 1, at `sample_rate_hz` (16 kHz or more).
     A target without any speech-level sample has no PESQ: it gets no loss, and the best score.
     Clips longer than 16 s lack the standard's recency weighting.
+
+    The standard undoes what a system does to the level, of a clip and of each frame, and counts a
+    frame's disturbance up to a maximum. A decoder that is taught by that learns bursts in place of
+    what it cannot know: the loss goes on above the maximum, and undoes 3 dB of what is too loud.
     """
 
     input_filter_b: Tensor
@@ -125,14 +130,14 @@ class PESQLoss(nn.Module):
 
     def forward(self, estimate: Tensor, target: Tensor) -> Tensor:
         """Loss `[batch]`: what the disturbances take off the raw MOS of 4.5, 0 at best."""
-        return self._mos_drop(estimate, target, LOSS_SLOPE)
+        return self._mos_drop(estimate, target, LOSS_SLOPE, LOSS_LOUDER)
 
     def score(self, estimate: Tensor, target: Tensor) -> Tensor:
         """Wide-band MOS-LQO `[batch]`, from 1.0 to 4.64 (P.862.2)."""
-        raw_mos = 4.5 - self._mos_drop(estimate, target, 0.0)
+        raw_mos = 4.5 - self._mos_drop(estimate, target, 0.0, math.inf)
         return 0.999 + 4 * torch.sigmoid(1.3669 * raw_mos - 3.8224)
 
-    def _mos_drop(self, estimate: Tensor, target: Tensor, slope: float) -> Tensor:
+    def _mos_drop(self, estimate: Tensor, target: Tensor, slope: float, louder: float) -> Tensor:
         if estimate.shape != target.shape or estimate.dim() != 2:
             raise ValueError(
                 "estimate and target must both be [batch, samples], "
@@ -142,21 +147,26 @@ class PESQLoss(nn.Module):
             raise ValueError(f"{estimate.shape[1]} samples are less than one frame of 32 ms")
         with torch.autocast(estimate.device.type, enabled=False):
             with torch.no_grad():
-                speech = self._listen(target.float())
+                speech, gain = self._listen(target.float())
                 reference = self._bark_power(speech)
                 start, stop = speech_frames(speech)
-            degraded = self._bark_power(self._listen(estimate.float()))
-            reference, degraded = self._compensate(reference, degraded, stop)
+            heard, _ = self._listen(estimate.float(), gain / louder**0.5)
+            degraded = self._bark_power(heard)
+            reference, degraded = self._compensate(reference, degraded, stop, louder)
             frames = self._frame_disturbances(reference, degraded)
             excess = (frames - MAX_DISTURBANCE).clamp(min=0)
             clip = clip_disturbance(frames - (1 - slope) * excess, start, stop)
             return 0.1 * clip[:, 0] + 0.0309 * clip[:, 1]
 
-    def _listen(self, waveform: Tensor) -> Tensor:
+    def _listen(self, waveform: Tensor, least_gain: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Resample to 16 kHz, align the level and apply the input filter (P.862, 10.1).
 
         All three are one product of the spectrum of the whole clip, zero-padded so that the
         filter's ringing does not wrap around.
+
+        Returns:
+            The filtered waveform, and the gain `[batch]` that aligned its level, at least
+            ``least_gain``.
         """
         samples = waveform.shape[-1]
         model_samples = samples * self.up // self.down
@@ -178,12 +188,14 @@ class PESQLoss(nn.Module):
         energy = 2 / size * torch.view_as_real(spectrum[:, low : high + 1]).square().sum((1, 2))
         power = energy / (model_samples + PADDING)
         gain = (LEVEL_POWER / power.clamp(min=LEVEL_FLOOR)).sqrt()
+        if least_gain is not None:
+            gain = torch.maximum(gain, least_gain)
 
         high_pass = torch.fft.rfft(self.input_filter_b, size) / torch.fft.rfft(
             self.input_filter_a, size
         )
         filtered = torch.fft.irfft(spectrum * high_pass * gain[:, None], size)
-        return filtered[:, :model_samples]
+        return filtered[:, :model_samples], gain
 
     def _bark_power(self, speech: Tensor) -> Tensor:
         """Power density per frame and critical band `[batch, frames, 48]` (P.862, 10.2)."""
@@ -198,7 +210,7 @@ class PESQLoss(nn.Module):
         return power * (power > factor * self.threshold)
 
     def _compensate(
-        self, reference: Tensor, degraded: Tensor, stop: Tensor
+        self, reference: Tensor, degraded: Tensor, stop: Tensor, louder: float
     ) -> tuple[Tensor, Tensor]:
         """Filter the reference as the system does and undo its gain changes (P.862, 10.2)."""
         frames = reference.shape[1]
@@ -209,12 +221,12 @@ class PESQLoss(nn.Module):
             (self._audible(power, 100) * heard[..., None]).sum(1, keepdim=True) / mean_frames
             for power in (reference, degraded)
         ]
-        reference = reference * ((means[1] + 1e3) / (means[0] + 1e3)).clamp(0.01, 100)
+        reference = reference * ((means[1] + 1e3) / (means[0] + 1e3)).clamp(0.01, min(100, louder))
 
         totals = [self._audible(power).sum(-1) + 5e3 for power in (reference, degraded)]
         # The standard's recursion g[t] = 0.2 g[t-1] + 0.8 ratio[t], cut where 0.2^k vanishes.
         ratio = F.pad(totals[0] / totals[1], (self.gain_memory.shape[-1] - 1, 0), "replicate")
-        gain = F.conv1d(ratio[:, None], self.gain_memory)[:, 0].clamp(3e-4, 5)
+        gain = F.conv1d(ratio[:, None], self.gain_memory)[:, 0].clamp(max(3e-4, 1 / louder), 5)
         return reference, degraded * gain[..., None]
 
     def _loudness(self, power: Tensor) -> Tensor:
