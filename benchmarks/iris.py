@@ -3,8 +3,8 @@
     python benchmarks/iris.py losses [KEY=VALUE ...]      # other weights of the losses
     python benchmarks/iris.py batches [KEY=VALUE ...]     # other clips, and what of them is coded
 
-All begin at `recipes/iris-t1-cpu.pt`. A KEY=VALUE changes the recipe, as in `chirrup train`:
-`stages.1.steps=2000` is longer.
+All begin at `recipes/iris-t1-cpu.pt` and go on as `recipes/iris-t1-cpu-more.toml` does. A KEY=VALUE
+changes the recipe, as in `chirrup train`: `stages.1.steps=2000` is longer.
 """
 
 from pathlib import Path
@@ -13,7 +13,7 @@ from chirrup.lab.training.checkpoints import load_checkpoint
 from chirrup.lab.training.config import load_recipe
 from experiments import ROOT, WHISPER_BASE, Experiment, compare, in_toml, parser
 
-RECIPE = ROOT / "recipes" / "iris-t1-cpu.toml"
+RECIPE = ROOT / "recipes" / "iris-t1-cpu-more.toml"
 START = ROOT / "recipes" / "iris-t1-cpu.pt"
 SCORES = ("pesq_wb", "estoi", "visqol_speech", "dnsmos", "distillmos", "speaker_similarity")
 TEACHER = in_toml({"kind": "whisper", "path": str(WHISPER_BASE), "layers": [2, 6]})
@@ -22,14 +22,14 @@ LOSSES: dict[str, dict[str, float]] = {
     "heard": {"heard": 3},
     "pesq": {"pesq": 5},  # the paper's
     "mel": {"mel": 5},
-    "features": {"features": 3},
-    "discriminators": {"adversarial": 3, "features": 30},
+    "features": {"features": 10},
+    "discriminators": {"adversarial": 3, "features": 9},
 }
 """Weights of losses that differ from the recipe's last stage."""
 BATCHES: dict[str, tuple[str, ...]] = {
     "as-before": (),
-    "coded": ("codes.bypass=0.0",),
-    "long": ("data.crop_seconds=2.0", "batch_size=2"),
+    "bypassed": ("codes.bypass=0.3",),
+    "short": ("data.crop_seconds=1.0", "batch_size=4"),
 }
 """Changes to the recipe for the same seconds of audio a step."""
 

@@ -144,9 +144,9 @@ def test_the_flagship_hears_as_much_with_other_clips() -> None:
     variants = configs(import_module("iris").batches())
     heard = {config.batch_size * config.data.crop_seconds for config in variants.values()}
     assert len(heard) == 1
-    usual, coded, long = (variants[name] for name in ("as-before", "coded", "long"))
-    assert coded.codes.bypass < usual.codes.bypass
-    assert long.data.crop_seconds > usual.data.crop_seconds
+    usual, bypassed, short = (variants[name] for name in ("as-before", "bypassed", "short"))
+    assert bypassed.codes.bypass > usual.codes.bypass
+    assert short.data.crop_seconds < usual.data.crop_seconds
 
 
 def test_teachers_differ_in_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

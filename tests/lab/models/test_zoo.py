@@ -1,5 +1,6 @@
-"""Every configuration has weights, or says where to get some."""
+"""Every configuration has weights, or says where to get some; what those do with noise."""
 
+import numpy as np
 import pytest
 
 import chirrup
@@ -16,3 +17,13 @@ def test_a_configuration_is_shipped_or_untrained() -> None:
 def test_an_untrained_one_says_so(name: str) -> None:
     with pytest.raises(chirrup.ModelError, match=f"{name} ships without weights: .*export|train"):
         chirrup.load(name)
+
+
+@pytest.mark.parametrize("deviation", [0.002, 0.02, 0.1])
+def test_the_flagship_makes_no_blasts_of_noise(deviation: float) -> None:
+    """Weights that were taught bursts made thousands of deviations of it, on average 90."""
+    codec = chirrup.load("iris-t1")
+    noise = np.random.default_rng(0).normal(0, deviation, 2 * codec.sample_rate_hz)
+    made = codec.decode(codec.encode(noise.astype(np.float32), 1000))
+    assert made.std() < 3 * deviation
+    assert np.abs(made).max() < 100 * deviation
