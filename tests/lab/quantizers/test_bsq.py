@@ -110,8 +110,10 @@ def test_entropy_of_the_largest_book_takes_little() -> None:
 
 def test_training_by_entropy_alone_spreads_the_codes() -> None:
     quantizer = BinarySphericalQuantizer(6)
-    data = torch.randn(512, 12, generator=torch.Generator().manual_seed(1)) + 2.0
+    generator = torch.Generator().manual_seed(1)
+    data = torch.randn(512, 12, generator=generator) + 2.0
     layer = torch.nn.Linear(12, 6)
+    torch.nn.init.uniform_(layer.weight, -0.3, 0.3, generator=generator)
     torch.nn.init.constant_(layer.bias, 1.0)
     optimiser = torch.optim.Adam(layer.parameters(), lr=0.02)
 
