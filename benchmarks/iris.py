@@ -9,8 +9,6 @@ changes the recipe, as in `chirrup train`: `stages.1.steps=2000` is longer.
 
 from pathlib import Path
 
-from chirrup.lab.training.checkpoints import load_checkpoint
-from chirrup.lab.training.config import load_recipe
 from experiments import ROOT, WHISPER_BASE, Experiment, compare, in_toml, parser
 
 RECIPE = ROOT / "recipes" / "iris-t1-cpu-more.toml"
@@ -34,30 +32,23 @@ BATCHES: dict[str, tuple[str, ...]] = {
 """Changes to the recipe for the same seconds of audio a step."""
 
 
-def going_on(**changed: float) -> str:
-    """The recipe's last stage once more, with weights ``changed``, after all steps so far."""
-    weights = load_recipe(RECIPE).stages[-1].weights.model_dump(exclude_defaults=True)
-    before = {"name": "before", "steps": load_checkpoint(START)["step"], "weights": {}}
-    stage = {"name": "going-on", "steps": 400, "learning_rate": 3e-4, "weights": weights | changed}
-    return f"stages={in_toml([before, stage])}"
-
-
 def experiment(variants: dict[str, tuple[str, ...]]) -> Experiment:
-    short = ("final_learning_rate=5e-5", "warmup_steps=50", "ema_decay=0.99")
+    stage = ("stages.1.steps=400", "stages.1.learning_rate=3e-4")
+    short = (*stage, "final_learning_rate=5e-5", "warmup_steps=50", "ema_decay=0.99")
     return Experiment(RECIPE, variants, short, (1000, 6000), SCORES, "speech_test", START)
 
 
 def losses() -> Experiment:
     variants: dict[str, tuple[str, ...]] = {}
     for name, changed in LOSSES.items():
+        weights = (f"stages.1.weights.{term}={weight}" for term, weight in changed.items())
         teacher = (f"teacher={TEACHER}",) if "heard" in changed else ()
-        variants[name] = (going_on(**changed), *teacher)
+        variants[name] = (*weights, *teacher)
     return experiment(variants)
 
 
 def batches() -> Experiment:
-    stages = going_on()
-    return experiment({name: (stages, *changes) for name, changes in BATCHES.items()})
+    return experiment(BATCHES)
 
 
 EXPERIMENTS = {"losses": losses, "batches": batches}

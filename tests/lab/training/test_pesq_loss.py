@@ -5,6 +5,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from chirrup.lab.training import pesq_loss
 from chirrup.lab.training.pesq_loss import PESQLoss
 
 RATE_HZ = 24000
@@ -103,7 +104,7 @@ def test_level_does_not_matter() -> None:
 
 
 @pytest.mark.parametrize("part", ["clip", "burst", "band"])
-def test_too_loud_counts_in_the_loss(part: str) -> None:
+def test_too_loud_counts_in_the_loss(part: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """What the standard undoes, so that a decoder is not taught to be loud."""
     target = speech_like(2, 1.0)[None]
     noisy = with_noise(target, 15)
@@ -116,6 +117,9 @@ def test_too_loud_counts_in_the_loss(part: str) -> None:
     scored = 4.5 - raw_mos(loss.score(louder, target))
     assert loss(louder, target) > loss(noisy, target) + 0.5
     assert loss(louder, target) > scored + 0.5
+    counted = loss(louder, target)
+    monkeypatch.setattr(pesq_loss, "LOSS_LOUDER", float("inf"))
+    assert counted > loss(louder, target) + 0.5
 
 
 def raw_mos(score: Tensor) -> Tensor:
