@@ -1,18 +1,22 @@
-"""What still moves `iris-t1`: from where it stands, the same steps with one change each.
+"""Experiments on `iris-t1`: the same steps with one change each.
 
+    python benchmarks/iris.py encoders [KEY=VALUE ...]    # both designs of the residual units
     python benchmarks/iris.py losses [KEY=VALUE ...]      # other weights of the losses
-    python benchmarks/iris.py batches [KEY=VALUE ...]     # other clips, and what of them is coded
+    python benchmarks/iris.py batches [KEY=VALUE ...]     # other clips and codes
 
-All begin at `recipes/iris-t1-cpu.pt` and go on as `recipes/iris-t1-cpu-more.toml` does. A KEY=VALUE
-changes the recipe, as in `chirrup train`: `stages.1.steps=2000` is longer.
+`encoders` trains from the beginning by the first two stages of `recipes/iris-t1-cpu.toml`, with two
+seeds. The others start from `recipes/iris-t1-cpu.pt` and use `recipes/iris-t1-cpu-more.toml`. A
+KEY=VALUE changes the recipe, as in `chirrup train`: `stages.1.steps=2000` is longer.
 """
 
 from pathlib import Path
 
+from chirrup.lab.models.iris import UNITS
 from experiments import ROOT, WHISPER_BASE, Experiment, compare, in_toml, parser
 
 RECIPE = ROOT / "recipes" / "iris-t1-cpu-more.toml"
 START = ROOT / "recipes" / "iris-t1-cpu.pt"
+SPEECH = "speech_test"
 SCORES = ("pesq_wb", "estoi", "visqol_speech", "dnsmos", "distillmos", "speaker_similarity")
 TEACHER = in_toml({"kind": "whisper", "path": str(WHISPER_BASE), "layers": [2, 6]})
 LOSSES: dict[str, dict[str, float]] = {
@@ -35,7 +39,7 @@ BATCHES: dict[str, tuple[str, ...]] = {
 def experiment(variants: dict[str, tuple[str, ...]]) -> Experiment:
     stage = ("stages.1.steps=400", "stages.1.learning_rate=3e-4")
     short = (*stage, "final_learning_rate=5e-5", "warmup_steps=50", "ema_decay=0.99")
-    return Experiment(RECIPE, variants, short, (1000, 6000), SCORES, "speech_test", START)
+    return Experiment(RECIPE, variants, short, (1000, 6000), SCORES, SPEECH, START)
 
 
 def losses() -> Experiment:
@@ -51,7 +55,18 @@ def batches() -> Experiment:
     return experiment(BATCHES)
 
 
-EXPERIMENTS = {"losses": losses, "batches": batches}
+def encoders() -> Experiment:
+    variants = {
+        f"{units}-{seed}": (f"model_changes.encoder_units={units}", f"seed={seed}")
+        for seed in (1, 2)
+        for units in UNITS
+    }
+    short = ("stages.0.steps=1200", "stages.1.steps=1300", "stages.2.steps=0", "batch_size=8")
+    recipe = ROOT / "recipes" / "iris-t1-cpu.toml"
+    return Experiment(recipe, variants, (*short, "ema_decay=0.99"), (1000, 6000), SCORES, SPEECH)
+
+
+EXPERIMENTS = {"encoders": encoders, "losses": losses, "batches": batches}
 
 
 def main() -> None:

@@ -14,7 +14,6 @@ from chirrup.lab.training import codebooks
 CONFIG = IrisConfig(
     encoder_dim=8,
     encoder_groups=4,
-    dilations=(1, 9),
     latent_dim=32,
     decoder_dim=48,
     decoder_hidden_dim=52,

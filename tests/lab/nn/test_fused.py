@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.utils import cpp_extension
 
-from chirrup.lab.models.iris import ResidualUnit
+from chirrup.lab.models.iris import UNITS, ResidualUnit
 from chirrup.lab.nn import fused
 
 pytestmark = pytest.mark.skipif(not fused.available(), reason="the extension does not compile")
@@ -18,9 +18,11 @@ pytestmark = pytest.mark.skipif(not fused.available(), reason="the extension doe
 KEY = "block.1.past"
 
 
-def make(channels: int, dilation: int, groups: int) -> ResidualUnit:
+def make(
+    channels: int, dilation: int, groups: int, kernel_size: int = 5, expansion: int = 2
+) -> ResidualUnit:
     torch.manual_seed(channels + dilation)
-    unit = ResidualUnit(channels, dilation, groups)
+    unit = ResidualUnit(channels, dilation, groups, kernel_size, expansion)
     for name, parameter in unit.named_parameters():
         if "log_" in name:
             torch.nn.init.normal_(parameter, 0.3, 0.5)
@@ -35,7 +37,14 @@ def relative_error(value: Tensor, expected: Tensor) -> float:
     return float((value.detach().double() - expected.detach()).norm() / expected.detach().norm())
 
 
-@pytest.mark.parametrize("dilation", [1, 3, 9])
+@pytest.mark.parametrize(
+    ("kernel_size", "expansion", "dilation"),
+    [
+        (design.kernel_size, design.expansion, dilation)
+        for design in UNITS.values()
+        for dilation in (*design.dilations, 11)
+    ],
+)
 @pytest.mark.parametrize(
     ("batch", "channels", "groups", "time"),
     [
@@ -51,10 +60,18 @@ def relative_error(value: Tensor, expected: Tensor) -> float:
         (2, 12, 4, 1),
     ],
 )
-def test_equals_pure(batch: int, channels: int, groups: int, time: int, dilation: int) -> None:
-    unit = make(channels, dilation, groups)
+def test_equals_pure(
+    batch: int,
+    channels: int,
+    groups: int,
+    time: int,
+    kernel_size: int,
+    expansion: int,
+    dilation: int,
+) -> None:
+    unit = make(channels, dilation, groups, kernel_size, expansion)
     x = (2 * torch.randn(batch, channels, time)).requires_grad_()
-    past = torch.randn(batch, channels, 6 * dilation, requires_grad=True)
+    past = torch.randn(batch, channels, (kernel_size - 1) * dilation, requires_grad=True)
     dy, d_after = torch.randn_like(x), torch.randn_like(past)
     y, after = run_fused(unit, x, past)
     gradients = torch.autograd.grad([y, after], [x, past, *unit.parameters()], [dy, d_after])
@@ -73,7 +90,7 @@ def test_equals_pure(batch: int, channels: int, groups: int, time: int, dilation
 
 def test_chunked_equals_whole() -> None:
     unit = make(12, 9, 4)
-    x, start = torch.randn(2, 12, 500), torch.randn(2, 12, 54)
+    x, start = torch.randn(2, 12, 500), torch.randn(2, 12, 36)
     with torch.no_grad():
         whole, end = run_fused(unit, x, start)
         chunks, past = [], start
@@ -87,7 +104,7 @@ def test_chunked_equals_whole() -> None:
 def test_large_arguments() -> None:
     """Snake stays exact to float32 far from zero; the pure float32 version is the yardstick."""
     unit = make(12, 1, 4)
-    x, past = 2000 * torch.randn(1, 12, 4000), torch.randn(1, 12, 6)
+    x, past = 2000 * torch.randn(1, 12, 4000), torch.randn(1, 12, 4)
     with torch.no_grad():
         exact = copy.deepcopy(unit).double()(x.double(), {KEY: past.double()})[0]
         pure, _ = unit(x, {KEY: past})
@@ -97,7 +114,7 @@ def test_large_arguments() -> None:
 
 def test_same_result_each_time() -> None:
     unit = make(24, 3, 4)
-    x, past = torch.randn(5, 24, 300, requires_grad=True), torch.zeros(5, 24, 18)
+    x, past = torch.randn(5, 24, 300, requires_grad=True), torch.zeros(5, 24, 12)
     runs = []
     for _ in range(2):
         y, _ = run_fused(unit, x, past)

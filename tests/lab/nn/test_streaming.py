@@ -41,7 +41,6 @@ SMALL_IRIS = IrisConfig(
     decoder_dim=6,
     decoder_hidden_dim=10,
     strides=(2, 3),
-    dilations=(1, 3),
     codebooks=2,
     codebook_size=16,
     code_dim=4,

@@ -11,7 +11,7 @@ from chirrup.lab.models.spectrostream import SpectroConfig, SpectroStream
 from chirrup.lab.models.tqcodec import TQCodec, TQConfig
 from chirrup.runtime.errors import ModelError
 
-__all__ = ["CONFIGS", "Model", "build"]
+__all__ = ["CONFIGS", "Model", "build", "earlier_fields"]
 
 Entry = (
     tuple[type[Iris], IrisConfig]
@@ -55,3 +55,9 @@ def build(name: str, **changes: Any) -> Model:
         return kind(replace(config, **changes))  # type: ignore[arg-type]
     except (KeyError, TypeError, ValueError) as error:
         raise ModelError(f"{name} cannot be changed so: {error}") from error
+
+
+def earlier_fields(name: str) -> dict[str, Any]:
+    """Fields that the configuration has gained since the first checkpoints, with the values that
+    those checkpoints have."""
+    return getattr(CONFIGS[name][1], "EARLIER", {}) if name in CONFIGS else {}

@@ -1,11 +1,11 @@
 """IRIS: Internet Real-time Intelligent Streaming codec, LRAC 2025 (seed 000_3e73ae00572eaecc).
 
-What the poster leaves open is resolved as in design E0 (encoder) and D1 (decoder): they meet its
-complexity and parameter tables, see `tests/lab/models/test_iris.py`.
+Where the poster leaves the design open, the encoder and the decoder here meet its complexity and
+parameter tables; `tests/lab/models/test_iris.py` asserts it.
 """
 
 from dataclasses import dataclass
-from typing import Literal, cast
+from typing import Any, ClassVar, Literal, cast
 
 import torch
 import torch.nn.functional as F
@@ -32,6 +32,27 @@ from chirrup.lab.quantizers.rvq import ResidualVectorQuantizer
 
 
 @dataclass(frozen=True)
+class UnitDesign:
+    """The residual units of one level of the encoder.
+
+    Attributes:
+        kernel_size: of the first, dilated convolution.
+        expansion: factor by which the first convolution widens the channels. The second
+            convolution, of kernel size 1, contracts them again.
+        dilations: one for each unit.
+    """
+
+    kernel_size: int
+    expansion: int
+    dilations: tuple[int, ...]
+
+
+UNITS = {"expanding": UnitDesign(5, 2, (1, 3)), "plain": UnitDesign(7, 1, (1, 3, 9))}
+"""Both meet the poster's counts. "expanding" has the poster's "feature expansion and contraction";
+"plain" is the design of the weights of iris-t1 and iris-t2 in chirrup 0.1."""
+
+
+@dataclass(frozen=True)
 class IrisConfig:
     """The poster's table, column track 1; `track_2` gives the other.
 
@@ -48,13 +69,16 @@ class IrisConfig:
     decoder_hidden_dim: int = 380
     sample_rate_hz: int = 24_000
     strides: tuple[int, ...] = (3, 4, 5, 8)
-    dilations: tuple[int, ...] = (1, 3, 9)
+    encoder_units: Literal["expanding", "plain"] = "expanding"
     codebooks: int = 12
     codebook_size: int = 1024
     code_dim: int = 8
     decoder_blocks: int = 8
     decoder_kernel_size: int = 15
     decoder_block: Literal["conv2former", "convnext"] = "conv2former"
+
+    EARLIER: ClassVar[dict[str, Any]] = {"encoder_units": "plain"}
+    """Fields of a checkpoint that was written before they existed."""
 
     @classmethod
     def track_2(cls) -> "IrisConfig":
@@ -75,12 +99,27 @@ class ResidualUnit(Residual):
         fused: compute it as one operation (`lab/nn/fused.py`), for training on a CPU.
     """
 
-    def __init__(self, channels: int, dilation: int, groups: int) -> None:
+    def __init__(
+        self,
+        channels: int,
+        dilation: int,
+        groups: int,
+        kernel_size: int = UNITS["expanding"].kernel_size,
+        expansion: int = UNITS["expanding"].expansion,
+    ) -> None:
+        hidden = expansion * channels
         block = Sequential(
             SnakeBeta(channels),
-            Conv1d(channels, channels, 7, dilation=dilation, groups=groups, normalise_weight=True),
-            SnakeBeta(channels),
-            Conv1d(channels, channels, 1, groups=groups, normalise_weight=True),
+            Conv1d(
+                channels,
+                hidden,
+                kernel_size,
+                dilation=dilation,
+                groups=groups,
+                normalise_weight=True,
+            ),
+            SnakeBeta(hidden),
+            Conv1d(hidden, channels, 1, groups=groups, normalise_weight=True),
         )
         super().__init__(channels, block)
         self.fused = False
@@ -107,12 +146,16 @@ class Encoder(Sequential):
     """
 
     def __init__(self, config: IrisConfig) -> None:
-        channels = config.encoder_dim
+        channels, groups, units = (
+            config.encoder_dim,
+            config.encoder_groups,
+            UNITS[config.encoder_units],
+        )
         layers: list[Streaming] = [Conv1d(1, channels, 7, normalise_weight=True)]
         for stride in config.strides:
             layers += [
-                ResidualUnit(channels, dilation, config.encoder_groups)
-                for dilation in config.dilations
+                ResidualUnit(channels, dilation, groups, units.kernel_size, units.expansion)
+                for dilation in units.dilations
             ]
             layers += [
                 SnakeBeta(channels),

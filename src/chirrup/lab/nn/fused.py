@@ -104,19 +104,21 @@ def residual_unit(
 ) -> tuple[Tensor, Tensor]:
     """``x + conv_2(snake_2(conv_1([past, snake_1(x)])))`` and the new past, float32 on the CPU.
 
-    ``conv_1`` has kernel size 7 and any dilation, ``conv_2`` kernel size 1, both biases and the
-    same groups. All gradients are there, those of the state included, but not second ones.
+    ``conv_1`` has kernel size 5 or 7, any dilation and any number of output channels; ``conv_2``
+    has kernel size 1; both have biases and the same groups. First gradients exist, with respect to
+    the state too; second ones do not.
 
     Args:
         x: ``[batch, channels, time]``.
-        past: the state of ``conv_1``, its last inputs: ``[batch, channels, 6 * dilation]``.
+        past: the state of ``conv_1``, its last inputs, ``[batch, channels, context]``.
 
     Returns:
         Tensors of the same shapes.
     """
     inner, outer = conv_1.conv, conv_2.conv
-    if inner.kernel_size != (7,) or outer.kernel_size != (1,) or inner.groups != outer.groups:
-        raise ValueError("the fused unit has kernel sizes 7 and 1, and groups in common")
+    kernels = (inner.kernel_size, outer.kernel_size)
+    if kernels not in (((5,), (1,)), ((7,), (1,))) or inner.groups != outer.groups:
+        raise ValueError("the fused unit has kernel sizes 5 or 7 and 1, and groups in common")
     return _ResidualUnit.apply(  # type: ignore[no-any-return]
         inner.dilation[0],
         inner.groups,

@@ -1,14 +1,15 @@
 // The residual unit of the IRIS encoder, forward and backward in one pass over memory each:
 //
 //   h = snake(x; alpha1, inverse_beta1)          snake(x; a, r) = x + r sin^2(a x)
-//   u = bias1 + weight1 * [past, h]              kernel 7, dilated, grouped, causal
+//   u = bias1 + weight1 * [past, h]              kernel 5 or 7, dilated, grouped, causal
 //   v = snake(u; alpha2, inverse_beta2)
 //   y = x + bias2 + weight2 v                    kernel 1, grouped
 //
-// A task is one (batch, group) pair: n channels, independent of all others. It walks along time in
-// tiles whose intermediates stay in the cache; the backward walks from the end to the start and
-// computes h, u, v again. All tile buffers are rows of time steps, one row a channel, padded with
-// zeros to whole vectors; rows are `stride` floats apart. Names: P = 6 * dilation, the context.
+// A task is one (batch, group) pair: n channels of x, m channels of u, independent of all others.
+// It walks along time in tiles whose intermediates stay in the cache; the backward walks from the
+// end to the start and computes h, u, v again. All tile buffers are rows of time steps, one row a
+// channel, padded with zeros to whole vectors; rows are `stride` floats apart. Names: K is the
+// kernel size of weight1, P = (K - 1) * dilation the context.
 
 #include <torch/extension.h>
 #include <ATen/Parallel.h>
@@ -23,7 +24,6 @@ constexpr int W = 16, REGISTERS = 24;  // floats a vector; vectors that may hold
 #else
 constexpr int W = 8, REGISTERS = 12;
 #endif
-constexpr int TAPS = 7;
 typedef float Vec __attribute__((vector_size(4 * W)));
 typedef float Unaligned __attribute__((vector_size(4 * W), aligned(4), may_alias));
 
@@ -71,12 +71,12 @@ static inline void conv_block(const float* w, const float* bias, const float* in
 }
 
 template <int O, int K>
-static void conv(const float* w, const float* bias, const float* in, float* out, int64_t n,
-                 int64_t dilation, int64_t stride, int64_t length) {
+static void conv_rows(const float* w, const float* bias, const float* in, float* out, int64_t n,
+                      int64_t rows, int64_t dilation, int64_t stride, int64_t length) {
     constexpr int M = std::max(1, std::min(8, REGISTERS / O));
     for (int64_t t = 0; t < length;) {
         const bool wide = t + M * W <= length;
-        for (int64_t o = 0; o < n; o += O) {
+        for (int64_t o = 0; o < rows; o += O) {
             const float* block = w + o * n * K;
             const float* b = bias ? bias + o : nullptr;
             if (wide) conv_block<O, M, K>(block, b, in + t, out + o * stride + t, n, dilation, stride);
@@ -86,17 +86,53 @@ static void conv(const float* w, const float* bias, const float* in, float* out,
     }
 }
 
+// The largest block of output rows that divides their number.
+static int64_t block_of(int64_t rows) {
+    for (int64_t o : {8, 6, 4, 3, 2})
+        if (rows % o == 0) return o;
+    return 1;
+}
+
+// Calls f with block_of(rows) as a constant.
+template <class F>
+static void with_block(int64_t rows, F f) {
+    switch (block_of(rows)) {
+        case 8: return f(std::integral_constant<int, 8>());
+        case 6: return f(std::integral_constant<int, 6>());
+        case 4: return f(std::integral_constant<int, 4>());
+        case 3: return f(std::integral_constant<int, 3>());
+        case 2: return f(std::integral_constant<int, 2>());
+        default: return f(std::integral_constant<int, 1>());
+    }
+}
+
+// `rows` outputs of `n` inputs; `w` as `pack` has it.
+template <int K>
+static void conv(const float* w, const float* bias, const float* in, float* out, int64_t n,
+                 int64_t rows, int64_t dilation, int64_t stride, int64_t length) {
+    with_block(rows, [&](auto O) {
+        conv_rows<decltype(O)::value, K>(w, bias, in, out, n, rows, dilation, stride, length);
+    });
+}
+
 // Weight gradient: sum_t d[o][t] in[i][t + k * dilation], for O rows by J columns (i, k) at a time.
 // `sums` keeps the W partial sums of each from tile to tile; columns are padded to whole J.
-template <int O, int K>
+template <int K>
 struct WeightGradient {
-    static constexpr int J = std::max(1, std::min(K == 1 ? O : 7, REGISTERS / O));
+    static constexpr int columns_at_once(int O) {
+        return std::max(1, std::min(K == 1 ? O : K, REGISTERS / O));
+    }
 
-    static int64_t columns(int64_t n) { return (n * K + J - 1) / J * J; }
+    static int64_t columns(int64_t n, int64_t rows) {
+        const int64_t J = columns_at_once(block_of(rows));
+        return (n * K + J - 1) / J * J;
+    }
 
-    static void add(const float* d, const float* in, float* sums, int64_t n, int64_t dilation,
-                    int64_t stride, int64_t length) {
-        for (int64_t o = 0; o < n; o += O, d += O * stride)
+    template <int O>
+    static void add_rows(const float* d, const float* in, float* sums, int64_t n, int64_t rows,
+                         int64_t dilation, int64_t stride, int64_t length) {
+        constexpr int J = columns_at_once(O);
+        for (int64_t o = 0; o < rows; o += O, d += O * stride)
             for (int64_t j = 0; j < n * K; j += J, sums += O * J * W) {
                 const float* column[J];
                 Vec sum[O][J];
@@ -106,21 +142,29 @@ struct WeightGradient {
                 }
                 for (int c = 0; c < O * J; ++c) sum[c / J][c % J] = load(sums + c * W);
                 for (int64_t t = 0; t < length; t += W) {
-                    Vec rows[O];
-                    for (int r = 0; r < O; ++r) rows[r] = load(d + r * stride + t);
+                    Vec row[O];
+                    for (int r = 0; r < O; ++r) row[r] = load(d + r * stride + t);
                     for (int c = 0; c < J; ++c) {
                         const Vec x = load(column[c] + t);
-                        for (int r = 0; r < O; ++r) sum[r][c] += rows[r] * x;
+                        for (int r = 0; r < O; ++r) sum[r][c] += row[r] * x;
                     }
                 }
                 for (int c = 0; c < O * J; ++c) store(sums + c * W, sum[c / J][c % J]);
             }
     }
 
-    static void reduce(const float* sums, float* gradient, int64_t n) {
-        for (int64_t o = 0; o < n; o += O)
+    static void add(const float* d, const float* in, float* sums, int64_t n, int64_t rows,
+                    int64_t dilation, int64_t stride, int64_t length) {
+        with_block(rows, [&](auto O) {
+            add_rows<decltype(O)::value>(d, in, sums, n, rows, dilation, stride, length);
+        });
+    }
+
+    static void reduce(const float* sums, float* gradient, int64_t n, int64_t rows) {
+        const int64_t O = block_of(rows), J = columns_at_once(O);
+        for (int64_t o = 0; o < rows; o += O)
             for (int64_t j = 0; j < n * K; j += J)
-                for (int c = 0; c < O * J; ++c, sums += W) {
+                for (int64_t c = 0; c < O * J; ++c, sums += W) {
                     float total = 0;
 #pragma omp simd reduction(+ : total)
                     for (int lane = 0; lane < W; ++lane) total += sums[lane];
@@ -130,40 +174,42 @@ struct WeightGradient {
 };
 
 struct Shape {
-    int64_t batch, channels, time, groups, n, dilation, P, tile, stride;
+    int64_t batch, channels, hidden, time, groups, n, m, dilation, P, tile, stride;
 
-    Shape(const Tensor& x, int64_t dilation, int64_t groups)
-        : batch(x.size(0)), channels(x.size(1)), time(x.size(2)), groups(groups),
-          n(channels / groups), dilation(dilation), P((TAPS - 1) * dilation) {
+    Shape(const Tensor& x, const Tensor& w1, int64_t dilation, int64_t groups)
+        : batch(x.size(0)), channels(x.size(1)), hidden(w1.size(0)), time(x.size(2)),
+          groups(groups), n(channels / groups), m(hidden / groups), dilation(dilation),
+          P((w1.size(2) - 1) * dilation) {
         tile = std::max(whole(std::min<int64_t>(time, n <= 8 ? 1024 : 512)), whole(P));
         stride = tile + whole(P) + W;
         if (stride % 256 == 0) stride += W;  // rows must not all fall into the same cache sets
     }
 };
 
-// [C, n, K] to blocks of O outputs, each [n, K, O]; transposed: inputs for outputs, taps reversed.
-static Tensor pack(const Tensor& w, int64_t groups, int64_t O, bool transposed) {
-    const int64_t n = w.size(1);
-    Tensor v = w.detach().view({groups, n, n, w.size(2)});
+// [rows of all groups, inputs, K] to blocks of O outputs, each [inputs, K, O]; transposed: inputs
+// for outputs, taps reversed.
+static Tensor pack(const Tensor& w, int64_t groups, bool transposed) {
+    Tensor v = w.detach().view({groups, -1, w.size(1), w.size(2)});
     if (transposed) v = v.transpose(1, 2).flip(3);
-    return v.reshape({groups, n / O, O, n, w.size(2)}).permute({0, 1, 3, 4, 2}).contiguous();
+    const int64_t rows = v.size(1), O = block_of(rows);
+    return v.reshape({groups, rows / O, O, v.size(2), v.size(3)}).permute({0, 1, 3, 4, 2}).contiguous();
 }
 
 static const float* data(const Tensor& t) { return t.defined() ? t.const_data_ptr<float>() : nullptr; }
 
-template <int O>
+template <int K>
 static void forward_tasks(const Shape& s, const Tensor& w1, const Tensor& w2, const float* x,
                           const float* past, const float* alpha1, const float* height1,
                           const float* bias1, const float* alpha2, const float* height2,
                           const float* bias2, float* y, float* new_past) {
-    const Tensor packed1 = pack(w1, s.groups, O, false), packed2 = pack(w2, s.groups, O, false);
+    const Tensor packed1 = pack(w1, s.groups, false), packed2 = pack(w2, s.groups, false);
     const float *p1 = data(packed1), *p2 = data(packed2);
-    const int64_t n = s.n, P = s.P;
+    const int64_t n = s.n, m = s.m, P = s.P;
     at::parallel_for(0, s.batch * s.groups, 1, [&](int64_t begin, int64_t end) {
-        Tensor buffers = at::zeros({2, n, s.stride});
+        Tensor buffers = at::zeros({n + m, s.stride});
         float *h = buffers.mutable_data_ptr<float>(), *u = h + n * s.stride;
         for (int64_t task = begin; task < end; ++task) {
-            const int64_t g = task % s.groups, c0 = g * n, row0 = task * n;
+            const int64_t g = task % s.groups, c0 = g * n, k0 = g * m, row0 = task * n;
             for (int64_t i = 0; i < n; ++i)
                 std::memcpy(h + i * s.stride, past + (row0 + i) * P, 4 * P);
             for (int64_t t0 = 0; t0 < s.time; t0 += s.tile) {
@@ -171,14 +217,15 @@ static void forward_tasks(const Shape& s, const Tensor& w1, const Tensor& w2, co
                 for (int64_t i = 0; i < n; ++i)
                     snake(x + (row0 + i) * s.time + t0, h + i * s.stride + P, length,
                           alpha1[c0 + i], height1[c0 + i]);
-                conv<O, TAPS>(p1 + g * n * n * TAPS, bias1 + c0, h, u, n, s.dilation, s.stride, padded);
-                for (int64_t i = 0; i < n; ++i) {
-                    float *row = h + i * s.stride, *v = u + i * s.stride;
-                    std::memmove(row, row + length, 4 * P);
-                    snake(v, v, padded, alpha2[c0 + i], height2[c0 + i]);
+                conv<K>(p1 + k0 * n * K, bias1 + k0, h, u, n, m, s.dilation, s.stride, padded);
+                for (int64_t i = 0; i < n; ++i)
+                    std::memmove(h + i * s.stride, h + i * s.stride + length, 4 * P);
+                for (int64_t i = 0; i < m; ++i) {
+                    float* v = u + i * s.stride;
+                    snake(v, v, padded, alpha2[k0 + i], height2[k0 + i]);
                 }
                 // The tile part of h is free now, it takes the second convolution's output.
-                conv<O, 1>(p2 + g * n * n, bias2 + c0, u, h + P, n, 1, s.stride, padded);
+                conv<1>(p2 + c0 * m, bias2 + c0, u, h + P, m, n, 1, s.stride, padded);
                 for (int64_t i = 0; i < n; ++i) {
                     const int64_t at = (row0 + i) * s.time + t0;
                     const float* row = h + i * s.stride + P;
@@ -192,32 +239,34 @@ static void forward_tasks(const Shape& s, const Tensor& w1, const Tensor& w2, co
     });
 }
 
-// dy and d_new_past in; dx, d_past, weight gradients [batch, C, n, K] and six per-channel sums
-// [batch, C, 6] out: alpha1, height1, bias1, alpha2, height2, bias2. d_new_past, d_past may be null.
-template <int O>
+// dy and d_new_past in; dx, d_past, weight gradients [batch, rows, inputs, K] and per-channel sums
+// out: of x [batch, channels, 3] alpha1, height1, bias2, of u [batch, hidden, 3] alpha2, height2,
+// bias1. d_new_past and d_past may be null.
+template <int K>
 static void backward_tasks(const Shape& s, const Tensor& w1, const Tensor& w2, const float* x,
                            const float* past, const float* alpha1, const float* height1,
                            const float* bias1, const float* alpha2, const float* height2,
                            const float* dy, const float* d_new_past, float* dx, float* d_past,
-                           float* dw1, float* dw2, float* sums) {
-    const Tensor packed1 = pack(w1, s.groups, O, false), transposed1 = pack(w1, s.groups, O, true);
-    const Tensor transposed2 = pack(w2, s.groups, O, true);
+                           float* dw1, float* dw2, float* outer, float* inner) {
+    const Tensor packed1 = pack(w1, s.groups, false), transposed1 = pack(w1, s.groups, true);
+    const Tensor transposed2 = pack(w2, s.groups, true);
     const float *p1 = data(packed1), *q1 = data(transposed1), *q2 = data(transposed2);
-    const int64_t n = s.n, P = s.P, rows = n * s.stride;
-    using Gradient1 = WeightGradient<O, TAPS>;
-    using Gradient2 = WeightGradient<O, 1>;
+    const int64_t n = s.n, m = s.m, P = s.P, rows = n * s.stride;
+    using Gradient1 = WeightGradient<K>;
+    using Gradient2 = WeightGradient<1>;
     at::parallel_for(0, s.batch * s.groups, 1, [&](int64_t begin, int64_t end) {
-        Tensor buffers = at::zeros({6, n, s.stride});
+        Tensor buffers = at::zeros({5 * n + 2 * m, s.stride});
         float *h = buffers.mutable_data_ptr<float>(), *squared = h + rows, *doubled = squared + rows;
-        float *v = doubled + rows, *d = v + rows, *e = d + rows;  // v: u, v, dh; d: du; e: dy
-        Tensor partial1 = at::empty({n, Gradient1::columns(n), W});
-        Tensor partial2 = at::empty({n, Gradient2::columns(n), W});
+        float *e = doubled + rows, *dh0 = e + rows;                // e: dy
+        float *v = dh0 + rows, *d = v + m * s.stride;              // v: u, v; d: dv, du
+        Tensor partial1 = at::empty({m, Gradient1::columns(n, m), W});
+        Tensor partial2 = at::empty({n, Gradient2::columns(m, n), W});
         float *sums1 = partial1.mutable_data_ptr<float>(), *sums2 = partial2.mutable_data_ptr<float>();
         for (int64_t task = begin; task < end; ++task) {
-            const int64_t g = task % s.groups, c0 = g * n, row0 = task * n;
+            const int64_t g = task % s.groups, c0 = g * n, k0 = g * m, row0 = task * n;
             partial1.zero_();
             partial2.zero_();
-            std::fill(d, d + rows, 0.0f);
+            std::fill(d, d + m * s.stride, 0.0f);
             for (int64_t t0 = (s.time - 1) / s.tile * s.tile; t0 >= 0; t0 -= s.tile) {
                 const int64_t length = std::min(s.tile, s.time - t0), padded = whole(length);
                 for (int64_t i = 0; i < n; ++i) {
@@ -237,16 +286,17 @@ static void backward_tasks(const Shape& s, const Tensor& w1, const Tensor& w2, c
                     std::fill(row + length, row + padded, 0.0f);
                     std::memcpy(e + from, dy + at, 4 * length);
                     std::fill(e + from + length, e + from + padded, 0.0f);
-                    // What the later tile left is du after this one. It moves behind our end.
-                    std::memmove(d + from + padded, d + from, 4 * P);
                 }
-                conv<O, TAPS>(p1 + g * n * n * TAPS, bias1 + c0, h, v, n, s.dilation, s.stride, padded);
-                conv<O, 1>(q2 + g * n * n, nullptr, e, d, n, 1, s.stride, padded);  // dv
-                for (int64_t i = 0; i < n; ++i) {
-                    float *vi = v + i * s.stride, *di = d + i * s.stride, *ei = e + i * s.stride;
-                    const float alpha = alpha2[c0 + i], height = height2[c0 + i];
-                    float d_alpha = 0, d_height = 0, d_bias1 = 0, d_bias2 = 0;
-#pragma omp simd reduction(+ : d_alpha, d_height, d_bias1, d_bias2)
+                // What the later tile left is du after this one. It moves behind our end.
+                for (int64_t i = 0; i < m; ++i)
+                    std::memmove(d + i * s.stride + padded, d + i * s.stride, 4 * P);
+                conv<K>(p1 + k0 * n * K, bias1 + k0, h, v, n, m, s.dilation, s.stride, padded);
+                conv<1>(q2 + k0 * n, nullptr, e, d, n, m, 1, s.stride, padded);  // dv
+                for (int64_t i = 0; i < m; ++i) {
+                    float *vi = v + i * s.stride, *di = d + i * s.stride;
+                    const float alpha = alpha2[k0 + i], height = height2[k0 + i];
+                    float d_alpha = 0, d_height = 0, d_bias = 0;
+#pragma omp simd reduction(+ : d_alpha, d_height, d_bias)
                     for (int64_t t = 0; t < padded; ++t) {
                         const float u = vi[t], dv = di[t];
                         const Sine sin = sine(alpha * u);
@@ -254,76 +304,74 @@ static void backward_tasks(const Shape& s, const Tensor& w1, const Tensor& w2, c
                         di[t] = dv + height * alpha * sin.doubled * dv;
                         d_alpha += dv * u * sin.doubled;
                         d_height += dv * sin.squared;
-                        d_bias1 += di[t];
-                        d_bias2 += ei[t];
+                        d_bias += di[t];
                     }
-                    float* sum = sums + (row0 + i) * 6;
-                    sum[2] += d_bias1;
-                    sum[3] += height * d_alpha;
-                    sum[4] += d_height;
-                    sum[5] += d_bias2;
+                    float* sum = inner + (task * m + i) * 3;
+                    sum[0] += height * d_alpha;
+                    sum[1] += d_height;
+                    sum[2] += d_bias;
                 }
-                Gradient2::add(e, v, sums2, n, 1, s.stride, padded);
-                Gradient1::add(d, h, sums1, n, s.dilation, s.stride, padded);
+                Gradient2::add(e, v, sums2, m, n, 1, s.stride, padded);
+                Gradient1::add(d, h, sums1, n, m, s.dilation, s.stride, padded);
                 // The transposed convolution: dh[t] takes du at t, ..., t + P, hence flipped taps.
-                conv<O, TAPS>(q1 + g * n * n * TAPS, nullptr, d, v, n, s.dilation, s.stride, padded);
+                conv<K>(q1 + c0 * m * K, nullptr, d, dh0, m, n, s.dilation, s.stride, padded);
                 for (int64_t i = 0; i < n; ++i) {
                     const int64_t at = (row0 + i) * s.time + t0, from = i * s.stride;
-                    float* dh = v + from;
+                    float* dh = dh0 + from;
                     if (d_new_past)
                         for (int64_t t = std::max<int64_t>(0, s.time - P - t0); t < length; ++t)
                             dh[t] += d_new_past[(row0 + i) * P + t0 + t - (s.time - P)];
                     const float slope = height1[c0 + i] * alpha1[c0 + i];
-                    float d_alpha = 0, d_height = 0;
-#pragma omp simd reduction(+ : d_alpha, d_height)
+                    float d_alpha = 0, d_height = 0, d_bias = 0;
+#pragma omp simd reduction(+ : d_alpha, d_height, d_bias)
                     for (int64_t t = 0; t < length; ++t) {
                         const float dhs = dh[t] * doubled[from + t];
                         dx[at + t] = e[from + t] + dh[t] + slope * dhs;
                         d_alpha += dhs * x[at + t];
                         d_height += dh[t] * squared[from + t];
+                        d_bias += e[from + t];
                     }
-                    sums[(row0 + i) * 6] += height1[c0 + i] * d_alpha;
-                    sums[(row0 + i) * 6 + 1] += d_height;
+                    float* sum = outer + (row0 + i) * 3;
+                    sum[0] += height1[c0 + i] * d_alpha;
+                    sum[1] += d_height;
+                    sum[2] += d_bias;
                 }
             }
-            Gradient1::reduce(sums1, dw1 + row0 * n * TAPS, n);
-            Gradient2::reduce(sums2, dw2 + row0 * n, n);
+            Gradient1::reduce(sums1, dw1 + task * m * n * K, n, m);
+            Gradient2::reduce(sums2, dw2 + task * n * m, m, n);
             if (!d_past) continue;
             const int64_t span = whole(P);  // one more tile, before the start, where du = 0
-            for (int64_t i = 0; i < n; ++i) {
+            for (int64_t i = 0; i < m; ++i) {
                 float* row = d + i * s.stride;
                 std::memmove(row + span, row, 4 * P);
                 std::fill(row, row + span, 0.0f);
             }
-            conv<O, TAPS>(q1 + g * n * n * TAPS, nullptr, d, v, n, s.dilation, s.stride, span);
+            conv<K>(q1 + c0 * m * K, nullptr, d, dh0, m, n, s.dilation, s.stride, span);
             for (int64_t i = 0; i < n; ++i)
                 for (int64_t t = 0; t < P; ++t) {
                     const float kept = d_new_past && t >= s.time
                         ? d_new_past[(row0 + i) * P + t - s.time] : 0.0f;
-                    d_past[(row0 + i) * P + t] = v[i * s.stride + span - P + t] + kept;
+                    d_past[(row0 + i) * P + t] = dh0[i * s.stride + span - P + t] + kept;
                 }
         }
     });
 }
 
-// Calls f with the largest block of output channels that divides n.
+// Calls f with the kernel size as a constant.
 template <class F>
-static void dispatch(int64_t n, F f) {
-    if (n % 8 == 0) f(std::integral_constant<int, 8>());
-    else if (n % 6 == 0) f(std::integral_constant<int, 6>());
-    else if (n % 4 == 0) f(std::integral_constant<int, 4>());
-    else if (n % 3 == 0) f(std::integral_constant<int, 3>());
-    else f(std::integral_constant<int, 1>());
+static void with_kernel(const Tensor& w1, F f) {
+    if (w1.size(2) == 7) f(std::integral_constant<int, 7>());
+    else f(std::integral_constant<int, 5>());
 }
 
 static std::vector<Tensor> forward(const Tensor& x, const Tensor& past, const Tensor& alpha1,
                                    const Tensor& height1, const Tensor& w1, const Tensor& b1,
                                    const Tensor& alpha2, const Tensor& height2, const Tensor& w2,
                                    const Tensor& b2, int64_t dilation, int64_t groups) {
-    const Shape s(x, dilation, groups);
+    const Shape s(x, w1, dilation, groups);
     Tensor y = at::empty_like(x), new_past = at::empty_like(past);
-    dispatch(s.n, [&](auto O) {
-        forward_tasks<decltype(O)::value>(
+    with_kernel(w1, [&](auto K) {
+        forward_tasks<decltype(K)::value>(
             s, w1, w2, data(x), data(past), data(alpha1), data(height1), data(b1), data(alpha2),
             data(height2), data(b2), y.mutable_data_ptr<float>(), new_past.mutable_data_ptr<float>());
     });
@@ -335,19 +383,22 @@ static std::vector<Tensor> backward(const Tensor& dy, const std::optional<Tensor
                                     const Tensor& alpha1, const Tensor& height1, const Tensor& w1,
                                     const Tensor& b1, const Tensor& alpha2, const Tensor& height2,
                                     const Tensor& w2, int64_t dilation, int64_t groups) {
-    const Shape s(x, dilation, groups);
+    const Shape s(x, w1, dilation, groups);
     Tensor dx = at::empty_like(x), d_past = wants_past ? at::empty_like(past) : Tensor();
-    Tensor dw1 = at::empty({s.batch, s.channels, s.n, TAPS}), dw2 = at::empty({s.batch, s.channels, s.n, 1});
-    Tensor sums = at::zeros({s.batch, s.channels, 6});
-    dispatch(s.n, [&](auto O) {
-        backward_tasks<decltype(O)::value>(
+    Tensor dw1 = at::empty({s.batch, s.hidden, s.n, w1.size(2)});
+    Tensor dw2 = at::empty({s.batch, s.channels, s.m, 1});
+    Tensor outer = at::zeros({s.batch, s.channels, 3}), inner = at::zeros({s.batch, s.hidden, 3});
+    with_kernel(w1, [&](auto K) {
+        backward_tasks<decltype(K)::value>(
             s, w1, w2, data(x), data(past), data(alpha1), data(height1), data(b1), data(alpha2),
             data(height2), data(dy), d_new_past ? data(*d_new_past) : nullptr,
             dx.mutable_data_ptr<float>(), wants_past ? d_past.mutable_data_ptr<float>() : nullptr,
-            dw1.mutable_data_ptr<float>(), dw2.mutable_data_ptr<float>(), sums.mutable_data_ptr<float>());
+            dw1.mutable_data_ptr<float>(), dw2.mutable_data_ptr<float>(),
+            outer.mutable_data_ptr<float>(), inner.mutable_data_ptr<float>());
     });
-    const std::vector<Tensor> c = sums.sum(0).t().contiguous().unbind(0);
-    return {dx, d_past, c[0], c[1], dw1.sum(0), c[2], c[3], c[4], dw2.sum(0), c[5]};
+    const std::vector<Tensor> a = outer.sum(0).t().contiguous().unbind(0);
+    const std::vector<Tensor> b = inner.sum(0).t().contiguous().unbind(0);
+    return {dx, d_past, a[0], a[1], dw1.sum(0), b[2], b[0], b[1], dw2.sum(0), a[2]};
 }
 
 PYBIND11_MODULE(TORCH_EXTENSION_NAME, module) {

@@ -9,10 +9,13 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 
-from chirrup.lab.models import Model, build
+from chirrup.lab.models import Model, build, earlier_fields
 from chirrup.lab.training.config import TrainingConfig
 from chirrup.lab.weights import load_weights
 from chirrup.runtime.errors import ModelError
+
+VERSION = 2
+"""Of what a checkpoint holds. The first version did not name its version."""
 
 
 def load_checkpoint(checkpoint: Path) -> dict[str, Any]:
@@ -32,6 +35,9 @@ def load_checkpoint(checkpoint: Path) -> dict[str, Any]:
     whole = isinstance(saved, dict) and {"config", "step", "hours"} <= set(saved)
     if not whole or not {"ema", "model"} & set(saved):
         raise ModelError(f"{path} is not a checkpoint of a chirrup training")
+    if "version" not in saved:
+        config = saved["config"]
+        config["model_changes"] = earlier_fields(config["model"]) | config["model_changes"]
     return saved
 
 

@@ -19,7 +19,7 @@ from torch.optim import AdamW, RAdam
 from chirrup.lab.models import build
 from chirrup.lab.training import codebooks
 from chirrup.lab.training.adversary import Adversary
-from chirrup.lab.training.checkpoints import load_checkpoint, restore_optimiser
+from chirrup.lab.training.checkpoints import VERSION, load_checkpoint, restore_optimiser
 from chirrup.lab.training.comparison import Comparison
 from chirrup.lab.training.config import Stage, TrainingConfig
 from chirrup.lab.training.corpus import sampler_of
@@ -278,6 +278,7 @@ class Trainer:
 
     def state(self) -> dict[str, Any]:
         return {
+            "version": VERSION,
             "step": self.step,
             "hours": self.hours,
             "codebooks_started": self.codebooks_started,
