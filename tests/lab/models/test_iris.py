@@ -96,7 +96,7 @@ def test_both_designs_of_units_have_the_same_counts(units: str) -> None:
         encoder = complexity(name, units)["encoder"]
         assert encoder.mflops == pytest.approx(mflops, abs=1e-3)
         assert encoder.parameters == parameters
-        assert nominal_latency_samples(iris(name, units)) == 719
+        assert nominal_latency_samples(iris(name, units)) == 720
 
 
 def test_the_quantizers_count_is_exact() -> None:
