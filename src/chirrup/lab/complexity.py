@@ -119,7 +119,7 @@ def count(model: Codec, folded: bool | None = None) -> dict[str, Complexity]:
 
 
 def _plain(part: Any) -> Any:
-    """A copy on the CPU that computes layer by layer, none of them fused into one operation.
+    """A copy on the CPU that computes layer by layer, without the fast forms.
 
     A part without values, on the device "meta", stays there: it can be counted.
     """
@@ -127,8 +127,8 @@ def _plain(part: Any) -> Any:
     if not any(parameter.is_meta for parameter in part.parameters()):
         part = part.cpu()
     for module in part.modules():
-        if hasattr(module, "fused"):
-            module.fused = False
+        if hasattr(module, "fast"):
+            module.fast = False
     return part
 
 

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
+from chirrup.lab import fast
 from chirrup.lab.complexity import (
     Complexity,
     count,
@@ -28,7 +29,6 @@ from chirrup.lab.nn import (
     Sequential,
     Stateless,
     Streaming,
-    fused,
 )
 from chirrup.lab.quantizers.rvq import ABSENT, ResidualVectorQuantizer
 from one_stream import streamed
@@ -107,14 +107,14 @@ def test_the_quantizers_count_is_exact() -> None:
     assert complexity("iris-t2")["quantizer"].parameters == 209_088
 
 
-def test_count_leaves_the_model_alone_and_sees_through_fused_units(
+def test_count_leaves_the_model_alone_and_sees_through_fast_forms(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(fused, "available", lambda: True)
+    monkeypatch.setattr(fast, "available", lambda: True)
     model = build("iris-t1")
-    model.use_fused_units()
+    fast.enable(model)
     assert count(model) == complexity("iris-t1")
-    assert all(unit.fused for unit in model.encoder.modules() if hasattr(unit, "fused"))
+    assert all(unit.fast for unit in model.encoder.modules() if hasattr(unit, "fast"))
     assert not any(module._forward_hooks for module in model.modules())
 
 

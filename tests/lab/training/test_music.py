@@ -12,7 +12,6 @@ from torch.testing import assert_close
 
 from chirrup.lab.models import CONFIGS
 from chirrup.lab.models.tqcodec import TQCodec, TQConfig
-from chirrup.lab.nn import fused
 from chirrup.lab.quantizers.rvq import Level
 from chirrup.lab.training.config import TrainingConfig
 from chirrup.lab.training.data import Sampler
@@ -30,9 +29,7 @@ WEIGHTS = {"waveform": 1.0, "mel": 15.0, "mel_magnitude": 15.0, "commitment": 0.
 
 @pytest.fixture(autouse=True)
 def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
-    """And no minute of compiling for what only other models have."""
     monkeypatch.setitem(CONFIGS, NAME, (TQCodec, CONFIG))
-    monkeypatch.setattr(fused, "available", lambda: pytest.fail("TQCodec has no fused units"))
 
 
 @pytest.fixture(scope="module")

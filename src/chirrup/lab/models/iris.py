@@ -11,6 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from chirrup.lab import fast
+from chirrup.lab.fast.residual_unit import residual_unit
 from chirrup.lab.models.model import Model
 from chirrup.lab.nn import (
     GRU,
@@ -26,7 +28,6 @@ from chirrup.lab.nn import (
     Stateless,
     Streaming,
     fit_scales,
-    fused,
 )
 from chirrup.lab.quantizers.rvq import ResidualVectorQuantizer
 
@@ -93,11 +94,7 @@ class IrisConfig:
 
 
 class ResidualUnit(Residual):
-    """SnakeBeta, dilated convolution, SnakeBeta, 1x1 convolution, and the skip; all in groups.
-
-    Attributes:
-        fused: compute it as one operation (`lab/nn/fused.py`), for training on a CPU.
-    """
+    """SnakeBeta, dilated convolution, SnakeBeta, 1x1 convolution, and the skip; all in groups."""
 
     def __init__(
         self,
@@ -122,20 +119,16 @@ class ResidualUnit(Residual):
             Conv1d(hidden, channels, 1, groups=groups, normalise_weight=True),
         )
         super().__init__(channels, block)
-        self.fused = False
+        self.fast = False
 
     def forward(self, x: Tensor, state: State) -> tuple[Tensor, State]:
-        if not self.fused:
+        if not (self.fast and fast.runs_on(x)):
             return super().forward(x, state)
-        snake_1, conv_1, snake_2, conv_2 = self.block.children()
-        y, past = fused.residual_unit(
-            x,
-            state["block.1.past"],
-            cast(SnakeBeta, snake_1),
-            cast(Conv1d, conv_1),
-            cast(SnakeBeta, snake_2),
-            cast(Conv1d, conv_2),
-        )
+        snake_1, inner, snake_2, outer = self.block.children()
+        snakes = [cast(SnakeBeta, snake).parameters_of_sine() for snake in (snake_1, snake_2)]
+        convs = [cast(Conv1d, conv).conv for conv in (inner, outer)]
+        past = state["block.1.past"]
+        y, past = residual_unit(x, past, snakes[0], convs[0], snakes[1], convs[1])
         return y, {"block.1.past": past}
 
 
@@ -273,14 +266,6 @@ class Iris(Model):
             config.latent_dim, config.codebooks, config.codebook_size, config.code_dim
         )
         super().__init__(config, Encoder(config), quantizer, Decoder(config))
-
-    def use_fused_units(self) -> None:
-        """Compute the encoder's residual units by one operation each, if it compiles."""
-        if not fused.available():
-            return
-        for layer in self.encoder.layers:
-            if isinstance(layer, ResidualUnit):
-                layer.fused = True
 
     @torch.no_grad()
     def start(self, audio: Tensor) -> None:

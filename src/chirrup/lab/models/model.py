@@ -87,9 +87,6 @@ class Model(nn.Module):
         """What is tried instead of the model for its latency: itself, or one of fewer channels."""
         return self
 
-    def use_fused_units(self) -> None:
-        """Compute what can be by one operation each, where a model has such units."""
-
     def start(self, audio: Tensor) -> None:
         """Before training: fit scales to ``audio [batch, channels, samples]``, where a model needs
         it. Mono is `tiled`."""

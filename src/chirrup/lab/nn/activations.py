@@ -18,10 +18,13 @@ class SnakeBeta(Streaming):
         self.log_alpha = nn.Parameter(torch.zeros(channels, 1))
         self.log_beta = nn.Parameter(torch.zeros(channels, 1))
 
+    def parameters_of_sine(self) -> tuple[Tensor, Tensor]:
+        """Alpha and 1 / beta, each ``[channels, 1]``."""
+        return self.log_alpha.exp(), (-self.log_beta).exp()
+
     def forward(self, x: Tensor, state: State) -> tuple[Tensor, State]:
-        frequency = 2 * self.log_alpha.exp()
-        height = 0.5 * (-self.log_beta).exp()
-        return x + height * (1 - torch.cos(frequency * x)), state
+        alpha, height = self.parameters_of_sine()
+        return x + 0.5 * height * (1 - torch.cos(2 * alpha * x)), state
 
 
 class Snake(Streaming):

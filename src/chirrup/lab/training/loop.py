@@ -16,6 +16,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.optim import AdamW, RAdam
 
+from chirrup.lab import fast
 from chirrup.lab.models import build
 from chirrup.lab.training import codebooks
 from chirrup.lab.training.adversary import Adversary
@@ -89,13 +90,15 @@ class Trainer:
         others, entries = ([named[name] for name in names] for names in self.groups)
         groups = [{"params": others}, {"params": entries, "weight_decay": 0.0}]
         self.optimiser = kind(groups, lr=config.learning_rate, **options)
-        optimise = partial(kind, lr=config.adversary.learning_rate, **options)
-        self.adversary = Adversary(config.adversary, self.model.channels, device, optimise)
+        self.adversary_optimiser = partial(kind, lr=config.adversary.learning_rate, **options)
+        self.adversary = Adversary(
+            config.adversary, self.model.channels, device, self.adversary_optimiser
+        )
         self.step, self.hours = 0, 0.0
         self.codebooks_started = False
         self.generator = torch.Generator()
         if device.type == "cpu":
-            self.model.use_fused_units()
+            fast.enable(self.model)
         share_parameters(self.model)
 
     # --- the run ---------------------------------------------------------------------------------
@@ -178,9 +181,7 @@ class Trainer:
         self.optimiser.zero_grad()
         loss.backward()
         average_gradients(trained)
-        norm = nn.utils.clip_grad_norm_(trained, config.clip_norm)
-        if torch.isfinite(norm):
-            self.optimiser.step()
+        norm = self.update(trained)
         self.update_ema()
         if quantized is not None:
             self.update_codebooks(quantized.codes, quantized.projected)
@@ -226,6 +227,13 @@ class Trainer:
         lost = draw_lost(codes, batch, chunks, self.generator) & stage.quantize
         lost = lost.repeat_interleave(chunk, dim=1)
         return used.to(self.device), bypass.to(self.device), ~lost.to(self.device)
+
+    def update(self, trained: list[nn.Parameter]) -> Tensor:
+        """Clip the gradients and step the optimiser; the gradients' norm before."""
+        norm = nn.utils.clip_grad_norm_(trained, self.config.clip_norm)
+        if torch.isfinite(norm):
+            self.optimiser.step()
+        return norm
 
     @torch.no_grad()
     def update_ema(self) -> None:

@@ -1,19 +1,15 @@
-"""The fused residual unit against the pure one in double precision."""
+"""The fast residual unit against the plain one in double precision."""
 
 import copy
-import shutil
-from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
-from torch.utils import cpp_extension
 
+from chirrup.lab import fast
 from chirrup.lab.models.iris import UNITS, ResidualUnit
-from chirrup.lab.nn import fused
 
-pytestmark = pytest.mark.skipif(not fused.available(), reason="the extension does not compile")
+pytestmark = pytest.mark.skipif(not fast.available(), reason="the extension does not compile")
 
 KEY = "block.1.past"
 
@@ -29,8 +25,16 @@ def make(
     return unit
 
 
-def run_fused(unit: ResidualUnit, x: Tensor, past: Tensor) -> tuple[Tensor, Tensor]:
-    return fused.residual_unit(x, past, *unit.block.children())  # type: ignore[arg-type]
+def run_fast(unit: ResidualUnit, x: Tensor, past: Tensor) -> tuple[Tensor, Tensor]:
+    fast.enable(unit)
+    y, state = unit(x, {KEY: past})
+    return y, state[KEY]
+
+
+def plain(unit: ResidualUnit) -> ResidualUnit:
+    other = copy.deepcopy(unit)
+    other.fast = False
+    return other
 
 
 def relative_error(value: Tensor, expected: Tensor) -> float:
@@ -73,10 +77,10 @@ def test_equals_pure(
     x = (2 * torch.randn(batch, channels, time)).requires_grad_()
     past = torch.randn(batch, channels, (kernel_size - 1) * dilation, requires_grad=True)
     dy, d_after = torch.randn_like(x), torch.randn_like(past)
-    y, after = run_fused(unit, x, past)
+    y, after = run_fast(unit, x, past)
     gradients = torch.autograd.grad([y, after], [x, past, *unit.parameters()], [dy, d_after])
 
-    pure = copy.deepcopy(unit).double()
+    pure = plain(unit).double()
     x, past = x.detach().double().requires_grad_(), past.detach().double().requires_grad_()
     expected, state = pure(x, {KEY: past})
     references = torch.autograd.grad(
@@ -92,10 +96,10 @@ def test_chunked_equals_whole() -> None:
     unit = make(12, 9, 4)
     x, start = torch.randn(2, 12, 500), torch.randn(2, 12, 36)
     with torch.no_grad():
-        whole, end = run_fused(unit, x, start)
+        whole, end = run_fast(unit, x, start)
         chunks, past = [], start
         for chunk in x.split([7, 100, 1, 300, 92], dim=2):
-            y, past = run_fused(unit, chunk, past)
+            y, past = run_fast(unit, chunk, past)
             chunks.append(y)
     torch.testing.assert_close(torch.cat(chunks, dim=2), whole)
     torch.testing.assert_close(past, end)
@@ -106,9 +110,9 @@ def test_large_arguments() -> None:
     unit = make(12, 1, 4)
     x, past = 2000 * torch.randn(1, 12, 4000), torch.randn(1, 12, 4)
     with torch.no_grad():
-        exact = copy.deepcopy(unit).double()(x.double(), {KEY: past.double()})[0]
-        pure, _ = unit(x, {KEY: past})
-        y, _ = run_fused(unit, x, past)
+        exact = plain(unit).double()(x.double(), {KEY: past.double()})[0]
+        pure, _ = plain(unit)(x, {KEY: past})
+        y, _ = run_fast(unit, x, past)
     assert (y - exact).abs().max() < 2 * (pure - exact).abs().max()
 
 
@@ -117,29 +121,6 @@ def test_same_result_each_time() -> None:
     x, past = torch.randn(5, 24, 300, requires_grad=True), torch.zeros(5, 24, 12)
     runs = []
     for _ in range(2):
-        y, _ = run_fused(unit, x, past)
+        y, _ = run_fast(unit, x, past)
         runs.append(torch.autograd.grad(y.square().sum(), [x, *unit.parameters()]))
     assert all(torch.equal(first, second) for first, second in zip(*runs, strict=True))
-
-
-def test_a_library_is_compiled_once_for_each_source(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """And in a folder of its own: what a killed process has left there is nobody's lock."""
-    source = Path(fused.__file__).with_name("residual_unit.cpp")
-    folders: list[Path] = []
-
-    def compile_nothing(name: str, sources: list[str], build_directory: str, **_: Any) -> None:
-        folders.append(Path(build_directory))
-        kept = next(fused._cache_folder().glob(f"*/{name}.so"))
-        shutil.copy(kept, build_directory)
-
-    monkeypatch.setattr(cpp_extension, "load", compile_nothing)
-    for _ in range(2):
-        assert fused._load(source, tmp_path).forward
-    changed = tmp_path / "changed.cpp"
-    changed.write_text(source.read_text() + "// changed\n")
-    assert fused._load(changed, tmp_path).forward
-    assert len(set(folders)) == 2
-    assert {folder.parent for folder in folders} == {tmp_path}
-    assert not any(folder.exists() for folder in folders)

@@ -11,41 +11,7 @@
 // channel, padded with zeros to whole vectors; rows are `stride` floats apart. Names: K is the
 // kernel size of weight1, P = (K - 1) * dilation the context.
 
-#include <torch/extension.h>
-#include <ATen/Parallel.h>
-#include <algorithm>
-#include <cmath>
-#include <cstring>
-
-using at::Tensor;
-
-#ifdef __AVX512F__
-constexpr int W = 16, REGISTERS = 24;  // floats a vector; vectors that may hold sums
-#else
-constexpr int W = 8, REGISTERS = 12;
-#endif
-typedef float Vec __attribute__((vector_size(4 * W)));
-typedef float Unaligned __attribute__((vector_size(4 * W), aligned(4), may_alias));
-
-static inline Vec load(const float* p) { return *reinterpret_cast<const Unaligned*>(p); }
-static inline void store(float* p, Vec v) { *reinterpret_cast<Unaligned*>(p) = v; }
-static inline int64_t whole(int64_t length) { return (length + W - 1) / W * W; }
-
-// sin^2(z) and sin(2z) = 2 sin z cos z both have period pi, so that z can be reduced to
-// [-pi/2, pi/2] without minding a sign. Minimax polynomials there: errors 5e-9 and 5e-8.
-struct Sine {
-    float squared, doubled;
-};
-static inline __attribute__((always_inline)) Sine sine(float z) {
-    const float turns = std::nearbyint(z * 0.318309886f);
-    const float r = (z - turns * 3.14159274f) + turns * 8.74227800e-8f;
-    const float q = r * r;
-    float s = 8.33301729e-3f + q * (-1.98066151e-4f + q * 2.60005450e-6f);
-    s = r + r * q * (-1.66666571e-1f + q * s);
-    float c = 4.16639894e-2f + q * (-1.38559271e-3f + q * 2.31943836e-5f);
-    c = 1 + q * (-4.99999323e-1f + q * c);
-    return {s * s, 2 * s * c};
-}
+#include "fast.h"
 
 static void snake(const float* x, float* y, int64_t length, float alpha, float height) {
 #pragma omp simd
@@ -194,8 +160,6 @@ static Tensor pack(const Tensor& w, int64_t groups, bool transposed) {
     const int64_t rows = v.size(1), O = block_of(rows);
     return v.reshape({groups, rows / O, O, v.size(2), v.size(3)}).permute({0, 1, 3, 4, 2}).contiguous();
 }
-
-static const float* data(const Tensor& t) { return t.defined() ? t.const_data_ptr<float>() : nullptr; }
 
 template <int K>
 static void forward_tasks(const Shape& s, const Tensor& w1, const Tensor& w2, const float* x,
@@ -364,10 +328,10 @@ static void with_kernel(const Tensor& w1, F f) {
     else f(std::integral_constant<int, 5>());
 }
 
-static std::vector<Tensor> forward(const Tensor& x, const Tensor& past, const Tensor& alpha1,
-                                   const Tensor& height1, const Tensor& w1, const Tensor& b1,
-                                   const Tensor& alpha2, const Tensor& height2, const Tensor& w2,
-                                   const Tensor& b2, int64_t dilation, int64_t groups) {
+std::vector<Tensor> residual_unit(
+    const Tensor& x, const Tensor& past, const Tensor& alpha1, const Tensor& height1,
+    const Tensor& w1, const Tensor& b1, const Tensor& alpha2, const Tensor& height2,
+    const Tensor& w2, const Tensor& b2, int64_t dilation, int64_t groups) {
     const Shape s(x, w1, dilation, groups);
     Tensor y = at::empty_like(x), new_past = at::empty_like(past);
     with_kernel(w1, [&](auto K) {
@@ -378,11 +342,11 @@ static std::vector<Tensor> forward(const Tensor& x, const Tensor& past, const Te
     return {y, new_past};
 }
 
-static std::vector<Tensor> backward(const Tensor& dy, const std::optional<Tensor>& d_new_past,
-                                    bool wants_past, const Tensor& x, const Tensor& past,
-                                    const Tensor& alpha1, const Tensor& height1, const Tensor& w1,
-                                    const Tensor& b1, const Tensor& alpha2, const Tensor& height2,
-                                    const Tensor& w2, int64_t dilation, int64_t groups) {
+std::vector<Tensor> residual_unit_backward(
+    const Tensor& dy, const std::optional<Tensor>& d_new_past, bool wants_past, const Tensor& x,
+    const Tensor& past, const Tensor& alpha1, const Tensor& height1, const Tensor& w1,
+    const Tensor& b1, const Tensor& alpha2, const Tensor& height2, const Tensor& w2,
+    int64_t dilation, int64_t groups) {
     const Shape s(x, w1, dilation, groups);
     Tensor dx = at::empty_like(x), d_past = wants_past ? at::empty_like(past) : Tensor();
     Tensor dw1 = at::empty({s.batch, s.hidden, s.n, w1.size(2)});
@@ -399,9 +363,4 @@ static std::vector<Tensor> backward(const Tensor& dy, const std::optional<Tensor
     const std::vector<Tensor> a = outer.sum(0).t().contiguous().unbind(0);
     const std::vector<Tensor> b = inner.sum(0).t().contiguous().unbind(0);
     return {dx, d_past, a[0], a[1], dw1.sum(0), b[2], b[0], b[1], dw2.sum(0), a[2]};
-}
-
-PYBIND11_MODULE(TORCH_EXTENSION_NAME, module) {
-    module.def("forward", &forward, py::call_guard<py::gil_scoped_release>());
-    module.def("backward", &backward, py::call_guard<py::gil_scoped_release>());
 }

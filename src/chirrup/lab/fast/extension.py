@@ -1,0 +1,75 @@
+"""The C++ part, compiled at its first use for the processor at hand and kept in a cache."""
+
+import hashlib
+import importlib.util
+import logging
+import os
+import tempfile
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import torch
+
+NAME = "chirrup_fast"
+FLAGS = "-O3 -march=native -mprefer-vector-width=512 -fno-math-errno -fno-trapping-math -fopenmp"
+
+
+@cache
+def extension() -> Any:
+    """The compiled functions, or None where they cannot be compiled."""
+    folder = Path(__file__).parent
+    try:
+        return load(sorted(folder.glob("*.cpp")), sorted(folder.glob("*.h")), cache_folder())
+    except Exception as error:  # no compiler, no ninja, no writable cache: all mean the same here
+        reason = str(error).partition("\n")[0]
+        logging.getLogger(__name__).warning("training is slower without C++: %s", reason)
+        return None
+
+
+def available() -> bool:
+    """Whether the C++ part can be used here. Compiles it at the first call (a minute)."""
+    return extension() is not None
+
+
+def cache_folder() -> Path:
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "chirrup"
+
+
+def load(sources: list[Path], headers: list[Path], kept: Path) -> Any:
+    """Load the library of ``sources`` from the folder ``kept``, or compile it into that folder.
+
+    Every process compiles in a folder of its own, and a whole library takes its place in one step:
+    `cpp_extension.load` alone would wait for ever for the lock of a process that was killed.
+    """
+    about = b"".join(path.read_bytes() for path in [*sources, *headers])
+    about += f"{FLAGS} {torch.__version__} {processor_flags()}".encode()
+    library = kept / hashlib.sha256(about).hexdigest()[:16] / f"{NAME}.so"
+    if not library.exists():
+        from torch.utils.cpp_extension import load
+
+        library.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=kept, ignore_cleanup_errors=True) as folder:
+            load(
+                NAME,
+                [str(source) for source in sources],
+                extra_cflags=FLAGS.split(),
+                build_directory=folder,
+                is_python_module=False,
+            )
+            os.replace(Path(folder) / library.name, library)
+    spec = importlib.util.spec_from_file_location(NAME, library)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def processor_flags() -> str:
+    """What `-march=native` depends on: a cache may be shared by machines that differ."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return ""
+    return next((line for line in lines if line.startswith(("flags", "Features"))), "")

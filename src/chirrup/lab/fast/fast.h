@@ -1,0 +1,53 @@
+// What the files of the C++ part share: vectors, the sine of Snake, and the functions by name.
+
+#pragma once
+
+#include <torch/extension.h>
+#include <ATen/Parallel.h>
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+
+using at::Tensor;
+
+#ifdef __AVX512F__
+constexpr int W = 16, REGISTERS = 24;  // floats a vector; vectors that may hold sums
+#else
+constexpr int W = 8, REGISTERS = 12;
+#endif
+typedef float Vec __attribute__((vector_size(4 * W)));
+typedef float Unaligned __attribute__((vector_size(4 * W), aligned(4), may_alias));
+
+static inline Vec load(const float* p) { return *reinterpret_cast<const Unaligned*>(p); }
+static inline void store(float* p, Vec v) { *reinterpret_cast<Unaligned*>(p) = v; }
+static inline int64_t whole(int64_t length) { return (length + W - 1) / W * W; }
+
+// sin^2(z) and sin(2z) = 2 sin z cos z both have period pi, so that z can be reduced to
+// [-pi/2, pi/2] without minding a sign. Minimax polynomials there: errors 5e-9 and 5e-8.
+struct Sine {
+    float squared, doubled;
+};
+static inline __attribute__((always_inline)) Sine sine(float z) {
+    const float turns = std::nearbyint(z * 0.318309886f);
+    const float r = (z - turns * 3.14159274f) + turns * 8.74227800e-8f;
+    const float q = r * r;
+    float s = 8.33301729e-3f + q * (-1.98066151e-4f + q * 2.60005450e-6f);
+    s = r + r * q * (-1.66666571e-1f + q * s);
+    float c = 4.16639894e-2f + q * (-1.38559271e-3f + q * 2.31943836e-5f);
+    c = 1 + q * (-4.99999323e-1f + q * c);
+    return {s * s, 2 * s * c};
+}
+
+static inline const float* data(const Tensor& t) {
+    return t.defined() ? t.const_data_ptr<float>() : nullptr;
+}
+
+std::vector<Tensor> residual_unit(
+    const Tensor& x, const Tensor& past, const Tensor& alpha1, const Tensor& height1,
+    const Tensor& w1, const Tensor& b1, const Tensor& alpha2, const Tensor& height2,
+    const Tensor& w2, const Tensor& b2, int64_t dilation, int64_t groups);
+std::vector<Tensor> residual_unit_backward(
+    const Tensor& dy, const std::optional<Tensor>& d_new_past, bool wants_past, const Tensor& x,
+    const Tensor& past, const Tensor& alpha1, const Tensor& height1, const Tensor& w1,
+    const Tensor& b1, const Tensor& alpha2, const Tensor& height2, const Tensor& w2,
+    int64_t dilation, int64_t groups);

@@ -1,0 +1,9 @@
+// What Python sees of the C++ part.
+
+#include "fast.h"
+
+PYBIND11_MODULE(TORCH_EXTENSION_NAME, module) {
+    const auto release = pybind11::call_guard<pybind11::gil_scoped_release>();
+    module.def("residual_unit", &residual_unit, release);
+    module.def("residual_unit_backward", &residual_unit_backward, release);
+}

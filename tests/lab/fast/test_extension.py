@@ -1,0 +1,36 @@
+"""The compiled library: one for each source, whatever other processes do."""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+from torch.utils import cpp_extension
+
+from chirrup.lab.fast import extension
+
+pytestmark = pytest.mark.skipif(not extension.available(), reason="the extension does not compile")
+
+
+def test_a_library_is_compiled_once_for_each_source(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And in a folder of its own: what a killed process has left there is nobody's lock."""
+    source = tmp_path / "first.cpp"
+    source.write_text("// first")
+    folders: list[Path] = []
+
+    def compile_nothing(name: str, sources: list[str], build_directory: str, **_: Any) -> None:
+        folders.append(Path(build_directory))
+        kept = next(extension.cache_folder().glob(f"*/{name}.so"))
+        shutil.copy(kept, build_directory)
+
+    monkeypatch.setattr(cpp_extension, "load", compile_nothing)
+    for _ in range(2):
+        assert extension.load([source], [], tmp_path).residual_unit
+    changed = tmp_path / "changed.cpp"
+    changed.write_text("// changed")
+    assert extension.load([changed], [], tmp_path).residual_unit
+    assert len(set(folders)) == 2
+    assert {folder.parent for folder in folders} == {tmp_path}
+    assert not any(folder.exists() for folder in folders)
