@@ -18,6 +18,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -239,20 +240,16 @@ def other_parts(trainer: Trainer, sampler: Sampler) -> dict[str, Callable[[], An
     parts: dict[str, Callable[[], Any]] = {"data": lambda: sampler.batch(config.batch_size)}
     compared = trainer.comparison(estimate, target, stage)
     parts |= {f"loss {term}": compare(term) for term in sorted(compared)}
-    if {"adversarial", "features"} & stage.weights.positive:
+    if stage.adversarial:
         for name, member in config.adversary.discriminators.items():
             alone = config.adversary.model_copy(update={"discriminators": {name: member}})
             optimise = trainer.adversary_optimiser
             adversary = Adversary(alone, trainer.model.channels, trainer.device, optimise)
-            adversary.step(estimate.detach(), target)
-
-            def fool(adversary: Adversary = adversary) -> None:
-                backward(torch.stack(list(adversary.terms(estimate, target).values())).sum())
-
+            if trainer.adversary.fast:
+                adversary.use_fast_forms()
             every = f" (every {config.adversary.every})" if config.adversary.every > 1 else ""
-            learn = adversary.step
-            parts[f"{name}, its step{every}"] = lambda learn=learn: learn(estimate.detach(), target)
-            parts[f"{name}, the model's losses{every}"] = fool
+            turn = partial(adversary.turn, estimate, target, stage.weights.model_dump())
+            parts[f"discriminator {name}{every}"] = turn
     for parameter in trained:
         parameter.grad = 1e-4 * torch.randn_like(parameter)
     parts["clipping and optimiser"] = lambda: trainer.update(trained)
@@ -285,7 +282,7 @@ def where(options: argparse.Namespace) -> Table:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser = argparse.ArgumentParser(description="Time a training step, and its parts.")
     parser.add_argument("recipe", type=Path)
     parser.add_argument("changes", nargs="*", metavar="KEY=VALUE", help="changes to the recipe")
     parser.add_argument("--against", metavar="COMMIT", help="compare with another commit's step")

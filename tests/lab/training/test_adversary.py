@@ -1,12 +1,14 @@
-"""Discriminators and model train each other."""
+"""Discriminators and model are trained against each other."""
 
 from pathlib import Path
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from chirrup.lab import fast
 from chirrup.lab.models import CONFIGS
+from chirrup.lab.training import adversarial
 from chirrup.lab.training.loop import Trainer
 from small_model import ENTRY, NAME
 from tiny_training import advance, tiny_config, with_adversary
@@ -62,11 +64,37 @@ def test_discriminators_hear_all_clips_at_one_level(
     assert heard[0].square().mean(1).sqrt().tolist() == pytest.approx([1.0] * len(heard[0]))
 
 
-def test_losses_through_discriminators_leave_them_alone(corpus: Path, tmp_path: Path) -> None:
-    trainer = Trainer(tiny_config(corpus, **with_adversary()), tmp_path, CPU)
-    estimate = torch.randn(2, 4560).requires_grad_()
-    terms = trainer.adversary.terms(estimate, torch.randn(2, 4560))
-    torch.stack(list(terms.values())).sum().backward()
-    assert estimate.grad is not None
-    assert float(estimate.grad.abs().sum()) > 0
-    assert all(p.grad is None and p.requires_grad for p in trainer.adversary.parameters)
+@pytest.mark.parametrize("plain", [False, True])
+def test_a_turn_gives_both_sides_the_gradients_of_separate_passes(
+    corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, plain: bool
+) -> None:
+    changes = with_adversary(bf16=False)
+    trainer = Trainer(tiny_config(corpus, **changes), tmp_path, CPU, plain=plain)
+    adversary = trainer.adversary
+    assert adversary.fast is (fast.available() and not plain)
+    target, estimate = torch.randn(2, 2, 4560).unbind(0)
+    estimate.requires_grad_()
+    real, fake = adversary.judge(target), adversary.judge(estimate)
+    own = adversarial.hinge_discriminator_loss(real, fake)
+    through = 2 * adversarial.hinge_generator_loss(fake)
+    through += 3 * adversarial.feature_matching_loss(
+        real, fake, normalise=True, average_layers=True
+    )
+    expected = torch.autograd.grad(own, adversary.parameters, retain_graph=True)
+    (expected_through,) = torch.autograd.grad(through, estimate)
+    seen: list[Tensor] = []
+    assert adversary.optimiser is not None
+
+    def record() -> None:
+        seen.extend(p.grad.clone() for p in adversary.parameters if p.grad is not None)
+
+    monkeypatch.setattr(adversary.optimiser, "step", record)
+    monkeypatch.setattr(nn.utils, "clip_grad_norm_", lambda *_: torch.ones(()))
+    figures, gradient = adversary.turn(estimate, target, {"adversarial": 2, "features": 3})
+    torch.testing.assert_close(gradient, expected_through, rtol=1e-3, atol=1e-6)
+    for found, right in zip(seen, expected, strict=True):
+        torch.testing.assert_close(found, right, rtol=1e-3, atol=1e-5)
+    assert set(figures) == {"discriminator", "adversarial", "features"}
+    assert figures["discriminator"] == pytest.approx(float(own.detach()), rel=1e-4)
+    assert estimate.grad is None
+    assert all(p.grad is None and p.requires_grad for p in adversary.parameters)

@@ -169,8 +169,9 @@ def test_the_recipe_chooses_spectra_and_how_features_count(
         return fake[0][0].sum()
 
     monkeypatch.setattr(adversarial, "feature_matching_loss", record)
-    trainer.adversary.terms(torch.randn(2, 4560), torch.randn(2, 4560))
-    assert given == chosen
+    weights = {"adversarial": 1, "features": 1}
+    trainer.adversary.turn(torch.randn(2, 4560), torch.randn(2, 4560), weights)
+    assert given == chosen | {"fast": trainer.adversary.fast}
 
 
 def test_a_gradient_that_is_not_finite_changes_no_weight(

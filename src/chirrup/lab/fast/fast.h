@@ -51,3 +51,7 @@ std::vector<Tensor> residual_unit_backward(
     const Tensor& past, const Tensor& alpha1, const Tensor& height1, const Tensor& w1,
     const Tensor& b1, const Tensor& alpha2, const Tensor& height2, const Tensor& w2,
     int64_t dilation, int64_t groups);
+
+Tensor period_conv(const Tensor& x, const Tensor& w, const Tensor& b, int64_t stride, double slope);
+Tensor thin_conv(const Tensor& x, const Tensor& w, const Tensor& b, double slope, bool bf16);
+Tensor feature_distance(const Tensor& real, const Tensor& fake, bool normalise);

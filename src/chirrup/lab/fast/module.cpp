@@ -6,4 +6,7 @@ PYBIND11_MODULE(TORCH_EXTENSION_NAME, module) {
     const auto release = pybind11::call_guard<pybind11::gil_scoped_release>();
     module.def("residual_unit", &residual_unit, release);
     module.def("residual_unit_backward", &residual_unit_backward, release);
+    module.def("period_conv", &period_conv, release);
+    module.def("thin_conv", &thin_conv, release);
+    module.def("feature_distance", &feature_distance, release);
 }

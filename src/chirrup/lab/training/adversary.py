@@ -1,12 +1,14 @@
 """What a model is trained against: the recipe's discriminators and how they learn."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import parametrize
 from torch.optim import Optimizer
 
+from chirrup.lab import fast
 from chirrup.lab.training import adversarial
 from chirrup.lab.training.checkpoints import restore_members, restore_optimiser
 from chirrup.lab.training.config import AdversaryConfig
@@ -37,6 +39,13 @@ class Adversary:
         self.discriminators = Discriminators(built, channels).to(device)
         self.parameters = list(self.discriminators.parameters())
         self.optimiser = optimise(self.parameters) if self.parameters else None
+        self.bf16, self.fast = config.bf16, False
+
+    def use_fast_forms(self) -> None:
+        """On a CPU: fast forms, and bfloat16 only where the processor gains by it."""
+        fast.enable(self.discriminators)
+        self.fast = fast.available()
+        self.bf16 = self.config.bf16 and fast.products_in_bf16()
 
     def learn_at(self, learning_rate: float) -> None:
         if self.optimiser is not None:
@@ -44,29 +53,32 @@ class Adversary:
 
     def judge(self, audio: Tensor) -> list[list[Tensor]]:
         """Features and logits of ``audio [batch * channels, samples]``."""
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.bf16):
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
             return self.discriminators(audio.unflatten(0, (-1, self.channels)))
 
-    def step(self, estimate: Tensor, target: Tensor) -> float:
-        """Update the discriminators; both ``[batch * channels, samples]``, of unit level."""
-        assert self.optimiser is not None, "the recipe names no discriminator"
-        loss = adversarial.hinge_discriminator_loss(self.judge(target), self.judge(estimate))
-        self.optimiser.zero_grad()
-        loss.backward()
-        average_gradients(self.parameters)
-        norm = nn.utils.clip_grad_norm_(self.parameters, LARGEST_GRADIENT)
-        if torch.isfinite(norm):
-            self.optimiser.step()
-        return float(loss.detach())
+    def turn(
+        self, estimate: Tensor, target: Tensor, weights: Mapping[str, float]
+    ) -> tuple[dict[str, float], Tensor]:
+        """Update the discriminators, and give the model's losses through them as they were before.
 
-    def terms(self, estimate: Tensor, target: Tensor) -> dict[str, Tensor]:
-        """Losses of the model through the discriminators, which take no gradient from them."""
-        self.discriminators.requires_grad_(False)
-        with torch.no_grad():
-            real = self.judge(target)
-        fake = self.judge(estimate)
-        self.discriminators.requires_grad_(True)
-        return {
+        Both sides use the features of one pass, so that neither real nor decoded audio is judged
+        twice.
+
+        Args:
+            estimate: ``[batch * channels, samples]``, of unit level; likewise ``target``.
+            weights: of the model's losses ``adversarial`` and ``features``.
+
+        Returns:
+            The losses by name, with the discriminators' own as ``discriminator``; and the gradient
+            of the weighted sum of the model's losses with respect to ``estimate``.
+        """
+        assert self.optimiser is not None, "the recipe names no discriminator"
+        estimate = estimate.detach().requires_grad_()
+        with parametrize.cached():  # weight normalisation, once for both
+            real, fake = self.judge(target), self.judge(estimate)
+        own = adversarial.hinge_discriminator_loss(real, fake)
+        gradients = torch.autograd.grad(own, self.parameters, retain_graph=True, allow_unused=True)
+        losses = {
             "adversarial": adversarial.hinge_generator_loss(fake),
             "features": adversarial.feature_matching_loss(
                 real,
@@ -74,8 +86,20 @@ class Adversary:
                 include_logits=self.config.include_logits,
                 normalise=self.config.normalise,
                 average_layers=self.config.average_layers,
+                fast=self.fast,
             ),
         }
+        weighted = torch.stack([weights[name] * value for name, value in losses.items()]).sum()
+        (gradient,) = torch.autograd.grad(weighted, estimate)
+        for parameter, value in zip(self.parameters, gradients, strict=True):
+            parameter.grad = value
+        average_gradients(self.parameters)
+        norm = nn.utils.clip_grad_norm_(self.parameters, LARGEST_GRADIENT)
+        if torch.isfinite(norm):
+            self.optimiser.step()
+        self.optimiser.zero_grad()
+        figures = {name: float(value.detach()) for name, value in losses.items()}
+        return figures | {"discriminator": float(own.detach())}, gradient
 
     def state(self) -> dict[str, Any]:
         return {

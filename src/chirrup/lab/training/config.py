@@ -129,6 +129,11 @@ class Stage(Strict):
         return bool(self.weights.positive - LATENT_TERMS - FEATURE_TERMS)
 
     @property
+    def adversarial(self) -> bool:
+        """Whether discriminators take part."""
+        return self.weights.adversarial > 0 or self.weights.features > 0
+
+    @property
     def teaches(self) -> bool:
         """Whether it is one of `distillation.Lessons`, not simply the codec as a whole."""
         asks = bool(self.weights.positive & {*FEATURE_TERMS, "pitch"})
@@ -255,8 +260,7 @@ class TrainingConfig(Strict):
                     f"stage {stage.name} has conditions of weight 0 in data.conditions: give them "
                     "a small weight there, so that their recordings are loaded"
                 )
-            fights = stage.weights.adversarial > 0 or stage.weights.features > 0
-            if fights and stage.steps and not self.adversary.discriminators:
+            if stage.adversarial and stage.steps and not self.adversary.discriminators:
                 raise ValueError(f"stage {stage.name} needs one of adversary.discriminators")
             if stage.needs_teacher and self.teacher is None:
                 raise ValueError(f"stage {stage.name} needs a teacher: give [teacher]")

@@ -5,9 +5,9 @@ maps in order, the last of them the logits: positive where it believes the audio
 over these lists are in `adversarial`.
 
 A sub-discriminator is a view of the audio, as a stack of planes, and convolutions that judge it.
-Convolutions are two-dimensional and run under autocast; views are computed in float32. Pass real
-and decoded audio through together, joined along the batch, where speed matters: weight
-normalisation is then computed once.
+Convolutions are two-dimensional and run under autocast; views are computed in float32. The fast
+forms compute features of the same values, which may lie otherwise in memory or have other axes:
+losses are means over all of them.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -19,6 +19,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils.parametrizations import weight_norm
 
+from chirrup.lab import fast
+from chirrup.lab.fast.discriminators import period_conv, takes_thin_conv, thin_conv
 from chirrup.lab.training.spectral import mel_filterbank, stft
 from chirrup.runtime.errors import ModelError
 
@@ -193,14 +195,38 @@ class _ConvStack(nn.Module):
         self.convs = nn.ModuleList(convs)
         self.slope = slope
         self.logits = logits
+        self.fast = False
 
     def forward(self, x: Tensor) -> list[Tensor]:
         features: list[Tensor] = []
         for conv in self.convs:
-            x = functional.leaky_relu(conv(x), self.slope)
-            x = x.contiguous(memory_format=torch.channels_last)
+            x = self._rectified(cast(nn.Conv2d, conv), x)
             features.append(x)
         return features if self.logits is None else [*features, self.logits(x)]
+
+    def _rectified(self, conv: nn.Conv2d, x: Tensor) -> Tensor:
+        if self.fast and fast.runs_on(x) and takes_thin_conv(conv):
+            return thin_conv(x, conv, self.slope, torch.is_autocast_enabled("cpu"))
+        y = functional.leaky_relu(conv(x), self.slope)
+        return y.contiguous(memory_format=torch.channels_last)
+
+
+class _PeriodStack(_ConvStack):
+    """Convolutions along the first axis of `[batch, channels, positions, phases]` alone."""
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        """The fast form's features are `[batch * phases, positions, channels]`."""
+        if not (self.fast and fast.runs_on(x)):
+            return super().forward(x)
+        x = x.permute(0, 3, 2, 1).flatten(0, 1).contiguous()
+        if torch.is_autocast_enabled("cpu"):
+            x = x.bfloat16()
+        features: list[Tensor] = []
+        for layer in (*self.convs, self.logits):
+            slope = 1.0 if layer is self.logits else self.slope
+            x = period_conv(x, cast(nn.Conv2d, layer), slope)
+            features.append(x)
+        return features
 
 
 def _conv(a: int, b: int, kernel: Pair, stride: Pair = (1, 1), dilation: int = 1) -> nn.Conv2d:
@@ -209,13 +235,13 @@ def _conv(a: int, b: int, kernel: Pair, stride: Pair = (1, 1), dilation: int = 1
     return nn.Conv2d(a, b, kernel, stride, padding, (dilation, 1))
 
 
-def _period_stack(inputs: int, channels: Sequence[int], slope: float) -> _ConvStack:
+def _period_stack(inputs: int, channels: Sequence[int], slope: float) -> _PeriodStack:
     strides = [(3, 1)] * (len(channels) - 1) + [(1, 1)]
     convs = [
         weight_norm(_conv(a, b, (5, 1), stride))
         for (a, b), stride in zip(pairwise((inputs, *channels)), strides, strict=True)
     ]
-    return _ConvStack(convs, slope, weight_norm(_conv(channels[-1], 1, (3, 1))))
+    return _PeriodStack(convs, slope, weight_norm(_conv(channels[-1], 1, (3, 1))))
 
 
 def _inner_convs(channels: int, dilations: Sequence[int]) -> list[nn.Module]:

@@ -54,7 +54,9 @@ def in_words(config: dict[str, Any]) -> str:
 class Trainer:
     """One training run in one folder: ``checkpoint.pt``, ``log.jsonl`` and TensorBoard's files."""
 
-    def __init__(self, config: TrainingConfig, folder: Path, device: torch.device) -> None:
+    def __init__(
+        self, config: TrainingConfig, folder: Path, device: torch.device, *, plain: bool = False
+    ) -> None:
         self.config, self.folder, self.device = config, folder, device
         self.rank = dist.get_rank() if dist.is_initialized() else 0
         torch.manual_seed(config.seed)
@@ -97,8 +99,10 @@ class Trainer:
         self.step, self.hours = 0, 0.0
         self.codebooks_started = False
         self.generator = torch.Generator()
-        if device.type == "cpu":
+        if device.type == "cpu" and not plain:
             fast.enable(self.model)
+            fast.enable(self.comparison)
+            self.adversary.use_fast_forms()
         share_parameters(self.model)
 
     # --- the run ---------------------------------------------------------------------------------
@@ -162,6 +166,8 @@ class Trainer:
         quantized = made.quantized if stage.quantize else None
         weights, terms = stage.weights, dict(made.terms)
         figures: dict[str, float] = {}
+        gradients: list[tuple[Tensor, Tensor]] = []
+        """Tensors and gradients with respect to them, beside the loss."""
         if made.audio is not None:
             delay = self.model.delay_samples
             whole = audio.shape[2] - delay
@@ -171,15 +177,16 @@ class Trainer:
             # each channel by itself
             estimate, target = estimate.flatten(0, 1), target.flatten(0, 1)
             terms |= self.comparison(estimate, target, stage)
-            fight = weights.adversarial > 0 or weights.features > 0
-            if fight and self.step % config.adversary.every == 0:
-                figures["discriminator"] = self.adversary.step(estimate.detach(), target)
-                terms |= self.adversary.terms(estimate, target)
+            if stage.adversarial and self.step % config.adversary.every == 0:
+                own, through = self.adversary.turn(estimate, target, weights.model_dump())
+                figures |= own
+                gradients = [(estimate, through)]
         if quantized is not None:
             terms |= quantized.losses
         loss = torch.stack([getattr(weights, name) * value for name, value in terms.items()]).sum()
+        outputs, seeds = zip(*gradients, (loss, torch.ones_like(loss)))
         self.optimiser.zero_grad()
-        loss.backward()
+        torch.autograd.backward(list(outputs), list(seeds))
         average_gradients(trained)
         norm = self.update(trained)
         self.update_ema()
