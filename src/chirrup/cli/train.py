@@ -52,6 +52,9 @@ def train(
         bool, typer.Option("--fresh/--resume", help="Start anew, or go on where OUT stands.")
     ] = False,
     device: Annotated[Device, typer.Option()] = Device.auto,
+    plain: Annotated[
+        bool, typer.Option("--plain", help="Train without the fast forms, which only a CPU has.")
+    ] = False,
 ) -> None:
     """Train a model by a recipe. Needs the extra: pip install 'chirrup[train]'."""
     if not recipe.is_file():
@@ -69,7 +72,7 @@ def train(
         load_recipe(recipe, changes)
     except ValueError as error:
         raise FileError(f"recipe {recipe}: {error}") from error
-    run.train(recipe, out, changes, minutes=minutes, device=str(device), fresh=fresh)
+    run.train(recipe, out, changes, minutes=minutes, device=str(device), fresh=fresh, plain=plain)
 
 
 def export(

@@ -242,7 +242,8 @@ class TrainingConfig(Strict):
     warmup_steps: int = 100
     bf16: bool = False
     """Whether the model and its teacher run in bfloat16; the quantizer and all losses do not. It
-    pays on a CPU that knows it, for 2-D convolutions and matrix products, not for thin 1-D ones."""
+    pays for 2-D convolutions and matrix products, not for thin 1-D ones. On a CPU that does not
+    multiply faster in bfloat16 it is ignored."""
     betas: tuple[float, float] = (0.8, 0.99)
     weight_decay: float = 0.01
     clip_norm: float = 1.0

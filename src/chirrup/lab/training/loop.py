@@ -15,6 +15,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 from torch.optim import AdamW, RAdam
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from chirrup.lab import fast
 from chirrup.lab.models import build
@@ -52,7 +53,12 @@ def in_words(config: dict[str, Any]) -> str:
 
 
 class Trainer:
-    """One training run in one folder: ``checkpoint.pt``, ``log.jsonl`` and TensorBoard's files."""
+    """One training run in one folder: ``checkpoint.pt``, ``log.jsonl`` and TensorBoard's files.
+
+    Args:
+        plain: compute without the fast forms of `lab/fast`, and in bfloat16 wherever the recipe has
+            it. Without, both follow from the processor at hand.
+    """
 
     def __init__(
         self, config: TrainingConfig, folder: Path, device: torch.device, *, plain: bool = False
@@ -99,10 +105,12 @@ class Trainer:
         self.step, self.hours = 0, 0.0
         self.codebooks_started = False
         self.generator = torch.Generator()
+        self.bf16 = config.bf16
         if device.type == "cpu" and not plain:
             fast.enable(self.model)
             fast.enable(self.comparison)
             self.adversary.use_fast_forms()
+            self.bf16 = config.bf16 and fast.products_in_bf16()
         share_parameters(self.model)
 
     # --- the run ---------------------------------------------------------------------------------
@@ -216,7 +224,7 @@ class Trainer:
         used, bypass, present = self.draw_codes(audio, stage)
         heard = self.to_input_rate(audio)
         committed = None if self.config.codes.commit_bypassed else ~bypass
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.bf16):
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
             if stage.teaches and self.lessons is not None:
                 return self.lessons(heard, stage, bypass, present)
             return Made(
@@ -245,8 +253,8 @@ class Trainer:
     @torch.no_grad()
     def update_ema(self) -> None:
         decay = min(self.config.ema_decay, (1 + self.step) / (10 + self.step))
-        for average, parameter in zip(self.ema.parameters(), self.parameters, strict=True):
-            average.lerp_(parameter, 1 - decay)
+        averages = list(self.ema.parameters())
+        get_ema_multi_avg_fn(decay)(averages, self.parameters, self.step)  # type: ignore[arg-type]
         for copied, buffer in zip(self.ema.buffers(), self.model.buffers(), strict=True):
             copied.copy_(buffer)
 

@@ -36,6 +36,7 @@ def train(
     minutes: float | None = None,
     device: str = "auto",
     fresh: bool = False,
+    plain: bool = False,
 ) -> None:
     """Train as a recipe says, into the folder ``out``; go on where a run there has stopped.
 
@@ -47,6 +48,7 @@ def train(
         device: "auto" (CUDA where there is one), "cpu" or "cuda".
         fresh: begin anew although ``out`` holds a checkpoint. Refused without it if the
             checkpoint is of another model.
+        plain: compute without the fast forms, as `Trainer` has it.
 
     Raises:
         ValueError: the recipe is wrong.
@@ -64,7 +66,7 @@ def train(
     if use_cuda:
         torch.cuda.set_device(place)
         torch.backends.cuda.matmul.allow_tf32 = True
-    trainer = Trainer(config, out, place)
+    trainer = Trainer(config, out, place, plain=plain)
     checkpoint = out / "checkpoint.pt"
     if checkpoint.exists() and not fresh:
         trainer.restore(checkpoint)

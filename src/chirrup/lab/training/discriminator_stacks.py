@@ -1,0 +1,120 @@
+"""The convolutions of the discriminators, as stacks that return the features of every layer.
+
+The fast forms compute features of the same values, which may lie otherwise in memory or have other
+axes: losses are means over all of them.
+"""
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.nn.utils.parametrizations import weight_norm
+
+from chirrup.lab import fast
+from chirrup.lab.fast.discriminators import period_conv, takes_thin_conv, thin_conv
+
+Pair = tuple[int, int]
+
+
+class ConvStack(nn.Module):
+    """Convolutions, each followed by a leaky rectifier, and possibly one that gives the logits.
+
+    Feature maps are kept channels-last, the faster layout on CPUs and for tensor cores.
+    """
+
+    def __init__(
+        self, convs: Sequence[nn.Module], slope: float, logits: nn.Module | None = None
+    ) -> None:
+        super().__init__()
+        self.convs = nn.ModuleList(convs)
+        self.slope = slope
+        self.logits = logits
+        self.fast = False
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        features: list[Tensor] = []
+        for conv in self.convs:
+            x = self._rectified(cast(nn.Conv2d, conv), x)
+            features.append(x)
+        return features if self.logits is None else [*features, self.logits(x)]
+
+    def _rectified(self, conv: nn.Conv2d, x: Tensor) -> Tensor:
+        if self.fast and fast.runs_on(x) and takes_thin_conv(conv):
+            return thin_conv(x, conv, self.slope, torch.is_autocast_enabled("cpu"))
+        y = functional.leaky_relu(conv(x), self.slope)
+        return y.contiguous(memory_format=torch.channels_last)
+
+
+class PeriodStack(ConvStack):
+    """Convolutions along the first axis of `[batch, channels, positions, phases]` alone."""
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        """The fast form's features are `[batch * phases, positions, channels]`."""
+        if not (self.fast and fast.runs_on(x)):
+            return super().forward(x)
+        x = x.permute(0, 3, 2, 1).flatten(0, 1).contiguous()
+        if torch.is_autocast_enabled("cpu"):
+            x = x.bfloat16()
+        features: list[Tensor] = []
+        for layer in (*self.convs, self.logits):
+            slope = 1.0 if layer is self.logits else self.slope
+            x = period_conv(x, cast(nn.Conv2d, layer), slope)
+            features.append(x)
+        return features
+
+
+def _conv(a: int, b: int, kernel: Pair, stride: Pair = (1, 1), dilation: int = 1) -> nn.Conv2d:
+    """`a` to `b` channels, dilated along the first axis, keeping the length of unstrided axes."""
+    padding = dilation * (kernel[0] - 1) // 2, (kernel[1] - 1) // 2
+    return nn.Conv2d(a, b, kernel, stride, padding, (dilation, 1))
+
+
+def period_stack(inputs: int, channels: Sequence[int], slope: float) -> PeriodStack:
+    strides = [(3, 1)] * (len(channels) - 1) + [(1, 1)]
+    convs = [
+        weight_norm(_conv(a, b, (5, 1), stride))
+        for (a, b), stride in zip(pairwise((inputs, *channels)), strides, strict=True)
+    ]
+    return PeriodStack(convs, slope, weight_norm(_conv(channels[-1], 1, (3, 1))))
+
+
+def _inner_convs(channels: int, dilations: Sequence[int]) -> list[nn.Module]:
+    """Over spectrograms: strided by 2 along frequency, dilated along time; then a square one."""
+    convs = [_conv(channels, channels, (3, 9), (1, 2), dilation) for dilation in dilations]
+    return [weight_norm(conv) for conv in (*convs, _conv(channels, channels, (3, 3)))]
+
+
+def spectrogram_stack(inputs: int, channels: int, slope: float) -> ConvStack:
+    """EnCodec's, without weight normalisation at both ends."""
+    convs = [_conv(inputs, channels, (3, 9)), *_inner_convs(channels, (1, 2, 4))]
+    return ConvStack(convs, slope, _conv(channels, 1, (3, 3)))
+
+
+def _band_stack(inputs: int, channels: int, slope: float) -> ConvStack:
+    """DAC's, without logits, which the bands share."""
+    first = weight_norm(_conv(inputs, channels, (3, 9)))
+    return ConvStack([first, *_inner_convs(channels, (1, 1, 1))], slope)
+
+
+class BandStacks(nn.Module):
+    """A stack of convolutions for each band, and one convolution from all to the logits."""
+
+    def __init__(
+        self, bands: Sequence[tuple[float, float]], inputs: int, channels: int, slope: float
+    ) -> None:
+        super().__init__()
+        self.bands = tuple(bands)
+        self.stacks = nn.ModuleList(_band_stack(inputs, channels, slope) for _ in self.bands)
+        self.logits = weight_norm(_conv(channels, 1, (3, 3)))
+
+    def forward(self, planes: Tensor) -> list[Tensor]:
+        bins = planes.shape[-1]
+        bands = [
+            stack(planes[..., int(low * bins) : int(high * bins)])
+            for (low, high), stack in zip(self.bands, self.stacks, strict=True)
+        ]
+        joint = self.logits(torch.cat([features[-1] for features in bands], dim=-1))
+        return [*(feature for features in bands for feature in features), joint]
