@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).parents[1] / "src" / "chirrup"
 LINES = 350
 SOURCES = {".py", ".cpp", ".js", ".css", ".html"}
-LONGER = {"lab/nn/residual_unit.cpp", "lab/training/loop.py"}
+LONGER = {"lab/training/loop.py"}
 """About 350 lines, as the design says, and 400 for the loop."""
 
 ROOMS = {"codes": "codec", "stream": "codec", "voice": "codec", "zoo": "codec", "__main__": "cli"}

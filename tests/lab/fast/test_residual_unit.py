@@ -1,17 +1,19 @@
 """The fast residual unit against the plain one in double precision."""
 
-import copy
-
 import pytest
 import torch
-from torch import Tensor
 
 from chirrup.lab import fast
 from chirrup.lab.models.iris import UNITS, ResidualUnit
+from fast_forms import (
+    assert_chunks_equal_whole,
+    assert_same_result_each_time,
+    errors,
+    fast_form,
+    random_state,
+)
 
 pytestmark = pytest.mark.skipif(not fast.available(), reason="the extension does not compile")
-
-KEY = "block.1.past"
 
 
 def make(
@@ -23,22 +25,6 @@ def make(
         if "log_" in name:
             torch.nn.init.normal_(parameter, 0.3, 0.5)
     return unit
-
-
-def run_fast(unit: ResidualUnit, x: Tensor, past: Tensor) -> tuple[Tensor, Tensor]:
-    fast.enable(unit)
-    y, state = unit(x, {KEY: past})
-    return y, state[KEY]
-
-
-def plain(unit: ResidualUnit) -> ResidualUnit:
-    other = copy.deepcopy(unit)
-    other.fast = False
-    return other
-
-
-def relative_error(value: Tensor, expected: Tensor) -> float:
-    return float((value.detach().double() - expected.detach()).norm() / expected.detach().norm())
 
 
 @pytest.mark.parametrize(
@@ -64,7 +50,7 @@ def relative_error(value: Tensor, expected: Tensor) -> float:
         (2, 12, 4, 1),
     ],
 )
-def test_equals_pure(
+def test_equals_plain(
     batch: int,
     channels: int,
     groups: int,
@@ -74,53 +60,26 @@ def test_equals_pure(
     dilation: int,
 ) -> None:
     unit = make(channels, dilation, groups, kernel_size, expansion)
-    x = (2 * torch.randn(batch, channels, time)).requires_grad_()
-    past = torch.randn(batch, channels, (kernel_size - 1) * dilation, requires_grad=True)
-    dy, d_after = torch.randn_like(x), torch.randn_like(past)
-    y, after = run_fast(unit, x, past)
-    gradients = torch.autograd.grad([y, after], [x, past, *unit.parameters()], [dy, d_after])
-
-    pure = plain(unit).double()
-    x, past = x.detach().double().requires_grad_(), past.detach().double().requires_grad_()
-    expected, state = pure(x, {KEY: past})
-    references = torch.autograd.grad(
-        [expected, state[KEY]], [x, past, *pure.parameters()], [dy.double(), d_after.double()]
-    )
-    assert relative_error(y, expected) < 1e-6
-    assert relative_error(after, state[KEY]) < 1e-6
-    for gradient, reference in zip(gradients, references, strict=True):
-        assert relative_error(gradient, reference) < 2e-5
+    of_values, of_gradients = errors(unit, 2 * torch.randn(batch, channels, time))
+    assert of_values < 1e-6
+    assert of_gradients < 2e-5
 
 
 def test_chunked_equals_whole() -> None:
-    unit = make(12, 9, 4)
-    x, start = torch.randn(2, 12, 500), torch.randn(2, 12, 36)
-    with torch.no_grad():
-        whole, end = run_fast(unit, x, start)
-        chunks, past = [], start
-        for chunk in x.split([7, 100, 1, 300, 92], dim=2):
-            y, past = run_fast(unit, chunk, past)
-            chunks.append(y)
-    torch.testing.assert_close(torch.cat(chunks, dim=2), whole)
-    torch.testing.assert_close(past, end)
+    assert_chunks_equal_whole(make(12, 9, 4), torch.randn(2, 12, 500), [7, 100, 1, 300, 92])
 
 
 def test_large_arguments() -> None:
     """Snake stays exact to float32 far from zero; the pure float32 version is the yardstick."""
     unit = make(12, 1, 4)
-    x, past = 2000 * torch.randn(1, 12, 4000), torch.randn(1, 12, 4)
+    x, state = 2000 * torch.randn(1, 12, 4000), random_state(unit, 1)
+    double = {key: value.double() for key, value in state.items()}
     with torch.no_grad():
-        exact = plain(unit).double()(x.double(), {KEY: past.double()})[0]
-        pure, _ = plain(unit)(x, {KEY: past})
-        y, _ = run_fast(unit, x, past)
+        pure, _ = unit(x, state)
+        y, _ = fast_form(unit)(x, state)
+        exact, _ = unit.double()(x.double(), double)
     assert (y - exact).abs().max() < 2 * (pure - exact).abs().max()
 
 
 def test_same_result_each_time() -> None:
-    unit = make(24, 3, 4)
-    x, past = torch.randn(5, 24, 300, requires_grad=True), torch.zeros(5, 24, 12)
-    runs = []
-    for _ in range(2):
-        y, _ = run_fast(unit, x, past)
-        runs.append(torch.autograd.grad(y.square().sum(), [x, *unit.parameters()]))
-    assert all(torch.equal(first, second) for first, second in zip(*runs, strict=True))
+    assert_same_result_each_time(make(24, 3, 4), torch.randn(5, 24, 300))

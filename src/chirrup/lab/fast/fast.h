@@ -2,7 +2,7 @@
 
 #pragma once
 
-#include <torch/extension.h>
+#include <ATen/ATen.h>
 #include <ATen/Parallel.h>
 #include <algorithm>
 #include <cmath>
@@ -38,6 +38,11 @@ static inline __attribute__((always_inline)) Sine sine(float z) {
     return {s * s, 2 * s * c};
 }
 
+static inline void snake_row(const float* x, float* y, int64_t length, float alpha, float height) {
+#pragma omp simd
+    for (int64_t t = 0; t < length; ++t) y[t] = x[t] + height * sine(alpha * x[t]).squared;
+}
+
 static inline const float* data(const Tensor& t) {
     return t.defined() ? t.const_data_ptr<float>() : nullptr;
 }
@@ -55,3 +60,6 @@ std::vector<Tensor> residual_unit_backward(
 Tensor period_conv(const Tensor& x, const Tensor& w, const Tensor& b, int64_t stride, double slope);
 Tensor thin_conv(const Tensor& x, const Tensor& w, const Tensor& b, double slope, bool bf16);
 Tensor feature_distance(const Tensor& real, const Tensor& fake, bool normalise);
+Tensor snake(const Tensor& x, const Tensor& alpha, const Tensor& height);
+std::vector<Tensor> snake_backward(const Tensor& dy, const Tensor& x, const Tensor& alpha,
+                                   const Tensor& height);

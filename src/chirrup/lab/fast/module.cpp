@@ -1,5 +1,7 @@
 // What Python sees of the C++ part.
 
+#include <torch/csrc/utils/pybind.h>
+
 #include "fast.h"
 
 PYBIND11_MODULE(TORCH_EXTENSION_NAME, module) {
@@ -9,4 +11,6 @@ PYBIND11_MODULE(TORCH_EXTENSION_NAME, module) {
     module.def("period_conv", &period_conv, release);
     module.def("thin_conv", &thin_conv, release);
     module.def("feature_distance", &feature_distance, release);
+    module.def("snake", &snake, release);
+    module.def("snake_backward", &snake_backward, release);
 }

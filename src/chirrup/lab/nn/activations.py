@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor, nn
 
+from chirrup.lab import fast
+from chirrup.lab.fast.snake import snake
 from chirrup.lab.nn.streaming import State, Streaming
 
 
@@ -17,6 +19,7 @@ class SnakeBeta(Streaming):
         super().__init__()
         self.log_alpha = nn.Parameter(torch.zeros(channels, 1))
         self.log_beta = nn.Parameter(torch.zeros(channels, 1))
+        self.fast = False
 
     def parameters_of_sine(self) -> tuple[Tensor, Tensor]:
         """Alpha and 1 / beta, each ``[channels, 1]``."""
@@ -24,6 +27,8 @@ class SnakeBeta(Streaming):
 
     def forward(self, x: Tensor, state: State) -> tuple[Tensor, State]:
         alpha, height = self.parameters_of_sine()
+        if self.fast and fast.runs_on(x):
+            return snake(x, alpha, height), state
         return x + 0.5 * height * (1 - torch.cos(2 * alpha * x)), state
 
 
@@ -36,8 +41,11 @@ class Snake(Streaming):
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.alpha = nn.Parameter(torch.ones(channels, 1))
+        self.fast = False
 
     def forward(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+        if self.fast and fast.runs_on(x):
+            return snake(x, self.alpha, 1 / self.alpha), state
         return x + (1 - torch.cos(2 * self.alpha * x)) / (2 * self.alpha), state
 
 

@@ -1,0 +1,136 @@
+// Convolutions of rows of time steps, one row a channel, and their weight gradients. Rows are padded
+// to whole vectors and lie `stride` floats apart. K is the kernel size.
+
+#pragma once
+
+#include "fast.h"
+
+// O output rows, M vectors: out[o][t] = bias[o] + sum_ik w[i][k][o] in[i][t + k * dilation].
+template <int O, int M, int K>
+static inline void conv_block(const float* w, const float* bias, const float* in, float* out,
+                              int64_t n, int64_t dilation, int64_t stride) {
+    Vec sum[O][M];
+    for (int o = 0; o < O; ++o)
+        for (int m = 0; m < M; ++m) sum[o][m] = Vec{} + (bias ? bias[o] : 0.0f);
+    for (int64_t i = 0; i < n; ++i, in += stride)
+        for (int k = 0; k < K; ++k, w += O) {
+            Vec x[M];
+            for (int m = 0; m < M; ++m) x[m] = load(in + k * dilation + m * W);
+            for (int o = 0; o < O; ++o)
+                for (int m = 0; m < M; ++m) sum[o][m] += w[o] * x[m];
+        }
+    for (int o = 0; o < O; ++o)
+        for (int m = 0; m < M; ++m) store(out + o * stride + m * W, sum[o][m]);
+}
+
+template <int O, int K>
+static void conv_rows(const float* w, const float* bias, const float* in, float* out, int64_t n,
+                      int64_t rows, int64_t dilation, int64_t stride, int64_t length) {
+    constexpr int M = std::max(1, std::min(8, REGISTERS / O));
+    for (int64_t t = 0; t < length;) {
+        const bool wide = t + M * W <= length;
+        for (int64_t o = 0; o < rows; o += O) {
+            const float* block = w + o * n * K;
+            const float* b = bias ? bias + o : nullptr;
+            if (wide) conv_block<O, M, K>(block, b, in + t, out + o * stride + t, n, dilation, stride);
+            else conv_block<O, 1, K>(block, b, in + t, out + o * stride + t, n, dilation, stride);
+        }
+        t += wide ? M * W : W;
+    }
+}
+
+// The largest block of output rows that divides their number.
+static int64_t block_of(int64_t rows) {
+    for (int64_t o : {8, 6, 4, 3, 2})
+        if (rows % o == 0) return o;
+    return 1;
+}
+
+// Calls f with block_of(rows) as a constant.
+template <class F>
+static void with_block(int64_t rows, F f) {
+    switch (block_of(rows)) {
+        case 8: return f(std::integral_constant<int, 8>());
+        case 6: return f(std::integral_constant<int, 6>());
+        case 4: return f(std::integral_constant<int, 4>());
+        case 3: return f(std::integral_constant<int, 3>());
+        case 2: return f(std::integral_constant<int, 2>());
+        default: return f(std::integral_constant<int, 1>());
+    }
+}
+
+// `rows` outputs of `n` inputs; `w` as `pack` has it.
+template <int K>
+static void conv(const float* w, const float* bias, const float* in, float* out, int64_t n,
+                 int64_t rows, int64_t dilation, int64_t stride, int64_t length) {
+    with_block(rows, [&](auto O) {
+        conv_rows<decltype(O)::value, K>(w, bias, in, out, n, rows, dilation, stride, length);
+    });
+}
+
+// Weight gradient: sum_t d[o][t] in[i][t + k * dilation], for O rows by J columns (i, k) at a time.
+// `sums` keeps the W partial sums of each from tile to tile; columns are padded to whole J.
+template <int K>
+struct WeightGradient {
+    static constexpr int columns_at_once(int O) {
+        return std::max(1, std::min(K == 1 ? O : K, REGISTERS / O));
+    }
+
+    static int64_t columns(int64_t n, int64_t rows) {
+        const int64_t J = columns_at_once(block_of(rows));
+        return (n * K + J - 1) / J * J;
+    }
+
+    template <int O>
+    static void add_rows(const float* d, const float* in, float* sums, int64_t n, int64_t rows,
+                         int64_t dilation, int64_t stride, int64_t length) {
+        constexpr int J = columns_at_once(O);
+        for (int64_t o = 0; o < rows; o += O, d += O * stride)
+            for (int64_t j = 0; j < n * K; j += J, sums += O * J * W) {
+                const float* column[J];
+                Vec sum[O][J];
+                for (int c = 0; c < J; ++c) {
+                    const int64_t ik = std::min(j + c, n * K - 1);
+                    column[c] = in + ik / K * stride + ik % K * dilation;
+                }
+                for (int c = 0; c < O * J; ++c) sum[c / J][c % J] = load(sums + c * W);
+                for (int64_t t = 0; t < length; t += W) {
+                    Vec row[O];
+                    for (int r = 0; r < O; ++r) row[r] = load(d + r * stride + t);
+                    for (int c = 0; c < J; ++c) {
+                        const Vec x = load(column[c] + t);
+                        for (int r = 0; r < O; ++r) sum[r][c] += row[r] * x;
+                    }
+                }
+                for (int c = 0; c < O * J; ++c) store(sums + c * W, sum[c / J][c % J]);
+            }
+    }
+
+    static void add(const float* d, const float* in, float* sums, int64_t n, int64_t rows,
+                    int64_t dilation, int64_t stride, int64_t length) {
+        with_block(rows, [&](auto O) {
+            add_rows<decltype(O)::value>(d, in, sums, n, rows, dilation, stride, length);
+        });
+    }
+
+    static void reduce(const float* sums, float* gradient, int64_t n, int64_t rows) {
+        const int64_t O = block_of(rows), J = columns_at_once(O);
+        for (int64_t o = 0; o < rows; o += O)
+            for (int64_t j = 0; j < n * K; j += J)
+                for (int64_t c = 0; c < O * J; ++c, sums += W) {
+                    float total = 0;
+#pragma omp simd reduction(+ : total)
+                    for (int lane = 0; lane < W; ++lane) total += sums[lane];
+                    if (j + c % J < n * K) gradient[(o + c / J) * n * K + j + c % J] = total;
+                }
+    }
+};
+
+// [rows of all groups, inputs, K] to blocks of O outputs, each [inputs, K, O]; transposed: inputs
+// for outputs, taps reversed.
+static Tensor pack(const Tensor& w, int64_t groups, bool transposed) {
+    Tensor v = w.detach().view({groups, -1, w.size(1), w.size(2)});
+    if (transposed) v = v.transpose(1, 2).flip(3);
+    const int64_t rows = v.size(1), O = block_of(rows);
+    return v.reshape({groups, rows / O, O, v.size(2), v.size(3)}).permute({0, 1, 3, 4, 2}).contiguous();
+}
