@@ -24,5 +24,9 @@ def enable(module: nn.Module) -> None:
 
 
 def runs_on(x: Tensor) -> bool:
-    """Whether the fast forms take this tensor: float32 on the CPU."""
-    return x.device.type == "cpu" and x.dtype is torch.float32
+    """Whether the fast forms take this tensor: float32 on the CPU.
+
+    Under autocast the plain layers run, since fast forms choose the types of their products.
+    """
+    of_kind = x.device.type == "cpu" and x.dtype is torch.float32
+    return of_kind and not torch.is_autocast_enabled("cpu")

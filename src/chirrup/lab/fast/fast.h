@@ -43,6 +43,25 @@ static inline void snake_row(const float* x, float* y, int64_t length, float alp
     for (int64_t t = 0; t < length; ++t) y[t] = x[t] + height * sine(alpha * x[t]).squared;
 }
 
+// e^x to a relative error of 1e-7, for |x| up to 87; beyond, what it is there. 2^n (1 + r + r^2 p).
+static inline __attribute__((always_inline)) float exponential(float x) {
+    x = std::max(-87.0f, std::min(87.0f, x));
+    const float n = std::nearbyint(x * 1.44269504f);
+    const float r = (x - n * 6.93359375e-1f) + n * 2.12194440e-4f;
+    float p = 4.16683880e-2f + r * (8.36871688e-3f + r * 1.38145986e-3f);
+    p = 1 + r + r * r * (4.99999934e-1f + r * (1.66665206e-1f + r * p));
+    const int32_t bits = (static_cast<int32_t>(n) + 127) << 23;
+    float power;
+    std::memcpy(&power, &bits, 4);
+    return p * power;
+}
+static inline __attribute__((always_inline)) float sigmoid(float x) {
+    return 1 / (1 + exponential(-x));
+}
+static inline __attribute__((always_inline)) float tangent(float x) {  // hyperbolic
+    return 2 * sigmoid(2 * x) - 1;
+}
+
 static inline const float* data(const Tensor& t) {
     return t.defined() ? t.const_data_ptr<float>() : nullptr;
 }
@@ -63,3 +82,7 @@ Tensor feature_distance(const Tensor& real, const Tensor& fake, bool normalise);
 Tensor snake(const Tensor& x, const Tensor& alpha, const Tensor& height);
 std::vector<Tensor> snake_backward(const Tensor& dy, const Tensor& x, const Tensor& alpha,
                                    const Tensor& height);
+std::vector<Tensor> gru(const Tensor& a, const Tensor& hidden, const Tensor& w,
+                        const Tensor& input_bias, const Tensor& bias);
+std::vector<Tensor> gru_backward(const Tensor& dy, const Tensor& d_last, const Tensor& states,
+                                 const Tensor& gates, const Tensor& w);

@@ -13,4 +13,6 @@ PYBIND11_MODULE(TORCH_EXTENSION_NAME, module) {
     module.def("feature_distance", &feature_distance, release);
     module.def("snake", &snake, release);
     module.def("snake_backward", &snake_backward, release);
+    module.def("gru", &gru, release);
+    module.def("gru_backward", &gru_backward, release);
 }

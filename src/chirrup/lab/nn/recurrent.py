@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor, nn
 
+from chirrup.lab import fast
+from chirrup.lab.fast.gru import gru
 from chirrup.lab.nn.streaming import State, Streaming
 
 
@@ -12,6 +14,7 @@ class GRU(Streaming):
     def __init__(self, in_channels: int, channels: int, layers: int = 1) -> None:
         super().__init__()
         self.rnn = nn.GRU(in_channels, channels, layers, batch_first=True)
+        self.fast = False
 
     @property
     def recurrent(self) -> bool:
@@ -22,6 +25,10 @@ class GRU(Streaming):
         return {"hidden": torch.zeros(shape, device=device)}
 
     def forward(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+        if self.fast and self.rnn.num_layers == 1 and fast.runs_on(x):
+            rows, hidden = x.transpose(1, 2), state["hidden"][:, 0]
+            y, hidden = gru(rows, hidden, self.rnn, fast.products_in_bf16())
+            return y.transpose(1, 2), {"hidden": hidden[:, None]}
         hidden = state["hidden"].transpose(0, 1).contiguous()
         y, hidden = self.rnn(x.transpose(1, 2), hidden)
         return y.transpose(1, 2), {"hidden": hidden.transpose(0, 1)}

@@ -1,0 +1,143 @@
+// The recurrence of a GRU, forward and backward. What can be computed for all frames at once (the
+// products of inputs, the weight gradients) is not here but in `gru.py`.
+//
+//   r, z = sigmoid(a_r + u_r), sigmoid(a_z + u_z)       a: of the inputs, with bias
+//   n = tanh(a_n + r u_n)                               u = weight h + bias
+//   h = n + z (h_before - n)
+
+#include "fast.h"
+
+// Rows of a batch that are multiplied at once, and vectors of outputs; ROWS * outputs sums are held
+// in registers.
+constexpr int SUMS = REGISTERS * 2 / 3, ROWS = SUMS / 2;
+
+// The matrix [inputs, outputs] as [blocks of outputs, inputs, J * W]: a frame reads it from start
+// to end, once for up to ROWS rows.
+struct Packed {
+    int64_t inputs, outputs, block;
+    Tensor panels;
+
+    Packed(const Tensor& w, int64_t batch) : inputs(w.size(0)), outputs(w.size(1)) {
+        int64_t rows = 2;
+        while (rows < std::min<int64_t>(batch, ROWS)) rows *= 2;
+        block = SUMS / rows * W;
+        const int64_t blocks = (outputs + block - 1) / block;
+        Tensor whole = w.contiguous();
+        if (blocks * block > outputs)
+            whole = at::constant_pad_nd(whole, {0, blocks * block - outputs});
+        panels = whole.view({inputs, blocks, block}).transpose(0, 1).contiguous();
+    }
+
+    int64_t stride() const { return panels.size(0) * block; }
+};
+
+// out[b] = in[b] w for B rows.
+template <int B, int J>
+static void multiply_block(const float* w, const float* in, int64_t inputs, int64_t in_stride,
+                           float* out, int64_t out_stride) {
+    Vec sum[B][J] = {};
+    for (int64_t k = 0; k < inputs; ++k, w += J * W) {
+        Vec row[J];
+        for (int j = 0; j < J; ++j) row[j] = load(w + j * W);
+        for (int b = 0; b < B; ++b)
+            for (int j = 0; j < J; ++j) sum[b][j] += in[b * in_stride + k] * row[j];
+    }
+    for (int b = 0; b < B; ++b)
+        for (int j = 0; j < J; ++j) store(out + b * out_stride + j * W, sum[b][j]);
+}
+
+template <int J, int B = SUMS / J>
+static void multiply_rows(const Packed& w, int64_t rows, const float* in, int64_t in_stride,
+                          float* out) {
+    if constexpr (B > 0) {
+        if (rows < B) return multiply_rows<J, B - 1>(w, rows, in, in_stride, out);
+        const float* panel = data(w.panels);
+        for (int64_t o = 0; o < w.stride(); o += J * W, panel += J * W * w.inputs)
+            multiply_block<B, J>(panel, in, w.inputs, in_stride, out + o, w.stride());
+    }
+}
+
+// out[b] = in[b] w for all rows; rows of `out` are w.stride() apart.
+static void multiply(const Packed& w, int64_t batch, const float* in, int64_t in_stride, float* out) {
+    const int64_t at_once = SUMS * W / w.block;
+    for (int64_t b = 0; b < batch; b += at_once) {
+        const int64_t rows = std::min(at_once, batch - b);
+        const float* from = in + b * in_stride;
+        float* to = out + b * w.stride();
+        switch (at_once) {
+            case 2: multiply_rows<SUMS / 2>(w, rows, from, in_stride, to); break;
+            case 4: multiply_rows<SUMS / 4>(w, rows, from, in_stride, to); break;
+            default: multiply_rows<SUMS / ROWS>(w, rows, from, in_stride, to);
+        }
+    }
+}
+
+// a [batch, time, 3 hidden]: products of the inputs, without bias; hidden [batch, hidden]. Returns
+// the states [batch, time + 1, hidden], the first one `hidden`, and r, z, n, u_n of each frame.
+std::vector<Tensor> gru(const Tensor& a, const Tensor& hidden, const Tensor& w,
+                        const Tensor& input_bias, const Tensor& bias) {
+    const int64_t batch = a.size(0), time = a.size(1), H = w.size(1);
+    const Packed packed(w.t(), batch);
+    Tensor states = at::empty({batch, time + 1, H}), gates = at::empty({batch, time, 4, H});
+    states.select(1, 0).copy_(hidden);
+    Tensor product = at::empty({batch, packed.stride()});
+    const float *of_input = data(a), *ba = data(input_bias), *bu = data(bias), *u = data(product);
+    float *h = states.mutable_data_ptr<float>(), *gate = gates.mutable_data_ptr<float>();
+    for (int64_t t = 0; t < time; ++t) {
+        multiply(packed, batch, h + t * H, (time + 1) * H, product.mutable_data_ptr<float>());
+        for (int64_t b = 0; b < batch; ++b) {
+            const float *ab = of_input + (b * time + t) * 3 * H, *ub = u + b * packed.stride();
+            const float* before = h + (b * (time + 1) + t) * H;
+            float *after = h + (b * (time + 1) + t + 1) * H, *g = gate + (b * time + t) * 4 * H;
+#pragma omp simd
+            for (int64_t i = 0; i < H; ++i) {
+                const float r = sigmoid(ab[i] + ba[i] + ub[i] + bu[i]);
+                const float z = sigmoid(ab[H + i] + ba[H + i] + ub[H + i] + bu[H + i]);
+                const float un = ub[2 * H + i] + bu[2 * H + i];
+                const float n = tangent(ab[2 * H + i] + ba[2 * H + i] + r * un);
+                g[i] = r;
+                g[H + i] = z;
+                g[2 * H + i] = n;
+                g[3 * H + i] = un;
+                after[i] = n + z * (before[i] - n);
+            }
+        }
+    }
+    return {states, gates};
+}
+
+// dy [batch, time, hidden] and the gradient of the last state. Returns the gradients of a and u,
+// [batch, time, 3 hidden], and of the first state.
+std::vector<Tensor> gru_backward(const Tensor& dy, const Tensor& d_last, const Tensor& states,
+                                 const Tensor& gates, const Tensor& w) {
+    const int64_t batch = dy.size(0), time = dy.size(1), H = w.size(1);
+    const Packed packed(w, batch);
+    Tensor da = at::empty({batch, time, 3 * H}), du = at::empty({batch, time, 3 * H});
+    Tensor carried = d_last.clone(), product = at::zeros({batch, packed.stride()});
+    const float *d = data(dy), *h = data(states), *gate = data(gates), *through = data(product);
+    float *a = da.mutable_data_ptr<float>(), *u = du.mutable_data_ptr<float>();
+    float* carry = carried.mutable_data_ptr<float>();
+    for (int64_t t = time - 1; t >= 0; --t) {
+        for (int64_t b = 0; b < batch; ++b) {
+            const float* g = gate + (b * time + t) * 4 * H;
+            const float *before = h + (b * (time + 1) + t) * H, *db = d + (b * time + t) * H;
+            const float* tb = through + b * packed.stride();
+            float *ab = a + (b * time + t) * 3 * H, *ub = u + (b * time + t) * 3 * H;
+            float* c = carry + b * H;
+#pragma omp simd
+            for (int64_t i = 0; i < H; ++i) {
+                const float r = g[i], z = g[H + i], n = g[2 * H + i], un = g[3 * H + i];
+                const float dh = db[i] + c[i] + tb[i];
+                const float dn = dh * (1 - z) * (1 - n * n);
+                const float dr = dn * un * r * (1 - r), dz = dh * (before[i] - n) * z * (1 - z);
+                ab[i] = ub[i] = dr;
+                ab[H + i] = ub[H + i] = dz;
+                ab[2 * H + i] = dn;
+                ub[2 * H + i] = dn * r;
+                c[i] = dh * z;
+            }
+        }
+        multiply(packed, batch, u + t * 3 * H, time * 3 * H, product.mutable_data_ptr<float>());
+    }
+    return {da, du, carried + product.narrow(1, 0, H)};
+}
