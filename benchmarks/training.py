@@ -52,13 +52,15 @@ def stage_of(config: TrainingConfig, name: str | None) -> int:
     return starts[name]
 
 
-def trainer_at(config: TrainingConfig, stage: str | None, folder: Path) -> tuple[Trainer, Sampler]:
+def trainer_at(options: argparse.Namespace, folder: Path) -> tuple[Trainer, Sampler]:
     """A training with fresh weights in its stage, after the first steps."""
+    config = load_recipe(options.recipe, options.changes)
+    how = {"plain": True} if options.plain else {}  # other commits may not know it
     torch.set_num_threads(1)
-    trainer = Trainer(config, folder, torch.device("cpu"))
+    trainer = Trainer(config, folder, torch.device("cpu"), **how)
     sampler = trainer.sampler()
     trainer.start_model(sampler)
-    trainer.step = stage_of(config, stage)
+    trainer.step = stage_of(config, options.stage)
     for _ in range(2):
         trainer.train_step(sampler)
         trainer.step += 1
@@ -77,11 +79,11 @@ def steps(trainer: Trainer, sampler: Sampler, count: int) -> tuple[float, float]
 # --- two commits in turns ------------------------------------------------------------------------
 
 
-def work(recipe: Path, changes: list[str], stage: str | None) -> None:
+def work(options: argparse.Namespace) -> None:
     """A process of one commit: trains whenever a line comes in, and writes what it took."""
     with tempfile.TemporaryDirectory() as folder:
-        config = load_recipe(recipe, changes)
-        trainer, sampler = trainer_at(config, stage, Path(folder))
+        trainer, sampler = trainer_at(options, Path(folder))
+        config = trainer.config
         seconds = config.batch_size * config.data.crop_seconds
         print(json.dumps({"seconds": seconds}), flush=True)
         for _ in sys.stdin:
@@ -91,10 +93,11 @@ def work(recipe: Path, changes: list[str], stage: str | None) -> None:
 class Worker:
     """Steps of one tree, in a process of its own."""
 
-    def __init__(self, tree: Path, options: argparse.Namespace) -> None:
+    def __init__(self, tree: Path, options: argparse.Namespace, *, plain: bool) -> None:
         recipe = tree / options.recipe.resolve().relative_to(ROOT)
         command = [sys.executable, __file__, str(recipe), *options.changes, "--work"]
         command += ["--stage", options.stage] if options.stage else []
+        command += ["--plain"] if plain else []
         self.process = subprocess.Popen(
             command,
             cwd=ROOT,
@@ -140,7 +143,10 @@ def checkout(commit: str) -> Iterator[Path]:
 def against(options: argparse.Namespace) -> Table:
     """Whole steps of this tree and of another commit, turn by turn."""
     with checkout(options.against) as tree:
-        workers = {options.against: Worker(tree, options), "this tree": Worker(ROOT, options)}
+        workers = {
+            options.against: Worker(tree, options, plain=False),
+            "this tree": Worker(ROOT, options, plain=options.plain),
+        }
         turns: dict[str, list[tuple[float, float]]] = {name: [] for name in workers}
         try:
             for _ in range(options.rounds):
@@ -259,9 +265,9 @@ def other_parts(trainer: Trainer, sampler: Sampler) -> dict[str, Callable[[], An
 
 def where(options: argparse.Namespace) -> Table:
     """The whole step, and its parts each by itself."""
-    config = load_recipe(options.recipe, options.changes)
     with tempfile.TemporaryDirectory() as folder:
-        trainer, sampler = trainer_at(config, options.stage, Path(folder))
+        trainer, sampler = trainer_at(options, Path(folder))
+        config = trainer.config
         spent = [steps(trainer, sampler, STEPS) for _ in range(options.rounds)]
         cpu, wall = (median(turn[index] for turn in spent) for index in (0, 1))
         audio = trainer.model.tiled(sampler.batch(config.batch_size)[0])
@@ -288,10 +294,11 @@ def main() -> None:
     parser.add_argument("--against", metavar="COMMIT", help="compare with another commit's step")
     parser.add_argument("--stage", metavar="NAME", help="by default the recipe's last one")
     parser.add_argument("--rounds", type=int, default=8, help="turns that medians are taken of")
+    parser.add_argument("--plain", action="store_true", help="without the fast forms")
     parser.add_argument("--work", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_intermixed_args()
     if options.work:
-        work(options.recipe, options.changes, options.stage)
+        work(options)
         return
     console.print(machine(), highlight=False)
     console.print(against(options) if options.against else where(options))

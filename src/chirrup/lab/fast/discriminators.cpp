@@ -8,6 +8,8 @@
 
 #include "fast.h"
 
+#include <torch/csrc/autograd/custom_function.h>
+
 // bfloat16 is the upper half of a float32.
 static inline float wide(uint16_t x) {
     const uint32_t bits = uint32_t(x) << 16;
