@@ -16,6 +16,8 @@ from experiments import ROOT, WHISPER_BASE, Experiment, compare, in_toml, parser
 
 RECIPE = ROOT / "recipes" / "iris-t1-cpu-more.toml"
 START = ROOT / "recipes" / "iris-t1-cpu.pt"
+EARLIER = "model_changes.encoder_units=plain"
+"""The model that `START` is of."""
 SPEECH = "speech_test"
 SCORES = ("pesq_wb", "estoi", "visqol_speech", "dnsmos", "distillmos", "speaker_similarity")
 TEACHER = in_toml({"kind": "whisper", "path": str(WHISPER_BASE), "layers": [2, 6]})
@@ -38,7 +40,7 @@ BATCHES: dict[str, tuple[str, ...]] = {
 
 def experiment(variants: dict[str, tuple[str, ...]]) -> Experiment:
     stage = ("stages.1.steps=400", "stages.1.learning_rate=3e-4")
-    short = (*stage, "final_learning_rate=5e-5", "warmup_steps=50", "ema_decay=0.99")
+    short = (EARLIER, *stage, "final_learning_rate=5e-5", "warmup_steps=50", "ema_decay=0.99")
     return Experiment(RECIPE, variants, short, (1000, 6000), SCORES, SPEECH, START)
 
 

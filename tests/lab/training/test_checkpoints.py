@@ -93,6 +93,7 @@ def test_the_flagships_training_can_go_on(tmp_path: Path) -> None:
     config = TrainingConfig.model_validate(load_checkpoint(packed)["config"])
     trainer = Trainer(config, tmp_path, CPU)
     trainer.restore(packed)
+    assert trainer.config.model_changes == {"encoder_units": "plain"}
     before, *_ = load_recipe(ROOT / "recipes" / "iris-t1-cpu-more.toml").stages
     assert trainer.step == before.steps
     assert trainer.adversary.optimiser is not None
@@ -100,6 +101,17 @@ def test_the_flagships_training_can_go_on(tmp_path: Path) -> None:
         assert len(optimiser.state) > 100
         for parameter, state in optimiser.state.items():
             assert state["exp_avg"].shape == parameter.shape
+
+
+def test_a_checkpoint_of_today_is_of_the_model_of_today(corpus: Path, tmp_path: Path) -> None:
+    """Only checkpoints without a version get the fields of earlier models."""
+    stopped(tiny_config(corpus), tmp_path, 1)
+    path = tmp_path / "checkpoint.pt"
+    assert load_checkpoint(path)["config"]["model_changes"] == {}
+    saved = torch.load(path)
+    del saved["version"]
+    torch.save(saved, path)
+    assert load_checkpoint(path)["config"]["model_changes"] == {"encoder_units": "plain"}
 
 
 def test_another_seed_is_another_training(corpus: Path, tmp_path: Path) -> None:

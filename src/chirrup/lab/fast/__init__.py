@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from chirrup.lab.fast.extension import available
 from chirrup.lab.fast.processor import products_in_bf16
 
-__all__ = ["available", "enable", "products_in_bf16", "runs_on"]
+__all__ = ["available", "enable", "products_in_bf16", "runs_on", "takes"]
 
 
 def enable(module: nn.Module) -> None:
@@ -23,10 +23,14 @@ def enable(module: nn.Module) -> None:
                 part.fast = True  # type: ignore[assignment]
 
 
+def takes(x: Tensor) -> bool:
+    """Whether the fast forms take this tensor: float32 on the CPU."""
+    return x.device.type == "cpu" and x.dtype is torch.float32
+
+
 def runs_on(x: Tensor) -> bool:
-    """Whether the fast forms take this tensor: float32 on the CPU.
+    """Whether the fast forms of layers run on this tensor.
 
     Under autocast the plain layers run, since fast forms choose the types of their products.
     """
-    of_kind = x.device.type == "cpu" and x.dtype is torch.float32
-    return of_kind and not torch.is_autocast_enabled("cpu")
+    return takes(x) and not torch.is_autocast_enabled("cpu")

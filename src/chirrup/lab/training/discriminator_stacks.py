@@ -42,7 +42,7 @@ class ConvStack(nn.Module):
         return features if self.logits is None else [*features, self.logits(x)]
 
     def _rectified(self, conv: nn.Conv2d, x: Tensor) -> Tensor:
-        if self.fast and fast.runs_on(x) and takes_thin_conv(conv):
+        if self.fast and fast.takes(x) and takes_thin_conv(conv):
             return thin_conv(x, conv, self.slope, torch.is_autocast_enabled("cpu"))
         y = functional.leaky_relu(conv(x), self.slope)
         return y.contiguous(memory_format=torch.channels_last)
@@ -53,7 +53,7 @@ class PeriodStack(ConvStack):
 
     def forward(self, x: Tensor) -> list[Tensor]:
         """The fast form's features are `[batch * phases, positions, channels]`."""
-        if not (self.fast and fast.runs_on(x)):
+        if not (self.fast and fast.takes(x)):
             return super().forward(x)
         x = x.permute(0, 3, 2, 1).flatten(0, 1).contiguous()
         if torch.is_autocast_enabled("cpu"):
