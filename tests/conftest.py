@@ -1,5 +1,8 @@
 """Fixtures of all tests."""
 
+import resource
+import signal
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -15,3 +18,13 @@ settings.load_profile("no clock")
 def model_folder() -> Path:
     """The shipped model."""
     return FOLDER / "iris-t1"
+
+
+@pytest.fixture
+def limited_size() -> Iterator[Callable[[int], None]]:
+    """Files can grow to so many bytes, as on a disk that is full then."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    yield lambda size: resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    signal.signal(signal.SIGXFSZ, before)

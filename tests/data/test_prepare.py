@@ -15,7 +15,7 @@ import soundfile
 
 from chirrup.data.manifest import Entry, read_manifest
 from chirrup.data.prepare import prepare
-from chirrup.data.store import Store
+from chirrup.files.drafts import only_one
 from chirrup.files.errors import FileError
 from data_samples import RATE_HZ, here, noise, room, talk, write
 from prepared import FACTS, assert_same, entries, recipe
@@ -293,7 +293,10 @@ def test_a_folder_with_other_things_is_left_alone(sources: list[str], tmp_path: 
 
 
 def test_only_one_at_a_time(sources: list[str], tmp_path: Path) -> None:
-    with Store(tmp_path), pytest.raises(FileError, match="another chirrup data prepare"):
+    with (
+        only_one(tmp_path, "chirrup data prepare"),
+        pytest.raises(FileError, match="another chirrup data prepare is at work in"),
+    ):
         prepare(sources, tmp_path, recipe(), here)
 
 

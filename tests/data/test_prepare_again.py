@@ -1,11 +1,15 @@
 """A preparation again: after a stop, with another recipe, on Ray."""
 
 import os
+import resource
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from collections import Counter
+from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +17,8 @@ import pytest
 
 import chirrup
 from chirrup.data.prepare import prepare
+from chirrup.data.store import NAME, Store
+from chirrup.files.errors import FileError
 from data_samples import here, noise, talk, write
 from prepared import FACTS, assert_same, entries, recipe
 
@@ -124,3 +130,40 @@ def test_the_same_on_ray(sources: list[str], corpus: Path, tmp_path: Path) -> No
     done = subprocess.run(arguments, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert_same(tmp_path / "out", corpus)
+
+
+@pytest.mark.parametrize("size", [1_000, 40_000, 100_000])
+def test_a_full_disk_is_said_and_the_rest_can_follow(
+    sources: list[str],
+    corpus: Path,
+    tmp_path: Path,
+    limited_size: Callable[[int], None],
+    size: int,
+) -> None:
+    """In the working file, and in the shards."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)[0]
+    limited_size(size)
+    with pytest.raises(FileError, match=r"prepare\.sqlite cannot be used|\.tar: File too large"):
+        prepare(sources, tmp_path / "out", recipe(), here, facts=FACTS)
+    assert not list((tmp_path / "out").rglob("*.part"))
+    limited_size(before)
+    prepare(sources, tmp_path / "out", recipe(), here, facts=FACTS)
+    assert_same(tmp_path / "out", corpus)
+
+
+@pytest.mark.parametrize("damage", ["locked", "no database", "pages"])
+def test_a_working_file_that_cannot_be_used_is_named(
+    sources: list[str], corpus: Path, tmp_path: Path, damage: str
+) -> None:
+    out = tmp_path / "out"
+    shutil.copytree(corpus, out)
+    with ExitStack() as stack:
+        if damage == "locked":
+            stack.enter_context(Store(out))
+        else:
+            data = (out / NAME).read_bytes()
+            kept = 4096 if damage == "pages" else 0
+            (out / NAME).write_bytes(data[:kept] + b"\xff" * (len(data) - kept))
+        with pytest.raises(FileError, match=r"prepare\.sqlite cannot be used"):
+            prepare(sources, out, recipe(), here, facts=FACTS)
+    assert (out / "manifest.csv").read_bytes() == (corpus / "manifest.csv").read_bytes()

@@ -1,10 +1,6 @@
 """What file coding is made of: reading pipes, resampling and cutting, files that appear whole."""
 
 import io
-import resource
-import signal
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -14,7 +10,7 @@ import soundfile
 
 from chirrup.files import FileError
 from chirrup.files.inputs import open_audio, parse_raw
-from chirrup.files.outputs import open_draft, open_sink
+from chirrup.files.outputs import open_sink
 from chirrup.files.resampling import cut, length_at, resampled
 from chirrup.files.wav import Format, wav_head
 from file_samples import RATES, Pipe, noise
@@ -113,71 +109,6 @@ def test_cut_waits_for_the_true_length() -> None:
 
 def names(folder: Path) -> set[str]:
     return {path.name for path in folder.iterdir()}
-
-
-@pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit, OSError])
-def test_a_draft_takes_its_place_only_when_whole(
-    tmp_path: Path, error: type[BaseException]
-) -> None:
-    path = tmp_path / "file"
-    with pytest.raises(error), open_draft(path) as draft:  # noqa: PT012
-        draft.write_bytes(b"half")
-        raise error
-    assert names(tmp_path) == set()
-    path.write_bytes(b"old")
-    path.chmod(0o640)
-    (tmp_path / "link").symlink_to(path)
-    with open_draft(tmp_path / "link") as draft:
-        draft.write_bytes(b"new")
-        assert path.read_bytes() == b"old"
-    assert path.read_bytes() == b"new"
-    assert path.stat().st_mode & 0o777 == 0o640
-    assert (tmp_path / "link").is_symlink()
-
-
-def test_a_draft_goes_wherever_a_signal_ends_the_program(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Just made, and just handed out: no line of the caller's has run."""
-
-    def stopped(number: int) -> None:
-        raise SystemExit(143)
-
-    with monkeypatch.context() as patch:
-        patch.setattr("os.close", stopped)
-        with pytest.raises(SystemExit), open_draft(tmp_path / "file"):
-            raise AssertionError("never reached")
-    assert names(tmp_path) == set()
-    program = (
-        "import sys; from pathlib import Path; from chirrup.files.outputs import open_draft;"
-        "kept = open_draft(Path(sys.argv[1])); draft = kept.__enter__();"
-        "print(draft.exists()); sys.exit(143)"
-    )
-    command = [sys.executable, "-c", program, str(tmp_path / "file")]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stdout) == (143, "True\n")
-    assert names(tmp_path) == set()
-
-
-def test_a_read_only_target_is_replaced_and_stays_read_only(tmp_path: Path) -> None:
-    path = tmp_path / "file"
-    path.write_bytes(b"old")
-    path.chmod(0o444)
-    with open_draft(path) as draft:
-        assert draft.stat().st_mode & 0o777 == 0o600
-        draft.write_bytes(b"new")
-    assert path.read_bytes() == b"new"
-    assert path.stat().st_mode & 0o777 == 0o444
-
-
-@pytest.fixture
-def limited_size() -> Iterator[Callable[[int], None]]:
-    """Files can grow to so many bytes, as on a disk that is full then."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    yield lambda size: resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
-    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-    signal.signal(signal.SIGXFSZ, before)
 
 
 @pytest.mark.parametrize("ending", ["wav", "flac", "ogg", "mp3", "opus"])

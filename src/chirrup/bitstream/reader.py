@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .bits import code_dtype
-from .header import Header, read_header
+from .header import MAGIC, Header, read_header
 from .record import (
     FOOTER_SIZE,
     HEAD_SIZE,
@@ -51,6 +51,7 @@ class Reader:
         self.header = read_header(self._source)
         self.damage = []
         self._false_bytes = 0
+        self._ended = False
         self._first_chunk = self._source.offset
         self._end = self._find_end() if self._source.seekable else None
 
@@ -68,6 +69,25 @@ class Reader:
         if self._end is None or self._end.sample_count is None:
             return self.header.sample_count
         return self._end.sample_count
+
+    @property
+    def seekable(self) -> bool:
+        return self._source.seekable
+
+    def finish(self) -> None:
+        """Reads on to the end of the file, if `chunks` came to the end record; notes what is there.
+
+        Of a pipe this waits for the end, so that its writer can write all.
+        """
+        if not self._ended:
+            return
+        self._ended = False
+        self._source.drop(FOOTER_SIZE)
+        self._source.fill(len(MAGIC))
+        another = self._source.peek(len(MAGIC)) == MAGIC
+        if count := self._source.skip_rest():
+            what = ", which are another .chirrup file," if another else ""
+            self._note(f"the {count} bytes after its end{what} are left out")
 
     def chunks(self, start_frame: int = 0) -> Iterator[tuple[int, NDArray[np.integer]]]:
         """Yields (frame number, codes `[channels, codebooks, frames]`) from `start_frame` on.
@@ -96,7 +116,7 @@ class Reader:
                 yield from self._gap(frame, end)
                 frame = end
             if isinstance(record, End):
-                self._end = record
+                self._end, self._ended = record, True
                 self._check_footer(self._source.offset - offset - skipped)
                 return
             codes = record.codes[:, :, frame - record.start_frame :]
@@ -124,9 +144,17 @@ class Reader:
         size = decode_footer(self._source.peek(FOOTER_SIZE))
         if size is None or footer_offset - size < self._first_chunk:
             return None
-        self._source.seek(footer_offset - size)
+        start = footer_offset - size
+        self._source.seek(start)
         record = self._record_here()
-        return record if isinstance(record, End) else None
+        if not isinstance(record, End):
+            return None
+        # The footer of two files in one leads to the end record of the second.
+        indexed = (offset for _, offset in record.index if self._first_chunk < offset < start)
+        self._source.seek(max(indexed, default=self._first_chunk))
+        while self._source.offset < start and isinstance(self._next_record()[0], Chunk):
+            pass
+        return record if self._source.offset in (start, footer_offset) else None
 
     def _next_record(self) -> tuple[Chunk | End | None, int]:
         """The next whole record, None at the end of the file, and the bytes skipped before it."""

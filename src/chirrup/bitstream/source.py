@@ -62,6 +62,17 @@ class Source:
         self.drop(found)
         return True
 
+    def skip_rest(self) -> int:
+        """Moves on to the end; how many bytes that are."""
+        start = self.offset
+        if self.seekable:
+            self.seek(max(start, self.size()))
+        else:
+            self.drop(len(self._buffer))
+            while self.fill(1):
+                self.drop(len(self._buffer))
+        return self.offset - start
+
     def seek(self, offset: int) -> None:
         """Goes to a byte offset."""
         self._raw_seek(self._origin + offset, io.SEEK_SET)

@@ -3,6 +3,7 @@
 Commands import what they need when they run, so that ``chirrup --help`` is quick.
 """
 
+import io
 import os
 import signal
 import sys
@@ -81,7 +82,8 @@ def run(arguments: Sequence[str]) -> int:
 
 def _nobody_reads() -> int:
     """Whoever read our output has gone: quietly, and without another try when Python ends."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    if sys.stdout is not None:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 2
 
 
@@ -90,8 +92,21 @@ def _fail(message: str) -> int:
     return 2
 
 
+def _open_what_is_closed() -> None:
+    """Let no file that is opened later be standard error, to which libraries write."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # gets the lowest number that is free
+
+
 def main() -> None:
     """The command ``chirrup``."""
+    _open_what_is_closed()
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # of an encoding that may lack a letter
+            stream.reconfigure(errors="backslashreplace")
 
     def stop(number: int, _: object) -> None:
         raise SystemExit(128 + number)  # so that half-written files are removed

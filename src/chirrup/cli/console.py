@@ -5,7 +5,7 @@ import math
 import signal
 import sys
 import threading
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterable
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -64,10 +64,15 @@ def note(text: str) -> None:
     typer.echo(f"chirrup: {text}", err=True)
 
 
+def warn(notes: Iterable[str], source: str) -> None:
+    """What is wrong with a source, a line each."""
+    for text in notes:
+        note(f"warning: {'standard input' if source == '-' else source}: {text}")
+
+
 def say_decoded(result: "Decoded", source: str, target: str, quiet: bool) -> None:
     """What became of audio that was decoded: damage and clipping, then where it is."""
-    for text in result.damage:
-        note(f"warning: {'standard input' if source == '-' else source}: {text}")
+    warn(result.damage, source)
     if result.clipped_samples:
         note(f"warning: {result.clipped_samples} samples were too loud and clipped: use --float")
     if not quiet and target != "-":
@@ -147,12 +152,17 @@ def pipe_out() -> BinaryIO:
 # --- progress ----------------------------------------------------------------------------------
 
 
+def _on_terminal() -> bool:
+    """Whether a person sees standard error, which may be closed."""
+    return sys.stderr is not None and sys.stderr.isatty()
+
+
 @contextmanager
 def progress_bar(
     text: str, quiet: bool
 ) -> Generator[Callable[[float, float | None], None] | None, None, None]:
     """A bar on standard error, for long audio and on a terminal only."""
-    if quiet or not sys.stderr.isatty():
+    if quiet or not _on_terminal():
         yield None
         return
     from rich.console import Console
@@ -172,7 +182,7 @@ def progress_bar(
 @contextmanager
 def steps(text: str, quiet: bool) -> Generator[Callable[[int, int, str], None], None, None]:
     """A bar on standard error for a run of ``done`` of ``total`` steps, saying what is next."""
-    if quiet or not sys.stderr.isatty():
+    if quiet or not _on_terminal():
         yield lambda done, total, what: None
         return
     from rich.console import Console

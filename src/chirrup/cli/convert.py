@@ -51,6 +51,7 @@ def convert(
             neighbours=neighbours,
             floating=floating,
             force=force,
+            to_end=live is not None,
             progress=stack.enter_context(console.progress_bar("converting", quiet)),
         )
     console.say_decoded(result, source, target, quiet)

@@ -82,7 +82,7 @@ def prepare(
 
     if style not in ("", "read", "studio"):
         raise FileError(f"no style {style!r}: use read or studio")
-    if recipe is not None and not recipe.is_file():
+    if recipe is not None and (not recipe.exists() or recipe.is_dir()):
         raise FileError(
             f"{recipe} does not exist: give a recipe, such as recipes/corpora/curated.toml"
         )

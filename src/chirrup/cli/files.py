@@ -10,6 +10,7 @@ import typer
 from chirrup.cli import console
 from chirrup.cli.console import duration, note
 from chirrup.files.errors import FileError
+from chirrup.files.names import names_file
 
 Force = Annotated[bool, typer.Option("--force", "-f", help="Overwrite.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no summary.")]
@@ -68,8 +69,10 @@ def encode(
             raw=raw,
             metadata=texts,
             force=force,
+            to_end=live is not None,
             progress=progress,
         )
+    console.warn(result.notes, source)
     if not quiet and bitrate_bps not in (None, result.codes_bps):
         note(
             f"{codec.name} has no bitrate of {bitrate_bps:g} bit/s: each channel is coded at the "
@@ -124,7 +127,7 @@ def decode(
         raise FileError("--keep-rate and --rate cannot go together: choose one")
     codec = None if model is None else load(model)
     if keep_rate:
-        if codec is None and source == "-":
+        if codec is None and not (source != "-" and names_file(Path(source))):
             raise FileError("--keep-rate of a pipe needs to know the model: give --model as well")
         rate = codec.sample_rate_hz if codec else describe(source)["sample_rate_hz"]
     target = _target(source, target, ".raw" if raw else ".wav")
@@ -142,6 +145,7 @@ def decode(
             force_model=any_weights,
             start_seconds=start_seconds,
             end_seconds=end_seconds,
+            to_end=live is not None,
             progress=progress,
         )
     console.say_decoded(result, source, target, quiet)
@@ -169,7 +173,7 @@ def info(
 
     if file == "-":
         with console.live_input() as live:
-            facts = describe(live, check=check)
+            facts = describe(live, check=check, to_end=True)
     else:
         facts = describe(file, check=check)
     console.print_json(facts) if as_json else _print_file(file, facts)
@@ -205,6 +209,8 @@ def _target(source: str, target: str | None, suffix: str) -> str:
     """The output: as given, in the folder given, or beside the input."""
     if target == "-" or (target is None and source == "-"):
         return "-"
+    if target is None and not (names_file(Path(source)) or Path(source).is_dir()):
+        raise FileError(f"{source} is a pipe or device, which gives the output no name: give OUT")
     if target is None:
         return str(Path(source).with_suffix(suffix)) if Path(source).name else source
     if source != "-" and Path(target).is_dir():

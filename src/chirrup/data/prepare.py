@@ -21,10 +21,10 @@ from chirrup.data.layouts import parse, scan
 from chirrup.data.manifest import FIGURES, write_manifest
 from chirrup.data.recipe import MANIFESTS as FORMS
 from chirrup.data.recipe import Recipe
-from chirrup.data.store import NAME, Store, Stored
+from chirrup.data.store import NAME, Store, Stored, naming_errors
 from chirrup.data.workers import Run
+from chirrup.files.drafts import only_one, written
 from chirrup.files.errors import FileError
-from chirrup.files.outputs import open_draft
 
 RECIPE, REFUSED, REPORT = "recipe.json", "refused.csv", "report.html"
 KEPT = "WHERE split != ''"
@@ -73,8 +73,7 @@ def prepare(
     if not places and not recipe.rooms.rooms:
         raise FileError("nothing to prepare: give a source")
     new = _is_new(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    with Store(folder) as store:
+    with only_one(folder, "chirrup data prepare"), naming_errors(folder), Store(folder) as store:
         items = chain(*(_scanned(*place) for place in places), rooms.simulated(recipe.rooms))
         try:
             if not store.scanned(_stamped(items, recipe), _measuring(recipe)):
@@ -266,10 +265,10 @@ def _finish(store: Store, folder: Path, recipe: Recipe) -> Prepared:
     """Manifest, refusals, recipe and report, each whole or not at all."""
     from chirrup.data.report import write_report
 
-    with open_draft(folder / f"manifest.{recipe.manifest}") as draft:
+    with written(folder / f"manifest.{recipe.manifest}") as draft:
         write_manifest(draft, _rows(store, recipe), recipe.manifest)
     with (
-        open_draft(folder / REFUSED) as draft,
+        written(folder / REFUSED) as draft,
         draft.open("w", newline="", encoding="utf-8") as file,
     ):
         writer = csv.writer(file, lineterminator="\n")
@@ -279,7 +278,7 @@ def _finish(store: Store, folder: Path, recipe: Recipe) -> Prepared:
             start_s = f"{start / clip.record.get('sample_rate_hz', 1):.3f}"
             writer.writerow((legible(item.key), start_s, item.source, clip.reason, clip.detail))
     made = {"chirrup": importlib.metadata.version("chirrup"), "recipe": recipe.plain()}
-    with open_draft(folder / RECIPE) as draft:
+    with written(folder / RECIPE) as draft:
         draft.write_text(json.dumps(made, indent=1) + "\n")
     summary = write_report(store, recipe, folder / REPORT)
     return Prepared(summary.kept, summary.refused, summary.kept_seconds)

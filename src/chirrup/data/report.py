@@ -16,7 +16,7 @@ from chirrup.data.recipe import Recipe
 from chirrup.data.store import Store, Stored
 from chirrup.evaluate.report.markup import Markup, element, markup
 from chirrup.evaluate.report.page import page_of, settings_list
-from chirrup.files.outputs import open_draft
+from chirrup.files.drafts import written
 
 BINS = {
     "snr_db": np.linspace(0, 80, 41),
@@ -148,7 +148,7 @@ def write_report(store: Store, recipe: Recipe, out: Path) -> Summary:
             ),
         ),
     )
-    with open_draft(out) as draft:
+    with written(out) as draft:
         draft.write_text(page_of("Chirrup: a corpus", body), encoding="utf-8")
     return summary
 

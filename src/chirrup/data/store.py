@@ -8,8 +8,8 @@ import json
 import sqlite3
 import sys
 import time
-from collections.abc import Iterable, Iterator
-from contextlib import closing
+from collections.abc import Generator, Iterable, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -81,11 +81,23 @@ class Stored:
     shard: str
 
 
+@contextmanager
+def naming_errors(folder: Path) -> Generator[None, None, None]:
+    """FileError for what SQLite raises: the disk is full, or the file is damaged or locked."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise FileError(
+            f"{folder / NAME} cannot be used: {error}; if it is damaged, remove it, and all is "
+            "measured anew"
+        ) from error
+
+
 class Store:
     """The working file of a preparation.
 
     Raises:
-        FileError: another process uses it, or it is no such file.
+        sqlite3.Error: it is no such file.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -98,19 +110,19 @@ class Store:
             self.connection.execute("BEGIN IMMEDIATE")
             for statement in SCHEMA.split(";"):
                 self.connection.execute(statement)
-        except sqlite3.DatabaseError as error:
+        except sqlite3.DatabaseError:
             self.connection.close()
-            busy = "locked" in str(error)
-            why = "another chirrup data prepare is at work there" if busy else str(error)
-            raise FileError(f"{path} cannot be used: {why}") from error
+            raise
         self.committed = time.monotonic()
 
     def __enter__(self) -> "Store":
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.commit()
-        self.connection.close()
+        try:
+            self.commit()
+        finally:
+            self.connection.close()
 
     def discard(self) -> None:
         """Remove the file itself; nothing more can be done with it."""

@@ -4,30 +4,36 @@ from pathlib import Path
 from typing import Any
 
 from chirrup.files.inputs import Readable, Source, open_reader, open_source
+from chirrup.files.names import names_file
 from chirrup.zoo import models
 
 
-def describe(path: Source, *, check: bool = False) -> dict[str, Any]:
+def describe(path: Source, *, check: bool = False, to_end: bool = False) -> dict[str, Any]:
     """What a ``.chirrup`` file says about itself, and its size, as plain values.
 
     Args:
         check: look at every chunk; ``damage`` is then a list of what is wrong, else None. A file
             that was cut off or that does not seek is looked at in any case.
+        to_end: of a file object, also read what follows the end of the ``.chirrup`` file.
 
     Raises:
         FileError: there is no such file.
         FormatError: it is no ``.chirrup`` file.
     """
+    by_name = isinstance(path, (str, Path))
+    file_path = Path(path) if by_name and names_file(Path(path)) else None
     with open_source(path) as file:
         counted = _CountedInput(file)
-        reader = open_reader(file if isinstance(path, (str, Path)) else counted, path)
+        reader = open_reader(file if file_path else counted, path)
         header, frames, damage = reader.header, reader.frames, None
         if check or frames is None:
             ends = (start + codes.shape[2] for start, codes in reader.chunks())
             last = max(ends, default=0)
             frames = last if reader.frames is None else reader.frames
+            if to_end or by_name:
+                reader.finish()
             damage = list(reader.damage)
-        size = Path(path).stat().st_size if isinstance(path, (str, Path)) else counted.size
+        size = file_path.stat().st_size if file_path else counted.size
     native = max(0, frames * header.frame_samples - header.delay_samples)
     seconds = native / header.sample_rate_hz
     if reader.sample_count is not None:

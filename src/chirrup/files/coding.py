@@ -1,6 +1,6 @@
 """Audio files to ``.chirrup`` files, and back."""
 
-from collections.abc import Callable, Container, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -8,6 +8,7 @@ import numpy as np
 
 from chirrup.bitstream import Header, Writer
 from chirrup.codec import Codec
+from chirrup.files.decoders import check_model, installed
 from chirrup.files.errors import FileError
 from chirrup.files.excerpt import Excerpt
 from chirrup.files.inputs import (
@@ -29,7 +30,6 @@ from chirrup.files.outputs import (
 )
 from chirrup.files.resampling import cut, length_at, resampled
 from chirrup.files.stereo import Stereo, channel_mode, left_right, mid_side
-from chirrup.zoo import load, models
 
 Progress = Callable[[float, float | None], None]
 """Called with the seconds done so far, and in all if known."""
@@ -43,6 +43,7 @@ class Encoded:
         samples, sample_rate_hz, channels: of the source, samples of each channel.
         size_bytes: of the file.
         codes_bps: bitrate of the codes, of each channel that was coded.
+        notes: what is wrong with the source, in words.
     """
 
     samples: int
@@ -50,6 +51,7 @@ class Encoded:
     channels: int
     size_bytes: int
     codes_bps: int
+    notes: list[str] = field(default_factory=list)
 
     @property
     def seconds(self) -> float:
@@ -96,6 +98,7 @@ def encode_file(
     raw: str | None = None,
     metadata: Mapping[str, str] | None = None,
     force: bool = False,
+    to_end: bool = False,
     progress: Progress | None = None,
 ) -> Encoded:
     """Code audio of any format, rate and number of channels.
@@ -113,6 +116,8 @@ def encode_file(
         raw: format of a source without header, as ``s16@24000x1``.
         metadata: text to keep in the file.
         force: overwrite.
+        to_end: of a source that is a file object, also read what follows the samples, so that its
+            writer can end, and note what it is. A path is always read so.
 
     Raises:
         FileError: whatever a person can put right. A target given by path is then as before.
@@ -152,7 +157,7 @@ def encode_file(
         except ValueError as error:  # the metadata is all that can be wrong
             raise FileError(str(error)) from error
         meter = _Meter(audio, progress)
-        with open_target(target) as file:
+        with open_target(target, force) as file:
             counted = _Counted(file)
             writer = Writer(counted, header)
             blocks = meter.watch(audio.blocks)
@@ -164,7 +169,10 @@ def encode_file(
             for codes in codec.encode_blocks(native, codebooks, channels):
                 writer.write(codes)
             writer.finish(meter.samples)
-    return Encoded(meter.samples, audio.sample_rate_hz, audio.channels, counted.size, codes_bps)
+        if to_end or isinstance(source, (str, Path)):
+            audio.finish()
+    shape = (meter.samples, audio.sample_rate_hz, audio.channels)
+    return Encoded(*shape, counted.size, codes_bps, audio.notes)
 
 
 def _preroll_frames(codec: Codec) -> int:
@@ -226,6 +234,7 @@ def decode_file(
     force_model: bool = False,
     start_seconds: float = 0.0,
     end_seconds: float | None = None,
+    to_end: bool = False,
     progress: Progress | None = None,
 ) -> Decoded:
     """Turn a ``.chirrup`` file into audio of the length that was encoded, or a part of it.
@@ -241,6 +250,7 @@ def decode_file(
         force_model: decode although the file was coded with other weights.
         start_seconds, end_seconds: the part to decode. It is what it would be in the whole; of a
             file that seeks, no more is read than it takes.
+        to_end: as in `encode_file`, but where the part ends before the file does.
 
     Raises:
         FileError: whatever a person can put right. A target given by path is then as before.
@@ -254,8 +264,8 @@ def decode_file(
         if isinstance(target, (str, Path)) and not raw:
             audio_format(Path(target), floating)
         header = reader.header
-        codec = codec or _named(header.model, source)
-        _check_model(codec, header, source, force_model)
+        codec = codec or installed(header.model, source)
+        check_model(codec, header, source, force_model)
         rate_hz = header.original_sample_rate_hz if rate_hz is None else rate_hz
         low, high = RATES_HZ
         if not low <= rate_hz <= high:
@@ -285,7 +295,8 @@ def decode_file(
         if header.channel_mode == "mid-side":
             native = map(left_right, native)
         audio = resampled(native, channels, header.sample_rate_hz, rate_hz)
-        with open_sink(target, rate_hz, channels, samples, floating, raw) as sink:
+        options = {"floating": floating, "raw": raw, "force": force}
+        with open_sink(target, rate_hz, channels, samples, **options) as sink:
             for block in excerpt.of_blocks(cut(audio, length_from_origin, reserve)):
                 sink.write(_written_as(block, floating, result))
                 result.samples += block.shape[1]
@@ -293,6 +304,8 @@ def decode_file(
                     progress(result.seconds, total)
             if start_seconds and not result.samples:
                 raise FileError(f"{source_name(source)} ends before {start_seconds:g} s")
+        if to_end or reader.seekable or isinstance(source, (str, Path)):
+            reader.finish()
         result.damage = list(reader.damage)
     return result
 
@@ -304,42 +317,3 @@ def _written_as(block: np.ndarray, floating: bool, result: Decoded) -> np.ndarra
     result.clipped_samples += int(np.count_nonzero(np.abs(block) > 1))
     whole = np.rint(block.T * 32768.0).clip(-32768, 32767)
     return np.ascontiguousarray(whole, np.int16)
-
-
-def _named(model: str, source: Source) -> Codec:
-    """The installed model that a file names, never a folder: the file may come from anybody."""
-    if model not in models():
-        raise FileError(
-            f"{source_name(source)} was coded with model {model!r}, which is not among the "
-            f"installed ones ({', '.join(models()) or 'none'}): give its folder with --model FOLDER"
-        )
-    return load(model)
-
-
-def _decodable(codec: Codec, header: Header) -> Container[int]:
-    """Numbers of original channels that the model can decode of files of this channel mode."""
-    if header.channel_mode == "joint":
-        return (1, codec.channels) if codec.channels > 1 else ()
-    return () if codec.channels > 1 and header.channels > 1 else range(1, 17)
-
-
-def _check_model(codec: Codec, header: Header, source: Source, force: bool) -> None:
-    name = source_name(source)
-    shape = (header.sample_rate_hz, header.frame_samples, header.delay_samples)
-    if (
-        shape != (codec.sample_rate_hz, codec.frame_samples, codec.delay_samples)
-        or header.bits_per_code != codec.bits_per_code
-        or header.codebooks > codec.codebooks
-        or header.original_channels not in _decodable(codec, header)
-    ):
-        raise FileError(
-            f"{name} was coded with model {header.model!r}, whose codes {codec.name!r} cannot "
-            "decode: give the right one with --model FOLDER"
-        )
-    if header.weights_hash != codec.codes_sha256[:32] and not force:
-        raise FileError(
-            f"{name} was coded with other weights of {header.model!r} "
-            f"({header.weights_hash[:8]}) than those of {codec.name!r} here "
-            f"({codec.codes_sha256[:8]}): give the right folder with --model FOLDER, or decode "
-            "all the same with --any-weights"
-        )

@@ -25,6 +25,7 @@ def convert_file(
     neighbours: int = NEIGHBOURS,
     floating: bool = False,
     force: bool = False,
+    to_end: bool = False,
     progress: Progress | None = None,
 ) -> Decoded:
     """Say what ``source`` says in another voice; rate, channels and length stay.
@@ -35,7 +36,7 @@ def convert_file(
         target: path, whose ending says the format; or binary file object, which gets WAV.
         voice: audio files of one speaker, whose channels are averaged.
         neighbours: as in `chirrup.in_voice`.
-        floating, force: as in `decode_file`.
+        floating, force, to_end: as in `decode_file`.
 
     Raises:
         FileError: whatever a person can put right. A target given by path is then as before.
@@ -49,13 +50,15 @@ def convert_file(
         raise
     except ValueError as error:
         raise FileError(f"voice {', '.join(map(str, voice))}: {error}") from error
-    coded: Source = source
-    if not _is_coded(source):
-        memory = io.BytesIO()
-        encode_file(codec, source, memory, progress=progress)
-        memory.seek(0)
-        coded = memory
-    return decode_file(speaking, coded, target, floating=floating, force=force, progress=progress)
+    options = {"floating": floating, "force": force, "progress": progress}
+    if _is_coded(source):
+        return decode_file(speaking, source, target, **options)
+    memory = io.BytesIO()
+    encoded = encode_file(codec, source, memory, to_end=to_end, progress=progress)
+    memory.seek(0)
+    decoded = decode_file(speaking, memory, target, **options)
+    decoded.damage[:0] = encoded.notes
+    return decoded
 
 
 def _is_coded(source: Source) -> bool:

@@ -12,6 +12,8 @@ from chirrup.files.errors import FileError
 
 SETTLING_SECONDS = 0.1
 """After which a resampler no longer notices that it was started in the middle."""
+LAST_SECOND = 2.0**32
+"""No file goes on so long."""
 
 
 @dataclass(frozen=True)
@@ -44,8 +46,8 @@ class Excerpt:
         Raises:
             FileError: they are none, or the wrong way round.
         """
-        end = float("inf") if end_seconds is None else end_seconds
-        if not 0 <= start_seconds < end or start_seconds == float("inf"):
+        end = float("inf") if end_seconds is None or end_seconds > LAST_SECOND else end_seconds
+        if not 0 <= start_seconds < end or start_seconds > LAST_SECOND:
             raise FileError(
                 f"from {start_seconds:g} s to {end:g} s is no part of a file: --from must not be "
                 "negative, and before --to"

@@ -3,26 +3,35 @@
 Everything comes block by block, ``float32 [channels, samples]``, in constant memory.
 """
 
+import io
 import os
 import re
 import tempfile
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import IO, BinaryIO, Protocol
+from typing import Protocol
 
 import numpy as np
 import soundfile
 
 from chirrup.bitstream import FormatError, Reader
+from chirrup.files.callbacks import SoundFile
 from chirrup.files.errors import FileError
-from chirrup.files.wav import SAMPLE_TYPES, Format, NotPlainWavError, read_wav_head
+from chirrup.files.joined import second_file
+from chirrup.files.names import descriptor_of, names_file
+from chirrup.files.riff import Ahead, NotWavError, read_head, skip_chunks
+from chirrup.files.sounds import BLOCK_SAMPLES, UnreadableError, blocks, open_sound
+from chirrup.files.wav import SAMPLE_TYPES, Format
 
-BLOCK_SAMPLES = 1 << 15
 RATES_HZ = (1_000, 1_000_000)
 """Lowest and highest sample rate that is taken in and given back."""
 MAX_CHANNELS = 16
+FIRST_BYTES = 1 << 16
+"""Of a pipe, in which a format must show that libsndfile knows."""
+UNKNOWN_FORMAT = 1
+"""libsndfile's number of this error."""
 
 
 class Readable(Protocol):
@@ -40,14 +49,18 @@ class Audio:
 
     Attributes:
         sample_rate_hz, channels: of the source.
-        samples: for each channel; None where only the end will tell.
+        samples: for each channel, as its head says; None where only the end will tell.
         blocks: ``float32 [channels, samples]``, one after the other.
+        notes: what is wrong with the source, in words; whole when the blocks have ended.
+        finish: of a pipe, reads what follows the samples, so that its writer can end. Called last.
     """
 
     sample_rate_hz: int
     channels: int
     samples: int | None
     blocks: Iterator[np.ndarray]
+    notes: list[str] = field(default_factory=list)
+    finish: Callable[[], None] = lambda: None
 
 
 def parse_raw(text: str) -> Format:
@@ -82,12 +95,12 @@ def open_audio(source: Source, raw: str | None = None) -> Generator[Audio, None,
     name = source_name(source)
     with open_source(source) as file:
         if raw is not None:
-            yield _checked(_from_samples(file, parse_raw(raw), None), name)
-        elif file is not None and not _is_file(source):
-            with _from_pipe(file, name) as audio:
+            yield _checked(_from_samples(Ahead(file), parse_raw(raw), None), name)
+        elif isinstance(source, (str, Path)) and names_file(Path(source)):
+            with _from_soundfile(Path(source), name) as audio:
                 yield _checked(audio, name)
         else:
-            with _from_soundfile(Path(str(source)), name) as audio:
+            with _from_pipe(file, name) as audio:
                 yield _checked(audio, name)
 
 
@@ -100,8 +113,9 @@ def open_source(source: Source) -> Generator[Readable, None, None]:
     path = Path(source)
     if path.is_dir():
         raise FileError(f"{path} is a folder: give one file")
+    descriptor = descriptor_of(path)
     try:
-        file = path.open("rb")
+        file = path.open("rb") if descriptor is None else os.fdopen(os.dup(descriptor), "rb")
     except FileNotFoundError as error:
         raise FileError(f"{path} does not exist") from error
     except OSError as error:
@@ -123,12 +137,9 @@ def source_name(source: Source) -> str:
     return str(source) if isinstance(source, (str, Path)) else "standard input"
 
 
-def _is_file(source: Source) -> bool:
-    return isinstance(source, (str, Path)) and Path(source).is_file()
-
-
 def _checked(audio: Audio, name: str) -> Audio:
-    """The same audio, whose blocks stop with an error at a sample that is no number."""
+    """The same audio, whose blocks stop with an error at a sample that is no number, and which
+    notes that it has fewer than its head says."""
     low, high = RATES_HZ
     if not low <= audio.sample_rate_hz <= high:
         raise FileError(
@@ -137,7 +148,7 @@ def _checked(audio: Audio, name: str) -> Audio:
     if not 1 <= audio.channels <= MAX_CHANNELS:
         raise FileError(f"{name} has {audio.channels} channels: only 1 to {MAX_CHANNELS} work")
 
-    def blocks() -> Iterator[np.ndarray]:
+    def checked() -> Iterator[np.ndarray]:
         done = 0
         for block in audio.blocks:
             if not np.isfinite(block).all():
@@ -148,8 +159,11 @@ def _checked(audio: Audio, name: str) -> Audio:
                 )
             done += block.shape[1]
             yield block
+        if done < (audio.samples or 0):
+            there, promised = (count / audio.sample_rate_hz for count in (done, audio.samples or 0))
+            audio.notes.append(f"its head promises {promised:.2f} s, it has {there:.2f} s")
 
-    return Audio(audio.sample_rate_hz, audio.channels, audio.samples, blocks())
+    return replace(audio, blocks=checked())
 
 
 # --- files -------------------------------------------------------------------------------------
@@ -158,27 +172,23 @@ def _checked(audio: Audio, name: str) -> Audio:
 @contextmanager
 def _from_soundfile(path: Path, name: str) -> Generator[Audio, None, None]:
     try:
-        file = soundfile.SoundFile(os.fsencode(path))  # pyright: ignore[reportArgumentType]
-    except TypeError as error:  # soundfile wants the format of a .raw file
-        raise FileError(
-            f"{name} has no header: say what it holds, for example --raw s16@24000x1"
-        ) from error
-    except soundfile.LibsndfileError as error:
-        raise FileError(f"{name} is no audio that can be read: {error.error_string}") from error
-    with file:
-        samples = file.frames if file.frames < 2**62 else None
-        yield Audio(file.samplerate, file.channels, samples, _blocks(file, name))
+        with open_sound(path) as sound:
+            file = sound.file
+            samples = file.frames if file.frames < 2**62 else None
+            another = second_file(path)
+            notes = [*sound.notes, another] if another else sound.notes
+            yield Audio(file.samplerate, file.channels, samples, _pieces_of(file, name), notes)
+    except UnreadableError as error:
+        raw = ": say what it holds, for example --raw s16@24000x1" * (path.suffix == ".raw")
+        raise FileError(f"{name} cannot be read as audio: {error}{raw}") from error
 
 
-def _blocks(file: soundfile.SoundFile, name: str) -> Iterator[np.ndarray]:
-    while True:
-        try:
-            block = file.read(BLOCK_SAMPLES, dtype="float32", always_2d=True)
-        except soundfile.LibsndfileError as error:
-            raise FileError(f"{name} is damaged: {error.error_string}") from error
-        if len(block) == 0:
-            return
-        yield np.ascontiguousarray(block.T)
+def _pieces_of(file: soundfile.SoundFile, name: str) -> Iterator[np.ndarray]:
+    try:
+        for block in blocks(file):
+            yield np.ascontiguousarray(block.T)
+    except UnreadableError as error:
+        raise FileError(f"{name} is damaged: {error}") from error
 
 
 # --- pipes -------------------------------------------------------------------------------------
@@ -186,51 +196,84 @@ def _blocks(file: soundfile.SoundFile, name: str) -> Iterator[np.ndarray]:
 
 @contextmanager
 def _from_pipe(file: Readable, name: str) -> Generator[Audio, None, None]:
-    seen = bytearray()
+    ahead = Ahead(file)
     try:
-        head = read_wav_head(file, seen)
-    except NotPlainWavError:
-        with _spooled(file, seen) as path, _from_soundfile(path, name) as audio:
+        head = read_head(ahead)
+    except NotWavError as error:
+        if ahead.kept is None:
+            raise FileError(f"{name} is cut off: it ends before its samples") from error
+        head = None
+    except FileError as error:
+        raise FileError(f"{name}: {error}") from error
+    if head is None or head.format is None:
+        with _spooled(ahead, name) as path, _from_soundfile(path, name) as audio:
             yield audio
-    else:
-        yield _from_samples(file, head.format, head.data_bytes)
+        return
+    audio = _from_samples(ahead, head.format, head.data_bytes)
+    audio.notes.extend(head.notes)
+
+    def finish() -> None:
+        if follows := skip_chunks(ahead, head):
+            audio.notes.append(follows)
+
+    yield replace(audio, finish=finish)
 
 
 @contextmanager
-def _spooled(file: Readable, seen: bytes | bytearray) -> Generator[Path, None, None]:
-    """A temporary file with all that a pipe gave."""
-    with tempfile.NamedTemporaryFile(prefix="chirrup-") as copy:
-        _copy(file, seen, copy)
+def _spooled(file: Ahead, name: str) -> Generator[Path, None, None]:
+    """A temporary file with all that a pipe gives; of what begins like no audio nothing is kept."""
+    first, file.kept = bytes(file.kept or b""), None
+    while len(first) < FIRST_BYTES and (data := file.read1(FIRST_BYTES)):
+        first += data
+    if len(first) >= FIRST_BYTES and not _begins_audio(first):
+        raise FileError(f"{name} cannot be read as audio: its format is not known")
+    with tempfile.NamedTemporaryFile(prefix="chirrup-", buffering=0) as copy:
+        data = first
+        while data:
+            try:
+                copy.write(data)
+            except OSError as error:
+                raise FileError(
+                    f"{name} cannot be kept in {copy.name}: {error.strerror}: set TMPDIR to a "
+                    "folder with more room, or give a file"
+                ) from error
+            data = file.read1(1 << 16)
         yield Path(copy.name)
 
 
-def _copy(file: Readable, seen: bytes | bytearray, copy: IO[bytes] | BinaryIO) -> None:
-    copy.write(seen)
-    while data := file.read(1 << 16):
-        copy.write(data)
-    copy.flush()
+def _begins_audio(first: bytes) -> bool:
+    try:
+        SoundFile(io.BytesIO(first)).close()
+    except soundfile.LibsndfileError as error:
+        return error.code != UNKNOWN_FORMAT or first.startswith(b"ID3")  # a tag with a picture
+    return True
 
 
-def _from_samples(file: Readable, form: Format, data_bytes: int | None) -> Audio:
+def _from_samples(file: Ahead, form: Format, data_bytes: int | None) -> Audio:
     """Samples without a header, or after it; they end after ``data_bytes``, None: with the file."""
+    file.kept = None
     samples = None if data_bytes is None else data_bytes // form.frame_bytes
-    return Audio(form.sample_rate_hz, form.channels, samples, _pieces(file, form, samples))
+    notes: list[str] = []
+    pieces = _pieces(file, form, samples, notes)
+    return Audio(form.sample_rate_hz, form.channels, samples, pieces, notes)
 
 
-def _pieces(file: Readable, form: Format, samples: int | None) -> Iterator[np.ndarray]:
+def _pieces(
+    file: Ahead, form: Format, samples: int | None, notes: list[str]
+) -> Iterator[np.ndarray]:
     _, convert = SAMPLE_TYPES[form.kind]
-    # read1 gives what is there: a live pipe is not held up.
-    read: Callable[[int], bytes] = getattr(file, "read1", file.read)
     left = None if samples is None else samples * form.frame_bytes
     waiting = b""
     while left is None or left > 0:
         want = BLOCK_SAMPLES * form.frame_bytes
-        data = read(want if left is None else min(want, left))
+        data = file.read1(want if left is None else min(want, left))  # a live pipe is not held up
         if not data:
-            return
+            break
         left = None if left is None else left - len(data)
         waiting += data
         whole = len(waiting) // form.frame_bytes * form.frame_bytes
         if whole:
             yield convert(waiting[:whole]).reshape(-1, form.channels).T.copy()
             waiting = waiting[whole:]
+    if waiting:
+        notes.append(f"the last {len(waiting)} bytes are no whole sample, and are left out")

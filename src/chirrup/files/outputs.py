@@ -1,22 +1,19 @@
-"""Output: files that appear whole or not at all, and audio written block by block."""
+"""Output: where it may go, and audio written block by block."""
 
-import atexit
-import io
 import os
-import secrets
 from collections.abc import Generator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, Protocol
+from typing import BinaryIO, Protocol
 
 import numpy as np
 import soundfile
 
+from chirrup.files.callbacks import SoundFile
+from chirrup.files.drafts import cannot_write, exists, open_draft
 from chirrup.files.errors import FileError
+from chirrup.files.names import descriptor_of, names_file
 from chirrup.files.wav import Format, wav_head
-
-if TYPE_CHECKING:
-    from _typeshed import ReadableBuffer
 
 _ALIASES = {"AIF": "AIFF", "AIFC": "AIFF", "WAVE": "WAV", "OGA": "OGG", "SND": "AU"}
 _HEADERLESS = {"RAW", "SD2"}
@@ -53,63 +50,32 @@ def check_target(target: Target, force: bool, source: object = None) -> None:
     there = Path(source) if isinstance(source, (str, Path)) else None
     if there and there.exists() and path.exists() and path.samefile(there):
         raise FileError(f"{path} is both input and output: give another output")
-    if path.is_file() and not force:
-        raise FileError(f"{path} exists: use --force (-f) to overwrite it")
+    if path.exists() and names_file(path) and not force:
+        raise exists(path)
 
 
 @contextmanager
-def open_draft(path: Path) -> Generator[Path, None, None]:
-    """An empty file beside ``path`` that takes its place at the end, or disappears on an error.
-
-    What is no regular file, such as a device or a named pipe, is written to directly.
-    """
-    path = Path(os.path.realpath(path))
-    if path.exists() and not path.is_file():
-        yield path
-        return
-    name = os.fsdecode(os.fsencode(path.name)[:200])
-    draft = path.with_name(f".{name}.{secrets.token_hex(4)}.part")
-    mode = path.stat().st_mode & 0o777 if path.exists() else None
-    access = 0o666 if mode is None else 0o600
-    _drafts.add(draft)
-    try:
-        try:
-            os.close(os.open(draft, os.O_CREAT | os.O_EXCL | os.O_WRONLY, access))
-        except OSError as error:
-            raise FileError(f"{path} cannot be written: {error.strerror}") from error
-        yield draft
-        if mode is not None:
-            draft.chmod(mode)
-        draft.replace(path)
-    finally:
-        _remove(draft)
-
-
-_drafts: set[Path] = set()
-"""Those there are now. A signal may end the program where no ``finally`` is in force yet: between
-the return of a context manager and the first line within."""
-
-
-def _remove(draft: Path) -> None:
-    with suppress(OSError):
-        draft.unlink(missing_ok=True)
-    _drafts.discard(draft)
-
-
-@atexit.register
-def _remove_drafts() -> None:
-    for draft in list(_drafts):
-        _remove(draft)
-
-
-@contextmanager
-def open_target(target: Target) -> Generator[Writable, None, None]:
-    """A binary file to write; see `open_draft`. A file object stays open."""
+def open_target(target: Target, force: bool) -> Generator[Writable, None, None]:
+    """A binary file to write; see `open_draft`. A file object or descriptor stays open."""
     if not isinstance(target, (str, Path)):
         yield target
         return
-    with open_draft(Path(target)) as draft, draft.open("wb", buffering=0) as file:
-        yield _Named(file, Path(target))
+    path = Path(target)
+    if (descriptor := descriptor_of(path)) is not None:
+        try:
+            copy = os.dup(descriptor)
+        except OSError as error:
+            raise cannot_write(path, error) from error
+        with open(copy, "wb", buffering=0) as file:
+            yield _Named(file, path)
+        return
+    with open_draft(path, force) as draft:
+        try:
+            file = draft.open("wb", buffering=0)
+        except OSError as error:
+            raise cannot_write(path, error) from error
+        with file:
+            yield _Named(file, path)
 
 
 # --- audio -------------------------------------------------------------------------------------
@@ -117,40 +83,50 @@ def open_target(target: Target) -> Generator[Writable, None, None]:
 
 @contextmanager
 def open_sink(
-    target: Target, rate_hz: int, channels: int, samples: int | None, floating: bool, raw: bool
+    target: Target,
+    rate_hz: int,
+    channels: int,
+    samples: int | None,
+    *,
+    floating: bool = False,
+    raw: bool = False,
+    force: bool = True,
 ) -> Generator[Sink, None, None]:
     """Somewhere to write audio.
 
     Args:
-        target: a path, whose ending says the format; or a binary file object, which gets WAV.
+        target: a path, whose ending says the format; a binary file object, or the path of a pipe
+            or device, gets WAV.
         samples: for each channel, None if not known. Only pipes and WAV over 4 GB need it.
         floating: floating point in place of 16-bit samples.
         raw: no header.
+        force: overwrite a file that is there at the end.
     """
     form = Format("f32" if floating else "s16", rate_hz, channels)
-    if raw or not isinstance(target, (str, Path)) or Path(target).is_fifo():
-        with open_target(target) as file:
+    if raw or not isinstance(target, (str, Path)) or not names_file(Path(target)):
+        with open_target(target, force) as file:
             yield _Stream(file, b"" if raw else wav_head(form, samples))
         return
-    kind, subtype = audio_format(Path(target), floating)
+    path = Path(target)
+    kind, subtype = audio_format(path, floating)
     if kind == "WAV" and (samples or 0) * form.frame_bytes > _LARGEST_WAV:
         kind = "RF64"
-    with open_draft(Path(target)) as draft:
-        with _File(draft, "w") as bare:
-            try:
-                file = soundfile.SoundFile(
-                    bare, "w", rate_hz, channels, subtype=subtype, format=kind
-                )
-            except soundfile.LibsndfileError as error:
-                raise FileError(
-                    f"{kind} cannot hold {channels} channels at {rate_hz} Hz "
-                    f"({error.error_string.rstrip('.')}): choose another format or --rate"
-                ) from error
-            sink = _SoundFile(file, bare, Path(target))
+    with open_draft(path, force) as draft:
+        with draft.open("wb", buffering=0) as bare:
+            options = {"samplerate": rate_hz, "channels": channels}
+            with _writing(path):
+                try:
+                    file = SoundFile(bare, "w", format=kind, subtype=subtype, **options)
+                except soundfile.LibsndfileError as error:
+                    raise FileError(
+                        f"{kind} cannot hold {channels} channels at {rate_hz} Hz "
+                        f"({error.error_string.rstrip('.')}): choose another format or --rate"
+                    ) from error
             with file:
-                yield sink
-            sink.check()
-        if draft.is_file() and draft.stat().st_size == 0:
+                yield _Sound(file, path)
+                with _writing(path):
+                    file.close()
+        if draft.stat().st_size == 0:
             raise FileError(f"{kind} cannot hold audio of no samples: use .wav")
 
 
@@ -158,7 +134,9 @@ def audio_format(path: Path, floating: bool) -> tuple[str, str]:
     """Soundfile's format and subtype for a file name; FileError if there is none."""
     kind = path.suffix[1:].upper()
     kind = _ALIASES.get(kind, kind)
-    if not path.is_file() and path.exists():  # a device
+    if not names_file(path):
+        if kind != "WAV" and (kind == "OPUS" or kind in soundfile.available_formats()):
+            raise FileError(f"{path} is a pipe or device, which gets WAV: give it another ending")
         kind = "WAV"
     if kind == "OPUS":
         return "OGG", "OPUS"
@@ -183,12 +161,32 @@ class _Named:
         self.file, self.path = file, path
 
     def write(self, data: bytes) -> int | None:
-        try:
+        with _writing(self.path):
             return self.file.write(data)
-        except BrokenPipeError:
-            raise
-        except OSError as error:
-            raise FileError(f"{self.path} cannot be written: {error.strerror}") from error
+
+
+class _Sound:
+    """An audio file; ``path`` is what to call it."""
+
+    def __init__(self, file: SoundFile, path: Path) -> None:
+        self.file, self.path = file, path
+
+    def write(self, data: np.ndarray) -> None:
+        with _writing(self.path):
+            self.file.write(data)
+
+
+@contextmanager
+def _writing(path: Path) -> Generator[None, None, None]:
+    """FileError for what goes wrong in writing a file; that nobody reads a pipe is told apart."""
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise cannot_write(path, error) from error
+    except (soundfile.LibsndfileError, AssertionError) as error:  # the latter: not all of it
+        raise FileError(f"{path} cannot be written: {error}") from error
 
 
 class _Stream:
@@ -206,37 +204,3 @@ class _Stream:
             written = self.file.write(data)
             data = data[len(data) if written is None else written :]
         getattr(self.file, "flush", lambda: None)()
-
-
-class _File(io.FileIO):
-    """A file that keeps the error of a write that failed: libsndfile forgets those of its close."""
-
-    error: OSError | None = None
-
-    def write(self, data: "ReadableBuffer", /) -> int:
-        whole, done = memoryview(data), 0
-        try:
-            while done < len(whole):
-                done += super().write(whole[done:]) or 0
-        except OSError as error:
-            self.error = error
-        return done
-
-
-class _SoundFile:
-    """An audio file in ``bare``; ``path`` is what to call it."""
-
-    def __init__(self, file: soundfile.SoundFile, bare: _File, path: Path) -> None:
-        self.file, self.bare, self.path = file, bare, path
-
-    def write(self, data: np.ndarray) -> None:
-        try:
-            self.file.write(data)
-        except (soundfile.LibsndfileError, AssertionError) as error:  # the latter: not all of it
-            self.check()
-            raise FileError(f"{self.path} cannot be written: {error}") from error
-
-    def check(self) -> None:
-        """FileError if a write has failed."""
-        if error := self.bare.error:
-            raise FileError(f"{self.path} cannot be written: {error.strerror}") from error

@@ -1,0 +1,49 @@
+"""Which model decodes a ``.chirrup`` file."""
+
+from collections.abc import Container
+
+from chirrup.bitstream import Header
+from chirrup.codec import Codec
+from chirrup.files.errors import FileError
+from chirrup.files.inputs import Source, source_name
+from chirrup.zoo import load, models
+
+
+def installed(model: str, source: Source) -> Codec:
+    """The installed model that a file names, never a folder: the file may come from anybody."""
+    if model not in models():
+        raise FileError(
+            f"{source_name(source)} was coded with model {model!r}, which is not among the "
+            f"installed ones ({', '.join(models()) or 'none'}): give its folder with --model FOLDER"
+        )
+    return load(model)
+
+
+def _decodable(codec: Codec, header: Header) -> Container[int]:
+    """Numbers of original channels that the model can decode of files of this channel mode."""
+    if header.channel_mode == "joint":
+        return (1, codec.channels) if codec.channels > 1 else ()
+    return () if codec.channels > 1 and header.channels > 1 else range(1, 17)
+
+
+def check_model(codec: Codec, header: Header, source: Source, force: bool) -> None:
+    """FileError if a model cannot decode a file, or, without ``force``, has other weights."""
+    name = source_name(source)
+    shape = (header.sample_rate_hz, header.frame_samples, header.delay_samples)
+    if (
+        shape != (codec.sample_rate_hz, codec.frame_samples, codec.delay_samples)
+        or header.bits_per_code != codec.bits_per_code
+        or header.codebooks > codec.codebooks
+        or header.original_channels not in _decodable(codec, header)
+    ):
+        raise FileError(
+            f"{name} was coded with model {header.model!r}, whose codes {codec.name!r} cannot "
+            "decode: give the right one with --model FOLDER"
+        )
+    if header.weights_hash != codec.codes_sha256[:32] and not force:
+        raise FileError(
+            f"{name} was coded with other weights of {header.model!r} "
+            f"({header.weights_hash[:8]}) than those of {codec.name!r} here "
+            f"({codec.codes_sha256[:8]}): give the right folder with --model FOLDER, or decode "
+            "all the same with --any-weights"
+        )

@@ -1,0 +1,192 @@
+"""Files that appear whole or not at all, and folders that one command at a time writes to."""
+
+import atexit
+import os
+import secrets
+from collections import defaultdict
+from collections.abc import Generator
+from contextlib import ExitStack, contextmanager, suppress
+from functools import cache
+from pathlib import Path
+
+from chirrup.files.errors import FileError
+
+try:
+    import fcntl
+except ModuleNotFoundError:  # Windows
+    fcntl = None
+
+
+@contextmanager
+def open_draft(path: Path, force: bool = True) -> Generator[Path, None, None]:
+    """Make an empty file beside ``path`` that takes its place at the end, or goes on an error.
+
+    What is no regular file, such as a device or a named pipe, is written to directly.
+
+    Args:
+        force: replace a file that is there at the end.
+
+    Raises:
+        FileError: the draft cannot be made, or without ``force`` a file is there at the end.
+    """
+    if path.exists() and not path.is_file():
+        yield path
+        return
+    path = Path(os.path.realpath(path))
+    mode = path.stat().st_mode & 0o777 if path.exists() else None
+    _remove_leftovers(path)
+    draft, descriptor = _new_draft(path, 0o666 if mode is None else 0o600)
+    try:
+        yield draft
+        if mode is not None:
+            draft.chmod(mode)
+        os.fsync(descriptor)
+        _publish(draft, path, force)
+    finally:
+        _remove(draft)
+        os.close(descriptor)
+
+
+@contextmanager
+def written(path: Path) -> Generator[Path, None, None]:
+    """`open_draft` for a body that does nothing but write: FileError names the file."""
+    with open_draft(path) as draft:
+        try:
+            yield draft
+        except OSError as error:
+            raise cannot_write(path, error) from error
+
+
+def cannot_write(path: Path, error: OSError) -> FileError:
+    """FileError; what NumPy raises where the disk is full has no number."""
+    return FileError(f"{path} cannot be written: {error.strerror or error}")
+
+
+def exists(path: Path) -> FileError:
+    return FileError(f"{path} exists: use --force (-f) to overwrite it")
+
+
+@contextmanager
+def only_one(folder: Path, command: str) -> Generator[None, None, None]:
+    """Make a folder if there is none, and keep other processes out of it.
+
+    A new folder goes again if nothing was written to it.
+
+    Raises:
+        FileError: one is at work there.
+    """
+    new = not folder.exists()
+    folder.mkdir(parents=True, exist_ok=True)
+    with ExitStack() as stack:
+        if fcntl is not None:
+            descriptor = os.open(folder, os.O_RDONLY)
+            stack.callback(os.close, descriptor)
+            if _lock(descriptor) is False:
+                raise FileError(f"another {command} is at work in {folder}: give another folder")
+        try:
+            yield
+        finally:
+            if new:
+                with suppress(OSError):
+                    folder.rmdir()
+
+
+# --- drafts ------------------------------------------------------------------------------------
+
+
+_drafts: set[Path] = set()
+"""Those there are now. A signal may end the program where no ``finally`` is in force yet: between
+the return of a context manager and the first line within."""
+
+
+def _new_draft(path: Path, access: int) -> tuple[Path, int]:
+    """A draft, and a descriptor of it that is locked as long as it is open."""
+    while True:
+        draft = path.with_name(f".{_name(path)}.{secrets.token_hex(4)}.part")
+        _drafts.add(draft)
+        try:
+            descriptor = os.open(draft, os.O_CREAT | os.O_EXCL | os.O_RDWR, access)
+            _lock(descriptor)
+            if os.fstat(descriptor).st_nlink:
+                return draft, descriptor
+            os.close(descriptor)  # before it was locked, somebody took it for a leftover
+        except OSError as error:
+            _remove(draft)
+            raise cannot_write(path, error) from error
+        except BaseException:
+            _remove(draft)
+            raise
+
+
+def _name(path: Path) -> str:
+    """As much of a name as leaves room for what is added."""
+    return os.fsdecode(os.fsencode(path.name)[:200])
+
+
+def _publish(draft: Path, path: Path, force: bool) -> None:
+    if force:
+        draft.replace(path)
+        return
+    try:
+        os.link(draft, path)  # which, unlike a renaming, replaces nothing
+    except FileExistsError as error:
+        raise exists(path) from error
+    except OSError as error:  # a file system without links
+        if path.exists():
+            raise exists(path) from error
+        draft.replace(path)
+
+
+def _remove(draft: Path) -> None:
+    with suppress(OSError):
+        draft.unlink(missing_ok=True)
+    _drafts.discard(draft)
+
+
+@atexit.register
+def _remove_drafts() -> None:
+    for draft in list(_drafts):
+        _remove(draft)
+
+
+# --- leftovers and locks -----------------------------------------------------------------------
+
+
+def _remove_leftovers(path: Path) -> None:
+    """Remove drafts of the same file whose process was killed: nobody has locked them."""
+    for draft in _drafts_in(path.parent).pop(_name(path), ()):
+        with suppress(OSError):
+            descriptor = os.open(draft, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+            try:
+                if _lock(descriptor) is True:
+                    draft.unlink()
+            finally:
+                os.close(descriptor)
+
+
+@cache
+def _drafts_in(folder: Path) -> dict[str, list[Path]]:
+    """Drafts that were in a folder when this process first wrote to it, by the file's name."""
+    found: dict[str, list[Path]] = defaultdict(list)
+    if fcntl is not None:
+        with suppress(OSError):
+            for path in folder.glob(".*.????????.part"):
+                found[path.name[1:-14]].append(path)
+    return found
+
+
+def _lock(descriptor: int) -> bool | None:
+    """Lock an open file until it is closed.
+
+    Returns:
+        False if another process has locked it, None where files have no locks.
+    """
+    if fcntl is None:
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return None
+    return True
