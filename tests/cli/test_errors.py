@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +23,7 @@ def names(folder: Path) -> set[str]:
     [
         ("encode none.wav", "none.wav does not exist"),
         ("encode .", "is a folder"),
-        ("encode text.wav", "text.wav is no audio that can be read"),
+        ("encode text.wav", "text.wav cannot be read as audio"),
         ("encode text.raw", "say what it holds, for example --raw s16@24000x1"),
         ("encode talk.wav", "talk.chirrup exists: use --force (-f)"),
         ("encode talk.wav talk.wav -f", "is both input and output"),
@@ -105,6 +106,24 @@ def test_a_full_disk(folder: Path, tmp_path: Path) -> None:
         assert names(tmp_path) == set()
 
 
+def test_a_disk_that_is_full_in_a_demo(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], limited_size: Callable[[int], None]
+) -> None:
+    limited_size(100_000)
+    assert run(["demo", str(tmp_path / "demo")]) == 2
+    assert "original.wav cannot be written: File too large" in capsys.readouterr().err
+    assert names(tmp_path) == set()
+
+
+def test_a_demo_goes_over_no_recording_of_others(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "original.wav").write_bytes(b"half of one")
+    assert run(["demo", str(tmp_path)]) == 2
+    assert "is not of an earlier demo" in capsys.readouterr().err
+    assert (tmp_path / "original.wav").read_bytes() == b"half of one"
+
+
 def test_a_damaged_file_is_decoded_with_warnings(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -129,7 +148,7 @@ def test_no_audio_at_all(
     assert soundfile.info("out.wav").frames == 0
     result = subprocess.run([*COMMAND, "encode", "-"], input=b"", capture_output=True, timeout=60)
     assert result.returncode == 2
-    assert result.stderr.startswith(b"chirrup: error: standard input is no audio")
+    assert result.stderr.startswith(b"chirrup: error: standard input cannot be read as audio")
 
 
 def test_without_torch_commands_say_what_to_install(tmp_path: Path) -> None:

@@ -1,5 +1,7 @@
 """``chirrup evaluate``: what it prints and writes, and what it refuses."""
 
+import os
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +10,7 @@ import soundfile
 
 from chirrup.cli import run
 from chirrup.evaluate.results import RESULTS, Results
+from chirrup.files.drafts import only_one
 
 
 @pytest.fixture
@@ -34,6 +37,36 @@ def test_a_model_and_a_codec_of_ones_own(
     results = Results.read(Path("chirrup-evaluation", RESULTS))
     assert len(results.rows) == 6
     assert "<html" in Path("chirrup-evaluation", "report.html").read_text()
+
+
+def test_a_clip_whose_name_is_no_text(
+    clips: Path, model_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (clips / "ann__0.wav").rename(clips / os.fsdecode(b"caf\xe9__0.wav"))
+    arguments = ["evaluate", str(clips), "-c", "own_codec:Coarse@64k", "-m", "snr"]
+    assert run([*arguments, "--condition", "noise:20"]) == 0
+    results = Results.read(Path("chirrup-evaluation", RESULTS))
+    assert {row.clip for row in results.rows} == {r"caf\udce9__0", "bob__0"}
+    assert r"caf\udce9__0" in Path("chirrup-evaluation", "report.html").read_text()
+
+
+def test_a_full_disk(
+    clips: Path, capsys: pytest.CaptureFixture[str], limited_size: Callable[[int], None]
+) -> None:
+    """Here of the temporary folder; what is written to results is written alike."""
+    limited_size(20_000)
+    arguments = ["evaluate", str(clips), "-c", "own_codec:Coarse@64k", "-m", "snr"]
+    assert run([*arguments, "--workers", "1", "-q"]) == 2
+    said = capsys.readouterr().err
+    assert "npy cannot be written: " in said
+    assert said.count("\n") == 1
+    assert not Path("chirrup-evaluation").exists()
+
+
+def test_another_evaluation_in_the_folder(clips: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with only_one(Path("out"), "chirrup evaluate"):
+        assert run(["evaluate", str(clips), "-c", "own_codec:Coarse", "--out", "out"]) == 2
+    assert "another chirrup evaluate is at work in out" in capsys.readouterr().err
 
 
 def test_what_there_is(model_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -96,7 +96,7 @@ def test_reading_resamples_and_mixes(tmp_path: Path) -> None:
     with pytest.raises(FileError, match=r"empty\.wav is empty"):
         read(tmp_path / "empty.wav")
     (tmp_path / "text.wav").write_text("no audio")
-    with pytest.raises(FileError, match=r"text\.wav is no audio"):
+    with pytest.raises(FileError, match=r"text\.wav cannot be read as audio"):
         read(tmp_path / "text.wav")
 
 

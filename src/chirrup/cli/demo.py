@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from chirrup.files.drafts import only_one
 from chirrup.files.errors import FileError
 
 if TYPE_CHECKING:
@@ -28,33 +29,42 @@ def demo(
         raise FileError(f"{folder} is no folder: give another one")
     codec = load(model)
     _check(folder)
-    folder.mkdir(parents=True, exist_ok=True)
     chosen = dict.fromkeys((codec.lowest_bitrate_bps, codec.bitrates_bps[-1]))
-    rows = [code_clip(codec, bitrate, folder) for bitrate in chosen]
+    with only_one(folder, "chirrup demo"):
+        rows = [code_clip(codec, bitrate, folder) for bitrate in chosen]
     _print(codec, rows, folder)
 
 
 def _check(folder: Path) -> None:
     """FileError if the folder holds audio of others, which would be overwritten."""
-    import soundfile
+    from chirrup.files.sounds import UnreadableError, open_sound
 
     original = folder / "original.wav"
-    if original.exists() and soundfile.info(original).frames != soundfile.info(CLIP).frames:
+    if not original.exists():
+        return
+    try:
+        with open_sound(original) as theirs, open_sound(CLIP) as ours:
+            same = theirs.file.frames == ours.file.frames
+    except UnreadableError:
+        same = False
+    if not same:
         raise FileError(f"{original} is not of an earlier demo: give another folder")
 
 
 def code_clip(codec: "Codec", bitrate_bps: int, folder: Path) -> dict[str, Any]:
     """Code and decode the clip at one bitrate, and measure."""
-    import soundfile
-
     from chirrup.files import decode_file, encode_file
+    from chirrup.files.outputs import open_sink
+    from chirrup.files.sounds import read_sound
 
-    audio, rate_hz = soundfile.read(CLIP, dtype="float32")
+    audio, rate_hz = read_sound(CLIP)
     original = folder / "original.wav"
-    soundfile.write(original, audio, rate_hz)
+    with open_sink(original, rate_hz, 1, len(audio)) as sink:
+        sink.write(audio)
     name = f"{bitrate_bps / 1000:.3g}kbps"
     coded, decoded = folder / f"{name}.chirrup", folder / f"{name}.wav"
-    codec.decode(codec.encode(audio[: codec.input_frame_samples], bitrate_bps))  # loads the graphs
+    frame = audio[: codec.input_frame_samples, 0]
+    codec.decode(codec.encode(frame, bitrate_bps))  # loads the graphs
     start = perf_counter()
     result = encode_file(codec, original, coded, bitrate_bps=bitrate_bps, force=True)
     middle = perf_counter()
@@ -77,13 +87,14 @@ def pesq_wb(original: Path, decoded: Path) -> float | None:
         from pesq import pesq
     except ModuleNotFoundError:
         return None
-    import soundfile
     import soxr
+
+    from chirrup.files.sounds import read_sound
 
     signals = []
     for path in (original, decoded):
-        audio, rate_hz = soundfile.read(path, dtype="float32")
-        signals.append(soxr.resample(audio, rate_hz, 16_000))
+        audio, rate_hz = read_sound(path)
+        signals.append(soxr.resample(audio[:, 0], rate_hz, 16_000))
     try:
         return float(pesq(16_000, signals[0], signals[1], "wb"))
     except Exception:  # "no utterances detected": a decoder that gives silence

@@ -1,8 +1,6 @@
 """Recordings as arrays: opened, read in pieces or whole, and encoded anew."""
 
 import io
-import os
-import sys
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,7 +12,9 @@ import soxr
 
 from chirrup.data import parquet, rooms
 from chirrup.data.item import Item
+from chirrup.files.callbacks import SoundFile
 from chirrup.files.errors import FileError
+from chirrup.files.sounds import UnreadableError, open_sound, read_samples
 
 
 class BadAudioError(Exception):
@@ -32,23 +32,13 @@ def opened(source: str | Path | BinaryIO) -> Generator[soundfile.SoundFile, None
     Raises:
         BadAudioError: not to be read.
     """
-    place: str | bytes | BinaryIO
     try:
-        if isinstance(source, (str, Path)):
-            with Path(source).open("rb"):
-                pass  # libsndfile calls what is not allowed, or not there, a system error
-            place = str(source) if sys.platform == "win32" else os.fsencode(source)
-        else:
-            place = source
-        file = soundfile.SoundFile(place)  # pyright: ignore[reportArgumentType]
+        with open_sound(source) as sound:
+            yield sound.file
     except OSError as error:
         raise BadAudioError("unreadable", error.strerror or str(error)) from error
-    except soundfile.LibsndfileError as error:
-        raise BadAudioError("unreadable", error.error_string.rstrip(".")) from error
-    except TypeError as error:  # soundfile asks for the rate of what has no header
-        raise BadAudioError("unreadable", "no audio format that is known") from error
-    with file:
-        yield file
+    except UnreadableError as error:
+        raise BadAudioError("unreadable", str(error)) from error
 
 
 def read(file: soundfile.SoundFile, start: int = 0, stop: int | None = None) -> np.ndarray:
@@ -61,9 +51,9 @@ def read(file: soundfile.SoundFile, start: int = 0, stop: int | None = None) -> 
     try:
         if start:
             file.seek(start)
-        audio = file.read(end - start, dtype="float32", always_2d=True)
-    except soundfile.LibsndfileError as error:
-        raise BadAudioError("damaged", error.error_string.rstrip(".")) from error
+        audio = read_samples(file, end - start)
+    except (UnreadableError, soundfile.LibsndfileError) as error:
+        raise BadAudioError("damaged", str(error)) from error
     if len(audio) < end - start:
         seconds = (start + len(audio)) / file.samplerate
         raise BadAudioError(
@@ -102,9 +92,9 @@ def resampled(audio: np.ndarray, rate_hz: int, new_rate_hz: int) -> np.ndarray:
 
 def encoded(audio: np.ndarray, rate_hz: int, form: str, bits: int = 16) -> bytes:
     """``flac`` of so many bits, or ``opus``, of ``float32 [channels, samples]``."""
-    file = io.BytesIO()
-    if form == "opus":
-        soundfile.write(file, audio.T.clip(-1, 1), rate_hz, format="OGG", subtype="OPUS")
-    else:
-        soundfile.write(file, audio.T.clip(-1, 1), rate_hz, format="FLAC", subtype=f"PCM_{bits}")
-    return file.getvalue()
+    memory = io.BytesIO()
+    kind, subtype = ("OGG", "OPUS") if form == "opus" else ("FLAC", f"PCM_{bits}")
+    shape = {"samplerate": rate_hz, "channels": len(audio)}
+    with SoundFile(memory, "w", format=kind, subtype=subtype, **shape) as file:
+        file.write(audio.T.clip(-1, 1))
+    return memory.getvalue()

@@ -19,14 +19,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import soundfile
 
 from chirrup.evaluate import alignment, conditions, metrics
 from chirrup.evaluate.conditions import Condition
 from chirrup.evaluate.peers import Model, find
 from chirrup.evaluate.peers.peer import PeerError
 from chirrup.evaluate.results import RESULTS, Results, Row, audio_path
+from chirrup.files.drafts import only_one, written
 from chirrup.files.errors import FileError
+from chirrup.files.outputs import open_sink
 
 PACKAGES = ("chirrup", "numpy", "onnxruntime", "pesq", "pystoi", "visqol-python", "speechmos")
 ENDINGS = {".wav", ".flac", ".opus", ".ogg", ".mp3", ".aiff"}
@@ -99,14 +100,19 @@ def audio_files(folder: Path, but: Path | None = None) -> tuple[Path, ...]:
 
 def check_names(clips: Sequence[Path]) -> None:
     """FileError if two clips have one name, by which results are kept."""
-    names = Counter(path.stem for path in clips)
+    names = Counter(map(name_of, clips))
     twice = [name for name, count in names.items() if count > 1]
     if twice:
         raise FileError(f"there are two clips of the name {min(twice)}: rename one")
 
 
+def name_of(clip: Path) -> str:
+    """By which results are kept; text also where the name of the file is none."""
+    return clip.stem.encode("utf-8", "backslashreplace").decode()
+
+
 def speaker(clip: Path) -> str:
-    return clip.stem.rpartition("__")[0] or clip.stem
+    return name_of(clip).rpartition("__")[0] or name_of(clip)
 
 
 def evaluate(
@@ -121,10 +127,18 @@ def evaluate(
         progress: called with units done, units in all, and what comes next.
 
     Raises:
-        FileError: a clip, codec or result that cannot be used.
+        FileError: a clip, codec or result that cannot be used, or another evaluation is at work in
+            the folder.
     """
+    with only_one(folder, "chirrup evaluate"):
+        _check_writable(folder)
+        return _evaluate(settings, folder, progress)
+
+
+def _evaluate(
+    settings: Settings, folder: Path, progress: Callable[[int, int, str], None]
+) -> Results:
     rows = _kept(folder)
-    _check_writable(folder)
     run = describe(settings)
     every = [Unit(s, c) for c in settings.conditions for s in settings.systems]
     units = [unit for unit in every if _possible(unit)]
@@ -143,7 +157,7 @@ def evaluate(
             codec = find(unit.system.codec)
             name = f"{codec.label} {unit.system.bitrate_bps / 1000:g} kbps, {unit.condition.name}"
             progress(number, len(units), name)
-            keys = [(*_key(unit), clip.stem) for clip in settings.clips]
+            keys = [(*_key(unit), name_of(clip)) for clip in settings.clips]
             made_of = [_source(settings, unit.condition, clip) for clip in settings.clips]
             if not all(
                 _complete(rows.get(key), codec, settings.metrics, source)
@@ -182,7 +196,6 @@ def _possible(unit: Unit) -> bool:
 
 def _check_writable(folder: Path) -> None:
     """Before hours of work, not after."""
-    folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryFile(dir=folder):
         pass
 
@@ -266,7 +279,7 @@ def _unit(pool: ProcessPoolExecutor, unit: Unit, settings: Settings, folder: Pat
             version=_version(codec),
             bitrate_bps=unit.system.bitrate_bps,
             condition=unit.condition.name,
-            clip=job.clip.stem,
+            clip=name_of(job.clip),
             speaker=speaker(job.clip),
             seconds=seconds,
             bits=outcome.bits,
@@ -284,7 +297,7 @@ def prepared(job: Job, make: Callable[..., np.ndarray]) -> tuple[np.ndarray, int
     settings, condition = job.settings, job.unit.condition
     audio, rate_hz = conditions.read(job.clip, settings.rate_hz, settings.mono)
     others = settings.others(condition, job.clip)
-    return make(condition, audio, rate_hz, job.clip.stem, others), rate_hz
+    return make(condition, audio, rate_hz, name_of(job.clip), others), rate_hz
 
 
 def code_clip(job: Job) -> Outcome:
@@ -292,12 +305,13 @@ def code_clip(job: Job) -> Outcome:
     audio, rate_hz = prepared(job, conditions.apply)
     codec = find(job.unit.system.codec)
     if isinstance(codec, Model) and job.unit.condition.loss:
-        codec = codec.with_loss(job.unit.condition.loss, job.clip.stem)
+        codec = codec.with_loss(job.unit.condition.loss, name_of(job.clip))
     try:
         coded = codec.code(audio, rate_hz, job.unit.system.bitrate_bps)
     except (PeerError, ValueError) as error:
         raise FileError(f"{codec.label} failed at {job.clip}: {error}") from error
-    np.save(job.draft, coded.audio)
+    with written(job.draft) as draft, draft.open("wb") as file:
+        np.save(file, coded.audio)
     reference, _ = prepared(job, conditions.reference)
     agreement = alignment.correlations(reference, coded.audio, rate_hz)
     return Outcome(coded.bits, coded.encode_seconds, coded.decode_seconds, agreement, rate_hz)
@@ -315,11 +329,10 @@ def score_clip(
         ("reference", audio),
         (f"{codec.name}-{job.unit.system.bitrate_bps}", decoded),
     ):
-        path = audio_path(folder, condition, job.clip.stem, name)
+        path = audio_path(folder, condition, name_of(job.clip), name)
         path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_suffix(f".{job.draft.stem}.part")  # two units may keep one reference
-        soundfile.write(part, signal.T.clip(-1, 1), rate_hz, format="FLAC", subtype="PCM_16")
-        part.replace(path)
+        with open_sink(path, rate_hz, len(signal), signal.shape[1]) as sink:
+            sink.write(signal.T.clip(-1, 1))
     scores: dict[str, float | None] = {}
     blank: dict[str, str] = {}
     for name in job.settings.metrics:

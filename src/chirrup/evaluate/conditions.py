@@ -111,13 +111,14 @@ def reference(
 
 def read(path: Path, rate_hz: int | None = None, mono: bool = False) -> tuple[np.ndarray, int]:
     """``float32 [channels, samples]`` and its rate, resampled to ``rate_hz`` if that is given."""
-    import soundfile
     import soxr
 
+    from chirrup.files.sounds import UnreadableError, read_sound
+
     try:
-        audio, rate = soundfile.read(path, dtype="float32", always_2d=True)
-    except (soundfile.LibsndfileError, TypeError) as error:
-        raise FileError(f"{path} is no audio that can be read: {error}") from error
+        audio, rate = read_sound(path)
+    except UnreadableError as error:
+        raise FileError(f"{path} cannot be read as audio: {error}") from error
     if not np.isfinite(audio).all():
         raise FileError(f"{path} has samples that are no finite numbers: repair it first")
     if mono:

@@ -15,6 +15,8 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from chirrup.files.drafts import written
+
 RESULTS = "results.jsonl"
 
 
@@ -82,9 +84,8 @@ class Results:
             {"kind": "run", **self.run},
             *({"kind": "clip", **asdict(row)} for row in self.rows),
         ]
-        part = path.with_suffix(".part")
-        part.write_text("".join(json.dumps(line) + "\n" for line in lines))
-        part.replace(path)
+        with written(path) as draft:
+            draft.write_text("".join(json.dumps(line) + "\n" for line in lines))
 
     @staticmethod
     def read(path: Path) -> "Results":

@@ -9,9 +9,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import soundfile
 
 from chirrup.evaluate.peers.peer import Coded, Peer, PeerError, resampled
+from chirrup.files.callbacks import SoundFile
+from chirrup.files.drafts import written
+from chirrup.files.sounds import UnreadableError, read_sound
 
 TIMEOUT_S = 600
 
@@ -52,11 +54,17 @@ class CommandPeer(Peer):
 
     def write(self, path: Path, audio: np.ndarray) -> None:
         """The encoder's input: a WAV file."""
-        soundfile.write(path, audio.T, self.sample_rate_hz, format="WAV", subtype=self.subtype)
+        shape = {"samplerate": self.sample_rate_hz, "channels": len(audio)}
+        with (
+            written(path) as draft,
+            draft.open("wb", buffering=0) as bare,
+            SoundFile(bare, "w", format="WAV", subtype=self.subtype, **shape) as file,
+        ):
+            file.write(audio.T)
 
     def read(self, path: Path) -> np.ndarray:
         """The decoder's output, a WAV file of any rate: ``float32 [channels, samples]``."""
-        audio, rate_hz = soundfile.read(path, dtype="float32", always_2d=True)
+        audio, rate_hz = read_sound(path)
         return resampled(audio.T, rate_hz, self.sample_rate_hz)
 
     def roundtrip(self, audio: np.ndarray, bitrate_bps: int) -> Coded:
@@ -69,7 +77,7 @@ class CommandPeer(Peer):
             decode_seconds = run(self.decode_command(coded, decoded, bitrate_bps))
             try:
                 bits, output = self.payload_bits(coded.read_bytes()), self.read(decoded)
-            except (OSError, ValueError, soundfile.SoundFileError) as error:
+            except (OSError, ValueError, UnreadableError) as error:
                 raise PeerError(f"{self.label} wrote files that cannot be read: {error}") from error
         return Coded(output, bits, encode_seconds, decode_seconds)
 

@@ -5,7 +5,6 @@ scripts run, ``page.js`` puts one clock behind the players of a clip, so that sw
 systems keeps the position; without scripts the browser's own controls are there.
 """
 
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from chirrup.evaluate.report.markup import Markup, data_uri, element, markup
 from chirrup.evaluate.report.summary import Metric, System, why_blank
 from chirrup.evaluate.report.tables import BLANK, number, rate
 from chirrup.evaluate.results import Results, Row, audio_path
+from chirrup.files.sounds import read_sound
 
 KEYS = "0123456789abcdefghijklmnopqrstuvwxyz"
 REFERENCE = "reference"
@@ -73,11 +73,8 @@ class Recording:
 
     @staticmethod
     def read(path: Path) -> "Recording":
-        import soundfile
-
-        content = path.read_bytes()
-        audio, rate_hz = soundfile.read(io.BytesIO(content), dtype="float32", always_2d=True)
-        return Recording(content, spectrogram.power_db(audio, rate_hz), rate_hz)
+        audio, rate_hz = read_sound(path)
+        return Recording(path.read_bytes(), spectrogram.power_db(audio, rate_hz), rate_hz)
 
 
 def _clip(rows: list[Row], folder: Path, metrics: Sequence[Metric], key: str) -> Markup:

@@ -19,6 +19,7 @@ from chirrup.evaluate.report.summary import (
 )
 from chirrup.evaluate.report.tables import table
 from chirrup.evaluate.results import Results, Row
+from chirrup.files.drafts import written
 
 CONDITIONS = {
     "clean": "clips as they are",
@@ -79,9 +80,8 @@ def write_report(
             _making(results, metrics),
         ),
     )
-    part = out.with_suffix(".part")
-    part.write_text(page_of(f"Chirrup: {_codecs(results.rows)}", body), encoding="utf-8")
-    part.replace(out)
+    with written(out) as draft:
+        draft.write_text(page_of(f"Chirrup: {_codecs(results.rows)}", body), encoding="utf-8")
 
 
 def page_of(title: str, body: Markup) -> str:

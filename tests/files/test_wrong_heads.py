@@ -1,0 +1,225 @@
+"""WAV files whose heads are wrong: by file and by pipe they are read alike, and a note says why."""
+
+import io
+import re
+import struct
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from chirrup.data.audio import opened, read
+from chirrup.evaluate import conditions
+from chirrup.files import FileError
+from chirrup.files.inputs import Source, open_audio
+from chirrup.files.outputs import open_sink
+from file_samples import Pipe, noise
+
+RATE, SAMPLES = 8000, 24_000
+AUDIO = (np.arange(SAMPLES) % 200 * 100 - 9_000).astype("<i2")
+BYTES = AUDIO.nbytes
+LIST = b"LIST" + struct.pack("<I", 15) + b"INFOISFT" + struct.pack("<I", 3) + b"abc"
+ODD = b"LIST" + struct.pack("<I", 11) + b"INFOabcdefg"
+NONE = "never finished: it is read to its end"
+
+
+def wav(
+    data: int = BYTES,
+    riff: int | None = None,
+    before: bytes = b"",
+    after: bytes = b"",
+    code: int = 1,
+    magic: bytes = b"RIFF",
+) -> bytes:
+    """A WAV file that says that it has ``data`` bytes of samples, and has 48,000.
+
+    Args:
+        riff: size of all, by default what fits to ``data`` and what is before and after.
+        before, after: chunks before the format and after the samples.
+        code: of the coding, 1 for PCM, 7 for mu-law.
+    """
+    bits = 16 if code == 1 else 8
+    form = struct.pack("<IHHIIHH", 16, code, 1, RATE, RATE * bits // 8, bits // 8, bits)
+    riff = 36 + len(before) + data + len(after) if riff is None else riff
+    head = magic + struct.pack("<I", riff & 0xFFFFFFFF) + b"WAVE" + before + b"fmt " + form
+    return head + b"data" + struct.pack("<I", data) + AUDIO.tobytes() + after
+
+
+def read_all(source: Source) -> tuple[np.ndarray, int | None, list[str]]:
+    with open_audio(source) as audio:
+        blocks = [block[0] for block in audio.blocks]
+        audio.finish()
+        return np.concatenate([np.zeros(0), *blocks]), audio.samples, audio.notes
+
+
+DS64 = b"ds64" + struct.pack("<IQQQI", 28, 2**40, 2**63, 2**62, 0)
+JUNK = b"JUNK" + struct.pack("<I", 4036) + bytes(4036)
+CASES: dict[str, tuple[bytes, int | None, str]] = {
+    # name: the file, samples that a pipe promises, the note
+    "right": (wav(), SAMPLES, ""),
+    "chunks after": (wav(after=LIST + b"\0"), SAMPLES, ""),
+    "never finished": (wav(0, 0), None, NONE),
+    "only a head": (wav(0, 36), None, NONE),
+    "all but the data": (wav(0, 36 + BYTES), None, NONE),
+    "AVAudioFile": (wav(0, 4088, before=JUNK), None, NONE),
+    "no sizes": (wav(0xFFFFFFFF, 0xFFFFFFFF), None, ""),
+    "0xFFFFFFDB": (wav(0xFFFFFFDB, 0xFFFFFFFF), None, ""),
+    "0xFFFFFFFE": (wav(0xFFFFFFFE, 0xFFFFFFFF), None, ""),
+    "sox": (wav(0x7FFFF000), None, "file: 2147479552 bytes of samples, 48000 are there"),
+    "arecord": (wav(0x80000000), None, "file: 2147483648 bytes of samples, 48000 are there"),
+    "0x7FFFFFFF": (wav(0x7FFFFFFF), None, "file: 2147483647 bytes of samples, 48000 are there"),
+    "twice": (wav(2 * BYTES), 2 * SAMPLES, "promises"),
+    "RF64 of 2^63": (wav(0xFFFFFFFF, before=DS64, magic=b"RF64"), None, ""),
+    "no pad byte": (wav(before=LIST), SAMPLES, ""),
+    "no pad byte, never finished": (wav(0, 0, before=LIST), None, NONE),
+    "a pad byte": (wav(before=LIST + b"\0"), SAMPLES, ""),
+    "a list that is none": (wav(before=ODD + b"\0"), SAMPLES, ""),
+    "another one behind": (wav(after=wav()[:1000]), SAMPLES, "1000 bytes after its end, which are"),
+    "bytes behind": (wav(riff=BYTES + 36, after=b"\1\2\3\4" * 99), SAMPLES, "the 396 bytes after"),
+    "a FLAC behind": (wav(riff=BYTES + 36, after=b"fLaC" + bytes(96)), SAMPLES, "100 bytes after"),
+}
+
+
+@pytest.mark.parametrize("by", ["file", "pipe"])
+@pytest.mark.parametrize("name", CASES)
+def test_a_file_and_a_pipe_give_all_samples(tmp_path: Path, name: str, by: str) -> None:
+    data, promised, note = CASES[name]
+    (tmp_path / "a.wav").write_bytes(data)
+    found, samples, notes = read_all(tmp_path / "a.wav" if by == "file" else Pipe(data))
+    np.testing.assert_array_equal(found * 32768, AUDIO)
+    assert samples in ((SAMPLES,) if by == "file" else (promised,))
+    if note.startswith("file: "):
+        note = note.removeprefix("file: ") if by == "file" else ""
+    assert len(notes) == bool(note)
+    assert note in "".join(notes)
+
+
+def test_less_than_promised_is_said_so(tmp_path: Path) -> None:
+    data = wav()[: 44 + 2000]
+    (tmp_path / "a.wav").write_bytes(data)
+    found, _, notes = read_all(tmp_path / "a.wav")
+    assert len(found) == 1000
+    assert notes == ["its head promises 48000 bytes of samples, 2000 are there"]
+    found, _, notes = read_all(Pipe(data))
+    assert len(found) == 1000
+    assert notes == ["its head promises 3.00 s, it has 0.12 s"]
+
+
+def test_fewer_than_there_are_is_said_so(tmp_path: Path) -> None:
+    """By a pipe only to its end: the one who gave it may want the rest."""
+    (tmp_path / "a.wav").write_bytes(wav(BYTES // 2))
+    note = "the 24000 bytes after its end are left out"
+    for source in (tmp_path / "a.wav", Pipe(wav(BYTES // 2))):
+        found, _, notes = read_all(source)
+        assert (len(found), notes) == (SAMPLES // 2, [note])
+
+
+def test_half_a_sample_is_said_so() -> None:
+    with open_audio(Pipe(bytes(4001)), "s16@8000x2") as audio:
+        assert sum(block.shape[1] for block in audio.blocks) == 1000
+    assert audio.notes == ["the last 1 bytes are no whole sample, and are left out"]
+
+
+def test_no_samples_but_chunks_are_empty(tmp_path: Path) -> None:
+    for after in (b"", LIST + b"\0", b"xtra" + struct.pack("<I", 4) + b"data"):
+        head = wav(0, after=after)
+        data = head[:44] + after
+        (tmp_path / "a.wav").write_bytes(data)
+        for source in (tmp_path / "a.wav", Pipe(data)):
+            found, samples, notes = read_all(source)
+            assert (len(found), samples, notes) == (0, 0, [])
+
+
+def test_a_coding_that_needs_a_decoder_is_never_silently_empty(tmp_path: Path) -> None:
+    data = wav(0, 0, code=7, before=LIST)
+    (tmp_path / "a.wav").write_bytes(data)
+    for source in (tmp_path / "a.wav", Pipe(data)):
+        found, _, notes = read_all(source)
+        assert len(found) == BYTES
+        assert NONE in notes[0]
+
+
+def test_what_has_no_samples_in_many_bytes_is_refused(tmp_path: Path) -> None:
+    """libsndfile finds no end in this Ogg file, and so no samples."""
+    audio = np.random.default_rng(0).normal(0, 0.1, 240_000)
+    soundfile.write(tmp_path / "a.ogg", audio, 24_000)
+    data = (tmp_path / "a.ogg").read_bytes()
+    (tmp_path / "a.ogg").write_bytes(data[:7000])
+    with pytest.raises(FileError, match="it has no samples in"):
+        read_all(tmp_path / "a.ogg")
+
+
+@pytest.mark.parametrize("by", ["file", "pipe"])
+@pytest.mark.parametrize("ending", ["flac", "ogg", "opus", "mp3"])
+def test_another_file_behind_is_said_so(tmp_path: Path, ending: str, by: str) -> None:
+    """libsndfile reads the first alone."""
+    path = tmp_path / f"a.{ending}"
+    with open_sink(path, 24_000, 1, 48_000) as sink:
+        sink.write(noise(48_000))
+    data = path.read_bytes()
+    assert read_all(path)[2] == []
+    path.write_bytes(data + data)
+    found, _, notes = read_all(path if by == "file" else Pipe(data + data))
+    assert len(found) == 48_000
+    (note,) = notes
+    assert re.fullmatch(
+        r"another (FLAC|Ogg|MP3) file begins at byte \d+: only the first one is read", note
+    )
+    if ending != "mp3":
+        assert f"begins at byte {len(data)}:" in note
+
+
+@pytest.mark.parametrize("name", ["never finished", "no pad byte", "another one behind"])
+def test_evaluations_and_corpora_read_the_same(tmp_path: Path, name: str) -> None:
+    """Training does so by the same function."""
+    (tmp_path / "a.wav").write_bytes(CASES[name][0])
+    audio, rate = conditions.read(tmp_path / "a.wav")
+    np.testing.assert_array_equal(audio[0] * 32768, AUDIO)
+    for source in (tmp_path / "a.wav", io.BytesIO(CASES[name][0])):
+        with opened(source) as file:
+            np.testing.assert_array_equal(read(file)[0] * 32768, AUDIO)
+            np.testing.assert_array_equal(read(file, 100, 200)[0] * 32768, AUDIO[100:200])
+            assert file.samplerate == rate == RATE
+
+
+# --- pipes without end -------------------------------------------------------------------------
+
+
+class Endless(io.RawIOBase):
+    """A first part, and then one that comes again and again."""
+
+    def __init__(self, first: bytes, again: bytes) -> None:
+        self.first, self.again, self.given = first, again * (1 + 65_536 // len(again)), 0
+
+    def readable(self) -> bool:
+        return True
+
+    def read(self, size: int = -1) -> bytes:
+        data, self.first = self.first[:size], self.first[size:]
+        data = data or self.again[:size]
+        self.given += len(data)
+        return data
+
+
+@pytest.mark.parametrize(
+    ("first", "again", "message"),
+    [
+        (b"", bytes(1), "standard input cannot be read as audio: its format is not known"),
+        (b"", b"some text\n", "its format is not known"),
+        (wav()[:12], b"JUNK" + struct.pack("<I", 1 << 20) + bytes(1 << 20), "within 16 MiB"),
+    ],
+)
+def test_what_is_no_audio_is_not_kept(first: bytes, again: bytes, message: str) -> None:
+    pipe = Endless(first, again)
+    with pytest.raises(FileError, match=message), open_audio(pipe):
+        pass
+    assert pipe.given <= 18 << 20
+
+
+def test_chunks_before_the_samples_are_not_kept() -> None:
+    """Only what comes before the format is: whoever decodes it needs it."""
+    chunk = b"JUNK" + struct.pack("<I", 1 << 20) + bytes(1 << 20)
+    data = wav()
+    with open_audio(io.BytesIO(data[:36] + 40 * chunk + data[36:])) as audio:
+        assert sum(block.shape[1] for block in audio.blocks) == SAMPLES
