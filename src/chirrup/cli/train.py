@@ -57,7 +57,7 @@ def train(
     ] = False,
 ) -> None:
     """Train a model by a recipe. Needs the extra: pip install 'chirrup[train]'."""
-    if not recipe.is_file():
+    if not recipe.exists() or recipe.is_dir():
         raise FileError(f"{recipe} does not exist: give a recipe, such as recipes/iris-t1.toml")
     if out.exists() and not out.is_dir():
         raise FileError(f"{out} is no folder: give another --out")
@@ -69,10 +69,10 @@ def train(
         from chirrup.lab.training import run
         from chirrup.lab.training.config import load_recipe
     try:
-        load_recipe(recipe, changes)
+        config = load_recipe(recipe, changes)  # once: it may be a pipe
     except ValueError as error:
         raise FileError(f"recipe {recipe}: {error}") from error
-    run.train(recipe, out, changes, minutes=minutes, device=str(device), fresh=fresh, plain=plain)
+    run.train(config, out, minutes=minutes, device=str(device), fresh=fresh, plain=plain)
 
 
 def export(
@@ -110,7 +110,8 @@ def export(
     if exported and pack is not None:
         raise FileError(f"{checkpoint} is a model: --pack needs a checkpoint of chirrup train")
     if audio is not None and not audio.is_file():
-        raise FileError(f"{audio} does not exist: give an audio file")
+        why = "is no file" if audio.exists() else "does not exist"
+        raise FileError(f"{audio} {why}: give an audio file")
     if folder.exists() and not folder.is_dir():
         raise FileError(f"{folder} is no folder: give another one")
     with _extra():

@@ -1,5 +1,6 @@
 """A training that is stopped goes on as it would have, with the recipe that it is given."""
 
+from collections.abc import Callable
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -8,8 +9,9 @@ import pytest
 import torch
 
 import small_lrac
+from chirrup.files.errors import FileError
 from chirrup.lab.models import CONFIGS
-from chirrup.lab.training.checkpoints import load_checkpoint
+from chirrup.lab.training.checkpoints import load_checkpoint, pack_checkpoint
 from chirrup.lab.training.config import TrainingConfig, load_recipe
 from chirrup.lab.training.loop import Trainer
 from chirrup.runtime.errors import ModelError
@@ -165,6 +167,21 @@ def test_a_kill_while_saving_leaves_the_checkpoint_before(
     assert (tmp_path / "checkpoint.pt").read_bytes() == before
     trainer.save()
     assert torch.load(tmp_path / "checkpoint.pt", weights_only=True)["step"] == 99
+
+
+def test_a_full_disk_leaves_the_checkpoint_before(
+    corpus: Path, tmp_path: Path, limited_size: Callable[[int], None]
+) -> None:
+    trainer = Trainer(tiny_config(corpus), tmp_path, CPU)
+    trainer.save()
+    before = (tmp_path / "checkpoint.pt").read_bytes()
+    limited_size(len(before) // 10)
+    with pytest.raises(FileError, match=r"checkpoint\.pt cannot be written: is the disk full"):
+        trainer.save()
+    with pytest.raises(FileError, match=r"packed\.pt cannot be written: is the disk full"):
+        pack_checkpoint(tmp_path, tmp_path / "packed.pt")
+    assert (tmp_path / "checkpoint.pt").read_bytes() == before
+    assert {path.name for path in tmp_path.iterdir()} == {"checkpoint.pt", "config.json"}
 
 
 def test_a_checkpoint_of_another_model_is_refused(

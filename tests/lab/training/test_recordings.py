@@ -1,6 +1,8 @@
 """The corpus in memory, of one channel and of several."""
 
-import hashlib
+import os
+import re
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.testing import assert_close
 
+from chirrup.files.errors import FileError
 from chirrup.lab.training.config import DataConfig
 from chirrup.lab.training.corpus import sampler_of
 from chirrup.lab.training.data import Recordings, load_recordings
@@ -28,10 +31,72 @@ def test_a_folder_of_the_manifest_is_decoded_and_kept(tmp_path: Path) -> None:
     assert loaded.audio.dtype == torch.int16
     second = loaded.audio[0, RATE_HZ : 2 * RATE_HZ].float() / 32767
     assert np.abs(second.numpy() - speech_like(RATE_HZ, 1)).max() < 2e-4
-    (tmp_path / "speech_train" / "0.wav").unlink()
+    about = (tmp_path / "speech_train" / "0.wav").stat()
+    (tmp_path / "speech_train" / "0.wav").write_bytes(bytes(about.st_size))
+    os.utime(tmp_path / "speech_train" / "0.wav", ns=(about.st_atime_ns, about.st_mtime_ns))
     again = load_recordings(manifest, "speech_train", RATE_HZ, tmp_path / "cache")
     assert torch.equal(again.audio, loaded.audio)
     assert len(list((tmp_path / "cache").iterdir())) == 1
+
+
+def test_a_file_that_changed_is_decoded_anew(tmp_path: Path) -> None:
+    manifest, cache = write_corpus(tmp_path), tmp_path / "cache"
+    load_recordings(manifest, "speech_train", RATE_HZ, cache)
+    path = tmp_path / "speech_train" / "0.wav"
+    soundfile.write(path, speech_like(RATE_HZ, 7), RATE_HZ, subtype=soundfile.info(path).subtype)
+    loaded = load_recordings(manifest, "speech_train", RATE_HZ, cache)
+    first = loaded.audio[0, :RATE_HZ].float() / 32767
+    assert np.abs(first.numpy() - speech_like(RATE_HZ, 7)).max() < 2e-4
+
+
+def with_seconds(manifest: Path) -> Path:
+    """The manifest says that each of its recordings has a second."""
+    head, *lines = manifest.read_text().split()
+    lines = [line for line in lines if line.startswith("speech_train")]
+    manifest.write_text("\n".join([f"{head},seconds", *(f"{line},1.0" for line in lines)]))
+    return manifest
+
+
+def test_what_was_kept_and_is_damaged_is_decoded_anew(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Also where there are fewer samples than the recordings have, as a lost stop once left."""
+    manifest, cache = with_seconds(write_corpus(tmp_path)), tmp_path / "cache"
+    whole = load_recordings(manifest, "speech_train", RATE_HZ, cache)
+    (kept,) = cache.iterdir()
+    data, arrays = kept.read_bytes(), dict(np.load(kept))
+    changed = bytearray(data)
+    changed[len(data) // 2] ^= 1
+    cut = {"audio": arrays["audio"][:, 1000:], "length": arrays["length"] - [1000, 0, 0]}
+    more = {"audio": arrays["audio"][:, 1000:], "length": arrays["length"]}
+    for damage in (b"", data[:100], bytes(changed), b"no archive" * 9, cut, more):
+        caplog.clear()
+        if isinstance(damage, bytes):
+            kept.write_bytes(damage)
+        else:
+            np.savez(kept, **damage)
+        again = load_recordings(manifest, "speech_train", RATE_HZ, cache)
+        assert torch.equal(again.audio, whole.audio)
+        assert f"{kept} is damaged, decoding anew" in caplog.text
+        assert list(cache.iterdir()) == [kept]
+
+
+def test_a_recording_shorter_than_the_manifest_says_is_an_error(tmp_path: Path) -> None:
+    manifest, path = with_seconds(write_corpus(tmp_path)), tmp_path / "speech_train" / "1.wav"
+    soundfile.write(path, speech_like(RATE_HZ, 1)[: RATE_HZ // 2], RATE_HZ)
+    with pytest.raises(ModelError, match=r"1.wav has 0.500 s, less than the 1.000 s of the mani"):
+        load_recordings(manifest, "speech_train", RATE_HZ, tmp_path / "cache")
+    assert not (tmp_path / "cache").exists()
+
+
+def test_a_full_disk_leaves_no_half_of_what_is_kept(
+    tmp_path: Path, limited_size: Callable[[int], None]
+) -> None:
+    manifest, cache = write_corpus(tmp_path), tmp_path / "cache"
+    limited_size(10_000)
+    with pytest.raises(FileError, match=r"npz cannot be written: File too large"):
+        load_recordings(manifest, "speech_train", RATE_HZ, cache)
+    assert list(cache.iterdir()) == []
 
 
 def test_another_list_of_files_is_decoded_anew(tmp_path: Path) -> None:
@@ -99,13 +164,11 @@ def stereo_corpus(folder: Path) -> Path:
 
 
 def test_each_channel_is_a_recording_of_its_own(tmp_path: Path) -> None:
-    """Kept beside the average of the channels, whose file has the name that it always had."""
+    """Kept beside the average of the channels."""
     manifest, cache = stereo_corpus(tmp_path / "corpus"), tmp_path / "cache"
     mixed = load_recordings(manifest, "music_train", RATE_HZ, cache)
     (kept,) = cache.iterdir()
-    paths = [str(manifest.parent / f"music_train/{name}.wav") for name in "ab"]
-    content = hashlib.sha256("\n".join(paths).encode()).hexdigest()[:8]
-    assert kept.name == f"music_train-{RATE_HZ}-{content}.npz"
+    assert re.fullmatch(rf"music_train-{RATE_HZ}-[0-9a-f]{{16}}\.npz", kept.name)
     each = load_recordings(manifest, "music_train", RATE_HZ, cache, each_channel=True)
     assert len(list(cache.iterdir())) == 2
     assert mixed.length.tolist() == [24_000, 12_000]

@@ -8,6 +8,8 @@ import pytest
 import torch
 
 import chirrup
+from chirrup.files.drafts import only_one
+from chirrup.files.errors import FileError
 from chirrup.lab.models import CONFIGS, Model
 from chirrup.lab.models.iris import ConvNeXtBlock
 from chirrup.lab.training import run
@@ -65,6 +67,15 @@ def test_train_refuses_wrong_recipes_and_folders(
     monkeypatch.setitem(CONFIGS, "other", ENTRY)
     with pytest.raises(ValueError, match="choose another folder"):
         train(recipe, tmp_path, [STAGE, "model=other"], device="cpu")
+
+
+def test_another_training_in_the_folder(recipe: Path, tmp_path: Path) -> None:
+    with (
+        only_one(tmp_path, "chirrup train"),
+        pytest.raises(FileError, match="another chirrup train is at work in"),
+    ):
+        train(recipe, tmp_path, [STAGE], minutes=0.0, device="cpu")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_an_exported_checkpoint_loads_and_says_where_it_is_from(small_export: Exported) -> None:

@@ -9,6 +9,8 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 
+from chirrup.files.drafts import written
+from chirrup.files.errors import FileError
 from chirrup.lab.models import Model, build, earlier_fields
 from chirrup.lab.training.config import TrainingConfig
 from chirrup.lab.weights import load_weights
@@ -39,6 +41,20 @@ def load_checkpoint(checkpoint: Path) -> dict[str, Any]:
         config = saved["config"]
         config["model_changes"] = earlier_fields(config["model"]) | config["model_changes"]
     return saved
+
+
+def save_checkpoint(content: dict[str, Any], path: Path) -> None:
+    """Write a checkpoint, whole or not at all.
+
+    Raises:
+        FileError: it cannot be written.
+    """
+    with written(path) as draft:
+        try:
+            torch.save(content, draft)
+        except RuntimeError as error:  # of PyTorch's writer, which does not tell why
+            why = str(error).splitlines()[0]
+            raise FileError(f"{path} cannot be written: is the disk full? ({why})") from error
 
 
 def trained_model(saved: dict[str, Any]) -> Model:
@@ -131,6 +147,4 @@ def pack_checkpoint(checkpoint: Path, out: Path) -> None:
     for name in ("optimiser", "adversary_optimiser"):
         if saved[name]:
             saved[name] = saved[name] | {"state": smaller(saved[name]["state"], torch.bfloat16)}
-    part = out.with_suffix(".part")
-    torch.save(saved, part)
-    part.replace(out)
+    save_checkpoint(saved, out)

@@ -4,8 +4,6 @@ Everything is a batched tensor operation, so that the same few lines keep a lapt
 busy, and every random number comes from one generator whose state is part of the checkpoint.
 """
 
-import hashlib
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +13,7 @@ import torch
 from rich.progress import track
 from torch import Tensor
 
+from chirrup.lab.training import kept_audio
 from chirrup.lab.training.losses import power
 from chirrup.lab.training.reading import listed, read_channels, read_jointly, read_mono
 
@@ -74,7 +73,8 @@ def load_recordings(
 ) -> Recordings:
     """Decode all recordings of ``folder`` that the manifest lists; keep the result in ``cache``.
 
-    Others than last time are decoded anew; a plain file that changed under its name is not noticed.
+    They are decoded anew if there are others than last time, if one of them has changed, or if what
+    was kept is damaged.
 
     Args:
         each_channel: every channel is a recording of its own.
@@ -83,11 +83,11 @@ def load_recordings(
         leave_out: as `listed` has it.
     """
     entries = listed(manifest, folder, leave_out)
-    names = "\n".join(str(entry) + entry.facts.get("sha256", "") for entry in entries)
-    content = hashlib.sha256(names.encode()).hexdigest()[:8]
     kind = "each-" if each_channel else f"{channels}-channels-" if channels else ""
-    kept = cache / f"{folder.replace('/', '_')}-{sample_rate_hz}-{kind}{content}.npz"
-    if not kept.exists():
+    name = f"{folder.replace('/', '_')}-{sample_rate_hz}-{kind}{kept_audio.key(entries)}.npz"
+    kept = cache / name
+    found = kept_audio.load(kept, entries, sample_rate_hz, each_channel)
+    if found is None:
         audio: list[np.ndarray] = []
         for entry in track(entries, f"decoding {folder}"):
             if each_channel:
@@ -98,17 +98,8 @@ def load_recordings(
                 decoded = read_mono(entry, sample_rate_hz)[None]
             decoded = (decoded.clip(-1, 1) * 32767).astype(np.int16)
             audio += np.split(decoded, len(decoded)) if each_channel else [decoded]
-        cache.mkdir(parents=True, exist_ok=True)
-        part = kept.with_suffix(f".{os.getpid()}.npz")  # processes may come here at the same time
-        np.savez(
-            part,
-            audio=np.concatenate(audio, axis=1),
-            length=np.array([x.shape[1] for x in audio]),
-        )
-        part.rename(kept)
-    arrays = np.load(kept)
-    length = torch.from_numpy(arrays["length"])
-    signal = torch.from_numpy(np.atleast_2d(arrays["audio"]))
+        found = kept_audio.save(kept, audio)
+    signal, length = map(torch.from_numpy, found)
     return Recordings(signal, length.cumsum(0) - length, length)
 
 

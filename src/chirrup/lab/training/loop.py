@@ -5,7 +5,6 @@ the whole state of the data, so a stopped run goes on exactly as it would have.
 """
 
 import json
-import os
 import time
 from functools import partial
 from pathlib import Path
@@ -17,11 +16,17 @@ from torch import Tensor, nn
 from torch.optim import AdamW, RAdam
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
+from chirrup.files.drafts import written
 from chirrup.lab import fast
 from chirrup.lab.models import build
 from chirrup.lab.training import codebooks
 from chirrup.lab.training.adversary import Adversary
-from chirrup.lab.training.checkpoints import VERSION, load_checkpoint, restore_optimiser
+from chirrup.lab.training.checkpoints import (
+    VERSION,
+    load_checkpoint,
+    restore_optimiser,
+    save_checkpoint,
+)
 from chirrup.lab.training.comparison import Comparison
 from chirrup.lab.training.config import Stage, TrainingConfig
 from chirrup.lab.training.corpus import sampler_of
@@ -318,11 +323,10 @@ class Trainer:
         """Write the checkpoint; a kill in the middle leaves the one before."""
         if self.rank == 0:
             self.folder.mkdir(parents=True, exist_ok=True)
-            part = self.folder / "checkpoint.part"
-            torch.save(self.state(), part)
-            os.replace(part, self.folder / "checkpoint.pt")
+            save_checkpoint(self.state(), self.folder / "checkpoint.pt")
             text = json.dumps(self.config.model_dump(mode="json"), indent=1)
-            (self.folder / "config.json").write_text(text + "\n")
+            with written(self.folder / "config.json") as draft:
+                draft.write_text(text + "\n")
 
     def restore(self, path: Path) -> None:
         """Go on from a checkpoint; parts that the recipe has added since start afresh."""

@@ -1,7 +1,7 @@
 """Recordings as a manifest lists them, read at a model's rate: plain files, or in shards."""
 
 from collections.abc import Generator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,10 +10,13 @@ import soundfile
 import soxr
 
 from chirrup.data.manifest import Entry, find_manifest, read_manifest
+from chirrup.files.sounds import UnreadableError, open_sound, read_samples
 from chirrup.runtime.errors import ModelError
 
 FACTS = ("seconds", "sample_rate_hz", "channels", "sha256")
 """Columns of a manifest that are of use to training."""
+SECONDS_OFF = 0.02
+"""By which a manifest may round."""
 
 
 @contextmanager
@@ -24,25 +27,52 @@ def opened(source: Path | Entry) -> Generator[soundfile.SoundFile, None, None]:
         ModelError: it cannot be read.
     """
     try:
-        encoded = source.open("rb") if isinstance(source, Path) else source.open()
-        with encoded, soundfile.SoundFile(encoded) as file:
-            yield file
-    except (OSError, soundfile.LibsndfileError) as error:
+        with ExitStack() as stack:
+            if isinstance(source, Path):
+                place = source
+            elif source.shard:
+                place = stack.enter_context(source.open())
+            else:
+                place = source.folder / source.path
+            yield stack.enter_context(open_sound(place)).file
+    except (OSError, UnreadableError, soundfile.LibsndfileError) as error:
         raise ModelError(f"{source} cannot be read: {error}") from error
+
+
+def read(source: Path | Entry) -> tuple[np.ndarray, int]:
+    """All of a recording, ``float32 [samples, channels]``, and its rate.
+
+    Raises:
+        ModelError: it cannot be read, or is shorter than it or the manifest says.
+    """
+    with opened(source) as file:
+        audio = read_samples(file)
+        if len(audio) < file.frames:
+            raise ModelError(f"{source} ends after {len(audio)} of {file.frames} samples")
+        seconds = len(audio) / file.samplerate
+    if isinstance(source, Entry) and not has_length(source, seconds):
+        raise ModelError(
+            f"{source} has {seconds:.3f} s, less than the {float(source.facts['seconds']):.3f} s "
+            "of the manifest: run chirrup data check, which finds all such files"
+        )
+    return audio, file.samplerate
+
+
+def has_length(entry: Entry, seconds: float) -> bool:
+    """Whether a recording is not shorter than the manifest says, which may say nothing."""
+    return seconds > float(entry.facts.get("seconds", 0)) - SECONDS_OFF
 
 
 def read_channels(source: Path | Entry, sample_rate_hz: int) -> np.ndarray:
     """Each channel, resampled: ``float32 [channels, samples]``."""
-    with opened(source) as file:
-        audio = file.read(dtype="float32", always_2d=True)
-    return soxr.resample(audio, file.samplerate, sample_rate_hz).T
+    audio, rate_hz = read(source)
+    return soxr.resample(audio, rate_hz, sample_rate_hz).T
 
 
 def read_mono(source: Path | Entry, sample_rate_hz: int) -> np.ndarray:
     """Likewise, but the average of the channels: ``float32 [samples]``."""
-    with opened(source) as file:
-        audio = file.read(dtype="float32", always_2d=True)
-    return soxr.resample(audio.mean(axis=1), file.samplerate, sample_rate_hz)
+    audio, rate_hz = read(source)
+    return soxr.resample(audio.mean(axis=1), rate_hz, sample_rate_hz)
 
 
 def joined(audio: np.ndarray, channels: int, source: object) -> np.ndarray:

@@ -4,6 +4,7 @@ import json
 import os
 import tempfile
 from collections.abc import Collection
+from contextlib import ExitStack
 from pathlib import Path
 from typing import cast
 
@@ -12,6 +13,7 @@ import torch
 import torch.distributed as dist
 
 import chirrup
+from chirrup.files.drafts import only_one
 from chirrup.lab.eight_bits import in_eight_bits, stored_in_eight_bits
 from chirrup.lab.export import export
 from chirrup.lab.importing import import_spectrostream, is_spectrostream
@@ -29,7 +31,7 @@ DEMO_CLIP = Path(__file__).parents[2] / "clips" / "joe.flac"
 
 
 def train(
-    recipe: Path,
+    recipe: Path | TrainingConfig,
     out: Path,
     overrides: list[str] | None = None,
     *,
@@ -43,7 +45,8 @@ def train(
     Under ``torchrun`` every process has its own batch; gradients are averaged.
 
     Args:
-        overrides: ``dotted.key=value`` over the recipe.
+        recipe: a file, or what it holds.
+        overrides: ``dotted.key=value`` over a recipe's file.
         minutes: stop after so long, with a checkpoint.
         device: "auto" (CUDA where there is one), "cpu" or "cuda".
         fresh: begin anew although ``out`` holds a checkpoint. Refused without it if the
@@ -53,8 +56,9 @@ def train(
     Raises:
         ValueError: the recipe is wrong.
         ModelError: the checkpoint is of another model, or there is no CUDA device.
+        FileError: another training is at work in the folder.
     """
-    config = load_recipe(recipe, overrides or [])
+    config = load_recipe(recipe, overrides or []) if isinstance(recipe, Path) else recipe
     use_cuda = device == "cuda" or (device == "auto" and torch.cuda.is_available())
     local = int(os.environ.get("LOCAL_RANK", "0"))
     if use_cuda and not torch.cuda.is_available():
@@ -66,11 +70,14 @@ def train(
     if use_cuda:
         torch.cuda.set_device(place)
         torch.backends.cuda.matmul.allow_tf32 = True
-    trainer = Trainer(config, out, place, plain=plain)
-    checkpoint = out / "checkpoint.pt"
-    if checkpoint.exists() and not fresh:
-        trainer.restore(checkpoint)
-    trainer.run(minutes)
+    with ExitStack() as stack:
+        if int(os.environ.get("RANK", "0")) == 0:
+            stack.enter_context(only_one(out, "chirrup train"))
+        trainer = Trainer(config, out, place, plain=plain)
+        checkpoint = out / "checkpoint.pt"
+        if checkpoint.exists() and not fresh:
+            trainer.restore(checkpoint)
+        trainer.run(minutes)
     if several:
         dist.destroy_process_group()
 
