@@ -5,6 +5,7 @@ import os
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ import soundfile
 from chirrup.files import FileError
 from chirrup.files.callbacks import SoundFile, _Kept
 from chirrup.files.outputs import open_sink
-from chirrup.files.sounds import open_sound, read_samples
+from chirrup.files.sounds import open_sound, read_samples, read_sound
 from file_samples import noise
 
 RATE = 24_000
@@ -39,58 +40,80 @@ def write(path: Path) -> None:
             sink.write(block)
 
 
-@pytest.fixture
-def at_write(monkeypatch: pytest.MonkeyPatch) -> Callable[[int, Callable[[], None]], list[int]]:
-    """Do something in a certain write of libsndfile; the list has the number of each write."""
-    plain = _Kept.write
+Arrange = Callable[[str, int, Callable[[_Kept], object]], list[int]]
 
-    def arrange(number: int, happen: Callable[[], None]) -> list[int]:
+
+@pytest.fixture
+def at_call(monkeypatch: pytest.MonkeyPatch) -> Arrange:
+    """Let something happen in a certain call of "read" or "write" by libsndfile; the list has the
+    number of each call."""
+    methods = {"read": _Kept.read, "write": _Kept.write}
+
+    def arrange(name: str, number: int, happen: Callable[[_Kept], object]) -> list[int]:
         seen: list[int] = []
 
-        def watched(self: _Kept, data: bytes) -> int:
+        def watched(self: _Kept, argument: Any) -> Any:
             seen.append(len(seen))
             if seen[-1] == number:
-                self._try(happen, None)
-            return plain(self, data)
+                happen(self)
+            return methods[name](self, argument)
 
-        monkeypatch.setattr(_Kept, "write", watched)
+        monkeypatch.setattr(_Kept, name, watched)
         return seen
 
     return arrange
 
 
+def send(_: object) -> None:
+    """In the callback, but outside of what a file object does."""
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
 @pytest.mark.usefixtures("stopped_by_a_signal")
 @pytest.mark.parametrize("ending", FORMATS)
 def test_a_signal_in_any_write_ends_all_and_leaves_nothing(
-    tmp_path: Path, at_write: Callable[..., list[int]], ending: str
+    tmp_path: Path, at_call: Arrange, ending: str
 ) -> None:
     path = tmp_path / f"talk.{ending}"
-    writes = at_write(-1, lambda: None)
+    writes = at_call("write", -1, send)
     write(path)
     path.unlink()
     for number in range(len(writes)):
-        at_write(number, lambda: os.kill(os.getpid(), signal.SIGTERM))
+        at_call("write", number, send)
         with pytest.raises(SystemExit, match="143"):
             write(path)
         assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("error", [KeyboardInterrupt, MemoryError, OSError(28, "No space left")])
+@pytest.mark.usefixtures("stopped_by_a_signal")
+@pytest.mark.parametrize("ending", FORMATS)
+def test_a_signal_in_any_read_ends_all(tmp_path: Path, at_call: Arrange, ending: str) -> None:
+    write(tmp_path / f"talk.{ending}")
+    file = io.BytesIO((tmp_path / f"talk.{ending}").read_bytes())
+    reads = at_call("read", -1, send)
+    read_sound(file)
+    for number in range(len(reads)):
+        at_call("read", number, send)
+        with pytest.raises(SystemExit, match="143"):
+            read_sound(file)
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, MemoryError, OSError])
 @pytest.mark.parametrize("ending", FORMATS)
 def test_an_error_in_any_write_comes_out(
-    tmp_path: Path, at_write: Callable[..., list[int]], ending: str, error: BaseException
+    tmp_path: Path, at_call: Arrange, ending: str, error: type[BaseException]
 ) -> None:
     def fail() -> None:
-        raise error
+        raise error(28, "No space left")
 
     path = tmp_path / f"talk.{ending}"
-    writes = at_write(-1, lambda: None)
+    writes = at_call("write", -1, send)
     write(path)
     path.unlink()
-    expected = FileError if isinstance(error, OSError) else error
+    expected = FileError if error is OSError else error
     for number in range(len(writes)):
-        at_write(number, fail)
-        with pytest.raises(expected, match="No space left" if expected is FileError else None):  # pyright: ignore
+        at_call("write", number, lambda kept: kept._try(fail, None))
+        with pytest.raises(expected, match="No space left"):
             write(path)
         assert list(tmp_path.iterdir()) == []
 
@@ -128,16 +151,12 @@ def test_formats_are_written_as_by_soundfile(tmp_path: Path) -> None:
         assert (tmp_path / f"ours.{ending}").read_bytes() == memory.getvalue()
 
 
-@pytest.mark.usefixtures("stopped_by_a_signal")
-@pytest.mark.parametrize("by", ["signal", "error"])
 @pytest.mark.parametrize("ending", FORMATS)
-def test_nothing_that_ends_a_read_is_lost(tmp_path: Path, ending: str, by: str) -> None:
-    """Of all calls of a file, every fifth."""
+def test_an_error_in_a_file_that_is_read_comes_out(tmp_path: Path, ending: str) -> None:
+    """In every fifth of its calls."""
 
     def happen() -> None:
-        if by == "error":
-            raise KeyboardInterrupt
-        os.kill(os.getpid(), signal.SIGTERM)
+        raise KeyboardInterrupt
 
     def read(number: int) -> int:
         file = Failing(data, number, happen)
@@ -151,5 +170,5 @@ def test_nothing_that_ends_a_read_is_lost(tmp_path: Path, ending: str, by: str) 
     calls = read(-1)
     assert calls > 10
     for number in range(0, calls, 5):
-        with pytest.raises(KeyboardInterrupt if by == "error" else SystemExit):
+        with pytest.raises(KeyboardInterrupt):
             read(number)
