@@ -9,6 +9,7 @@ What the numbers mean is in README.md beside this file.
 import os
 
 os.environ["OMP_NUM_THREADS"] = "1"
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # onnxruntime is imported before chirrup
 
 import argparse
 import copy

@@ -5,6 +5,13 @@
 >>> audio = codec.decode(codes)
 """
 
+# ruff: noqa: E402
+import os
+
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+"""ONNX Runtime 1.29 and later store a device id and upload events of each loaded model. The runtime
+reads this variable when it is imported."""
+
 from chirrup.bitstream import FormatError
 from chirrup.codec import Codec
 from chirrup.codes import Codes
