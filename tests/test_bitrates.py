@@ -8,15 +8,13 @@ import soundfile
 
 from chirrup.cli import run
 from chirrup.codec import Codec
+from chirrup.zoo import load
 
 
 @pytest.fixture(scope="module")
 def music() -> Codec:
-    """What a codec knows of bitrates, with 20 codebooks of 6201.5625 bit/s as TQCodec has them."""
-    codec = object.__new__(Codec)
-    codec.name, codec.codebooks, codec.default_bitrate_bps = "music", 20, 124_031
-    codec.bits_per_code, codec.frame_rate_hz = 9, 44_100 / 64
-    return codec
+    """A codec with 20 codebooks of 6201.5625 bit/s."""
+    return load("tq-small")
 
 
 def test_bitrates_that_are_no_whole_numbers(music: Codec) -> None:
@@ -34,13 +32,13 @@ def test_bitrates_that_are_no_whole_numbers(music: Codec) -> None:
 )
 def test_next_lower_bitrate(music: Codec, asked: float, codebooks: int) -> None:
     assert music.codebooks_within(asked) == codebooks
-    with pytest.raises(ValueError, match="music has no bitrate of"):
+    with pytest.raises(ValueError, match="tq-small has no bitrate of"):
         music.codebooks_at(asked)
 
 
 @pytest.mark.parametrize("asked", [-1, 0, 6201, 130_233, 1e12, float("nan")])
 def test_bitrates_out_of_reach(music: Codec, asked: float) -> None:
-    with pytest.raises(ValueError, match=r"music has no bitrate of .*; it has 6202, 12403"):
+    with pytest.raises(ValueError, match=r"tq-small has no bitrate of .*; it has 6202, 12403"):
         music.codebooks_within(asked)
 
 

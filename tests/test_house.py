@@ -17,11 +17,12 @@ ROOMS = {"codes": "codec", "stream": "codec", "voice": "codec", "zoo": "codec", 
 """Modules that belong to a part of another name."""
 
 # Which parts of chirrup each part may import; "" is the package itself, `import chirrup`.
-_CODEC = {"", "codec", "runtime", "bitstream"}
+_CODEC = {"", "codec", "spec", "runtime", "bitstream"}
 ALLOWED: dict[str, set[str]] = {
     "bitstream": set(),
     "runtime": set(),
-    "codec": {"runtime", "bitstream"},
+    "spec": {"runtime"},
+    "codec": {"spec", "runtime", "bitstream"},
     "": {"codec", "runtime", "bitstream"},
     "files": _CODEC,
     "live": _CODEC,

@@ -1,18 +1,16 @@
 """A codec: a trained model that codes and decodes signals and live streams."""
 
-import hashlib
-import json
 from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from chirrup.bitstream import code_dtype
 from chirrup.codes import ABSENT, LOUDEST, Codes, checked
-from chirrup.runtime.errors import ModelError
-from chirrup.runtime.graph import Graph, Weights
+from chirrup.runtime.graph import Graph, Sessions, Weights
+from chirrup.runtime.graph_file import WEIGHTS
+from chirrup.spec import read_spec
 from chirrup.stream import Decoder, Encoder, Fade
 
 BLOCK_FRAMES = 50
@@ -44,48 +42,25 @@ class Codec:
         frame_rate_hz: frames a second.
         weights_sha256, codes_sha256: hexadecimal hashes of the weights, and of those that files are
             coded with, which are others only where `chirrup export` gave weights of 8 bits.
-        description: everything in ``model.json``.
+        spec, description: the checked values of ``model.json``, and everything in it.
     """
 
     def __init__(self, folder: Path, *, threads: int = 1) -> None:
-        try:
-            about: dict[str, Any] = json.loads((folder / "model.json").read_text())
-            if about["format"] not in (1, 2):
-                raise ModelError(
-                    f"{folder} is of model format {about['format']}, this version of chirrup reads "
-                    "formats 1 and 2: upgrade chirrup"
-                )
-            self.description = about
-            self.name: str = about["name"]
-            self.sample_rate_hz: int = about["sample_rate_hz"]
-            self.channels: int = about["channels"]
-            self.frame_samples: int = about["frame_samples"]
-            self.input_rate_hz: int = about.get("input_rate_hz", self.sample_rate_hz)
-            self.input_frame_samples: int = about.get("input_frame_samples", self.frame_samples)
-            self.chunk_frames: int = about.get("chunk_frames", 1)
-            self.delay_samples: int = about["delay_samples"]
-            self.latency_samples: int = about["latency_samples"]
-            self.codebooks: int = about["codebooks"]
-            self.codebook_size: int = about["codebook_size"]
-            self.weights_sha256: str = about["weights_sha256"]
-            self.codes_sha256: str = about.get("codes_sha256", self.weights_sha256)
-            self.default_bitrate_bps: int = about["default_bitrate_bps"]
-            states: dict[str, dict[str, list[int]]] = about["states"]
-            self._states = states["encoder"], states["decoder"]
-            content = (folder / "model.safetensors").read_bytes()
-            for graph in ("encoder", "encoder-frame", "decoder", "decoder-frame"):
-                (folder / f"{graph}.onnx").stat()
-            self._places: dict[str, dict[str, Any]] = about["weights"]
-        except (KeyError, TypeError, json.JSONDecodeError, UnicodeDecodeError, OSError) as error:
-            raise ModelError(f"{folder} is not a whole model folder: {error}") from error
-        if hashlib.sha256(content).hexdigest() != self.weights_sha256:
-            raise ModelError(f"{folder / 'model.safetensors'} is damaged: its hash is wrong")
-        self.folder, self.threads = folder, threads
-        self.bits_per_code = (self.codebook_size - 1).bit_length()
+        self.spec, self.description = read_spec(folder)
+        spec = self.spec
+        self.name, self.channels = spec.name, spec.channels
+        self.sample_rate_hz, self.frame_samples = spec.sample_rate_hz, spec.frame_samples
+        self.input_rate_hz, self.input_frame_samples = spec.input_rate_hz, spec.input_frame_samples
+        self.chunk_frames, self.frame_rate_hz = spec.chunk_frames, spec.frame_rate_hz
+        self.delay_samples, self.latency_samples = spec.delay_samples, spec.latency_samples
+        self.codebooks, self.codebook_size = spec.codebooks, spec.codebook_size
+        self.default_bitrate_bps = spec.default_bitrate_bps
+        self.lowest_bitrate_bps = spec.lowest_bitrate_bps
+        self.weights_sha256, self.codes_sha256 = spec.weights_sha256, spec.codes_sha256
+        self.bits_per_code = spec.bits_per_code
         self.code_dtype = code_dtype(self.bits_per_code)
         self.block_frames = BLOCK_FRAMES - BLOCK_FRAMES % self.chunk_frames
-        self.frame_rate_hz = self.sample_rate_hz / self.frame_samples
-        self.lowest_bitrate_bps: int = about.get("lowest_bitrate_bps", self.bitrates_bps[0])
+        self.folder, self.threads = folder, threads
 
     def __repr__(self) -> str:
         return (
@@ -96,8 +71,7 @@ class Codec:
     @property
     def bitrates_bps(self) -> list[int]:
         """Bitrates of a channel, or of all coded jointly, for each number of codebooks from 1."""
-        step = self.bits_per_code * self.frame_rate_hz
-        return [round(step * count) for count in range(1, self.codebooks + 1)]
+        return self.spec.bitrates_bps
 
     def codebooks_at(self, bitrate_bps: float | None) -> int:
         """Codebooks of a bitrate; None is the model's default bitrate.
@@ -332,18 +306,29 @@ class Codec:
         return self._encoder, self._decoder
 
     @cached_property
-    def _weights(self) -> Weights:
-        return Weights(self.folder / "model.safetensors", self._places)
+    def _sessions(self) -> Sessions:
+        weights = Weights(self.folder / WEIGHTS, self.spec.weights)
+        return Sessions(self.folder, weights, self.spec.graphs_sha256, self.threads)
 
     @cached_property
     def _encoder(self) -> Graph:
         several = (self.channels,) if self.channels > 1 else ()
-        shape = (*several, self.chunk_frames * self.input_frame_samples)
-        states = self._states[0]
-        return Graph(self.folder, "encoder", self._weights, states, shape, self.threads)
+        return Graph(
+            self._sessions,
+            "encoder",
+            self.spec.encoder_states,
+            (*several, self.chunk_frames * self.input_frame_samples),
+            (self.codebooks, self.chunk_frames),
+            self.codebook_size,
+        )
 
     @cached_property
     def _decoder(self) -> Graph:
-        shape = (self.codebooks, self.chunk_frames)
-        states = self._states[1]
-        return Graph(self.folder, "decoder", self._weights, states, shape, self.threads)
+        several = (self.channels,) if self.channels > 1 else ()
+        return Graph(
+            self._sessions,
+            "decoder",
+            self.spec.decoder_states,
+            (self.codebooks, self.chunk_frames),
+            (*several, self.chunk_frames * self.frame_samples),
+        )

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from chirrup.bitstream import MAX_REDUNDANT, pack_packet, unpack_packet
+from chirrup.bitstream import MAX_REDUNDANT, Packet, pack_packet, unpack_packet
 from chirrup.codes import ABSENT, LOUDEST, checked_samples
 
 if TYPE_CHECKING:
@@ -187,19 +187,23 @@ class Decoder:
 
         Raises:
             FormatError: the packet is malformed. The stream is as before: push None instead.
+            ModelError: the model is damaged. The stream is as before.
         """
+        codes = self._lost(following) if packet is None else self._unpacked(packet).codes
+        audio = self._decoded(self.codec.all_codebooks(codes))
         if packet is not None:
-            codes = unpack_packet(packet, self.codec.bits_per_code, self.codec.codebooks).codes
             self.frames_per_packet = codes.shape[1]
-        else:
-            codes = self._lost(following)
-        return self._decoded(self.codec.all_codebooks(codes))
+        return audio
+
+    def _unpacked(self, packet: bytes) -> Packet:
+        codec = self.codec
+        return unpack_packet(packet, codec.bits_per_code, codec.codebooks, codec.codebook_size)
 
     def _lost(self, following: bytes | None) -> np.ndarray:
         """Codes of a lost packet ``[codebooks, frames]``: absent, but for what the next repeats."""
         frames, again = self.frames_per_packet, None
         if following is not None:
-            later = unpack_packet(following, self.codec.bits_per_code, self.codec.codebooks)
+            later = self._unpacked(following)
             frames = max(frames, later.codes.shape[1])  # the last packet may be shorter
             again = later.redundant
         codes = np.full((1 if again is None else len(again), frames), ABSENT, np.int32)
@@ -213,10 +217,12 @@ class Decoder:
         channels = self.codec.channels
         waiting = np.concatenate([self.waiting, codes], axis=1)
         whole = waiting.shape[1] // self.codec.chunk_frames * self.codec.chunk_frames
-        frames, self.waiting = waiting[:, :whole], waiting[:, whole:]
+        frames, rest = waiting[:, :whole], waiting[:, whole:]
         if not whole:
+            self.waiting = rest
             return np.zeros(0 if channels == 1 else (channels, 0), np.float32)
         audio, self.state = self.graph(frames[None], self.state)
+        self.waiting = rest
         sounds, lost = np.split(audio[0], whole, axis=-1), frames[0] == ABSENT
         pieces = [self.fade(*pair) for pair in zip(sounds, lost.tolist(), strict=True)]
         return np.concatenate(pieces, axis=-1)

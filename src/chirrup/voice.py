@@ -7,7 +7,6 @@ the other voice: the words stay, the voice does not.
 
 import copy
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
@@ -50,7 +49,7 @@ def in_voice(codec: Codec, references: Sequence[np.ndarray], neighbours: int = N
 
 def has_features(codec: Codec) -> bool:
     """Whether the model's folder has the two halves of the decoder."""
-    return all(half in codec.description["weights"] for half in HALVES)
+    return all(half in codec.spec.weights for half in HALVES)
 
 
 class VoiceDecoder(Graph):
@@ -65,14 +64,13 @@ class VoiceDecoder(Graph):
     def __init__(self, codec: Codec, neighbours: int) -> None:
         _, whole = codec.graphs()
         super().__init__(
-            whole.folder, "decoder", whole.weights, whole.states, whole.frame_shape, whole.threads
+            whole.sessions, "decoder", whole.states, whole.frame_shape, whole.output_shape
         )
         self.codec, self.neighbours = codec, neighbours
         self.halves = []
         for index, half in enumerate(HALVES):
-            own = {key: shape for key, shape in whole.states.items() if key[0] == str(index)}
-            graph = Graph(whole.folder, half, whole.weights, own, (), whole.threads)
-            self.halves.append(graph)
+            own = {key: shape for key, shape in whole.states.items() if key.startswith(str(index))}
+            self.halves.append(Graph(whole.sessions, half, own, (), None))
         self.voice = self.directions = np.zeros((0, 0), np.float32)
 
     def learn(self, references: Sequence[np.ndarray]) -> None:
@@ -88,23 +86,30 @@ class VoiceDecoder(Graph):
         signal = checked(reference)
         if len(signal) > 1:
             raise ValueError(f"a voice is mono, [samples], got {list(np.shape(reference))}")
-        codec, half = self.codec, self.halves[0]
-        state, pieces = half.initial_state(), []
+        codec = self.codec
+        state, pieces = self.halves[0].initial_state(), []
         for codes in codec.encode_blocks(iter([signal]), codec.codebooks):
-            piece, state = half(codes.astype(np.int32), state)
+            piece, state = self._features(codes.astype(np.int32), state)
             pieces.append(piece[0].T)
         frames = -(-signal.shape[1] // codec.input_frame_samples)
         return np.concatenate(pieces)[:frames]
 
     def __call__(self, x: np.ndarray, state: State) -> tuple[np.ndarray, State]:
         """Codes ``[batch, codebooks, frames]`` to audio ``[batch, samples]``."""
-        after: dict[str, Any] = {}
-        for index, half in enumerate(self.halves):
-            x, new = half(x, {name: state[name] for name in half.states})
-            after.update(new)
-            if index == 0:
-                x = self.exchange(x)
-        return x, {name: after[name] for name in self.states}
+        first, second = ({name: state[name] for name in half.states} for half in self.halves)
+        features, first = self._features(x, first)
+        audio, second = self.halves[1](self.exchange(features), second)
+        self.check(x, audio)
+        after = {**first, **second}
+        return audio, {name: after[name] for name in self.states}
+
+    def _features(self, codes: np.ndarray, state: State) -> tuple[np.ndarray, State]:
+        """Codes ``[batch, codebooks, frames]`` to features ``[batch, dim, frames]``."""
+        features, after = self.halves[0](codes, state)
+        if features.ndim != 3 or features.shape[::2] != codes.shape[::2]:
+            path = self.sessions.path(HALVES[0])
+            raise ModelError(f"{path} is damaged: it computes {list(features.shape)}, not features")
+        return features, after
 
     def exchange(self, features: np.ndarray) -> np.ndarray:
         """``[batch, dim, frames]`` to the mean of the most alike of the voice, by their cosine."""

@@ -4,6 +4,7 @@ import io
 import os
 import tracemalloc
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -303,10 +304,10 @@ def test_the_header_says_how_far_before_a_place_to_begin(
         with chirrup_file(codec, tmp_path / name, samples=100).open("rb") as file:
             return Reader(file).header.preroll_frames
 
-    held, described = preroll("held.chirrup"), codec.description
+    held, spec = preroll("held.chirrup"), codec.spec
     assert held > 1
     for measured, expected in ((held + 70, held + 70), (1, held), (70_000, 0xFFFF)):
-        monkeypatch.setattr(codec, "description", described | {"preroll_frames": measured})
+        monkeypatch.setattr(codec, "spec", replace(spec, measured_preroll_frames=measured))
         assert preroll(f"{measured}.chirrup") == expected
 
 
@@ -321,3 +322,14 @@ def test_metadata_and_description(codec: Codec, tmp_path: Path) -> None:
     with pytest.raises(FileError, match="metadata takes"):
         encode_file(codec, tmp_path / "a.wav", coded, metadata={"a": "x" * 65_000}, force=True)
     assert describe(coded)["metadata"] == texts
+
+
+def test_a_code_that_no_codebook_has_is_named(
+    codec: Codec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """1000 entries take 10 bits, which can count to 1023."""
+    coded = chirrup_file(codec, tmp_path / "a.chirrup")
+    monkeypatch.setattr(codec, "codebook_size", 600)
+    with pytest.raises(FileError, match=r"a\.chirrup has code \d+, which is not in the codebooks"):
+        decode_file(codec, coded, tmp_path / "a.wav")
+    assert not (tmp_path / "a.wav").exists()

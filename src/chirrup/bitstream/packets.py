@@ -62,11 +62,14 @@ def pack_packet(
     return bytes([toc | 1, extent]) + pack(both, bits_per_code)
 
 
-def unpack_packet(data: bytes, bits_per_code: int, max_codebooks: int) -> Packet:
+def unpack_packet(
+    data: bytes, bits_per_code: int, max_codebooks: int, codebook_size: int | None = None
+) -> Packet:
     """Unpacks a packet of a model with up to `max_codebooks` codebooks.
 
-    Codes are int16 (int32 for 16 bits). FormatError for anything that `pack_packet` cannot have
-    made for this model.
+    Codes are int16 (int32 for 16 bits). They are below `codebook_size`, by default the largest
+    that `bits_per_code` can count. FormatError for anything that `pack_packet` cannot have made
+    for this model.
     """
     if not data:
         raise FormatError("an empty packet", 0)
@@ -94,6 +97,8 @@ def unpack_packet(data: bytes, bits_per_code: int, max_codebooks: int) -> Packet
         raise FormatError(f"more codebooks than the {max_codebooks} of the model", start)
     count = frames * codebooks
     flat = unpack(data, bits_per_code, count + extra, start).astype(code_dtype(bits_per_code))
+    if codebook_size is not None and (largest := int(flat.max())) >= codebook_size:
+        raise FormatError(f"code {largest} is not in a codebook of {codebook_size} entries", start)
     codes = flat[:count].reshape(frames, codebooks).T
     redundant = flat[count:].reshape(extra_frames, extra_codebooks).T if extra else None
     return Packet(codes, redundant)

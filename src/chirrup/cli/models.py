@@ -31,7 +31,7 @@ def summary(codec: "Codec") -> dict[str, Any]:
         "latency_ms": 1000 * codec.latency_samples / codec.sample_rate_hz,
         "codebooks": codec.codebooks,
         "codebook_size": codec.codebook_size,
-        "size_bytes": sum(path.stat().st_size for path in codec.folder.iterdir()),
+        "size_bytes": sum(x.stat().st_size for x in codec.folder.iterdir() if x.is_file()),
         "weights_sha256": codec.weights_sha256,
         "scores": scores(codec.description.get("training", {})),
     }

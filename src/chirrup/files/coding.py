@@ -8,6 +8,7 @@ import numpy as np
 
 from chirrup.bitstream import Header, Writer
 from chirrup.codec import Codec
+from chirrup.codes import ABSENT
 from chirrup.files.decoders import check_model, installed
 from chirrup.files.errors import FileError
 from chirrup.files.excerpt import Excerpt
@@ -149,7 +150,7 @@ def encode_file(
                 bits_per_code=codec.bits_per_code,
                 frame_samples=codec.frame_samples,
                 delay_samples=codec.delay_samples,
-                preroll_frames=_preroll_frames(codec),
+                preroll_frames=codec.spec.preroll_frames,
                 bitrate_bps=codes_bps * streams,
                 sample_count=audio.samples,
                 metadata=metadata or {},
@@ -173,19 +174,6 @@ def encode_file(
             audio.finish()
     shape = (meter.samples, audio.sample_rate_hz, audio.channels)
     return Encoded(*shape, counted.size, codes_bps, audio.notes)
-
-
-def _preroll_frames(codec: Codec) -> int:
-    """Frames of the past that a seek has to decode before: all that the decoder's state holds.
-
-    Time is the last axis of a state, or the last but one, before the bins of a spectrogram. The
-    state of a recurrent decoder holds all there ever was: how soon it forgets was measured when the
-    model was exported.
-    """
-    states: dict[str, list[int]] = codec.description["states"]["decoder"]
-    pasts = [shape for name, shape in states.items() if "past" in name]
-    held = 1 + sum(shape[-1 if len(shape) == 2 else -2] for shape in pasts)
-    return min(0xFFFF, max(held, codec.description.get("preroll_frames", 0)))
 
 
 class _Meter:
@@ -290,7 +278,7 @@ def decode_file(
         joint = header.channel_mode == "joint"
         channels = header.original_channels if joint else header.channels
         result = Decoded(rate_hz, channels)
-        frames = (codes for _, codes in reader.chunks(excerpt.first_frame))
+        frames = (_known(codes, codec, source) for _, codes in reader.chunks(excerpt.first_frame))
         native = codec.decode_blocks(frames, channels)
         if header.channel_mode == "mid-side":
             native = map(left_right, native)
@@ -308,6 +296,18 @@ def decode_file(
             reader.finish()
         result.damage = list(reader.damage)
     return result
+
+
+def _known(codes: np.ndarray, codec: Codec, source: Source) -> np.ndarray:
+    """Codes of a file as they are, or FileError: the bits of a code can count beyond a codebook
+    whose size is no power of two."""
+    largest = codes.max(initial=ABSENT)
+    if largest >= codec.codebook_size:
+        raise FileError(
+            f"{source_name(source)} has code {largest}, which is not in the codebooks of "
+            f"{codec.name}, of {codec.codebook_size} entries: the file is damaged"
+        )
+    return codes
 
 
 def _written_as(block: np.ndarray, floating: bool, result: Decoded) -> np.ndarray:

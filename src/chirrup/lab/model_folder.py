@@ -3,7 +3,8 @@
 - ``*.onnx``: graphs without weights.
 - ``model.safetensors``: the weights of all of them, each tensor once, float16 where that is exact,
   or 8 bits with a scale for each row (`rounded`).
-- ``model.json``: rates, states, bitrates, audit, where each graph's weights are, and their hash.
+- ``model.json``: rates, states, bitrates, audit, where each graph's weights are, and the hashes of
+  the weights and of each graph.
 """
 
 import hashlib
@@ -15,12 +16,15 @@ from typing import Any
 
 import numpy as np
 import onnx
+from google.protobuf.message import DecodeError
 from safetensors.numpy import save
 
+from chirrup.runtime.errors import ModelError
 from chirrup.runtime.graph import Weights
+from chirrup.runtime.graph_file import WEIGHTS, graph_content
 from chirrup.runtime.waves import recognised
+from chirrup.spec import read_spec
 
-WEIGHTS = "model.safetensors"
 SMALLEST = 64
 """Tensors of fewer elements stay in the graph."""
 
@@ -43,13 +47,18 @@ def write(
     places = {part: move_weights(graph, weights) for part, graph in graphs.items()}
     content = save(weights)
     sha256 = hashlib.sha256(content).hexdigest()
-    about = description | {"weights": places, "weights_sha256": sha256}
+    contents = {part: graph.SerializeToString() for part, graph in graphs.items()}
+    about = description | {
+        "weights": places,
+        "weights_sha256": sha256,
+        "graphs_sha256": {part: hashlib.sha256(x).hexdigest() for part, x in contents.items()},
+    }
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent) as temporary:
         draft = Path(temporary)
         (draft / WEIGHTS).write_bytes(content)  # save_file would make it readable to its owner only
-        for part, graph in graphs.items():
-            (draft / f"{part}.onnx").write_bytes(graph.SerializeToString())
+        for part, graph in contents.items():
+            (draft / f"{part}.onnx").write_bytes(graph)
         (draft / "model.json").write_text(json.dumps(about, indent=1) + "\n")
         about |= check(draft)
         (draft / "model.json").write_text(json.dumps(about, indent=1) + "\n")
@@ -60,12 +69,20 @@ def write(
 
 
 def read(folder: Path) -> tuple[dict[str, onnx.ModelProto], dict[str, Any]]:
-    """Graphs with their weights in them again, and what ``model.json`` says."""
-    about = json.loads((folder / "model.json").read_text())
-    stored = Weights(folder / WEIGHTS, about["weights"])
+    """Graphs with their weights in them again, and what ``model.json`` says.
+
+    Raises:
+        ModelError: the folder is damaged.
+    """
+    spec, about = read_spec(folder)
+    stored = Weights(folder / WEIGHTS, spec.weights)
     graphs = {}
-    for part in about["weights"]:
-        graph = onnx.load(folder / f"{part}.onnx", load_external_data=False)
+    for part in spec.weights:
+        content = graph_content(folder / f"{part}.onnx", spec.graphs_sha256.get(part))
+        try:
+            graph = onnx.load_model_from_string(content)
+        except DecodeError as error:
+            raise ModelError(f"{folder / part}.onnx is damaged: {error}") from error
         values = stored.of(part)
         for tensor in graph.graph.initializer:
             if tensor.name in values:

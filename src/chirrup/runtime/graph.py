@@ -6,21 +6,22 @@ of the time. (Of a model that codes a chunk of frames at once, read chunk for fr
 from call to call as values that are never changed in place, so keeping one is keeping the moment.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import onnxruntime as ort
 from safetensors.numpy import load_file
 
 from chirrup.runtime.errors import ModelError
+from chirrup.runtime.graph_file import graph_content
 from chirrup.runtime.waves import waves
 
 State = Mapping[str, ort.OrtValue]
 
-ort.set_default_logger_severity(3)
+ort.set_default_logger_severity(4)  # errors are raised
 
 
 class Weights:
@@ -29,14 +30,25 @@ class Weights:
     Args:
         places: for each graph, for each of its tensors: where it is (``lab/model_folder.py`` says
             how).
+
+    Raises:
+        ModelError: the file is damaged.
     """
 
     def __init__(self, path: Path, places: Mapping[str, Mapping[str, Any]]) -> None:
-        self.stored, self.places = load_file(path), places
+        self.path, self.places = path, places
         self.values: dict[str, ort.OrtValue] = {}
+        try:
+            self.stored = load_file(path)
+        except Exception as error:  # safetensors has several kinds, one directly below Exception
+            raise ModelError(f"{path} is damaged: {error}") from error
 
     def of(self, graph: str) -> dict[str, ort.OrtValue]:
-        """The tensors of a graph, by their names in it; graphs share what is the same."""
+        """The tensors of a graph, by their names in it; graphs share what is the same.
+
+        Raises:
+            ModelError: a tensor is missing, has another size, or is not finite.
+        """
         return {name: self._value(place) for name, place in self.places[graph].items()}
 
     def _value(self, place: Mapping[str, Any]) -> ort.OrtValue:
@@ -49,37 +61,93 @@ class Weights:
 
     def _stored(self, place: Mapping[str, Any]) -> np.ndarray:
         name, shape = place["tensor"], list(place["shape"])
-        array = self.stored[name]
-        scale = self.stored.get(f"{name}.scale")
-        if scale is not None:
-            array = array.reshape(len(scale), -1) * scale[:, None]
-        if place["swapped"]:
-            array = np.swapaxes(array.reshape([*shape[:-2], shape[-1], shape[-2]]), -1, -2)
-        return (array.astype(np.float32) if array.dtype == np.float16 else array).reshape(shape)
+        try:
+            array = self.stored[name]
+            scale = self.stored.get(f"{name}.scale")
+            if scale is not None:
+                with np.errstate(all="ignore"):
+                    array = array.reshape(len(scale), -1) * scale[:, None]
+            if place["swapped"]:
+                array = np.swapaxes(array.reshape([*shape[:-2], shape[-1], shape[-2]]), -1, -2)
+            array = (array.astype(np.float32) if array.dtype == np.float16 else array).reshape(
+                shape
+            )
+        except (KeyError, ValueError, IndexError) as error:
+            raise ModelError(f"{self.path} is damaged: tensor {name!r}: {error}") from error
+        if not np.isfinite(array).all():
+            raise ModelError(f"{self.path} is damaged: tensor {name!r} is not finite")
+        return array.astype(np.float32) if array.dtype == np.float16 else array
+
+
+class Sessions:
+    """The graphs of a model's folder in ONNX Runtime, all with one set of weights.
+
+    Args:
+        folder: the model's folder, with a file ``{name}.onnx`` for each graph.
+        sha256: hash of each graph; empty for a folder without hashes.
+        threads: threads that one call may use.
+    """
+
+    def __init__(
+        self, folder: Path, weights: Weights, sha256: Mapping[str, str], threads: int
+    ) -> None:
+        self.folder, self.weights, self.sha256, self.threads = folder, weights, sha256, threads
+
+    def path(self, name: str) -> Path:
+        return self.folder / f"{name}.onnx"
+
+    def open(self, name: str, states: Iterable[str]) -> ort.InferenceSession:
+        """Load a graph whose inputs are "input" and its states, its outputs one more value and the
+        states after it.
+
+        Raises:
+            ModelError: the file is damaged, or the graph has other inputs or outputs.
+        """
+        options = ort.SessionOptions()
+        options.intra_op_num_threads = self.threads
+        options.inter_op_num_threads = 1
+        options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_BASIC
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        options.add_session_config_entry("session.load_model_format", "ONNX")
+        path = self.path(name)
+        content, values = graph_content(path, self.sha256.get(name)), self.weights.of(name)
+        try:
+            options.add_external_initializers(list(values), list(values.values()))
+            session = ort.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # the runtime has a dozen kinds, all directly below Exception
+            raise ModelError(f"{path} is damaged: {error}") from error
+        inputs = {"input", *states}
+        if {value.name for value in session.get_inputs()} != inputs or (
+            len(session.get_outputs()) != len(inputs)
+        ):
+            raise ModelError(f"{path} is damaged: it has other states than model.json")
+        return session
 
 
 class Graph:
     """One of the two graphs of a model.
 
     Args:
-        folder: the model's folder, with ``{part}.onnx`` and ``{part}-frame.onnx``.
-        part: "encoder" or "decoder".
+        part: "encoder" or "decoder": the graph of this name, and the one of ``{part}-frame``.
         states: shape of each state tensor for one stream, without the batch dimension.
         frame_shape: shape of one frame of the input, without the batch dimension.
-        threads: threads that one call may use.
+        output_shape: shape of the output for one frame, or None for any shape.
+        codebook_size: bound of the codes that the graph computes; None for one that computes
+            audio or features.
     """
 
     def __init__(
         self,
-        folder: Path,
+        sessions: Sessions,
         part: str,
-        weights: Weights,
-        states: dict[str, list[int]],
+        states: Mapping[str, tuple[int, ...]],
         frame_shape: tuple[int, ...],
-        threads: int,
+        output_shape: tuple[int, ...] | None,
+        codebook_size: int | None = None,
     ) -> None:
-        self.folder, self.part, self.weights = folder, part, weights
-        self.states, self.frame_shape, self.threads = states, frame_shape, threads
+        self.sessions, self.part, self.states = sessions, part, states
+        self.frame_shape, self.output_shape = frame_shape, output_shape
+        self.codebook_size = codebook_size
 
     def initial_state(self, batch: int = 1) -> State:
         """The state before the first sample of ``batch`` streams."""
@@ -100,31 +168,44 @@ class Graph:
         return {name: value.numpy().copy() for name, value in state.items()}
 
     def __call__(self, x: np.ndarray, state: State) -> tuple[np.ndarray, State]:
-        """Run the next piece ``x`` of each stream: ``[batch, ...]``, a whole number of frames."""
+        """Run the next piece ``x`` of each stream: ``[batch, ...]``, a whole number of frames.
+
+        Raises:
+            ModelError: the graph cannot be run, or computes something else than it should.
+        """
         session = self.frame if x.shape == (1, *self.frame_shape) else self.block
         value = ort.OrtValue.ortvalue_from_numpy(np.ascontiguousarray(x))
         feeds = {"input": value, **state}
-        output, *after = session.run_with_ort_values(None, feeds)
-        return output.numpy(), dict(zip(self.states, after, strict=True))
+        try:
+            output, *after = session.run_with_ort_values(None, feeds)
+            array = output.numpy()
+        except Exception as error:  # as in `Sessions.open`
+            raise ModelError(f"{self.sessions.path(self.part)} cannot be run: {error}") from error
+        self.check(x, array)
+        return array, dict(zip(self.states, after, strict=True))
+
+    def check(self, x: np.ndarray, output: np.ndarray) -> None:
+        """Raise ModelError for an output of ``x`` that no whole model computes."""
+        if self.output_shape is not None:
+            *several, length = self.output_shape
+            shape = (len(x), *several, x.shape[-1] // self.frame_shape[-1] * length)
+            if output.shape != shape:
+                self._wrong(f"the shape {list(output.shape)} instead of {list(shape)}")
+        if self.codebook_size is None:
+            if output.dtype != np.float32 or not np.isfinite(output).all():
+                self._wrong("values that are not finite")
+        elif not np.issubdtype(output.dtype, np.integer):
+            self._wrong(f"{output.dtype} instead of codes")
+        elif output.size and not 0 <= output.min() <= output.max() < self.codebook_size:
+            self._wrong(f"codes that are not from 0 to {self.codebook_size - 1}")
+
+    def _wrong(self, what: str) -> NoReturn:
+        raise ModelError(f"{self.sessions.path(self.part)} computes {what}: the model is damaged")
 
     @cached_property
     def block(self) -> ort.InferenceSession:
-        return self._session(self.part)
+        return self.sessions.open(self.part, self.states)
 
     @cached_property
     def frame(self) -> ort.InferenceSession:
-        return self._session(f"{self.part}-frame")
-
-    def _session(self, name: str) -> ort.InferenceSession:
-        options = ort.SessionOptions()
-        options.intra_op_num_threads = self.threads
-        options.inter_op_num_threads = 1
-        options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_BASIC
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        path = self.folder / f"{name}.onnx"
-        try:
-            values = self.weights.of(name)
-            options.add_external_initializers(list(values), list(values.values()))
-            return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-        except Exception as error:  # the runtime has a dozen kinds, all directly below Exception
-            raise ModelError(f"{path} is damaged: {error}") from error
+        return self.sessions.open(f"{self.part}-frame", self.states)

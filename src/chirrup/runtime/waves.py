@@ -7,6 +7,9 @@ SMALLEST = 1 << 12
 """Matrices of fewer elements may as well be stored."""
 
 
+KINDS = ("cosines", "sines", "inverse cosines", "inverse sines")
+
+
 def waves(kind: str, n_fft: int) -> np.ndarray:
     """One of the four matrices over half a period that transforms of real signals are made of, as
     ``float32``; cosines are even in time, and sines odd.
@@ -16,17 +19,14 @@ def waves(kind: str, n_fft: int) -> np.ndarray:
     - ``inverse cosines``, ``inverse sines``: to multiply bins by, ``[bins, time]``.
     """
     half = n_fft // 2
-    places = np.arange(half + 1)
-    angle = 2 * np.pi / n_fft * (places[:, None] * places % n_fft)
-    weight = np.full((half + 1, 1), 2 / n_fft)
-    weight[[0, -1]] = 1 / n_fft
-    made = {
-        "cosines": lambda: np.cos(angle),
-        "sines": lambda: -np.sin(angle)[1:-1],
-        "inverse cosines": lambda: weight * np.cos(angle),
-        "inverse sines": lambda: weight * np.sin(angle),
-    }
-    return made[kind]().astype(np.float32)
+    table = (np.cos if kind.endswith("cosines") else np.sin)(2 * np.pi / n_fft * np.arange(n_fft))
+    steps, matrix = np.arange(half + 1), np.empty((half + 1, half + 1), np.float32)
+    for row in range(half + 1):
+        wave = table[row * steps % n_fft]
+        if kind.startswith("inverse"):
+            wave *= (1 if row in (0, half) else 2) / n_fft
+        matrix[row] = -wave if kind == "sines" else wave
+    return matrix[1:-1] if kind == "sines" else matrix
 
 
 def recognised(array: np.ndarray) -> tuple[str, int] | None:
@@ -36,7 +36,7 @@ def recognised(array: np.ndarray) -> tuple[str, int] | None:
     n_fft = 2 * (array.shape[1] - 1)
     if array.shape[1] - array.shape[0] not in (0, 2):
         return None
-    for kind in ("cosines", "sines", "inverse cosines", "inverse sines"):
+    for kind in KINDS:
         if np.array_equal(waves(kind, n_fft), array):
             return kind, n_fft
     return None

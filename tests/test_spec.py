@@ -1,0 +1,158 @@
+"""What ``model.json`` and the files beside it must be: everything else is a ModelError, soon."""
+
+import hashlib
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file, save
+
+import chirrup
+from chirrup.zoo import FOLDER
+from small_model import Exported, speech_like
+
+pytest_plugins = ["models_fixture"]
+
+
+@pytest.fixture
+def folder(small_export: Exported, tmp_path: Path) -> Path:
+    return shutil.copytree(small_export.folder, tmp_path / "model")
+
+
+def change(folder: Path, **values: Any) -> None:
+    about = json.loads((folder / "model.json").read_text()) | values
+    (folder / "model.json").write_text(json.dumps(about))
+
+
+def described(folder: Path) -> dict[str, Any]:
+    return json.loads((folder / "model.json").read_text())
+
+
+WRONG: dict[str, tuple[dict[str, Any], str]] = {
+    "type": ({"sample_rate_hz": "24000"}, "'sample_rate_hz' is '24000', must be a whole number"),
+    "fraction": ({"codebooks": 4.0}, "'codebooks' is 4.0, must be a whole number"),
+    "boolean": ({"channels": True}, "'channels' is True, must be a whole number"),
+    "negative": ({"delay_samples": -1}, "'delay_samples' is -1, must be a whole number"),
+    "most codebooks": ({"codebooks": 10**9}, "codebooks is 1000000000, must be from 1 to 128"),
+    "longest delay": ({"delay_samples": 10**9}, "delay_samples is 1000000000, must be from 0"),
+    "no chunk": ({"chunk_frames": 0}, "chunk_frames is 0, must be from 1 to 50"),
+    "no frame": ({"frame_samples": 0}, "frame_samples is 0, must be from 1 to 24000"),
+    "one code": ({"codebook_size": 1}, "codebook_size is 1, must be from 2 to 65536"),
+    "rates": ({"input_rate_hz": 16_000}, "480 samples at 24000 Hz, but 480 at 16000 Hz"),
+    "bitrate": ({"default_bitrate_bps": 999}, "default_bitrate_bps is 999, must be one of 400, 8"),
+    "no bitrate": ({"codebooks": 3}, "default_bitrate_bps is 1600, must be one of"),
+    "name": ({"name": "a\nb"}, r"name is 'a\\nb', must be 1 to 255 bytes"),
+    "states": ({"states": {"encoder": [], "decoder": {}}}, r"'encoder' is \[\], must be an object"),
+    "shape": ({"states": {"encoder": {"x": [-1]}, "decoder": {}}}, r"'x' is \[-1\]"),
+    "no shape": ({"states": {"encoder": {"x": []}, "decoder": {}}}, "has no dimensions"),
+    "memory": (
+        {"states": {"encoder": {"x": [10**6, 10**6]}, "decoder": {}}},
+        "take 400000. MB",
+    ),
+    "weights": ({"weights": {"encoder": {}}}, "weights has no encoder-frame"),
+    "place": ({"weights": {"encoder": {"x": {"shape": [1]}}}}, "model.json has no 'tensor'"),
+    "path": ({"weights": {"../encoder": {}}}, "weights has a graph '../encoder'"),
+    "matrix": (
+        {"weights": {"encoder": {"x": {"waves": "cosines", "n_fft": 20_000}}}},
+        "no matrix of a transform",
+    ),
+    "hash": ({"weights_sha256": "00"}, "'weights_sha256' is '00', must be 64 hexadecimal digits"),
+    "graphs": ({"graphs_sha256": {"encoder": "0" * 64}}, "other graphs than weights"),
+    "audit": ({"audit": {"parts": {"encoder": {"mflops": "many"}}}}, "'mflops' is 'many'"),
+    "scores": ({"training": {"scores": {"pesq_wb": {"1_kbps": None}}}}, "'1_kbps' is None"),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_a_wrong_value_is_named(folder: Path, name: str) -> None:
+    values, words = WRONG[name]
+    change(folder, **values)
+    with pytest.raises(chirrup.ModelError, match=f"not a whole model folder: .*{words}"):
+        chirrup.load(folder)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["[" * 100_000, '{"a":' * 100_000, '{"format": ' + "9" * 5000 + "}", '{"format": NaN}', "{}"],
+    ids=["list", "object", "number", "nan", "empty"],
+)
+def test_a_text_that_is_no_description_is_refused(folder: Path, text: str) -> None:
+    (folder / "model.json").write_text(text)
+    with pytest.raises(chirrup.ModelError, match=r"model\.json|of model format nan"):
+        chirrup.load(folder)
+
+
+@pytest.mark.parametrize("name", ["model.json", "model.safetensors", "encoder.onnx"])
+@pytest.mark.parametrize("kind", ["pipe", "/dev/zero", "huge"])
+def test_a_special_or_huge_file_is_not_read(folder: Path, name: str, kind: str) -> None:
+    path = folder / name
+    path.unlink()
+    if kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "huge":
+        with path.open("wb") as file:
+            file.truncate(1 << 40)
+    else:
+        path.symlink_to(kind)
+    words = {"huge": "has 1099511627776 bytes; at most"}.get(kind, "is not a regular file")
+    if name == "model.json" and kind != "huge":
+        words = "neither a folder with a model.json"
+    with pytest.raises(chirrup.ModelError, match=words):
+        chirrup.load(folder)
+
+
+def replace_weights(folder: Path, content: bytes) -> None:
+    (folder / "model.safetensors").write_bytes(content)
+    change(folder, weights_sha256=hashlib.sha256(content).hexdigest())
+
+
+def test_malformed_weights_with_the_right_hash_are_refused(folder: Path) -> None:
+    content = (folder / "model.safetensors").read_bytes()
+    for damaged in (content[:-1], content[:8] + b"x" + content[9:], b"\xff" * 8 + content[8:]):
+        replace_weights(folder, damaged)
+        with pytest.raises(chirrup.ModelError, match=r"model\.safetensors is damaged"):
+            chirrup.load(folder).encode(speech_like(1000))
+
+
+def test_weights_that_are_missing_or_not_finite_are_refused(folder: Path) -> None:
+    tensors = load_file(folder / "model.safetensors")
+    place = next(iter(described(folder)["weights"]["encoder"].values()))["tensor"]
+    values = tensors[place].copy()
+    values[1] = np.nan
+    for changed, words in (
+        (tensors | {place: values}, "is not finite"),
+        (tensors | {place: values[:-1]}, "cannot reshape"),
+        ({name: x for name, x in tensors.items() if name != place}, place),
+    ):
+        replace_weights(folder, save(changed))
+        with pytest.raises(chirrup.ModelError, match=f"safetensors is damaged: tensor .*{words}"):
+            chirrup.load(folder).encode(speech_like(1000))
+
+
+@pytest.mark.parametrize("name", chirrup.models())
+def test_the_shipped_models_state_all_there_is(name: str) -> None:
+    spec = chirrup.load(name).spec
+    about = described(FOLDER / name)
+    assert spec.latency_samples == spec.chunk_frames * spec.frame_samples + spec.delay_samples
+    assert {path.stem for path in (FOLDER / name).glob("*.onnx")} == set(spec.graphs_sha256)
+    stated = {key: value for key, value in about.items() if hasattr(spec, key)}
+    stated.pop("preroll_frames", None)
+    assert {key: getattr(spec, key) for key in stated} == stated
+
+
+def test_older_folders_lack_some_values(folder: Path) -> None:
+    """Those with a default load, and code as with them."""
+    expected = chirrup.load(folder).encode(speech_like(2000)).data
+    about = described(folder)
+    for key in ("graphs_sha256", "input_rate_hz", "input_frame_samples", "chunk_frames", "audit"):
+        del about[key]
+    for key in ("lowest_bitrate_bps", "training", "parity"):
+        about.pop(key, None)
+    (folder / "model.json").write_text(json.dumps(about))
+    codec = chirrup.load(folder)
+    assert codec.lowest_bitrate_bps == codec.bitrates_bps[0]
+    assert np.array_equal(codec.encode(speech_like(2000)).data, expected)
