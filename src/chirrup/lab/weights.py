@@ -5,8 +5,9 @@ from collections.abc import Mapping
 from torch import Tensor, nn
 
 
-def load_weights(module: nn.Module, weights: Mapping[str, Tensor], *, assign: bool = False) -> None:
-    """Give ``module`` the values of all its tensors, or ``assign`` the tensors themselves.
+def check_fit(module: nn.Module, weights: Mapping[str, Tensor]) -> None:
+    """Compare the names and shapes of tensors with those of ``module``, which may be on the device
+    "meta".
 
     Raises:
         ValueError: some are missing, not known, or of other shapes: how many, and one of each.
@@ -21,4 +22,10 @@ def load_weights(module: nn.Module, weights: Mapping[str, Tensor], *, assign: bo
     said = [f"{len(names)} {fault} ({names[0]})" for fault, names in faults.items() if names]
     if said:
         raise ValueError(f"of its tensors {', '.join(said)}")
+
+
+def load_weights(module: nn.Module, weights: Mapping[str, Tensor], *, assign: bool = False) -> None:
+    """Give ``module`` the values of all its tensors, or ``assign`` the tensors themselves; raise as
+    `check_fit` does."""
+    check_fit(module, weights)
     module.load_state_dict(weights, assign=assign)

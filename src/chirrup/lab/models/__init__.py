@@ -53,7 +53,7 @@ def build(name: str, **changes: Any) -> Model:
     kind, config = CONFIGS[name]
     try:
         return kind(replace(config, **changes))  # type: ignore[arg-type]
-    except (KeyError, TypeError, ValueError) as error:
+    except Exception as error:  # of any kind, by the layer that the value reaches first
         raise ModelError(f"{name} cannot be changed so: {error}") from error
 
 

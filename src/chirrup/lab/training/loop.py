@@ -24,6 +24,7 @@ from chirrup.lab.training.adversary import Adversary
 from chirrup.lab.training.checkpoints import (
     VERSION,
     load_checkpoint,
+    refuses_other_checkpoints,
     restore_optimiser,
     save_checkpoint,
 )
@@ -328,6 +329,7 @@ class Trainer:
             with written(self.folder / "config.json") as draft:
                 draft.write_text(text + "\n")
 
+    @refuses_other_checkpoints
     def restore(self, path: Path) -> None:
         """Go on from a checkpoint; parts that the recipe has added since start afresh."""
         saved = load_checkpoint(path)
