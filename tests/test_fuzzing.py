@@ -1,0 +1,38 @@
+"""A few rounds of `fuzzing`, which runs many as a script."""
+
+import subprocess
+import sys
+
+import pytest
+
+import fuzzing
+
+
+@pytest.mark.parametrize(("what", "rounds"), [("models", 60), ("checkpoints", 8)])
+def test_tampered_input_raises_the_named_errors_only(what: str, rounds: int) -> None:
+    """In a process of its own, which forks: threads of this one would not survive that."""
+    command = [sys.executable, fuzzing.__file__, "--what", what, "--rounds", str(rounds)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    print(done.stdout)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "ModelError" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("use", "words"),
+    [
+        (lambda folder: (folder / "x").unlink(), "FileNotFoundError"),
+        (lambda folder: (b"x" * (200 << 20)).count(b"y"), "MB for "),
+    ],
+    ids=["other error", "memory"],
+)
+def test_a_broken_rule_is_seen(
+    capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    use: object,
+    words: str,
+) -> None:
+    """The negative control."""
+    monkeypatch.setattr(fuzzing.Models, "use", staticmethod(use))  # pyright: ignore
+    assert fuzzing.rounds(fuzzing.Models(), seed=0, count=1)["broken"] == 1
+    assert words in capfd.readouterr().out
