@@ -3,13 +3,19 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint types clean
+.PHONY: demo test lowest lint types clean
 
 demo: $(VENV)/demo
 	$(BIN)/chirrup demo
 
 test: $(VENV)/dev
 	OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest -n 2 --dist loadgroup
+
+# The package with the lowest versions that pyproject.toml allows: every command, one file there
+# and back. Its size is that of current versions only.
+lowest: $(VENV)/dev
+	sed -n '/^dependencies = /,/^]/s/^ *"\(.*\)>=\(.*\)",$$/\1==\2/p' pyproject.toml > $(VENV)/lowest.txt
+	CONSTRAINTS=$(VENV)/lowest.txt $(BIN)/python -m pytest tests/test_no_torch.py -k "not small"
 
 lint: $(VENV)/dev
 	$(BIN)/ruff check .

@@ -14,6 +14,8 @@ import soundfile
 import chirrup
 
 ROOT = Path(__file__).parents[1]
+CONSTRAINTS = ROOT / os.environ.get("CONSTRAINTS", "constraints.txt")
+"""Versions to install; `make lowest` names the lowest ones that are allowed."""
 LARGEST_MB = 270
 NO_NETWORK = ("name resolution", "NewConnectionError", "Network is unreachable", "ConnectTimeout")
 
@@ -27,7 +29,7 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A virtual environment with nothing but the package and what it asks for."""
     folder = tmp_path_factory.mktemp("no-torch") / "venv"
     subprocess.run([sys.executable, "-m", "venv", folder], check=True)
-    install = ["-m", "pip", "install", "--quiet", "--constraint", ROOT / "constraints.txt", ROOT]
+    install = ["-m", "pip", "install", "--quiet", "--constraint", CONSTRAINTS, ROOT]
     command = [folder / "bin" / "python", *install]
     result = subprocess.run(command, capture_output=True, text=True, env=clean_environment())
     if result.returncode and any(words in result.stderr for words in NO_NETWORK):
