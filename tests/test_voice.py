@@ -1,8 +1,11 @@
 """Voice conversion: frames exchanged for those of another voice, in signals, streams and files."""
 
+import json
+import shutil
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 import soundfile
 
@@ -10,6 +13,7 @@ import chirrup
 from chirrup.cli import run
 from chirrup.files import FileError, convert_file, encode_file
 from chirrup.voice import VoiceDecoder
+from chirrup.zoo import FOLDER
 from small_model import Exported, speech_like
 
 pytest_plugins = ["models_fixture"]
@@ -177,3 +181,18 @@ def test_nothing_is_converted_before_the_output_is_known_to_be_free(
 ) -> None:
     with pytest.raises(FileError, match=r"more\.wav exists"):
         convert_file(small_focal_codec, "nothing.wav", "more.wav", ["voice.flac"])
+
+
+def test_features_of_another_shape_are_refused(tmp_path: Path) -> None:
+    folder = shutil.copytree(FOLDER / "focal-small", tmp_path / "model")
+    about = json.loads((folder / "model.json").read_text())
+    del about["graphs_sha256"]
+    (folder / "model.json").write_text(json.dumps(about))
+    graph = onnx.load(folder / "features.onnx", load_external_data=False)
+    last = next(node for node in graph.graph.node if "output" in node.output)
+    last.output[list(last.output).index("output")] = "features"
+    graph.graph.node.append(onnx.helper.make_node("Flatten", ["features"], ["output"]))
+    del graph.graph.output[0].type.tensor_type.shape.dim[:]
+    (folder / "features.onnx").write_bytes(graph.SerializeToString())
+    with pytest.raises(chirrup.ModelError, match=r"features\.onnx .* not features"):
+        chirrup.in_voice(chirrup.load(folder), [OTHER])

@@ -38,11 +38,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from chirrup.lab.models.spectrostream import SpectroStream
 from chirrup.lab.nn import ConvTranspose2d, Residual, set_weight
+from chirrup.lab.weights import read_tensors
 
 FILES = ("encoder.safetensors", "decoder.safetensors", "quantizer.safetensors")
 CODEBOOKS = "quantizer/embedding"
@@ -99,7 +99,7 @@ def read(folder: Path) -> dict[str, Tensor]:
     """The tensors of all files, by the keys of the table above."""
     tensors: dict[str, Tensor] = {}
     for name in FILES:
-        found = load_file(folder / name)
+        found = read_tensors(folder / name)
         tensors |= {re.sub(r"^params/(soundstream/)?", "", key): found[key] for key in found}
     return tensors
 

@@ -1,8 +1,85 @@
 """Weights from elsewhere into a module: all of them, or a line that says what does not fit."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
 
+import torch
+from safetensors.torch import load_file
 from torch import Tensor, nn
+from torch.nn.modules.module import register_module_module_registration_hook
+
+LARGEST, LONGEST = 1_000_000, 100
+"""Number, and list, in a configuration from elsewhere."""
+
+M = TypeVar("M", bound=nn.Module)
+
+
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """Read a safetensors file.
+
+    Raises:
+        ValueError: it is damaged.
+    """
+    try:
+        return load_file(path)
+    except OSError:
+        raise
+    except Exception as error:  # safetensors has several kinds, one directly below Exception
+        raise ValueError(f"{path} is damaged: {error}") from error
+
+
+def check_numbers(values: Any) -> None:
+    """Refuse numbers and lists that no configuration has, before they become layers.
+
+    Raises:
+        ValueError: one is beyond `LARGEST` or `LONGEST`.
+    """
+    if isinstance(values, dict | list | tuple):
+        if len(values) > LONGEST:
+            raise ValueError(f"the configuration has a list of {len(values)} items")
+        for item in values.values() if isinstance(values, dict) else values:
+            check_numbers(item)
+    elif isinstance(values, int | float) and not abs(values) <= LARGEST:
+        raise ValueError(f"the configuration has a number beyond {LARGEST}: {values!r:.40}")
+
+
+def outline_of(build: Callable[[], M], weights: Mapping[str, Tensor]) -> M:
+    """Build a module without values, on the device "meta", and compare it with the weights that it
+    is to get: a module that they do not fit costs neither time nor memory.
+
+    Raises:
+        ValueError: it cannot be built, has more layers than the weights can fill, or as `check_fit`
+            has it.
+    """
+    try:
+        with torch.device("meta"), _fewer_modules(8 * len(weights) + 100):
+            outline = build()
+    except ValueError:
+        raise
+    except Exception as error:  # of any kind, by the layer that a number reaches first
+        raise ValueError(str(error)) from error
+    check_fit(outline, weights)
+    return outline
+
+
+@contextmanager
+def _fewer_modules(most: int) -> Iterator[None]:
+    """Let a module with more than so many layers fail soon."""
+    left = most
+
+    def count(*_: object) -> None:
+        nonlocal left
+        left -= 1
+        if left < 0:
+            raise ValueError(f"it has more than {most} layers")
+
+    hook = register_module_module_registration_hook(count)
+    try:
+        yield
+    finally:
+        hook.remove()
 
 
 def check_fit(module: nn.Module, weights: Mapping[str, Tensor]) -> None:

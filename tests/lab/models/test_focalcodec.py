@@ -153,6 +153,9 @@ def changed(tmp_path: Path, part: str, **values: object) -> Path:
     [
         ("encoder_config", {"causal": False}, "does not stream"),
         ("encoder_config", {"num_layers": 3}, "does not fit"),
+        ("encoder_config", {"num_layers": 10**6}, "tensors for 100"),
+        ("encoder_config", {"dim": 10**9}, "a number beyond 1000000"),
+        ("encoder_config", {"dim": "wide"}, "does not fit"),
         ("compressor_config", {"window_size": 32}, "window sizes"),
         ("compressor_config", {"hidden_dims": [64, 32, 64]}, "hidden_dims"),
     ],
@@ -169,6 +172,9 @@ def test_tensors_too_many_or_too_few_are_refused(tmp_path: Path) -> None:
     tensors = load_file(RELEASED / "model.safetensors")
     save_file(tensors | {"extra": torch.zeros(1)}, folder / "model.safetensors")
     with pytest.raises(ValueError, match="extra"):
+        from_pretrained(folder)
+    (folder / "model.safetensors").write_bytes(b"\xff" * 100)
+    with pytest.raises(ValueError, match=r"model\.safetensors is damaged"):
         from_pretrained(folder)
     del tensors["decoder.head.proj.bias"]
     save_file(tensors, folder / "model.safetensors")

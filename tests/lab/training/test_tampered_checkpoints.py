@@ -56,7 +56,10 @@ def not_finite(saved: Saved) -> None:
 
 
 MODEL: dict[str, tuple[Callable[[Saved], object], str]] = {
-    "more codebooks than anybody has": (model_changes(codebooks=10**7), "a number beyond 1000000"),
+    "more codebooks than anybody has": (
+        model_changes(codebooks=10**7),
+        "a number beyond 1000000: 1",
+    ),
     "more codebooks than weights": (model_changes(codebooks=10**5), "more than .* layers"),
     "wider than its weights": (model_changes(latent_dim=10**5), "of other shapes"),
     "an impossible width": (model_changes(code_dim=-1), "small-lrac cannot be changed so"),

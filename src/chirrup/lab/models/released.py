@@ -5,11 +5,10 @@ import re
 from pathlib import Path
 from typing import Any
 
-from safetensors.torch import load_file
 from torch import Tensor
 
 from chirrup.lab.models.focalcodec import FocalCodec, FocalConfig
-from chirrup.lab.weights import load_weights
+from chirrup.lab.weights import check_numbers, load_weights, outline_of, read_tensors
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
 
@@ -45,12 +44,19 @@ def from_pretrained(folder: Path) -> FocalCodec:
     about = _json(folder / CONFIG)
     if not is_released(folder):
         raise ValueError(f"{folder} holds no checkpoint of FocalCodec-Stream: no {CONFIG} of it")
-    config = config_of(about)
-    model = FocalCodec(config).eval().requires_grad_(False)
     try:
-        load_weights(model, renamed(load_file(folder / WEIGHTS), config), assign=True)
-    except ValueError as error:
+        check_numbers(about)
+        config = config_of(about)
+        found = read_tensors(folder / WEIGHTS)
+        layers = config.layers + config.focal_blocks + config.waveform_blocks
+        if layers > len(found):
+            raise ValueError(f"it has {len(found)} tensors for {layers} layers")
+        tensors = renamed(found, config)
+        outline_of(lambda: FocalCodec(config), tensors)
+    except (ValueError, AttributeError, TypeError) as error:
         raise ValueError(f"{folder / WEIGHTS} does not fit its {CONFIG}: {error}") from error
+    model = FocalCodec(config).eval().requires_grad_(False)
+    load_weights(model, tensors, assign=True)
     return model.requires_grad_(False)
 
 
@@ -207,6 +213,6 @@ def names(config: FocalConfig) -> dict[str, str]:
 def _json(path: Path) -> dict[str, Any]:
     try:
         about = json.loads(path.read_text())
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return about if isinstance(about, dict) else {}

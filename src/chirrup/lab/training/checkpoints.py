@@ -9,8 +9,7 @@ import json
 import math
 import warnings
 import zipfile
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -18,14 +17,13 @@ from typing import Any
 import torch
 from pydantic import ValidationError
 from torch import Tensor, nn
-from torch.nn.modules.module import register_module_module_registration_hook
 from torch.optim import Optimizer
 
 from chirrup.files.drafts import written
 from chirrup.files.errors import FileError
 from chirrup.lab.models import Model, build, earlier_fields
 from chirrup.lab.training.config import TrainingConfig
-from chirrup.lab.weights import check_fit, load_weights
+from chirrup.lab.weights import check_numbers, load_weights, outline_of
 from chirrup.runtime.errors import ModelError
 from chirrup.runtime.reading import regular_size
 
@@ -36,8 +34,6 @@ MOST_ITEMS = 1_000_000
 MOST_STATE_ELEMENTS = 1 << 24
 TENSORS = {"ema", "model", "usage", "adversary"}
 OPTIMISERS = {"optimiser", "adversary_optimiser"}
-LARGEST_CHANGE, LONGEST_CHANGE = 1_000_000, 100
-"""Of numbers and lists in ``model_changes``."""
 
 VERSION = 2
 """Of what a checkpoint holds. The first version did not name its version."""
@@ -154,53 +150,21 @@ def trained_model(saved: dict[str, Any]) -> Model:
         place = ".".join(map(str, first["loc"]))
         raise ModelError(f"the checkpoint's configuration: {place}: {first['msg']}") from error
     weights = saved["ema" if "ema" in saved else "model"]
-    _check_changes(config.model_changes)
     try:
-        with torch.device("meta"), _fewer_modules(8 * len(weights) + 100):
-            outline = build(config.model, **config.model_changes)
+        check_numbers(config.model_changes)
+        outline = outline_of(lambda: build(config.model, **config.model_changes), weights)
+        with torch.device("meta"):
             parts = outline.encoder, outline.decoder
             states = sum(x.numel() for part in parts for x in part.initial_state(1).values())
-        check_fit(outline, weights)
         if states > MOST_STATE_ELEMENTS:
             raise ValueError(f"its states have {states} elements")
     except ModelError:
         raise
-    except Exception as error:  # as in `build`
+    except (ValueError, RuntimeError) as error:
         raise ModelError(f"the weights do not fit the model {config.model}: {error}") from error
     model = build(config.model, **config.model_changes)
     load_weights(model, weights)
     return model
-
-
-def _check_changes(changes: Any) -> None:
-    """Refuse numbers and lists that no model has, before they become layers."""
-    if isinstance(changes, dict | list | tuple):
-        if len(changes) > LONGEST_CHANGE:
-            raise ModelError(f"the checkpoint's model_changes have a list of {len(changes)}")
-        for item in changes.values() if isinstance(changes, dict) else changes:
-            _check_changes(item)
-    elif isinstance(changes, int | float) and not abs(changes) <= LARGEST_CHANGE:
-        raise ModelError(
-            f"the checkpoint's model_changes have a number beyond {LARGEST_CHANGE}: {changes:g}"
-        )
-
-
-@contextmanager
-def _fewer_modules(most: int) -> Iterator[None]:
-    """Let a model that has more modules than its weights can fill fail soon."""
-    left = most
-
-    def count(*_: object) -> None:
-        nonlocal left
-        left -= 1
-        if left < 0:
-            raise ValueError(f"it has more than {most} layers")
-
-    hook = register_module_module_registration_hook(count)
-    try:
-        yield
-    finally:
-        hook.remove()
 
 
 Restore = Callable[[Any, Path], None]
