@@ -14,6 +14,7 @@ import chirrup
 import small_focal
 import small_lrac
 from chirrup.lab.models import CONFIGS
+from chirrup.lab.training.checkpoints import VERSION
 from chirrup.lab.training.config import TrainingConfig
 from chirrup.lab.training.run import export_checkpoint
 from once_a_session import once
@@ -28,6 +29,7 @@ def small_export(tmp_path_factory: pytest.TempPathFactory) -> Exported:
         checkpoint = folder.with_name("small-checkpoint.pt")
         config = TrainingConfig(model=NAME, stages=()).model_dump(mode="json")
         state = {"ema": small_iris().state_dict(), "step": 7, "hours": 0.5, "config": config}
+        state["version"] = VERSION
         torch.save(state, checkpoint)
         clip = folder.with_name("clip.wav")
         soundfile.write(clip, speech_like(3 * RATE_HZ, seed=99), RATE_HZ)

@@ -13,7 +13,7 @@ from chirrup.files.errors import FileError
 from chirrup.lab.models import CONFIGS, Model
 from chirrup.lab.models.iris import ConvNeXtBlock
 from chirrup.lab.training import run
-from chirrup.lab.training.checkpoints import pack_checkpoint
+from chirrup.lab.training.checkpoints import VERSION, pack_checkpoint
 from chirrup.lab.training.run import export_checkpoint, train
 from small_model import ENTRY, NAME, Exported, small_iris, speech_like
 from tiny_training import tiny_recipe, write_corpus
@@ -179,7 +179,7 @@ def test_another_pytorch_file_is_refused(tmp_path: Path, content: object) -> Non
 def test_weights_of_another_shape_are_refused(tmp_path: Path) -> None:
     state = small_iris().state_dict() | {"decoder.0.conv.bias": torch.zeros(3)}
     config = {"model": NAME, "stages": []}
-    saved = {"ema": state, "step": 1, "hours": 0.0, "config": config}
+    saved = {"ema": state, "step": 1, "hours": 0.0, "config": config, "version": VERSION}
     torch.save(saved, tmp_path / "checkpoint.pt")
     with pytest.raises(ValueError, match=r"decoder\.0\.conv\.bias"):
         export_checkpoint(tmp_path, tmp_path / "model")

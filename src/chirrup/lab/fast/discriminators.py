@@ -1,4 +1,7 @@
-"""Convolutions of discriminators and the distance of their features; see `discriminators.cpp`."""
+"""Convolutions of discriminators and the distance of their features.
+
+See `period_conv.cpp`, `thin_conv.cpp` and `feature_distance.cpp`.
+"""
 
 from torch import Tensor, nn
 

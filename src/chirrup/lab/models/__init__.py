@@ -57,7 +57,8 @@ def build(name: str, **changes: Any) -> Model:
         raise ModelError(f"{name} cannot be changed so: {error}") from error
 
 
-def earlier_fields(name: str) -> dict[str, Any]:
+def earlier_fields(name: object) -> dict[str, Any]:
     """Fields that the configuration has gained since the first checkpoints, with the values that
     those checkpoints have."""
-    return getattr(CONFIGS[name][1], "EARLIER", {}) if name in CONFIGS else {}
+    entry = CONFIGS.get(name) if isinstance(name, str) else None
+    return getattr(entry[1], "EARLIER", {}) if entry else {}

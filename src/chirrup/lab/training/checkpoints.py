@@ -62,7 +62,8 @@ def load_checkpoint(checkpoint: Path) -> dict[str, Any]:
         _check_values(saved)
         if "version" not in saved:
             config = saved["config"]
-            config["model_changes"] = earlier_fields(config["model"]) | config["model_changes"]
+            changes = config.get("model_changes", {})
+            config["model_changes"] = earlier_fields(config.get("model")) | changes
     except OSError:
         raise
     except Exception as error:  # of any kind, by what the file holds instead
