@@ -1,7 +1,11 @@
 """Spectral building blocks of losses and discriminators."""
 
+from typing import Any
+
 import torch
+import torch.nn.functional as F
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 
 def mel_filterbank(sample_rate_hz: int, n_fft: int, mels: int) -> Tensor:
@@ -26,10 +30,71 @@ def mel_filterbank(sample_rate_hz: int, n_fft: int, mels: int) -> Tensor:
     return (torch.minimum(rising, falling).clamp(min=0) * (2 / (high - low))).float()
 
 
+def of_unit_power(window: Tensor) -> Tensor:
+    """Scale a window so that white noise of unit variance has unit power in each bin."""
+    return window / window.square().sum().sqrt()
+
+
 def stft(audio: Tensor, window: Tensor, hop: int) -> Tensor:
     """Complex spectra ``[batch, frames, bins]`` of ``[batch, samples]``, frames inside the signal.
 
-    Scaled so that white noise of unit variance has unit power in each bin.
+    The window is scaled to unit power. First gradients exist with respect to ``audio``; second ones
+    do not.
     """
-    frames = audio.unfold(1, window.shape[0], hop) * window
-    return torch.fft.rfft(frames) / window.square().sum().sqrt()
+    return rfft(_Frames.apply(audio, of_unit_power(window), hop), len(window))
+
+
+def rfft(signal: Tensor, size: int) -> Tensor:
+    """Compute ``torch.fft.rfft(signal, size)``; PyTorch's backward does twice the work.
+
+    First gradients exist; second ones do not.
+    """
+    return _RealTransform.apply(signal, size)  # type: ignore[no-any-return]
+
+
+class _RealTransform(torch.autograd.Function):
+    """A real transform whose backward is a real transform, too."""
+
+    @staticmethod
+    def forward(ctx: Any, signal: Tensor, size: int) -> Tensor:
+        ctx.samples, ctx.size = signal.shape[-1], size
+        return torch.fft.rfft(signal, size)
+
+    @staticmethod
+    @once_differentiable
+    def backward(  # pyright: ignore[reportIncompatibleMethodOverride]
+        ctx: Any, d_spectrum: Tensor
+    ) -> tuple[Tensor | None, ...]:
+        # `irfft` counts all bins twice but the first, and the last of an even size.
+        share = torch.full(d_spectrum.shape[-1:], ctx.size / 2, device=d_spectrum.device)
+        share[0] = ctx.size
+        if ctx.size % 2 == 0:
+            share[-1] = ctx.size
+        gradient = torch.fft.irfft(d_spectrum * share, ctx.size)[..., : ctx.samples]
+        return F.pad(gradient, (0, ctx.samples - gradient.shape[-1])), None
+
+
+class _Frames(torch.autograd.Function):
+    """Windowed frames whose backward adds whole hops, since the backward of ``unfold`` is slow."""
+
+    @staticmethod
+    def forward(ctx: Any, audio: Tensor, window: Tensor, hop: int) -> Tensor:
+        ctx.save_for_backward(window)
+        ctx.hop, ctx.shape = hop, audio.shape
+        return audio.unfold(1, len(window), hop) * window
+
+    @staticmethod
+    @once_differentiable
+    def backward(  # pyright: ignore[reportIncompatibleMethodOverride]
+        ctx: Any, d_frames: Tensor
+    ) -> tuple[Tensor | None, ...]:
+        (window,) = ctx.saved_tensors
+        size, hop, frames = len(window), ctx.hop, d_frames * window
+        if size % hop:
+            return torch.ops.aten.unfold_backward(frames, ctx.shape, 1, size, hop), None, None
+        count, pieces = frames.shape[1], frames.unflatten(2, (size // hop, hop))
+        gradient = frames.new_zeros(ctx.shape)
+        covered = gradient[:, : size + (count - 1) * hop].unflatten(1, (-1, hop))
+        for index in range(size // hop):
+            covered[:, index : index + count] += pieces[:, :, index]
+        return gradient, None, None
