@@ -16,6 +16,7 @@ constexpr int W = 16, REGISTERS = 24;  // floats a vector; vectors that may hold
 constexpr int W = 8, REGISTERS = 12;
 #endif
 typedef float Vec __attribute__((vector_size(4 * W)));
+typedef int32_t Integers __attribute__((vector_size(4 * W)));
 typedef float Unaligned __attribute__((vector_size(4 * W), aligned(4), may_alias));
 
 static inline Vec load(const float* p) { return *reinterpret_cast<const Unaligned*>(p); }
@@ -86,3 +87,8 @@ std::vector<Tensor> gru(const Tensor& a, const Tensor& hidden, const Tensor& w,
                         const Tensor& input_bias, const Tensor& bias);
 std::vector<Tensor> gru_backward(const Tensor& dy, const Tensor& d_last, const Tensor& states,
                                  const Tensor& gates, const Tensor& w);
+void spectral_terms(
+    const Tensor& estimate, const Tensor& target, const Tensor& window, const Tensor& band_places,
+    const Tensor& band_weights, const Tensor& bin_places, const Tensor& bin_weights,
+    const std::vector<std::string>& names, const std::vector<double>& factors, Tensor& sums,
+    const std::optional<Tensor>& gradients);

@@ -15,4 +15,5 @@ PYBIND11_MODULE(TORCH_EXTENSION_NAME, module) {
     module.def("snake_backward", &snake_backward, release);
     module.def("gru", &gru, release);
     module.def("gru_backward", &gru_backward, release);
+    module.def("spectral_terms", &spectral_terms, release);
 }

@@ -9,7 +9,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from chirrup.lab.training.spectral import mel_filterbank, stft
+from chirrup.lab import fast
+from chirrup.lab.fast.filters import Filters, filters, has_fast_transform
+from chirrup.lab.fast.spectral_loss import TERMS as FAST_TERMS
+from chirrup.lab.fast.spectral_loss import spectral_terms
+from chirrup.lab.training.spectral import mel_filterbank, of_unit_power, stft
 
 FLOOR = 1e-3
 """Magnitudes below this count as this: 60 dB below white noise of the clip's level."""
@@ -76,11 +80,39 @@ class SpectralLoss(nn.Module):
             bank = mel_filterbank(sample_rate_hz, n_fft, bands)
             bank = bank[:, bank.sum(0) > 0]
             self.register_buffer(f"mel_{n_fft}", bank / bank.sum(0), False)
+        self.fast = False
+        self._filters: list[Filters] = []
 
     def forward(self, estimate: Tensor, target: Tensor, terms: set[str]) -> dict[str, Tensor]:
-        """The named ``terms``, each a scalar, mean over the scales."""
+        """Compute the named ``terms``, each a scalar, the mean over the scales."""
+        if not terms:
+            return {}
+        if not (self.fast and fast.runs_on(estimate) and all(map(has_fast_transform, self.n_ffts))):
+            return self._plain(estimate, target, terms)
+        values: dict[str, Tensor] = {}
+        if quick := terms & FAST_TERMS:
+            values |= spectral_terms(estimate, target, self._scales(), sorted(quick))
+        if "log_mel" in values:
+            values["log_mel"] = values["log_mel"] / self.log_mel_weight
+        if rest := terms - FAST_TERMS:
+            values |= self._plain(estimate, target, rest)
+        return values
+
+    def _scales(self) -> list[Filters]:
+        """Tables of the fast form, made at its first use."""
+        if not self._filters:
+            self._filters = [
+                filters(of_unit_power(self.get_buffer(f"window_{n}")), self.get_buffer(f"mel_{n}"))
+                for n in self.n_ffts
+            ]
+        return self._filters
+
+    def _plain(self, estimate: Tensor, target: Tensor, terms: set[str]) -> dict[str, Tensor]:
+        """The definition of the terms."""
         sums = {term: estimate.new_zeros(()) for term in terms}
         for n_fft in self.n_ffts:
+            if terms == {"wavefm"} and n_fft not in self.wavefm_n_ffts:
+                continue
             window, bank = self.get_buffer(f"window_{n_fft}"), self.get_buffer(f"mel_{n_fft}")
             x = stft(estimate, window, n_fft // 4)
             with torch.no_grad():
