@@ -92,3 +92,10 @@ void spectral_terms(
     const Tensor& band_weights, const Tensor& bin_places, const Tensor& bin_weights,
     const std::vector<std::string>& names, const std::vector<double>& factors, Tensor& sums,
     const std::optional<Tensor>& gradients);
+Tensor band_sums(
+    const Tensor& signal, const Tensor& window, int64_t hop, const Tensor& band_places,
+    const Tensor& band_weights, const Tensor& bin_places, const Tensor& bin_weights, bool squared);
+Tensor band_sums_backward(
+    const Tensor& d_out, const Tensor& signal, const Tensor& window, int64_t hop,
+    const Tensor& band_places, const Tensor& band_weights, const Tensor& bin_places,
+    const Tensor& bin_weights, bool squared);

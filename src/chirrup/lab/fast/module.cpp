@@ -16,4 +16,6 @@ PYBIND11_MODULE(TORCH_EXTENSION_NAME, module) {
     module.def("gru", &gru, release);
     module.def("gru_backward", &gru_backward, release);
     module.def("spectral_terms", &spectral_terms, release);
+    module.def("band_sums", &band_sums, release);
+    module.def("band_sums_backward", &band_sums_backward, release);
 }

@@ -14,10 +14,16 @@ codec's delay first. Everything is vectorised over the batch and the frames.
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from chirrup.lab import fast
+from chirrup.lab.fast.bands import band_powers
+from chirrup.lab.fast.filters import Filters, filters
+from chirrup.lab.training.spectral import rfft
 
 MODEL_RATE_HZ = 16000
 FRAME = 512  # samples, 32 ms
@@ -86,8 +92,6 @@ class PESQLoss(nn.Module):
     what it cannot know: the loss goes on above the maximum, and undoes 3 dB of what is too loud.
     """
 
-    input_filter_b: Tensor
-    input_filter_a: Tensor
     window: Tensor
     bark_bands: Tensor
     width_bark: Tensor
@@ -115,8 +119,6 @@ class PESQLoss(nn.Module):
         bands[torch.arange(len(band_of_bin)), band_of_bin] = density[band_of_bin]
 
         tables = {
-            "input_filter_b": torch.tensor(INPUT_FILTER_B),
-            "input_filter_a": torch.tensor(INPUT_FILTER_A),
             "window": torch.hann_window(FRAME),
             "bark_bands": bands[:, 1:],
             "width_bark": width[1:],
@@ -127,6 +129,8 @@ class PESQLoss(nn.Module):
         }
         for name, table in tables.items():
             self.register_buffer(name, table.float().contiguous(), persistent=False)
+        self.fast = False
+        self._filters: Filters | None = None
 
     def forward(self, estimate: Tensor, target: Tensor) -> Tensor:
         """Loss `[batch]`: what the disturbances take off the raw MOS of 4.5, 0 at best."""
@@ -161,8 +165,8 @@ class PESQLoss(nn.Module):
     def _listen(self, waveform: Tensor, least_gain: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Resample to 16 kHz, align the level and apply the input filter (P.862, 10.1).
 
-        All three are one product of the spectrum of the whole clip, zero-padded so that the
-        filter's ringing does not wrap around.
+        Resampling and filter are one product of the spectrum of the whole clip, zero-padded so that
+        the filter's ringing does not wrap around.
 
         Returns:
             The filtered waveform, and the gain `[batch]` that aligned its level, at least
@@ -170,38 +174,30 @@ class PESQLoss(nn.Module):
         """
         samples = waveform.shape[-1]
         model_samples = samples * self.up // self.down
-        blocks = -(-samples // self.down) + INPUT_FILTER_TAIL
-        blocks += -blocks % 128  # friendly FFT sizes
-        size = blocks * self.up
+        ramp, response = input_filter(samples, self.up, self.down, waveform.device)
+        size = 2 * (len(response) - 1)
 
-        spectrum = torch.fft.rfft(
-            fade_edges(waveform, 16 * self.down // self.up), blocks * self.down
-        )
-        spectrum = spectrum[:, : size // 2 + 1] * (self.up / self.down)
-        if self.up < self.down:
-            frequency = torch.linspace(0, MODEL_RATE_HZ / 2, size // 2 + 1, device=waveform.device)
-            low, high = ROLL_OFF_HZ
-            phase = ((frequency - low) / (high - low)).clamp(0, 1) * math.pi
-            spectrum = spectrum * (0.5 + 0.5 * phase.cos())
-
+        spectrum = rfft(waveform * ramp, size * self.down // self.up)
+        spectrum = spectrum[:, : len(response)]
         low, high = (round(hz * size / MODEL_RATE_HZ) for hz in LEVEL_BAND_HZ)
-        energy = 2 / size * torch.view_as_real(spectrum[:, low : high + 1]).square().sum((1, 2))
+        energy = torch.view_as_real(spectrum[:, low : high + 1]).square().sum((1, 2))
+        energy = 2 / size * (self.up / self.down) ** 2 * energy
         power = energy / (model_samples + PADDING)
         gain = (LEVEL_POWER / power.clamp(min=LEVEL_FLOOR)).sqrt()
         if least_gain is not None:
             gain = torch.maximum(gain, least_gain)
-
-        high_pass = torch.fft.rfft(self.input_filter_b, size) / torch.fft.rfft(
-            self.input_filter_a, size
-        )
-        filtered = torch.fft.irfft(spectrum * high_pass * gain[:, None], size)
-        return filtered[:, :model_samples], gain
+        filtered = torch.fft.irfft(spectrum * response, size)[:, :model_samples]
+        return filtered * gain[:, None], gain
 
     def _bark_power(self, speech: Tensor) -> Tensor:
         """Power density per frame and critical band `[batch, frames, 48]` (P.862, 10.2)."""
         frames = speech.shape[-1] // HOP
-        halves = F.pad(speech, (0, (frames + 1) * HOP - speech.shape[-1]))
-        halves = halves.unflatten(-1, (frames + 1, HOP))
+        speech = F.pad(speech, (0, (frames + 1) * HOP - speech.shape[-1]))
+        if self.fast and fast.runs_on(speech):
+            if self._filters is None:
+                self._filters = filters(self.window, self.bark_bands)
+            return band_powers(speech, self._filters, HOP)
+        halves = speech.unflatten(-1, (frames + 1, HOP))
         spectrum = torch.fft.rfft(torch.cat((halves[:, :-1], halves[:, 1:]), -1) * self.window)
         return torch.view_as_real(spectrum).square().sum(-1) @ self.bark_bands
 
@@ -251,10 +247,33 @@ class PESQLoss(nn.Module):
         return torch.stack((symmetric, asymmetric), 1) * weight[:, None]
 
 
-def fade_edges(waveform: Tensor, length: int) -> Tensor:
-    """Ramp the first and last `length` samples linearly, against clicks."""
-    index = torch.arange(1, waveform.shape[-1] + 1, device=waveform.device)
-    return waveform * (torch.minimum(index, index.flip(0)) / length).clamp(max=1)
+@lru_cache(maxsize=2)
+def input_filter(samples: int, up: int, down: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Tables of `PESQLoss._listen` for a clip of this length.
+
+    Returns:
+        Ramps over the first and last millisecond against clicks, to multiply the clip by,
+        ``[samples]``; and the response of resampling and input filter, to multiply its spectrum by,
+        ``[bins]``. The size of the spectrum leaves room for the filter's ringing.
+    """
+    length = 16 * down // up
+    index = torch.arange(1, samples + 1, device=device)
+    ramp = (torch.minimum(index, index.flip(0)) / length).clamp(max=1)
+
+    blocks = -(-samples // down) + INPUT_FILTER_TAIL
+    blocks += -blocks % 128  # friendly FFT sizes
+    size = blocks * up
+    a, b = (
+        torch.fft.rfft(torch.tensor(taps, device=device), size)
+        for taps in (INPUT_FILTER_A, INPUT_FILTER_B)
+    )
+    response = b / a * (up / down)
+    if up < down:
+        frequency = torch.linspace(0, MODEL_RATE_HZ / 2, size // 2 + 1, device=device)
+        low, high = ROLL_OFF_HZ
+        phase = ((frequency - low) / (high - low)).clamp(0, 1) * math.pi
+        response = response * (0.5 + 0.5 * phase.cos())
+    return ramp, response
 
 
 def speech_frames(speech: Tensor) -> tuple[Tensor, Tensor]:
@@ -265,8 +284,8 @@ def speech_frames(speech: Tensor) -> tuple[Tensor, Tensor]:
     """
     samples = speech.shape[-1]
     longest_skip = (samples + MARGINS) // 2
-    activity = F.avg_pool1d(speech.abs(), ACTIVE_WINDOW, 1) * ACTIVE_WINDOW >= ACTIVE_SUM
-    index = torch.arange(activity.shape[-1], device=speech.device)
+    activity = speech.abs().unfold(-1, ACTIVE_WINDOW, 1).sum(-1) >= ACTIVE_SUM
+    index = torch.arange(activity.shape[-1], device=speech.device, dtype=torch.int32)
     first = torch.where(activity, index, samples).amin(-1).clamp(max=longest_skip)
     end = torch.where(activity, index + ACTIVE_WINDOW, 0).amax(-1)
     last = end.clamp(min=samples + PADDING - longest_skip) // HOP - 1

@@ -1,0 +1,49 @@
+"""Spectra summed in bands, with one backward; see `bands.cpp`."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from chirrup.lab.fast.extension import extension
+from chirrup.lab.fast.filters import Filters
+
+
+class _BandSums(torch.autograd.Function):
+    """Saves the signal only: the backward computes its spectra again."""
+
+    @staticmethod
+    def forward(ctx: Any, signal: Tensor, filters: Filters, hop: int, squared: bool) -> Tensor:
+        signal = signal.contiguous()
+        ctx.save_for_backward(signal)
+        ctx.tables = (filters.window, hop, *filters.bands, *filters.bins, squared)
+        return extension().band_sums(signal, *ctx.tables)
+
+    @staticmethod
+    @once_differentiable
+    def backward(  # pyright: ignore[reportIncompatibleMethodOverride]
+        ctx: Any, d_sums: Tensor
+    ) -> tuple[Tensor | None, ...]:
+        (signal,) = ctx.saved_tensors
+        gradient = extension().band_sums_backward(d_sums.contiguous(), signal, *ctx.tables)
+        return gradient, None, None, None
+
+
+def band_magnitudes(signal: Tensor, filters: Filters, hop: int) -> Tensor:
+    """``|rfft(frames * window)| @ bank``; frames lie inside the signal.
+
+    First gradients exist; second ones do not.
+
+    Args:
+        signal: float32 on the CPU, ``[batch, samples]``, at least one window.
+
+    Returns:
+        ``[batch, frames, bands]``.
+    """
+    return _BandSums.apply(signal, filters, hop, False)  # type: ignore[no-any-return]
+
+
+def band_powers(signal: Tensor, filters: Filters, hop: int) -> Tensor:
+    """``|rfft(frames * window)|^2 @ bank``, as `band_magnitudes`."""
+    return _BandSums.apply(signal, filters, hop, True)  # type: ignore[no-any-return]
