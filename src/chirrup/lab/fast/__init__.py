@@ -6,6 +6,8 @@ and return tensors and know no module; a layer that has one chooses it if its at
 set (`enable`).
 """
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -15,12 +17,13 @@ from chirrup.lab.fast.processor import products_in_bf16
 __all__ = ["available", "enable", "products_in_bf16", "runs_on", "takes"]
 
 
-def enable(module: nn.Module) -> None:
-    """Let all parts of a module use their fast forms, if the extension compiles here."""
+def enable(owner: Any) -> None:
+    """Let an object, or all parts of a module, use fast forms, if the extension compiles here."""
     if available():
-        for part in module.modules():
+        parts: list[Any] = list(owner.modules()) if isinstance(owner, nn.Module) else [owner]
+        for part in parts:
             if hasattr(part, "fast"):
-                part.fast = True  # type: ignore[assignment]
+                part.fast = True
 
 
 def takes(x: Tensor) -> bool:

@@ -99,3 +99,6 @@ Tensor band_sums_backward(
     const Tensor& d_out, const Tensor& signal, const Tensor& window, int64_t hop,
     const Tensor& band_places, const Tensor& band_weights, const Tensor& bin_places,
     const Tensor& bin_weights, bool squared);
+
+Tensor interpolate(
+    const Tensor& audio, const Tensor& position, const Tensor& start, const Tensor& stop);

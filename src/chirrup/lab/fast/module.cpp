@@ -18,4 +18,5 @@ PYBIND11_MODULE(TORCH_EXTENSION_NAME, module) {
     module.def("spectral_terms", &spectral_terms, release);
     module.def("band_sums", &band_sums, release);
     module.def("band_sums_backward", &band_sums_backward, release);
+    module.def("interpolate", &interpolate, release);
 }

@@ -168,7 +168,7 @@ class Streamed(Recordings):
         start = length.cumsum(0) - length
         return Streamed(none, start, length, every, channel, channels, sample_rate_hz)
 
-    def read(self, position: Tensor, whole: bool) -> Tensor:
+    def read(self, position: Tensor, whole: bool, fast: bool = False) -> Tensor:
         which, start, stop = self.place(position)
         first = torch.maximum(position.amin(1).long() - SINC_TAPS, start)
         last = torch.minimum(position.amax(1).long() + SINC_TAPS, stop - 1)
@@ -178,7 +178,7 @@ class Streamed(Recordings):
         length = last + 1 - first
         audio = torch.from_numpy(np.concatenate(pieces, axis=1)).to(position.device)
         held = Recordings(audio, length.cumsum(0) - length, length)
-        return held.read(position + (held.start - first)[:, None], whole)
+        return held.read(position + (held.start - first)[:, None], whole, fast)
 
     def decode(self, index: int, first: int, stop: int) -> np.ndarray:
         """Samples ``first`` to ``stop`` of a recording; silence beyond its end.

@@ -13,6 +13,7 @@ import torch
 from rich.progress import track
 from torch import Tensor
 
+from chirrup.lab.fast.interpolation import interpolate as fast_interpolate
 from chirrup.lab.training import kept_audio
 from chirrup.lab.training.losses import power
 from chirrup.lab.training.reading import listed, read_channels, read_jointly, read_mono
@@ -47,17 +48,21 @@ class Recordings:
         start = self.start[which]
         return which, start, start + self.length[which]
 
-    def read(self, position: Tensor, whole: bool) -> Tensor:
+    def read(self, position: Tensor, whole: bool, fast: bool = False) -> Tensor:
         """Samples at positions in ``audio`` ``[batch, samples]``, a recording in a row.
 
         Args:
             whole: the positions have no fractions.
+            fast: interpolate by the fast form if the recordings are on the CPU.
 
         Returns:
             ``float32 [batch, channels, samples]``.
         """
         if whole:
             return self.audio[:, position.long()].transpose(0, 1).float() / 32768
+        if fast and self.audio.device.type == "cpu":
+            _, start, stop = self.place(position)
+            return fast_interpolate(self.audio, position, start, stop)
         return interpolate(self, position)
 
 
@@ -194,6 +199,7 @@ class Sampler:
         self.speed_range, self.level_db, self.noise_snr_db = speed_range, level_db, noise_snr_db
         self.generator = generator
         self.device = speech.audio.device
+        self.fast = False
 
     def weigh(self, conditions: Sequence[float]) -> None:
         """Draw the conditions with these weights from now on."""
@@ -220,7 +226,7 @@ class Sampler:
         time = torch.arange(self.crop_samples, device=self.device, dtype=torch.float64)
         position = (self.uniform(batch).double() * spare + time * speed.double()) % (length - 1)
         position = recordings.start[which][:, None].double() + position
-        return recordings.read(position, whole=bool((speed == 1).all()))
+        return recordings.read(position, bool((speed == 1).all()), self.fast)
 
     def responses(self, batch: int) -> Tensor:
         """Room responses, direct path first, cut to a crop's length: ``[batch, taps]``."""
