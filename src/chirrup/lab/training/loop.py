@@ -111,8 +111,8 @@ class Trainer:
         self.step, self.hours = 0, 0.0
         self.codebooks_started = False
         self.generator = torch.Generator()
-        self.bf16 = config.bf16
-        if device.type == "cpu" and not plain:
+        self.bf16, self.fast = config.bf16, device.type == "cpu" and not plain
+        if self.fast:
             fast.enable(self.model)
             fast.enable(self.comparison)
             self.adversary.use_fast_forms()
@@ -154,6 +154,8 @@ class Trainer:
         longest = max(self.config.spectra.n_ffts)
         if sampler.crop_samples - model.delay_samples < longest:
             raise ModelError(f"data.crop_seconds is shorter than a window of {longest} samples")
+        if self.fast:
+            fast.enable(sampler)
         return sampler
 
     # --- one step --------------------------------------------------------------------------------
