@@ -63,9 +63,47 @@ static inline __attribute__((always_inline)) float tangent(float x) {  // hyperb
     return 2 * sigmoid(2 * x) - 1;
 }
 
+// The normal distribution: cumulative(-|x|) = density(x) t q(t) to an error of 1e-8.
+struct Normal {
+    float cumulative, density;
+};
+static inline __attribute__((always_inline)) Normal normal(float x) {
+    const float t = 1 / (1 + 0.28f * std::abs(x)), e = exponential(-0.5f * x * x);
+    float q = 2.68912956e-1f + t * (-2.36996957e-1f + t * (3.89876169e-1f - t * 1.05808773e-1f));
+    q = e * t * (1.16520955e-1f + t * (6.74956399e-2f + t * q));
+    return {x < 0 ? q : 1 - q, 3.98942280e-1f * e};
+}
+static inline __attribute__((always_inline)) float gelu(float x) {
+    return x * normal(x).cumulative;
+}
+static inline __attribute__((always_inline)) float gelu_slope(float x) {
+    const Normal at = normal(x);
+    return at.cumulative + x * at.density;
+}
+
+// Between float and the type of a product's factors.
+static inline float value(float x) { return x; }
+static inline float value(at::BFloat16 x) {
+    const uint32_t bits = static_cast<uint32_t>(x.x) << 16;
+    float result;
+    std::memcpy(&result, &bits, 4);
+    return result;
+}
+template <class Number>
+static inline Number number(float x) {
+    if constexpr (std::is_same_v<Number, float>) {
+        return x;
+    } else {
+        uint32_t bits;
+        std::memcpy(&bits, &x, 4);
+        return Number((bits + 0x7fff + (bits >> 16 & 1)) >> 16, Number::from_bits());  // to even
+    }
+}
+
 static inline const float* data(const Tensor& t) {
     return t.defined() ? t.const_data_ptr<float>() : nullptr;
 }
+static inline float* writable(const Tensor& t) { return t.mutable_data_ptr<float>(); }
 
 std::vector<Tensor> residual_unit(
     const Tensor& x, const Tensor& past, const Tensor& alpha1, const Tensor& height1,
@@ -102,3 +140,10 @@ Tensor band_sums_backward(
 
 Tensor interpolate(
     const Tensor& audio, const Tensor& position, const Tensor& start, const Tensor& stop);
+std::vector<Tensor> conv_modulation(const Tensor& x, const Tensor& past,
+                                    const std::vector<Tensor>& parameters, int64_t groups,
+                                    double eps, bool bf16);
+std::vector<Tensor> conv_modulation_backward(
+    const Tensor& d_out, const std::optional<Tensor>& d_new_past, bool wants_past,
+    const std::vector<Tensor>& saved, const std::vector<Tensor>& parameters, int64_t groups,
+    double eps);

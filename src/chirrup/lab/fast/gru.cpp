@@ -82,9 +82,9 @@ std::vector<Tensor> gru(const Tensor& a, const Tensor& hidden, const Tensor& w,
     states.select(1, 0).copy_(hidden);
     Tensor product = at::empty({batch, packed.stride()});
     const float *of_input = data(a), *ba = data(input_bias), *bu = data(bias), *u = data(product);
-    float *h = states.mutable_data_ptr<float>(), *gate = gates.mutable_data_ptr<float>();
+    float *h = writable(states), *gate = writable(gates);
     for (int64_t t = 0; t < time; ++t) {
-        multiply(packed, batch, h + t * H, (time + 1) * H, product.mutable_data_ptr<float>());
+        multiply(packed, batch, h + t * H, (time + 1) * H, writable(product));
         for (int64_t b = 0; b < batch; ++b) {
             const float *ab = of_input + (b * time + t) * 3 * H, *ub = u + b * packed.stride();
             const float* before = h + (b * (time + 1) + t) * H;
@@ -115,8 +115,8 @@ std::vector<Tensor> gru_backward(const Tensor& dy, const Tensor& d_last, const T
     Tensor da = at::empty({batch, time, 3 * H}), du = at::empty({batch, time, 3 * H});
     Tensor carried = d_last.clone(), product = at::zeros({batch, packed.stride()});
     const float *d = data(dy), *h = data(states), *gate = data(gates), *through = data(product);
-    float *a = da.mutable_data_ptr<float>(), *u = du.mutable_data_ptr<float>();
-    float* carry = carried.mutable_data_ptr<float>();
+    float *a = writable(da), *u = writable(du);
+    float* carry = writable(carried);
     for (int64_t t = time - 1; t >= 0; --t) {
         for (int64_t b = 0; b < batch; ++b) {
             const float* g = gate + (b * time + t) * 4 * H;
@@ -137,7 +137,7 @@ std::vector<Tensor> gru_backward(const Tensor& dy, const Tensor& d_last, const T
                 c[i] = dh * z;
             }
         }
-        multiply(packed, batch, u + t * 3 * H, time * 3 * H, product.mutable_data_ptr<float>());
+        multiply(packed, batch, u + t * 3 * H, time * 3 * H, writable(product));
     }
     return {da, du, carried + product.narrow(1, 0, H)};
 }

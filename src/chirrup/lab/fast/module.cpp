@@ -19,4 +19,6 @@ PYBIND11_MODULE(TORCH_EXTENSION_NAME, module) {
     module.def("band_sums", &band_sums, release);
     module.def("band_sums_backward", &band_sums_backward, release);
     module.def("interpolate", &interpolate, release);
+    module.def("conv_modulation", &conv_modulation, release);
+    module.def("conv_modulation_backward", &conv_modulation_backward, release);
 }

@@ -6,7 +6,7 @@ Tensor snake(const Tensor& x, const Tensor& alpha, const Tensor& height) {
     const int64_t rows = x.size(0) * x.size(1), channels = x.size(1), time = x.size(2);
     Tensor y = at::empty_like(x);
     const float *from = data(x), *a = data(alpha), *r = data(height);
-    float* to = y.mutable_data_ptr<float>();
+    float* to = writable(y);
     at::parallel_for(0, rows, 1, [&](int64_t begin, int64_t end) {
         for (int64_t row = begin; row < end; ++row)
             snake_row(from + row * time, to + row * time, time, a[row % channels], r[row % channels]);
@@ -20,7 +20,7 @@ std::vector<Tensor> snake_backward(const Tensor& dy, const Tensor& x, const Tens
     const int64_t rows = x.size(0) * x.size(1), channels = x.size(1), time = x.size(2);
     Tensor dx = at::empty_like(x), sums = at::empty({2, x.size(0), channels});
     const float *gradient = data(dy), *value = data(x), *a = data(alpha), *r = data(height);
-    float *to = dx.mutable_data_ptr<float>(), *sum = sums.mutable_data_ptr<float>();
+    float *to = writable(dx), *sum = writable(sums);
     at::parallel_for(0, rows, 1, [&](int64_t begin, int64_t end) {
         for (int64_t row = begin; row < end; ++row) {
             const float rate = a[row % channels], slope = r[row % channels] * rate;

@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from chirrup.lab import fast
+from chirrup.lab.fast.conv_modulation import conv_modulation
 from chirrup.lab.fast.residual_unit import residual_unit
 from chirrup.lab.models.model import Model
 from chirrup.lab.nn import (
@@ -179,8 +180,25 @@ class Conv2FormerBlock(Streaming):
         self.contract = Conv1d(hidden_dim, dim, 1, groups=2)
         self.scale_1 = nn.Parameter(torch.full((dim, 1), 0.1))
         self.scale_2 = nn.Parameter(torch.full((dim, 1), 0.1))
+        self.fast = False
 
     def forward(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+        if self.fast and fast.runs_on(x):
+            y, past = conv_modulation(
+                x,
+                state["gate.past"],
+                (self.norm_1.gain, self.norm_1.bias),
+                self.gate.conv,
+                self.project.conv,
+                self.scale_1,
+                (self.norm_2.gain, self.norm_2.bias),
+                self.expand.conv,
+                self.contract.conv,
+                self.scale_2,
+                self.norm_1.eps,
+                fast.products_in_bf16(),
+            )
+            return y, {"gate.past": past}
         after: State = {}
         y, _ = self.norm_1(x, {})
         gate = self.run("gate", F.gelu(y), state, after)
