@@ -1,5 +1,6 @@
 """The run: delay removed, every row there, what was done is not done again, and the tables."""
 
+import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -160,9 +161,31 @@ def test_tables_say_what_the_rows_say(clips: Path, tmp_path: Path) -> None:
     assert tables.differences(rows, METRICS["snr"]) == []
 
 
+def row(**changes: object) -> str:
+    """A line of results."""
+    texts = dict.fromkeys(("codec", "label", "version", "condition", "clip", "speaker"), "a")
+    numbers = dict.fromkeys(("seconds", "encode_seconds", "decode_seconds", "delay_ms"), 1.0)
+    whole = {"kind": "clip", "ours": False, "bitrate_bps": 1, "bits": 1, **texts, **numbers}
+    return json.dumps(whole | changes) + "\n"
+
+
+def test_a_line_of_results_is_read(tmp_path: Path) -> None:
+    """The control of those that are refused."""
+    (tmp_path / RESULTS).write_text(row())
+    assert len(Results.read(tmp_path / RESULTS).rows) == 1
+
+
 @pytest.mark.parametrize(
     ("content", "words"),
-    [("no json\n", r"line 1, is no line of results"), ('{"kind": "clip"}\n', "line 1")],
+    [
+        ("no json\n", r"line 1, is no line of results"),
+        ('{"kind": "clip"}\n', "line 1"),
+        (row(seconds="7"), "line 1, .*seconds is '7'"),
+        (row(seconds=0), "line 1, .*seconds is 0"),
+        (row(bits=None), "line 1, .*bits is None"),
+        (row(scores=[]), r"line 1, .*scores is \[\]"),
+        (row(scores={"snr": "loud"}), "line 1, .*scores is .*loud"),
+    ],
 )
 def test_results_of_something_else_are_kept(
     clips: Path, tmp_path: Path, content: str, words: str

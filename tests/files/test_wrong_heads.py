@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 import soundfile
 
+import chirrup
+from chirrup.bitstream import Reader
 from chirrup.data.audio import opened, read
 from chirrup.evaluate import conditions
-from chirrup.files import FileError
+from chirrup.files import FileError, decode_file, describe, encode_file
 from chirrup.files.inputs import Source, open_audio
 from chirrup.files.outputs import open_sink
 from file_samples import Pipe, noise
@@ -181,6 +183,17 @@ def test_evaluations_and_corpora_read_the_same(tmp_path: Path, name: str) -> Non
             np.testing.assert_array_equal(read(file)[0] * 32768, AUDIO)
             np.testing.assert_array_equal(read(file, 100, 200)[0] * 32768, AUDIO[100:200])
             assert file.samplerate == rate == RATE
+
+
+@pytest.mark.parametrize("name", ["arecord", "sox", "no sizes", "never finished"])
+def test_what_is_coded_of_a_placeholder_promises_nothing(model_folder: Path, name: str) -> None:
+    coded, heard = io.BytesIO(), io.BytesIO()
+    codec = chirrup.load(model_folder)
+    encode_file(codec, Pipe(CASES[name][0]), coded, bitrate_bps=1000)
+    assert Reader(io.BytesIO(coded.getvalue())).header.sample_count is None
+    assert describe(Pipe(coded.getvalue()))["sample_count"] == SAMPLES
+    assert decode_file(codec, Pipe(coded.getvalue()[:-100]), heard).seconds < 4
+    assert heard.getvalue()[40:44] == b"\xff\xff\xff\xff", "an unknown size"
 
 
 # --- pipes without end -------------------------------------------------------------------------

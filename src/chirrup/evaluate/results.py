@@ -104,12 +104,31 @@ class Results:
                 if kind == "run":
                     run = values
                 else:
-                    rows.append(Row(**{key: values[key] for key in names & set(values)}))
+                    rows.append(_checked(Row(**{key: values[key] for key in names & set(values)})))
             except (ValueError, KeyError, TypeError, AttributeError) as error:
                 raise ValueError(
                     f"{path}, line {number}, is no line of results: {error}"
                 ) from error
         return Results(run, rows)
+
+
+def _checked(row: Row) -> Row:
+    """The row, if its values are of their types.
+
+    Raises:
+        TypeError: they are not.
+        ValueError: it is of a clip without a length.
+    """
+    for item in fields(row):
+        value = getattr(row, item.name)
+        kind = item.type if isinstance(item.type, type) else dict  # or dict[...]
+        if not isinstance(value, (float, int) if kind is float else kind):
+            raise TypeError(f"{item.name} is {value!r}")
+    if not row.seconds > 0:
+        raise ValueError(f"seconds is {row.seconds}")
+    if not all(value is None or isinstance(value, (float, int)) for value in row.scores.values()):
+        raise TypeError(f"scores is {row.scores}")
+    return row
 
 
 def audio_path(folder: Path, condition: str, clip: str, name: str) -> Path:
