@@ -37,14 +37,16 @@ def open_draft(path: Path, force: bool = True) -> Generator[Path, None, None]:
     _remove_leftovers(path)
     draft, descriptor = _new_draft(path, 0o666 if mode is None else 0o600)
     try:
-        yield draft
-        if mode is not None:
-            draft.chmod(mode)
-        os.fsync(descriptor)
-        _publish(draft, path, force)
+        with open(descriptor, "rb") as locked:
+            yield draft
+            if mode is not None:
+                draft.chmod(mode)
+            os.fsync(descriptor)
+            if fcntl is None:  # Windows renames nothing that is open
+                locked.close()
+            _publish(draft, path, force)
     finally:
         _remove(draft)
-        os.close(descriptor)
 
 
 @contextmanager
