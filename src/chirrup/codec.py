@@ -2,12 +2,14 @@
 
 from collections.abc import Iterator
 from functools import cached_property
+from numbers import Real
 from pathlib import Path
 
 import numpy as np
 
 from chirrup.bitstream import code_dtype
-from chirrup.codes import ABSENT, LOUDEST, Codes, checked
+from chirrup.codes import ABSENT, LOUDEST, Codes, as_array, checked
+from chirrup.runtime.errors import ModelError
 from chirrup.runtime.graph import Graph, Sessions, Weights
 from chirrup.runtime.graph_file import WEIGHTS
 from chirrup.spec import read_spec
@@ -45,7 +47,10 @@ class Codec:
         spec, description: the checked values of ``model.json``, and everything in it.
     """
 
-    def __init__(self, folder: Path, *, threads: int = 1) -> None:
+    def __init__(self, folder: str | Path, *, threads: int = 1) -> None:
+        name, folder = str(folder), Path(folder).absolute()
+        if not folder.is_dir():
+            raise ModelError(f"no folder {name!r}: chirrup.load({name!r}) loads a model by name")
         self.spec, self.description = read_spec(folder)
         spec = self.spec
         self.name, self.channels = spec.name, spec.channels
@@ -78,6 +83,7 @@ class Codec:
 
         Raises:
             ValueError: the model has no such bitrate.
+            TypeError: the bitrate is no number.
         """
         bitrate_bps = self.default_bitrate_bps if bitrate_bps is None else bitrate_bps
         if bitrate_bps not in self.bitrates_bps:
@@ -89,15 +95,18 @@ class Codec:
 
         Raises:
             ValueError: it is below the lowest, or above the highest by a codebook or more.
+            TypeError: it is no number.
         """
         if bitrate_bps is None:
             return self.codebooks_at(None)
         rates = self.bitrates_bps
-        if not rates[0] <= bitrate_bps < rates[-1] + rates[0]:
-            raise self._no_bitrate(bitrate_bps)
-        return sum(rate <= bitrate_bps for rate in rates)
+        if isinstance(bitrate_bps, Real) and rates[0] <= bitrate_bps < rates[-1] + rates[0]:
+            return sum(rate <= bitrate_bps for rate in rates)
+        raise self._no_bitrate(bitrate_bps)
 
-    def _no_bitrate(self, bitrate_bps: float) -> ValueError:
+    def _no_bitrate(self, bitrate_bps: object) -> ValueError | TypeError:
+        if not isinstance(bitrate_bps, Real):
+            return TypeError(f"bitrate_bps is a number of bit/s, such as 6000; got {bitrate_bps!r}")
         choices = ", ".join(map(str, self.bitrates_bps))
         return ValueError(f"{self.name} has no bitrate of {bitrate_bps:g} bit/s; it has {choices}")
 
@@ -194,12 +203,10 @@ class Codec:
             ValueError: wrong shape, or a code that the codebooks do not have.
         """
         given = codes.channels if isinstance(codes, Codes) else None
-        data = np.asarray(codes.data if isinstance(codes, Codes) else codes)
+        form = "integers [codebooks, frames] or [streams, codebooks, frames]"
+        data = as_array(codes.data if isinstance(codes, Codes) else codes, "codes", form)
         if data.ndim not in (2, 3) or not np.issubdtype(data.dtype, np.integer):
-            raise ValueError(
-                "codes must be integers [codebooks, frames] or [streams, codebooks, frames], got "
-                f"{data.dtype} {list(data.shape)}"
-            )
+            raise ValueError(f"codes must be {form}; got {data.dtype} {list(data.shape)}")
         streams = data[None] if data.ndim == 2 else data
         channels = len(streams) if self.channels == 1 else given or self.channels
         if len(streams) != self.streams(channels):

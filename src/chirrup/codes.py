@@ -11,9 +11,10 @@ LOUDEST = 8.0
 heard as it is, would upset a recurrent encoder for minutes."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Codes:
-    """Codes of one signal.
+    """Codes of one signal. They compare by value, and hash by it as long as nobody writes to
+    ``data``.
 
     Attributes:
         data: ``int16 [codebooks, frames]``, or ``[streams, codebooks, frames]``, a stream a channel
@@ -34,17 +35,29 @@ class Codes:
     def codebooks(self) -> int:
         return self.data.shape[-2]
 
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Codes):
+            return NotImplemented
+        same = (self.samples, self.channels) == (other.samples, other.channels)
+        return same and np.array_equal(self.data, other.data)
+
+    def __hash__(self) -> int:
+        values = self.data.astype(np.int64).tobytes()
+        return hash((self.data.shape, values, self.samples, self.channels))
+
     def __array__(self, dtype: np.dtype | None = None, copy: bool | None = None) -> np.ndarray:
         return np.array(self.data, dtype=dtype, copy=copy)
 
 
 def checked_samples(audio: np.ndarray) -> np.ndarray:
-    """Samples that a caller gave as ``float32``, or ValueError with what to do."""
-    samples = np.asarray(audio)
+    """Samples that a caller gave as ``float32``, or an error with what to do."""
+    form = "float32 [samples], or [channels, samples] with rows of one length"
+    samples = as_array(audio, "audio", form)
     if not np.issubdtype(samples.dtype, np.floating):
+        integers = np.issubdtype(samples.dtype, np.integer)
         raise ValueError(
-            f"audio must be floating point with full scale 1, got {samples.dtype}: divide 16-bit "
-            "integers by 32768"
+            f"audio must be floating point with full scale 1, got {samples.dtype}"
+            + (": divide 16-bit integers by 32768" if integers else "")
         )
     with np.errstate(over="ignore"):
         samples = samples.astype(np.float32, copy=False)
@@ -54,10 +67,28 @@ def checked_samples(audio: np.ndarray) -> np.ndarray:
 
 
 def checked(audio: np.ndarray) -> np.ndarray:
-    """``float32 [channels, samples]`` of what a caller gave, or ValueError with what to do."""
+    """``float32 [channels, samples]`` of what a caller gave, or an error with what to do."""
     signal = checked_samples(audio)
     if signal.ndim not in (1, 2) or signal.shape[-1] == 0 or signal.shape[0] == 0:
+        mono = signal.ndim == 3 and signal.shape[1] == 1
+        batch = ": give audio[:, 0] to code a batch of mono signals" if mono else ""
         raise ValueError(
-            f"audio must be [samples] or [channels, samples], not empty; got {list(signal.shape)}"
+            "audio must be [samples] or [channels, samples], not empty; got "
+            f"{list(signal.shape)}{batch}"
         )
     return np.atleast_2d(signal)
+
+
+def as_array(value: object, name: str, form: str) -> np.ndarray:
+    """An argument as an array.
+
+    Args:
+        name, form: what to call the argument, and what it should be, in an error.
+
+    Raises:
+        TypeError: it is none, such as a ragged list, or a tensor on another device.
+    """
+    try:
+        return np.asarray(value)
+    except Exception as error:  # of whatever library the value comes from
+        raise TypeError(f"{name} must be {form}; got {type(value).__name__}: {error}") from error

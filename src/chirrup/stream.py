@@ -6,7 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from chirrup.bitstream import MAX_REDUNDANT, Packet, pack_packet, unpack_packet
+from chirrup.bitstream import (
+    MAX_PACKET_FRAMES,
+    MAX_REDUNDANT,
+    Packet,
+    pack_packet,
+    unpack_packet,
+)
 from chirrup.codes import ABSENT, LOUDEST, checked_samples
 
 if TYPE_CHECKING:
@@ -43,19 +49,25 @@ class Fade:
         return audio * ramp
 
 
+def _checked_frames(frames_per_packet: int) -> int:
+    if frames_per_packet not in range(1, MAX_PACKET_FRAMES + 1):
+        raise ValueError(
+            f"a packet holds 1 to {MAX_PACKET_FRAMES} frames, not {frames_per_packet!r}"
+        )
+    return int(frames_per_packet)
+
+
 class Encoder:
     """Samples in, packets out. Belongs to one thread at a time."""
 
     def __init__(
         self, codec: Codec, codebooks: int, *, frames_per_packet: int, redundancy: int
     ) -> None:
-        if not 1 <= frames_per_packet <= 4:
-            raise ValueError(f"a packet holds 1 to 4 frames, not {frames_per_packet}")
         most = min(codebooks, MAX_REDUNDANT)
-        if not 0 <= redundancy <= most:
-            raise ValueError(f"redundancy is from 0 to {most} codebooks, not {redundancy}")
+        if redundancy not in range(most + 1):
+            raise ValueError(f"redundancy is from 0 to {most} codebooks, not {redundancy!r}")
         self.codec, self.codebooks = codec, codebooks
-        self.frames_per_packet, self.redundancy = frames_per_packet, redundancy
+        self.frames_per_packet, self.redundancy = _checked_frames(frames_per_packet), redundancy
         # A packet's frames are coded in one call, those of short frames in a third of the time.
         chunks = -(-frames_per_packet // codec.chunk_frames)
         self.piece_samples = chunks * codec.chunk_frames * codec.input_frame_samples
@@ -164,7 +176,7 @@ class Decoder:
     """Packets in, samples out, ``delay_samples`` late. Belongs to one thread at a time."""
 
     def __init__(self, codec: Codec, *, frames_per_packet: int) -> None:
-        self.codec, self.frames_per_packet = codec, frames_per_packet
+        self.codec, self.frames_per_packet = codec, _checked_frames(frames_per_packet)
         _, self.graph = codec.graphs()
         self.state = self.graph.initial_state()
         self.waiting = np.zeros((codec.codebooks, 0), np.int32)
@@ -196,6 +208,9 @@ class Decoder:
         return audio
 
     def _unpacked(self, packet: bytes) -> Packet:
+        if not isinstance(packet, (bytes, bytearray, memoryview)):
+            kind = type(packet).__name__
+            raise TypeError(f"a packet is bytes, or None for a lost one; got {kind}")
         codec = self.codec
         return unpack_packet(packet, codec.bits_per_code, codec.codebooks, codec.codebook_size)
 

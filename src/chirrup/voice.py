@@ -38,6 +38,8 @@ def in_voice(codec: Codec, references: Sequence[np.ndarray], neighbours: int = N
             f"{codec.name} cannot change the voice: that is for models such as focal-65k, whose "
             "features are apart from their sound, exported by this version"
         )
+    if isinstance(references, np.ndarray):
+        raise TypeError("references is a list of recordings: give [recording]")
     if not references:
         raise ValueError("no voice is given: give at least one recording of it")
     decoder = VoiceDecoder(codec, neighbours)

@@ -43,6 +43,10 @@ class Weights:
         except Exception as error:  # safetensors has several kinds, one directly below Exception
             raise ModelError(f"{path} is damaged: {error}") from error
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """A copy reads the file again: values of ONNX Runtime cannot be pickled."""
+        return Weights, (self.path, self.places)
+
     def of(self, graph: str) -> dict[str, ort.OrtValue]:
         """The tensors of a graph, by their names in it; graphs share what is the same.
 
@@ -148,6 +152,13 @@ class Graph:
         self.sessions, self.part, self.states = sessions, part, states
         self.frame_shape, self.output_shape = frame_shape, output_shape
         self.codebook_size = codebook_size
+
+    def __getstate__(self) -> dict[str, Any]:
+        """A copy opens its own sessions: those of ONNX Runtime cannot be pickled."""
+        attributes = self.__dict__.copy()
+        for session in ("block", "frame"):
+            attributes.pop(session, None)
+        return attributes
 
     def initial_state(self, batch: int = 1) -> State:
         """The state before the first sample of ``batch`` streams."""

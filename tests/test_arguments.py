@@ -1,0 +1,131 @@
+"""The library in other hands: copies, processes, comparisons, and arguments of wrong types."""
+
+import copy
+import multiprocessing
+import pickle
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+import chirrup
+from small_model import Exported, speech_like
+
+pytest_plugins = ["models_fixture"]
+
+AUDIO = speech_like(12_000)
+
+
+@pytest.fixture(scope="module")
+def focal() -> chirrup.Codec:
+    """A model of two sample rates whose voice can be changed."""
+    return chirrup.load("focal-small")
+
+
+# --- codes ---------------------------------------------------------------------------------------
+
+
+def test_codes_compare_and_hash(small_codec: chirrup.Codec) -> None:
+    codes = small_codec.encode(AUDIO)
+    other_data = codes.data.copy()
+    other_data[0, 0] ^= 1
+    same = [small_codec.encode(AUDIO), replace(codes, data=codes.data.astype(np.int64))]
+    others = [
+        replace(codes, data=other_data),
+        replace(codes, data=codes.data[:2]),
+        replace(codes, data=codes.data[None]),
+        replace(codes, samples=codes.samples - 1),
+        replace(codes, channels=1),
+    ]
+    assert {codes, *same} == {codes}
+    assert all(other != codes for other in others)
+    assert len({codes, *others}) == 1 + len(others)
+    assert codes != codes.data.tobytes()
+
+
+# --- copies --------------------------------------------------------------------------------------
+
+
+def pickled(codec: chirrup.Codec) -> chirrup.Codec:
+    return pickle.loads(pickle.dumps(codec))
+
+
+@pytest.mark.parametrize("copied", [pickled, copy.deepcopy, copy.copy])
+@pytest.mark.parametrize("used", [False, True])
+def test_a_codec_can_be_copied_before_and_after_its_first_use(
+    small_export: Exported, copied: Callable[[chirrup.Codec], chirrup.Codec], used: bool
+) -> None:
+    codec = chirrup.load(small_export.folder)
+    if used:
+        codec.decode(codec.encode(AUDIO))
+        codec.decoder().push(codec.encoder().push(AUDIO)[0])
+    again = copied(codec)
+    codes = codec.encode(AUDIO)
+    assert again.encode(AUDIO) == codes
+    assert np.array_equal(again.decode(codes), codec.decode(codes))
+
+
+def test_a_voice_goes_with_a_copy(focal: chirrup.Codec) -> None:
+    codec = chirrup.in_voice(focal, [AUDIO])
+    codes = codec.encode(AUDIO)
+    assert np.array_equal(pickled(codec).decode(codes), codec.decode(codes))
+
+
+def test_a_used_codec_goes_to_another_process_and_folder(
+    small_export: Exported, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """As to the spawned workers of a DataLoader."""
+    monkeypatch.chdir(small_export.folder.parent)
+    codec = chirrup.load(small_export.folder.name)
+    monkeypatch.chdir(tmp_path)
+    codes = codec.encode(AUDIO)
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        assert pool.apply(codec.encode, [AUDIO]) == codes
+
+
+# --- wrong types ---------------------------------------------------------------------------------
+
+WRONG: list[tuple[Callable[[Any], Any], type[Exception], str]] = [
+    (lambda codec: codec.encode(AUDIO, "6k"), TypeError, "bit/s, such as 6000; got '6k'"),
+    (lambda codec: codec.encoder("6k"), TypeError, "bit/s, such as 6000; got '6k'"),
+    (lambda codec: codec.codebooks_within("6k"), TypeError, "bit/s, such as 6000; got '6k'"),
+    (lambda codec: codec.encode([[0.1], [0.1, 0.2]]), TypeError, "rows of one length; got list"),
+    (lambda codec: codec.encode([AUDIO, AUDIO[1:]]), TypeError, "rows of one length; got list"),
+    (lambda codec: codec.encode(torch.zeros(9, requires_grad=True)), TypeError, r"\.detach\(\)"),
+    (lambda codec: codec.encode(torch.zeros(3, 1, 9)), ValueError, r"give audio\[:, 0\]"),
+    (lambda codec: codec.encode(np.zeros((1, 2, 9))), ValueError, r"got \[1, 2, 9\]$"),
+    (lambda codec: codec.encode("talk.wav"), ValueError, "audio must be floating point"),
+    (lambda codec: codec.decode([[1, 2], [3]]), TypeError, "codes must be integers .*; got list"),
+    (lambda codec: codec.encoder(frames_per_packet="2"), ValueError, "1 to 4 frames, not '2'"),
+    (lambda codec: codec.decoder(frames_per_packet=0), ValueError, "1 to 4 frames, not 0"),
+    (lambda codec: codec.encoder(redundancy=0.5), ValueError, "0 to 4 codebooks, not 0.5"),
+    (lambda codec: codec.decoder().push("AB"), TypeError, "a packet is bytes, .* got str"),
+    (lambda codec: codec.decoder().push(None, np.zeros(3)), TypeError, "got ndarray"),
+    (lambda _: chirrup.Codec("iris-t1"), chirrup.ModelError, r"chirrup\.load\('iris-t1'\)"),
+]
+
+
+@pytest.mark.parametrize(("call", "error", "words"), WRONG)
+def test_a_wrong_type_names_the_right_one(
+    small_codec: chirrup.Codec,
+    call: Callable[[Any], Any],
+    error: type[Exception],
+    words: str,
+) -> None:
+    with pytest.raises(error, match=words):
+        call(small_codec)
+
+
+def test_a_single_recording_is_no_list_of_them(focal: chirrup.Codec) -> None:
+    recording: Any = AUDIO
+    with pytest.raises(TypeError, match=r"give \[recording\]"):
+        chirrup.in_voice(focal, recording)
+
+
+def test_lists_and_tensors_are_taken(small_codec: chirrup.Codec) -> None:
+    others: list[Any] = [AUDIO.tolist(), torch.from_numpy(AUDIO)]
+    assert {small_codec.encode(audio) for audio in others} == {small_codec.encode(AUDIO)}
