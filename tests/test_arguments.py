@@ -99,6 +99,8 @@ WRONG: list[tuple[Callable[[Any], Any], type[Exception], str]] = [
     (lambda codec: codec.encode(torch.zeros(3, 1, 9)), ValueError, r"give audio\[:, 0\]"),
     (lambda codec: codec.encode(np.zeros((1, 2, 9))), ValueError, r"got \[1, 2, 9\]$"),
     (lambda codec: codec.encode("talk.wav"), ValueError, "audio must be floating point"),
+    (lambda codec: codec.encode(AUDIO, sample_rate_hz="44k"), TypeError, "44100; got '44k'"),
+    (lambda codec: codec.encode(AUDIO, sample_rate_hz=44.1), TypeError, "44100; got 44.1"),
     (lambda codec: codec.decode([[1, 2], [3]]), TypeError, "codes must be integers .*; got list"),
     (lambda codec: codec.encoder(frames_per_packet="2"), ValueError, "1 to 4 frames, not '2'"),
     (lambda codec: codec.decoder(frames_per_packet=0), ValueError, "1 to 4 frames, not 0"),

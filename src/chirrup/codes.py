@@ -6,9 +6,6 @@ import numpy as np
 
 ABSENT = -1
 """The code of a codebook left out for a lower bitrate, or of a lost frame."""
-LOUDEST = 8.0
-"""What encoders hear of louder samples, full scale being 1. They are mistakes, and a single one,
-heard as it is, would upset a recurrent encoder for minutes."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -13,10 +13,13 @@ from chirrup.bitstream import (
     pack_packet,
     unpack_packet,
 )
-from chirrup.codes import ABSENT, LOUDEST, checked_samples
+from chirrup.codes import ABSENT, checked_samples
+from chirrup.conditioning import Conditioner
+from chirrup.resampling import Resampler, checked_rate
 
 if TYPE_CHECKING:
     from chirrup.codec import Codec
+
 
 HOLD_SECONDS = 0.1
 """How much of a gap is concealed at full level; after it the sound fades."""
@@ -61,18 +64,32 @@ class Encoder:
     """Samples in, packets out. Belongs to one thread at a time."""
 
     def __init__(
-        self, codec: Codec, codebooks: int, *, frames_per_packet: int, redundancy: int
+        self,
+        codec: Codec,
+        codebooks: int,
+        *,
+        frames_per_packet: int,
+        redundancy: int,
+        sample_rate_hz: int,
     ) -> None:
         most = min(codebooks, MAX_REDUNDANT)
         if redundancy not in range(most + 1):
             raise ValueError(f"redundancy is from 0 to {most} codebooks, not {redundancy!r}")
         self.codec, self.codebooks = codec, codebooks
         self.frames_per_packet, self.redundancy = _checked_frames(frames_per_packet), redundancy
+        self.sample_rate_hz = sample_rate_hz
         # A packet's frames are coded in one call, those of short frames in a third of the time.
         chunks = -(-frames_per_packet // codec.chunk_frames)
         self.piece_samples = chunks * codec.chunk_frames * codec.input_frame_samples
         self.graph, _ = codec.graphs()
         self.state = self.graph.initial_state()
+        rates_hz = checked_rate(sample_rate_hz), codec.input_rate_hz
+        self.resampler = (
+            None if rates_hz[0] == rates_hz[1] else Resampler(codec.channels, *rates_hz)
+        )
+        self.conditioner = Conditioner(
+            codec.channels, codec.input_frame_samples, codec.input_rate_hz
+        )
         self.waiting = np.zeros((codec.channels, 0), np.float32)
         self.samples = 0
         self.ready = np.zeros((codebooks, 0), codec.code_dtype)
@@ -82,9 +99,9 @@ class Encoder:
         """Take in samples.
 
         Args:
-            pcm: ``float32 [any number of samples]``, full scale 1, at the codec's
-                ``input_rate_hz``; or ``[channels, any number]`` of a codec that codes several
-                jointly, which repeats mono.
+            pcm: ``float32 [any number of samples]`` at the stream's ``sample_rate_hz``, full scale
+                1; or ``[channels, any number]`` of a codec that codes several jointly, which
+                repeats mono. Samples beyond full scale are limited to it.
 
         Returns:
             The packets that are complete: none, one or more.
@@ -94,9 +111,16 @@ class Encoder:
         if pcm.ndim != 1 and (channels == 1 or pcm.ndim != 2 or len(pcm) != channels):
             form = "mono, [samples]" + (f", or [{channels}, samples]" if channels > 1 else "")
             raise ValueError(f"a live stream is {form}; got {list(pcm.shape)}")
-        self.samples += pcm.shape[-1]
-        pcm = np.clip(pcm, -LOUDEST, LOUDEST)
-        signal = np.broadcast_to(pcm, self.waiting.shape[:1] + pcm.shape[-1:])
+        signal = np.broadcast_to(pcm, (channels, pcm.shape[-1]))
+        return self._native(signal if self.resampler is None else self.resampler.push(signal))
+
+    def _native(self, signal: np.ndarray) -> list[bytes]:
+        """Packets of samples at the codec's own rate."""
+        self.samples += signal.shape[1]
+        return self._conditioned(self.conditioner.push(signal))
+
+    def _conditioned(self, signal: np.ndarray) -> list[bytes]:
+        """Packets of whole frames."""
         signal = np.concatenate([self.waiting, signal], axis=1)
         whole = signal.shape[1] - signal.shape[1] % self.piece_samples
         self.waiting = signal[:, whole:].copy()
@@ -118,10 +142,10 @@ class Encoder:
 
         Afterwards the stream begins anew.
         """
-        packets = []
+        packets = [] if self.resampler is None else self._native(self.resampler.finish())
         if self.samples:
             missing = self.codec.padding_samples(self.samples)
-            packets = self.push(np.zeros(missing, np.float32))
+            packets += self._conditioned(self.conditioner.finish(missing))
             if self.waiting.shape[1]:
                 self._code(self.waiting)
             packets += self._packets(1)
@@ -130,6 +154,7 @@ class Encoder:
             self.codebooks,
             frames_per_packet=self.frames_per_packet,
             redundancy=self.redundancy,
+            sample_rate_hz=self.sample_rate_hz,
         )
         return packets
 
@@ -150,6 +175,8 @@ class Encoder:
         """The state of the stream as arrays and numbers, to go on from later or elsewhere."""
         return {
             "graph": self.graph.save(self.state),
+            "resampler": {} if self.resampler is None else self.resampler.save(),
+            "conditioner": self.conditioner.save(),
             "waiting": self.waiting.copy(),
             "samples": self.samples,
             "ready": self.ready.copy(),
@@ -159,15 +186,26 @@ class Encoder:
     def restore(self, saved: dict[str, Any]) -> None:
         """Go on from what `save` gave, also that of another stream of the same settings.
 
+        The packets are the same. Only if the stream resamples, they are of samples that differ by
+        rounding.
+
         Raises:
-            ValueError: it was of another bitrate.
+            ValueError: it was of another bitrate or sample rate.
         """
         if len(saved["ready"]) != self.codebooks:
             raise ValueError(
                 f"the state is of {len(saved['ready'])} codebooks, the stream of {self.codebooks}: "
                 "ask for an encoder of the same bitrate"
             )
+        if saved["resampler"].get("rate_hz") != (self.resampler and self.resampler.rate_hz):
+            raise ValueError(
+                "the state is of a stream of another sample rate: ask for an encoder of the same "
+                "sample_rate_hz"
+            )
         self.state = self.graph.restore(saved["graph"])
+        if self.resampler is not None:
+            self.resampler.restore(saved["resampler"])
+        self.conditioner.restore(saved["conditioner"])
         self.waiting, self.samples = saved["waiting"].copy(), saved["samples"]
         self.ready, self.before = saved["ready"].copy(), saved["before"].copy()
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from chirrup.codec import Codec
 from chirrup.codes import checked
+from chirrup.resampling import checked_rate, length_at, resampled
 from chirrup.runtime.errors import ModelError
 from chirrup.runtime.graph import Graph, State
 
@@ -19,15 +20,22 @@ NEIGHBOURS = 4
 HALVES = ("features", "waveform")
 
 
-def in_voice(codec: Codec, references: Sequence[np.ndarray], neighbours: int = NEIGHBOURS) -> Codec:
+def in_voice(
+    codec: Codec,
+    references: Sequence[np.ndarray],
+    neighbours: int = NEIGHBOURS,
+    *,
+    sample_rate_hz: int | None = None,
+) -> Codec:
     """A codec like this one whose decoder speaks in the voice of ``references``.
 
     Codes, files and live streams are as before; it is decoding, whole or live, that differs.
 
     Args:
-        references: recordings of one speaker, each ``float32 [samples]`` at ``input_rate_hz``, in
-            all some seconds or more.
+        references: recordings of one speaker, each ``float32 [samples]``, in all some seconds at
+            least, better two minutes or more.
         neighbours: how many frames of the voice each frame becomes the mean of.
+        sample_rate_hz: sample rate of the recordings. None is ``input_rate_hz``.
 
     Raises:
         ModelError: the codec has no features to exchange.
@@ -42,8 +50,9 @@ def in_voice(codec: Codec, references: Sequence[np.ndarray], neighbours: int = N
         raise TypeError("references is a list of recordings: give [recording]")
     if not references:
         raise ValueError("no voice is given: give at least one recording of it")
+    rate_hz = codec.input_rate_hz if sample_rate_hz is None else checked_rate(sample_rate_hz)
     decoder = VoiceDecoder(codec, neighbours)
-    decoder.learn(references)
+    decoder.learn(references, rate_hz)
     changed = copy.copy(codec)
     changed.__dict__["_decoder"] = decoder
     return changed
@@ -75,25 +84,27 @@ class VoiceDecoder(Graph):
             self.halves.append(Graph(whole.sessions, half, own, (), None))
         self.voice = self.directions = np.zeros((0, 0), np.float32)
 
-    def learn(self, references: Sequence[np.ndarray]) -> None:
-        """Keep the features of what the codes of ``references`` say."""
-        frames = np.concatenate([*map(self._features_of, references)])
+    def learn(self, references: Sequence[np.ndarray], rate_hz: int) -> None:
+        """Keep the features of the codes of ``references``."""
+        frames = np.concatenate([self._features_of(signal, rate_hz) for signal in references])
         if not 1 <= self.neighbours <= len(frames):
             raise ValueError(
                 f"the voice has {len(frames)} frames: {self.neighbours} neighbours cannot be found"
             )
         self.voice, self.directions = frames, _at_unit_length(frames)
 
-    def _features_of(self, reference: np.ndarray) -> np.ndarray:
+    def _features_of(self, reference: np.ndarray, rate_hz: int) -> np.ndarray:
         signal = checked(reference)
         if len(signal) > 1:
             raise ValueError(f"a voice is mono, [samples], got {list(np.shape(reference))}")
         codec = self.codec
         state, pieces = self.halves[0].initial_state(), []
-        for codes in codec.encode_blocks(iter([signal]), codec.codebooks):
+        native = resampled(iter([signal]), 1, rate_hz, codec.input_rate_hz)
+        for codes in codec.encode_blocks(native, codec.codebooks):
             piece, state = self._features(codes.astype(np.int32), state)
             pieces.append(piece[0].T)
-        frames = -(-signal.shape[1] // codec.input_frame_samples)
+        samples = length_at(signal.shape[1], rate_hz, codec.input_rate_hz)
+        frames = -(-samples // codec.input_frame_samples)
         return np.concatenate(pieces)[:frames]
 
     def __call__(self, x: np.ndarray, state: State) -> tuple[np.ndarray, State]:

@@ -100,6 +100,18 @@ def test_models_and_info_of_one(
     assert "30 ms" in capsys.readouterr().out
 
 
+def test_the_two_rates_of_a_model_are_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["models"]) == 0
+    out = capsys.readouterr().out
+    assert "16 to 24 kHz" in out
+    assert max(map(len, out.splitlines())) <= 80
+    assert run(["info", "focal-small"]) == 0
+    assert "16000 to 24000 Hz, mono" in capsys.readouterr().out
+    assert run(["info", "focal-small", "--json"]) == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert (facts["input_rate_hz"], facts["sample_rate_hz"]) == (16_000, 24_000)
+
+
 def test_audit_next_to_the_paper(model_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["audit", "iris-t1", "--json"]) == 0
     facts = json.loads(capsys.readouterr().out)

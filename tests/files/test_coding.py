@@ -15,9 +15,9 @@ import chirrup
 from chirrup.bitstream import FormatError, Header, Reader, Writer
 from chirrup.codec import Codec
 from chirrup.files import FileError, decode_file, describe, encode_file
-from chirrup.files.resampling import length_at
 from chirrup.files.stereo import Stereo
 from chirrup.files.wav import Format, wav_head
+from chirrup.resampling import length_at
 from file_samples import RATES, Pipe, noise
 
 

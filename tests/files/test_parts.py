@@ -9,10 +9,11 @@ import pytest
 import soundfile
 
 from chirrup.files import FileError
+from chirrup.files.excerpt import cut
 from chirrup.files.inputs import open_audio, parse_raw
 from chirrup.files.outputs import open_sink
-from chirrup.files.resampling import cut, length_at, resampled
 from chirrup.files.wav import Format, wav_head
+from chirrup.resampling import length_at, resampled
 from file_samples import RATES, Pipe, noise
 
 # --- pipes -------------------------------------------------------------------------------------

@@ -22,6 +22,7 @@ def summary(codec: "Codec") -> dict[str, Any]:
     return {
         "name": codec.name,
         "folder": str(codec.folder),
+        "input_rate_hz": codec.input_rate_hz,
         "sample_rate_hz": codec.sample_rate_hz,
         "channels": codec.channels,
         "bitrates_bps": codec.bitrates_bps,
@@ -54,7 +55,7 @@ def score_lines(facts: dict[str, Any]) -> list[str]:
 def print_model(facts: dict[str, Any]) -> None:
     rates, lowest = facts["bitrates_bps"], facts["lowest_bitrate_bps"]
     lines = {
-        "rate": f"{facts['sample_rate_hz']} Hz, {_channels(facts['channels'])}",
+        "rate": f"{_rates(facts, ' Hz', 1)}, {_channels(facts['channels'])}",
         "bitrates": f"{', '.join(f'{rate / 1000:.4g}' for rate in rates)} kbit/s"
         + (f", trained from {lowest / 1000:.4g} on" if lowest > rates[0] else ""),
         "latency": f"{facts['latency_ms']:.3g} ms, frames of {facts['frame_ms']:.3g} ms",
@@ -94,7 +95,7 @@ def models(as_json: Json = False) -> None:
         rates = facts["lowest_bitrate_bps"], facts["bitrates_bps"][-1]
         table.add_row(
             facts["name"],
-            f"{facts['sample_rate_hz'] / 1000:g} kHz {_channels(facts['channels'])}",
+            f"{_rates(facts, ' kHz', 1000)} {_channels(facts['channels'])}",
             " to ".join(f"{rate / 1000:.3g}" for rate in dict.fromkeys(rates)),
             f"{facts['latency_ms']:.3g} ms",
             f"{facts['size_bytes'] / 1e6:.1f} MB",
@@ -192,6 +193,12 @@ def _configuration(name: str) -> dict[str, Any] | None:
 
 def _number(value: float | None, form: str, unit: str = "", scale: float = 1.0) -> str:
     return "-" if value is None else f"{scale * value:{form}}{unit}"
+
+
+def _rates(facts: dict[str, Any], unit: str, scale: int) -> str:
+    """The sample rate, or those of the input and the output if they differ."""
+    rates = dict.fromkeys((facts["input_rate_hz"], facts["sample_rate_hz"]))
+    return " to ".join(f"{rate / scale:g}" for rate in rates) + unit
 
 
 def _channels(count: int) -> str:

@@ -11,9 +11,8 @@ from chirrup.codec import Codec
 from chirrup.codes import ABSENT
 from chirrup.files.decoders import check_model, installed
 from chirrup.files.errors import FileError
-from chirrup.files.excerpt import Excerpt
+from chirrup.files.excerpt import Excerpt, cut
 from chirrup.files.inputs import (
-    RATES_HZ,
     Audio,
     Source,
     open_audio,
@@ -29,8 +28,8 @@ from chirrup.files.outputs import (
     open_sink,
     open_target,
 )
-from chirrup.files.resampling import cut, length_at, resampled
 from chirrup.files.stereo import Stereo, channel_mode, left_right, mid_side
+from chirrup.resampling import RATES_HZ, length_at, resampled
 
 Progress = Callable[[float, float | None], None]
 """Called with the seconds done so far, and in all if known."""

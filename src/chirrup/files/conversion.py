@@ -11,7 +11,7 @@ from chirrup.files.coding import Decoded, Progress, decode_file, encode_file
 from chirrup.files.errors import FileError
 from chirrup.files.inputs import Source, open_audio
 from chirrup.files.outputs import Target, check_target
-from chirrup.files.resampling import resampled
+from chirrup.resampling import resampled
 from chirrup.runtime.errors import ModelError
 from chirrup.voice import NEIGHBOURS, in_voice
 

@@ -1,6 +1,7 @@
-"""A part of a ``.chirrup`` file: where to begin reading for it, and which samples to keep."""
+"""A part of a ``.chirrup`` file: where to begin reading for it, and which samples to keep; and the
+end of the whole."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from math import ceil, gcd, lcm
 from typing import Self
@@ -82,3 +83,31 @@ class Excerpt:
             at += block.shape[1]
             if self.end is not None and at >= self.end:
                 return
+
+
+def cut(
+    blocks: Iterator[np.ndarray], length: Callable[[], int | None], reserve: int
+) -> Iterator[np.ndarray]:
+    """The first ``length()`` samples of audio ``[channels, any number of samples]``.
+
+    Args:
+        length: asked again and again; None as long as it is not known.
+        reserve: samples at the end that are held back until then, since they may be too many.
+    """
+    held: np.ndarray | None = None
+    done = 0
+    for block in blocks:
+        held = block if held is None else np.concatenate([held, block], axis=1)
+        limit = length()
+        ready = held.shape[1] - reserve
+        if limit is not None:
+            ready = min(ready, limit - done)
+        if ready > 0:
+            yield held[:, :ready]
+            done += ready
+            held = held[:, ready:]
+        if limit is not None and done >= limit:  # the rest is only read, for what it may tell
+            held = held[:, :0]
+    limit = length()
+    if held is not None:
+        yield held if limit is None else held[:, : max(0, limit - done)]

@@ -24,9 +24,8 @@ from chirrup.files.names import descriptor_of, names_file
 from chirrup.files.riff import Ahead, NotWavError, read_head, skip_chunks
 from chirrup.files.sounds import BLOCK_SAMPLES, UnreadableError, blocks, open_sound
 from chirrup.files.wav import SAMPLE_TYPES, Format
+from chirrup.resampling import RATES_HZ
 
-RATES_HZ = (1_000, 1_000_000)
-"""Lowest and highest sample rate that is taken in and given back."""
 MAX_CHANNELS = 16
 FIRST_BYTES = 1 << 16
 """Of a pipe, in which a format must show that libsndfile knows."""

@@ -10,7 +10,7 @@ import numpy as np
 import soxr
 
 from chirrup.codes import checked
-from chirrup.files.resampling import length_at
+from chirrup.resampling import length_at
 
 T = TypeVar("T")
 
