@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from functools import cached_property
+from itertools import chain
 from numbers import Real
 from pathlib import Path
 
@@ -9,13 +10,14 @@ import numpy as np
 
 from chirrup.bitstream import code_dtype
 from chirrup.codes import ABSENT, Codes, as_array, checked
+from chirrup.concealment import ConcealingDecoder
 from chirrup.conditioning import Conditioner
 from chirrup.resampling import checked_rate, length_at, resampled
 from chirrup.runtime.errors import ModelError
 from chirrup.runtime.graph import Graph, Sessions, Weights
 from chirrup.runtime.graph_file import WEIGHTS
 from chirrup.spec import read_spec
-from chirrup.stream import Decoder, Encoder, Fade
+from chirrup.stream import Decoder, Encoder
 
 BLOCK_FRAMES = 50
 """Frames coded at once in a signal or file: most of the speed of large blocks, little memory."""
@@ -244,41 +246,13 @@ class Codec:
         Yields:
             ``float32 [channels, samples]``.
         """
-        streams = self.streams(channels)
-        state = self._decoder.initial_state(streams)
-        skip, fades = self.delay_samples, [Fade(self.frame_rate_hz) for _ in range(streams)]
-        for piece, frames in self._in_chunks(pieces, streams):
-            for start in range(0, piece.shape[2], self.block_frames):
-                codes = piece[:, :, start : start + self.block_frames]
-                audio, state = self._decoder(codes, state)
-                codes = codes[:, :, : frames - start]
-                audio = audio[:, : codes.shape[2] * self.frame_samples]
-                lost = codes[:, 0] == ABSENT
-                if lost.any() or not all(fade.idle for fade in fades):
-                    sounds = audio.reshape(streams, -1, lost.shape[1], self.frame_samples)
-                    for fade, signal, gaps in zip(fades, sounds, lost, strict=True):
-                        for index, gap in enumerate(gaps):
-                            signal[:, index] = fade(signal[:, index], bool(gap))
-                if self.channels > 1:
-                    audio = audio[0] if channels > 1 else audio[0].mean(axis=0, keepdims=True)
-                yield audio[:, skip:]
-                skip = max(0, skip - audio.shape[1])
-
-    def _in_chunks(
-        self, pieces: Iterator[np.ndarray], channels: int
-    ) -> Iterator[tuple[np.ndarray, int]]:
-        """Codes of all codebooks in pieces of whole chunks, and how many of their frames count: of
-        the last piece, fewer than it has if it was filled up with absent ones."""
-        waiting = np.zeros((channels, self.codebooks, 0), np.int32)
-        for piece in pieces:
-            waiting = np.concatenate([waiting, self.all_codebooks(piece)], axis=2)
-            whole = waiting.shape[2] - waiting.shape[2] % self.chunk_frames
-            if whole:
-                yield waiting[:, :, :whole], whole
-                waiting = waiting[:, :, whole:]
-        if frames := waiting.shape[2]:
-            missing = self.chunk_frames - frames
-            yield np.pad(waiting, [(0, 0), (0, 0), (0, missing)], constant_values=ABSENT), frames
+        decoder, skip = ConcealingDecoder(self, self.streams(channels)), self.delay_samples
+        blocks = chain.from_iterable(map(decoder.push, map(self.all_codebooks, pieces)))
+        for audio in chain(blocks, decoder.finish()):
+            if self.channels > 1:
+                audio = audio[0] if channels > 1 else audio[0].mean(axis=0, keepdims=True)
+            yield audio[:, skip:]
+            skip = max(0, skip - audio.shape[1])
 
     def all_codebooks(self, codes: np.ndarray) -> np.ndarray:
         """``[..., codebooks, frames]`` with -1 for the codebooks left out, ``int32``.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,42 +15,12 @@ from chirrup.bitstream import (
     unpack_packet,
 )
 from chirrup.codes import ABSENT, checked_samples
+from chirrup.concealment import ConcealingDecoder
 from chirrup.conditioning import Conditioner
 from chirrup.resampling import Resampler, checked_rate
 
 if TYPE_CHECKING:
     from chirrup.codec import Codec
-
-
-HOLD_SECONDS = 0.1
-"""How much of a gap is concealed at full level; after it the sound fades."""
-FADE_SECONDS = 0.2
-"""From full level to silence, and back."""
-
-
-class Fade:
-    """Towards silence in a long gap, and back to full level after it, frame by frame."""
-
-    def __init__(self, frame_rate_hz: float) -> None:
-        self.hold_frames = round(HOLD_SECONDS * frame_rate_hz)
-        self.step = 1 / (FADE_SECONDS * frame_rate_hz)
-        self.lost_frames, self.level = 0, 1.0
-
-    @property
-    def idle(self) -> bool:
-        """Whether frames that are there pass as they are."""
-        return self.lost_frames == 0 and self.level == 1.0
-
-    def __call__(self, audio: np.ndarray, lost: bool) -> np.ndarray:
-        """The next frame, ``float32 [..., samples]``, at the level it is to be heard."""
-        self.lost_frames = self.lost_frames + 1 if lost else 0
-        step = -self.step if self.lost_frames > self.hold_frames else self.step
-        level = min(1.0, max(0.0, self.level + step))
-        if level == self.level == 1.0:
-            return audio
-        ramp = np.linspace(self.level, level, audio.shape[-1], endpoint=False, dtype=np.float32)
-        self.level = level
-        return audio * ramp
 
 
 def _checked_frames(frames_per_packet: int) -> int:
@@ -215,10 +186,7 @@ class Decoder:
 
     def __init__(self, codec: Codec, *, frames_per_packet: int) -> None:
         self.codec, self.frames_per_packet = codec, _checked_frames(frames_per_packet)
-        _, self.graph = codec.graphs()
-        self.state = self.graph.initial_state()
-        self.waiting = np.zeros((codec.codebooks, 0), np.int32)
-        self.fade = Fade(codec.frame_rate_hz)
+        self.decoder = ConcealingDecoder(codec)
 
     def push(self, packet: bytes | None, following: bytes | None = None) -> np.ndarray:
         """Take in the next packet.
@@ -240,7 +208,7 @@ class Decoder:
             ModelError: the model is damaged. The stream is as before.
         """
         codes = self._lost(following) if packet is None else self._unpacked(packet).codes
-        audio = self._decoded(self.codec.all_codebooks(codes))
+        audio = self._joined(self.decoder.push(self.codec.all_codebooks(codes)[None]))
         if packet is not None:
             self.frames_per_packet = codes.shape[1]
         return audio
@@ -265,45 +233,24 @@ class Decoder:
             codes[:, frames - repeated.shape[1] :] = repeated
         return codes
 
-    def _decoded(self, codes: np.ndarray) -> np.ndarray:
-        """``int32 [codebooks, frames]`` to the samples of all chunks that are whole with them."""
+    def _joined(self, pieces: Iterator[np.ndarray]) -> np.ndarray:
         channels = self.codec.channels
-        waiting = np.concatenate([self.waiting, codes], axis=1)
-        whole = waiting.shape[1] // self.codec.chunk_frames * self.codec.chunk_frames
-        frames, rest = waiting[:, :whole], waiting[:, whole:]
-        if not whole:
-            self.waiting = rest
-            return np.zeros(0 if channels == 1 else (channels, 0), np.float32)
-        audio, self.state = self.graph(frames[None], self.state)
-        self.waiting = rest
-        sounds, lost = np.split(audio[0], whole, axis=-1), frames[0] == ABSENT
-        pieces = [self.fade(*pair) for pair in zip(sounds, lost.tolist(), strict=True)]
-        return np.concatenate(pieces, axis=-1)
+        empty = np.zeros(0 if channels == 1 else (channels, 0), np.float32)
+        return np.concatenate([empty, *(piece[0] for piece in pieces)], axis=-1)
 
     def flush(self) -> np.ndarray:
         """The rest of the stream, shaped as by `push`: frames that wait for their chunk to be
         whole. Mostly nothing, since the encoder's own `flush` sends whole chunks until every sample
         is out. Afterwards the stream begins anew."""
-        waiting = self.waiting.shape[1]
-        missing = -waiting % self.codec.chunk_frames
-        lost = np.full((self.codec.codebooks, missing), ABSENT, np.int32)
-        rest = self._decoded(lost)[..., : waiting * self.codec.frame_samples]
+        rest = self._joined(self.decoder.finish())
         self.__init__(self.codec, frames_per_packet=self.frames_per_packet)
         return rest
 
     def save(self) -> dict[str, Any]:
         """The state of the stream as arrays and numbers, to go on from later or elsewhere."""
-        return {
-            "graph": self.graph.save(self.state),
-            "frames_per_packet": self.frames_per_packet,
-            "waiting": self.waiting.copy(),
-            "lost_frames": self.fade.lost_frames,
-            "level": self.fade.level,
-        }
+        return {"decoder": self.decoder.save(), "frames_per_packet": self.frames_per_packet}
 
     def restore(self, saved: dict[str, Any]) -> None:
         """Go on from what `save` gave."""
-        self.state = self.graph.restore(saved["graph"])
+        self.decoder.restore(saved["decoder"])
         self.frames_per_packet = saved["frames_per_packet"]
-        self.waiting = saved["waiting"].copy()
-        self.fade.lost_frames, self.fade.level = saved["lost_frames"], saved["level"]

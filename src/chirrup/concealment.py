@@ -1,0 +1,115 @@
+"""Decoding with frames that are lost: concealed, faded to silence in a long gap, and back at once.
+
+Signals, files and live streams all decode here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import pairwise
+from math import ceil
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from chirrup.codes import ABSENT
+
+if TYPE_CHECKING:
+    from chirrup.codec import Codec
+
+HOLD_SECONDS = 0.1
+"""How much of a gap is concealed at full level; after it the sound fades."""
+FADE_SECONDS = 0.2
+"""From full level to silence. The first frame after a gap goes back to full level."""
+
+
+class ConcealingDecoder:
+    """The decoder of a codec with its state: codes in, audio out.
+
+    Attributes:
+        lost: for each stream, how many of the last frames were lost.
+    """
+
+    def __init__(self, codec: Codec, streams: int = 1) -> None:
+        _, self.graph = codec.graphs()
+        self.chunk_frames, self.block_frames = codec.chunk_frames, codec.block_frames
+        self.frame_samples = codec.frame_samples
+        self.shape = (streams,) if codec.channels == 1 else (streams, codec.channels)
+        self.hold_frames = round(HOLD_SECONDS * codec.frame_rate_hz)
+        self.fade_frames = FADE_SECONDS * codec.frame_rate_hz
+        self.silent_frames = self.hold_frames + ceil(self.fade_frames)
+        self.waiting = np.zeros((streams, codec.codebooks, 0), np.int32)
+        self.lost = np.zeros(streams, np.int64)
+        self.state = self.graph.initial_state(streams)
+
+    def push(self, codes: np.ndarray) -> Iterator[np.ndarray]:
+        """Decode ``int32 [streams, codebooks, any number of frames]``.
+
+        Yields:
+            ``float32 [streams, samples]`` or ``[streams, channels, samples]`` of all chunks that
+            are whole.
+        """
+        codes = np.concatenate([self.waiting, codes], axis=2)
+        whole = codes.shape[2] - codes.shape[2] % self.chunk_frames
+        for start in range(0, whole, self.block_frames):
+            yield from self._decoded(codes[:, :, start : min(start + self.block_frames, whole)])
+        self.waiting = codes[:, :, whole:]
+
+    def finish(self) -> Iterator[np.ndarray]:
+        """Decode the frames whose chunk is not whole: those that are missing count as lost."""
+        streams, codebooks, frames = self.waiting.shape
+        missing = np.full((streams, codebooks, -frames % self.chunk_frames), ABSENT, np.int32)
+        for audio in self.push(missing):
+            yield audio[..., : frames * self.frame_samples]
+
+    def _decoded(self, codes: np.ndarray) -> Iterator[np.ndarray]:
+        """Once all streams are silent, lost frames cost nothing, and the next frame that is there
+        starts from the initial state."""
+        lost = codes[:, 0] == ABSENT
+        before = self._lost_before(lost)
+        faded = np.all(before[:, : -1 : self.chunk_frames] >= self.silent_frames, axis=0)
+        missing = np.all(lost.reshape(len(lost), -1, self.chunk_frames), axis=(0, 2))
+        silent = faded & missing
+        starts = (faded & ~silent) | np.diff(silent, prepend=silent[:1])
+        places = [0, *(np.flatnonzero(starts[1:]) + 1).tolist(), len(silent)]
+        for first, last in pairwise(places):
+            frames = slice(first * self.chunk_frames, last * self.chunk_frames)
+            if silent[first]:
+                samples = (frames.stop - frames.start) * self.frame_samples
+                yield np.zeros((*self.shape, samples), np.float32)
+                continue
+            if faded[first]:
+                self.state = self.graph.initial_state(len(lost))
+            audio, self.state = self.graph(codes[:, :, frames], self.state)
+            yield self._at_level(audio, before[:, frames.start : frames.stop + 1])
+        self.lost = before[:, -1]
+
+    def _lost_before(self, lost: np.ndarray) -> np.ndarray:
+        """Frames lost in a row before each frame, and after the last ``[streams, frames + 1]``."""
+        frame = np.arange(1, lost.shape[1] + 1)
+        arrived = np.maximum.accumulate(np.where(lost, -self.lost[:, None], frame), axis=1)
+        return np.concatenate([self.lost[:, None], frame - arrived], axis=1)
+
+    def _at_level(self, audio: np.ndarray, lost: np.ndarray) -> np.ndarray:
+        """Each frame of the audio from its first level to its last, by the frames lost before it
+        and after it."""
+        levels = np.clip(1 - (lost - self.hold_frames) / self.fade_frames, 0, 1)
+        if (levels == 1).all():
+            return audio
+        place = np.arange(self.frame_samples) / self.frame_samples
+        ramps = levels[:, :-1, None] + np.diff(levels)[..., None] * place
+        ramps = ramps.astype(np.float32).reshape(len(lost), *(1,) * (audio.ndim - 2), -1)
+        return audio * ramps
+
+    def save(self) -> dict[str, Any]:
+        """The state as arrays."""
+        return {
+            "graph": self.graph.save(self.state),
+            "waiting": self.waiting.copy(),
+            "lost": self.lost.copy(),
+        }
+
+    def restore(self, saved: dict[str, Any]) -> None:
+        """Go on from what `save` gave."""
+        self.state = self.graph.restore(saved["graph"])
+        self.waiting, self.lost = saved["waiting"].copy(), saved["lost"].copy()
