@@ -13,14 +13,14 @@ from onnx import TensorProto, helper, numpy_helper
 import chirrup
 from chirrup.bitstream import FormatError, pack_packet
 from chirrup.runtime.graph_file import graph_content
-from small_model import Exported, speech_like
+from chirrup.zoo import FOLDER
 
-pytest_plugins = ["models_fixture"]
+NOISE = np.random.default_rng(0).normal(0, 0.1, 24_000).astype(np.float32)
 
 
 @pytest.fixture
-def folder(small_export: Exported, tmp_path: Path) -> Path:
-    return shutil.copytree(small_export.folder, tmp_path / "model")
+def folder(tmp_path: Path) -> Path:
+    return shutil.copytree(FOLDER / "lrac-t1", tmp_path / "model")
 
 
 def without_hashes(folder: Path, **values: object) -> None:
@@ -80,7 +80,7 @@ def test_a_graph_reads_no_other_file(
     """Whatever ONNX Runtime would do: 1.20 to 1.23 put the content of any file into the audio."""
     changed(folder, "encoder", lambda graph: put(graph, elsewhere(location)))
     with pytest.raises(chirrup.ModelError, match=f"reads '{location}'; a graph may read model.saf"):
-        chirrup.load(folder).encode(speech_like(1000))
+        chirrup.load(folder).encode(NOISE[:2400])
 
 
 def test_a_later_location_counts_too(tmp_path: Path) -> None:
@@ -122,10 +122,10 @@ def impossible_shape(graph: onnx.GraphProto) -> None:
 def test_a_decoder_that_computes_no_audio_is_refused(
     folder: Path, change: Callable[[onnx.GraphProto], None], words: str
 ) -> None:
-    codes = chirrup.load(folder).encode(speech_like(2000))
+    codes = chirrup.load(folder).encode(NOISE[:2400])
     changed(folder, "decoder", change)
     codec = chirrup.load(folder)
-    packets = codec.encoder().push(speech_like(480))
+    packets = codec.encoder().push(NOISE[:240])
     with pytest.raises(chirrup.ModelError, match=words):
         codec.decode(codes)
     with pytest.raises(chirrup.ModelError, match=words):
@@ -133,23 +133,36 @@ def test_a_decoder_that_computes_no_audio_is_refused(
 
 
 def test_codes_beyond_the_codebook_are_the_models_fault(folder: Path) -> None:
-    without_hashes(folder, codebook_size=129)
-    with pytest.raises(chirrup.ModelError, match="computes codes that are not from 0 to 128"):
-        chirrup.load(folder).encode(speech_like(24_000))
+    without_hashes(folder, codebook_size=513)
+    with pytest.raises(chirrup.ModelError, match="computes codes that are not from 0 to 512"):
+        chirrup.load(folder).encode(NOISE)
 
 
-def test_a_code_beyond_the_codebook_is_a_malformed_packet(folder: Path, tmp_path: Path) -> None:
-    """129 codes take 8 bits, so that a packet can hold others; the stream is as before."""
-    without_hashes(folder, codebook_size=129)
+def test_a_code_beyond_the_codebook_is_a_malformed_packet(folder: Path) -> None:
+    """513 codes take 10 bits, so that a packet can hold others; the stream is as before."""
+    without_hashes(folder, codebook_size=513)
     codec = chirrup.load(folder)
     decoder, control = codec.decoder(), codec.decoder()
-    sound = pack_packet(np.full((4, 2), 128), None, 8)
-    wrong = pack_packet(np.full((4, 3), 129), None, 8)
-    again = pack_packet(np.full((4, 2), 128), np.full((2, 3), 129), 8)
+    sound = pack_packet(np.full((6, 2), 512), None, 10)
+    wrong = pack_packet(np.full((6, 3), 513), None, 10)
+    again = pack_packet(np.full((6, 2), 512), np.full((2, 3), 513), 10)
     for stream in (decoder, control):
         stream.push(sound)
     for packet, following in ((wrong, None), (None, again)):
-        with pytest.raises(FormatError, match="code 129 is not in a codebook of 129 entries"):
+        with pytest.raises(FormatError, match="code 513 is not in a codebook of 513 entries"):
             decoder.push(packet, following)
     for packet in (None, sound):
         np.testing.assert_array_equal(decoder.push(packet), control.push(packet))
+
+
+@pytest.mark.parametrize(
+    ("changes", "bits", "frames"), [({"chunk_frames": 7}, 10, 4), ({"codebook_size": 16}, 4, 2)]
+)
+def test_the_default_packet_fits_the_model(
+    folder: Path, changes: dict[str, int], bits: int, frames: int
+) -> None:
+    """A packet has at most 4 frames, and of short codes as many as tell their number."""
+    rates = {"default_bitrate_bps": 600 * bits, "lowest_bitrate_bps": 100 * bits}
+    without_hashes(folder, **changes, **rates)
+    codec = chirrup.load(folder)
+    assert codec.encoder().frames_per_packet == codec.decoder().frames_per_packet == frames

@@ -282,14 +282,14 @@ class Codec:
 
         Args:
             bitrate_bps: one of ``bitrates_bps``, redundancy not counted.
-            frames_per_packet: 1 to 4; by default ``chunk_frames``.
+            frames_per_packet: 1 to 4; by default ``packet_frames``.
             redundancy: codebooks of the packet before that each packet carries again, so that a
                 single lost packet can be heard, if coarsely; at most 16. 0 carries nothing.
             sample_rate_hz: sample rate of the samples, as in `encode`. Resampling adds 40 ms of
                 latency, from 8 kHz 80 ms.
         """
         count = self.codebooks_at(bitrate_bps)
-        frames = self.chunk_frames if frames_per_packet is None else frames_per_packet
+        frames = self.packet_frames if frames_per_packet is None else frames_per_packet
         return Encoder(
             self,
             count,
@@ -300,8 +300,13 @@ class Codec:
 
     def decoder(self, *, frames_per_packet: int | None = None) -> Decoder:
         """A live stream out: packets, or None for a lost one, to samples."""
-        frames = self.chunk_frames if frames_per_packet is None else frames_per_packet
+        frames = self.packet_frames if frames_per_packet is None else frames_per_packet
         return Decoder(self, frames_per_packet=frames)
+
+    @property
+    def packet_frames(self) -> int:
+        """Frames in a packet by default: a chunk, at least 8 bits of each codebook, at most 4."""
+        return min(4, max(self.chunk_frames, -(-8 // self.bits_per_code)))
 
     def graphs(self) -> tuple[Graph, Graph]:
         """The encoder's and the decoder's graph, for those who keep the state themselves."""

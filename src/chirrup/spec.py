@@ -82,13 +82,13 @@ class ModelSpec:
     """Hash of each graph; empty in folders that earlier versions exported."""
 
     def __post_init__(self) -> None:
-        rate = self.sample_rate_hz
+        rate, most = self.sample_rate_hz, MOST_FRAME_SAMPLES // max(1, self.channels)
         for name, low, high in (
             ("sample_rate_hz", 1_000, 1_000_000),
             ("input_rate_hz", 1_000, 1_000_000),
             ("channels", 1, 16),
-            ("frame_samples", 1, min(rate, MOST_FRAME_SAMPLES // self.channels)),
-            ("input_frame_samples", 1, MOST_FRAME_SAMPLES // self.channels),
+            ("frame_samples", 1, min(rate, most)),
+            ("input_frame_samples", 1, most),
             ("chunk_frames", 1, MOST_CHUNK_FRAMES),
             ("delay_samples", 0, rate),
             ("latency_samples", 0, 10 * rate),
