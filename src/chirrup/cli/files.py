@@ -110,6 +110,10 @@ def decode(
         str, typer.Option("--from", metavar="TIME", help="Decode a part: 90, 1:30 or 0:01:30.")
     ] = "0",
     end: Annotated[str | None, typer.Option("--to", metavar="TIME", help="Its end.")] = None,
+    max_duration: Annotated[
+        str | None,
+        typer.Option(metavar="TIME", help="Write no more: 24:00:00 to a file by default."),
+    ] = None,
     any_weights: Annotated[
         bool, typer.Option("--any-weights", help="Decode although IN has other weights.")
     ] = False,
@@ -122,6 +126,7 @@ def decode(
 
     start_seconds = console.parse_time(start)
     end_seconds = None if end is None else console.parse_time(end)
+    max_seconds = None if max_duration is None else console.parse_time(max_duration)
 
     if keep_rate and rate is not None:
         raise FileError("--keep-rate and --rate cannot go together: choose one")
@@ -146,6 +151,7 @@ def decode(
             start_seconds=start_seconds,
             end_seconds=end_seconds,
             to_end=live is not None,
+            max_seconds=max_seconds,
             progress=progress,
         )
     console.say_decoded(result, source, target, quiet)

@@ -1,6 +1,6 @@
 """Audio files to ``.chirrup`` files, and back."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,13 +13,14 @@ from chirrup.files.decoders import check_model, installed
 from chirrup.files.errors import FileError
 from chirrup.files.excerpt import Excerpt, cut
 from chirrup.files.inputs import (
-    Audio,
     Source,
     open_audio,
     open_reader,
     open_source,
     source_name,
 )
+from chirrup.files.limits import check_length, most_samples, output_rate, up_to
+from chirrup.files.meter import Meter, Progress
 from chirrup.files.outputs import (
     Target,
     Writable,
@@ -29,10 +30,7 @@ from chirrup.files.outputs import (
     open_target,
 )
 from chirrup.files.stereo import Stereo, channel_mode, left_right, mid_side
-from chirrup.resampling import RATES_HZ, length_at, resampled
-
-Progress = Callable[[float, float | None], None]
-"""Called with the seconds done so far, and in all if known."""
+from chirrup.resampling import length_at, resampled
 
 
 @dataclass(frozen=True)
@@ -156,7 +154,7 @@ def encode_file(
             )
         except ValueError as error:  # the metadata is all that can be wrong
             raise FileError(str(error)) from error
-        meter = _Meter(audio, progress)
+        meter = Meter(audio, progress)
         with open_target(target, force) as file:
             counted = _Counted(file)
             writer = Writer(counted, header)
@@ -172,22 +170,7 @@ def encode_file(
         if to_end or isinstance(source, (str, Path)):
             audio.finish()
     shape = (meter.samples, audio.sample_rate_hz, audio.channels)
-    return Encoded(*shape, counted.size, codes_bps, audio.notes)
-
-
-class _Meter:
-    """Counts the samples that pass, and tells the progress."""
-
-    def __init__(self, audio: Audio, progress: Progress | None) -> None:
-        self.audio, self.progress, self.samples = audio, progress, 0
-
-    def watch(self, blocks: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
-        rate, total = self.audio.sample_rate_hz, self.audio.samples
-        for block in blocks:
-            self.samples += block.shape[1]
-            yield block
-            if self.progress:
-                self.progress(self.samples / rate, None if total is None else total / rate)
+    return Encoded(*shape, counted.size, codes_bps, [*audio.notes, *meter.notes()])
 
 
 class _Counted:
@@ -222,6 +205,7 @@ def decode_file(
     start_seconds: float = 0.0,
     end_seconds: float | None = None,
     to_end: bool = False,
+    max_seconds: float | None = None,
     progress: Progress | None = None,
 ) -> Decoded:
     """Turn a ``.chirrup`` file into audio of the length that was encoded, or a part of it.
@@ -238,6 +222,9 @@ def decode_file(
         start_seconds, end_seconds: the part to decode. It is what it would be in the whole; of a
             file that seeks, no more is read than it takes.
         to_end: as in `encode_file`, but where the part ends before the file does.
+        max_seconds: longest output; None is 24 hours to a file, no limit elsewhere. If the source
+            is known to be longer, it is refused before anything is written. If that shows on the
+            way, decoding ends there, with a note.
 
     Raises:
         FileError: whatever a person can put right. A target given by path is then as before.
@@ -253,11 +240,7 @@ def decode_file(
         header = reader.header
         codec = codec or installed(header.model, source)
         check_model(codec, header, source, force_model)
-        rate_hz = header.original_sample_rate_hz if rate_hz is None else rate_hz
-        low, high = RATES_HZ
-        if not low <= rate_hz <= high:
-            raise FileError(f"a sample rate of {rate_hz} Hz: use --rate with {low} to {high} Hz")
-
+        rate_hz = output_rate(header, rate_hz, source)
         excerpt = Excerpt.of(header, codec.chunk_frames, rate_hz, start_seconds, end_seconds)
 
         def length() -> int | None:
@@ -273,6 +256,12 @@ def decode_file(
         surplus = (1 + codec.chunk_frames) * header.frame_samples  # the last chunk is filled up
         reserve = 2 + length_at(surplus, header.sample_rate_hz, rate_hz)
         samples = excerpt.length(length())
+        most = most_samples(target, rate_hz, max_seconds)
+        if reader.frames is not None:
+            native = reader.frames * header.frame_samples
+            decoded = length_at(native, header.sample_rate_hz, rate_hz)
+            decoded = excerpt.length(min(decoded, length() or decoded))
+            check_length(decoded, most, rate_hz, source)
         total = None if samples is None else samples / rate_hz
         joint = header.channel_mode == "joint"
         channels = header.original_channels if joint else header.channels
@@ -284,7 +273,8 @@ def decode_file(
         audio = resampled(native, channels, header.sample_rate_hz, rate_hz)
         options = {"floating": floating, "raw": raw, "force": force}
         with open_sink(target, rate_hz, channels, samples, **options) as sink:
-            for block in excerpt.of_blocks(cut(audio, length_from_origin, reserve)):
+            part = excerpt.of_blocks(cut(audio, length_from_origin, reserve))
+            for block in up_to(part, most, rate_hz, result.damage):
                 sink.write(_written_as(block, floating, result))
                 result.samples += block.shape[1]
                 if progress:
@@ -293,7 +283,7 @@ def decode_file(
                 raise FileError(f"{source_name(source)} ends before {start_seconds:g} s")
         if to_end or reader.seekable or isinstance(source, (str, Path)):
             reader.finish()
-        result.damage = list(reader.damage)
+        result.damage.extend(reader.damage)
     return result
 
 

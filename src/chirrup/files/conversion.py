@@ -1,15 +1,17 @@
 """Audio files in another voice."""
 
 import io
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from chirrup.codec import Codec
-from chirrup.files.coding import Decoded, Progress, decode_file, encode_file
+from chirrup.files.coding import Decoded, decode_file, encode_file
 from chirrup.files.errors import FileError
 from chirrup.files.inputs import Source, open_audio
+from chirrup.files.meter import Progress
 from chirrup.files.outputs import Target, check_target
 from chirrup.resampling import resampled
 from chirrup.runtime.errors import ModelError
@@ -56,6 +58,7 @@ def convert_file(
     memory = io.BytesIO()
     encoded = encode_file(codec, source, memory, to_end=to_end, progress=progress)
     memory.seek(0)
+    options |= {"rate_hz": encoded.sample_rate_hz, "max_seconds": math.inf}
     decoded = decode_file(speaking, memory, target, **options)
     decoded.damage[:0] = encoded.notes
     return decoded

@@ -1,0 +1,67 @@
+"""Measuring audio on its way into a codec: how much of it there is, and how loud it is."""
+
+import math
+from collections.abc import Callable, Iterator
+
+import numpy as np
+
+from chirrup.conditioning import LOUDEST
+from chirrup.files.inputs import Audio
+
+FULL_SCALE = 0.9999
+"""Samples of this magnitude are at full scale: 16 bits reach no further."""
+CLIPPED_SHARE = 1e-3
+"""Share of clipped samples from which a recording counts as clipped. Music is mastered to some."""
+QUIET_DB = -30
+"""Peak below which codecs lose quality. iris-t1 loses 0.2 of PESQ there, 0.7 at -40 dB."""
+
+Progress = Callable[[float, float | None], None]
+"""Called with the seconds done so far, and in all if known."""
+
+
+class Meter:
+    """Counts the samples that pass, measures their level, and reports the progress.
+
+    Attributes:
+        samples: samples of each channel so far.
+        peak: largest magnitude of a sample, full scale being 1.
+        limited: samples beyond full scale, which an encoder limits to it; of all channels.
+        clipped: samples at full scale or beyond it, whose neighbour is there too; of all channels.
+    """
+
+    def __init__(self, audio: Audio, progress: Progress | None) -> None:
+        self.audio, self.progress, self.samples = audio, progress, 0
+        self.peak, self.limited, self.clipped = 0.0, 0, 0
+
+    def watch(self, blocks: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
+        rate, total = self.audio.sample_rate_hz, self.audio.samples
+        for block in blocks:
+            self.samples += block.shape[1]
+            self._measure(np.abs(block))
+            yield block
+            if self.progress:
+                self.progress(self.samples / rate, None if total is None else total / rate)
+
+    def _measure(self, magnitudes: np.ndarray) -> None:
+        self.peak = max(self.peak, float(magnitudes.max(initial=0)))
+        if self.peak >= FULL_SCALE:
+            full = magnitudes >= FULL_SCALE
+            self.clipped += int(np.count_nonzero(full[:, 1:] & full[:, :-1]))
+            self.limited += int(np.count_nonzero(magnitudes > LOUDEST))
+
+    def notes(self) -> list[str]:
+        """What is wrong with the level, in words."""
+        peak_db = 20 * math.log10(self.peak) if self.peak else 0.0
+        if self.limited:
+            return [
+                f"{self.limited} samples beyond full scale were limited to it: lower the level by "
+                f"{peak_db:.1f} dB to keep them"
+            ]
+        if self.clipped > CLIPPED_SHARE * self.samples * self.audio.channels:
+            return [f"{self.clipped} samples are clipped at full scale: record at a lower level"]
+        if peak_db < QUIET_DB:
+            return [
+                f"its loudest sample is {-peak_db:.0f} dB below full scale, too quiet to be coded "
+                f"well: raise the level by {-peak_db - 3:.0f} dB"
+            ]
+        return []
