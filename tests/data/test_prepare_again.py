@@ -122,6 +122,24 @@ def test_another_recipe_measures_nothing_anew(sources: list[str], tmp_path: Path
 
 
 @pytest.mark.slow
+def test_files_of_others_stay_and_its_own_old_ones_go(sources: list[str], tmp_path: Path) -> None:
+    folder = tmp_path / "out"
+    prepare(sources, folder, recipe(shard_minutes=0), here, facts=FACTS)
+    (folder / "speech_train" / "notes").mkdir()
+    others = [folder / "speech_train" / "README.txt", folder / "speech_train" / "notes" / "a.tar"]
+    for path in others:
+        path.write_text("mine")
+    files = {entry.path for entry in entries(folder)}
+    assert all((folder / name).is_file() for name in files)
+    prepare(sources, folder, recipe(), here, facts=FACTS)
+    assert not any((folder / name).exists() for name in files)
+    assert not list(folder.rglob("*.flac"))
+    assert list(folder.rglob("speech_*/*-*.tar"))
+    prepare(sources, folder, recipe(shard_minutes=0), here, facts=FACTS)
+    assert not list(folder.rglob("speech_*/*-*.tar"))
+    assert [path.read_text() for path in others] == ["mine", "mine"]
+
+
 def test_the_same_on_ray(sources: list[str], corpus: Path, tmp_path: Path) -> None:
     """In a process of its own, with which all of Ray ends."""
     pytest.importorskip("ray")

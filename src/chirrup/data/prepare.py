@@ -21,7 +21,7 @@ from chirrup.data.layouts import parse, scan
 from chirrup.data.manifest import FIGURES, write_manifest
 from chirrup.data.recipe import MANIFESTS as FORMS
 from chirrup.data.recipe import Recipe
-from chirrup.data.store import NAME, Store, Stored, naming_errors
+from chirrup.data.store import NAME, Store, Stored, early_name, naming_errors
 from chirrup.data.workers import Run
 from chirrup.files.drafts import only_one, written
 from chirrup.files.errors import FileError
@@ -218,7 +218,7 @@ def _stem(clip: Stored) -> str:
 
 
 def _write(store: Store, folder: Path, recipe: Recipe, run: Run, progress: Progress) -> None:
-    names = store.shards()
+    names, before = store.shards(), store.written()
     plans: dict[str, str] = {}
     for form in FORMS:  # until all is written, there is no manifest that could be wrong
         (folder / f"manifest.{form}").unlink(missing_ok=True)
@@ -237,7 +237,7 @@ def _write(store: Store, folder: Path, recipe: Recipe, run: Run, progress: Progr
         progress(done, len(names), "writing")
         store.keep_members(result["name"], plans[result["name"]], result["members"])
     store.commit()
-    _remove_what_is_old(store, folder, recipe)
+    _remove_what_is_old(store, folder, recipe, before)
 
 
 def _there(folder: Path, name: str, members: list[dict[str, Any]], recipe: Recipe) -> bool:
@@ -245,20 +245,21 @@ def _there(folder: Path, name: str, members: list[dict[str, Any]], recipe: Recip
     return all((folder / path).is_file() for path in paths)
 
 
-def _remove_what_is_old(store: Store, folder: Path, recipe: Recipe) -> None:
-    """Shards and files of an earlier recipe."""
+def _remove_what_is_old(store: Store, folder: Path, recipe: Recipe, before: set[str]) -> None:
+    """Remove shards and files of an earlier recipe: only what the store lists, or listed before."""
     wanted: set[str] = set()
     if recipe.shard_minutes:
         wanted.update(store.shards())
     else:
         for clip in store.stored(KEPT):
-            wanted |= {clip.path, clip.path.rpartition(".")[0] + ".early.flac"}
-    for part in (folder / f"{kind}_{split}" for kind in KINDS for split in SPLITS):
-        for path in part.iterdir() if part.is_dir() else ():
-            if path.relative_to(folder).as_posix() not in wanted:
-                path.unlink()
-        if part.is_dir() and not any(part.iterdir()):
-            part.rmdir()
+            wanted |= {clip.path, early_name(clip.path)}
+    parts = {f"{kind}_{split}" for kind in KINDS for split in SPLITS}
+    for name in (before | store.written()) - wanted:
+        if name.rpartition("/")[0] in parts:
+            (folder / name).unlink(missing_ok=True)
+    for part in parts:
+        if (folder / part).is_dir() and not any((folder / part).iterdir()):
+            (folder / part).rmdir()
 
 
 def _finish(store: Store, folder: Path, recipe: Recipe) -> Prepared:

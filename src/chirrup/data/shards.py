@@ -29,7 +29,7 @@ from chirrup.data.audio import (
 from chirrup.data.item import Item
 from chirrup.data.manifest import FIGURES
 from chirrup.data.recipe import Output, Recipe, recipe_of
-from chirrup.data.store import Stored
+from chirrup.data.store import Stored, early_name
 from chirrup.files.drafts import open_draft
 from chirrup.files.errors import FileError
 
@@ -159,7 +159,7 @@ def _made(one: Member, recipe: Recipe) -> tuple[dict[str, Any], dict[str, bytes]
             seconds = audio.shape[1] / rate_hz
         if item.kind == "rir" and recipe.early_ms:
             early = rooms.early_part(audio[0], new_rate_hz, recipe.early_ms)[None]
-            name = one.path.rpartition(".")[0] + ".early.flac"
+            name = early_name(one.path)
             files[name] = encoded(early, new_rate_hz, "flac", bits)
     row = {"path": one.path, "seconds": seconds, "sample_rate_hz": rate_hz, "channels": channels}
     data = files[one.path]

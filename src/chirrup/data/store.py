@@ -67,6 +67,11 @@ class Clip:
         self.reason, self.detail, self.split = reason, detail, ""
 
 
+def early_name(path: str) -> str:
+    """Name of the early part of a room response, beside the response."""
+    return path.rpartition(".")[0] + ".early.flac"
+
+
 @dataclass(frozen=True)
 class Stored:
     """A clip with all that is known of it."""
@@ -260,6 +265,14 @@ class Store:
         """Names of the shards that the clips were placed in, in order."""
         query = "SELECT DISTINCT shard FROM clip WHERE shard != '' ORDER BY shard"
         return [name for (name,) in self.connection.execute(query)]
+
+    def written(self) -> set[str]:
+        """Names of all shards and files that were written to the corpus, where they are listed."""
+        found: set[str] = set()
+        for name, members in self.connection.execute("SELECT name, members FROM shard"):
+            paths = {member["path"] for member in json.loads(members)}
+            found |= {name, *paths, *map(early_name, paths)}
+        return found
 
     def members(self, name: str, plan: str = "") -> list[dict[str, Any]]:
         """What was written of a shard; nothing if it was written by another plan."""
