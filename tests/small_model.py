@@ -1,5 +1,7 @@
 """A small IRIS model, started on synthetic speech; `models_fixture` exports it."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -45,11 +47,22 @@ def speech_like(samples: int, seed: int = 0) -> np.ndarray:
     return audio.astype(np.float32)
 
 
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Sums do not depend on how many threads a busy machine gives."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
 @cache
 @torch.no_grad()
 def small_iris() -> Iris:
     """The same at every call, in every process. Not to be changed: it is shared."""
-    with torch.random.fork_rng():
+    with torch.random.fork_rng(), one_thread():
         torch.manual_seed(0)
         model = Iris(CONFIG).eval().requires_grad_(False)
         audio = torch.from_numpy(np.stack([speech_like(2 * RATE_HZ, seed) for seed in range(8)]))
