@@ -27,6 +27,7 @@ import torch
 from rich.table import Table
 from torch import Tensor
 
+from chirrup.lab.nn import Sequential
 from chirrup.lab.training.adversary import Adversary
 from chirrup.lab.training.config import TrainingConfig, Weights, load_recipe
 from chirrup.lab.training.data import Sampler
@@ -204,19 +205,14 @@ def model_parts(trainer: Trainer, audio: Tensor) -> dict[str, Callable[[], Any]]
     heard = trainer.to_input_rate(audio)
     latent = model.encoder.offline(heard).detach().requires_grad_()
 
-    def encode() -> None:
-        with torch.autocast("cpu", torch.bfloat16, enabled=trainer.config.bf16):
-            encoded = model.encoder.offline(heard)
-        backward(encoded)
+    def through(part: Sequential, x: Tensor) -> None:
+        with torch.autocast("cpu", torch.bfloat16, enabled=trainer.bf16):
+            y = part.offline(x)
+        backward(y)
 
     def quantize() -> None:
         quantized = model.quantized(latent, used)
         backward(quantized.latent.sum() + quantized.commitment + quantized.codebook)
-
-    def decode() -> None:
-        with torch.autocast("cpu", torch.bfloat16, enabled=trainer.config.bf16):
-            decoded = model.decoder.offline(latent)
-        backward(decoded)
 
     def whole() -> None:
         made = trainer.make(audio, stage)
@@ -227,7 +223,11 @@ def model_parts(trainer: Trainer, audio: Tensor) -> dict[str, Callable[[], Any]]
 
     if trainer.lessons is not None:
         return {"model and teacher": whole}
-    return {"encoder": encode, "quantizer": quantize, "decoder": decode}
+    return {
+        "encoder": partial(through, model.encoder, heard),
+        "quantizer": quantize,
+        "decoder": partial(through, model.decoder, latent),
+    }
 
 
 def other_parts(trainer: Trainer, sampler: Sampler) -> dict[str, Callable[[], Any]]:

@@ -16,16 +16,12 @@ from chirrup.lab.fast.discriminators import (
 )
 from chirrup.lab.training import adversarial
 from chirrup.lab.training.config import DiscriminatorConfig
+from fast_forms import relative_error
 
 pytestmark = pytest.mark.skipif(not fast.available(), reason="the extension does not compile")
 
 FLOAT32, BFLOAT16 = 1e-5, 1e-2
 """Relative errors. A value of bfloat16 has 8 bits."""
-
-
-def relative_error(value: Tensor, expected: Tensor) -> float:
-    difference = (value.detach().double() - expected.detach().double()).norm()
-    return float(difference / expected.detach().double().norm().clamp(min=1e-9))
 
 
 def compare(

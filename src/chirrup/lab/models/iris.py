@@ -98,12 +98,7 @@ class ResidualUnit(Residual):
     """SnakeBeta, dilated convolution, SnakeBeta, 1x1 convolution, and the skip; all in groups."""
 
     def __init__(
-        self,
-        channels: int,
-        dilation: int,
-        groups: int,
-        kernel_size: int = UNITS["expanding"].kernel_size,
-        expansion: int = UNITS["expanding"].expansion,
+        self, channels: int, dilation: int, groups: int, kernel_size: int, expansion: int
     ) -> None:
         hidden = expansion * channels
         block = Sequential(
@@ -140,11 +135,8 @@ class Encoder(Sequential):
     """
 
     def __init__(self, config: IrisConfig) -> None:
-        channels, groups, units = (
-            config.encoder_dim,
-            config.encoder_groups,
-            UNITS[config.encoder_units],
-        )
+        channels, groups = config.encoder_dim, config.encoder_groups
+        units = UNITS[config.encoder_units]
         layers: list[Streaming] = [Conv1d(1, channels, 7, normalise_weight=True)]
         for stride in config.strides:
             layers += [

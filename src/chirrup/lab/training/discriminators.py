@@ -15,8 +15,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from chirrup.lab import fast
+from chirrup.lab.fast.bands import band_magnitudes
+from chirrup.lab.fast.filters import Filters, filters, has_fast_transform
 from chirrup.lab.training.discriminator_stacks import BandStacks, period_stack, spectrogram_stack
-from chirrup.lab.training.spectral import mel_filterbank, stft
+from chirrup.lab.training.spectral import mel_filterbank, of_unit_power, stft
 from chirrup.runtime.errors import ModelError
 
 Features = list[list[Tensor]]
@@ -206,12 +209,16 @@ class _Spectrogram(nn.Module):
     def forward(self, audio: Tensor) -> Tensor:
         """`[batch, channels, samples]` to `[batch, channels, frames, bins]`."""
         with torch.autocast(audio.device.type, enabled=False):
-            audio = audio.float()
-            if self.padding:
-                ends = (self.padding, self.padding + -audio.shape[-1] % self.hop)
-                audio = functional.pad(audio, ends, mode="reflect")
-            spectrum = stft(audio.flatten(0, 1), self.window.float(), self.hop)
+            spectrum = stft(self.padded_rows(audio), self.window.float(), self.hop)
         return spectrum.unflatten(0, audio.shape[:2])
+
+    def padded_rows(self, audio: Tensor) -> Tensor:
+        """`[batch, channels, samples]` to `[batch * channels, padded samples]` in float32."""
+        audio = audio.float()
+        if self.padding:
+            ends = (self.padding, self.padding + -audio.shape[-1] % self.hop)
+            audio = functional.pad(audio, ends, mode="reflect")
+        return audio.flatten(0, 1)
 
 
 class _ComplexPlanes(_Spectrogram):
@@ -240,8 +247,16 @@ class _LogMelPlanes(_Spectrogram):
         super().__init__(n_fft, n_fft // 4, padded=True)
         filterbank = mel_filterbank(sample_rate_hz, n_fft, mels)
         self.register_buffer("filterbank", filterbank, persistent=False)
+        self.fast = False
+        self._filters: Filters | None = None
 
     def forward(self, audio: Tensor) -> Tensor:
-        magnitudes = super().forward(audio).abs()
         with torch.autocast(audio.device.type, enabled=False):
-            return torch.log1p(magnitudes @ self.filterbank.float() / self.FLOOR)
+            if self.fast and fast.takes(audio) and has_fast_transform(len(self.window)):
+                if self._filters is None:
+                    self._filters = filters(of_unit_power(self.window), self.filterbank)
+                rows = band_magnitudes(self.padded_rows(audio), self._filters, self.hop)
+                mels = rows.unflatten(0, audio.shape[:2])
+            else:
+                mels = super().forward(audio).abs() @ self.filterbank.float()
+            return torch.log1p(mels / self.FLOOR)

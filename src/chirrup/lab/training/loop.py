@@ -116,7 +116,7 @@ class Trainer:
             fast.enable(self.model)
             fast.enable(self.comparison)
             self.adversary.use_fast_forms()
-            self.bf16 = config.bf16 and fast.products_in_bf16()
+            self.bf16 = self.comparison.bf16 = config.bf16 and fast.products_in_bf16()
         share_parameters(self.model)
 
     # --- the run ---------------------------------------------------------------------------------
@@ -182,8 +182,7 @@ class Trainer:
         quantized = made.quantized if stage.quantize else None
         weights, terms = stage.weights, dict(made.terms)
         figures: dict[str, float] = {}
-        gradients: list[tuple[Tensor, Tensor]] = []
-        """Tensors and gradients with respect to them, beside the loss."""
+        gradients: list[tuple[Tensor, Tensor]] = []  # known ones, of tensors beside the loss
         if made.audio is not None:
             delay = self.model.delay_samples
             whole = audio.shape[2] - delay
