@@ -148,6 +148,16 @@ def test_an_offset_goes_and_nothing_else(offset: float, frame: int, rate_hz: int
     assert np.abs(conditioner.finish(10 * frame)).max() < 1e-3, "no step at the end"
 
 
+def test_a_thump_is_no_offset() -> None:
+    """A second far beyond full scale is forgotten as fast as an offset of a quarter of it."""
+    audio = np.zeros((1, 3 * RATE_HZ), np.float32)
+    audio[:, :RATE_HZ] = 1e9
+    left = Conditioner(1, 480, RATE_HZ).push(audio)[0]
+    assert np.all(left[:RATE_HZ] == 1)
+    assert np.abs(left[RATE_HZ:]).max() < 0.25
+    assert np.abs(left[2 * RATE_HZ :]).max() < 0.1
+
+
 @pytest.mark.parametrize("offset", [0.1, 0.2])
 def test_codes_of_speech_with_an_offset(talk: np.ndarray, offset: float) -> None:
     """Without the conditioner 39 and 23 % of iris-t1's first codes were equal."""

@@ -17,6 +17,9 @@ OFFSET_SECONDS = 1.0
 """Time constant of the estimate of the offset."""
 SETTLING_SECONDS = 0.05
 """The estimate begins as the mean of this much silence and all samples so far."""
+LARGEST_OFFSET = 0.25
+"""The estimate goes no further. More is a thump or an overload, which would leave an offset in the
+speech that follows."""
 TOLERATED_OFFSET = 0.002
 """An offset up to this stays. The codes of a signal without an offset are then those of the signal
 itself, although low frequencies move the estimate a little."""
@@ -66,7 +69,8 @@ class Conditioner:
         for mean in means.T:
             self.seen += self.frame_samples
             share = self.frame_samples / min(longest, settling + self.seen)
-            self.offset = self.offset + share * (mean - self.offset)
+            offset = self.offset + share * (mean - self.offset)
+            self.offset = offset.clip(-LARGEST_OFFSET, LARGEST_OFFSET)
             removed.append(self.removed)
         ends = np.stack(removed, axis=1)[..., None]
         if ends.any():
