@@ -1,9 +1,11 @@
 """Files that appear whole, in folders that others may write to at the same time."""
 
+import errno
 import fcntl
 import os
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -34,6 +36,24 @@ def test_a_draft_takes_its_place_only_when_whole(
     assert path.read_bytes() == b"new"
     assert path.stat().st_mode & 0o777 == 0o640
     assert (tmp_path / "link").is_symlink()
+
+
+@pytest.mark.parametrize(("number", "content"), [(errno.EINVAL, b"new"), (errno.EIO, b"old")])
+def test_only_a_disk_that_fails_keeps_a_file_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, content: bytes
+) -> None:
+    """Some file systems cannot sync. That is no error."""
+    path = tmp_path / "file"
+    path.write_bytes(b"old")
+
+    def fails(descriptor: int) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr("os.fsync", fails)
+    with suppress(FileError), open_draft(path) as draft:
+        draft.write_bytes(b"new")
+    assert names(tmp_path) == {"file"}
+    assert path.read_bytes() == content
 
 
 def test_a_draft_goes_wherever_a_signal_ends_the_program(

@@ -120,7 +120,7 @@ def test_fewer_than_there_are_is_said_so(tmp_path: Path) -> None:
 def test_half_a_sample_is_said_so() -> None:
     with open_audio(Pipe(bytes(4001)), "s16@8000x2") as audio:
         assert sum(block.shape[1] for block in audio.blocks) == 1000
-    assert audio.notes == ["the last 1 bytes are no whole sample, and are left out"]
+    assert audio.notes == ["it ends within a sample: the last 1 bytes are left out"]
 
 
 def test_no_samples_but_chunks_are_empty(tmp_path: Path) -> None:

@@ -1,8 +1,8 @@
-"""Audio files that libsndfile reads and writes through a Python file object.
+"""Python file objects that libsndfile reads and writes.
 
-libsndfile calls the file object back. An exception cannot leave such a callback: cffi prints it and
-returns 0, and libsndfile goes on, so that a signal is lost and a file has holes. Whoever hands a
-Python file object to soundfile therefore does it with the `SoundFile` of this module.
+libsndfile calls a Python file object through cffi. An exception cannot leave such a callback: cffi
+prints it and returns 0, and libsndfile goes on. Then a signal is lost, and the file has holes. The
+`SoundFile` of this module raises the exception after the call.
 """
 
 import threading
@@ -20,12 +20,12 @@ T = TypeVar("T")
 
 
 class SoundFile(soundfile.SoundFile):
-    """A `soundfile.SoundFile` of a Python file object, from which exceptions come out.
+    """A `soundfile.SoundFile` of a Python file object that loses no exception.
 
-    - What the file object raises is kept. The file object is not called again, and the method that
-      was called raises what was kept, as all later ones do.
-    - Python runs signal handlers in the main thread. There libsndfile runs in another thread, so
-      that a handler never raises within a callback.
+    - An exception of the file object is kept. The file object is not called again. The current
+      method and all later ones raise the exception.
+    - Python runs signal handlers in the main thread. A call from the main thread therefore runs in
+      another thread, so that no handler raises within a callback.
 
     Args:
         file: has ``seek``, ``tell``, and ``read`` or ``write``. It stays open.
@@ -79,10 +79,10 @@ class SoundFile(soundfile.SoundFile):
 
 
 def _elsewhere(method: Callable[[], T]) -> T:
-    """Call in another thread. The call has ended when this returns or raises, whatever comes.
+    """Call a method in another thread. When this function returns or raises, the call has ended.
 
-    `threading.Thread` would not do: it is known by weak references, and what a signal handler
-    raises in their callbacks is lost, too.
+    `threading.Thread` has weak references with callbacks, where the exception of a signal handler
+    would be lost as well. `start_new_thread` has none.
     """
     future: Future[T] = Future()
 
@@ -110,7 +110,7 @@ def _elsewhere(method: Callable[[], T]) -> T:
 
 
 class _Kept:
-    """A binary file whose methods raise nothing; ``error`` is what was raised first."""
+    """A binary file whose methods raise nothing. ``error`` is the first exception."""
 
     def __init__(self, file: BinaryIO) -> None:
         self.file = file

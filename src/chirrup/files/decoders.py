@@ -1,4 +1,4 @@
-"""Which model decodes a ``.chirrup`` file."""
+"""The model that decodes a ``.chirrup`` file."""
 
 from collections.abc import Container
 
@@ -27,7 +27,11 @@ def _decodable(codec: Codec, header: Header) -> Container[int]:
 
 
 def check_model(codec: Codec, header: Header, source: Source, force: bool) -> None:
-    """FileError if a model cannot decode a file, or, without ``force``, has other weights."""
+    """Raise FileError if a model cannot decode a file.
+
+    Args:
+        force: accept a model with other weights.
+    """
     name = source_name(source)
     shape = (header.sample_rate_hz, header.frame_samples, header.delay_samples)
     if (

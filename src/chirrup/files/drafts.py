@@ -1,6 +1,7 @@
 """Files that appear whole or not at all, and folders that one command at a time writes to."""
 
 import atexit
+import errno
 import os
 import secrets
 from collections import defaultdict
@@ -19,15 +20,14 @@ except ModuleNotFoundError:  # Windows
 
 @contextmanager
 def open_draft(path: Path, force: bool = True) -> Generator[Path, None, None]:
-    """Make an empty file beside ``path`` that takes its place at the end, or goes on an error.
-
-    What is no regular file, such as a device or a named pipe, is written to directly.
+    """Make an empty file beside ``path`` that replaces it at the end, or is removed on an error.
 
     Args:
-        force: replace a file that is there at the end.
+        path: a device or a named pipe is yielded itself.
+        force: replace a file that exists at the end.
 
     Raises:
-        FileError: the draft cannot be made, or without ``force`` a file is there at the end.
+        FileError: the draft cannot be made, or a file exists at the end and ``force`` is not set.
     """
     if path.exists() and not path.is_file():
         yield path
@@ -41,7 +41,7 @@ def open_draft(path: Path, force: bool = True) -> Generator[Path, None, None]:
             yield draft
             if mode is not None:
                 draft.chmod(mode)
-            os.fsync(descriptor)
+            _sync(descriptor, path)
             if fcntl is None:  # Windows renames nothing that is open
                 locked.close()
             _publish(draft, path, force)
@@ -51,7 +51,7 @@ def open_draft(path: Path, force: bool = True) -> Generator[Path, None, None]:
 
 @contextmanager
 def written(path: Path) -> Generator[Path, None, None]:
-    """`open_draft` for a body that does nothing but write: FileError names the file."""
+    """`open_draft` for a body that does nothing but write: its OSError becomes a FileError."""
     with open_draft(path) as draft:
         try:
             yield draft
@@ -60,7 +60,6 @@ def written(path: Path) -> Generator[Path, None, None]:
 
 
 def cannot_write(path: Path, error: OSError) -> FileError:
-    """FileError; what NumPy raises where the disk is full has no number."""
     return FileError(f"{path} cannot be written: {error.strerror or error}")
 
 
@@ -70,12 +69,12 @@ def exists(path: Path) -> FileError:
 
 @contextmanager
 def only_one(folder: Path, command: str) -> Generator[None, None, None]:
-    """Make a folder if there is none, and keep other processes out of it.
+    """Make a folder if there is none, and lock it against other processes.
 
-    A new folder goes again if nothing was written to it.
+    A new folder is removed at the end if it is empty.
 
     Raises:
-        FileError: one is at work there.
+        FileError: another process has locked it.
     """
     new = not folder.exists()
     folder.mkdir(parents=True, exist_ok=True)
@@ -97,12 +96,12 @@ def only_one(folder: Path, command: str) -> Generator[None, None, None]:
 
 
 _drafts: set[Path] = set()
-"""Those there are now. A signal may end the program where no ``finally`` is in force yet: between
+"""Drafts that exist now. A signal may end the program where no ``finally`` is in force yet: between
 the return of a context manager and the first line within."""
 
 
 def _new_draft(path: Path, access: int) -> tuple[Path, int]:
-    """A draft, and a descriptor of it that is locked as long as it is open."""
+    """Make a draft; return its path and a descriptor that holds its lock."""
     while True:
         draft = path.with_name(f".{_name(path)}.{secrets.token_hex(4)}.part")
         _drafts.add(draft)
@@ -111,7 +110,7 @@ def _new_draft(path: Path, access: int) -> tuple[Path, int]:
             _lock(descriptor)
             if os.fstat(descriptor).st_nlink:
                 return draft, descriptor
-            os.close(descriptor)  # before it was locked, somebody took it for a leftover
+            os.close(descriptor)  # another process removed it before it was locked
         except OSError as error:
             _remove(draft)
             raise cannot_write(path, error) from error
@@ -121,8 +120,17 @@ def _new_draft(path: Path, access: int) -> tuple[Path, int]:
 
 
 def _name(path: Path) -> str:
-    """As much of a name as leaves room for what is added."""
+    """Return the name, cut so that there is room for what a draft's name adds."""
     return os.fsdecode(os.fsencode(path.name)[:200])
+
+
+def _sync(descriptor: int, path: Path) -> None:
+    """Wait until the content is on the disk, so that a power cut leaves no empty file."""
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP):  # some file systems
+            raise cannot_write(path, error) from error
 
 
 def _publish(draft: Path, path: Path, force: bool) -> None:
@@ -155,7 +163,7 @@ def _remove_drafts() -> None:
 
 
 def _remove_leftovers(path: Path) -> None:
-    """Remove drafts of the same file whose process was killed: nobody has locked them."""
+    """Remove drafts of the same file whose processes were killed, so that their locks are gone."""
     for draft in _drafts_in(path.parent).pop(_name(path), ()):
         with suppress(OSError):
             descriptor = os.open(draft, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
@@ -168,7 +176,7 @@ def _remove_leftovers(path: Path) -> None:
 
 @cache
 def _drafts_in(folder: Path) -> dict[str, list[Path]]:
-    """Drafts that were in a folder when this process first wrote to it, by the file's name."""
+    """Return the drafts in a folder by the file's name, as of the first call."""
     found: dict[str, list[Path]] = defaultdict(list)
     if fcntl is not None:
         with suppress(OSError):

@@ -28,9 +28,9 @@ from chirrup.resampling import RATES_HZ
 
 MAX_CHANNELS = 16
 FIRST_BYTES = 1 << 16
-"""Of a pipe, in which a format must show that libsndfile knows."""
+"""libsndfile has to know the format from so many bytes of a pipe."""
 UNKNOWN_FORMAT = 1
-"""libsndfile's number of this error."""
+"""Error number of libsndfile."""
 
 
 class Readable(Protocol):
@@ -48,10 +48,10 @@ class Audio:
 
     Attributes:
         sample_rate_hz, channels: of the source.
-        samples: for each channel, as its head says; None where only the end will tell.
+        samples: number of samples of each channel in its head; None if the head leaves it open.
         blocks: ``float32 [channels, samples]``, one after the other.
-        notes: what is wrong with the source, in words; whole when the blocks have ended.
-        finish: of a pipe, reads what follows the samples, so that its writer can end. Called last.
+        notes: what is wrong with the source, in words; complete after the blocks and `finish`.
+        finish: reads what follows the samples of a pipe, so that its writer can end.
     """
 
     sample_rate_hz: int
@@ -220,7 +220,7 @@ def _from_pipe(file: Readable, name: str) -> Generator[Audio, None, None]:
 
 @contextmanager
 def _spooled(file: Ahead, name: str) -> Generator[Path, None, None]:
-    """A temporary file with all that a pipe gives; of what begins like no audio nothing is kept."""
+    """Keep all bytes of a pipe in a temporary file, if they begin like audio."""
     first, file.kept = bytes(file.kept or b""), None
     while len(first) < FIRST_BYTES and (data := file.read1(FIRST_BYTES)):
         first += data
@@ -275,4 +275,4 @@ def _pieces(
             yield convert(waiting[:whole]).reshape(-1, form.channels).T.copy()
             waiting = waiting[whole:]
     if waiting:
-        notes.append(f"the last {len(waiting)} bytes are no whole sample, and are left out")
+        notes.append(f"it ends within a sample: the last {len(waiting)} bytes are left out")

@@ -1,6 +1,6 @@
-"""Two audio files in one, of formats whose head does not tell where they end.
+"""Two audio files in one, in formats that have no total size in their heads.
 
-libsndfile reads the first of them and passes over the rest.
+libsndfile reads the first of them and ignores the rest.
 """
 
 from pathlib import Path
@@ -30,7 +30,7 @@ def second_file(path: Path) -> str | None:
 
 
 def _find(file: BinaryIO, starts: tuple[bytes, ...], begin: int) -> int | None:
-    """Where the first of several byte strings is, at or after ``begin``."""
+    """Return the offset of the first of several byte strings, at or after ``begin``."""
     file.seek(begin)
     kept = b""
     while data := file.read(_PIECE):
@@ -44,7 +44,7 @@ def _find(file: BinaryIO, starts: tuple[bytes, ...], begin: int) -> int | None:
 
 
 def _end_of_beginnings(first: bytes) -> int:
-    """Where an Ogg file has its first page that begins no stream."""
+    """Return the offset of the first page of an Ogg file that begins no stream."""
     place = 0
     while first.startswith(_OGG_BEGINS, place):
         place = max(first.find(b"OggS", place + 4), place + 4)
@@ -52,7 +52,7 @@ def _end_of_beginnings(first: bytes) -> int:
 
 
 def _after_first_tag(first: bytes) -> int:
-    """Where the first tag and the first frame of an MP3 file are past."""
+    """Return an offset after the ID3 tag and the Xing tag of an MP3 file."""
     size = 0
     if first.startswith(b"ID3"):
         size = 10 + sum((byte & 0x7F) << 7 * (3 - place) for place, byte in enumerate(first[6:10]))

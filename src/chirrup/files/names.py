@@ -1,4 +1,4 @@
-"""What a path names: a file, or a pipe, a device, or a descriptor that the shell has opened."""
+"""What a path names: a regular file, a pipe or device, or an open descriptor of this process."""
 
 import os
 import re
@@ -6,14 +6,14 @@ from pathlib import Path
 
 
 def names_file(path: Path) -> bool:
-    """Whether a path names a regular file: one that is there, or one that is to be made."""
+    """Return whether a path names a regular file, which need not exist."""
     return descriptor_of(path) is None and (path.is_file() or not path.exists())
 
 
 def descriptor_of(path: Path) -> int | None:
-    """The descriptor of this process that ``/dev/fd/3``, ``/dev/stdout`` and their like name.
+    """Return the descriptor that a path such as ``/dev/fd/3`` or ``/dev/stdout`` names, or None.
 
-    To open such a path again would begin at the start of a file, empty it, or fail for a socket.
+    Opening such a path again would empty a file or start at its beginning, and fails for a socket.
     """
     for _ in range(8):  # links to links
         folder = os.path.realpath(path.parent)

@@ -1,7 +1,7 @@
-"""The head of a WAV file, and the chunks after its samples, from a file or a pipe alike.
+"""The head of a WAV file and the chunks after its samples, read from a file or a pipe.
 
-Many programs write sizes that are not true: zero until they finish, a placeholder where they write
-to a pipe, or what a file had before it was cut off. `read_head` says which sizes can be believed.
+The sizes in a head are often wrong: zero until a recording is finished, a placeholder in a pipe, or
+the size of a file before it was cut off. `read_head` decides which sizes can be believed.
 """
 
 import struct
@@ -14,20 +14,20 @@ from chirrup.files.wav import KINDS, UNKNOWN_SIZE, Format
 _EXTENSIBLE = 0xFFFE
 _MOST_KEPT = 1 << 24
 _MOST_BYTES = 1 << 44
-"""A month of 16 channels at 192 kHz; larger sizes of RF64 are taken for unknown."""
+"""A larger size in RF64 counts as unknown. 16 channels at 192 kHz take a month to fill it."""
 _HEAD_BYTES = 1 << 12
-"""Programs write to a pipe that they are about to give 2 or 4 GiB, less a head or a block."""
+"""Placeholders are 2 or 4 GiB, give or take a head or a block."""
 _NAMES = (
     b"datafmt factLISTJUNKjunkPAD FLLRbextcartcue plstlablnotesmplinstacidafspID3 id3 iXML_PMX"
     b"axmlchnads64r64mPEAKlevlumidminfelm1elmoregnDGDASAURstrcDISPSyLpCr8rwamdguan"
 )
 _CHUNKS = frozenset(_NAMES[place : place + 4] for place in range(0, len(_NAMES), 4))
-"""Names of chunks that programs write."""
+"""Names of known chunks."""
 _FILES = (b"RIFF", b"RF64", b"RIFX")
 
 
 class NotWavError(Exception):
-    """Not WAV, or a file that ends before its samples."""
+    """The file is not WAV, or it ends before its samples."""
 
 
 class Readable(Protocol):
@@ -35,26 +35,26 @@ class Readable(Protocol):
 
 
 class Ahead:
-    """A file or pipe of which a few bytes can be looked at before they are read.
+    """A file or pipe with a look-ahead.
 
     Attributes:
-        offset: bytes read so far.
-        kept: all of them, as long as it is not None.
+        offset: number of bytes read so far.
+        kept: those bytes; None where they are not kept.
     """
 
-    def __init__(self, file: Readable) -> None:
-        self.file, self.offset = file, 0
-        self.kept: bytearray | None = bytearray()
+    def __init__(self, file: Readable, *, offset: int = 0, keep: bool = True) -> None:
+        self.file, self.offset = file, offset
+        self.kept = bytearray() if keep else None
         self._next = b""
 
     def peek(self, size: int) -> bytes:
-        """The next bytes; fewer at the end."""
+        """Return the next bytes without reading on; fewer at the end."""
         while len(self._next) < size and (data := self.file.read(size - len(self._next))):
             self._next += data
         return self._next[:size]
 
     def read1(self, size: int) -> bytes:
-        """Some of the next bytes, as soon as there are any; none at the end."""
+        """Read at most ``size`` bytes, as soon as there are any; none at the end."""
         if self._next:
             data, self._next = self._next[:size], self._next[size:]
         else:
@@ -69,7 +69,7 @@ class Ahead:
         return data
 
     def take(self, size: int) -> bytes:
-        """The next bytes, all of them; NotWavError where there are fewer."""
+        """Read exactly ``size`` bytes; NotWavError if there are fewer."""
         data = b""
         while len(data) < size:
             piece = self.read1(size - len(data))
@@ -79,7 +79,7 @@ class Ahead:
         return data
 
     def skip(self, size: int | None = None) -> int:
-        """Go on by so many bytes, or to the end; how many there were."""
+        """Skip ``size`` bytes, or all up to the end, and return how many there were."""
         start = self.offset
         while size is None or self.offset < start + size:
             left = 1 << 16 if size is None else start + size - self.offset
@@ -90,16 +90,16 @@ class Ahead:
 
 @dataclass(frozen=True)
 class Head:
-    """What comes before the samples of a WAV file.
+    """The head of a WAV file.
 
     Attributes:
-        format: of the samples; None where they need a decoder.
+        format: format of the samples; None if they need a decoder.
         coding: content of the chunk ``fmt``.
-        promised_bytes: of the samples, as it says; None where it says that it does not know.
-        data_bytes: the same where it can be believed; None where only the end of the file tells.
-        unfinished: it says that there are none, and yet samples follow.
+        promised_bytes: size of the samples in the head; None if the head leaves it open.
+        data_bytes: size of the samples to believe; None if they end with the file.
+        unfinished: the size in the head is zero although samples follow.
         unpadded: a chunk of odd size has no pad byte.
-        end: of the RIFF in bytes from the start; None where that is unknown.
+        end: offset of the end of the RIFF; None if it is unknown.
     """
 
     format: Format | None
@@ -112,17 +112,19 @@ class Head:
 
     @property
     def notes(self) -> list[str]:
-        """What is wrong with it, in words."""
+        """Return what is wrong with the head, in words."""
         return ["its head was never finished: it is read to its end"] if self.unfinished else []
 
 
 def read_head(file: Ahead) -> Head:
-    """Read up to the first sample. What is read is no longer kept where nobody else can want it:
-    once the samples are known to need no decoder.
+    """Read up to the first sample.
+
+    ``file.kept`` becomes None once the samples are known to need no decoder: then no other reader
+    needs the bytes.
 
     Raises:
-        NotWavError: hand ``file.kept`` and the rest to somebody else.
-        FileError: it goes on without end.
+        NotWavError: another reader has to read ``file.kept`` and the rest.
+        FileError: the head has no end.
     """
     magic, riff_bytes, kind = struct.unpack("<4sI4s", file.take(12))
     if magic not in (b"RIFF", b"RF64") or kind != b"WAVE":
@@ -157,10 +159,10 @@ def read_head(file: Ahead) -> Head:
 
 
 def skip_chunks(file: Ahead, head: Head) -> str | None:
-    """Read what follows the samples to the end; a note if it is more than chunks of the file.
+    """Read from the last sample to the end of the file.
 
-    Args:
-        file: stands after the last sample.
+    Returns:
+        A note if there is more than chunks of the WAV file.
     """
     _skip_pad(file, head.data_bytes or 0)
     while _is_chunk(file, head.end):
@@ -176,7 +178,7 @@ def skip_chunks(file: Ahead, head: Head) -> str | None:
 
 
 def _skip_pad(file: Ahead, size: int) -> bool:
-    """Go past the byte that makes an odd size even; whether it is there."""
+    """Skip the byte that pads a chunk of odd size; return False if it is missing."""
     if size % 2:
         following = file.peek(5)
         if following[:4] in _CHUNKS and following[1:] not in _CHUNKS:
@@ -186,7 +188,7 @@ def _skip_pad(file: Ahead, size: int) -> bool:
 
 
 def _is_chunk(file: Ahead, end: int | None) -> bool:
-    """Whether a chunk comes next: one with a known name, or one that the RIFF has room for."""
+    """Return whether a chunk comes next: its name is known, or it fits into the RIFF."""
     following = file.peek(8)
     if len(following) < 8:
         return False
@@ -196,7 +198,7 @@ def _is_chunk(file: Ahead, end: int | None) -> bool:
 
 
 def _format(content: bytes) -> Format | None:
-    """The format that a chunk ``fmt`` tells; None for samples that need a decoder."""
+    """Return the format in a chunk ``fmt``; None for samples that need a decoder."""
     if len(content) < 16:
         raise NotWavError("a short format chunk")
     tag, channels, rate, _, align, bits = struct.unpack_from("<HHIIHH", content)

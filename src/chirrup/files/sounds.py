@@ -1,7 +1,7 @@
-"""Audio files that seek, as soundfile opens them, apart from WAV files with wrong heads.
+"""Audio files that seek, opened by soundfile.
 
-libsndfile reads a WAV file whose size was never filled in as empty. It refuses one that lacks a pad
-byte, or that another file follows. It gets such a file with a new head.
+libsndfile reads a WAV file with an unfinished head as empty. It refuses a WAV file that lacks a pad
+byte or that another file follows. `open_sound` gives such a file a new head.
 """
 
 import os
@@ -22,16 +22,16 @@ from chirrup.files.wav import UNKNOWN_SIZE
 
 BLOCK_SAMPLES = 1 << 15
 _LARGEST_EMPTY = 1 << 12
-"""Bytes of a file that may be nothing but a head."""
+"""Largest size in bytes of a file that may have no samples."""
 
 
 class UnreadableError(Exception):
-    """What is no audio, or damaged; the message says why."""
+    """The file is no audio, or it is damaged."""
 
 
 @dataclass(frozen=True)
 class Sound:
-    """An open file, and what is wrong with its head, in words."""
+    """An open file and notes on what is wrong with its head."""
 
     file: soundfile.SoundFile
     notes: list[str]
@@ -46,7 +46,7 @@ def open_sound(source: str | Path | BinaryIO) -> Generator[Sound, None, None]:
 
     Raises:
         OSError: it cannot be opened.
-        UnreadableError: it is no audio, or it holds none although it is large.
+        UnreadableError: it is no audio, or it is large and has no samples.
     """
     with ExitStack() as stack:
         content: BinaryIO
@@ -76,9 +76,13 @@ def open_sound(source: str | Path | BinaryIO) -> Generator[Sound, None, None]:
 
 
 def blocks(file: soundfile.SoundFile, samples: int | None = None) -> Iterator[np.ndarray]:
-    """``float32 [samples, channels]``, one after the other, so many samples in all, or to the end.
+    """Read a file block by block, in memory that does not depend on the length in its head.
 
-    No memory is taken by what the file's head promises.
+    Args:
+        samples: number of samples to read; None is all.
+
+    Returns:
+        Blocks ``float32 [samples, channels]``.
 
     Raises:
         UnreadableError: the file is damaged.
@@ -96,13 +100,17 @@ def blocks(file: soundfile.SoundFile, samples: int | None = None) -> Iterator[np
 
 
 def read_sound(source: str | Path | BinaryIO) -> tuple[np.ndarray, int]:
-    """All of a file, ``float32 [samples, channels]``, and its rate; errors as of `open_sound`."""
+    """Return all samples of a file, ``float32 [samples, channels]``, and its sample rate in Hz.
+
+    Raises:
+        OSError, UnreadableError: as in `open_sound`.
+    """
     with open_sound(source) as sound:
         return read_samples(sound.file), sound.file.samplerate
 
 
 def read_samples(file: soundfile.SoundFile, samples: int | None = None) -> np.ndarray:
-    """`blocks` in one: ``float32 [samples, channels]``."""
+    """Return `blocks` as one array ``float32 [samples, channels]``."""
     nothing = np.zeros((0, file.channels), np.float32)
     return np.concatenate([nothing, *blocks(file, samples)])
 
@@ -112,7 +120,7 @@ def read_samples(file: soundfile.SoundFile, samples: int | None = None) -> np.nd
 
 @dataclass(frozen=True)
 class _Wav:
-    """A WAV file: its head, the place and size of its samples, and what is wrong, in words."""
+    """A WAV file: its head, offset and size of its samples, and notes on what is wrong."""
 
     head: Head
     start: int
@@ -121,14 +129,13 @@ class _Wav:
 
     @property
     def is_misread(self) -> bool:
-        """Whether libsndfile would find no samples, or others."""
+        """Return whether libsndfile would find no samples, or other ones."""
         return self.head.unfinished or self.head.unpadded
 
 
 def _wav(content: BinaryIO) -> _Wav | None:
     content.seek(0)
-    ahead = Ahead(content)
-    ahead.kept = None
+    ahead = Ahead(content, keep=False)
     try:
         head = read_head(ahead)
     except NotWavError:
@@ -139,15 +146,13 @@ def _wav(content: BinaryIO) -> _Wav | None:
     if there < (head.promised_bytes or 0):
         notes.append(f"its head promises {head.promised_bytes} bytes of samples, {there} are there")
     content.seek(start + size)
-    rest = Ahead(content)
-    rest.kept, rest.offset = None, start + size
-    if follows := skip_chunks(rest, head):
+    if follows := skip_chunks(Ahead(content, offset=start + size, keep=False), head):
         notes.append(follows)
     return _Wav(head, start, size, notes)
 
 
 def _mended(content: BinaryIO, wav: _Wav) -> soundfile.SoundFile:
-    """The file with a new head."""
+    """Open a WAV file with a new head."""
     magic, more, size = b"RIFF", b"", wav.size
     coding = b"fmt " + struct.pack("<I", len(wav.head.coding)) + wav.head.coding
     riff_bytes = 4 + len(coding) + 8 + size
@@ -160,7 +165,7 @@ def _mended(content: BinaryIO, wav: _Wav) -> soundfile.SoundFile:
 
 
 class _Mended:
-    """A head, and behind it a part of a file, as a binary file."""
+    """A binary file that consists of a head and a part of another file."""
 
     def __init__(self, content: BinaryIO, head: bytes, start: int, size: int) -> None:
         self.content, self.head, self.start = content, head, start

@@ -1,4 +1,4 @@
-"""Decoded recordings that are kept from one training to the next, and whether they still hold."""
+"""Decoded recordings that are kept from one training to the next."""
 
 import hashlib
 import logging
@@ -14,7 +14,7 @@ from chirrup.lab.training.reading import has_length
 
 
 def key(entries: Sequence[Entry]) -> str:
-    """A hash of the names of recordings and of what changes when their content does."""
+    """Return a hash of the recordings' names, and of their hashes or sizes and times."""
     texts = (f"{entry} {entry.facts.get('sha256', '')} {_stamp(entry)}" for entry in entries)
     return hashlib.sha256("\n".join(texts).encode(errors="surrogateescape")).hexdigest()[:16]
 
@@ -30,7 +30,10 @@ def _stamp(entry: Entry) -> str:
 
 
 def save(path: Path, audio: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-    """Keep recordings, each ``int16 [channels, samples]``; returns what `load` will.
+    """Keep recordings, each ``int16 [channels, samples]``.
+
+    Returns:
+        As `load`.
 
     Raises:
         FileError: they cannot be written.
@@ -46,11 +49,11 @@ def save(path: Path, audio: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarra
 def load(
     path: Path, entries: Sequence[Entry], sample_rate_hz: int, each_channel: bool
 ) -> tuple[np.ndarray, np.ndarray] | None:
-    """What `save` kept: ``int16 [channels, samples]`` and the samples of each recording.
+    """Load what `save` kept.
 
     Returns:
-        None if there is nothing; likewise, with a warning, if it is damaged or a recording is
-        shorter than the manifest says.
+        All recordings, ``int16 [channels, samples]``, and the number of samples of each. None if
+        there is no such file, if it is damaged, or if a recording is shorter than in the manifest.
     """
     try:
         with path.open("rb") as file, np.load(file) as arrays:
