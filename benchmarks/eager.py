@@ -6,9 +6,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from chirrup.lab.folding import fold, for_export
+from chirrup.lab.folding import fold, for_export, for_one_frame
 from chirrup.lab.models import build
-from chirrup.lab.one_frame import OneFrameDecoder
 
 Row = tuple[Callable[[np.ndarray], Any], Callable[[Any], Any]]
 
@@ -40,6 +39,6 @@ def torch_rows() -> dict[str, Row]:
 
     encoder, decoder = for_export(model)
     return {
-        "torch eager, one frame": row(encoder, OneFrameDecoder(decoder)),
+        "torch eager, one frame": row(encoder, for_one_frame(decoder)),
         "torch eager, any length": row(encoder, decoder),
     }

@@ -23,10 +23,10 @@ from torch import Tensor, nn
 
 from chirrup.lab.eight_bits import with_eight_bits
 from chirrup.lab.export import to_onnx
+from chirrup.lab.folding import for_one_frame
 from chirrup.lab.models import build
 from chirrup.lab.models.focalcodec import FocalCodec
 from chirrup.lab.nn import Streaming
-from chirrup.lab.one_frame import for_one_frame
 from shared import console, machine, speech_like, table
 
 Step = Callable[[np.ndarray], np.ndarray]

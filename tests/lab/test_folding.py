@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 from torch.testing import assert_close
 
-from chirrup.lab.folding import DecoderGraph, EncoderGraph, fold, for_export
-from chirrup.lab.one_frame import OneFrameDecoder
+from chirrup.lab.folding import DecoderGraph, EncoderGraph, fold, for_export, for_one_frame
+from chirrup.lab.models.iris import OneFrameDecoder
 from folded_models import MODELS, audio, codes, folded
 from rounding import error_db
 
@@ -40,7 +40,9 @@ def test_folding_only_rounds_the_weights(name: str) -> None:
 @every_model
 def test_folded_weights_are_exact_in_half_precision_and_plain(name: str) -> None:
     model = folded(name)
-    entries = {f"codebook {i}": model.quantizer.level(i).codebook for i in range(model.codebooks)}
+    entries = {
+        f"codebook {i}": model.quantizer.trained_levels[i].codebook for i in range(model.codebooks)
+    }
     for key, value in (dict(model.named_parameters()) | entries).items():
         assert torch.equal(value, value.half().float()), key
         assert "parametrizations" not in key
@@ -83,7 +85,8 @@ def test_decoder_graph_is_the_folded_model_also_for_absent_codes(name: str) -> N
 @torch.no_grad()
 def test_one_frame_decoder_is_the_decoder_frame_by_frame() -> None:
     _, decoder = graph_modules()
-    single = OneFrameDecoder(decoder)
+    single = for_one_frame(decoder)
+    assert any(isinstance(module, OneFrameDecoder) for module in single.modules())
     states = others = start(folded().decoder.initial_state(1))
     for index in range(codes().shape[2]):
         frame = codes()[:, :, index : index + 1].int()

@@ -36,7 +36,9 @@ def release(model: SpectroStream) -> dict[str, dict[str, Tensor]]:
         kernel, bias = kernel_and_bias(module)
         tensors = {f"params/{key}/conv/kernel": kernel, f"params/{key}/conv/bias": bias}
         files[key.partition("/")[0]] |= tensors
-    books = torch.stack([model.quantizer.level(i).codebook for i in range(model.codebooks)])
+    books = torch.stack(
+        [model.quantizer.trained_levels[i].codebook for i in range(model.codebooks)]
+    )
     files["decoder"]["params/quantizer/embedding"] = books
     files["quantizer"] = {"params/soundstream/quantizer/embedding": books}
     return files

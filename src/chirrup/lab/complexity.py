@@ -9,62 +9,17 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from math import ceil
-from typing import Any, Protocol, cast
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from chirrup.lab.nn import (
-    STFT,
-    Analysis,
-    ByChunks,
-    Conv1d,
-    Conv2d,
-    ConvTranspose1d,
-    ConvTranspose2d,
-    Delay,
-    Parallel,
-    Pool2d,
-    Repeat2d,
-    ReplicatedConv1d,
-    Residual,
-    Spectra,
-    State,
-    Streaming,
-    Synthesis,
-    Transformer,
-)
+from chirrup.lab.models import Model
+from chirrup.lab.nn import State, Streaming
 
 _CONVOLUTIONS = (nn.Conv1d, nn.Conv2d)
 _TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d)
 _COUNTED = (*_CONVOLUTIONS, *_TRANSPOSED, nn.Linear, nn.GRU, nn.LSTM)
-
-
-class Codec(Protocol):
-    """What is audited here: a model with three parts."""
-
-    @property
-    def encoder(self) -> Streaming: ...
-    @property
-    def quantizer(self) -> Any: ...
-    @property
-    def decoder(self) -> Streaming: ...
-    @property
-    def sample_rate_hz(self) -> int: ...
-    @property
-    def frame_samples(self) -> int: ...
-    @property
-    def input_rate_hz(self) -> int: ...
-    @property
-    def input_frame_samples(self) -> int: ...
-    @property
-    def chunk_frames(self) -> int: ...
-    @property
-    def channels(self) -> int: ...
-    @property
-    def delay_samples(self) -> int: ...
-    @property
-    def tables_at_both_ends(self) -> bool: ...
 
 
 @dataclass(frozen=True)
@@ -80,18 +35,16 @@ class Complexity:
     parameters: int
 
 
-def count(model: Codec, folded: bool | None = None) -> dict[str, Complexity]:
+def count(model: Model, folded: bool | None = None) -> dict[str, Complexity]:
     """Cost of "encoder", "quantizer" (project in, search, project out, all codebooks), "decoder".
 
     Args:
-        folded: whether entries come projected back from tables, so that projecting out costs
-            nothing; without it, as the model's paper has it.
+        folded: as in `Quantizer.macs_per_frame`.
 
     Raises:
         ValueError: a layer with weights never ran as a module, so it cannot be counted.
     """
-    folded = model.tables_at_both_ends if folded is None else folded
-    encoder, quantizer, decoder = map(_plain, (model.encoder, model.quantizer, model.decoder))
+    encoder, decoder = _plain(model.encoder), _plain(model.decoder)
     chunk = model.chunk_frames * model.input_frame_samples
     samples = ceil(model.input_rate_hz / chunk) * chunk
     device = next(encoder.parameters()).device
@@ -100,19 +53,19 @@ def count(model: Codec, folded: bool | None = None) -> dict[str, Complexity]:
         with _counting(encoder) as counter:
             latent = encoder.offline(torch.zeros(1, model.channels, samples, device=device))
         macs["encoder"] = sum(counter.values())
-        with _counting(quantizer) as counter:
-            codes = quantizer.encode(latent)
-        search = codes.shape[2] * sum(codebook.numel() for codebook in _codebooks(quantizer))
-        back = sum(value for name, value in counter.items() if name.endswith("project_out"))
-        macs["quantizer"] = sum(counter.values()) + search - (back if folded else 0)
+        macs["quantizer"] = latent.shape[2] * model.quantizer.macs_per_frame(folded)
         with _counting(decoder) as counter:
             decoder.offline(latent)
         macs["decoder"] = sum(counter.values())
-    parts = {"encoder": encoder, "quantizer": quantizer, "decoder": decoder}
+    parts = {"encoder": encoder, "quantizer": model.quantizer, "decoder": decoder}
+    books = [level.codebook for level in model.quantizer.trained_levels]
     return {
         name: Complexity(
             mflops=2 * macs[name] * model.input_rate_hz / samples / 1e6,
-            parameters=sum(value.numel() for value in {*part.parameters(), *_codebooks(part)}),
+            parameters=sum(
+                value.numel()
+                for value in {*part.parameters(), *(books if name == "quantizer" else ())}
+            ),
         )
         for name, part in parts.items()
     }
@@ -130,12 +83,6 @@ def _plain(part: Any) -> Any:
         if hasattr(module, "fast"):
             module.fast = False
     return part
-
-
-def _codebooks(part: nn.Module) -> list[Tensor]:
-    return [
-        cast(Tensor, module.codebook) for module in part.modules() if hasattr(module, "codebook")
-    ]
 
 
 @contextmanager
@@ -175,14 +122,14 @@ def _macs(layer: nn.Module, x: Tensor, y: Any) -> int:
     return y.numel() // layer.out_features * layer.weight.numel()
 
 
-def nominal_latency_samples(model: Codec) -> int:
+def nominal_latency_samples(model: Model) -> int:
     """Algorithmic latency from the structure: a chunk of frames (mostly one) to fill, then the
     delay of the output."""
     return model.chunk_frames * model.frame_samples + model.delay_samples
 
 
 @torch.no_grad()
-def latency_samples(model: Codec) -> int:
+def latency_samples(model: Model) -> int:
     """Algorithmic latency as measured, in samples of the output.
 
     Changes each sample of one chunk by itself and looks for the first sample of audio that differs,
@@ -226,33 +173,12 @@ def _start(part: Streaming, rows: int) -> State:
     return {name: value.double() for name, value in part.initial_state(rows).items()}
 
 
-def receptive_field_samples(layers: nn.Module, steps: int = 1) -> int:
-    """How many samples an output step sees, through convolutions, in a row or side by side.
-
-    Recurrent layers, which see everything, and the inverse Fourier transform are left out.
+def receptive_field_samples(layers: Streaming, steps: int = 1) -> int:
+    """How many samples an output step sees, recurrent layers, which see everything, left out.
 
     Args:
         steps: as many output steps in a row are tried, and the one that sees most counts: a step
             of a decoder sees more or less, by its place in the frame.
     """
-    spans = [_seen(layers, step, step) for step in range(steps)]
+    spans = [layers.span((step, step)) for step in range(steps)]
     return max(last - first + 1 for first, last in spans)
-
-
-def _seen(layer: nn.Module, first: int, last: int) -> tuple[int, int]:
-    """First and last input step that the output steps from ``first`` to ``last`` depend on."""
-    if isinstance(layer, ByChunks | ReplicatedConv1d | Transformer):
-        return layer.seen(first, last)
-    if isinstance(layer, Conv1d | Conv2d | Pool2d | STFT | Spectra | Analysis):
-        stride = int(layer.ratio)
-        return first * stride - layer.context, (last + 1) * stride - 1
-    if isinstance(layer, ConvTranspose1d | ConvTranspose2d | Repeat2d | Synthesis):
-        stride = int(1 / layer.ratio)
-        return -((layer.overlap + stride - 1 - first) // stride), last // stride
-    parts = [part for part in layer.children() if not isinstance(part, Delay)]
-    if isinstance(layer, Residual | Parallel):
-        spans = [_seen(part, first, last) for part in parts]
-        return min(span[0] for span in spans), max(span[1] for span in spans)
-    for part in reversed(parts):
-        first, last = _seen(part, first, last)
-    return first, last

@@ -2,7 +2,7 @@
 time, or to store less.
 
 To read less, every 32 weights of a matrix product share a scale; the runtime brings its input to 8
-bits in the same blocks. Convolutions, products in groups, Fourier transforms (`matrix_stft.py`),
+bits in the same blocks. Convolutions, products in groups, Fourier transforms (`nn/stft.py`),
 whose errors all bins would share, and products so small that reading them takes nothing, stay as
 they are, the last of an encoder among them, whose signs or nearest entries are the codes.
 

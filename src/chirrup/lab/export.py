@@ -29,10 +29,9 @@ from chirrup.lab.complexity import (
     nominal_latency_samples,
     receptive_field_samples,
 )
-from chirrup.lab.folding import HalfGraph, fold, for_export
+from chirrup.lab.folding import HalfGraph, fold, for_export, for_one_frame
 from chirrup.lab.model_folder import write
 from chirrup.lab.models import Model
-from chirrup.lab.one_frame import for_one_frame
 from chirrup.lab.parity import Parity, measure, whole_chunks
 from chirrup.lab.preroll import preroll_frames
 

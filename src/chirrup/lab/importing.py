@@ -85,7 +85,7 @@ def import_spectrostream(model: SpectroStream, folder: Path) -> None:
             weight = (kernel.flip(0, 1) if transposed else kernel).permute(order)
             set_weight(conv, weight.reshape(conv.weight.shape))
             bias.copy_(offset.reshape(bias.shape))
-    levels = [model.quantizer.level(index) for index in range(model.codebooks)]
+    levels = [model.quantizer.trained_levels[index] for index in range(model.codebooks)]
     entries = taken(CODEBOOKS, [len(levels), *levels[0].codebook.shape])
     for index, level in enumerate(levels):
         if entries is not None:

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from chirrup.lab import fast
-from chirrup.lab.models.iris import Conv2FormerBlock
+from chirrup.lab.nn import Conv2FormerBlock
 from fast_forms import (
     assert_chunks_equal_whole,
     assert_same_result_each_time,

@@ -19,7 +19,7 @@ from chirrup.lab.complexity import (
 )
 from chirrup.lab.models import Model, build
 from chirrup.lab.nn import Conv1d, ConvTranspose1d
-from chirrup.lab.quantizers.rvq import ABSENT
+from chirrup.lab.quantizers.quantizer import ABSENT
 from one_stream import streamed
 
 # MFLOPS of the published configuration, to the last multiplication (facts, section 1).

@@ -181,8 +181,8 @@ def test_mono_is_tiled() -> None:
 
 
 def test_codebooks_are_as_wide_as_the_latent_or_factorised() -> None:
-    assert isinstance(small_spectro().quantizer.level(0), PlainEMALevel)
-    level = spectro("spectro-small").quantizer.level(0)
+    assert isinstance(small_spectro().quantizer.trained_levels[0], PlainEMALevel)
+    level = spectro("spectro-small").quantizer.trained_levels[0]
     assert isinstance(level, EMALevel)
     assert level.projects
     assert level.codebook.shape == (1024, 8)

@@ -21,7 +21,7 @@ from chirrup.lab.folding import fold, for_export
 from chirrup.lab.models import CONFIGS, Model, build
 from chirrup.lab.models.tqcodec import TQConfig
 from chirrup.lab.nn import LSTM, Parallel, Sequential
-from chirrup.lab.quantizers.rvq import ABSENT
+from chirrup.lab.quantizers.quantizer import ABSENT
 from chirrup.lab.quantizers.simvq import SimVQLevel
 from one_stream import streamed
 
@@ -157,7 +157,7 @@ def test_codes() -> None:
     assert codes.shape == (1, 20, 40)
     assert 0 <= int(codes.min()) <= int(codes.max()) < 512
     assert len(codes.unique()) > 100
-    assert all(isinstance(level, SimVQLevel) for level in made.quantizer.levels)
+    assert all(isinstance(level, SimVQLevel) for level in made.quantizer.trained_levels)
 
 
 def without_lstm(part: Sequential) -> Sequential:

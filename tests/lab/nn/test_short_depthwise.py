@@ -4,10 +4,10 @@ from dataclasses import replace
 
 import torch
 
-from chirrup.lab.folding import for_export
+from chirrup.lab.folding import for_export, for_one_frame
 from chirrup.lab.models.focalcodec import FocalCodec
 from chirrup.lab.nn import ReplicatedConv1d, State
-from chirrup.lab.one_frame import LONG, ShortDepthwise, for_one_frame, is_long_depthwise
+from chirrup.lab.nn.replicated import LONG, ShortDepthwise
 from small_focal import CONFIG
 
 
@@ -26,9 +26,13 @@ def test_it_is_the_convolution_step_by_step() -> None:
 
 
 def test_only_long_ones_of_each_channel_are_taken_apart() -> None:
-    assert is_long_depthwise(ReplicatedConv1d(6, 6, LONG + 1, groups=6))
-    assert not is_long_depthwise(ReplicatedConv1d(6, 6, LONG, groups=6))
-    assert not is_long_depthwise(ReplicatedConv1d(6, 6, LONG + 1, groups=2))
+    def taken_apart(kernel_size: int, groups: int) -> bool:
+        layer = ReplicatedConv1d(6, 6, kernel_size, groups=groups)
+        return isinstance(layer.one_frame(), ShortDepthwise)
+
+    assert taken_apart(LONG + 1, groups=6)
+    assert not taken_apart(LONG, groups=6)
+    assert not taken_apart(LONG + 1, groups=2)
 
 
 @torch.no_grad()

@@ -4,8 +4,9 @@ import pytest
 import torch
 
 from chirrup.lab.complexity import receptive_field_samples
-from chirrup.lab.matrix_stft import MatrixSTFT, replace_transforms
+from chirrup.lab.folding import replace_layers
 from chirrup.lab.nn import Sequential, Spectra
+from chirrup.lab.nn.stft import MatrixSTFT
 from one_stream import streamed
 
 FRAME = 320
@@ -62,6 +63,6 @@ def test_a_frame_sees_itself_and_the_one_before() -> None:
 def test_exported_its_transforms_are_products() -> None:
     layer = Sequential(Spectra(FRAME))
     expected = layer.offline(noise(8))
-    replace_transforms(layer)
+    replace_layers(layer, lambda inner: inner.exported())
     assert sum(isinstance(module, MatrixSTFT) for module in layer.modules()) == 2
     torch.testing.assert_close(layer.offline(noise(8)), expected, rtol=0, atol=1e-4)

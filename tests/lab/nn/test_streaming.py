@@ -1,5 +1,6 @@
 """Every streaming layer, cut anywhere, gives what one call over the whole signal gives."""
 
+import copy
 from collections.abc import Callable
 from dataclasses import replace
 from fractions import Fraction
@@ -125,6 +126,7 @@ LAYERS: dict[str, tuple[int, Callable[[], Streaming]]] = {
 STATEFUL = [name for name, (_, build) in LAYERS.items() if build().initial_state(1)]
 
 every_layer = pytest.mark.parametrize("name", LAYERS)
+FINITE = [name for name, (_, build) in LAYERS.items() if not build().recurrent]
 
 
 @cache
@@ -321,3 +323,37 @@ def test_what_cannot_be_built_is_refused() -> None:
     assert Residual(1, Sequential(up, Delay(1, 2), down)).delay == 1
     with pytest.raises(ValueError, match="whole number of steps"):
         Residual(1, Sequential(up, Delay(1, 1), down))
+
+
+@pytest.mark.parametrize("name", FINITE)
+def test_span_is_what_an_output_step_depends_on(name: str) -> None:
+    """Of all steps of a period; a window may be zero at one end of it. A transform and its inverse
+    see more than they depend on."""
+    built = layer(name)
+    period = max(built.ratio.denominator, 1)
+    ratio, channels = built.ratio, LAYERS[name][0]
+    first = 60 * period // ratio.numerator * ratio.numerator
+    length = int((first + 4 * period) * ratio) + 8 * ratio.numerator
+    length -= length % lcm(ratio.numerator, 12)
+    x = torch.randn(1, channels, length, dtype=torch.double).requires_grad_()
+    y = copy.deepcopy(built).double().offline(x).abs().sum(1)[0]
+    widths = []
+    for step in range(first, first + period):
+        (gradient,) = torch.autograd.grad(y[step], x, retain_graph=True)
+        used = gradient[0].abs().sum(0).nonzero()[:, 0].tolist()
+        low, high = built.span((step, step))
+        assert low <= used[0] <= used[-1] <= high
+        widths.append((used[-1] - used[0], high - low))
+    wider = max(high for _, high in widths) - max(used for used, _ in widths)
+    assert 0 <= wider <= (17 if name == "stft and istft" else 1)
+
+
+def test_a_layer_that_does_not_say_what_it_sees_is_an_error() -> None:
+    class Mean(Conv1d):
+        """Of nine steps."""
+
+        span = Streaming.span
+
+    assert Conv1d(1, 1, 9).span((20, 20)) == (12, 20)
+    with pytest.raises(TypeError, match="Mean"):
+        Sequential(Mean(1, 1, 9)).span((20, 20))

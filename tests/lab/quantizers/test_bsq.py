@@ -5,8 +5,13 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chirrup.lab.folding import Bits, Signs
-from chirrup.lab.quantizers.bsq import SHARPNESS, BinarySphericalQuantizer, entropy_loss
+from chirrup.lab.quantizers.bsq import (
+    SHARPNESS,
+    BinarySphericalQuantizer,
+    Bits,
+    Signs,
+    entropy_loss,
+)
 from chirrup.lab.training.config import Weights
 
 ONE = torch.ones(1, dtype=torch.long)

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.testing import assert_close
 
-from chirrup.lab.quantizers.rvq import ABSENT, ResidualVectorQuantizer
+from chirrup.lab.quantizers.quantizer import ABSENT
+from chirrup.lab.quantizers.rvq import ResidualVectorQuantizer
 
 DIM, LEVELS, SIZE, CODE_DIM = 12, 5, 32, 4
 

@@ -5,8 +5,8 @@ import torch
 from torch import Tensor
 from torch.testing import assert_close
 
-from chirrup.lab.folding import FoldedLookup, FoldedSearch
-from chirrup.lab.quantizers.rvq import ABSENT, ResidualVectorQuantizer
+from chirrup.lab.quantizers.quantizer import ABSENT
+from chirrup.lab.quantizers.rvq import ResidualVectorQuantizer
 from chirrup.lab.quantizers.simvq import SimVQLevel
 from chirrup.lab.training import codebooks
 
@@ -131,7 +131,7 @@ def test_folding_leaves_a_plain_table() -> None:
     assert torch.equal(made.encode(x), codes)
 
     made = made.float()
-    search, lookup = FoldedSearch(made), FoldedLookup(made)
+    search, lookup = made.exported()
     assert torch.equal(search(x.float()).long(), made.encode(x.float()))
     codes[1, 3:] = ABSENT
     codes[2, :, 4] = ABSENT

@@ -48,7 +48,7 @@ def test_initialise_leaves_less_after_every_level() -> None:
 
 def test_k_means_beats_entries_drawn_from_the_data(monkeypatch: pytest.MonkeyPatch) -> None:
     left = initialise(quantizer(), latents(), seed=0)
-    monkeypatch.setattr(codebooks, "KMEANS_ROUNDS", 0)
+    monkeypatch.setattr("chirrup.lab.quantizers.level.KMEANS_ROUNDS", 0)
     drawn = initialise(quantizer(), latents(), seed=0)
     assert left[0] < drawn[0]
     assert left[-1] < 0.8 * drawn[-1]

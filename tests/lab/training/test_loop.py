@@ -145,7 +145,7 @@ def test_entries_of_lrac_follow_averages_and_not_gradients(corpus: Path, tmp_pat
     after, average = trainer.model.state_dict(), trainer.ema.state_dict()
     optimised = {id(value) for group in trainer.optimiser.param_groups for value in group["params"]}
     for index in range(trainer.model.codebooks):
-        level = trainer.model.quantizer.level(index)
+        level = trainer.model.quantizer.trained_levels[index]
         assert id(level.codebook) not in optimised
         for part in ("codebook", "counts", "sums"):
             name = f"quantizer.levels.{index}.{part}"

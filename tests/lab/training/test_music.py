@@ -12,7 +12,7 @@ from torch.testing import assert_close
 
 from chirrup.lab.models import CONFIGS
 from chirrup.lab.models.tqcodec import TQCodec, TQConfig
-from chirrup.lab.quantizers.rvq import Level
+from chirrup.lab.quantizers.level import Level
 from chirrup.lab.training.config import TrainingConfig
 from chirrup.lab.training.data import Sampler
 from chirrup.lab.training.loop import Trainer
@@ -147,7 +147,9 @@ def test_simvq_starts_from_a_few_batches(
     """No sooner than it is used, once, and alike in the averaged model."""
     trainer = Trainer(config(corpus), tmp_path, CPU)
     advance(trainer, 2)
-    maps = [trainer.model.quantizer.level(index).get_parameter("weight") for index in range(4)]
+    maps = [
+        trainer.model.quantizer.trained_levels[index].get_parameter("weight") for index in range(4)
+    ]
     assert all(torch.equal(weight, torch.eye(4)) for weight in maps), "nothing decays meanwhile"
     sizes = watch_batches(monkeypatch)
     figures = advance(trainer, 4)
@@ -155,7 +157,7 @@ def test_simvq_starts_from_a_few_batches(
     assert all(figure["entries_used"] > 0 for figure in figures)
     for index, weight in enumerate(maps):
         assert not torch.equal(weight, torch.eye(4))
-        average = trainer.ema.quantizer.level(index).get_parameter("weight")
+        average = trainer.ema.quantizer.trained_levels[index].get_parameter("weight")
         assert_close(average, weight, rtol=0, atol=0.1)
 
 
@@ -164,7 +166,7 @@ def test_simvqs_maps_learn_at_the_rate_of_entries_and_do_not_decay(
 ) -> None:
     codes = {"lowest": 2, "lossy": 0, "initialise_batches": 1, "lr_scale": 7}
     trainer = Trainer(config(corpus, weight_decay=0.3, codes=codes), tmp_path, CPU)
-    levels = [trainer.model.quantizer.level(index) for index in range(4)]
+    levels = [trainer.model.quantizer.trained_levels[index] for index in range(4)]
     maps = {id(level.get_parameter(name)) for level in levels for name in ("weight", "bias")}
     others, entries = trainer.optimiser.param_groups
     assert {id(parameter) for parameter in entries["params"]} == maps
@@ -184,7 +186,7 @@ def test_rvq_in_the_same_model_starts_from_data(
 ) -> None:
     trainer = Trainer(config(corpus, model_changes={"quantizer": "rvq"}), tmp_path, CPU)
     _, entries = trainer.optimiser.param_groups
-    levels = [trainer.model.quantizer.level(index) for index in range(4)]
+    levels = [trainer.model.quantizer.trained_levels[index] for index in range(4)]
     assert all(type(level) is Level for level in levels)
     assert {id(p) for p in entries["params"]} == {id(level.codebook) for level in levels}
     advance(trainer, 2)

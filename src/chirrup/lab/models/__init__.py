@@ -1,5 +1,6 @@
 """The models, one readable file a paper, and the names they are known by."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -13,13 +14,8 @@ from chirrup.runtime.errors import ModelError
 
 __all__ = ["CONFIGS", "Model", "build", "earlier_fields"]
 
-Entry = (
-    tuple[type[Iris], IrisConfig]
-    | tuple[type[Lrac], LracConfig]
-    | tuple[type[TQCodec], TQConfig]
-    | tuple[type[SpectroStream], SpectroConfig]
-    | tuple[type[FocalCodec], FocalConfig]
-)
+Entry = tuple[Callable[[Any], Model], Any]
+"""What builds a model, and the configuration to build it from, a dataclass."""
 
 CONFIGS: dict[str, Entry] = {
     "iris-t1": (Iris, IrisConfig()),
@@ -52,7 +48,7 @@ def build(name: str, **changes: Any) -> Model:
         raise ModelError(f"no model is called {name!r}; there are: {', '.join(CONFIGS)}")
     kind, config = CONFIGS[name]
     try:
-        return kind(replace(config, **changes))  # type: ignore[arg-type]
+        return kind(replace(config, **changes))
     except Exception as error:  # of any kind, by the layer that the value reaches first
         raise ModelError(f"{name} cannot be changed so: {error}") from error
 

@@ -27,6 +27,7 @@ from chirrup.lab.nn import (
     Scale,
     Sequential,
     Snake,
+    Span,
     State,
     Stateless,
     Streaming,
@@ -107,6 +108,9 @@ class Unfold(Streaming):
     @property
     def ratio(self) -> Fraction:
         return Fraction(1, self.frame_samples)
+
+    def span(self, span: Span) -> Span:
+        return span[0] // self.frame_samples, span[1] // self.frame_samples
 
     def forward(self, x: Tensor, state: State) -> tuple[Tensor, State]:
         return x.transpose(1, 2).flatten(1)[:, None].clamp(-1, 1), state

@@ -8,11 +8,9 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, cast
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from chirrup.lab import fast
-from chirrup.lab.fast.conv_modulation import conv_modulation
 from chirrup.lab.fast.residual_unit import residual_unit
 from chirrup.lab.models.model import Model
 from chirrup.lab.nn import (
@@ -20,11 +18,16 @@ from chirrup.lab.nn import (
     ISTFT,
     STFT,
     Conv1d,
+    Conv2FormerBlock,
     LayerNorm,
+    MatrixISTFT,
+    OneStepConv,
+    OneStepConv2Former,
     Residual,
     Scale,
     Sequential,
     SnakeBeta,
+    SpectralHead,
     State,
     Stateless,
     Streaming,
@@ -156,50 +159,6 @@ class Encoder(Sequential):
         super().__init__(*layers)
 
 
-class Conv2FormerBlock(Streaming):
-    """Convolutional modulation, then a feed-forward part, each behind a norm and a layer scale.
-
-    x + s1 * project(depthwise(gelu(y)) * y) with y = norm(x); then x + s2 * mlp(norm(x)).
-    The MLP's two 1x1 convolutions have two groups: the poster's budget does not pay for dense ones.
-    """
-
-    def __init__(self, dim: int, hidden_dim: int, kernel_size: int) -> None:
-        super().__init__()
-        self.norm_1, self.norm_2 = LayerNorm(dim), LayerNorm(dim)
-        self.gate = Conv1d(dim, dim, kernel_size, groups=dim)
-        self.project = Conv1d(dim, dim, 1)
-        self.expand = Conv1d(dim, hidden_dim, 1, groups=2)
-        self.contract = Conv1d(hidden_dim, dim, 1, groups=2)
-        self.scale_1 = nn.Parameter(torch.full((dim, 1), 0.1))
-        self.scale_2 = nn.Parameter(torch.full((dim, 1), 0.1))
-        self.fast = False
-
-    def forward(self, x: Tensor, state: State) -> tuple[Tensor, State]:
-        if self.fast and fast.runs_on(x):
-            y, past = conv_modulation(
-                x,
-                state["gate.past"],
-                (self.norm_1.gain, self.norm_1.bias),
-                self.gate.conv,
-                self.project.conv,
-                self.scale_1,
-                (self.norm_2.gain, self.norm_2.bias),
-                self.expand.conv,
-                self.contract.conv,
-                self.scale_2,
-                self.norm_1.eps,
-                fast.products_in_bf16(),
-            )
-            return y, {"gate.past": past}
-        after: State = {}
-        y, _ = self.norm_1(x, {})
-        gate = self.run("gate", F.gelu(y), state, after)
-        x = x + self.scale_1 * self.project(gate * y, {})[0]
-        y, _ = self.norm_2(x, {})
-        y = self.contract(F.gelu(self.expand(y, {})[0]), {})[0]
-        return x + self.scale_2 * y, after
-
-
 class ConvNeXtBlock(Residual):
     """Depthwise convolution, norm and a feed-forward part behind a layer scale: for ablation.
 
@@ -227,28 +186,6 @@ SCATTER = 0.2
 """Radians that a phase turns for a deviation of each feature; there are hundreds."""
 
 
-class SpectralHead(Streaming):
-    """Features to a spectrum: log-magnitude and phase of each bin from one 1x1 convolution.
-
-    The phase is referred to the centre of the frame, where the window is largest: at bin k the
-    centre of n_fft samples turns it by pi k. Output: ``[batch, 2 * bins, frames]``, real parts
-    first.
-    """
-
-    signs: Tensor
-
-    def __init__(self, dim: int, n_fft: int) -> None:
-        super().__init__()
-        self.bins = n_fft // 2 + 1
-        self.project = Conv1d(dim, 2 * self.bins, 1)
-        self.register_buffer("signs", 1.0 - 2.0 * (torch.arange(self.bins) % 2)[:, None], False)
-
-    def forward(self, x: Tensor, state: State) -> tuple[Tensor, State]:
-        log_magnitude, phase = self.project(x, {})[0].chunk(2, dim=1)
-        magnitude = self.signs * log_magnitude.clamp(max=6.0).exp()
-        return torch.cat([magnitude * phase.cos(), magnitude * phase.sin()], dim=1), state
-
-
 class Decoder(Sequential):
     """Latents ``[batch, latent_dim, frames]`` to audio ``[batch, 1, samples]``, half a frame late.
 
@@ -266,6 +203,49 @@ class Decoder(Sequential):
         super().__init__(
             Conv1d(config.latent_dim, dim, 3), *blocks, SpectralHead(dim, n_fft), ISTFT(n_fft)
         )
+
+    def one_frame(self) -> Streaming:
+        blocks = self.layers[1:-2]
+        modulates = all(isinstance(block, Conv2FormerBlock) for block in blocks)
+        return OneFrameDecoder(self) if modulates else self
+
+
+class OneFrameDecoder(Streaming):
+    """`Decoder` on exactly one frame of one stream, ``[1, latent_dim, 1]``, in half the time.
+
+    Without a time axis every layer is a product.
+
+    Args:
+        decoder: of Conv2Former blocks, its layers exported.
+    """
+
+    def __init__(self, decoder: Sequential) -> None:
+        super().__init__()
+        first, *blocks, head, istft = decoder.layers
+        self.names = list(decoder.initial_state(1))
+        self.first = OneStepConv(cast(Conv1d, first))
+        self.blocks = nn.ModuleList(
+            OneStepConv2Former(cast(Conv2FormerBlock, block)) for block in blocks
+        )
+        self.head = OneStepConv(cast(SpectralHead, head).project)
+        self.register_buffer("signs", cast(SpectralHead, head).signs[:, 0].clone())
+        self.istft = cast(MatrixISTFT, istft)
+
+    def forward(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+        first, *pasts, overlap = (state[name] for name in self.names)
+        x, past = self.first(x[:, :, 0], first)
+        after = [past]
+        for block, before in zip(self.blocks, pasts, strict=True):
+            x, past = block(x, before)
+            after.append(past)
+        log_magnitude, phase = self.head(x)[0].chunk(2, dim=1)
+        magnitude = self.get_buffer("signs") * log_magnitude.clamp(max=6.0).exp()
+        even = (magnitude * phase.cos()) @ self.istft.get_buffer("cosines")
+        odd = (magnitude * phase.sin()) @ self.istft.get_buffer("sines")
+        hop, window = self.istft.hop, self.istft.get_buffer("window")
+        audio = (even - odd)[:, None, :hop] * window[:hop] + overlap
+        after.append((even + odd)[:, None, 1:].flip(2) * window[hop:])
+        return audio, dict(zip(self.names, after, strict=True))
 
 
 class Iris(Model):

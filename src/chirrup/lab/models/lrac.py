@@ -210,11 +210,14 @@ class Decoder(Sequential):
 class Lrac(Model):
     """Encoder, residual vector quantizer with moving entries, decoder."""
 
-    tables_at_both_ends = True
-
     def __init__(self, config: LracConfig) -> None:
         quantizer = ResidualVectorQuantizer(
-            config.latent_dim, config.codebooks, config.codebook_size, config.code_dim, EMALevel
+            config.latent_dim,
+            config.codebooks,
+            config.codebook_size,
+            config.code_dim,
+            EMALevel,
+            tables_at_both_ends=True,
         )
         super().__init__(config, Encoder(config), quantizer, Decoder(config))
 

@@ -6,8 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from chirrup.lab.nn import Sequential
-from chirrup.lab.quantizers.bsq import BinarySphericalQuantizer
-from chirrup.lab.quantizers.rvq import Quantized, ResidualVectorQuantizer
+from chirrup.lab.quantizers.quantizer import Quantized, Quantizer
 
 
 class Config(Protocol):
@@ -35,27 +34,24 @@ class Model(nn.Module):
         input_rate_hz, input_frame_samples: of the audio that goes in.
         chunk_frames: a call of the encoder or the decoder is a whole number of so many frames.
         channels: that are coded jointly; 1 for the models that code each by itself.
-        tables_at_both_ends: whether the paper counts the quantizer's projections back as folded
-            into tables, at the encoder too, so that they cost nothing.
         has_features: whether the decoder's first layer gives features that are compared between
             speakers, and its second one makes audio of them: those can be another voice's.
     """
 
     channels: int = 1
-    tables_at_both_ends: bool = False
     has_features: bool = False
 
     def __init__(
         self,
         config: Config,
         encoder: Sequential,
-        quantizer: ResidualVectorQuantizer | BinarySphericalQuantizer,
+        quantizer: Quantizer,
         decoder: Sequential,
     ) -> None:
         super().__init__()
         self.config: Any = config
         self.encoder, self.decoder = encoder, decoder
-        self.quantizer: Any = quantizer
+        self.quantizer = quantizer
         self.sample_rate_hz, self.frame_samples = config.sample_rate_hz, config.frame_samples
         self.codebooks, self.codebook_size = config.codebooks, config.codebook_size
         self.input_rate_hz: int = getattr(config, "input_rate_hz", config.sample_rate_hz)

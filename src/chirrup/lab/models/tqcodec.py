@@ -25,7 +25,8 @@ from chirrup.lab.nn import (
     Synthesis,
     fit_scales,
 )
-from chirrup.lab.quantizers.rvq import Level, ResidualVectorQuantizer
+from chirrup.lab.quantizers.level import Level
+from chirrup.lab.quantizers.rvq import ResidualVectorQuantizer
 from chirrup.lab.quantizers.simvq import SimVQLevel
 
 LEVELS: dict[str, type[Level]] = {"simvq": SimVQLevel, "rvq": Level}

@@ -12,22 +12,26 @@ from chirrup.lab.nn.conv2d import (
     Repeat2d,
     Unfold2d,
 )
+from chirrup.lab.nn.conv2former import Conv2FormerBlock, OneStepConv2Former
 from chirrup.lab.nn.focal import FocalBlock, Refiner
 from chirrup.lab.nn.harmonic_noise import HarmonicNoise
 from chirrup.lab.nn.linear import ByChunks, ChunkLinear, FeedForward, Linear
 from chirrup.lab.nn.norm import LayerNorm, Scale
+from chirrup.lab.nn.one_step import OneStepConv
 from chirrup.lab.nn.pqmf import Analysis, Synthesis
 from chirrup.lab.nn.recurrent import GRU, LSTM
 from chirrup.lab.nn.replicated import ReplicatedConv1d
 from chirrup.lab.nn.scales import fit_deviations, fit_scales, scale_weight, set_weight
 from chirrup.lab.nn.spectra import Spectra
-from chirrup.lab.nn.stft import ISTFT, STFT, hann, hann_dual
+from chirrup.lab.nn.spectral_head import SpectralHead
+from chirrup.lab.nn.stft import ISTFT, STFT, MatrixISTFT, hann, hann_dual
 from chirrup.lab.nn.streaming import (
     Delay,
     LookAhead,
     Parallel,
     Residual,
     Sequential,
+    Span,
     State,
     Stateless,
     Streaming,
@@ -42,6 +46,7 @@ __all__ = [
     "ByChunks",
     "ChunkLinear",
     "Conv1d",
+    "Conv2FormerBlock",
     "Conv2d",
     "ConvTranspose1d",
     "ConvTranspose2d",
@@ -54,6 +59,9 @@ __all__ = [
     "LayerNorm",
     "Linear",
     "LookAhead",
+    "MatrixISTFT",
+    "OneStepConv",
+    "OneStepConv2Former",
     "Parallel",
     "PerChannel",
     "Pool2d",
@@ -65,7 +73,9 @@ __all__ = [
     "Sequential",
     "Snake",
     "SnakeBeta",
+    "Span",
     "Spectra",
+    "SpectralHead",
     "State",
     "Stateless",
     "Streaming",

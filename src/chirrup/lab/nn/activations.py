@@ -31,6 +31,24 @@ class SnakeBeta(Streaming):
             return snake(x, alpha, height), state
         return x + 0.5 * height * (1 - torch.cos(2 * alpha * x)), state
 
+    def exported(self) -> Streaming:
+        return FoldedSnake(self)
+
+
+class FoldedSnake(Streaming):
+    """x + h - h cos(f x), with h = 1 / (2 beta) and f = 2 alpha kept as numbers."""
+
+    frequency: Tensor
+    height: Tensor
+
+    def __init__(self, snake: SnakeBeta) -> None:
+        super().__init__()
+        self.register_buffer("frequency", 2 * snake.log_alpha.exp())
+        self.register_buffer("height", 0.5 * (-snake.log_beta).exp())
+
+    def forward(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+        return (x + self.height) - self.height * torch.cos(self.frequency * x), state
+
 
 class Snake(Streaming):
     """Snake(x) = x + (1/alpha) sin^2(alpha x), alpha by channel.

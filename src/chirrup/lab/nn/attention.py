@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from chirrup.lab.nn.linear import FeedForward
 from chirrup.lab.nn.norm import LayerNorm
-from chirrup.lab.nn.streaming import State, Streaming
+from chirrup.lab.nn.streaming import Span, State, Streaming
 
 
 class Attention(Streaming):
@@ -132,8 +132,8 @@ class Transformer(Streaming):
         assert isinstance(layer, TransformerLayer)
         return layer
 
-    def seen(self, first: int, last: int) -> tuple[int, int]:
-        """First and last input step that the output steps from ``first`` to ``last`` depend on."""
+    def span(self, span: Span) -> Span:
+        first, last = span
         for _ in self.layers:
             last = (last // self.chunk + 1) * self.chunk - 1
             first = (first // self.chunk + 1) * self.chunk - self.window

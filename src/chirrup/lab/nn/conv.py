@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import weight_norm
 
-from chirrup.lab.nn.streaming import State, Streaming
+from chirrup.lab.nn.streaming import Span, State, Streaming, strided, transposed
 
 
 class Conv1d(Streaming):
@@ -60,6 +60,9 @@ class Conv1d(Streaming):
     def ratio(self) -> Fraction:
         return Fraction(self.conv.stride[0])
 
+    def span(self, span: Span) -> Span:
+        return strided(span, int(self.ratio), self.context)
+
     def initial_state(self, batch: int, device: torch.device | None = None) -> State:
         if self.context == 0:
             return {}
@@ -102,6 +105,9 @@ class ConvTranspose1d(Streaming):
     @property
     def ratio(self) -> Fraction:
         return Fraction(1, self.conv.stride[0])
+
+    def span(self, span: Span) -> Span:
+        return transposed(span, int(1 / self.ratio), self.overlap)
 
     def initial_state(self, batch: int, device: torch.device | None = None) -> State:
         if self.overlap == 0:

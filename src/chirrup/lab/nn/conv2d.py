@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import weight_norm
 
-from chirrup.lab.nn.streaming import State, Streaming
+from chirrup.lab.nn.streaming import Span, State, Streaming, strided, transposed
 
 Pair = tuple[int, int]
 """Along time, along frequency."""
@@ -60,6 +60,9 @@ class Conv2d(Streaming):
     @property
     def ratio(self) -> Fraction:
         return Fraction(self.conv.stride[0])
+
+    def span(self, span: Span) -> Span:
+        return strided(span, int(self.ratio), self.context)
 
     def initial_state(self, batch: int, device: torch.device | None = None) -> State:
         if self.context == 0:
@@ -111,6 +114,9 @@ class ConvTranspose2d(Streaming):
     def ratio(self) -> Fraction:
         return Fraction(1, self.conv.stride[0])
 
+    def span(self, span: Span) -> Span:
+        return transposed(span, int(1 / self.ratio), self.overlap)
+
     def initial_state(self, batch: int, device: torch.device | None = None) -> State:
         if self.overlap == 0:
             return {}
@@ -133,8 +139,6 @@ class ConvTranspose2d(Streaming):
 class Pool2d(Streaming):
     """Averages of ``stride`` steps by bins: what a strided convolution is added to."""
 
-    context = 0
-
     def __init__(self, stride: Pair) -> None:
         super().__init__()
         self.stride = stride
@@ -143,14 +147,15 @@ class Pool2d(Streaming):
     def ratio(self) -> Fraction:
         return Fraction(self.stride[0])
 
+    def span(self, span: Span) -> Span:
+        return strided(span, self.stride[0], 0)
+
     def forward(self, x: Tensor, state: State) -> tuple[Tensor, State]:
         return F.avg_pool2d(x, self.stride), state
 
 
 class Repeat2d(Streaming):
     """Every value ``stride`` times in time and frequency: what a transposed one is added to."""
-
-    overlap = 0
 
     def __init__(self, stride: Pair) -> None:
         super().__init__()
@@ -159,6 +164,9 @@ class Repeat2d(Streaming):
     @property
     def ratio(self) -> Fraction:
         return Fraction(1, self.stride[0])
+
+    def span(self, span: Span) -> Span:
+        return transposed(span, self.stride[0], 0)
 
     def forward(self, x: Tensor, state: State) -> tuple[Tensor, State]:
         return F.interpolate(x, scale_factor=self.stride), state
@@ -198,6 +206,9 @@ class PerChannel(Streaming):
     @property
     def ratio(self) -> Fraction:
         return self.inner.ratio
+
+    def span(self, span: Span) -> Span:
+        return self.inner.span(span)
 
     def initial_state(self, batch: int, device: torch.device | None = None) -> State:
         inner = self.inner.initial_state(batch * self.groups, device)

@@ -1,6 +1,7 @@
 """Causal focal modulation, and the blocks of FocalCodec-Stream that it is in."""
 
 from collections.abc import Sequence
+from typing import cast
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -8,7 +9,7 @@ from torch import Tensor, nn
 from chirrup.lab.nn.activations import DynamicTanh
 from chirrup.lab.nn.linear import ByChunks, FeedForward, Linear
 from chirrup.lab.nn.replicated import ReplicatedConv1d
-from chirrup.lab.nn.streaming import Residual, Sequential, State, Streaming
+from chirrup.lab.nn.streaming import Residual, Sequential, Span, State, Streaming
 
 
 class FocalModulation(Streaming):
@@ -27,6 +28,11 @@ class FocalModulation(Streaming):
             self.add_module(f"level_{index}", level)
         self.project_context = Linear(channels, channels)
         self.project_out = Linear(channels, channels)
+
+    def span(self, span: Span) -> Span:
+        for index in reversed(range(self.levels)):
+            span = cast(Streaming, self.get_submodule(f"level_{index}")).span(span)
+        return span
 
     def forward(self, x: Tensor, state: State) -> tuple[Tensor, State]:
         after: State = {}

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from chirrup.lab.nn.streaming import State, Streaming
+from chirrup.lab.nn.streaming import Span, State, Streaming, transposed
 
 PITCHES = 256
 """The pitches there are, evenly spaced on a logarithmic scale: 16 cents apart."""
@@ -92,6 +92,9 @@ class HarmonicNoise(Streaming):
     @property
     def recurrent(self) -> bool:
         return True
+
+    def span(self, span: Span) -> Span:
+        return transposed(span, self.frame_samples, 3 * self.piece)
 
     def initial_state(self, batch: int, device: torch.device | None = None) -> State:
         """All zeros: the lowest pitch, and gains as far above `SILENT`."""

@@ -2,7 +2,7 @@
 
 from torch import Tensor, nn
 
-from chirrup.lab.nn.streaming import Residual, Sequential, State, Stateless, Streaming
+from chirrup.lab.nn.streaming import Residual, Sequential, Span, State, Stateless, Streaming
 
 
 class Linear(Streaming):
@@ -30,9 +30,9 @@ class ByChunks(Streaming):
         """``[batch, chunks, chunk * channels]`` to the same, of other channels."""
         raise NotImplementedError
 
-    def seen(self, first: int, last: int) -> tuple[int, int]:
-        """First and last input step that the output steps from ``first`` to ``last`` depend on."""
-        return first // self.chunk * self.chunk, (last // self.chunk + 1) * self.chunk - 1
+    def span(self, span: Span) -> Span:
+        first, last = (step // self.chunk for step in span)
+        return first * self.chunk, (last + 1) * self.chunk - 1
 
     def forward(self, x: Tensor, state: State) -> tuple[Tensor, State]:
         chunks = x.transpose(1, 2).unflatten(1, (-1, self.chunk)).flatten(2)

@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from chirrup.lab.nn.streaming import State, Streaming
+from chirrup.lab.nn.streaming import Span, State, Streaming, strided, transposed
 
 TAPS, BETA = 257, 9.0
 """Of the prototype: its length, odd, and the shape of its Kaiser window."""
@@ -50,6 +50,9 @@ class Analysis(Streaming):
     def ratio(self) -> Fraction:
         return Fraction(self.bands)
 
+    def span(self, span: Span) -> Span:
+        return strided(span, self.bands, self.context)
+
     def initial_state(self, batch: int, device: torch.device | None = None) -> State:
         return {"past": torch.zeros(batch, 1, self.context, device=device)}
 
@@ -82,6 +85,9 @@ class Synthesis(Streaming):
     @property
     def ratio(self) -> Fraction:
         return Fraction(1, self.bands)
+
+    def span(self, span: Span) -> Span:
+        return transposed(span, self.bands, self.overlap)
 
     def initial_state(self, batch: int, device: torch.device | None = None) -> State:
         return {"overlap": torch.zeros(batch, 1, self.overlap, device=device)}

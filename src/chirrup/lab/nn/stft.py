@@ -1,11 +1,17 @@
-"""Streaming short-time Fourier transform and its overlap-add inverse."""
+"""Streaming short-time Fourier transform and its overlap-add inverse.
+
+For export, both are small matrix products over half a period: cosines are even in time, sines odd.
+Every runtime has matrix products, and few a fast transform of 960.
+"""
 
 from fractions import Fraction
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
-from chirrup.lab.nn.streaming import State, Streaming
+from chirrup.lab.nn.streaming import Span, State, Streaming, strided, transposed
+from chirrup.runtime.waves import waves
 
 
 def sqrt_hann(n_fft: int) -> Tensor:
@@ -49,6 +55,9 @@ class STFT(Streaming):
     def ratio(self) -> Fraction:
         return Fraction(self.hop)
 
+    def span(self, span: Span) -> Span:
+        return strided(span, self.hop, self.context)
+
     def initial_state(self, batch: int, device: torch.device | None = None) -> State:
         return {"past": torch.zeros(batch, 1, self.n_fft - self.hop, device=device)}
 
@@ -58,6 +67,9 @@ class STFT(Streaming):
         spectrum = torch.fft.rfft(frames).transpose(1, 2)
         past = x[:, :, x.shape[2] - (self.n_fft - self.hop) :].clone()
         return torch.cat([spectrum.real, spectrum.imag], dim=1), {"past": past}
+
+    def exported(self) -> Streaming:
+        return MatrixSTFT(self)
 
 
 class ISTFT(Streaming):
@@ -85,6 +97,9 @@ class ISTFT(Streaming):
     def ratio(self) -> Fraction:
         return Fraction(1, self.hop)
 
+    def span(self, span: Span) -> Span:
+        return transposed(span, self.hop, self.n_fft - self.hop)
+
     def initial_state(self, batch: int, device: torch.device | None = None) -> State:
         return {"overlap": torch.zeros(batch, 1, self.hop, device=device)}
 
@@ -94,3 +109,55 @@ class ISTFT(Streaming):
         first, second = frames[:, :, : self.hop], frames[:, :, self.hop :]
         before = torch.cat([state["overlap"], second[:, :-1]], dim=1)
         return (first + before).flatten(1)[:, None], {"overlap": second[:, -1:].clone()}
+
+    def exported(self) -> Streaming:
+        return MatrixISTFT(self)
+
+
+class MatrixSTFT(Streaming):
+    """`STFT` with hop n_fft/2."""
+
+    def __init__(self, stft: STFT) -> None:
+        super().__init__()
+        self.n_fft, self.hop = stft.n_fft, stft.hop
+        if self.n_fft != 2 * self.hop:
+            raise ValueError(f"a hop of half of {self.n_fft} is needed, not {self.hop}")
+        for kind in ("cosines", "sines"):
+            self.register_buffer(kind, torch.from_numpy(waves(kind, self.n_fft)))
+        self.register_buffer("window", stft.window.clone())
+
+    def initial_state(self, batch: int, device: torch.device | None = None) -> State:
+        return {"past": torch.zeros(batch, 1, self.hop, device=device)}
+
+    def forward(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+        hops = torch.cat([state["past"], x], dim=2).unflatten(2, (-1, self.hop))[:, 0]
+        frames = torch.cat([hops[:, :-1], hops[:, 1:]], dim=2) * self.get_buffer("window")
+        # Samples 1 to n/2 - 1 and their mirror images; the first and the middle one have none.
+        first, mirror = frames[:, :, : self.hop + 1], frames[:, :, self.hop + 1 :].flip(2)
+        real = (first + F.pad(mirror, (1, 1))) @ self.get_buffer("cosines")
+        imaginary = (first[:, :, 1:-1] - mirror) @ self.get_buffer("sines")
+        past = x[:, :, x.shape[2] - self.hop :]
+        return torch.cat([real, imaginary], dim=2).transpose(1, 2), {"past": past}
+
+
+class MatrixISTFT(Streaming):
+    """`ISTFT`."""
+
+    def __init__(self, istft: ISTFT) -> None:
+        super().__init__()
+        self.hop = istft.hop
+        for kind in ("cosines", "sines"):
+            self.register_buffer(kind, torch.from_numpy(waves(f"inverse {kind}", istft.n_fft)))
+        self.register_buffer("window", istft.window.clone())
+
+    def initial_state(self, batch: int, device: torch.device | None = None) -> State:
+        return {"overlap": torch.zeros(batch, 1, self.hop, device=device)}
+
+    def forward(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+        real, imaginary = x.transpose(1, 2).split(self.hop + 1, dim=2)
+        even, odd = real @ self.get_buffer("cosines"), imaginary @ self.get_buffer("sines")
+        window = self.get_buffer("window")
+        first = (even - odd)[:, :, : self.hop] * window[: self.hop]
+        second = (even + odd)[:, :, 1:].flip(2) * window[self.hop :]
+        before = torch.cat([state["overlap"], second[:, :-1]], dim=1)
+        return (first + before).flatten(1)[:, None], {"overlap": second[:, -1:]}

@@ -13,6 +13,23 @@ import torch
 from torch import Tensor, nn
 
 State = dict[str, Tensor]
+Span = tuple[int, int]
+"""First and last time step of a range, both included."""
+
+
+def strided(span: Span, stride: int, context: int) -> Span:
+    """Input steps of a convolution whose output step sees its own stride and ``context`` before."""
+    return span[0] * stride - context, (span[1] + 1) * stride - 1
+
+
+def transposed(span: Span, stride: int, overlap: int) -> Span:
+    """Input steps of a transposed convolution, or of the overlap-add of frames."""
+    return -((overlap + stride - 1 - span[0]) // stride), span[1] // stride
+
+
+def joined(*spans: Span) -> Span:
+    """The range that covers all of several."""
+    return min(first for first, _ in spans), max(last for _, last in spans)
 
 
 class Streaming(nn.Module):
@@ -57,6 +74,29 @@ class Streaming(nn.Module):
         """``x`` is ``[batch, channels, time]``; so is the output, at 1/``ratio`` of the rate."""
         raise NotImplementedError
 
+    def span(self, span: Span) -> Span:
+        """Input steps that the output steps of ``span`` depend on, as far as they are bounded.
+
+        A recurrent layer depends on all earlier steps; its span is that of its output.
+
+        Raises:
+            TypeError: the layer has a state or another rate, and does not say what it sees.
+        """
+        if self.ratio != 1 or self.initial_state(1):
+            raise TypeError(f"{type(self).__name__} has a state or another rate: give it a span()")
+        return span
+
+    def fold(self) -> None:
+        """Turn parameters into constants of other layers within, in place, where that is exact."""
+
+    def exported(self) -> "Streaming":
+        """The layer in fewer or cheaper operations, which every runtime has; same state."""
+        return self
+
+    def one_frame(self) -> "Streaming":
+        """The layer for calls of one frame, or of one chunk of frames; same state."""
+        return self
+
     def run(self, name: str, x: Tensor, state: State, after: State) -> Tensor:
         """Run the child ``name`` with its part of ``state``; put its new part in ``after``."""
         child = cast(Streaming, self._modules[name])
@@ -97,6 +137,11 @@ class Sequential(Streaming):
         for layer in self.layers:
             ratio *= layer.ratio
         return ratio
+
+    def span(self, span: Span) -> Span:
+        for layer in reversed(self.layers):
+            span = layer.span(span)
+        return span
 
     def forward(self, x: Tensor, state: State) -> tuple[Tensor, State]:
         after: State = {}
@@ -143,6 +188,9 @@ class Delay(Streaming):
     def delay(self) -> Fraction:
         return Fraction(self.steps)
 
+    def span(self, span: Span) -> Span:
+        return span[0] - self.steps, span[1] - self.steps
+
     def initial_state(self, batch: int, device: torch.device | None = None) -> State:
         if self.steps == 0:
             return {}
@@ -179,6 +227,9 @@ class Residual(Streaming):
     def ratio(self) -> Fraction:
         return self.block.ratio
 
+    def span(self, span: Span) -> Span:
+        return joined(self.block.span(span), self.skip.span(span))
+
     def forward(self, x: Tensor, state: State) -> tuple[Tensor, State]:
         after: State = {}
         y = self.run("block", x, state, after)
@@ -211,6 +262,9 @@ class Parallel(Streaming):
     @property
     def ratio(self) -> Fraction:
         return self.branches[0].ratio
+
+    def span(self, span: Span) -> Span:
+        return joined(*(branch.span(span) for branch in self.branches))
 
     def forward(self, x: Tensor, state: State) -> tuple[Tensor, State]:
         after: State = {}

@@ -4,26 +4,22 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from chirrup.lab.quantizers.rvq import Quantized
+from chirrup.lab.quantizers.quantizer import Quantized, Quantizer
 
 SHARPNESS = 100.0
 """Of the softmax over codes in `entropy_loss`; its exponent is twice this times the cosine."""
 
 
-class BinarySphericalQuantizer(nn.Module):
+class BinarySphericalQuantizer(Quantizer):
     """Nothing learned: each of ``bits`` dimensions becomes +-1/sqrt(bits), by its sign.
 
     A code's most significant bit is the first dimension; 1 is positive, and zero counts as
     negative. The latent's length does not matter, so it is normalised in training only.
-
-    Attributes:
-        levels: those with entries that learn: none.
     """
 
     def __init__(self, bits: int) -> None:
-        super().__init__()
-        self.bits, self.codebook_size = bits, 2**bits
-        self.levels = nn.ModuleList()
+        super().__init__(2**bits)
+        self.bits = bits
 
     def forward(self, latent: Tensor, used: Tensor, committed: Tensor | None = None) -> Quantized:
         """Quantize for training.
@@ -52,7 +48,7 @@ class BinarySphericalQuantizer(nn.Module):
         )
 
     def bypassed(self, latent: Tensor) -> Tensor:
-        """What a decoder gets of a latent that is not quantized: where it is on the sphere."""
+        """The latent on the unit sphere."""
         return F.normalize(latent, dim=1)
 
     def encode(self, latent: Tensor) -> Tensor:
@@ -64,6 +60,12 @@ class BinarySphericalQuantizer(nn.Module):
         bits = (codes & self._weights(codes.device)) > 0
         return torch.where(codes >= 0, self._entry(bits), 0.0)
 
+    def macs_per_frame(self, folded: bool | None = None) -> int:
+        return 0
+
+    def exported(self) -> tuple[nn.Module, nn.Module]:
+        return Signs(self), Bits(self)
+
     def _weights(self, device: torch.device) -> Tensor:
         """What each dimension counts in a code, ``[bits, 1]``."""
         powers = [2**bit for bit in reversed(range(self.bits))]
@@ -71,6 +73,35 @@ class BinarySphericalQuantizer(nn.Module):
 
     def _entry(self, positive: Tensor) -> Tensor:
         return torch.where(positive, self.bits**-0.5, -(self.bits**-0.5))
+
+
+class Signs(nn.Module):
+    """Latents ``[batch, bits, frames]`` to codes ``int32 [batch, 1, frames]``."""
+
+    def __init__(self, quantizer: BinarySphericalQuantizer) -> None:
+        super().__init__()
+        powers = [2.0**bit for bit in reversed(range(quantizer.bits))]
+        self.register_buffer("powers", torch.tensor(powers)[:, None])
+
+    def forward(self, latent: Tensor) -> Tensor:
+        return ((latent > 0) * self.get_buffer("powers")).sum(dim=1, keepdim=True).int()
+
+
+class Bits(nn.Module):
+    """Codes ``int32 [batch, 1, frames]`` to ``[batch, bits, frames]``, in floating point, which
+    holds so small integers: the runtime has no bitwise operators for them everywhere."""
+
+    def __init__(self, quantizer: BinarySphericalQuantizer) -> None:
+        super().__init__()
+        powers = [2.0**bit for bit in reversed(range(quantizer.bits))]
+        self.register_buffer("powers", torch.tensor(powers)[:, None])
+        self.height = quantizer.bits**-0.5
+
+    def forward(self, codes: Tensor) -> Tensor:
+        halves = (codes.float() / self.get_buffer("powers")).floor() * 0.5
+        odd = halves != halves.floor()
+        entry = torch.where(odd, self.height, -self.height)
+        return torch.where(codes >= 0, entry, 0.0)
 
 
 def entropy_loss(vectors: Tensor) -> Tensor:

@@ -5,7 +5,7 @@ from typing import ClassVar, cast
 import torch
 from torch import Tensor, nn
 
-from chirrup.lab.quantizers.rvq import Level
+from chirrup.lab.quantizers.level import Level
 
 DECAY = 0.99
 """Of a step; slower where steps are so small that an entry would be an average of too few."""
@@ -27,6 +27,7 @@ class EMALevel(Level):
     codebook: Tensor
     counts: Tensor
     sums: Tensor
+    follows_averages: ClassVar[bool] = True
 
     def __init__(self, dim: int, codebook_size: int, code_dim: int) -> None:
         nn.Module.__init__(self)
@@ -47,7 +48,6 @@ class EMALevel(Level):
 
     @torch.no_grad()
     def follow(self, counts: Tensor, sums: Tensor) -> None:
-        """Take in a step: vectors that chose each entry, and their sums, over all processes."""
         rate = (counts.sum() / (VECTORS * len(counts))).clamp(max=1 - DECAY)
         self.counts.lerp_(counts, rate)
         self.sums.lerp_(sums, rate)

@@ -1,97 +1,30 @@
 """Residual vector quantizer with factorised codebooks.
 
 Each level projects the residual to a few dimensions, takes the nearest codebook entry, projects it
-back and leaves the rest to the next level. `Level` is DAC's (IRIS, section 5): L2-normalised
+back and leaves the rest to the next level. `level.Level` is DAC's (IRIS, section 5): L2-normalised
 entries that gradients move; `ema.EMALevel` is that of LRAC's baselines, `simvq.SimVQLevel` that of
 TQCodec.
 """
 
-from dataclasses import dataclass, field
-from typing import ClassVar, cast
+from typing import cast
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.nn.utils.parametrizations import weight_norm
 
-ABSENT = -1
-"""The code of a codebook that was dropped for a lower bitrate, or of a lost frame."""
-
-
-@dataclass(frozen=True)
-class Quantized:
-    """What a quantizer returns in training.
-
-    Attributes:
-        latent: quantized latent, straight-through to the input, ``[batch, dim, frames]``.
-        codes: ``int64 [batch, codebooks, frames]``, all levels, also those not used in ``latent``.
-        commitment: pulls the encoder to the entries, scalar, mean over the levels in use.
-        codebook: pulls the entries to the encoder, scalar, likewise.
-        projected: input of each level's search, ``[codebooks, batch * frames, code_dim]``.
-        others: losses of this kind of quantizer only, by the names of their weights.
-    """
-
-    latent: Tensor
-    codes: Tensor
-    commitment: Tensor
-    codebook: Tensor
-    projected: Tensor
-    others: dict[str, Tensor] = field(default_factory=dict)
-
-    @property
-    def losses(self) -> dict[str, Tensor]:
-        """By the names of their weights in a recipe."""
-        return {"commitment": self.commitment, "codebook": self.codebook} | self.others
+from chirrup.lab.nn import set_weight
+from chirrup.lab.quantizers.level import Level
+from chirrup.lab.quantizers.quantizer import Quantized, Quantizer
+from chirrup.lab.quantizers.search import FoldedLookup, FoldedSearch, PlainLookup, PlainSearch
 
 
-class Level(nn.Module):
-    """One codebook with its projections in and out, searched by cosine similarity.
-
-    Attributes:
-        starts_from_data: whether entries are put where data is: all of them before they are first
-            used, later those that nothing chooses.
-        projects: whether residuals are projected to be searched, and entries back; without, both
-            projections are none and the codebook is as wide as the latent.
-    """
-
-    codebook: Tensor
-    starts_from_data: ClassVar[bool] = True
-    projects: ClassVar[bool] = True
-
-    def __init__(self, dim: int, codebook_size: int, code_dim: int) -> None:
-        super().__init__()
-        self.project_in = cast(nn.Conv1d, weight_norm(nn.Conv1d(dim, code_dim, 1)))
-        self.project_out = cast(nn.Conv1d, weight_norm(nn.Conv1d(code_dim, dim, 1)))
-        self.codebook = nn.Parameter(torch.randn(codebook_size, code_dim))
-
-    def table(self) -> tuple[Tensor, Tensor | None]:
-        """What the search multiplies by and adds, ``[code_dim, entries]`` and ``[entries]``."""
-        return F.normalize(self.entries(), dim=1).T, None
-
-    def entries(self) -> Tensor:
-        """``[codebook_size, code_dim]``."""
-        return self.codebook
-
-    def search(self, projected: Tensor) -> Tensor:
-        """Best entry of each vector: ``[batch, code_dim, frames] -> [batch, frames]``."""
-        weight, offset = self.table()
-        scores = projected.transpose(1, 2) @ weight
-        return (scores if offset is None else scores + offset).argmax(dim=2)
-
-    @torch.no_grad()
-    def place(self, which: Tensor, entries: Tensor) -> None:
-        """Set the entries numbered ``which`` to ``[entries, code_dim]``."""
-        self.codebook[which] = entries
-
-    def entry(self, codes: Tensor) -> Tensor:
-        """``[batch, frames] -> [batch, code_dim, frames]``."""
-        return F.embedding(codes, self.entries()).transpose(1, 2)
-
-
-class ResidualVectorQuantizer(nn.Module):
+class ResidualVectorQuantizer(Quantizer):
     """``codebooks`` levels; any number of the first ones can be used.
 
     Bitrate at ``codebook_size`` 1024 is 10 bits a level and frame.
+
+    Args:
+        tables_at_both_ends: whether the model's paper counts the projections back as folded into
+            tables at the encoder too, so that they cost nothing.
     """
 
     def __init__(
@@ -101,23 +34,21 @@ class ResidualVectorQuantizer(nn.Module):
         codebook_size: int,
         code_dim: int,
         level: type[Level] = Level,
+        *,
+        tables_at_both_ends: bool = False,
     ) -> None:
-        super().__init__()
-        self.codebook_size = codebook_size
+        super().__init__(codebook_size)
+        self.tables_at_both_ends = tables_at_both_ends
         self.levels = nn.ModuleList(level(dim, codebook_size, code_dim) for _ in range(codebooks))
+
+    @property
+    def trained_levels(self) -> list[Level]:
+        return [cast(Level, level) for level in self.levels]
 
     def level(self, index: int) -> Level:
         return cast(Level, self.levels[index])
 
     def forward(self, latent: Tensor, used: Tensor, committed: Tensor | None = None) -> Quantized:
-        """Quantize for training.
-
-        Args:
-            latent: ``[batch, dim, frames]``.
-            used: how many levels each batch row uses, ``int64 [batch]``, 1 to all.
-            committed: rows whose commitment counts, ``bool [batch]``; the others add nothing to
-                the mean over the batch. None is all.
-        """
         counts = torch.ones_like(used) if committed is None else committed
         residual, quantized = latent, torch.zeros_like(latent)
         codes, projections = [], []
@@ -144,12 +75,7 @@ class ResidualVectorQuantizer(nn.Module):
             projected=torch.stack(projections),
         )
 
-    def bypassed(self, latent: Tensor) -> Tensor:
-        """What a decoder gets of a latent that is not quantized: itself."""
-        return latent
-
     def encode(self, latent: Tensor) -> Tensor:
-        """``[batch, dim, frames]`` to codes of all levels, ``int64 [batch, codebooks, frames]``."""
         codes = []
         for index in range(len(self.levels)):
             level = self.level(index)
@@ -159,10 +85,6 @@ class ResidualVectorQuantizer(nn.Module):
         return torch.stack(codes, dim=1)
 
     def decode(self, codes: Tensor) -> Tensor:
-        """Codes ``int64 [batch, levels, frames]``, levels at most all, to ``[batch, dim, frames]``.
-
-        An absent code (-1) adds nothing; a frame whose codes are all absent is zero.
-        """
         tables = self.tables()
         latent = tables.new_zeros(codes.shape[0], codes.shape[2], tables.shape[2])
         for index in range(codes.shape[1]):
@@ -179,3 +101,46 @@ class ResidualVectorQuantizer(nn.Module):
                 for index in range(len(self.levels))
             ]
         )
+
+    def macs_per_frame(self, folded: bool | None = None) -> int:
+        folded = self.tables_at_both_ends if folded is None else folded
+        macs = sum(level.codebook.numel() for level in self.trained_levels)
+        for level in self.trained_levels:
+            if level.projects:
+                macs += level.project_in.weight.numel()
+                macs += 0 if folded else level.project_out.weight.numel()
+        return macs
+
+    def exported(self) -> tuple[nn.Module, nn.Module]:
+        levels = self.trained_levels
+        if levels[0].projects:
+            return FoldedSearch(levels), FoldedLookup(levels)
+        return PlainSearch(levels), PlainLookup(levels)
+
+    @torch.no_grad()
+    def initialise(self, latents: Tensor, generator: torch.Generator) -> list[float]:
+        """Start every level from the residuals of the levels before it.
+
+        The main directions of a level's residual, orthonormal, are its projection in, their
+        transpose its projection out, and `Level.fit` gives the entries. Not whitened: late levels
+        would divide by tiny deviations and explode. With projections by chance each level adds to
+        what it is to take away. A level that does not project has its entries in the latent space
+        as it is.
+        """
+        residual, variance, left = latents, latents.var(0).sum(), []
+        for level in self.trained_levels:
+            code_dim = level.codebook.shape[1]
+            mean = residual.mean(0) if level.projects else torch.zeros_like(residual[0])
+            directions = torch.eye(code_dim, device=latents.device)
+            if level.projects:
+                directions = torch.linalg.eigh(torch.cov(residual.T))[1].flip(1)[:, :code_dim]
+                set_weight(level.project_in, directions.T[:, :, None].contiguous())
+                cast(Tensor, level.project_in.bias).copy_(-(directions.T @ mean))
+                set_weight(level.project_out, directions[:, :, None].contiguous())
+                cast(Tensor, level.project_out.bias).copy_(mean)
+            projected = (residual - mean) @ directions
+            level.fit(projected, generator)
+            entries = level.entries()[level.search(projected.T[None])[0]]
+            residual = residual - entries @ directions.T - mean
+            left.append(float(residual.var(0).sum() / variance))
+        return left

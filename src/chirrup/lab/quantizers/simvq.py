@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import weight_norm
 
-from chirrup.lab.quantizers.rvq import Level
+from chirrup.lab.quantizers.level import Level
 
 
 class SimVQLevel(Level):
@@ -32,6 +32,10 @@ class SimVQLevel(Level):
         self.weight = nn.Parameter(torch.eye(code_dim))
         self.bias = nn.Parameter(torch.zeros(code_dim))
 
+    @property
+    def of_entries(self) -> list[nn.Parameter]:
+        return [self.weight, self.bias]
+
     def entries(self) -> Tensor:
         return F.linear(self.codebook, self.weight, self.bias)
 
@@ -43,8 +47,9 @@ class SimVQLevel(Level):
         raise TypeError("SimVQ's entries move all together: none can be placed by itself")
 
     @torch.no_grad()
-    def stretch(self, deviations: Tensor) -> None:
-        """Let the map give the entries these ``deviations [code_dim]`` and no mean."""
+    def fit(self, vectors: Tensor, generator: torch.Generator) -> None:
+        """Let the map give the entries the deviations of ``vectors``, and no mean."""
+        deviations = vectors.std(0)
         self.weight.copy_(torch.diag(deviations * len(deviations) ** 0.5))
         nn.init.zeros_(self.bias)
 

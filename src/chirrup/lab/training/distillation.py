@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from chirrup.lab.models import Model
 from chirrup.lab.models.focalcodec import FocalCodec
 from chirrup.lab.nn.harmonic_noise import PITCHES
-from chirrup.lab.quantizers.rvq import Quantized
+from chirrup.lab.quantizers.quantizer import Quantized
 from chirrup.lab.training.config import FEATURE_TERMS, TEACHER_TERMS, Stage, TrainingConfig
 from chirrup.lab.training.distributed import share_parameters
 from chirrup.lab.training.pitch import pitch, pitch_loss, with_pitch

@@ -77,7 +77,7 @@ class Trainer:
             raise ModelError(f"codes.lowest must be at most {self.model.codebooks}, all codebooks")
         self.ema = build(config.model, **config.model_changes).to(device).requires_grad_(False)
         self.ema.load_state_dict(self.model.state_dict())
-        self.levels = codebooks.levels_of(self.model.quantizer)
+        self.levels = self.model.quantizer.trained_levels
         books, size = self.model.codebooks, self.model.codebook_size
         self.usage = codebooks.Usage(books, size, from_data=bool(self.levels)).to(device)
         self.to_input_rate = Resampler(self.model.sample_rate_hz, self.model.input_rate_hz)

@@ -1,0 +1,116 @@
+"""Search and lookup of a residual vector quantizer as graphs: projections become constants."""
+
+from typing import cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from chirrup.lab.quantizers.level import Level
+
+
+class FoldedSearch(nn.Module):
+    """Residual search in the projected spaces.
+
+    All projections are applied to the latent at once. A chosen entry then takes its share out of
+    the levels after it: project_in_k(project_out_j(entry)) is a small matrix product, so the
+    residual itself is never computed.
+    """
+
+    def __init__(self, levels: list[Level]) -> None:
+        super().__init__()
+        inward = [level.project_in.weight[:, :, 0] for level in levels]
+        self.register_buffer("project", torch.cat(inward).T.contiguous())
+        bias = torch.cat([cast(Tensor, level.project_in.bias) for level in levels])
+        for index, level in enumerate(levels):
+            weight, offset = level.table()
+            self.register_buffer(f"weight_{index}", weight.contiguous())
+            self.register_buffer(f"offset_{index}", offset)
+            if inward[index + 1 :]:
+                later = torch.cat(inward[index + 1 :]).T
+                outward, constant = level.project_out.weight[:, :, 0], level.project_out.bias
+                bias[-later.shape[1] :] -= cast(Tensor, constant) @ later
+                self.register_buffer(f"entries_{index}", level.entries().clone())
+                self.register_buffer(f"share_{index}", outward.T @ later)
+        self.register_buffer("bias", bias)
+        self.levels, self.code_dim = len(levels), levels[0].codebook.shape[1]
+
+    def forward(self, latent: Tensor) -> Tensor:
+        rest = latent.transpose(1, 2) @ self.get_buffer("project") + self.get_buffer("bias")
+        codes = []
+        for index in range(self.levels):
+            projected, rest = rest[:, :, : self.code_dim], rest[:, :, self.code_dim :]
+            scores = projected @ self.get_buffer(f"weight_{index}")
+            offset = getattr(self, f"offset_{index}")
+            code = (scores if offset is None else scores + offset).argmax(dim=2)
+            codes.append(code.int())
+            if index + 1 < self.levels:
+                entry = F.embedding(code, self.get_buffer(f"entries_{index}"))
+                rest = rest - entry @ self.get_buffer(f"share_{index}")
+        return torch.stack(codes, dim=1)
+
+
+class FoldedLookup(nn.Module):
+    """Codes to latents: the entries of all levels side by side, then one matrix product."""
+
+    def __init__(self, levels: list[Level]) -> None:
+        super().__init__()
+        size, code_dim = levels[0].codebook.shape
+        absent = torch.zeros(1, code_dim)
+        table = torch.cat([torch.cat([level.entries(), absent]) for level in levels])
+        self.register_buffer("table", table)
+        self.register_buffer(
+            "offset", torch.arange(len(levels), dtype=torch.int32)[:, None] * (size + 1)
+        )
+        outward = [level.project_out.weight[:, :, 0] for level in levels]
+        self.register_buffer("project", torch.cat(outward, dim=1).T.contiguous())
+        self.register_buffer(
+            "bias", torch.stack([cast(Tensor, a.project_out.bias) for a in levels])
+        )
+        self.size = size
+
+    def forward(self, codes: Tensor) -> Tensor:
+        present = codes >= 0
+        index = torch.where(present, codes, self.size) + self.get_buffer("offset")
+        entries = F.embedding(index.transpose(1, 2), self.get_buffer("table")).flatten(2)
+        bias = present.transpose(1, 2).float() @ self.get_buffer("bias")
+        return (entries @ self.get_buffer("project") + bias).transpose(1, 2)
+
+
+class PlainSearch(nn.Module):
+    """Residual search in the latent space itself, for levels that do not project."""
+
+    def __init__(self, levels: list[Level]) -> None:
+        super().__init__()
+        self.register_buffer("table", torch.cat([level.entries() for level in levels]))
+        for index, level in enumerate(levels):
+            weight, offset = level.table()
+            self.register_buffer(f"weight_{index}", weight.contiguous())
+            self.register_buffer(f"offset_{index}", offset)
+        self.levels, self.size = len(levels), levels[0].codebook.shape[0]
+
+    def forward(self, latent: Tensor) -> Tensor:
+        rest, codes = latent.transpose(1, 2), []
+        for index in range(self.levels):
+            scores = rest @ self.get_buffer(f"weight_{index}")
+            offset = getattr(self, f"offset_{index}")
+            code = (scores if offset is None else scores + offset).argmax(dim=2).int()
+            codes.append(code)
+            if index + 1 < self.levels:
+                rest = rest - F.embedding(code + index * self.size, self.get_buffer("table"))
+        return torch.stack(codes, dim=1)
+
+
+class PlainLookup(nn.Module):
+    """Codes to latents: the sum of the entries, whose table `PlainSearch` has too."""
+
+    def __init__(self, levels: list[Level]) -> None:
+        super().__init__()
+        self.register_buffer("table", torch.cat([level.entries() for level in levels]))
+        size = levels[0].codebook.shape[0]
+        self.register_buffer("offset", torch.arange(len(levels), dtype=torch.int32)[:, None] * size)
+
+    def forward(self, codes: Tensor) -> Tensor:
+        index = codes.clamp(min=0) + self.get_buffer("offset")
+        entries = F.embedding(index.transpose(1, 2), self.get_buffer("table"))
+        return (entries * (codes >= 0).transpose(1, 2)[..., None]).sum(2).transpose(1, 2)
