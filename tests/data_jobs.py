@@ -1,6 +1,9 @@
-"""Work for the tests of `chirrup.data.workers`: other processes import it."""
+"""Work for the tests of worker processes, which import it."""
 
 import os
+import tempfile
+import time
+from pathlib import Path
 
 
 def double(job: str) -> str:
@@ -16,3 +19,16 @@ def double_or_die(job: str) -> str:
 
 def died(job: str) -> str:
     return f"{job} died"
+
+
+def wait(job: str) -> str:
+    """Leave a file with the name of the process, and never end."""
+    Path(f"{os.getpid()}.pid").touch()
+    time.sleep(1000)
+    return job
+
+
+def temporary_file() -> str:
+    descriptor, path = tempfile.mkstemp()
+    os.close(descriptor)
+    return path

@@ -1,16 +1,19 @@
-"""A codec for tests of the evaluation: coarse samples, and a known delay."""
+"""Codecs for tests of the evaluation."""
 
 from pathlib import Path
 
 import numpy as np
 
+import data_jobs
 from chirrup.evaluate.peers import Coded, Peer
 
 DELAY = 100
 
 
 class Coarse(Peer):
-    """Adds a line for each clip to ``coded.log``, if the current folder has that."""
+    """Coarse samples, and a known delay.
+
+    Adds a line for each clip to ``coded.log``, if the current folder has that."""
 
     name, label = "coarse", "Coarse"
     bitrates_bps, sample_rate_hz = (64_000, 128_000), 16_000
@@ -22,3 +25,14 @@ class Coarse(Peer):
         step = 2.0 ** (bitrate_bps / 16_000 - 1)
         decoded = np.pad(np.round(audio * step) / step, ((0, 0), (DELAY, 0)))
         return Coded(decoded, bitrate_bps * audio.shape[1] // 16_000, 0.1, 0.2)
+
+
+class Waiting(Peer):
+    """Never ends."""
+
+    name, label = "waiting", "Waiting"
+    bitrates_bps, sample_rate_hz = (64_000,), 16_000
+
+    def roundtrip(self, audio: np.ndarray, bitrate_bps: int) -> Coded:
+        data_jobs.wait("")
+        raise AssertionError("never reached")

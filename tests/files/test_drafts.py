@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from chirrup.files import FileError
-from chirrup.files.drafts import only_one, open_draft, written
+from chirrup.files.drafts import only_one, open_draft, open_scratch, written
 
 
 def names(folder: Path) -> set[str]:
@@ -145,6 +145,21 @@ def test_what_a_killed_process_left_is_removed(tmp_path: Path) -> None:
             pass
     left = names(tmp_path) - {"a.wav", mine.name}
     assert [name[:7] for name in left] == [".b.wav."]
+
+
+def test_a_folder_for_temporary_files_goes_with_its_process(tmp_path: Path) -> None:
+    program = (
+        "import os, sys; from pathlib import Path; from chirrup.files.drafts import open_scratch;"
+        "kept = open_scratch(Path(sys.argv[1])); (kept.__enter__() / 'file').touch();"
+        "os.kill(os.getpid(), 9)"
+    )
+    subprocess.run([sys.executable, "-c", program, tmp_path / "run"], check=False)
+    assert len(names(tmp_path)) == 1
+    with open_scratch(tmp_path / "run") as scratch:
+        assert names(tmp_path) == {scratch.name}
+        assert names(scratch) == set()
+        (scratch / "file").touch()
+    assert names(tmp_path) == set()
 
 
 def test_one_command_at_a_time_writes_to_a_folder(tmp_path: Path) -> None:

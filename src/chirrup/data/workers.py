@@ -1,7 +1,5 @@
 """Where jobs run: in processes of this machine, or on a Ray cluster. Jobs and results are JSON."""
 
-import multiprocessing
-import signal
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -9,6 +7,7 @@ from itertools import islice
 from typing import Any
 
 from chirrup.files.errors import FileError
+from chirrup.files.processes import open_pool
 
 WAITING = 4
 """Jobs that wait for each process: as many as keep it busy, so that memory stays what it is."""
@@ -32,7 +31,7 @@ def processes(count: int) -> Run:
         while True:
             waiting: dict[Future[str], str] = {}
             try:
-                with _pool(count) as pool:
+                with open_pool(count) as pool:
                     yield from _in_pool(pool, work, rest, waiting, count * WAITING)
                 return
             except BrokenProcessPool as error:
@@ -69,21 +68,11 @@ def _in_pool(
 
 def _alone(work: Work, job: str, crashed: Work) -> str:
     """A job that may have ended its process, in one of its own."""
-    with _pool(1) as pool:
+    with open_pool(1) as pool:
         try:
             return pool.submit(work, job).result()
         except BrokenProcessPool:
             return crashed(job)
-
-
-def _pool(count: int) -> ProcessPoolExecutor:
-    spawn = multiprocessing.get_context("spawn")
-    return ProcessPoolExecutor(count, mp_context=spawn, initializer=_leave_interrupts)
-
-
-def _leave_interrupts() -> None:
-    """Ctrl-C is for the process that the person started."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def on_ray(address: str | None, count: int | None = None) -> Run:

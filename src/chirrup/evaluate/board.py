@@ -6,7 +6,6 @@ one delay, score, write. A run that was stopped goes on with the first unit that
 
 import hashlib
 import importlib.metadata
-import multiprocessing
 import platform
 import tempfile
 from collections import Counter
@@ -25,9 +24,10 @@ from chirrup.evaluate.conditions import Condition
 from chirrup.evaluate.peers import Model, find
 from chirrup.evaluate.peers.peer import PeerError
 from chirrup.evaluate.results import RESULTS, Results, Row, audio_path
-from chirrup.files.drafts import only_one, written
+from chirrup.files.drafts import only_one, open_scratch, written
 from chirrup.files.errors import FileError
 from chirrup.files.outputs import open_sink
+from chirrup.files.processes import open_pool
 
 PACKAGES = ("chirrup", "numpy", "onnxruntime", "pesq", "pystoi", "visqol-python", "speechmos")
 ENDINGS = {".wav", ".flac", ".opus", ".ogg", ".mp3", ".aiff"}
@@ -151,8 +151,10 @@ def _evaluate(
     if not units:
         raise FileError(f"nothing is left to evaluate: {'; '.join(run['left_out'])}")
     asked: list[Row] = []
-    spawn = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(settings.workers, mp_context=spawn) as pool:
+    with (
+        open_scratch(folder / "scratch") as scratch,
+        open_pool(settings.workers, scratch) as pool,
+    ):
         for number, unit in enumerate(units):
             codec = find(unit.system.codec)
             name = f"{codec.label} {unit.system.bitrate_bps / 1000:g} kbps, {unit.condition.name}"
@@ -163,7 +165,7 @@ def _evaluate(
                 _complete(rows.get(key), codec, settings.metrics, source)
                 for key, source in zip(keys, made_of, strict=True)
             ):
-                for row in _unit(pool, unit, settings, folder):
+                for row in _unit(pool, unit, settings, folder, scratch):
                     rows[(*_key(unit), row.clip)] = row
                 Results(run, list(rows.values())).write(folder / RESULTS)
             asked += [rows[key] for key in keys]
@@ -255,22 +257,23 @@ class Outcome:
     rate_hz: int
 
 
-def _unit(pool: ProcessPoolExecutor, unit: Unit, settings: Settings, folder: Path) -> Iterator[Row]:
+def _unit(
+    pool: ProcessPoolExecutor, unit: Unit, settings: Settings, folder: Path, scratch: Path
+) -> Iterator[Row]:
     codec = find(unit.system.codec)
-    with tempfile.TemporaryDirectory(prefix="chirrup-evaluate-") as drafts:
-        jobs = [
-            Job(unit, settings, clip, Path(drafts) / f"{index}.npy")
-            for index, clip in enumerate(settings.clips)
-        ]
-        outcomes = list(pool.map(code_clip, jobs))
-        delays = {
-            rate: alignment.best_delay(o.agreement for o in outcomes if o.rate_hz == rate)
-            for rate in {outcome.rate_hz for outcome in outcomes}
-        }
-        if isinstance(codec, Model):  # which has removed it
-            delays = dict.fromkeys(delays, 0)
-        late = [delays[outcome.rate_hz] for outcome in outcomes]
-        scored = list(pool.map(score_clip, jobs, late, [folder] * len(jobs)))
+    jobs = [
+        Job(unit, settings, clip, scratch / f"{index}.npy")
+        for index, clip in enumerate(settings.clips)
+    ]
+    outcomes = list(pool.map(code_clip, jobs))
+    delays = {
+        rate: alignment.best_delay(o.agreement for o in outcomes if o.rate_hz == rate)
+        for rate in {outcome.rate_hz for outcome in outcomes}
+    }
+    if isinstance(codec, Model):  # which has removed it
+        delays = dict.fromkeys(delays, 0)
+    late = [delays[outcome.rate_hz] for outcome in outcomes]
+    scored = list(pool.map(score_clip, jobs, late, [folder] * len(jobs)))
     for job, outcome, (seconds, scores, blank) in zip(jobs, outcomes, scored, strict=True):
         yield Row(
             codec=codec.name,

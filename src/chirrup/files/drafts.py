@@ -4,8 +4,9 @@ import atexit
 import errno
 import os
 import secrets
+import shutil
 from collections import defaultdict
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import ExitStack, contextmanager, suppress
 from functools import cache
 from pathlib import Path
@@ -35,7 +36,9 @@ def open_draft(path: Path, force: bool = True) -> Generator[Path, None, None]:
     path = Path(os.path.realpath(path))
     mode = path.stat().st_mode & 0o777 if path.exists() else None
     _remove_leftovers(path)
-    draft, descriptor = _new_draft(path, 0o666 if mode is None else 0o600)
+    access = 0o666 if mode is None else 0o600
+    flags = os.O_CREAT | os.O_EXCL | os.O_RDWR
+    draft, descriptor = _new_draft(path, lambda draft: os.open(draft, flags, access))
     try:
         with open(descriptor, "rb") as locked:
             yield draft
@@ -65,6 +68,26 @@ def cannot_write(path: Path, error: OSError) -> FileError:
 
 def exists(path: Path) -> FileError:
     return FileError(f"{path} exists: use --force (-f) to overwrite it")
+
+
+@contextmanager
+def open_scratch(path: Path) -> Generator[Path, None, None]:
+    """Make a folder for temporary files beside ``path``, which goes at the end.
+
+    If the process is killed, the folder goes when another one makes a draft or a folder for the
+    same path.
+
+    Raises:
+        FileError: the folder cannot be made.
+    """
+    path = Path(os.path.realpath(path))
+    _remove_leftovers(path)
+    folder, descriptor = _new_draft(path, _new_folder)
+    try:
+        yield folder
+    finally:
+        os.close(descriptor)
+        _remove(folder)
 
 
 @contextmanager
@@ -100,13 +123,20 @@ _drafts: set[Path] = set()
 the return of a context manager and the first line within."""
 
 
-def _new_draft(path: Path, access: int) -> tuple[Path, int]:
-    """Make a draft; return its path and a descriptor that holds its lock."""
+def _new_draft(path: Path, make: Callable[[Path], int]) -> tuple[Path, int]:
+    """Make a draft.
+
+    Args:
+        make: makes it under a name, and returns a descriptor of it.
+
+    Returns:
+        Its name, and the descriptor, which keeps it locked as long as it is open.
+    """
     while True:
         draft = path.with_name(f".{_name(path)}.{secrets.token_hex(4)}.part")
         _drafts.add(draft)
         try:
-            descriptor = os.open(draft, os.O_CREAT | os.O_EXCL | os.O_RDWR, access)
+            descriptor = make(draft)
             _lock(descriptor)
             if os.fstat(descriptor).st_nlink:
                 return draft, descriptor
@@ -117,6 +147,11 @@ def _new_draft(path: Path, access: int) -> tuple[Path, int]:
         except BaseException:
             _remove(draft)
             raise
+
+
+def _new_folder(path: Path) -> int:
+    path.mkdir(0o700)
+    return os.open(os.devnull if fcntl is None else path, os.O_RDONLY)
 
 
 def _name(path: Path) -> str:
@@ -148,9 +183,16 @@ def _publish(draft: Path, path: Path, force: bool) -> None:
 
 
 def _remove(draft: Path) -> None:
-    with suppress(OSError):
-        draft.unlink(missing_ok=True)
+    _unlink(draft)
     _drafts.discard(draft)
+
+
+def _unlink(draft: Path) -> None:
+    if draft.is_dir():
+        shutil.rmtree(draft, ignore_errors=True)
+    else:
+        with suppress(OSError):
+            draft.unlink()
 
 
 @atexit.register
@@ -163,13 +205,13 @@ def _remove_drafts() -> None:
 
 
 def _remove_leftovers(path: Path) -> None:
-    """Remove drafts of the same file whose processes were killed, so that their locks are gone."""
+    """Remove drafts of the same path whose process was killed: nobody has locked them."""
     for draft in _drafts_in(path.parent).pop(_name(path), ()):
         with suppress(OSError):
             descriptor = os.open(draft, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
             try:
                 if _lock(descriptor) is True:
-                    draft.unlink()
+                    _unlink(draft)
             finally:
                 os.close(descriptor)
 

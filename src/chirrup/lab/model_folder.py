@@ -9,7 +9,6 @@
 
 import hashlib
 import json
-import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ import onnx
 from google.protobuf.message import DecodeError
 from safetensors.numpy import save
 
+from chirrup.files.drafts import open_scratch
 from chirrup.runtime.errors import ModelError
 from chirrup.runtime.graph import Weights
 from chirrup.runtime.graph_file import WEIGHTS, graph_content
@@ -54,8 +54,7 @@ def write(
         "graphs_sha256": {part: hashlib.sha256(x).hexdigest() for part, x in contents.items()},
     }
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder.parent) as temporary:
-        draft = Path(temporary)
+    with open_scratch(folder) as draft:
         (draft / WEIGHTS).write_bytes(content)  # save_file would make it readable to its owner only
         for part, graph in contents.items():
             (draft / f"{part}.onnx").write_bytes(graph)

@@ -4,12 +4,13 @@ import hashlib
 import importlib.util
 import logging
 import os
-import tempfile
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import torch
+
+from chirrup.files.drafts import open_scratch
 
 NAME = "chirrup_fast"
 FLAGS = "-O3 -march=native -mprefer-vector-width=512 -fno-math-errno -fno-trapping-math -fopenmp"
@@ -49,15 +50,15 @@ def load(sources: list[Path], headers: list[Path], kept: Path) -> Any:
         from torch.utils.cpp_extension import load
 
         library.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=kept, ignore_cleanup_errors=True) as folder:
+        with open_scratch(kept / NAME) as folder:
             load(
                 NAME,
                 [str(source) for source in sources],
                 extra_cflags=FLAGS.split(),
-                build_directory=folder,
+                build_directory=str(folder),
                 is_python_module=False,
             )
-            os.replace(Path(folder) / library.name, library)
+            os.replace(folder / library.name, library)
     spec = importlib.util.spec_from_file_location(NAME, library)
     assert spec is not None
     assert spec.loader is not None

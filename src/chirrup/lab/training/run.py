@@ -2,7 +2,6 @@
 
 import json
 import os
-import tempfile
 from collections.abc import Collection
 from contextlib import ExitStack
 from pathlib import Path
@@ -13,7 +12,7 @@ import torch
 import torch.distributed as dist
 
 import chirrup
-from chirrup.files.drafts import only_one
+from chirrup.files.drafts import only_one, open_scratch
 from chirrup.lab.eight_bits import in_eight_bits, stored_in_eight_bits
 from chirrup.lab.export import export
 from chirrup.lab.importing import import_spectrostream, is_spectrostream
@@ -137,9 +136,9 @@ def export_in_eight_bits(
         if not parts and not is_released(source) and not is_spectrostream(source):
             return export_checkpoint(source, folder, audio, compact=True)
         folder.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder.parent) as whole:
-            export_checkpoint(source, Path(whole), audio)
-            return export_in_eight_bits(Path(whole), folder, parts, audio)
+        with open_scratch(folder) as whole:
+            export_checkpoint(source, whole, audio)
+            return export_in_eight_bits(whole, folder, parts, audio)
     clip = excerpt(audio, chirrup.load(source).input_rate_hz)
     if not parts:
         return stored_in_eight_bits(source, folder, clip)
