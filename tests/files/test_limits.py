@@ -86,6 +86,8 @@ def test_a_pipe_that_goes_on_is_kept_so_far(model_folder: Path, tmp_path: Path) 
     assert soundfile.info(tmp_path / "x.wav").duration == result.seconds == 59.5
     assert result.damage[0] == "decoded up to 60 s: allow more with --max-duration"
     assert most_samples(tmp_path / "y.wav", 10, None) == 864_000
+    with (tmp_path / "x.wav").open("rb") as file:  # as /dev/stdout of a shell's redirection
+        assert most_samples(f"/dev/fd/{file.fileno()}", 10, None) == inf
     assert most_samples(Path("/dev/null"), 10, None) == most_samples(io.BytesIO(), 10, None) == inf
 
 

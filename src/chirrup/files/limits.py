@@ -13,6 +13,7 @@ import numpy as np
 from chirrup.bitstream import Header
 from chirrup.files.errors import FileError
 from chirrup.files.inputs import Source, source_name
+from chirrup.files.names import names_file
 from chirrup.files.outputs import Target
 from chirrup.resampling import RATES_HZ
 
@@ -45,9 +46,7 @@ def output_rate(header: Header, rate_hz: int | None, source: Source) -> int:
 def most_samples(target: Target, rate_hz: int, max_seconds: float | None) -> float:
     """The longest output in samples: by default `MAX_SECONDS` to a file, no limit elsewhere."""
     if max_seconds is None:
-        to_file = isinstance(target, (str, Path)) and (
-            Path(target).is_file() or not Path(target).exists()
-        )
+        to_file = isinstance(target, (str, Path)) and names_file(Path(target))
         max_seconds = MAX_SECONDS if to_file else inf
     return max_seconds * rate_hz
 
