@@ -77,7 +77,7 @@ def test_outputs_by_default_and_in_a_folder(folder: Path, tmp_path: Path) -> Non
     (tmp_path / "out").mkdir()
     source = folder / "talk.chirrup"
     assert run(["decode", str(source), str(tmp_path / "out"), "-q"]) == 0
-    assert names(tmp_path / "out") == {"talk.wav"}
+    assert names(tmp_path / "out") == {"talk.decoded.wav"}
     assert run(["decode", str(source), str(tmp_path / "a.flac"), "--keep-rate"]) == 0
     assert soundfile.info(tmp_path / "a.flac").samplerate == 24_000
     assert run(["decode", str(source), str(tmp_path / "a.wav"), "--rate", "8000", "--float"]) == 0

@@ -22,11 +22,22 @@ def names(folder: Path) -> set[str]:
     ("line", "message"),
     [
         ("encode none.wav", "none.wav does not exist"),
-        ("encode .", "is a folder"),
+        ("encode .", "is a folder: name one for the outputs with --out FOLDER"),
         ("encode text.wav", "text.wav cannot be read as audio"),
         ("encode text.raw", "say what it holds, for example --raw s16@24000x1"),
-        ("encode talk.wav", "talk.chirrup exists: use --force (-f)"),
-        ("encode talk.wav talk.wav -f", "is both input and output"),
+        ("encode talk.wav", "talk.chirrup exists: give another output, or overwrite it with --for"),
+        (
+            "encode talk.wav x.mp3 -f",
+            "but encode writes .chirrup files: give for example x.chirrup\n",
+        ),
+        ("encode talk.wav take", "take exists and is no .chirrup file: give another output\n"),
+        ("encode talk.wav take -f", "take exists and is no .chirrup file: give another output\n"),
+        ("encode talk.wav mono.wav x", "x does not exist; a folder for the outputs is named with"),
+        ("encode talk.wav mono.wav -", "- is standard input, which gives the output no name"),
+        ("encode . -", "- takes no more than one output"),
+        ("encode . take", "take is no folder: name one for the outputs"),
+        ("encode talk.wav none/", "the folder none/ does not exist: make it"),
+        ("encode take take -f", "is both input and output"),
         ("encode talk.wav none/x.chirrup", "the folder none does not exist"),
         ("encode talk.wav x -b 7k", "no bitrate of 7000 bit/s; it has 500, 1000, 1500,"),
         ("encode talk.wav x -b 1e999", "is no bitrate: use for example 6000 or 6k"),
@@ -45,7 +56,8 @@ def names(folder: Path) -> set[str]:
         ("decode talk.wav x.wav", "talk.wav: not a .chirrup file"),
         ("decode none.chirrup", "none.chirrup does not exist"),
         ("decode head.chirrup x.wav", "head.chirrup: the file ends inside its header"),
-        ("decode talk.chirrup", "talk.wav exists"),
+        ("decode talk.chirrup talk.wav", "talk.wav exists: give another output\n"),
+        ("decode talk.chirrup x.chirrup", "use .wav, .flac"),
         ("decode talk.chirrup x.xyz", "use .wav, .flac"),
         ("decode talk.chirrup x.flac --float", "FLAC has no floating point"),
         ("decode talk.chirrup x.wav --rate 8000 --keep-rate", "choose one"),
@@ -82,6 +94,7 @@ def test_errors_are_one_line_and_leave_nothing(
     soundfile.write("many.wav", np.zeros((10, 17)), 24_000)
     soundfile.write("slow.wav", np.zeros(10), 100)
     soundfile.write("mono.wav", np.zeros(10), 24_000)
+    soundfile.write("take", np.zeros(10), 24_000, format="WAV")
     before = names(folder)
     assert run(line.split()) == 2
     out, err = capfd.readouterr()
@@ -132,7 +145,7 @@ def test_a_damaged_file_is_decoded_with_warnings(
     (tmp_path / "bad.chirrup").write_bytes(data)
     assert run(["decode", str(tmp_path / "bad.chirrup")]) == 0
     assert "chirrup: warning: " in capsys.readouterr().err
-    assert soundfile.info(tmp_path / "bad.wav").frames == 44_101
+    assert soundfile.info(tmp_path / "bad.decoded.wav").frames == 44_101
     assert run(["info", str(tmp_path / "bad.chirrup"), "--check"]) == 2
     assert "are no chunk" in capsys.readouterr().out
 

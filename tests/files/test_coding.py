@@ -12,7 +12,7 @@ import pytest
 import soundfile
 
 import chirrup
-from chirrup.bitstream import FormatError, Header, Reader, Writer
+from chirrup.bitstream import MAGIC, FormatError, Header, Reader, Writer
 from chirrup.codec import Codec
 from chirrup.files import FileError, decode_file, describe, encode_file
 from chirrup.files.stereo import Stereo
@@ -266,13 +266,13 @@ def test_a_failure_leaves_the_folder_as_it_was(codec: Codec, tmp_path: Path) -> 
     audio = noise(200_000)
     audio[150_000] = np.nan
     soundfile.write(tmp_path / "nan.wav", audio, 24_000, subtype="FLOAT")
-    (tmp_path / "old.chirrup").write_bytes(b"precious")
+    (tmp_path / "old.chirrup").write_bytes(MAGIC + b"precious")
     before = names(tmp_path)
     for target in ("old.chirrup", "new.chirrup"):
         with pytest.raises(FileError, match=r"no finite number at 6\.250 s"):
             encode_file(codec, tmp_path / "nan.wav", tmp_path / target, force=True)
     assert names(tmp_path) == before
-    assert (tmp_path / "old.chirrup").read_bytes() == b"precious"
+    assert (tmp_path / "old.chirrup").read_bytes() == MAGIC + b"precious"
 
 
 def test_devices_are_written_to_not_replaced(codec: Codec, tmp_path: Path) -> None:

@@ -104,7 +104,10 @@ def test_what_appears_meanwhile_is_not_overwritten(
     if not links:
         monkeypatch.setattr("os.link", no_links)
     path = tmp_path / "file"
-    with pytest.raises(FileError, match="exists: use --force"), open_draft(path, force=False):
+    with (
+        pytest.raises(FileError, match="give another output"),
+        open_draft(path, force=False),
+    ):
         path.write_bytes(b"theirs")
     assert path.read_bytes() == b"theirs"
     with open_draft(path) as draft:

@@ -2,13 +2,14 @@
 
 from .bits import code_dtype, pack, packed_size, unpack
 from .errors import FormatError
-from .header import ChannelMode, Header
+from .header import MAGIC, ChannelMode, Header
 from .packets import MAX_PACKET_FRAMES, MAX_REDUNDANT, Packet, pack_packet, unpack_packet
 from .reader import Reader, read
 from .record import default_chunk_frames, max_chunk_frames
 from .writer import Writer
 
 __all__ = [
+    "MAGIC",
     "MAX_PACKET_FRAMES",
     "MAX_REDUNDANT",
     "ChannelMode",

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import typer
 
-from chirrup.cli import convert, data, evaluate, files, models, train
+from chirrup.cli import console, convert, data, evaluate, files, info, models, train
 from chirrup.cli.demo import demo
 
 app = typer.Typer(
@@ -21,7 +21,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-for module in (files, convert, models, evaluate, train):
+for module in (files, info, convert, models, evaluate, train):
     for command in module.COMMANDS:
         app.command()(command)
 app.command()(demo)
@@ -63,11 +63,8 @@ def run(arguments: Sequence[str]) -> int:
         if end.code != 1:
             raise
         return _nobody_reads()  # what typer makes of a BrokenPipeError
-    except (FileError, FormatError, ModelError) as error:
-        return _fail(str(error))
-    except OSError as error:
-        place = f"{error.filename}: " if error.filename else ""
-        return _fail(f"{place}{error.strerror or error}")
+    except (FileError, FormatError, ModelError, OSError) as error:
+        return _fail(error)
     except (KeyboardInterrupt, typer.Abort):
         typer.echo("chirrup: interrupted", err=True)
         return 130
@@ -87,8 +84,8 @@ def _nobody_reads() -> int:
     return 2
 
 
-def _fail(message: str) -> int:
-    typer.echo(f"chirrup: error: {' '.join(message.split())}", err=True)
+def _fail(error: Exception | str) -> int:
+    console.fail(error)
     return 2
 
 

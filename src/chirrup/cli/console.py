@@ -64,6 +64,14 @@ def note(text: str) -> None:
     typer.echo(f"chirrup: {text}", err=True)
 
 
+def fail(error: Exception | str) -> None:
+    """An error on standard error."""
+    text = str(error)
+    if isinstance(error, OSError):
+        text = f"{error.filename}: " * bool(error.filename) + (error.strerror or text)
+    typer.echo(f"chirrup: error: {' '.join(text.split())}", err=True)
+
+
 def warn(notes: Iterable[str], source: str) -> None:
     """What is wrong with a source, a line each."""
     for text in notes:

@@ -1,9 +1,8 @@
-"""``chirrup encode``, ``decode`` and ``info``."""
+"""``chirrup encode`` and ``decode``."""
 
-from contextlib import ExitStack
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -12,9 +11,16 @@ from chirrup.cli.console import duration, note
 from chirrup.files.errors import FileError
 from chirrup.files.names import names_file
 
-Force = Annotated[bool, typer.Option("--force", "-f", help="Overwrite.")]
+if TYPE_CHECKING:
+    from chirrup.files import Decoded, Encoded, Source, Target
+    from chirrup.files.meter import Progress
+
+Out = Annotated[
+    Path | None, typer.Option(metavar="FOLDER", help="Folder for the outputs, made if need be.")
+]
+Workers = Annotated[int, typer.Option(min=1, help="Files to work on at a time, on a core each.")]
+Force = Annotated[bool, typer.Option("--force", "-f", help="Overwrite outputs that exist.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no summary.")]
-Json = Annotated[bool, typer.Option("--json", help="For programs.")]
 
 
 class StereoMode(StrEnum):
@@ -23,10 +29,15 @@ class StereoMode(StrEnum):
 
 
 def encode(
-    source: Annotated[str, typer.Argument(metavar="IN", help="Audio of any kind; - is a pipe.")],
-    target: Annotated[
-        str | None, typer.Argument(metavar="OUT", help="By default IN with .chirrup.")
-    ] = None,
+    paths: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="IN",
+            help="Audio files, folders with --out, or - for a pipe. The second of two is OUT, "
+            "unless it is audio too. By default OUT is beside IN, with the ending .chirrup.",
+        ),
+    ],
+    out: Out = None,
     model: Annotated[str, typer.Option(help="Name, or folder.")] = "iris-t1",
     bitrate: Annotated[
         str | None,
@@ -42,59 +53,76 @@ def encode(
     metadata: Annotated[
         list[str] | None, typer.Option("--metadata", metavar="KEY=VALUE", help="Text to keep.")
     ] = None,
+    workers: Workers = 1,
     force: Force = False,
     quiet: Quiet = False,
 ) -> None:
-    """Code audio to a .chirrup file.
+    """Code audio to .chirrup files.
 
-    Ctrl-C ends the recording from a pipe; what came until then is kept.
+    Several inputs: those whose outputs exist are skipped. Those that fail are listed at the end,
+    and the exit code is 2. Ctrl-C ends the recording from a pipe; what came until then is kept.
     """
+    from chirrup.cli.several import Command, run
     from chirrup.files import encode_file
+    from chirrup.files.naming import encoding
+    from chirrup.files.outputs import is_coded
     from chirrup.zoo import load
 
     texts = console.parse_metadata(metadata or [])
     bitrate_bps = None if bitrate is None else console.parse_bitrate(bitrate)
     codec = load(model)
-    target = _target(source, target, ".chirrup")
-    with ExitStack() as stack:
-        live = stack.enter_context(console.live_input()) if source == "-" else None
-        progress = stack.enter_context(console.progress_bar("encoding", quiet))
-        result = encode_file(
+
+    def work(
+        source: "Source", target: "Target", progress: "Progress | None", to_end: bool
+    ) -> "Encoded":
+        return encode_file(
             codec,
-            live or source,
-            console.pipe_out() if target == "-" else target,
+            source,
+            target,
             bitrate_bps=bitrate_bps,
             mix=mix,
             stereo=stereo.value,
             raw=raw,
             metadata=texts,
             force=force,
-            to_end=live is not None,
+            to_end=to_end,
             progress=progress,
         )
-    console.warn(result.notes, source)
-    if not quiet and bitrate_bps not in (None, result.codes_bps):
+
+    def say(result: "Encoded", source: str, target: str, interrupted: bool) -> None:
+        console.warn(result.notes, source)
+        if interrupted:
+            note(f"interrupted: kept the {duration(result.seconds)} until then")
+        elif not quiet and target != "-":
+            note(
+                f"{target}: {duration(result.seconds)} in {result.size_bytes} bytes, "
+                f"{result.bitrate_bps / 1000:.2f} kbit/s"
+            )
+
+    command = Command(
+        "encoding", encoding(), work, say, lambda path: path.is_file() and is_coded(path)
+    )
+    code = run(command, paths, out, force=force, workers=workers, quiet=quiet)
+    codes_bps = codec.bitrates_bps[codec.codebooks_within(bitrate_bps) - 1]
+    if not quiet and bitrate_bps not in (None, codes_bps):
         note(
             f"{codec.name} has no bitrate of {bitrate_bps:g} bit/s: each channel is coded at the "
-            f"next lower, {result.codes_bps}"
+            f"next lower, {codes_bps}"
         )
-    interrupted = live is not None and live.interrupted
-    if interrupted:
-        note(f"interrupted: kept the {duration(result.seconds)} until then")
-    elif not quiet and target != "-":
-        note(
-            f"{target}: {duration(result.seconds)} in {result.size_bytes} bytes, "
-            f"{result.bitrate_bps / 1000:.2f} kbit/s"
-        )
-    raise typer.Exit(130 if interrupted else 0)
+    raise typer.Exit(code)
 
 
 def decode(
-    source: Annotated[str, typer.Argument(metavar="IN", help="A .chirrup file; - is a pipe.")],
-    target: Annotated[
-        str | None,
-        typer.Argument(metavar="OUT", help="By default IN with .wav; the ending is the format."),
-    ] = None,
+    paths: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="IN",
+            help=".chirrup files, folders with --out, or - for a pipe. The second of two is OUT, "
+            "unless it is a .chirrup file too; its ending is the format. By default OUT is beside "
+            "IN, with the ending .decoded.wav, or .1m30-1m45.wav for a part.",
+        ),
+    ],
+    out: Out = None,
     model: Annotated[
         str | None, typer.Option(help="Name or folder; by default what IN names.")
     ] = None,
@@ -117,111 +145,59 @@ def decode(
     any_weights: Annotated[
         bool, typer.Option("--any-weights", help="Decode although IN has other weights.")
     ] = False,
+    workers: Workers = 1,
     force: Force = False,
     quiet: Quiet = False,
 ) -> None:
-    """Turn a .chirrup file, or a part of it, into audio."""
+    """Turn .chirrup files, or a part of them, into audio.
+
+    Several inputs: those whose outputs exist are skipped. Those that fail are listed at the end,
+    and the exit code is 2.
+    """
+    from chirrup.cli.several import Command, run
     from chirrup.files import decode_file, describe
+    from chirrup.files.naming import decoding
     from chirrup.zoo import load
 
     start_seconds = console.parse_time(start)
     end_seconds = None if end is None else console.parse_time(end)
     max_seconds = None if max_duration is None else console.parse_time(max_duration)
-
     if keep_rate and rate is not None:
         raise FileError("--keep-rate and --rate cannot go together: choose one")
     codec = None if model is None else load(model)
-    if keep_rate:
-        if codec is None and not (source != "-" and names_file(Path(source))):
+
+    def kept_rate(source: "Source") -> int:
+        if codec is not None:
+            return codec.sample_rate_hz
+        if not isinstance(source, (str, Path)) or not names_file(Path(source)):
             raise FileError("--keep-rate of a pipe needs to know the model: give --model as well")
-        rate = codec.sample_rate_hz if codec else describe(source)["sample_rate_hz"]
-    target = _target(source, target, ".raw" if raw else ".wav")
-    with ExitStack() as stack:
-        live = stack.enter_context(console.live_input()) if source == "-" else None
-        progress = stack.enter_context(console.progress_bar("decoding", quiet))
-        result = decode_file(
+        return describe(source)["sample_rate_hz"]
+
+    def work(
+        source: "Source", target: "Target", progress: "Progress | None", to_end: bool
+    ) -> "Decoded":
+        return decode_file(
             codec,
-            live or source,
-            console.pipe_out() if target == "-" else target,
-            rate_hz=rate,
+            source,
+            target,
+            rate_hz=kept_rate(source) if keep_rate else rate,
             floating=floating,
             raw=raw,
             force=force,
             force_model=any_weights,
             start_seconds=start_seconds,
             end_seconds=end_seconds,
-            to_end=live is not None,
+            to_end=to_end,
             max_seconds=max_seconds,
             progress=progress,
         )
-    console.say_decoded(result, source, target, quiet)
-    raise typer.Exit(130 if live is not None and live.interrupted else 0)
+
+    def say(result: "Decoded", source: str, target: str, interrupted: bool) -> None:
+        console.say_decoded(result, source, target, quiet)
+
+    naming = decoding(raw=raw, start_seconds=start_seconds, end_seconds=end_seconds)
+    command = Command("decoding", naming, work, say, Path.is_file)
+    raise typer.Exit(run(command, paths, out, force=force, workers=workers, quiet=quiet))
 
 
-def info(
-    file: Annotated[
-        str, typer.Argument(metavar="FILE|MODEL", help="A .chirrup file, or a model's name.")
-    ],
-    check: Annotated[bool, typer.Option("--check", help="Look for damage in all of it.")] = False,
-    as_json: Json = False,
-) -> None:
-    """Print what a .chirrup file or a model is. With --check, exit code 2 if it is damaged."""
-    from chirrup.zoo import load, models
-
-    path = Path(file)
-    if path.is_dir() or (file in models() and not path.exists()):
-        from chirrup.cli.models import print_model, summary
-
-        facts = summary(load(file))
-        console.print_json(facts) if as_json else print_model(facts)
-        return
-    from chirrup.files import describe
-
-    if file == "-":
-        with console.live_input() as live:
-            facts = describe(live, check=check, to_end=True)
-    else:
-        facts = describe(file, check=check)
-    console.print_json(facts) if as_json else _print_file(file, facts)
-    if check and facts["damage"]:
-        raise typer.Exit(2)
-
-
-def _print_file(name: str, facts: dict[str, Any]) -> None:
-    channels, bitrate = facts["original_channels"], facts["bitrate_bps"]
-    modes = {"downmix": " mixed to 1", "mid-side": " coded as mid and side"}
-    mode = modes.get(facts["channel_mode"], "")
-    installed = "" if facts["installed"] else " (not installed)"
-    lines = {
-        "model": f"{facts['model']}{installed}, weights {facts['weights'][:8]}",
-        "duration": duration(facts["seconds"])
-        + ("" if facts["sample_count"] is not None else " (exact length unknown)"),
-        "audio": f"{facts['original_sample_rate_hz']} Hz, channels: {channels}{mode}",
-        "size": f"{facts['size_bytes']} bytes",
-        "bitrate": f"{facts['nominal_bitrate_bps'] / 1000:g} kbit/s of codes"
-        + (f", {bitrate / 1000:.2f} kbit/s of file" if bitrate else ""),
-        "codes": f"{facts['frames']} frames of {facts['codebooks']} codebooks, "
-        f"{facts['bits_per_code']} bits each",
-        **{f"metadata {key}": value for key, value in facts["metadata"].items()},
-    }
-    if facts["damage"] is not None:
-        lines["damage"] = "; ".join(facts["damage"]) or "none"
-    typer.echo(name)
-    for key, value in lines.items():
-        typer.echo(f"  {key + ':':<10} {value}")
-
-
-def _target(source: str, target: str | None, suffix: str) -> str:
-    """The output: as given, in the folder given, or beside the input."""
-    if target == "-" or (target is None and source == "-"):
-        return "-"
-    if target is None and not (names_file(Path(source)) or Path(source).is_dir()):
-        raise FileError(f"{source} is a pipe or device, which gives the output no name: give OUT")
-    if target is None:
-        return str(Path(source).with_suffix(suffix)) if Path(source).name else source
-    if source != "-" and Path(target).is_dir():
-        return str(Path(target) / Path(source).with_suffix(suffix).name)
-    return target
-
-
-COMMANDS = (encode, decode, info)
+COMMANDS = (encode, decode)

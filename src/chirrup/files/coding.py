@@ -113,7 +113,7 @@ def encode_file(
             refuse).
         raw: format of a source without header, as ``s16@24000x1``.
         metadata: text to keep in the file.
-        force: overwrite.
+        force: overwrite a ``.chirrup`` file; no other file is ever overwritten.
         to_end: of a source that is a file object, also read what follows the samples, so that its
             writer can end, and note what it is. A path is always read so.
 
@@ -126,7 +126,7 @@ def encode_file(
     except ValueError as error:
         raise FileError(str(error)) from error
     codes_bps = codec.bitrates_bps[codebooks - 1]
-    check_target(target, force, source)
+    check_target(target, force, source, coded=True)
     with open_audio(source, raw) as audio:
         mode = channel_mode(codec, audio.channels, mix, stereo, source)
         channels = 1 if mode == "downmix" else audio.channels

@@ -1,6 +1,7 @@
 """The model that decodes a ``.chirrup`` file."""
 
 from collections.abc import Container
+from functools import lru_cache
 
 from chirrup.bitstream import Header
 from chirrup.codec import Codec
@@ -16,6 +17,12 @@ def installed(model: str, source: Source) -> Codec:
             f"{source_name(source)} was coded with model {model!r}, which is not among the "
             f"installed ones ({', '.join(models()) or 'none'}): give its folder with --model FOLDER"
         )
+    return _loaded(model)
+
+
+@lru_cache(maxsize=2)
+def _loaded(model: str) -> Codec:
+    """Keep the models of the last files, which many files name in turn."""
     return load(model)
 
 

@@ -67,7 +67,7 @@ def cannot_write(path: Path, error: OSError) -> FileError:
 
 
 def exists(path: Path) -> FileError:
-    return FileError(f"{path} exists: use --force (-f) to overwrite it")
+    return FileError(f"{path} exists: give another output")
 
 
 @contextmanager

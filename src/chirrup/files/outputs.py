@@ -9,10 +9,12 @@ from typing import BinaryIO, Protocol
 import numpy as np
 import soundfile
 
+from chirrup.bitstream import MAGIC
 from chirrup.files.callbacks import SoundFile
 from chirrup.files.drafts import cannot_write, exists, open_draft
 from chirrup.files.errors import FileError
 from chirrup.files.names import descriptor_of, names_file
+from chirrup.files.naming import AUDIO_ENDINGS, CODED_ENDING
 from chirrup.files.wav import Format, wav_head
 
 _ALIASES = {"AIF": "AIFF", "AIFC": "AIFF", "WAVE": "WAV", "OGA": "OGG", "SND": "AU"}
@@ -38,8 +40,16 @@ class Sink(Protocol):
 # --- files -------------------------------------------------------------------------------------
 
 
-def check_target(target: Target, force: bool, source: object = None) -> None:
-    """FileError if nothing can or should be written there."""
+def check_target(
+    target: Target, force: bool, source: object = None, *, coded: bool = False
+) -> None:
+    """Raise FileError if nothing can or should be written there.
+
+    Args:
+        force: a file there may be overwritten.
+        source: path of the input, which is not to be overwritten.
+        coded: a ``.chirrup`` file is to be written.
+    """
     if not isinstance(target, (str, Path)):
         return
     path = Path(target)
@@ -50,8 +60,37 @@ def check_target(target: Target, force: bool, source: object = None) -> None:
     there = Path(source) if isinstance(source, (str, Path)) else None
     if there and there.exists() and path.exists() and path.samefile(there):
         raise FileError(f"{path} is both input and output: give another output")
-    if path.exists() and names_file(path) and not force:
+    if not names_file(path):
+        return
+    if coded:
+        _check_coded(path, force)
+    elif path.exists() and not force:
         raise exists(path)
+
+
+def _check_coded(path: Path, force: bool) -> None:
+    """Raise FileError if a file is no place for a ``.chirrup`` file.
+
+    A recording is never overwritten, whatever ``force`` is: ``encode *.wav`` of two files gives the
+    second one for the output.
+    """
+    if path.suffix.lower() in AUDIO_ENDINGS:
+        raise FileError(
+            f"{path} has the ending of audio, but encode writes .chirrup files: give for example "
+            f"{path.with_suffix(CODED_ENDING)}"
+        )
+    if not path.exists():
+        return
+    if not is_coded(path) and not (force and path.stat().st_size == 0):
+        raise FileError(f"{path} exists and is no .chirrup file: give another output")
+    if not force:
+        raise FileError(f"{path} exists: give another output, or overwrite it with --force (-f)")
+
+
+def is_coded(path: Path) -> bool:
+    """Return whether a file begins like a ``.chirrup`` file."""
+    with path.open("rb") as file:
+        return file.read(len(MAGIC)) == MAGIC
 
 
 @contextmanager

@@ -1,0 +1,138 @@
+"""What ``encode`` and ``decode`` share: one input or many, and where the outputs go."""
+
+import os
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Generic, TypeVar
+
+from chirrup.cli import console
+from chirrup.files import Source, Target
+from chirrup.files.errors import FileError
+from chirrup.files.meter import Progress
+from chirrup.files.names import names_file
+from chirrup.files.naming import Naming
+from chirrup.files.several import Pair, Plan, plan, run_each
+
+T = TypeVar("T")
+SHOWN = 5
+"""Files that are named of those that are left out."""
+
+
+@dataclass(frozen=True)
+class Command(Generic[T]):
+    """What a command does with an input.
+
+    Attributes:
+        text: what it does, for the progress.
+        naming: how it names outputs.
+        work: makes the output. The last argument is whether to read a pipe to its end.
+        say: prints the result for an input and its output. The last argument is whether Ctrl-C has
+            ended the input.
+        exists: whether a path is an output that was made before.
+    """
+
+    text: str
+    naming: Naming
+    work: Callable[[Source, Target, Progress | None, bool], T]
+    say: Callable[[T, str, str, bool], None]
+    exists: Callable[[Path], bool]
+
+
+def run(
+    command: Command[T],
+    paths: Sequence[str],
+    out: Path | None,
+    *,
+    force: bool,
+    workers: int,
+    quiet: bool,
+) -> int:
+    """Run a command with the arguments ``IN... [OUT]`` and the option ``--out``.
+
+    OUT is the second of two paths, unless it is an input too.
+
+    Returns:
+        The exit code: 2 if any of several inputs failed, 130 if Ctrl-C has ended the input.
+    """
+    inputs, target = paths, None
+    if out is None and len(paths) == 2 and not _is_input(paths[1], command.naming):
+        inputs, target = paths[:1], paths[1]
+    if out is None and len(inputs) == 1 and not Path(inputs[0]).is_dir():
+        return _run_one(command, inputs[0], _output(inputs[0], target, command.naming), quiet)
+    if target == "-":
+        raise FileError("- takes no more than one output: name a folder with --out FOLDER")
+    folder = out if target is None else Path(target)
+    if folder is not None and folder.exists() and not folder.is_dir():
+        raise FileError(f"{folder} is no folder: name one for the outputs with --out FOLDER")
+    todo = plan(inputs, folder, command.naming)
+    if not todo.pairs and not todo.unreadable:
+        raise FileError(f"{' and '.join(inputs)} has no file that {command.text} takes")
+    pairs = [pair for pair in todo.pairs if force or not command.exists(pair.target)]
+    failed = _run_many(command, pairs, workers, quiet)
+    for error in (*todo.unreadable, *failed):
+        console.fail(error)
+    if not quiet:
+        _sum_up(todo, len(pairs), len(failed))
+    return 2 if failed or todo.unreadable else 0
+
+
+def _is_input(name: str, naming: Naming) -> bool:
+    path = Path(name)
+    return naming.is_input(path) and path.is_file() and names_file(path)
+
+
+def _output(source: str, target: str | None, naming: Naming) -> str:
+    """Return the output of one input: as given, in the folder given, or beside the input."""
+    if target is None:
+        return "-" if source == "-" else str(naming.output(Path(source)))
+    if target.endswith(os.sep) and not Path(target).exists():
+        raise FileError(f"the folder {target} does not exist: make it, or name it with --out")
+    if source != "-" and Path(target).is_dir():
+        return str(Path(target) / naming.output(Path(source)).name)
+    return target
+
+
+def _run_one(command: Command[T], source: str, target: str, quiet: bool) -> int:
+    with ExitStack() as stack:
+        live = stack.enter_context(console.live_input()) if source == "-" else None
+        progress = stack.enter_context(console.progress_bar(command.text, quiet))
+        place = console.pipe_out() if target == "-" else target
+        result = command.work(live or source, place, progress, live is not None)
+    interrupted = live is not None and live.interrupted
+    command.say(result, source, target, interrupted)
+    return 130 if interrupted else 0
+
+
+def _run_many(
+    command: Command[T], pairs: Sequence[Pair], workers: int, quiet: bool
+) -> list[Exception]:
+    """Return the errors, in the order of the inputs."""
+
+    def work(pair: Pair, progress: Progress) -> T:
+        pair.target.parent.mkdir(parents=True, exist_ok=True)
+        return command.work(pair.source, pair.target, progress, False)
+
+    errors: dict[Pair, Exception] = {}
+    with console.steps(command.text, quiet) as progress:
+        for number, done in enumerate(run_each(pairs, work, workers), 1):
+            if done.error is not None:
+                errors[done.pair] = done.error
+            elif done.result is not None:
+                command.say(done.result, str(done.pair.source), str(done.pair.target), False)
+            progress(number, len(pairs), done.pair.source.name)
+    return [errors[pair] for pair in pairs if pair in errors]
+
+
+def _sum_up(todo: Plan, tried: int, failed: int) -> None:
+    parts = [f"{tried - failed} of {len(todo.pairs)} files done"]
+    if skipped := len(todo.pairs) - tried:
+        parts.append(f"{skipped} skipped because their outputs exist (-f overwrites them)")
+    if failed:
+        parts.append(f"{failed} failed")
+    console.note("; ".join(parts))
+    if todo.left_out:
+        names = ", ".join(map(str, todo.left_out[:SHOWN]))
+        more = ", ..." if len(todo.left_out) > SHOWN else ""
+        console.note(f"left out because of their endings: {names}{more}")

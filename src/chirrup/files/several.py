@@ -1,0 +1,155 @@
+"""One command for many files: the output of each input, and work on several at a time."""
+
+import os
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass, field
+from pathlib import Path
+from threading import Event
+from typing import Generic, TypeVar
+
+from chirrup.bitstream import FormatError
+from chirrup.files.errors import FileError
+from chirrup.files.meter import Progress
+from chirrup.files.naming import AUDIO_ENDINGS, CODED_ENDING, Naming
+from chirrup.runtime.errors import ModelError
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Pair:
+    """An input and its output."""
+
+    source: Path
+    target: Path
+
+
+@dataclass
+class Plan:
+    """What is to be done.
+
+    Attributes:
+        pairs: every input with its output. No two outputs are the same.
+        left_out: files in the folders that are neither audio nor ``.chirrup`` by their names.
+        unreadable: folders that cannot be read, with the reason.
+    """
+
+    pairs: list[Pair] = field(default_factory=list)
+    left_out: list[Path] = field(default_factory=list)
+    unreadable: list[OSError] = field(default_factory=list)
+
+
+def plan(sources: Sequence[str], folder: Path | None, naming: Naming) -> Plan:
+    """Give each input its output.
+
+    Args:
+        sources: files, and folders, whose files are all taken, with those in sub-folders.
+        folder: for the outputs, where a folder among the sources keeps its sub-folders; None puts
+            each output beside its input.
+
+    Raises:
+        FileError: a source does not exist or is a pipe, a folder has no ``folder`` for its outputs,
+            or two files would have the same output.
+    """
+    result = Plan()
+    outputs: dict[Path, Path] = {}  # of each input
+    for name in sources:
+        source = Path(name)
+        if name == "-":
+            raise FileError("- is standard input, which gives the output no name: give OUT")
+        if source.is_dir():
+            if folder is None:
+                raise FileError(f"{source} is a folder: name one for the outputs with --out FOLDER")
+            for path in _files_in(source, naming, result):
+                outputs[path] = folder / naming.output(path).relative_to(source)
+        elif source.exists():
+            output = naming.output(source)
+            outputs[source] = folder / output.name if folder else output
+        else:
+            raise FileError(
+                f"{source} does not exist; a folder for the outputs is named with --out FOLDER"
+            )
+    result.pairs = [Pair(source, target) for source, target in _distinct(outputs, naming)]
+    return result
+
+
+def _files_in(folder: Path, naming: Naming, plan: Plan) -> Iterator[Path]:
+    """Find the inputs in a folder, by name; hidden files and folders are passed over."""
+    for place, folders, names in os.walk(folder, onerror=plan.unreadable.append):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for path in (Path(place, name) for name in sorted(names) if not name.startswith(".")):
+            if naming.is_input(path) and path.is_file():
+                yield path
+            elif path.suffix.lower() not in {*AUDIO_ENDINGS, CODED_ENDING}:
+                plan.left_out.append(path)
+
+
+def _distinct(outputs: dict[Path, Path], naming: Naming) -> Iterator[tuple[Path, Path]]:
+    """Let inputs that differ only in their endings keep them, as talk.wav and talk.flac."""
+    counts = Counter(outputs.values())
+    taken: dict[Path, Path] = {}
+    for source, target in outputs.items():
+        if counts[target] > 1:
+            target = target.with_name(source.name + naming.ending)
+        if target in taken:
+            raise FileError(
+                f"{taken[target]} and {source} would both become {target}: give them different "
+                "folders for the outputs"
+            )
+        taken[target] = source
+        yield source, target
+
+
+# --- work --------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Done(Generic[T]):
+    """What became of an input: a result, or the error that kept it from one."""
+
+    pair: Pair
+    result: T | None
+    error: Exception | None
+
+
+class _StoppedError(Exception):
+    """Ends the work on a file when all is to end."""
+
+
+def run_each(
+    pairs: Sequence[Pair], work: Callable[[Pair, Progress], T], workers: int
+) -> Iterator[Done[T]]:
+    """Do something for each input, several at a time, and go on where one fails.
+
+    Threads do the work: ONNX Runtime, which takes nearly all of the time, runs in them at once, and
+    they share one model.
+
+    Args:
+        work: called with an input and a function that it calls after each block. FileError,
+            FormatError, ModelError and OSError are results; other exceptions end all.
+        workers: number of inputs at a time.
+
+    Yields:
+        The results as they come.
+    """
+    stopping = Event()
+
+    def check(done: float, total: float | None) -> None:
+        if stopping.is_set():
+            raise _StoppedError
+
+    def one(pair: Pair) -> Done[T]:
+        try:
+            return Done(pair, work(pair, check), None)
+        except (FileError, FormatError, ModelError, OSError) as error:
+            return Done(pair, None, error)
+
+    with ThreadPoolExecutor(workers) as pool:
+        try:
+            for future in as_completed([pool.submit(one, pair) for pair in pairs]):
+                yield future.result()
+        finally:
+            stopping.set()
+            pool.shutdown(wait=False, cancel_futures=True)

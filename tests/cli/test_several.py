@@ -1,0 +1,147 @@
+"""Several inputs and folders, and the names of outputs that nobody has named."""
+
+import itertools
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import soundfile
+
+from chirrup.cli import run
+from chirrup.files.meter import Progress
+from chirrup.files.several import Pair, run_each
+from file_samples import noise
+
+
+class Recordings:
+    """Recordings in the working folder, which no command may change."""
+
+    def __init__(self) -> None:
+        self.written: dict[Path, bytes] = {}
+
+    def add(self, name: str, content: bytes | None = None) -> None:
+        path = Path(name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if content is None:
+            kind = path.suffix[1:].upper() if path.suffix in (".flac", ".mp3") else "WAV"
+            with path.open("wb") as file:
+                soundfile.write(file, noise(3000), 24_000, format=kind)
+        else:
+            path.write_bytes(content)
+        self.written[path] = path.read_bytes()
+
+    def others(self) -> set[str]:
+        """All files but the recordings."""
+        found = {path for path in Path().rglob("*") if path.is_file()}
+        return {str(path) for path in found - set(self.written)}
+
+
+@pytest.fixture
+def recordings(
+    model_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Recordings]:
+    monkeypatch.chdir(tmp_path)
+    recordings = Recordings()
+    yield recordings
+    assert {path: path.read_bytes() for path in recordings.written} == recordings.written
+
+
+@pytest.mark.parametrize(
+    ("inputs", "lines", "outputs"),
+    [
+        (("one.wav", "two.wav"), ["encode one.wav two.wav"], "one.chirrup two.chirrup"),
+        (
+            ("talk.wav",),
+            ["encode talk.wav", "decode talk.chirrup"],
+            "talk.chirrup talk.decoded.wav",
+        ),
+        (
+            ("talk.wav",),
+            ["encode talk.wav", "decode talk.chirrup --from 0.05 --to 1:02:03.5"],
+            "talk.chirrup talk.0m00.05-1h02m03.5.wav",
+        ),
+        (
+            ("talk.wav",),
+            ["encode talk.wav", "decode talk.chirrup --raw --from 0.05"],
+            "talk.chirrup talk.0m00.05-end.raw",
+        ),
+        (("1.5", "1.6"), ["encode 1.5", "encode 1.6"], "1.5.chirrup 1.6.chirrup"),
+        (
+            ("TALK.wav", "TALK.flac"),
+            ["encode TALK.wav TALK.flac"],
+            "TALK.wav.chirrup TALK.flac.chirrup",
+        ),
+        (
+            ("a/1.wav", "b/2.mp3"),
+            ["encode a/1.wav b/2.mp3 --out x/y", "decode x/y/1.chirrup x/y/2.chirrup"],
+            "x/y/1.chirrup x/y/2.chirrup x/y/1.decoded.wav x/y/2.decoded.wav",
+        ),
+        (("-d.wav",), ["encode -- -d.wav", "decode ./-d.chirrup"], "-d.chirrup -d.decoded.wav"),
+    ],
+)
+def test_names_that_nobody_has_given(
+    recordings: Recordings, inputs: tuple[str, ...], lines: list[str], outputs: str
+) -> None:
+    """Every input has an output of its own, and no recording is overwritten, even with -f."""
+    for name in inputs:
+        recordings.add(name)
+    for line in lines * 2:
+        assert run([line.split()[0], "-f", *line.split()[1:]]) == 0
+    assert recordings.others() == set(outputs.split())
+
+
+def test_a_folder_goes_on_over_what_cannot_be_read(
+    recordings: Recordings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("in/a.wav", "in/sub/deep/b.mp3", "in/.hidden/c.wav", "in/sub/A.flac"):
+        recordings.add(name)
+    for name in ("in/bad.wav", "in/notes.txt"):
+        recordings.add(name, b"no audio")
+    assert run(["encode", "in", "--out", "coded", "--workers", "2", "-b", "1k"]) == 2
+    coded = {"coded/a.chirrup", "coded/sub/deep/b.chirrup", "coded/sub/A.chirrup"}
+    assert recordings.others() == coded
+    *lines, error, summary, left_out = capsys.readouterr().err.splitlines()
+    assert len(lines) == 3
+    assert error.startswith("chirrup: error: in/bad.wav cannot be read as audio")
+    assert summary == "chirrup: 3 of 4 files done; 1 failed"
+    assert left_out == "chirrup: left out because of their endings: in/notes.txt"
+
+    Path("coded/a.chirrup").unlink()
+    kept = Path("coded/sub/A.chirrup").stat().st_mtime_ns
+    assert run(["encode", "in", "coded", "-b", "1k"]) == 2
+    assert "1 of 4 files done; 2 skipped because their outputs exist" in capsys.readouterr().err
+    assert Path("coded/sub/A.chirrup").stat().st_mtime_ns == kept
+    assert run(["encode", "in", "coded", "-b", "1k", "-f", "-q"]) == 2
+    assert Path("coded/sub/A.chirrup").stat().st_mtime_ns != kept
+    assert run(["decode", "coded", "--out", "heard"]) == 0
+    heard = {"heard/a.decoded.wav", "heard/sub/deep/b.decoded.wav", "heard/sub/A.decoded.wav"}
+    assert recordings.others() == coded | heard
+
+
+def test_two_outputs_of_one_name_are_refused(
+    recordings: Recordings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recordings.add("a/1.wav")
+    recordings.add("b/1.wav")
+    assert run(["encode", "a", "b", "--out", "x"]) == 2
+    assert "a/1.wav and b/1.wav would both become x/1.wav.chirrup" in capsys.readouterr().err
+    Path("empty").mkdir()
+    assert run(["encode", "empty", "x"]) == 2
+    assert "empty has no file that encoding takes" in capsys.readouterr().err
+    assert recordings.others() == set()
+
+
+def test_an_end_ends_the_work_on_every_input() -> None:
+    """Work that has begun goes on to its next block, and no other begins."""
+    begun: list[Pair] = []
+
+    def work(pair: Pair, progress: Progress) -> None:
+        begun.append(pair)
+        if len(begun) > 1:
+            for done in itertools.count():
+                progress(done, None)
+
+    pairs = [Pair(Path(f"{number}"), Path(f"{number}.out")) for number in range(9)]
+    for _ in run_each(pairs, work, workers=3):
+        break
+    assert 1 <= len(begun) <= 4
