@@ -2,7 +2,7 @@
 
 from .bits import code_dtype, pack, packed_size, unpack
 from .errors import FormatError
-from .header import MAGIC, ChannelMode, Header
+from .header import MAGIC, MAX_METADATA, ChannelMode, Header
 from .packets import MAX_PACKET_FRAMES, MAX_REDUNDANT, Packet, pack_packet, unpack_packet
 from .reader import Reader, read
 from .record import default_chunk_frames, max_chunk_frames
@@ -10,6 +10,7 @@ from .writer import Writer
 
 __all__ = [
     "MAGIC",
+    "MAX_METADATA",
     "MAX_PACKET_FRAMES",
     "MAX_REDUNDANT",
     "ChannelMode",

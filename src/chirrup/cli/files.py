@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 Out = Annotated[
     Path | None, typer.Option(metavar="FOLDER", help="Folder for the outputs, made if need be.")
 ]
+Tags = Annotated[
+    bool, typer.Option("--tags/--no-tags", help="Keep title, artist and other tags of IN.")
+]
 Workers = Annotated[int, typer.Option(min=1, help="Files to work on at a time, on a core each.")]
 Force = Annotated[bool, typer.Option("--force", "-f", help="Overwrite outputs that exist.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no summary.")]
@@ -53,6 +56,7 @@ def encode(
     metadata: Annotated[
         list[str] | None, typer.Option("--metadata", metavar="KEY=VALUE", help="Text to keep.")
     ] = None,
+    tags: Tags = True,
     workers: Workers = 1,
     force: Force = False,
     quiet: Quiet = False,
@@ -84,6 +88,7 @@ def encode(
             stereo=stereo.value,
             raw=raw,
             metadata=texts,
+            tags=tags,
             force=force,
             to_end=to_end,
             progress=progress,
@@ -145,6 +150,7 @@ def decode(
     any_weights: Annotated[
         bool, typer.Option("--any-weights", help="Decode although IN has other weights.")
     ] = False,
+    tags: Tags = True,
     workers: Workers = 1,
     force: Force = False,
     quiet: Quiet = False,
@@ -189,6 +195,7 @@ def decode(
             end_seconds=end_seconds,
             to_end=to_end,
             max_seconds=max_seconds,
+            tags=tags,
             progress=progress,
         )
 

@@ -30,6 +30,7 @@ from chirrup.files.outputs import (
     open_target,
 )
 from chirrup.files.stereo import Stereo, channel_mode, left_right, mid_side
+from chirrup.files.tags import with_tags
 from chirrup.resampling import length_at, resampled
 
 
@@ -68,7 +69,7 @@ class Decoded:
     Attributes:
         samples, sample_rate_hz, channels: of the audio that was written.
         clipped_samples: samples beyond full scale, cut to it.
-        damage: what was lost of a damaged file, in words.
+        damage: what was lost of a damaged file, and tags that the format cannot hold, in words.
     """
 
     sample_rate_hz: int
@@ -95,6 +96,7 @@ def encode_file(
     stereo: Stereo = "separate",
     raw: str | None = None,
     metadata: Mapping[str, str] | None = None,
+    tags: bool = True,
     force: bool = False,
     to_end: bool = False,
     progress: Progress | None = None,
@@ -113,6 +115,8 @@ def encode_file(
             refuse).
         raw: format of a source without header, as ``s16@24000x1``.
         metadata: text to keep in the file.
+        tags: keep title, artist, album, date, comment and some more tags of the source as metadata,
+            unless ``metadata`` has entries of the same names.
         force: overwrite a ``.chirrup`` file; no other file is ever overwritten.
         to_end: of a source that is a file object, also read what follows the samples, so that its
             writer can end, and note what it is. A path is always read so.
@@ -134,6 +138,7 @@ def encode_file(
             streams = codec.streams(channels)
         except ValueError as error:
             raise FileError(f"{source_name(source)}: {error}") from error
+        kept, too_long = with_tags(metadata or {}, audio.tags if tags else {})
         try:
             header = Header(
                 model=codec.name,
@@ -150,7 +155,7 @@ def encode_file(
                 preroll_frames=codec.spec.preroll_frames,
                 bitrate_bps=codes_bps * streams,
                 sample_count=audio.samples,
-                metadata=metadata or {},
+                metadata=kept,
             )
         except ValueError as error:  # the metadata is all that can be wrong
             raise FileError(str(error)) from error
@@ -170,7 +175,8 @@ def encode_file(
         if to_end or isinstance(source, (str, Path)):
             audio.finish()
     shape = (meter.samples, audio.sample_rate_hz, audio.channels)
-    return Encoded(*shape, counted.size, codes_bps, [*audio.notes, *meter.notes()])
+    notes = [*audio.notes, *too_long, *meter.notes()]
+    return Encoded(*shape, counted.size, codes_bps, notes)
 
 
 class _Counted:
@@ -206,6 +212,7 @@ def decode_file(
     end_seconds: float | None = None,
     to_end: bool = False,
     max_seconds: float | None = None,
+    tags: bool = True,
     progress: Progress | None = None,
 ) -> Decoded:
     """Turn a ``.chirrup`` file into audio of the length that was encoded, or a part of it.
@@ -225,6 +232,7 @@ def decode_file(
         max_seconds: longest output; None is 24 hours to a file, no limit elsewhere. If the source
             is known to be longer, it is refused before anything is written. If that shows on the
             way, decoding ends there, with a note.
+        tags: write those of the metadata that are tags, as far as the format can hold them.
 
     Raises:
         FileError: whatever a person can put right. A target given by path is then as before.
@@ -271,8 +279,17 @@ def decode_file(
         if header.channel_mode == "mid-side":
             native = map(left_right, native)
         audio = resampled(native, channels, header.sample_rate_hz, rate_hz)
-        options = {"floating": floating, "raw": raw, "force": force}
-        with open_sink(target, rate_hz, channels, samples, **options) as sink:
+        with open_sink(
+            target,
+            rate_hz,
+            channels,
+            samples,
+            floating=floating,
+            raw=raw,
+            force=force,
+            metadata=header.metadata if tags else None,
+            notes=result.damage,
+        ) as sink:
             part = excerpt.of_blocks(cut(audio, length_from_origin, reserve))
             for block in up_to(part, most, rate_hz, result.damage):
                 sink.write(_written_as(block, floating, result))

@@ -51,6 +51,7 @@ class Audio:
         samples: number of samples of each channel in its head; None if the head leaves it open.
         blocks: ``float32 [channels, samples]``, one after the other.
         notes: what is wrong with the source, in words; complete after the blocks and `finish`.
+        tags: title, artist and others of `tags.TAGS`.
         finish: reads what follows the samples of a pipe, so that its writer can end.
     """
 
@@ -59,6 +60,7 @@ class Audio:
     samples: int | None
     blocks: Iterator[np.ndarray]
     notes: list[str] = field(default_factory=list)
+    tags: dict[str, str] = field(default_factory=dict)
     finish: Callable[[], None] = lambda: None
 
 
@@ -176,7 +178,8 @@ def _from_soundfile(path: Path, name: str) -> Generator[Audio, None, None]:
             samples = file.frames if file.frames < 2**62 else None
             another = second_file(path)
             notes = [*sound.notes, another] if another else sound.notes
-            yield Audio(file.samplerate, file.channels, samples, _pieces_of(file, name), notes)
+            pieces = _pieces_of(file, name)
+            yield Audio(file.samplerate, file.channels, samples, pieces, notes, sound.tags)
     except UnreadableError as error:
         raw = ": say what it holds, for example --raw s16@24000x1" * (path.suffix == ".raw")
         raise FileError(f"{name} cannot be read as audio: {error}{raw}") from error
@@ -215,7 +218,7 @@ def _from_pipe(file: Readable, name: str) -> Generator[Audio, None, None]:
         if follows := skip_chunks(ahead, head):
             audio.notes.append(follows)
 
-    yield replace(audio, finish=finish)
+    yield replace(audio, tags=head.tags, finish=finish)
 
 
 @contextmanager

@@ -1,7 +1,7 @@
 """Output: where it may go, and audio written block by block."""
 
 import os
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, Protocol
@@ -15,6 +15,7 @@ from chirrup.files.drafts import cannot_write, exists, open_draft
 from chirrup.files.errors import FileError
 from chirrup.files.names import descriptor_of, names_file
 from chirrup.files.naming import AUDIO_ENDINGS, CODED_ENDING
+from chirrup.files.tags import write_tags
 from chirrup.files.wav import Format, wav_head
 
 _ALIASES = {"AIF": "AIFF", "AIFC": "AIFF", "WAVE": "WAV", "OGA": "OGG", "SND": "AU"}
@@ -130,6 +131,8 @@ def open_sink(
     floating: bool = False,
     raw: bool = False,
     force: bool = True,
+    metadata: Mapping[str, str] | None = None,
+    notes: list[str] | None = None,
 ) -> Generator[Sink, None, None]:
     """Somewhere to write audio.
 
@@ -140,6 +143,8 @@ def open_sink(
         floating: floating point in place of 16-bit samples.
         raw: no header.
         force: overwrite a file that is there at the end.
+        metadata: those of its entries that are tags are written to a file.
+        notes: gets a note if the format cannot hold some of them.
     """
     form = Format("f32" if floating else "s16", rate_hz, channels)
     if raw or not isinstance(target, (str, Path)) or not names_file(Path(target)):
@@ -162,6 +167,9 @@ def open_sink(
                         f"({error.error_string.rstrip('.')}): choose another format or --rate"
                     ) from error
             with file:
+                left_out = write_tags(file, metadata or {})
+                if notes is not None:
+                    notes += left_out
                 yield _Sound(file, path)
                 with _writing(path):
                     file.close()

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from chirrup.files.errors import FileError
+from chirrup.files.tags import info_tags
 from chirrup.files.wav import KINDS, UNKNOWN_SIZE, Format
 
 _EXTENSIBLE = 0xFFFE
@@ -100,6 +101,7 @@ class Head:
         unfinished: the size in the head is zero although samples follow.
         unpadded: a chunk of odd size has no pad byte.
         end: offset of the end of the RIFF; None if it is unknown.
+        tags: tags in the head.
     """
 
     format: Format | None
@@ -109,6 +111,7 @@ class Head:
     unfinished: bool
     unpadded: bool
     end: int | None
+    tags: dict[str, str]
 
     @property
     def notes(self) -> list[str]:
@@ -131,16 +134,19 @@ def read_head(file: Ahead) -> Head:
         raise NotWavError("no RIFF")
     end = None if riff_bytes in (0, UNKNOWN_SIZE) else riff_bytes + 8
     coding, form, long_bytes, unpadded = None, None, 0, False
+    tags: dict[str, str] = {}
     while True:
         name, size = struct.unpack("<4sI", file.take(8))
         if name == b"data":
             break
-        if name in (b"fmt ", b"ds64") and size < 1 << 16:
+        if name in (b"fmt ", b"ds64", b"LIST") and size < 1 << 16:
             content = file.take(size)
             if name == b"fmt ":
                 coding, form = content, _format(content)
                 if form is not None:
                     file.kept = None
+            elif name == b"LIST":
+                tags |= info_tags(content)
             elif magic == b"RF64" and size >= 16:
                 end, long_bytes = struct.unpack_from("<QQ", content)
                 end = end + 8 if 0 < end < _MOST_BYTES else None
@@ -151,11 +157,12 @@ def read_head(file: Ahead) -> Head:
         raise NotWavError("no format before the samples")
     if magic == b"RF64" and size == UNKNOWN_SIZE:
         known = long_bytes if 0 < long_bytes < _MOST_BYTES else None
-        return Head(form, coding, known, known, False, unpadded, end)
+        return Head(form, coding, known, known, False, unpadded, end, tags)
     unfinished = size == 0 and file.peek(1) != b"" and not _is_chunk(file, end)
     promised = None if size >= UNKNOWN_SIZE - _HEAD_BYTES else size
     unknown = unfinished or abs(size - (1 << 31)) <= _HEAD_BYTES
-    return Head(form, coding, promised, None if unknown else promised, unfinished, unpadded, end)
+    believed = None if unknown else promised
+    return Head(form, coding, promised, believed, unfinished, unpadded, end, tags)
 
 
 def skip_chunks(file: Ahead, head: Head) -> str | None:

@@ -18,6 +18,7 @@ import soundfile
 
 from chirrup.files.callbacks import SoundFile
 from chirrup.files.riff import Ahead, Head, NotWavError, read_head, skip_chunks
+from chirrup.files.tags import read_tags
 from chirrup.files.wav import UNKNOWN_SIZE
 
 BLOCK_SAMPLES = 1 << 15
@@ -31,10 +32,11 @@ class UnreadableError(Exception):
 
 @dataclass(frozen=True)
 class Sound:
-    """An open file and notes on what is wrong with its head."""
+    """An open file, notes on what is wrong with its head, and its tags."""
 
     file: soundfile.SoundFile
     notes: list[str]
+    tags: dict[str, str]
 
 
 @contextmanager
@@ -72,7 +74,8 @@ def open_sound(source: str | Path | BinaryIO) -> Generator[Sound, None, None]:
         with file:
             if file.frames == 0 and size > _LARGEST_EMPTY and not (wav and wav.size == 0):
                 raise UnreadableError(f"it has no samples in {size} bytes")
-            yield Sound(file, wav.notes if wav else [])
+            tags = read_tags(file) or (wav.head.tags if wav else {})
+            yield Sound(file, wav.notes if wav else [], tags)
 
 
 def blocks(file: soundfile.SoundFile, samples: int | None = None) -> Iterator[np.ndarray]:

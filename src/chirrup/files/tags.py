@@ -1,0 +1,98 @@
+"""Tags of audio files, which are metadata of a ``.chirrup`` file under the same names."""
+
+import struct
+from collections.abc import Iterable, Mapping
+
+import soundfile
+
+from chirrup.bitstream import MAX_METADATA
+
+TAGS = (
+    *("title", "artist", "album", "date", "comment"),
+    *("genre", "tracknumber", "copyright", "license"),
+)
+"""Those that soundfile reads and writes, but for the name of a program."""
+_ROOMY = {"FLAC", "OGG", "MP3"}
+_MOST_BYTES = 2000
+"""In other formats. libsndfile then reads no tag of a larger WAV head, and no larger AIFF file."""
+_INFO = {
+    b"INAM": "title",
+    b"IART": "artist",
+    b"IPRD": "album",
+    b"ICRD": "date",
+    b"ICMT": "comment",
+    b"IGNR": "genre",
+    b"ITRK": "tracknumber",
+    b"ICOP": "copyright",
+}
+
+
+def read_tags(file: soundfile.SoundFile) -> dict[str, str]:
+    """Return the tags of an open file."""
+    return _kept((name, getattr(file, name)) for name in TAGS)
+
+
+def info_tags(content: bytes) -> dict[str, str]:
+    """Return the tags in the content of a chunk ``LIST`` of a WAV file."""
+    found, place = [], 4
+    while content.startswith(b"INFO") and place + 8 <= len(content):
+        name, size = struct.unpack_from("<4sI", content, place)
+        text = content[place + 8 : place + 8 + size].partition(b"\0")[0]
+        if name in _INFO:
+            found.append((_INFO[name], text.decode("utf-8", "replace")))
+        place += 8 + size + size % 2
+    return _kept(found)
+
+
+def _kept(tags: Iterable[tuple[str, str]]) -> dict[str, str]:
+    return {name: text.strip() for name, text in tags if text.strip()}
+
+
+def with_tags(
+    metadata: Mapping[str, str], tags: Mapping[str, str]
+) -> tuple[dict[str, str], list[str]]:
+    """Add the tags that metadata does not replace.
+
+    Returns:
+        The metadata; and a note if there is no room for some tags in a ``.chirrup`` file.
+    """
+    result, left_out = dict(metadata), []
+    room = MAX_METADATA - sum(_size(*pair) for pair in metadata.items())
+    for name, text in tags.items():
+        if name not in metadata and _size(name, text) <= room:
+            result[name] = text
+            room -= _size(name, text)
+        elif name not in metadata:
+            left_out.append(name)
+    return result, _note(left_out, "are too long for a .chirrup file and are left out")
+
+
+def _size(name: str, text: str) -> int:
+    return 4 + len(name.encode(errors="replace")) + len(text.encode(errors="replace"))
+
+
+def write_tags(file: soundfile.SoundFile, metadata: Mapping[str, str]) -> list[str]:
+    """Write those of metadata that are tags, before the first sample.
+
+    Returns:
+        A note if the format cannot hold some of them.
+    """
+    left_out, room = [], MAX_METADATA if file.format in _ROOMY else _MOST_BYTES
+    for name in TAGS:
+        text = metadata.get(name, "")
+        size = len(text.encode())
+        # libsndfile writes the bytes of UTF-8 as Latin-1 to MP3
+        fits = size <= room and "\0" not in text and (text.isascii() or file.format != "MP3")
+        try:
+            if text and fits:
+                setattr(file, name, text)
+                room -= size
+        except soundfile.LibsndfileError:
+            fits = False
+        if not fits:
+            left_out.append(name)
+    return _note(left_out, f"do not fit into {file.format} and are left out")
+
+
+def _note(names: list[str], what: str) -> list[str]:
+    return [f"the tags {', '.join(names)} {what}"] if names else []
