@@ -30,6 +30,7 @@ MOST_FRAME_SAMPLES = 0xFFFF
 MOST_CHUNK_FRAMES = 50
 """`codec.BLOCK_FRAMES`: a block holds whole chunks."""
 MOST_PREROLL_FRAMES = 0xFFFF
+"""In a folder without this figure: a seek then decodes from the beginning."""
 MOST_DIMENSIONS = 8
 MOST_FFT = 1 << 13
 MOST_MADE_BYTES = 1 << 26
@@ -68,8 +69,8 @@ class ModelSpec:
     default_bitrate_bps: int
     lowest_bitrate_bps: int
     """The lowest that the model was trained for; 0 becomes the lowest there is."""
-    measured_preroll_frames: int
-    """Frames after which a recurrent decoder has forgotten the ones before; 0 for the others."""
+    preroll_frames: int
+    """Frames of the past that a seek has to decode before the wanted one."""
     encoder_states: States
     """Shape of each state for one stream, without the batch."""
     decoder_states: States
@@ -94,6 +95,7 @@ class ModelSpec:
             ("latency_samples", 0, 10 * rate),
             ("codebooks", 1, MOST_CODEBOOKS),
             ("codebook_size", 2, 1 << MOST_CODE_BITS),
+            ("preroll_frames", 0, MOST_PREROLL_FRAMES),
         ):
             if not low <= getattr(self, name) <= high:
                 raise ValueError(f"{name} is {getattr(self, name)}, must be from {low} to {high}")
@@ -130,16 +132,6 @@ class ModelSpec:
         """Bitrates of a channel, or of all coded jointly, for each number of codebooks from 1."""
         step = self.bits_per_code * self.frame_rate_hz
         return [round(step * count) for count in range(1, self.codebooks + 1)]
-
-    @property
-    def preroll_frames(self) -> int:
-        """Frames of the past that a seek has to decode before: all that the decoder's state holds.
-
-        Time is the last axis of a state, or the last but one, before the bins of a spectrogram.
-        """
-        pasts = [shape for name, shape in self.decoder_states.items() if "past" in name]
-        held = 1 + sum(shape[-1 if len(shape) <= 2 else -2] for shape in pasts)
-        return min(MOST_PREROLL_FRAMES, max(held, self.measured_preroll_frames))
 
     def tensor_elements(self) -> tuple[int, int]:
         """Count the elements of all tensors that are read from the weights, and of all that are
@@ -227,7 +219,7 @@ def _parse(about: dict[str, Any]) -> ModelSpec:
         codebook_size=_whole(about, "codebook_size"),
         default_bitrate_bps=_whole(about, "default_bitrate_bps"),
         lowest_bitrate_bps=_whole(about, "lowest_bitrate_bps", 0),
-        measured_preroll_frames=_whole(about, "preroll_frames", 0),
+        preroll_frames=_whole(about, "preroll_frames", MOST_PREROLL_FRAMES),
         encoder_states=_states(states, "encoder"),
         decoder_states=_states(states, "decoder"),
         weights={name: _places(part, name) for name, part in _object(about, "weights").items()},

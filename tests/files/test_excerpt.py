@@ -18,7 +18,8 @@ RATE, SECONDS = 44_100, 9
 
 
 @pytest.fixture(
-    scope="module", params=["model_folder", "iris-t1", "iris-t2", "spectro-small", "tq-small"]
+    scope="module",
+    params=["model_folder", "iris-t2", "lrac-t1", "lrac-t2", "spectro-small", "tq-small"],
 )
 def codec(request: pytest.FixtureRequest) -> Codec:
     own = request.param == "model_folder"

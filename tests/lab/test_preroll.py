@@ -10,6 +10,7 @@ from chirrup.lab.models import Model
 from chirrup.lab.models.tqcodec import TQCodec, TQConfig
 from chirrup.lab.nn import LSTM
 from chirrup.lab.preroll import LONGEST, MARGIN, TOLERANCE, preroll_frames
+from small_focal import SPOKEN, small_focal
 from small_lrac import small_lrac
 from small_model import small_iris
 
@@ -56,7 +57,6 @@ def test_a_seek_is_right_after_as_many_frames_as_were_measured() -> None:
     for forget_bias in (2.0, 4.0):
         model = tq(forget_bias)
         preroll = preroll_frames(model, tones())
-        assert preroll is not None
         assert preroll < LONGEST
         for wanted in (1300, 1777):
             assert error_at(model, wanted, preroll) < TOLERANCE
@@ -65,8 +65,6 @@ def test_a_seek_is_right_after_as_many_frames_as_were_measured() -> None:
 
 def test_a_longer_memory_needs_more_frames() -> None:
     short, long = (preroll_frames(tq(bias), tones()) for bias in (0.0, 4.0))
-    assert short is not None
-    assert long is not None
     assert 0 < 4 * short < long
     assert long % MARGIN == 0
 
@@ -76,7 +74,34 @@ def test_what_the_recording_is_too_short_for_is_the_longest() -> None:
 
 
 @pytest.mark.parametrize("made", [small_iris, small_lrac])
-def test_without_recurrence_the_states_say_it(made: Callable[[], Model]) -> None:
+@torch.no_grad()
+def test_without_recurrence_a_seek_is_exact_after_what_the_layers_see(
+    made: Callable[[], Model],
+) -> None:
     model = made()
     assert not model.decoder.recurrent
-    assert preroll_frames(model, tones()) is None
+    preroll = preroll_frames(model, tones())
+    latent = torch.randn(1, model.config.latent_dim, 3 * preroll)
+    whole = model.decoder.offline(latent)[0, 0].unflatten(0, (3 * preroll, -1))
+    for late, same in ((preroll, True), (preroll - 1, False)):
+        found = model.decoder.offline(latent[:, :, preroll:])[0, 0].unflatten(0, (2 * preroll, -1))
+        error = (found[late] - whole[preroll + late]).abs().max()
+        assert bool(error < 1e-6 * whole.abs().max()) == same
+
+
+@torch.no_grad()
+def test_phases_may_begin_anywhere() -> None:
+    """From the measured frame on, a voice has the same filters; its pulses may come earlier."""
+    model = small_focal(SPOKEN)
+    preroll = preroll_frames(model, tones())
+    assert not model.decoder.recurrent
+    assert preroll < 200
+    codes = torch.randint(0, model.codebook_size, (1, 1, 4 * preroll // 4 * 4))
+    latent = model.quantizer.decode(codes)
+    whole = model.decoder(latent, model.decoder.initial_state(1))[1]
+    begin = (latent.shape[2] - preroll - 1) // 4 * 4
+    late = model.decoder(latent[:, :, begin:], model.decoder.initial_state(1))[1]
+    differing = {
+        name.rpartition(".")[2] for name in whole if not torch.allclose(whole[name], late[name])
+    }
+    assert differing <= {"phase", "round", "overlap"}

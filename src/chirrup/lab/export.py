@@ -67,8 +67,7 @@ def export(
         parity = compare(folded, draft, audio)
         parity.check()
         preroll = preroll_frames(folded, torch.from_numpy(audio))
-        known = {} if preroll is None else {"preroll_frames": preroll}
-        return known | {"parity": asdict(parity)}
+        return {"preroll_frames": preroll, "parity": asdict(parity)}
 
     return Parity(**write(folder, graphs_of(folded), description, check)["parity"])
 

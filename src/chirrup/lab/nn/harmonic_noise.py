@@ -89,12 +89,9 @@ class HarmonicNoise(Streaming):
     def ratio(self) -> Fraction:
         return Fraction(1, self.frame_samples)
 
-    @property
-    def recurrent(self) -> bool:
-        return True
-
     def span(self, span: Span) -> Span:
-        return transposed(span, self.frame_samples, 3 * self.piece)
+        first, last = transposed(span, self.frame_samples, 3 * self.piece)
+        return first - 1, last  # pitch and gains change from a frame's to the next one's
 
     def initial_state(self, batch: int, device: torch.device | None = None) -> State:
         """All zeros: the lowest pitch, and gains as far above `SILENT`."""

@@ -41,8 +41,8 @@ class Streaming(nn.Module):
         ratio: input steps per output step: the stride of a convolution, 1/stride of a
             transposed one. A chunk must be a whole number of ``ratio`` steps long, and so must
             what each layer of a sequence makes of it.
-        recurrent: whether its state holds something of every input there ever was; else of the
-            last few alone.
+        recurrent: whether its output depends on all earlier inputs instead of the last few. A
+            phase that runs on does not count: where it began is not heard.
     """
 
     @property
