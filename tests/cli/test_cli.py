@@ -85,6 +85,27 @@ def test_outputs_by_default_and_in_a_folder(folder: Path, tmp_path: Path) -> Non
     assert (facts.samplerate, facts.subtype) == (8000, "FLOAT")
 
 
+def test_info_of_several(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(folder)
+    assert run(["info", "talk.wav"]) == 0
+    out = capsys.readouterr().out
+    assert "  format:    WAV (Microsoft), Signed 16 bit PCM\n  duration:  2.00 s\n" in out
+    assert run(["info", "talk.chirrup", "none", "iris-t1"]) == 2
+    said = capsys.readouterr()
+    assert [line for line in said.out.splitlines() if line[0] != " "] == ["talk.chirrup", "iris-t1"]
+    assert said.err == "chirrup: error: none does not exist\n"
+    assert run(["info", "talk.chirrup", "talk.wav", "--json"]) == 0
+    assert [facts["sample_count"] for facts in json.loads(capsys.readouterr().out)] == [44_101] * 2
+
+
+@pytest.mark.parametrize("line", ["", "encode", "info", "data", "data prepare", "train"])
+def test_short_option_for_help(line: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run([*line.split(), "-h"]) == 0
+    assert capsys.readouterr().out.startswith(f"Usage: chirrup {line}".rstrip())
+
+
 def test_models_and_info_of_one(
     model_folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -24,6 +24,10 @@ def names(folder: Path) -> set[str]:
         ("encode none.wav", "none.wav does not exist"),
         ("encode .", "is a folder: name one for the outputs with --out FOLDER"),
         ("encode text.wav", "text.wav cannot be read as audio"),
+        (
+            "encode memo.m4a x",
+            "convert it first, with ffmpeg -i memo.m4a memo.wav\n",
+        ),
         ("encode text.raw", "say what it holds, for example --raw s16@24000x1"),
         ("encode talk.wav", "talk.chirrup exists: give another output, or overwrite it with --for"),
         (
@@ -52,6 +56,11 @@ def names(folder: Path) -> set[str]:
         ("encode slow.wav x", "sample rate of 100 Hz: only 1000 to"),
         ("encode", "Missing argument"),
         ("encode talk.wav --frobnicate", "--frobnicate"),
+        (
+            "encode -dash.wav",
+            "No such option: -d: name the file as ./-dash.wav, or see chirr",
+        ),
+        ("encode head.chirrup x", "it is a .chirrup file already, which chirrup decode turns into"),
         ("frobnicate", "frobnicate"),
         ("decode talk.wav x.wav", "talk.wav: not a .chirrup file"),
         ("decode none.chirrup", "none.chirrup does not exist"),
@@ -67,7 +76,8 @@ def names(folder: Path) -> set[str]:
         ("decode talk.chirrup x.wav --rate 1", "use --rate with 1000 to"),
         ("decode talk.chirrup x.mp3 --rate 9999", "choose another format or --rate"),
         ("info none", "none does not exist"),
-        ("info talk.wav", "not a .chirrup file"),
+        ("info text.wav", "text.wav is no .chirrup file and cannot be read as audio"),
+        ("info head.chirrup", "head.chirrup: the file ends inside its header"),
         ("info .", "no model"),
         ("audit none", "no model 'none'"),
         ("demo talk.wav", "is no folder"),
@@ -88,7 +98,7 @@ def test_errors_are_one_line_and_leave_nothing(
     message: str,
 ) -> None:
     monkeypatch.chdir(folder)
-    for name in ("text.wav", "text.raw"):
+    for name in ("text.wav", "text.raw", "memo.m4a", "-dash.wav"):
         Path(name).write_text("no audio")
     Path("head.chirrup").write_bytes(Path("talk.chirrup").read_bytes()[:50])
     soundfile.write("many.wav", np.zeros((10, 17)), 24_000)

@@ -27,12 +27,14 @@ def clips(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_a_model_and_a_codec_of_ones_own(
     clips: Path, model_folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    (clips / "memo.m4a").write_bytes(b"")
     arguments = ["evaluate", str(clips), "-c", "own_codec:Coarse@64k", "-c", "iris-t1@1k"]
     assert run([*arguments, "-m", "snr", "--condition", "loss:20", "--condition", "clean"]) == 0
     printed = capsys.readouterr()
     assert "clean: 2 clips of 2 speakers" in printed.out
     assert "Coarse 64" in printed.out
     assert "less Coarse" not in printed.out, "of 64 times the bitrate"
+    assert f"evaluate reads only .aiff, .flac, .mp3, .ogg, .opus, .wav: {clips}/m" in printed.err
     assert "left out: own_codec:Coarse under loss-20" in printed.err
     results = Results.read(Path("chirrup-evaluation", RESULTS))
     assert len(results.rows) == 6

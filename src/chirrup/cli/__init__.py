@@ -20,6 +20,7 @@ app = typer.Typer(
     add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
 for module in (files, info, convert, models, evaluate, train):
     for command in module.COMMANDS:
@@ -73,8 +74,11 @@ def run(arguments: Sequence[str]) -> int:
         if usage is None:
             raise
         context = getattr(error, "ctx", None)
-        help_ = f"{context.command_path if context else 'chirrup'} --help"
-        return _fail(f"{usage().rstrip('.')}: see {help_}" if usage() else f"see {help_}")
+        help_ = f"see {context.command_path if context else 'chirrup'} --help"
+        files = [name for name in arguments if name.startswith("-") and os.path.isfile(name)]
+        if files:
+            help_ = f"name the file as ./{files[0]}, or {help_}"
+        return _fail(f"{usage().rstrip('.')}: {help_}" if usage() else help_)
 
 
 def _nobody_reads() -> int:

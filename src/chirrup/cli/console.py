@@ -69,7 +69,7 @@ def fail(error: Exception | str) -> None:
     text = str(error)
     if isinstance(error, OSError):
         text = f"{error.filename}: " * bool(error.filename) + (error.strerror or text)
-    typer.echo(f"chirrup: error: {' '.join(text.split())}", err=True)
+    typer.echo(f"chirrup: error: {' '.join(map(str.strip, text.splitlines()))}", err=True)
 
 
 def warn(notes: Iterable[str], source: str) -> None:

@@ -1,6 +1,6 @@
 """``chirrup evaluate``: models and other codecs on the same clips."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -9,6 +9,7 @@ import typer
 
 from chirrup.cli import console
 from chirrup.files.errors import FileError
+from chirrup.files.naming import AUDIO_ENDINGS
 
 if TYPE_CHECKING:
     from chirrup.evaluate.board import System
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from chirrup.evaluate.statistics import Interval
 
 CLIPS = Path(__file__).parents[1] / "clips"
+SHOWN = 5
+"""Files that are named of those that are skipped."""
 CODEC_WIDTH, METRIC_WIDTH = 32, 15
 """Columns of text that a codec with its bitrate, and a metric, take in a table."""
 SPEECH = ("pesq_wb", "estoi", "visqol_speech", "dnsmos", "lsd", "snr")
@@ -69,7 +72,9 @@ def evaluate(
         _list()
         return
     names = _metrics(metric)
-    files = board.audio_files(CLIPS if clips is None else clips, but=out)
+    folder = CLIPS if clips is None else clips
+    _note_skipped(folder, board.ENDINGS)
+    files = board.audio_files(folder, but=out)
     board.check_names(files)
     if limit is not None:
         files = tuple(files[round(i * len(files) / limit)] for i in range(min(limit, len(files))))
@@ -96,6 +101,18 @@ def evaluate(
         chosen = {name: METRICS[name] for name in names}
         write_report(results, out, page, chosen, listen=listen)
         console.note(f"report: {page}")
+
+
+def _note_skipped(folder: Path, endings: Collection[str]) -> None:
+    """Name the audio files that are no clips because of their formats."""
+    others = AUDIO_ENDINGS.difference(endings)
+    skipped = sorted(str(path) for path in folder.rglob("*") if path.suffix.lower() in others)
+    if skipped:
+        names = ", ".join(skipped[:SHOWN]) + ", ..." * (len(skipped) > SHOWN)
+        console.note(
+            f"skipped, since evaluate reads only {', '.join(sorted(endings))}: {names}; convert "
+            "them first, for example with ffmpeg"
+        )
 
 
 def _metrics(wanted: Sequence[str] | None) -> tuple[str, ...]:

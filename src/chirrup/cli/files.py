@@ -9,7 +9,7 @@ import typer
 from chirrup.cli import console
 from chirrup.cli.console import duration, note
 from chirrup.files.errors import FileError
-from chirrup.files.names import names_file
+from chirrup.files.names import is_coded, names_file
 
 if TYPE_CHECKING:
     from chirrup.files import Decoded, Encoded, Source, Target
@@ -69,7 +69,6 @@ def encode(
     from chirrup.cli.several import Command, run
     from chirrup.files import encode_file
     from chirrup.files.naming import encoding
-    from chirrup.files.outputs import is_coded
     from chirrup.zoo import load
 
     texts = console.parse_metadata(metadata or [])

@@ -1,5 +1,7 @@
 """``chirrup info``: what a file or a model is."""
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -7,37 +9,77 @@ import typer
 
 from chirrup.cli import console
 from chirrup.cli.console import duration
+from chirrup.files.errors import FileError
+from chirrup.files.names import is_coded, names_file
 
 Json = Annotated[bool, typer.Option("--json", help="For programs.")]
 
 
 def info(
-    file: Annotated[
-        str, typer.Argument(metavar="FILE|MODEL", help="A .chirrup file, or a model's name.")
+    names: Annotated[
+        list[str],
+        typer.Argument(metavar="FILE|MODEL", help=".chirrup files, audio files, names of models."),
     ],
     check: Annotated[bool, typer.Option("--check", help="Look for damage in all of it.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Print what a .chirrup file or a model is. With --check, exit code 2 if it is damaged."""
+    """Print what files and models are.
+
+    The exit code is 2 if one cannot be read, or with --check if one is damaged.
+    """
+    from chirrup.bitstream import FormatError
+    from chirrup.runtime.errors import ModelError
+
+    found, failed = [], False
+    for name in names:
+        try:
+            facts, show = _facts(name, check)
+        except (FileError, FormatError, ModelError, OSError) as error:
+            if len(names) == 1:
+                raise
+            console.fail(error)
+            failed = True
+            continue
+        failed |= check and bool(facts.get("damage"))
+        found.append(facts)
+        if not as_json:
+            show(facts)
+    if as_json:
+        console.print_json(found if len(names) > 1 else found[0])
+    if failed:
+        raise typer.Exit(2)
+
+
+def _facts(name: str, check: bool) -> tuple[dict[str, Any], Callable[[dict[str, Any]], None]]:
+    """Return what a file or model is, and what prints it."""
+    from chirrup.cli.models import print_model, summary
+    from chirrup.files import describe
+    from chirrup.files.about import describe_audio
     from chirrup.zoo import load, models
 
-    path = Path(file)
-    if path.is_dir() or (file in models() and not path.exists()):
-        from chirrup.cli.models import print_model, summary
-
-        facts = summary(load(file))
-        console.print_json(facts) if as_json else print_model(facts)
-        return
-    from chirrup.files import describe
-
-    if file == "-":
+    path = Path(name)
+    if path.is_dir() or (name in models() and not path.exists()):
+        return summary(load(name)), print_model
+    if name == "-":
         with console.live_input() as live:
-            facts = describe(live, check=check, to_end=True)
-    else:
-        facts = describe(file, check=check)
-    console.print_json(facts) if as_json else _print_file(file, facts)
-    if check and facts["damage"]:
-        raise typer.Exit(2)
+            return describe(live, check=check, to_end=True), partial(_print_file, name)
+    if path.is_file() and names_file(path) and not is_coded(path):
+        return describe_audio(path), partial(_print_audio, name)
+    return describe(name, check=check), partial(_print_file, name)
+
+
+def _print_audio(name: str, facts: dict[str, Any]) -> None:
+    _print(
+        name,
+        {
+            "format": f"{facts['format']}, {facts['samples']}",
+            "duration": duration(facts["seconds"]),
+            "audio": f"{facts['sample_rate_hz']} Hz, channels: {facts['channels']}",
+            "size": f"{facts['size_bytes']} bytes",
+            **{f"tag {key}": value for key, value in facts["tags"].items()},
+            **({"damage": "; ".join(facts["damage"])} if facts["damage"] else {}),
+        },
+    )
 
 
 def _print_file(name: str, facts: dict[str, Any]) -> None:
@@ -59,6 +101,10 @@ def _print_file(name: str, facts: dict[str, Any]) -> None:
     }
     if facts["damage"] is not None:
         lines["damage"] = "; ".join(facts["damage"]) or "none"
+    _print(name, lines)
+
+
+def _print(name: str, lines: dict[str, str]) -> None:
     typer.echo(name)
     for key, value in lines.items():
         typer.echo(f"  {key + ':':<10} {value}")

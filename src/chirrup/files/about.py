@@ -1,10 +1,13 @@
-"""What a ``.chirrup`` file says about itself."""
+"""What a ``.chirrup`` file or an audio file says about itself."""
 
 from pathlib import Path
 from typing import Any
 
+from chirrup.files.errors import FileError
 from chirrup.files.inputs import Readable, Source, open_reader, open_source
 from chirrup.files.names import names_file
+from chirrup.files.remedies import remedy
+from chirrup.files.sounds import UnreadableError, open_sound
 from chirrup.zoo import models
 
 
@@ -60,6 +63,33 @@ def describe(path: Source, *, check: bool = False, to_end: bool = False) -> dict
         "metadata": dict(header.metadata),
         "damage": damage,
     }
+
+
+def describe_audio(path: str | Path) -> dict[str, Any]:
+    """Return what an audio file is, as plain values.
+
+    Raises:
+        FileError: the file cannot be read as audio.
+    """
+    path = Path(path)
+    try:
+        with open_sound(path) as sound:
+            file = sound.file
+            return {
+                "format": file.format_info,
+                "samples": file.subtype_info,
+                "seconds": file.frames / file.samplerate,
+                "sample_count": file.frames,
+                "sample_rate_hz": file.samplerate,
+                "channels": file.channels,
+                "size_bytes": path.stat().st_size,
+                "tags": sound.tags,
+                "damage": sound.notes,
+            }
+    except UnreadableError as error:
+        raise FileError(
+            f"{path} is no .chirrup file and cannot be read as audio: {error}: {remedy(path)}"
+        ) from error
 
 
 class _CountedInput:

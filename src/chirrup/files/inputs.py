@@ -21,6 +21,7 @@ from chirrup.files.callbacks import SoundFile
 from chirrup.files.errors import FileError
 from chirrup.files.joined import second_file
 from chirrup.files.names import descriptor_of, names_file
+from chirrup.files.remedies import remedy
 from chirrup.files.riff import Ahead, NotWavError, read_head, skip_chunks
 from chirrup.files.sounds import BLOCK_SAMPLES, UnreadableError, blocks, open_sound
 from chirrup.files.wav import SAMPLE_TYPES, Format
@@ -181,8 +182,8 @@ def _from_soundfile(path: Path, name: str) -> Generator[Audio, None, None]:
             pieces = _pieces_of(file, name)
             yield Audio(file.samplerate, file.channels, samples, pieces, notes, sound.tags)
     except UnreadableError as error:
-        raw = ": say what it holds, for example --raw s16@24000x1" * (path.suffix == ".raw")
-        raise FileError(f"{name} cannot be read as audio: {error}{raw}") from error
+        what = remedy(path if str(path) == name else None)
+        raise FileError(f"{name} cannot be read as audio: {error}: {what}") from error
 
 
 def _pieces_of(file: soundfile.SoundFile, name: str) -> Iterator[np.ndarray]:
@@ -228,7 +229,7 @@ def _spooled(file: Ahead, name: str) -> Generator[Path, None, None]:
     while len(first) < FIRST_BYTES and (data := file.read1(FIRST_BYTES)):
         first += data
     if len(first) >= FIRST_BYTES and not _begins_audio(first):
-        raise FileError(f"{name} cannot be read as audio: its format is not known")
+        raise FileError(f"{name} cannot be read as audio: its format is not known: {remedy(None)}")
     with tempfile.NamedTemporaryFile(prefix="chirrup-", buffering=0) as copy:
         data = first
         while data:

@@ -4,10 +4,18 @@ import os
 import re
 from pathlib import Path
 
+from chirrup.bitstream import MAGIC
+
 
 def names_file(path: Path) -> bool:
     """Return whether a path names a regular file, which need not exist."""
     return descriptor_of(path) is None and (path.is_file() or not path.exists())
+
+
+def is_coded(path: Path) -> bool:
+    """Return whether a file begins like a ``.chirrup`` file."""
+    with path.open("rb") as file:
+        return file.read(len(MAGIC)) == MAGIC
 
 
 def descriptor_of(path: Path) -> int | None:

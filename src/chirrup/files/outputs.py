@@ -9,11 +9,10 @@ from typing import BinaryIO, Protocol
 import numpy as np
 import soundfile
 
-from chirrup.bitstream import MAGIC
 from chirrup.files.callbacks import SoundFile
 from chirrup.files.drafts import cannot_write, exists, open_draft
 from chirrup.files.errors import FileError
-from chirrup.files.names import descriptor_of, names_file
+from chirrup.files.names import descriptor_of, is_coded, names_file
 from chirrup.files.naming import AUDIO_ENDINGS, CODED_ENDING
 from chirrup.files.tags import write_tags
 from chirrup.files.wav import Format, wav_head
@@ -86,12 +85,6 @@ def _check_coded(path: Path, force: bool) -> None:
         raise FileError(f"{path} exists and is no .chirrup file: give another output")
     if not force:
         raise FileError(f"{path} exists: give another output, or overwrite it with --force (-f)")
-
-
-def is_coded(path: Path) -> bool:
-    """Return whether a file begins like a ``.chirrup`` file."""
-    with path.open("rb") as file:
-        return file.read(len(MAGIC)) == MAGIC
 
 
 @contextmanager
