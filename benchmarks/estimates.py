@@ -12,6 +12,7 @@ from rich.table import Table
 from chirrup.data import quality
 from chirrup.data.manifest import Entry, find_manifest, read_manifest
 from chirrup.data.reverberation import reverberation_time_s
+from chirrup.data.spectra import spectrum
 from chirrup.evaluate.conditions import read
 from shared import console, machine, table
 
@@ -37,7 +38,7 @@ def clean(corpus: Path, count: int, least_db: float) -> list[tuple[np.ndarray, i
 
 
 def levels(audio: np.ndarray, rate_hz: int) -> np.ndarray:
-    return quality.speech_levels(*quality.spectrum(audio.astype(np.float32), rate_hz))
+    return quality.speech_levels(*spectrum(audio.astype(np.float32), rate_hz))
 
 
 def noisy(
@@ -107,7 +108,7 @@ def main() -> None:
         for audio, rate_hz in clips:
             low = soxr.resample(soxr.resample(audio, rate_hz, 2 * limit_hz), 2 * limit_hz, 48_000)
             if 2 * limit_hz < rate_hz:
-                found.append(quality.bandwidth_hz(*quality.spectrum(low.astype("f4"), 48_000)))
+                found.append(quality.bandwidth_hz(*spectrum(low.astype("f4"), 48_000)))
         if found:
             add(result, f"{limit_hz}", found, limit_hz, 0)
     console.print(result)

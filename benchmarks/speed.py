@@ -35,7 +35,7 @@ def graphs(encoder: Graph, decoder: Graph) -> Row:
     state = {"encoder": encoder.initial_state(), "decoder": decoder.initial_state()}
 
     def encode(pcm: np.ndarray) -> np.ndarray:
-        codes, state["encoder"] = encoder(pcm[None], state["encoder"])
+        codes, state["encoder"] = encoder(pcm[None, None], state["encoder"])
         return codes
 
     def decode(codes: np.ndarray) -> np.ndarray:
@@ -84,7 +84,7 @@ def clock() -> np.ndarray:
 
 
 def per_frame(codec: chirrup.Codec, frames: int) -> Table:
-    encoder, decoder = codec.graphs()
+    encoder, decoder = codec.graph("encoder"), codec.graph("decoder")
     rows = {
         "graphs of one frame": graphs(encoder, decoder),
         "graphs of any length": graphs(dynamic(encoder), dynamic(decoder)),

@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import chirrup
-from chirrup.codec import BLOCK_FRAMES, checked
+from chirrup.codes import checked
+from chirrup.spec import BLOCK_FRAMES
 from rounding import error_db
 from small_model import DELAY, FRAME, RATE_HZ, Exported, speech_like
 
@@ -208,9 +209,11 @@ def test_the_size_of_blocks_cannot_be_heard(
     audio = speech_like(4 * RATE_HZ)
     codes = small_codec.encode(audio)
     sound = small_codec.decode(codes)
-    monkeypatch.setattr("chirrup.codec.BLOCK_FRAMES", block_frames)
-    assert (small_codec.encode(audio).data == codes.data).mean() >= 0.997  # of 804
-    assert error_db(small_codec.decode(codes), sound) < -60
+    monkeypatch.setattr("chirrup.spec.BLOCK_FRAMES", block_frames)
+    codec = chirrup.load(small_codec.folder)
+    assert codec.block_frames == block_frames
+    assert (codec.encode(audio).data == codes.data).mean() >= 0.997  # of 804
+    assert error_db(codec.decode(codes), sound) < -60
 
 
 def test_a_wild_sample_is_heard_as_a_loud_one(small_codec: chirrup.Codec) -> None:

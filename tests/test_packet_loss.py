@@ -116,7 +116,7 @@ def test_a_gap_does_not_run_the_network(model: str, monkeypatch: pytest.MonkeyPa
     codes = np.zeros((codec.codebooks, 400 * codec.chunk_frames), np.int32)
     codes[:, 8 * codec.chunk_frames : 390 * codec.chunk_frames] = -1
     live = codec.decoder()
-    network, frames = live.decoder.graph, 0
+    network, frames = live.decoder.engine, 0
 
     def counted(x: np.ndarray, state: State) -> object:
         nonlocal frames
@@ -155,9 +155,10 @@ def test_one_stream_that_goes_on_keeps_the_others_state(small_codec: chirrup.Cod
 @pytest.mark.parametrize("model", ["small", "lrac-t1", "spectro-small", "tq-small"])
 def test_gaps_are_as_long_whatever_the_frames(small_codec: chirrup.Codec, model: str) -> None:
     codec = small_codec if model == "small" else chirrup.load(model)
-    decoder, frames = ConcealingDecoder(codec), round(0.5 * codec.frame_rate_hz)
-    ones = np.ones((1, frames * codec.frame_samples), np.float32)
-    sound = decoder._at_level(ones, np.arange(frames + 1)[None])[0]
+    decoder = ConcealingDecoder(codec.spec, codec.graphs()[1])
+    frames = round(0.5 * codec.frame_rate_hz)
+    ones = np.ones((1, 1, frames * codec.frame_samples), np.float32)
+    sound = decoder._at_level(ones, np.arange(frames + 1)[None])[0, 0]
     frame = 1 / codec.frame_rate_hz
     held, silent = (np.argmax(sound < level) / codec.sample_rate_hz for level in (1, 1e-6))
     assert held == pytest.approx(0.1, abs=frame)

@@ -1,26 +1,26 @@
 """A codec: a trained model that codes and decodes signals and live streams."""
 
 from collections.abc import Iterator
+from copy import copy
 from functools import cached_property
 from itertools import chain
 from numbers import Real
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 
 from chirrup.bitstream import code_dtype
-from chirrup.codes import ABSENT, Codes, as_array, checked
+from chirrup.codes import Codes, all_codebooks, as_array, checked
 from chirrup.concealment import ConcealingDecoder
-from chirrup.conditioning import Conditioner
+from chirrup.encoding import ChunkEncoder
+from chirrup.model_json import read_spec
 from chirrup.resampling import checked_rate, length_at, resampled
+from chirrup.runtime.engine import Engine
 from chirrup.runtime.errors import ModelError
 from chirrup.runtime.graph import Graph, Sessions, Weights
 from chirrup.runtime.graph_file import WEIGHTS
-from chirrup.spec import read_spec
 from chirrup.stream import Decoder, Encoder
-
-BLOCK_FRAMES = 50
-"""Frames coded at once in a signal or file: most of the speed of large blocks, little memory."""
 
 
 class Codec:
@@ -38,7 +38,8 @@ class Codec:
         channels: channels that the model codes jointly, as one stream of codes; mono is repeated to
             all of them, and averaged after decoding. If 1, any number are coded one by one.
         frame_samples: samples a frame.
-        chunk_frames: frames that a live stream codes at once.
+        chunk_frames, block_frames: frames coded at once in a live stream, and in a signal.
+        packet_frames: frames in a packet of a live stream by default.
         delay_samples: how late a decoder stream's output is, beside the encoder's input. `decode`
             removes it.
         latency_samples: algorithmic latency of a live stream: a chunk of frames and the delay.
@@ -68,7 +69,7 @@ class Codec:
         self.weights_sha256, self.codes_sha256 = spec.weights_sha256, spec.codes_sha256
         self.bits_per_code = spec.bits_per_code
         self.code_dtype = code_dtype(self.bits_per_code)
-        self.block_frames = BLOCK_FRAMES - BLOCK_FRAMES % self.chunk_frames
+        self.block_frames, self.packet_frames = spec.block_frames, spec.packet_frames
         self.folder, self.threads = folder, threads
 
     def __repr__(self) -> str:
@@ -148,18 +149,6 @@ class Codec:
         joint = len(signal) if self.channels > 1 else None
         return Codes(data[0] if np.ndim(audio) == 1 else data, samples, joint)
 
-    def streams(self, channels: int) -> int:
-        """How many streams of codes a signal of so many channels is.
-
-        Raises:
-            ValueError: neither one channel nor all that are coded jointly.
-        """
-        if self.channels > 1 and channels not in (1, self.channels):
-            raise ValueError(
-                f"{self.name} codes 1 or {self.channels} channels, not {channels}: mix them (--mix)"
-            )
-        return channels if self.channels == 1 else 1
-
     def encode_blocks(
         self, pieces: Iterator[np.ndarray], codebooks: int, channels: int = 1
     ) -> Iterator[np.ndarray]:
@@ -173,36 +162,10 @@ class Codec:
             ``int16 [streams, codebooks, frames]`` (int32 for codes of 16 bits), in all as many
             whole chunks of frames as samples and ``delay_samples`` reach into.
         """
-        block = self.block_frames * self.input_frame_samples
-        streams, joint = self.streams(channels), self.channels > 1
-        state, inputs = self._encoder.initial_state(streams), max(channels, self.channels)
-        conditioner = Conditioner(inputs, self.input_frame_samples, self.input_rate_hz)
-        waiting, samples = np.zeros((inputs, 0), np.float32), 0
-
-        def code(signal: np.ndarray) -> np.ndarray:
-            nonlocal state
-            codes, state = self._encoder(signal[None] if joint else signal, state)
-            return codes[:, :codebooks].astype(self.code_dtype)
-
+        encoder = ChunkEncoder(self.spec, self._encoder, channels, codebooks, self.block_frames)
         for piece in pieces:
-            samples += piece.shape[1]
-            ready = conditioner.push(np.broadcast_to(piece, (inputs, piece.shape[1])))
-            waiting = np.concatenate([waiting, ready], axis=1)
-            while waiting.shape[1] >= block:
-                yield code(waiting[:, :block])
-                waiting = waiting[:, block:]
-        if samples == 0:
-            return
-        end = conditioner.finish(self.padding_samples(samples))
-        waiting = np.concatenate([waiting, end], axis=1)
-        for start in range(0, waiting.shape[1], block):
-            yield code(waiting[:, start : start + block])
-
-    def padding_samples(self, samples: int) -> int:
-        """Silence that the encoder needs after ``samples``, at ``input_rate_hz``, until whole
-        chunks have given every sample back."""
-        delay = -(-self.delay_samples * self.input_rate_hz // self.sample_rate_hz)
-        return delay + -(samples + delay) % (self.chunk_frames * self.input_frame_samples)
+            yield from encoder.push(piece)
+        yield from encoder.finish()
 
     def decode(self, codes: Codes | np.ndarray) -> np.ndarray:
         """Turn codes back into a signal of the length it had.
@@ -224,7 +187,7 @@ class Codec:
             raise ValueError(f"codes must be {form}; got {data.dtype} {list(data.shape)}")
         streams = data[None] if data.ndim == 2 else data
         channels = len(streams) if self.channels == 1 else given or self.channels
-        if len(streams) != self.streams(channels):
+        if len(streams) != self.spec.streams(channels):
             raise ValueError(f"{self.name} has one stream of codes, got {len(streams)}")
         empty = np.zeros((channels, 0), np.float32)
         audio = np.concatenate([empty, *self.decode_blocks(iter([streams]), channels)], axis=1)
@@ -246,11 +209,13 @@ class Codec:
         Yields:
             ``float32 [channels, samples]``.
         """
-        decoder, skip = ConcealingDecoder(self, self.streams(channels)), self.delay_samples
-        blocks = chain.from_iterable(map(decoder.push, map(self.all_codebooks, pieces)))
-        for audio in chain(blocks, decoder.finish()):
-            if self.channels > 1:
-                audio = audio[0] if channels > 1 else audio[0].mean(axis=0, keepdims=True)
+        streams, skip = self.spec.streams(channels), self.delay_samples
+        decoder = ConcealingDecoder(self.spec, self._decoder, streams)
+        blocks = (block for piece in pieces for block in decoder.push(self.all_codebooks(piece)))
+        for block in chain(blocks, decoder.finish()):
+            audio = block.reshape(-1, block.shape[-1])
+            if channels < len(audio):
+                audio = audio.mean(axis=0, keepdims=True)
             yield audio[:, skip:]
             skip = max(0, skip - audio.shape[1])
 
@@ -260,13 +225,7 @@ class Codec:
         Raises:
             ValueError: more codebooks than the model has, or a code out of range.
         """
-        missing = self.codebooks - codes.shape[-2]
-        if missing < 0:
-            raise ValueError(f"{self.name} has {self.codebooks} codebooks, got {codes.shape[-2]}")
-        if codes.size and not ABSENT <= codes.min() <= codes.max() < self.codebook_size:
-            raise ValueError(f"codes must be from 0 to {self.codebook_size - 1}, or -1 for absent")
-        padding = [(0, 0)] * (codes.ndim - 2) + [(0, missing), (0, 0)]
-        return np.pad(codes.astype(np.int32), padding, constant_values=ABSENT)
+        return all_codebooks(codes, self.spec)
 
     # --- live streams ----------------------------------------------------------------------------
 
@@ -291,7 +250,8 @@ class Codec:
         count = self.codebooks_at(bitrate_bps)
         frames = self.packet_frames if frames_per_packet is None else frames_per_packet
         return Encoder(
-            self,
+            self.spec,
+            self._encoder,
             count,
             frames_per_packet=frames,
             redundancy=redundancy,
@@ -301,16 +261,17 @@ class Codec:
     def decoder(self, *, frames_per_packet: int | None = None) -> Decoder:
         """A live stream out: packets, or None for a lost one, to samples."""
         frames = self.packet_frames if frames_per_packet is None else frames_per_packet
-        return Decoder(self, frames_per_packet=frames)
+        return Decoder(self.spec, self._decoder, frames_per_packet=frames)
 
-    @property
-    def packet_frames(self) -> int:
-        """Frames in a packet by default: a chunk, at least 8 bits of each codebook, at most 4."""
-        return min(4, max(self.chunk_frames, -(-8 // self.bits_per_code)))
-
-    def graphs(self) -> tuple[Graph, Graph]:
-        """The encoder's and the decoder's graph, for those who keep the state themselves."""
+    def graphs(self) -> tuple[Engine, Engine]:
+        """The encoder's and the decoder's engine, for those who keep the state themselves."""
         return self._encoder, self._decoder
+
+    def with_decoder(self, decoder: Engine) -> Self:
+        """A codec like this one that decodes with another engine."""
+        changed = copy(self)
+        changed._decoder = decoder
+        return changed
 
     @cached_property
     def _sessions(self) -> Sessions:
@@ -318,24 +279,19 @@ class Codec:
         return Sessions(self.folder, weights, self.spec.graphs_sha256, self.threads)
 
     @cached_property
-    def _encoder(self) -> Graph:
-        several = (self.channels,) if self.channels > 1 else ()
-        return Graph(
-            self._sessions,
-            "encoder",
-            self.spec.encoder_states,
-            (*several, self.chunk_frames * self.input_frame_samples),
-            (self.codebooks, self.chunk_frames),
-            self.codebook_size,
-        )
+    def _encoder(self) -> Engine:
+        return self.graph("encoder")
 
     @cached_property
-    def _decoder(self) -> Graph:
-        several = (self.channels,) if self.channels > 1 else ()
-        return Graph(
-            self._sessions,
-            "decoder",
-            self.spec.decoder_states,
-            (self.codebooks, self.chunk_frames),
-            (*several, self.chunk_frames * self.frame_samples),
-        )
+    def _decoder(self) -> Engine:
+        return self.graph("decoder")
+
+    def graph(self, part: str) -> Graph:
+        """The "encoder" or the "decoder" in ONNX Runtime."""
+        spec, chunk = self.spec, self.chunk_frames
+        codes = (self.codebooks, chunk)
+        if part == "encoder":
+            audio, states = (self.channels, chunk * self.input_frame_samples), spec.encoder_states
+            return Graph(self._sessions, part, states, audio, codes, self.codebook_size)
+        audio = (self.channels, chunk * self.frame_samples)
+        return Graph(self._sessions, part, spec.decoder_states, codes, audio)

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from chirrup.spec import ModelSpec
+
 ABSENT = -1
 """The code of a codebook left out for a lower bitrate, or of a lost frame."""
 
@@ -89,3 +91,18 @@ def as_array(value: object, name: str, form: str) -> np.ndarray:
         return np.asarray(value)
     except Exception as error:  # of whatever library the value comes from
         raise TypeError(f"{name} must be {form}; got {type(value).__name__}: {error}") from error
+
+
+def all_codebooks(codes: np.ndarray, spec: ModelSpec) -> np.ndarray:
+    """``int32 [..., codebooks, frames]`` of a model, with -1 for the codebooks left out.
+
+    Raises:
+        ValueError: more codebooks than the model has, or a code out of range.
+    """
+    missing = spec.codebooks - codes.shape[-2]
+    if missing < 0:
+        raise ValueError(f"{spec.name} has {spec.codebooks} codebooks, got {codes.shape[-2]}")
+    if codes.size and not ABSENT <= codes.min() <= codes.max() < spec.codebook_size:
+        raise ValueError(f"codes must be from 0 to {spec.codebook_size - 1}, or -1 for absent")
+    padding = [(0, 0)] * (codes.ndim - 2) + [(0, missing), (0, 0)]
+    return np.pad(codes.astype(np.int32), padding, constant_values=ABSENT)

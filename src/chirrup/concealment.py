@@ -3,19 +3,16 @@
 Signals, files and live streams all decode here.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from itertools import pairwise
 from math import ceil
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from chirrup.codes import ABSENT
-
-if TYPE_CHECKING:
-    from chirrup.codec import Codec
+from chirrup.runtime.engine import Engine
+from chirrup.spec import ModelSpec
 
 HOLD_SECONDS = 0.1
 """How much of a gap is concealed at full level; after it the sound fades."""
@@ -24,30 +21,29 @@ FADE_SECONDS = 0.2
 
 
 class ConcealingDecoder:
-    """The decoder of a codec with its state: codes in, audio out.
+    """The decoder of a model with the state of some streams: codes in, audio out.
 
     Attributes:
         lost: for each stream, how many of the last frames were lost.
     """
 
-    def __init__(self, codec: Codec, streams: int = 1) -> None:
-        _, self.graph = codec.graphs()
-        self.chunk_frames, self.block_frames = codec.chunk_frames, codec.block_frames
-        self.frame_samples = codec.frame_samples
-        self.shape = (streams,) if codec.channels == 1 else (streams, codec.channels)
-        self.hold_frames = round(HOLD_SECONDS * codec.frame_rate_hz)
-        self.fade_frames = FADE_SECONDS * codec.frame_rate_hz
+    def __init__(self, spec: ModelSpec, engine: Engine, streams: int = 1) -> None:
+        self.engine = engine
+        self.chunk_frames, self.block_frames = spec.chunk_frames, spec.block_frames
+        self.frame_samples = spec.frame_samples
+        self.shape = (streams, spec.channels)
+        self.hold_frames = round(HOLD_SECONDS * spec.frame_rate_hz)
+        self.fade_frames = FADE_SECONDS * spec.frame_rate_hz
         self.silent_frames = self.hold_frames + ceil(self.fade_frames)
-        self.waiting = np.zeros((streams, codec.codebooks, 0), np.int32)
+        self.waiting = np.zeros((streams, spec.codebooks, 0), np.int32)
         self.lost = np.zeros(streams, np.int64)
-        self.state = self.graph.initial_state(streams)
+        self.state = self.engine.initial_state(streams)
 
     def push(self, codes: np.ndarray) -> Iterator[np.ndarray]:
         """Decode ``int32 [streams, codebooks, any number of frames]``.
 
         Yields:
-            ``float32 [streams, samples]`` or ``[streams, channels, samples]`` of all chunks that
-            are whole.
+            ``float32 [streams, channels, samples]`` of all chunks that are whole.
         """
         codes = np.concatenate([self.waiting, codes], axis=2)
         whole = codes.shape[2] - codes.shape[2] % self.chunk_frames
@@ -79,8 +75,8 @@ class ConcealingDecoder:
                 yield np.zeros((*self.shape, samples), np.float32)
                 continue
             if faded[first]:
-                self.state = self.graph.initial_state(len(lost))
-            audio, self.state = self.graph(codes[:, :, frames], self.state)
+                self.state = self.engine.initial_state(len(lost))
+            audio, self.state = self.engine(codes[:, :, frames], self.state)
             yield self._at_level(audio, before[:, frames.start : frames.stop + 1])
         self.lost = before[:, -1]
 
@@ -98,18 +94,17 @@ class ConcealingDecoder:
             return audio
         place = np.arange(self.frame_samples) / self.frame_samples
         ramps = levels[:, :-1, None] + np.diff(levels)[..., None] * place
-        ramps = ramps.astype(np.float32).reshape(len(lost), *(1,) * (audio.ndim - 2), -1)
-        return audio * ramps
+        return audio * ramps.astype(np.float32).reshape(len(lost), 1, -1)
 
     def save(self) -> dict[str, Any]:
         """The state as arrays."""
         return {
-            "graph": self.graph.save(self.state),
+            "engine": self.engine.save(self.state),
             "waiting": self.waiting.copy(),
             "lost": self.lost.copy(),
         }
 
     def restore(self, saved: dict[str, Any]) -> None:
         """Go on from what `save` gave."""
-        self.state = self.graph.restore(saved["graph"])
+        self.state = self.engine.restore(saved["engine"])
         self.waiting, self.lost = saved["waiting"].copy(), saved["lost"].copy()

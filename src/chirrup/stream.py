@@ -1,9 +1,7 @@
 """Live streams of a codec: samples to packets, packets to samples, each with its own state."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -11,16 +9,16 @@ from chirrup.bitstream import (
     MAX_PACKET_FRAMES,
     MAX_REDUNDANT,
     Packet,
+    code_dtype,
     pack_packet,
     unpack_packet,
 )
-from chirrup.codes import ABSENT, checked_samples
+from chirrup.codes import ABSENT, all_codebooks, checked_samples
 from chirrup.concealment import ConcealingDecoder
-from chirrup.conditioning import Conditioner
+from chirrup.encoding import ChunkEncoder
 from chirrup.resampling import Resampler, checked_rate
-
-if TYPE_CHECKING:
-    from chirrup.codec import Codec
+from chirrup.runtime.engine import Engine
+from chirrup.spec import ModelSpec
 
 
 def _checked_frames(frames_per_packet: int) -> int:
@@ -36,7 +34,8 @@ class Encoder:
 
     def __init__(
         self,
-        codec: Codec,
+        spec: ModelSpec,
+        engine: Engine,
         codebooks: int,
         *,
         frames_per_packet: int,
@@ -46,25 +45,22 @@ class Encoder:
         most = min(codebooks, MAX_REDUNDANT)
         if redundancy not in range(most + 1):
             raise ValueError(f"redundancy is from 0 to {most} codebooks, not {redundancy!r}")
-        self.codec, self.codebooks = codec, codebooks
+        self.spec, self.engine, self.codebooks = spec, engine, codebooks
         self.frames_per_packet, self.redundancy = _checked_frames(frames_per_packet), redundancy
-        self.sample_rate_hz = sample_rate_hz
+        self.sample_rate_hz = checked_rate(sample_rate_hz)
+        self._begin()
+
+    def _begin(self) -> None:
+        spec = self.spec
         # A packet's frames are coded in one call, those of short frames in a third of the time.
-        chunks = -(-frames_per_packet // codec.chunk_frames)
-        self.piece_samples = chunks * codec.chunk_frames * codec.input_frame_samples
-        self.graph, _ = codec.graphs()
-        self.state = self.graph.initial_state()
-        rates_hz = checked_rate(sample_rate_hz), codec.input_rate_hz
-        self.resampler = (
-            None if rates_hz[0] == rates_hz[1] else Resampler(codec.channels, *rates_hz)
+        chunks = -(-self.frames_per_packet // spec.chunk_frames)
+        self.encoder = ChunkEncoder(
+            spec, self.engine, spec.channels, self.codebooks, chunks * spec.chunk_frames
         )
-        self.conditioner = Conditioner(
-            codec.channels, codec.input_frame_samples, codec.input_rate_hz
-        )
-        self.waiting = np.zeros((codec.channels, 0), np.float32)
-        self.samples = 0
-        self.ready = np.zeros((codebooks, 0), codec.code_dtype)
-        self.before = np.zeros((codebooks, 0), codec.code_dtype)
+        rates_hz = self.sample_rate_hz, spec.input_rate_hz
+        self.resampler = None if rates_hz[0] == rates_hz[1] else Resampler(spec.channels, *rates_hz)
+        self.ready = np.zeros((self.codebooks, 0), code_dtype(spec.bits_per_code))
+        self.before = self.ready.copy()
 
     def push(self, pcm: np.ndarray) -> list[bytes]:
         """Take in samples.
@@ -78,59 +74,30 @@ class Encoder:
             The packets that are complete: none, one or more.
         """
         pcm = checked_samples(pcm)
-        channels = self.codec.channels
+        channels = self.spec.channels
         if pcm.ndim != 1 and (channels == 1 or pcm.ndim != 2 or len(pcm) != channels):
             form = "mono, [samples]" + (f", or [{channels}, samples]" if channels > 1 else "")
             raise ValueError(f"a live stream is {form}; got {list(pcm.shape)}")
         signal = np.broadcast_to(pcm, (channels, pcm.shape[-1]))
-        return self._native(signal if self.resampler is None else self.resampler.push(signal))
-
-    def _native(self, signal: np.ndarray) -> list[bytes]:
-        """Packets of samples at the codec's own rate."""
-        self.samples += signal.shape[1]
-        return self._conditioned(self.conditioner.push(signal))
-
-    def _conditioned(self, signal: np.ndarray) -> list[bytes]:
-        """Packets of whole frames."""
-        signal = np.concatenate([self.waiting, signal], axis=1)
-        whole = signal.shape[1] - signal.shape[1] % self.piece_samples
-        self.waiting = signal[:, whole:].copy()
-        packets = []
-        for start in range(0, whole, self.piece_samples):
-            self._code(signal[:, start : start + self.piece_samples])
-            packets += self._packets(self.frames_per_packet)
-        return packets
-
-    def _code(self, signal: np.ndarray) -> None:
-        """``float32 [channels, samples]``, a whole number of chunks."""
-        signal = signal if self.codec.channels == 1 else signal[None]
-        codes, self.state = self.graph(signal, self.state)
-        codes = codes[0, : self.codebooks].astype(self.codec.code_dtype)
-        self.ready = np.concatenate([self.ready, codes], axis=1)
+        native = signal if self.resampler is None else self.resampler.push(signal)
+        return self._packets(self.encoder.push(native), self.frames_per_packet)
 
     def flush(self) -> list[bytes]:
         """The last packets, padded with silence until the decoder has given every sample.
 
         Afterwards the stream begins anew.
         """
-        packets = [] if self.resampler is None else self._native(self.resampler.finish())
-        if self.samples:
-            missing = self.codec.padding_samples(self.samples)
-            packets += self._conditioned(self.conditioner.finish(missing))
-            if self.waiting.shape[1]:
-                self._code(self.waiting)
-            packets += self._packets(1)
-        self.__init__(
-            self.codec,
-            self.codebooks,
-            frames_per_packet=self.frames_per_packet,
-            redundancy=self.redundancy,
-            sample_rate_hz=self.sample_rate_hz,
-        )
+        packets = []
+        if self.resampler is not None:
+            rest = self.encoder.push(self.resampler.finish())
+            packets += self._packets(rest, self.frames_per_packet)
+        packets += self._packets(self.encoder.finish(), 1)
+        self._begin()
         return packets
 
-    def _packets(self, at_least: int) -> list[bytes]:
-        """Packets of the frames that are ready, as long as there are ``at_least`` so many."""
+    def _packets(self, pieces: Iterator[np.ndarray], at_least: int) -> list[bytes]:
+        """Build packets of new codes while at least ``at_least`` frames are ready."""
+        self.ready = np.concatenate([self.ready, *(piece[0] for piece in pieces)], axis=1)
         packets = []
         while self.ready.shape[1] >= at_least:
             codes = self.ready[:, : self.frames_per_packet]
@@ -138,18 +105,15 @@ class Encoder:
             again = self.before[: self.redundancy] if self.redundancy else None
             if again is not None and again.shape[1] == 0:
                 again = None
-            packets.append(pack_packet(codes, again, self.codec.bits_per_code))
+            packets.append(pack_packet(codes, again, self.spec.bits_per_code))
             self.before = codes
         return packets
 
     def save(self) -> dict[str, Any]:
         """The state of the stream as arrays and numbers, to go on from later or elsewhere."""
         return {
-            "graph": self.graph.save(self.state),
+            "encoder": self.encoder.save(),
             "resampler": {} if self.resampler is None else self.resampler.save(),
-            "conditioner": self.conditioner.save(),
-            "waiting": self.waiting.copy(),
-            "samples": self.samples,
             "ready": self.ready.copy(),
             "before": self.before.copy(),
         }
@@ -173,20 +137,19 @@ class Encoder:
                 "the state is of a stream of another sample rate: ask for an encoder of the same "
                 "sample_rate_hz"
             )
-        self.state = self.graph.restore(saved["graph"])
+        self.encoder.restore(saved["encoder"])
         if self.resampler is not None:
             self.resampler.restore(saved["resampler"])
-        self.conditioner.restore(saved["conditioner"])
-        self.waiting, self.samples = saved["waiting"].copy(), saved["samples"]
         self.ready, self.before = saved["ready"].copy(), saved["before"].copy()
 
 
 class Decoder:
     """Packets in, samples out, ``delay_samples`` late. Belongs to one thread at a time."""
 
-    def __init__(self, codec: Codec, *, frames_per_packet: int) -> None:
-        self.codec, self.frames_per_packet = codec, _checked_frames(frames_per_packet)
-        self.decoder = ConcealingDecoder(codec)
+    def __init__(self, spec: ModelSpec, engine: Engine, *, frames_per_packet: int) -> None:
+        self.spec, self.engine = spec, engine
+        self.frames_per_packet = _checked_frames(frames_per_packet)
+        self.decoder = ConcealingDecoder(spec, engine)
 
     def push(self, packet: bytes | None, following: bytes | None = None) -> np.ndarray:
         """Take in the next packet.
@@ -208,7 +171,7 @@ class Decoder:
             ModelError: the model is damaged. The stream is as before.
         """
         codes = self._lost(following) if packet is None else self._unpacked(packet).codes
-        audio = self._joined(self.decoder.push(self.codec.all_codebooks(codes)[None]))
+        audio = self._joined(self.decoder.push(all_codebooks(codes, self.spec)[None]))
         if packet is not None:
             self.frames_per_packet = codes.shape[1]
         return audio
@@ -217,8 +180,8 @@ class Decoder:
         if not isinstance(packet, (bytes, bytearray, memoryview)):
             kind = type(packet).__name__
             raise TypeError(f"a packet is bytes, or None for a lost one; got {kind}")
-        codec = self.codec
-        return unpack_packet(packet, codec.bits_per_code, codec.codebooks, codec.codebook_size)
+        spec = self.spec
+        return unpack_packet(packet, spec.bits_per_code, spec.codebooks, spec.codebook_size)
 
     def _lost(self, following: bytes | None) -> np.ndarray:
         """Codes of a lost packet ``[codebooks, frames]``: absent, but for what the next repeats."""
@@ -234,16 +197,17 @@ class Decoder:
         return codes
 
     def _joined(self, pieces: Iterator[np.ndarray]) -> np.ndarray:
-        channels = self.codec.channels
-        empty = np.zeros(0 if channels == 1 else (channels, 0), np.float32)
-        return np.concatenate([empty, *(piece[0] for piece in pieces)], axis=-1)
+        channels = self.spec.channels
+        empty = np.zeros((channels, 0), np.float32)
+        audio = np.concatenate([empty, *(piece[0] for piece in pieces)], axis=1)
+        return audio[0] if channels == 1 else audio
 
     def flush(self) -> np.ndarray:
         """The rest of the stream, shaped as by `push`: frames that wait for their chunk to be
         whole. Mostly nothing, since the encoder's own `flush` sends whole chunks until every sample
         is out. Afterwards the stream begins anew."""
         rest = self._joined(self.decoder.finish())
-        self.__init__(self.codec, frames_per_packet=self.frames_per_packet)
+        self.decoder = ConcealingDecoder(self.spec, self.engine)
         return rest
 
     def save(self) -> dict[str, Any]:

@@ -5,8 +5,7 @@ frame. Each frame's features become the mean of those that are most like them am
 the other voice: the words stay, the voice does not.
 """
 
-import copy
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -53,9 +52,7 @@ def in_voice(
     rate_hz = codec.input_rate_hz if sample_rate_hz is None else checked_rate(sample_rate_hz)
     decoder = VoiceDecoder(codec, neighbours)
     decoder.learn(references, rate_hz)
-    changed = copy.copy(codec)
-    changed.__dict__["_decoder"] = decoder
-    return changed
+    return codec.with_decoder(decoder)
 
 
 def has_features(codec: Codec) -> bool:
@@ -63,9 +60,10 @@ def has_features(codec: Codec) -> bool:
     return all(half in codec.spec.weights for half in HALVES)
 
 
-class VoiceDecoder(Graph):
-    """A decoder in two halves, whose states are those of the whole; the features between them are
-    exchanged once a voice is learned.
+class VoiceDecoder:
+    """A decoder in two halves, an `engine.Engine` whose states are the whole decoder's.
+
+    The features between the halves are exchanged once a voice is set.
 
     Attributes:
         voice: features of the other voice, ``float32 [frames, dim]``.
@@ -73,16 +71,23 @@ class VoiceDecoder(Graph):
     """
 
     def __init__(self, codec: Codec, neighbours: int) -> None:
-        _, whole = codec.graphs()
-        super().__init__(
-            whole.sessions, "decoder", whole.states, whole.frame_shape, whole.output_shape
-        )
         self.codec, self.neighbours = codec, neighbours
+        self.whole = codec.graph("decoder")
         self.halves = []
         for index, half in enumerate(HALVES):
-            own = {key: shape for key, shape in whole.states.items() if key.startswith(str(index))}
-            self.halves.append(Graph(whole.sessions, half, own, (), None))
+            states = self.whole.states.items()
+            own = {key: shape for key, shape in states if key.startswith(str(index))}
+            self.halves.append(Graph(self.whole.sessions, half, own, None, None))
         self.voice = self.directions = np.zeros((0, 0), np.float32)
+
+    def initial_state(self, batch: int = 1) -> State:
+        return self.whole.initial_state(batch)
+
+    def save(self, state: State) -> dict[str, np.ndarray]:
+        return self.whole.save(state)
+
+    def restore(self, saved: Mapping[str, np.ndarray]) -> State:
+        return self.whole.restore(saved)
 
     def learn(self, references: Sequence[np.ndarray], rate_hz: int) -> None:
         """Keep the features of the codes of ``references``."""
@@ -108,19 +113,19 @@ class VoiceDecoder(Graph):
         return np.concatenate(pieces)[:frames]
 
     def __call__(self, x: np.ndarray, state: State) -> tuple[np.ndarray, State]:
-        """Codes ``[batch, codebooks, frames]`` to audio ``[batch, samples]``."""
+        """Codes ``[batch, codebooks, frames]`` to audio ``[batch, 1, samples]``."""
         first, second = ({name: state[name] for name in half.states} for half in self.halves)
         features, first = self._features(x, first)
         audio, second = self.halves[1](self.exchange(features), second)
-        self.check(x, audio)
+        self.whole.check(x, audio)
         after = {**first, **second}
-        return audio, {name: after[name] for name in self.states}
+        return audio, {name: after[name] for name in self.whole.states}
 
     def _features(self, codes: np.ndarray, state: State) -> tuple[np.ndarray, State]:
         """Codes ``[batch, codebooks, frames]`` to features ``[batch, dim, frames]``."""
         features, after = self.halves[0](codes, state)
         if features.ndim != 3 or features.shape[::2] != codes.shape[::2]:
-            path = self.sessions.path(HALVES[0])
+            path = self.whole.sessions.path(HALVES[0])
             raise ModelError(f"{path} is damaged: it computes {list(features.shape)}, not features")
         return features, after
 

@@ -7,6 +7,7 @@ from scipy.signal import fftconvolve
 
 from chirrup.data import quality
 from chirrup.data.reverberation import reverberation_time_s
+from chirrup.data.spectra import spectrum
 from data_samples import RATE_HZ, band_limited, noise, room, talk
 
 pytest.importorskip("pyloudnorm")
@@ -17,7 +18,7 @@ def figures(audio: np.ndarray, rate_hz: int = RATE_HZ, speech: bool = True) -> d
 
 
 def levels_of(audio: np.ndarray, rate_hz: int = RATE_HZ) -> np.ndarray:
-    return quality.speech_levels(*quality.spectrum(audio.astype(np.float32), rate_hz))
+    return quality.speech_levels(*spectrum(audio.astype(np.float32), rate_hz))
 
 
 def with_noise(clean: np.ndarray, snr_db: float, seed: int, coloured: bool) -> np.ndarray:

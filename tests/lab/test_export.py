@@ -23,7 +23,7 @@ from chirrup.lab.folding import fold
 from chirrup.lab.model_folder import move_weights, read
 from chirrup.lab.models import Model
 from chirrup.lab.parity import Parity
-from chirrup.runtime.graph import Graph
+from chirrup.runtime.engine import Engine
 from folded_models import MODELS, audio, codes, folded
 from rounding import error_db
 from small_model import DELAY, FRAME, NAME, RATE_HZ, Exported, small_iris, speech_like
@@ -56,7 +56,7 @@ def test_parity_is_measured_and_written_down(exported: tuple[str, Exported]) -> 
     }
 
 
-def in_pieces(graph: Graph, x: np.ndarray, lengths: list[int], unit: int) -> np.ndarray:
+def in_pieces(graph: Engine, x: np.ndarray, lengths: list[int], unit: int) -> np.ndarray:
     """What the graph gives for pieces of so many frames; what is left comes as the last piece."""
     state, pieces, place = graph.initial_state(len(x)), [], 0
     for length in [*lengths, x.shape[-1] // unit]:
@@ -77,7 +77,7 @@ def test_encoder_in_random_pieces_is_one_call(
     codec: tuple[str, chirrup.Codec], lengths: list[int]
 ) -> None:
     frame, (encoder, _) = codec[1].frame_samples, codec[1].graphs()
-    x = audio(300).numpy()
+    x = audio(300)[:, None].numpy()
     whole = in_pieces(encoder, x, [], frame)
     assert (in_pieces(encoder, x, lengths, frame) == whole).mean() >= 0.999
 
@@ -95,33 +95,33 @@ def test_decoder_in_random_pieces_is_one_call(
 
 def test_frame_graphs_are_the_block_graphs_and_torch(codec: tuple[str, chirrup.Codec]) -> None:
     name, frame, (encoder, decoder) = codec[0], codec[1].frame_samples, codec[1].graphs()
-    x, model = audio(300), folded(name)
-    frames = x.shape[1] // frame
+    x, model = audio(300)[:, None], folded(name)
+    frames = x.shape[2] // frame
     by_frame = in_pieces(encoder, x.numpy(), [1] * frames, frame)
-    torch_codes = model.quantizer.encode(model.encoder.offline(x[:, None]))
+    torch_codes = model.quantizer.encode(model.encoder.offline(x))
     assert by_frame.dtype == np.int32
     assert (by_frame == in_pieces(encoder, x.numpy(), [], frame)).mean() >= 0.999
     assert (by_frame == torch_codes.numpy()).mean() >= 0.999
     given = codes(name).int().numpy()
     sound = in_pieces(decoder, given, [1] * given.shape[2], 1)
     assert error_db(sound, in_pieces(decoder, given, [], 1)) < -60
-    expected = model.decoder.offline(model.quantizer.decode(codes(name)))[:, 0]
+    expected = model.decoder.offline(model.quantizer.decode(codes(name)))
     assert error_db(sound, expected.numpy()) < -60
 
 
 def test_forgetting_the_state_is_heard(codec: tuple[str, chirrup.Codec]) -> None:
     """The negative control of the tests above."""
     name, frame, (encoder, decoder) = codec[0], codec[1].frame_samples, codec[1].graphs()
-    x, given = audio(60).numpy(), codes(name).int().numpy()
-    half = encoder(x[:, 30 * frame :], encoder.initial_state())[0]
+    x, given = audio(60)[:, None].numpy(), codes(name).int().numpy()
+    half = encoder(x[:, :, 30 * frame :], encoder.initial_state())[0]
     assert (half == in_pieces(encoder, x, [], frame)[:, :, 30:]).mean() < 0.99
     sound = decoder(given[:, :, 50:], decoder.initial_state())[0]
-    assert error_db(sound, in_pieces(decoder, given, [], 1)[:, 50 * frame :]) > -40
+    assert error_db(sound, in_pieces(decoder, given, [], 1)[:, :, 50 * frame :]) > -40
 
 
 def test_batch_rows_are_independent(small_codec: chirrup.Codec) -> None:
     encoder, decoder = small_codec.graphs()
-    rows = np.concatenate([audio(60, seed).numpy() for seed in (1, 2, 3)])
+    rows = np.concatenate([audio(60, seed)[:, None].numpy() for seed in (1, 2, 3)])
     together = in_pieces(encoder, rows, [20], FRAME)
     alone = np.concatenate([in_pieces(encoder, row[None], [20], FRAME) for row in rows])
     assert (together == alone).mean() >= 0.998  # of 720

@@ -6,7 +6,9 @@ short or too silent for is left out.
 
 import numpy as np
 
-WINDOW_S, HOP_S = 0.032, 0.016
+from chirrup.data.reverberation import reverberation_time_s
+from chirrup.data.spectra import db, spectrum
+
 SPEECH_HZ = (100.0, 8000.0)
 """Where levels of speech and noise are taken: hum and rumble below say little of a voice."""
 DIGITAL_SILENCE = 1e-10
@@ -42,8 +44,6 @@ def figures(audio: np.ndarray, rate_hz: int, *, speech: bool) -> dict[str, float
         audio: ``float32 [channels, samples]``, -1 to 1.
         speech: also what makes sense for speech only, SNR and reverberation.
     """
-    from chirrup.data.reverberation import reverberation_time_s
-
     mono = audio.mean(axis=0)
     power, hz = spectrum(mono, rate_hz)
     levels = speech_levels(power, hz)
@@ -58,25 +58,6 @@ def figures(audio: np.ndarray, rate_hz: int, *, speech: bool) -> dict[str, float
         found["snr_db"] = snr_db(levels)
         found["rt60_s"] = reverberation_time_s(mono, rate_hz)
     return {name: value for name, value in found.items() if value is not None}
-
-
-def spectrum(
-    mono: np.ndarray, rate_hz: int, window_s: float = WINDOW_S, hop_s: float = HOP_S
-) -> tuple[np.ndarray, np.ndarray]:
-    """Power ``[frames, bins]``, whose sum over bins is a frame's mean power, and the bins in Hz."""
-    size, hop = round(window_s * rate_hz), round(hop_s * rate_hz)
-    if len(mono) < size:
-        mono = np.pad(mono, (0, size - len(mono)))
-    window = np.hanning(size + 1)[:-1].astype(np.float32)
-    frames = np.lib.stride_tricks.sliding_window_view(mono, size)[::hop]
-    power = np.square(np.abs(np.fft.rfft(frames * window, axis=1))).astype(np.float32)
-    power *= 2 / (np.square(window).sum() * size)
-    power[:, 0] /= 2
-    return power, np.fft.rfftfreq(size, 1 / rate_hz)
-
-
-def db(power: np.ndarray | float) -> np.ndarray:
-    return 10 * np.log10(np.maximum(power, 1e-20))
 
 
 def speech_levels(power: np.ndarray, hz: np.ndarray) -> np.ndarray:

@@ -10,7 +10,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from chirrup.data.quality import db, spectrum
+from chirrup.data.spectra import db, spectrum
 
 WINDOW_S, HOP_S = 0.024, 0.008
 EDGES_HZ = (250, 355, 500, 710, 1000, 1400, 2000, 2800, 4000, 5600)

@@ -209,8 +209,7 @@ def measured_latency_samples(codec: Codec, trials: int = 4) -> int:
     rows, longest = len(places), 0
     for trial in range(trials):
         random = np.random.default_rng(trial)
-        several = (codec.channels,) if codec.channels > 1 else ()
-        signal = 0.05 * random.standard_normal((1, *several, chunks * chunk))
+        signal = 0.05 * random.standard_normal((1, codec.channels, chunks * chunk))
         plain = np.repeat(signal.astype(np.float32), rows, axis=0)
         clicked = plain.copy()
         clicked[np.arange(rows), ..., places] += CLICKS[trial % len(CLICKS)]
@@ -219,8 +218,7 @@ def measured_latency_samples(codec: Codec, trials: int = 4) -> int:
             codes, _ = encoder(audio, encoder.initial_state(rows))
             output, _ = decoder(codes.astype(np.int32), decoder.initial_state(rows))
             outputs.append(output)
-        changed = outputs[0] != outputs[1]
-        changed = changed.reshape(rows, -1, changed.shape[-1]).any(axis=1)
+        changed = (outputs[0] != outputs[1]).any(axis=1)
         for row in np.flatnonzero(changed.any(axis=1)):
             # The output is `delay` late: its sample number n belongs to the input's n - delay.
             first = int(np.argmax(changed[row])) - codec.delay_samples

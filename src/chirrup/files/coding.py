@@ -135,7 +135,7 @@ def encode_file(
         mode = channel_mode(codec, audio.channels, mix, stereo, source)
         channels = 1 if mode == "downmix" else audio.channels
         try:
-            streams = codec.streams(channels)
+            streams = codec.spec.streams(channels)
         except ValueError as error:
             raise FileError(f"{source_name(source)}: {error}") from error
         kept, too_long = with_tags(metadata or {}, audio.tags if tags else {})

@@ -169,10 +169,7 @@ def to_onnx(
 def compare(folded: Model, folder: Path, audio: np.ndarray) -> Parity:
     """How far an exported folder is from the model, on ``audio`` as `export` has it."""
     codec = chirrup.load(folder)
-    heard = whole_chunks(codec, audio)
-    together = torch.from_numpy(heard if folded.channels > 1 else heard[:, None])
-    codes = folded.quantizer.encode(folded.encoder.offline(together))
+    signal = whole_chunks(codec, audio)
+    codes = folded.quantizer.encode(folded.encoder.offline(torch.from_numpy(signal)))
     expected = folded.decoder.offline(folded.quantizer.decode(codes)).numpy()
-    return measure(
-        codec, heard, codes.int().numpy(), expected if folded.channels > 1 else expected[:, 0]
-    )
+    return measure(codec, signal, codes.int().numpy(), expected)

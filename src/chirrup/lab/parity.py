@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from chirrup.codec import Codec
-from chirrup.runtime.graph import Graph
+from chirrup.runtime.engine import Engine
 from chirrup.voice import VoiceDecoder, has_features
 
 
@@ -36,12 +36,10 @@ def whole_chunks(codec: Codec, audio: np.ndarray) -> np.ndarray:
         audio: ``float32 [samples]``, or ``[channels, samples]`` of what is coded jointly.
 
     Returns:
-        ``[1, samples]``, or ``[1, channels, samples]``.
+        ``[1, channels, samples]``.
     """
     chunk = codec.chunk_frames * codec.input_frame_samples
     audio = np.atleast_2d(audio)[:, : audio.shape[-1] // chunk * chunk]
-    if codec.channels == 1:
-        return audio
     return np.broadcast_to(audio, (codec.channels, audio.shape[1]))[None].copy()
 
 
@@ -71,7 +69,7 @@ def share_equal(codes: np.ndarray, expected: np.ndarray) -> float:
     return float(equal[counts].mean())
 
 
-def stream(graph: Graph, x: np.ndarray, step: int) -> np.ndarray:
+def stream(graph: Engine, x: np.ndarray, step: int) -> np.ndarray:
     """All that a graph gives for ``x``, handed to it in pieces of ``step`` along the last axis."""
     state, pieces = graph.initial_state(), []
     for start in range(0, x.shape[-1], step):

@@ -2,8 +2,7 @@
 
 A model has two graphs, encoder and decoder, each in two forms with one set of weights: one for any
 number of streams and frames, and one for exactly one frame of one stream, which takes two thirds
-of the time. (Of a model that codes a chunk of frames at once, read chunk for frame.) State goes
-from call to call as values that are never changed in place, so keeping one is keeping the moment.
+of the time. (If a model codes a chunk of frames at once, read chunk for frame.)
 """
 
 from collections.abc import Iterable, Mapping
@@ -129,12 +128,14 @@ class Sessions:
 
 
 class Graph:
-    """One of the two graphs of a model.
+    """One of the graphs of a model: an `engine.Engine`.
+
+    The files of models of one channel have audio without the axis of channels.
 
     Args:
         part: "encoder" or "decoder": the graph of this name, and the one of ``{part}-frame``.
         states: shape of each state tensor for one stream, without the batch dimension.
-        frame_shape: shape of one frame of the input, without the batch dimension.
+        frame_shape: shape of one frame of the input, without the batch dimension, or None for any.
         output_shape: shape of the output for one frame, or None for any shape.
         codebook_size: bound of the codes that the graph computes; None for one that computes
             audio or features.
@@ -145,13 +146,16 @@ class Graph:
         sessions: Sessions,
         part: str,
         states: Mapping[str, tuple[int, ...]],
-        frame_shape: tuple[int, ...],
-        output_shape: tuple[int, ...] | None,
+        frame_shape: tuple[int, int] | None,
+        output_shape: tuple[int, int] | None,
         codebook_size: int | None = None,
     ) -> None:
         self.sessions, self.part, self.states = sessions, part, states
         self.frame_shape, self.output_shape = frame_shape, output_shape
         self.codebook_size = codebook_size
+        self.is_mono_encoder = (
+            codebook_size is not None and frame_shape is not None and frame_shape[0] == 1
+        )
 
     def __getstate__(self) -> dict[str, Any]:
         """A copy opens its own sessions: those of ONNX Runtime cannot be pickled."""
@@ -184,22 +188,26 @@ class Graph:
         Raises:
             ModelError: the graph cannot be run, or computes something else than it should.
         """
-        session = self.frame if x.shape == (1, *self.frame_shape) else self.block
-        value = ort.OrtValue.ortvalue_from_numpy(np.ascontiguousarray(x))
+        one = self.frame_shape is not None and x.shape == (1, *self.frame_shape)
+        session = self.frame if one else self.block
+        given = x[:, 0] if self.is_mono_encoder else x
+        value = ort.OrtValue.ortvalue_from_numpy(np.ascontiguousarray(given))
         feeds = {"input": value, **state}
         try:
             output, *after = session.run_with_ort_values(None, feeds)
             array = output.numpy()
         except Exception as error:  # as in `Sessions.open`
             raise ModelError(f"{self.sessions.path(self.part)} cannot be run: {error}") from error
+        if array.ndim == 2:
+            array = array[:, None]
         self.check(x, array)
         return array, dict(zip(self.states, after, strict=True))
 
     def check(self, x: np.ndarray, output: np.ndarray) -> None:
         """Raise ModelError for an output of ``x`` that no whole model computes."""
-        if self.output_shape is not None:
-            *several, length = self.output_shape
-            shape = (len(x), *several, x.shape[-1] // self.frame_shape[-1] * length)
+        if self.output_shape is not None and self.frame_shape is not None:
+            rows, length = self.output_shape
+            shape = (len(x), rows, x.shape[-1] // self.frame_shape[-1] * length)
             if output.shape != shape:
                 self._wrong(f"the shape {list(output.shape)} instead of {list(shape)}")
         if self.codebook_size is None:

@@ -1,0 +1,87 @@
+"""Encoding piece by piece: samples in, codes out.
+
+Signals, files and live streams all encode here.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from chirrup.bitstream import code_dtype
+from chirrup.conditioning import Conditioner
+from chirrup.runtime.engine import Engine
+from chirrup.spec import ModelSpec
+
+
+class ChunkEncoder:
+    """The encoder of a model with the state of one signal.
+
+    Args:
+        channels: channels of the signal; 1, or as many as the model codes jointly. A model that
+            codes one takes any number.
+        codebooks: how many of the first codebooks to keep.
+        piece_frames: frames to code at once, a whole number of chunks.
+
+    Raises:
+        ValueError: the model does not code so many channels.
+    """
+
+    def __init__(
+        self, spec: ModelSpec, engine: Engine, channels: int, codebooks: int, piece_frames: int
+    ) -> None:
+        self.spec, self.engine, self.codebooks = spec, engine, codebooks
+        self.streams, self.inputs = spec.streams(channels), max(channels, spec.channels)
+        self.piece_samples = piece_frames * spec.input_frame_samples
+        self.dtype = code_dtype(spec.bits_per_code)
+        self.state = engine.initial_state(self.streams)
+        self.conditioner = Conditioner(self.inputs, spec.input_frame_samples, spec.input_rate_hz)
+        self.waiting = np.zeros((self.inputs, 0), np.float32)
+        self.samples = 0
+
+    def push(self, signal: np.ndarray) -> Iterator[np.ndarray]:
+        """Take in ``float32 [channels, any number of samples]`` at ``input_rate_hz``.
+
+        Yields:
+            Codes ``int16 [streams, codebooks, frames]`` (int32 for codes of 16 bits) of all pieces
+            that are whole.
+        """
+        self.samples += signal.shape[1]
+        signal = np.broadcast_to(signal, (self.inputs, signal.shape[1]))
+        yield from self._coded(self.conditioner.push(signal))
+
+    def finish(self) -> Iterator[np.ndarray]:
+        """Add silence until a decoder can give every sample back, and code the rest."""
+        if not self.samples:
+            return
+        yield from self._coded(self.conditioner.finish(self.spec.padding_samples(self.samples)))
+        if self.waiting.shape[1]:
+            yield self._code(self.waiting)
+
+    def _coded(self, signal: np.ndarray) -> Iterator[np.ndarray]:
+        self.waiting = np.concatenate([self.waiting, signal], axis=1)
+        while self.waiting.shape[1] >= self.piece_samples:
+            piece = self.waiting[:, : self.piece_samples]
+            self.waiting = self.waiting[:, self.piece_samples :]
+            yield self._code(piece)
+
+    def _code(self, signal: np.ndarray) -> np.ndarray:
+        """Code ``float32 [inputs, samples]``, a whole number of chunks."""
+        audio = signal.reshape(self.streams, self.spec.channels, -1)
+        codes, self.state = self.engine(audio, self.state)
+        return codes[:, : self.codebooks].astype(self.dtype)
+
+    def save(self) -> dict[str, Any]:
+        """The state as arrays and numbers."""
+        return {
+            "engine": self.engine.save(self.state),
+            "conditioner": self.conditioner.save(),
+            "waiting": self.waiting.copy(),
+            "samples": self.samples,
+        }
+
+    def restore(self, saved: dict[str, Any]) -> None:
+        """Go on from what `save` gave."""
+        self.state = self.engine.restore(saved["engine"])
+        self.conditioner.restore(saved["conditioner"])
+        self.waiting, self.samples = saved["waiting"].copy(), saved["samples"]

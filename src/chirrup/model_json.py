@@ -1,0 +1,208 @@
+"""``model.json``: read, checked value by value, and turned into a `spec.ModelSpec`.
+
+A model's folder may come from anybody, so nothing in it is used before it is checked: types here,
+ranges in `spec.ModelSpec`, and the memory that shapes ask for against the size of the files.
+"""
+
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from chirrup.runtime.errors import ModelError
+from chirrup.runtime.graph_file import MOST_BYTES as MOST_GRAPH_BYTES
+from chirrup.runtime.graph_file import WEIGHTS
+from chirrup.runtime.reading import read_bytes, regular_size, sha256_of
+from chirrup.runtime.waves import KINDS
+from chirrup.spec import MOST_PREROLL_FRAMES, ModelSpec, Place, Shape, States, shown
+
+FORMATS = (1, 2)
+MOST_JSON_BYTES = 1 << 22
+MOST_DIMENSIONS = 8
+MOST_FFT = 1 << 13
+MOST_MADE_BYTES = 1 << 26
+"""Memory of states and Fourier matrices beyond `MOST_EXPANSION`."""
+MOST_EXPANSION = 20
+"""Times the size of the weights' file that all tensors, widened to float32, may take."""
+
+
+def read_spec(folder: Path) -> tuple[ModelSpec, dict[str, Any]]:
+    """Read and check the specification of a model's folder, and the hashes of its files.
+
+    Returns:
+        The specification, and everything in ``model.json``.
+
+    Raises:
+        ModelError: the folder is not whole, or a file in it is damaged.
+    """
+    about = _read_json(folder)
+    try:
+        spec = _parse(about)
+        _check_card(about)
+    except ValueError as error:
+        raise ModelError(f"{folder} is not a whole model folder: {error}") from error
+    _check_files(folder, spec)
+    return spec, about
+
+
+def _read_json(folder: Path) -> dict[str, Any]:
+    content = read_bytes(folder / "model.json", MOST_JSON_BYTES)
+    try:
+        about = json.loads(content)
+    except (ValueError, RecursionError) as error:
+        raise ModelError(f"{folder} is not a whole model folder: model.json: {error}") from error
+    if not isinstance(about, dict) or "format" not in about:
+        raise ModelError(f"{folder} is not a whole model folder: model.json states no format")
+    if about["format"] not in FORMATS:
+        raise ModelError(
+            f"{folder} is of model format {shown(about['format'])}, this version of chirrup reads "
+            "formats 1 and 2: upgrade chirrup"
+        )
+    return about
+
+
+def _check_files(folder: Path, spec: ModelSpec) -> None:
+    weights, (read, made) = folder / WEIGHTS, spec.tensor_elements()
+    most = 8 * read + MOST_JSON_BYTES  # elements of the widest type, and a header
+    size = regular_size(weights, most)
+    if 4 * (read + made) > MOST_EXPANSION * size + MOST_MADE_BYTES:
+        raise ModelError(
+            f"{folder} is not a whole model folder: its tensors and states would take "
+            f"{4 * (read + made) / 1e6:.0f} MB, but {WEIGHTS} has {size / 1e6:.3f} MB"
+        )
+    hashes = {WEIGHTS: spec.weights_sha256}
+    for name in spec.weights:
+        regular_size(folder / f"{name}.onnx", MOST_GRAPH_BYTES)
+        if spec.graphs_sha256:
+            hashes[f"{name}.onnx"] = spec.graphs_sha256[name]
+    for name, sha256 in hashes.items():
+        if sha256_of(folder / name, most if name == WEIGHTS else MOST_GRAPH_BYTES) != sha256:
+            raise ModelError(f"{folder / name} is damaged: its hash is wrong")
+
+
+# --- model.json, value by value ------------------------------------------------------------------
+
+
+def _parse(about: dict[str, Any]) -> ModelSpec:
+    rate, frame = _whole(about, "sample_rate_hz"), _whole(about, "frame_samples")
+    states = _object(about, "states")
+    weights_sha256 = _sha256(about, "weights_sha256")
+    graphs_sha256 = _object(about, "graphs_sha256") if "graphs_sha256" in about else {}
+    return ModelSpec(
+        name=_text(about, "name"),
+        sample_rate_hz=rate,
+        input_rate_hz=_whole(about, "input_rate_hz", rate),
+        channels=_whole(about, "channels"),
+        frame_samples=frame,
+        input_frame_samples=_whole(about, "input_frame_samples", frame),
+        chunk_frames=_whole(about, "chunk_frames", 1),
+        delay_samples=_whole(about, "delay_samples"),
+        latency_samples=_whole(about, "latency_samples"),
+        codebooks=_whole(about, "codebooks"),
+        codebook_size=_whole(about, "codebook_size"),
+        default_bitrate_bps=_whole(about, "default_bitrate_bps"),
+        lowest_bitrate_bps=_whole(about, "lowest_bitrate_bps", 0),
+        # Without this figure a seek decodes from the beginning.
+        preroll_frames=_whole(about, "preroll_frames", MOST_PREROLL_FRAMES),
+        encoder_states=_states(states, "encoder"),
+        decoder_states=_states(states, "decoder"),
+        weights={name: _places(part, name) for name, part in _object(about, "weights").items()},
+        weights_sha256=weights_sha256,
+        codes_sha256=_sha256(about, "codes_sha256", weights_sha256),
+        graphs_sha256={name: _sha256(graphs_sha256, name) for name in graphs_sha256},
+    )
+
+
+def _value(about: Mapping[str, Any], key: str, default: Any = None) -> Any:
+    if key not in about and default is None:
+        raise ValueError(f"model.json has no {shown(key)}")
+    return about.get(key, default)
+
+
+def _whole(about: Mapping[str, Any], key: str, default: int | None = None) -> int:
+    value = _value(about, key, default)
+    if type(value) is not int or not 0 <= value < 2**32:
+        raise ValueError(f"{shown(key)} is {shown(value)}, must be a whole number")
+    return value
+
+
+def _text(about: Mapping[str, Any], key: str) -> str:
+    value = _value(about, key)
+    if not isinstance(value, str):
+        raise ValueError(f"{shown(key)} is {shown(value)}, must be text")
+    return value
+
+
+def _sha256(about: Mapping[str, Any], key: str, default: str | None = None) -> str:
+    value = _value(about, key, default)
+    if not isinstance(value, str) or not re.fullmatch("[0-9a-f]{64}", value):
+        raise ValueError(f"{shown(key)} is {shown(value)}, must be 64 hexadecimal digits")
+    return value
+
+
+def _object(about: Mapping[str, Any], key: str) -> dict[str, Any]:
+    value = _value(about, key)
+    if not isinstance(value, dict):
+        raise ValueError(f"{shown(key)} is {shown(value)}, must be an object")
+    return value
+
+
+def _shape(about: Mapping[str, Any], key: str) -> Shape:
+    value = _value(about, key)
+    whole = isinstance(value, list) and all(type(n) is int and 0 <= n < 2**32 for n in value)
+    if not whole or len(value) > MOST_DIMENSIONS:
+        raise ValueError(
+            f"{shown(key)} is {shown(value)}, must be the sizes of a tensor's dimensions"
+        )
+    return tuple(value)
+
+
+def _states(states: dict[str, Any], part: str) -> States:
+    shapes = _object(states, part)
+    found = {name: _shape(shapes, name) for name in shapes}
+    if () in found.values():
+        raise ValueError(f"a state of the {part} has no dimensions")
+    return found
+
+
+def _places(part: Any, graph: str) -> dict[str, Place]:
+    if not re.fullmatch("[a-z0-9-]{1,64}", graph):
+        raise ValueError(f"weights has a graph {shown(graph)}")
+    if not isinstance(part, dict):
+        raise ValueError(f"weights of {graph} are {shown(part)}, must be an object")
+    for name in part:
+        place = _object(part, name)
+        if "waves" in place:
+            n_fft = _whole(place, "n_fft")
+            if place["waves"] not in KINDS or n_fft % 2 or not 4 <= n_fft <= MOST_FFT:
+                raise ValueError(
+                    f"{shown(name)} of {graph} is {shown(place)}, no matrix of a transform"
+                )
+            continue
+        _text(place, "tensor")
+        shape, swapped = _shape(place, "shape"), _value(place, "swapped")
+        if type(swapped) is not bool or (swapped and len(shape) < 2):
+            raise ValueError(f"{shown(name)} of {graph} is {shown(place)}")
+    return part
+
+
+def _check_card(about: dict[str, Any]) -> None:
+    """Check the figures that commands print."""
+    if "audit" in about:
+        audit = _object(about, "audit")
+        parts = _object(audit, "parts")
+        for figures in (audit, *(_object(parts, name) for name in parts)):
+            _check_numbers({key: x for key, x in figures.items() if x not in (None, parts)})
+    if "training" in about:
+        scores = _object(about, "training").get("scores", {})
+        scores = _object({"scores": scores}, "scores")
+        for name in scores.keys() - {"clips"}:
+            _check_numbers(_object(scores, name))
+
+
+def _check_numbers(figures: Mapping[str, Any]) -> None:
+    for key, value in figures.items():
+        number = type(value) in (int, float) and -1e18 < value < 1e18
+        if not number or not (key.isascii() and key.isprintable()):
+            raise ValueError(f"{shown(key)} is {shown(value)}, must be a number")
