@@ -166,6 +166,18 @@ def test_audit_of_a_paper_that_says_less(
     assert "Something was left out." in capsys.readouterr().out.splitlines()
 
 
+@pytest.mark.parametrize(
+    "line", ["audit tq", "info tq-small", "evaluate --list", "data prepare --layouts", "models"]
+)
+def test_lines_fit_the_terminal(
+    line: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    assert run(line.split()) == 0
+    for text in capsys.readouterr().out.splitlines():
+        assert len(text) <= 80 or " " not in text.strip(), "only a word may be longer"
+
+
 def test_audit_of_a_configuration_without_weights(capsys: pytest.CaptureFixture[str]) -> None:
     """The paper's 6.31 billion multiplications beside ours, and why they differ."""
     assert run(["audit", "tq", "--json"]) == 0
@@ -184,7 +196,7 @@ def test_audit_of_a_configuration_without_weights(capsys: pytest.CaptureFixture[
     assert facts["latency_ms"]["paper"] is None
     assert run(["audit", "tq"]) == 0
     out = capsys.readouterr().out
-    assert facts["note"] in out.splitlines()
+    assert facts["note"] in " ".join(out.split())
     assert "12620" in out
     assert "- in the paper" in out
 

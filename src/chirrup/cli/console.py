@@ -2,10 +2,12 @@
 
 import json
 import math
+import shutil
 import signal
 import sys
+import textwrap
 import threading
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -85,6 +87,25 @@ def say_decoded(result: "Decoded", source: str, target: str, quiet: bool) -> Non
         note(f"warning: {result.clipped_samples} samples were too loud and clipped: use --float")
     if not quiet and target != "-":
         note(f"{target}: {duration(result.seconds)} at {result.sample_rate_hz} Hz")
+
+
+def print_text(text: str, indent: int = 0) -> None:
+    """Print text in lines no wider than the terminal; all but the first are indented."""
+    width = shutil.get_terminal_size().columns
+    lines = textwrap.wrap(
+        text,
+        width,
+        subsequent_indent=" " * indent,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+    typer.echo("\n".join(lines))
+
+
+def print_rows(rows: Mapping[str, str], width: int) -> None:
+    """Print a text beside each key, of which most have no more letters than ``width``."""
+    for key, text in rows.items():
+        print_text(f"  {key:<{width}} {text}", indent=width + 3)
 
 
 def print_json(value: Any) -> None:

@@ -43,8 +43,8 @@ def _layouts(wanted: bool) -> None:
         from chirrup.data.layouts import LAYOUTS
 
         for name, layout in LAYOUTS.items():
-            text = " ".join((layout.scan.__doc__ or "").split())
-            typer.echo(f"{name:<13} {text}")
+            text = (layout.scan.__doc__ or "").partition("Raises:")[0]
+            console.print_text(f"{name:<13} {' '.join(text.split())}", indent=14)
         raise typer.Exit
 
 

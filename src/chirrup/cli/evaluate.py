@@ -204,14 +204,20 @@ def _list() -> None:
     from chirrup.evaluate.peers import PEERS
     from chirrup.zoo import models
 
-    typer.echo(f"models: {', '.join(models())}")
+    console.print_text(f"models: {', '.join(models())}", indent=8)
+    codecs = {
+        name: f"{peer.label}: "
+        + (peer.missing() or ", ".join(f"{rate / 1000:g}k" for rate in peer.bitrates_bps))
+        for name, peer in PEERS.items()
+    }
+    metrics = {
+        name: f"{metric.label}: {available(name) or 'ready'}" for name, metric in METRICS.items()
+    }
+    width = max(map(len, (*codecs, *metrics)))
     typer.echo("codecs:")
-    for name, peer in PEERS.items():
-        rates = ", ".join(f"{rate / 1000:g}k" for rate in peer.bitrates_bps)
-        typer.echo(f"  {name:<14} {peer.label}: {peer.missing() or rates}")
+    console.print_rows(codecs, width)
     typer.echo("metrics:")
-    for name, metric in METRICS.items():
-        typer.echo(f"  {name:<16} {metric.label}: {available(name) or 'ready'}")
+    console.print_rows(metrics, width)
 
 
 COMMANDS = (evaluate,)

@@ -106,8 +106,7 @@ def _print_file(name: str, facts: dict[str, Any]) -> None:
 
 def _print(name: str, lines: dict[str, str]) -> None:
     typer.echo(name)
-    for key, value in lines.items():
-        typer.echo(f"  {key + ':':<10} {value}")
+    console.print_rows({f"{key}:": value for key, value in lines.items()}, 10)
 
 
 COMMANDS = (info,)

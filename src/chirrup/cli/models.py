@@ -67,8 +67,7 @@ def print_model(facts: dict[str, Any]) -> None:
     if facts["scores"]:
         lines["scores"] = ", ".join(score_lines(facts))
     typer.echo(facts["name"])
-    for key, value in lines.items():
-        typer.echo(f"  {key + ':':<10} {value}")
+    console.print_rows({f"{key}:": value for key, value in lines.items()}, 10)
 
 
 def models(as_json: Json = False) -> None:
@@ -137,16 +136,16 @@ def audit(
         )
     Console().print(table)
     if facts["note"]:
-        typer.echo(facts["note"])
+        console.print_text(facts["note"])
     latency = facts["latency_ms"]
     bits = ", ".join(f"{count} at {rate} bit/s" for rate, count in facts["bits_per_frame"].items())
-    typer.echo(f"bits per frame of {facts['frame_ms']:g} ms: {bits}")
-    typer.echo(
+    console.print_text(f"bits per frame of {facts['frame_ms']:g} ms: {bits}")
+    console.print_text(
         f"latency: {latency['nominal']:.2f} ms nominal, {latency['measured']:.2f} ms "
         f"({latency['measured_samples']} samples) measured, "
         f"{_number(latency['paper'], 'g', ' ms')} in the paper"
     )
-    typer.echo(
+    console.print_text(
         f"receptive field of the encoder's convolutions: "
         f"{_number(facts['encoder_receptive_field_ms'], '.1f', ' ms')}"
     )

@@ -58,7 +58,10 @@ def train(
 ) -> None:
     """Train a model by a recipe. Needs the extra: pip install 'chirrup[train]'."""
     if not recipe.exists() or recipe.is_dir():
-        raise FileError(f"{recipe} does not exist: give a recipe, such as recipes/iris-t1.toml")
+        raise FileError(
+            f"{recipe} does not exist: give a recipe, such as those in the folder recipes of a "
+            "checkout"
+        )
     if out.exists() and not out.is_dir():
         raise FileError(f"{out} is no folder: give another --out")
     for text in overrides or []:

@@ -158,8 +158,10 @@ def test_a_stage_has_conditions_of_its_own_among_those_that_are_loaded(recipe: P
 @pytest.mark.parametrize(
     ("override", "words"),
     [
-        ("colour=1", "colour"),
-        ("data.colour=1", "data.colour"),
+        ("data.colour=1", "data has no key 'colour': use one of manifest, speech, noise"),
+        ("stages.0.colour=1", "stages.0 has no key 'colour': use one of name, steps, weights"),
+        ("colour=1", "there is no key 'colour': use one of model, model_changes, data"),
+        ("batch_size=0", "batch_size is 0: input should be greater than or equal to 1"),
         ("stages.0.weights.melody=1", "melody"),
         ("adversary.discriminators.mine.kind=psychic", "kind"),
         ("batch_size=many", "batch_size"),

@@ -66,7 +66,7 @@ MODEL: dict[str, tuple[Callable[[Saved], object], str]] = {
     "no such field": (model_changes(nothing=1), "small-lrac cannot be changed so"),
     "a setting of another type": (
         lambda saved: saved["config"].update(batch_size="x"),
-        "configuration: batch_size: Input should be",
+        "configuration: batch_size is 'x': input should be",
     ),
     "no configuration": (lambda saved: saved.update(config=None), "configuration"),
     "negative steps": (lambda saved: saved.update(step=-1), "step is -1"),

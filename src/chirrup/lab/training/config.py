@@ -7,7 +7,9 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from chirrup.lab.training.mistakes import in_words
 
 Conditions = Annotated[tuple[float, ...], Field(min_length=4, max_length=5)]
 """Weights of clean, noisy, reverberant, two-talker, and noisy and reverberant speech; the last one
@@ -322,4 +324,7 @@ def load_recipe(path: Path, overrides: Sequence[str] = ()) -> TrainingConfig:
             place[int(last) if isinstance(place, list) else last] = value
         except (AttributeError, IndexError, TypeError, ValueError) as error:
             raise ValueError(f"override {override!r} names nothing in {path}: {error}") from error
-    return TrainingConfig.model_validate(recipe)
+    try:
+        return TrainingConfig.model_validate(recipe)
+    except ValidationError as error:
+        raise ValueError(in_words(error, TrainingConfig)) from error

@@ -1,15 +1,29 @@
 """What a training says while it runs: a JSONL line, TensorBoard, and a bar on a terminal."""
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
 
+from rich.console import RenderableType
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.text import Text
 from torch.utils.tensorboard import SummaryWriter
 
 from chirrup.lab.training.validation import Validation
 
 FIGURES_EVERY = 20
+FIGURES_SHOWN = 8
+
+
+class _Progress(Progress):
+    """A bar, and under it figures, which a column beside it would cut off."""
+
+    figures = ""
+
+    def get_renderables(self) -> Iterable[RenderableType]:
+        yield from super().get_renderables()
+        yield Text(self.figures)
 
 
 class Logbook:
@@ -23,14 +37,13 @@ class Logbook:
         folder.mkdir(parents=True, exist_ok=True)
         self.lines = (folder / "log.jsonl").open("a")
         self.board = SummaryWriter(str(folder))
-        self.progress = Progress(
+        self.progress = _Progress(
             TextColumn("{task.description}"),
             BarColumn(),
             MofNCompleteColumn(),
             TimeRemainingColumn(),
-            TextColumn("{task.fields[figures]}"),
         )
-        self.task = self.progress.add_task("training", total=steps, completed=step, figures="")
+        self.task = self.progress.add_task("training", total=steps, completed=step)
 
     def __enter__(self) -> "Logbook":
         if not self.quiet:
@@ -61,8 +74,9 @@ class Logbook:
         self.write({"step": step, "hours": round(hours, 4)} | means)
         for name, value in means.items():
             self.board.add_scalar(f"train/{name}", value, step)
-        shown = " ".join(f"{name} {value:.3g}" for name, value in list(means.items())[:8])
-        self.progress.update(self.task, completed=step, figures=shown)
+        shown = list(means.items())[:FIGURES_SHOWN]
+        self.progress.figures = "  ".join(f"{name} {value:.3g}" for name, value in shown)
+        self.progress.update(self.task, completed=step)
 
     def validation(self, step: int, hours: float, result: Validation) -> None:
         self.write({"step": step, "hours": round(hours, 4)} | result.figures)

@@ -119,4 +119,7 @@ def listed(manifest: Path, folder: str, leave_out: Sequence[str] = ()) -> list[E
         if found := [entry for entry in entries if entry.path.startswith(name + "/")]:
             return found
     others = sorted({entry.path.partition("/")[0] for entry in entries if "/" in entry.path})
-    raise ModelError(f"{manifest} lists no file in {folder}/ but in {', '.join(others[:9])}")
+    raise ModelError(
+        f"{manifest} lists no file in {folder}/ but in {', '.join(others[:9])}: prepare such "
+        "recordings too, or train without noise and rooms, with data.conditions=[1,0,0,0]"
+    )
