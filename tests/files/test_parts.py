@@ -61,6 +61,34 @@ def test_our_wav_head_is_read_by_others(samples: int | None, kind: str) -> None:
     assert not audio.any()
 
 
+@pytest.mark.parametrize(
+    ("kind", "coding", "endian"),
+    [
+        ("u8", "PCM_U8", "LITTLE"),
+        ("s24", "PCM_24", "LITTLE"),
+        ("s32", "PCM_32", "LITTLE"),
+        ("f64", "DOUBLE", "LITTLE"),
+        ("s16be", "PCM_16", "BIG"),
+        ("s32be", "PCM_32", "BIG"),
+        ("f32be", "FLOAT", "BIG"),
+        ("ulaw", "ULAW", "LITTLE"),
+        ("alaw", "ALAW", "LITTLE"),
+    ],
+)
+def test_types_of_raw_samples_are_those_of_libsndfile(kind: str, coding: str, endian: str) -> None:
+    file = io.BytesIO()
+    if coding in ("ULAW", "ALAW"):
+        file.write(bytes(range(256)))
+    else:
+        soundfile.write(file, noise(256), 8000, format="RAW", subtype=coding, endian=endian)
+    file.seek(0)
+    head = {"samplerate": 8000, "channels": 1, "subtype": coding, "endian": endian}
+    expected = soundfile.SoundFile(file, format="RAW", **head).read(dtype="float32")
+    file.seek(0)
+    with open_audio(file, f"{kind}@8000") as audio:
+        assert np.array_equal(np.concatenate(list(audio.blocks), axis=1)[0], expected)
+
+
 def test_raw_samples() -> None:
     audio = noise(12_001, 2)
     for kind, data in (("s16", np.rint(audio * 32768).astype("<i2")), ("f32", audio)):

@@ -51,7 +51,11 @@ def encode(
         StereoMode, typer.Option(help="Code two channels as they are, or their mid and side.")
     ] = StereoMode.separate,
     raw: Annotated[
-        str | None, typer.Option(help="IN has no header: s16@24000x1 or f32@RATExCHANNELS.")
+        str | None,
+        typer.Option(
+            metavar="TYPE@RATExCHANNELS",
+            help="IN has no header: s16@24000x1, u8, s24, s32, f32, f64, s16be, ulaw, alaw, ...",
+        ),
     ] = None,
     metadata: Annotated[
         list[str] | None, typer.Option("--metadata", metavar="KEY=VALUE", help="Text to keep.")
@@ -100,7 +104,7 @@ def encode(
         elif not quiet and target != "-":
             note(
                 f"{target}: {duration(result.seconds)} in {result.size_bytes} bytes, "
-                f"{result.bitrate_bps / 1000:.2f} kbit/s"
+                f"{result.bitrate_bps / 1000:.2f} kbit/s with the file's header"
             )
 
     command = Command(

@@ -68,15 +68,16 @@ class Audio:
 def parse_raw(text: str) -> Format:
     """The format of samples without a header, as ``s16@24000x1``: type, rate in Hz, channels.
 
-    Types are s16 (16-bit integers) and f32 (floating point), little endian. ``x1`` may be left out.
+    Types are the keys of `SAMPLE_TYPES`: signed and unsigned integers and floating point, little
+    endian unless the name ends in ``be``, and G.711. ``x1`` may be left out.
     """
-    match = re.fullmatch(r"(s16|f32)(?:le)?@(\d{1,7})(?:x(\d{1,2}))?", text)
-    if not match:
+    match = re.fullmatch(r"([a-z]+\d*(?:be)?)(?:le)?@(\d{1,7})(?:x(\d{1,2}))?", text)
+    kind, rate, channels = match.groups() if match else ("", 0, 0)
+    if kind not in SAMPLE_TYPES:
         raise FileError(
-            f"raw format {text!r} is not TYPE@RATExCHANNELS with type s16 or f32: "
-            "for example s16@24000x1"
+            f"raw format {text!r} is not TYPE@RATExCHANNELS, for example s16@24000x1, with a type "
+            f"of {', '.join(SAMPLE_TYPES)}"
         )
-    kind, rate, channels = match.groups()
     return Format(kind, int(rate), int(channels or 1))
 
 

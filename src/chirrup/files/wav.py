@@ -28,6 +28,23 @@ def _floats(kind: str) -> Callable[[bytes], np.ndarray]:
     return lambda data: np.frombuffer(data, kind).astype(np.float32)
 
 
+def _mu_law(data: bytes) -> np.ndarray:
+    code = ~np.frombuffer(data, np.uint8)
+    steps = ((code & 15).astype(np.int32) << 3) + 132 << ((code >> 4) & 7)
+    return _signed(steps - 132, code < 128)
+
+
+def _a_law(data: bytes) -> np.ndarray:
+    code = np.frombuffer(data, np.uint8) ^ 0x55
+    segment, steps = (code >> 4) & 7, ((code & 15).astype(np.int32) << 4) + 8
+    steps = np.where(segment > 0, steps + 256 << np.maximum(segment, 1) - 1, steps)
+    return _signed(steps, code > 127)
+
+
+def _signed(magnitudes: np.ndarray, positive: np.ndarray) -> np.ndarray:
+    return (np.where(positive, magnitudes, -magnitudes) / 2.0**15).astype(np.float32)
+
+
 SAMPLE_TYPES: dict[str, tuple[int, Callable[[bytes], np.ndarray]]] = {
     "u8": (1, _integers("u1", 2.0**7, 2.0**7)),
     "s16": (2, _integers("<i2", 2.0**15)),
@@ -35,6 +52,11 @@ SAMPLE_TYPES: dict[str, tuple[int, Callable[[bytes], np.ndarray]]] = {
     "s32": (4, _integers("<i4", 2.0**31)),
     "f32": (4, _floats("<f4")),
     "f64": (8, _floats("<f8")),
+    "s16be": (2, _integers(">i2", 2.0**15)),
+    "s32be": (4, _integers(">i4", 2.0**31)),
+    "f32be": (4, _floats(">f4")),
+    "ulaw": (1, _mu_law),
+    "alaw": (1, _a_law),
 }
 """Bytes of a sample, and how to make ``float32`` of many."""
 KINDS = {

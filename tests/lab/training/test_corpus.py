@@ -239,7 +239,7 @@ def test_memory_decides(shards: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         for folder, expected in (("speech_train", streams), ("rir", False)):
             found = open_recordings(data, folder, RATE_HZ, CPU)
             assert isinstance(found, Streamed) == expected
-    with pytest.raises(ModelError, match="in talks/ but in noise_train, rir_train.*: prepare"):
+    with pytest.raises(ModelError, match=r"in talks/ but in noise_train, rir_train.*: prepare"):
         open_recordings(data, "talks", RATE_HZ, CPU)
     assert listed(shards.parent, "speech_train") == entries
     with pytest.raises(ModelError, match=r"no corpus at nowhere: .* data\.manifest=FOLDER"):
