@@ -32,9 +32,9 @@ def convert(
         False
     ),
 ) -> None:
-    """Say it in another voice, of which some seconds are enough.
+    """Say it in another voice.
 
-    For models of FocalCodec-Stream, whose codes are words rather than sound. A file that was coded
+    Some seconds of the voice are the least, and two minutes or more work better. For models of FocalCodec-Stream, whose codes are words rather than sound. A file that was coded
     already is decoded in the voice. Ask those whose voice it is.
     """
     from chirrup.files import convert_file
