@@ -5,7 +5,7 @@ activation, norm, skip or Fourier transform. A codebook search is one product wi
 """
 
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from math import ceil
@@ -20,6 +20,10 @@ from chirrup.lab.nn import State, Streaming
 _CONVOLUTIONS = (nn.Conv1d, nn.Conv2d)
 _TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d)
 _COUNTED = (*_CONVOLUTIONS, *_TRANSPOSED, nn.Linear, nn.GRU, nn.LSTM)
+
+SAMPLES = 12_000
+"""Of all streams and channels at once when latency is measured: each stream has a state of its own,
+in double precision."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +81,7 @@ def _plain(part: Any) -> Any:
     A part without values, on the device "meta", stays there: it can be counted.
     """
     part = copy.deepcopy(part).float().eval()
-    if not any(parameter.is_meta for parameter in part.parameters()):
+    if not any(value.is_meta for value in (*part.parameters(), *part.buffers())):
         part = part.cpu()
     for module in part.modules():
         if hasattr(module, "fast"):
@@ -145,27 +149,48 @@ def latency_samples(model: Model) -> int:
     encoder, decoder = _plain(model.encoder).double(), _plain(model.decoder).double()
     chunk = model.chunk_frames * model.input_frame_samples
     every = 1 if model.input_frame_samples <= 1000 else model.input_frame_samples // 60
-    offset = torch.arange(chunk - 1, -1, -every)
-    rows = len(offset) + 1  # row 0 stays as it is, row i + 1 has sample offset[i] changed
     generator = torch.Generator().manual_seed(0)
-    encoder_state, decoder_state = _start(encoder, rows), _start(decoder, rows)
+    chunks = nominal_latency_samples(model) // model.frame_samples + 4
+    noise = torch.randn(chunks, 1, model.channels, chunk, generator=generator, dtype=torch.double)
+    plain, latest = list(_streamed(encoder, decoder, noise)), 0
+    rows = max(1, SAMPLES // (model.channels * chunk))
+    for offset in torch.arange(chunk - 1, -1, -every).split(rows):
+        changed = list(noise.expand(-1, len(offset), -1, -1))
+        changed[0] = changed[0].clone()
+        # By far more than a window takes away at its edge.
+        changed[0][torch.arange(len(offset)), 0, offset] += 100
+        first = _first_difference(plain, _streamed(encoder, decoder, changed))
+        heard = (offset + 1) * model.sample_rate_hz / model.input_rate_hz
+        latest = max(latest, ceil((heard - (first - model.delay_samples)).max()))
+    return latest
 
-    first, start = torch.full((rows - 1,), -1), 0
-    for number in range(nominal_latency_samples(model) // model.frame_samples + 4):
-        noise = torch.randn(1, model.channels, chunk, generator=generator, dtype=torch.double)
-        x = noise.repeat(rows, 1, 1)
-        if number == 0:  # far more than a window takes away at its edge
-            x[torch.arange(1, rows), 0, offset] += 100
-        latent, encoder_state = encoder(x, encoder_state)
-        y, decoder_state = decoder(latent, decoder_state)
-        change = (y[1:, 0] - y[:1, 0]).abs()
-        differs = change > 1e-11 * (y[1:, 0].abs() + y[:1, 0].abs()).amax(1, keepdim=True)
+
+def _streamed(encoder: Streaming, decoder: Streaming, chunks: Iterable[Tensor]) -> Iterator[Tensor]:
+    """Audio of ``chunks [rows, channels, samples]``, chunk by chunk, from the initial state."""
+    states: tuple[State, State] | None = None
+    for x in chunks:
+        before, after = states or (_start(encoder, len(x)), _start(decoder, len(x)))
+        latent, before = encoder(x, before)
+        y, after = decoder(latent, after)
+        states = before, after
+        yield y
+
+
+def _first_difference(plain: Iterable[Tensor], changed: Iterable[Tensor]) -> Tensor:
+    """The first sample of the first channel that differs, ``int [rows]``, in chunks of audio.
+
+    Raises:
+        RuntimeError: a row never differs.
+    """
+    first, start = torch.tensor(-1), 0
+    for one, several in zip(plain, changed, strict=False):
+        x, y = one[:, 0], several[:, 0]
+        differs = (y - x).abs() > 1e-11 * (y.abs() + x.abs()).amax(1, keepdim=True)
         found = differs.any(1) & (first < 0)
-        first[found] = start + differs[found].int().argmax(1)
-        start += y.shape[2]
+        first = torch.where(found, start + differs.int().argmax(1), first)
+        start += y.shape[1]
         if (first >= 0).all():
-            heard = (offset + 1) * model.sample_rate_hz / model.input_rate_hz
-            return ceil((heard - (first - model.delay_samples)).max())
+            return first
     raise RuntimeError(f"{int((first < 0).sum())} samples of a frame change no output")
 
 

@@ -3,6 +3,8 @@
 from dataclasses import asdict
 from typing import Any
 
+import torch
+
 from chirrup.lab.complexity import (
     count,
     latency_samples,
@@ -18,7 +20,13 @@ def outline(name: str) -> dict[str, Any]:
     Raises:
         ModelError: no configuration has that name.
     """
-    model = build(name).eval()
+    with torch.device("meta"):
+        model = build(name)
+    tried = model.narrow()
+    if tried is model:
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            model = tried = build(name)
     latency = nominal_latency_samples(model)
     return {
         "name": name,
@@ -28,9 +36,9 @@ def outline(name: str) -> dict[str, Any]:
         "codebooks": model.codebooks,
         "codebook_size": model.codebook_size,
         "audit": {
-            "parts": {part: asdict(figures) for part, figures in count(model).items()},
+            "parts": {part: asdict(figures) for part, figures in count(model.outline()).items()},
             "latency_samples": latency,
-            "latency_measured_samples": latency_samples(model),
+            "latency_measured_samples": latency_samples(tried),
             "receptive_field_samples": receptive_field_samples(model.encoder),
         },
     }
