@@ -1,12 +1,37 @@
 // Convolutions of rows of time steps, one row a channel, and their weight gradients. Rows are padded
-// to whole vectors and lie `stride` floats apart. K is the kernel size.
+// to whole vectors and lie `stride` numbers apart. K is the kernel size.
+//
+// With PAIRS a row of inputs holds the bfloat16 values of two channels in the place of each float,
+// and so do the weights. A weight gradient takes rows of bfloat16 as they are. Sums are floats.
 
 #pragma once
 
 #include "fast.h"
 
+#ifdef __AVX512BF16__
+#include <immintrin.h>
+constexpr bool HAS_PAIRS = true;
+static inline Vec add_pairs(Vec sum, Vec a, Vec b) {
+    return (Vec)_mm512_dpbf16_ps((__m512)sum, (__m512bh)a, (__m512bh)b);
+}
+static inline Vec add_pairs(Vec sum, Vec a, float b) {
+    return add_pairs(sum, a, (Vec)_mm512_set1_ps(b));
+}
+#else
+constexpr bool HAS_PAIRS = false;
+template <class Factor>
+static inline Vec add_pairs(Vec sum, Vec, Factor) { return sum; }
+#endif
+
+// sum + a b. If PAIRS, each place of a and b holds two values of bfloat16.
+template <bool PAIRS, class Factor>
+static inline __attribute__((always_inline)) Vec add_products(Vec sum, Vec a, Factor b) {
+    if constexpr (PAIRS) return add_pairs(sum, a, b);
+    else return sum + a * b;
+}
+
 // O output rows, M vectors: out[o][t] = bias[o] + sum_ik w[i][k][o] in[i][t + k * dilation].
-template <int O, int M, int K>
+template <int O, int M, int K, bool PAIRS>
 static inline void conv_block(const float* w, const float* bias, const float* in, float* out,
                               int64_t n, int64_t dilation, int64_t stride) {
     Vec sum[O][M];
@@ -17,13 +42,13 @@ static inline void conv_block(const float* w, const float* bias, const float* in
             Vec x[M];
             for (int m = 0; m < M; ++m) x[m] = load(in + k * dilation + m * W);
             for (int o = 0; o < O; ++o)
-                for (int m = 0; m < M; ++m) sum[o][m] += w[o] * x[m];
+                for (int m = 0; m < M; ++m) sum[o][m] = add_products<PAIRS>(sum[o][m], x[m], w[o]);
         }
     for (int o = 0; o < O; ++o)
         for (int m = 0; m < M; ++m) store(out + o * stride + m * W, sum[o][m]);
 }
 
-template <int O, int K>
+template <int O, int K, bool PAIRS>
 static void conv_rows(const float* w, const float* bias, const float* in, float* out, int64_t n,
                       int64_t rows, int64_t dilation, int64_t stride, int64_t length) {
     constexpr int M = std::max(1, std::min(8, REGISTERS / O));
@@ -32,8 +57,8 @@ static void conv_rows(const float* w, const float* bias, const float* in, float*
         for (int64_t o = 0; o < rows; o += O) {
             const float* block = w + o * n * K;
             const float* b = bias ? bias + o : nullptr;
-            if (wide) conv_block<O, M, K>(block, b, in + t, out + o * stride + t, n, dilation, stride);
-            else conv_block<O, 1, K>(block, b, in + t, out + o * stride + t, n, dilation, stride);
+            if (wide) conv_block<O, M, K, PAIRS>(block, b, in + t, out + o * stride + t, n, dilation, stride);
+            else conv_block<O, 1, K, PAIRS>(block, b, in + t, out + o * stride + t, n, dilation, stride);
         }
         t += wide ? M * W : W;
     }
@@ -59,21 +84,22 @@ static void with_block(int64_t rows, F f) {
     }
 }
 
-// `rows` outputs of `n` inputs; `w` as `pack` has it.
-template <int K>
+// `rows` outputs of `n` rows of inputs; `w` as `pack` has it.
+template <int K, bool PAIRS = false>
 static void conv(const float* w, const float* bias, const float* in, float* out, int64_t n,
                  int64_t rows, int64_t dilation, int64_t stride, int64_t length) {
     with_block(rows, [&](auto O) {
-        conv_rows<decltype(O)::value, K>(w, bias, in, out, n, rows, dilation, stride, length);
+        conv_rows<decltype(O)::value, K, PAIRS>(w, bias, in, out, n, rows, dilation, stride, length);
     });
 }
 
 // Weight gradient: sum_t d[o][t] in[i][t + k * dilation], for O rows by J columns (i, k) at a time.
-// `sums` keeps the W partial sums of each from tile to tile; columns are padded to whole J.
+// `sums` keeps the W partial sums of each from tile to tile; columns are padded to whole J. The rows
+// are of floats, or of bfloat16 with a length of whole vectors of them.
 template <int K>
 struct WeightGradient {
     static constexpr int columns_at_once(int O) {
-        return std::max(1, std::min(K == 1 ? O : K, REGISTERS / O));
+        return std::max(1, std::min(8, REGISTERS / O));
     }
 
     static int64_t columns(int64_t n, int64_t rows) {
@@ -81,32 +107,35 @@ struct WeightGradient {
         return (n * K + J - 1) / J * J;
     }
 
-    template <int O>
-    static void add_rows(const float* d, const float* in, float* sums, int64_t n, int64_t rows,
+    template <int O, class Number>
+    static void add_rows(const Number* d, const Number* in, float* sums, int64_t n, int64_t rows,
                          int64_t dilation, int64_t stride, int64_t length) {
-        constexpr int J = columns_at_once(O);
+        constexpr int J = columns_at_once(O), AT_ONCE = sizeof(Vec) / sizeof(Number);
+        constexpr bool PAIRS = !std::is_same_v<Number, float>;
         for (int64_t o = 0; o < rows; o += O, d += O * stride)
             for (int64_t j = 0; j < n * K; j += J, sums += O * J * W) {
-                const float* column[J];
+                const Number* column[J];
                 Vec sum[O][J];
                 for (int c = 0; c < J; ++c) {
                     const int64_t ik = std::min(j + c, n * K - 1);
                     column[c] = in + ik / K * stride + ik % K * dilation;
                 }
                 for (int c = 0; c < O * J; ++c) sum[c / J][c % J] = load(sums + c * W);
-                for (int64_t t = 0; t < length; t += W) {
+                for (int64_t t = 0; t < length; t += AT_ONCE) {
                     Vec row[O];
                     for (int r = 0; r < O; ++r) row[r] = load(d + r * stride + t);
                     for (int c = 0; c < J; ++c) {
                         const Vec x = load(column[c] + t);
-                        for (int r = 0; r < O; ++r) sum[r][c] += row[r] * x;
+                        for (int r = 0; r < O; ++r)
+                            sum[r][c] = add_products<PAIRS>(sum[r][c], row[r], x);
                     }
                 }
                 for (int c = 0; c < O * J; ++c) store(sums + c * W, sum[c / J][c % J]);
             }
     }
 
-    static void add(const float* d, const float* in, float* sums, int64_t n, int64_t rows,
+    template <class Number>
+    static void add(const Number* d, const Number* in, float* sums, int64_t n, int64_t rows,
                     int64_t dilation, int64_t stride, int64_t length) {
         with_block(rows, [&](auto O) {
             add_rows<decltype(O)::value>(d, in, sums, n, rows, dilation, stride, length);
@@ -133,4 +162,22 @@ static Tensor pack(const Tensor& w, int64_t groups, bool transposed) {
     if (transposed) v = v.transpose(1, 2).flip(3);
     const int64_t rows = v.size(1), O = block_of(rows);
     return v.reshape({groups, rows / O, O, v.size(2), v.size(3)}).permute({0, 1, 3, 4, 2}).contiguous();
+}
+
+// Rows in bfloat16, and two rows of floats as one row of pairs; b may be null.
+static inline void narrow_row(const float* a, uint16_t* out, int64_t length) {
+#pragma omp simd
+    for (int64_t t = 0; t < length; ++t) out[t] = number<at::BFloat16>(a[t]).x;
+}
+static inline uint32_t paired(float a, float b) {
+    return number<at::BFloat16>(a).x | uint32_t(number<at::BFloat16>(b).x) << 16;
+}
+static inline void pair_rows(const float* a, const float* b, uint32_t* out, int64_t length) {
+    if (!b) {
+#pragma omp simd
+        for (int64_t t = 0; t < length; ++t) out[t] = paired(a[t], 0);
+    } else {
+#pragma omp simd
+        for (int64_t t = 0; t < length; ++t) out[t] = paired(a[t], b[t]);
+    }
 }

@@ -17,9 +17,10 @@ constexpr int W = 8, REGISTERS = 12;
 #endif
 typedef float Vec __attribute__((vector_size(4 * W)));
 typedef int32_t Integers __attribute__((vector_size(4 * W)));
-typedef float Unaligned __attribute__((vector_size(4 * W), aligned(4), may_alias));
+typedef float Unaligned __attribute__((vector_size(4 * W), aligned(2), may_alias));
 
-static inline Vec load(const float* p) { return *reinterpret_cast<const Unaligned*>(p); }
+template <class Number>
+static inline Vec load(const Number* p) { return *reinterpret_cast<const Unaligned*>(p); }
 static inline void store(float* p, Vec v) { *reinterpret_cast<Unaligned*>(p) = v; }
 static inline int64_t whole(int64_t length) { return (length + W - 1) / W * W; }
 
@@ -147,3 +148,21 @@ std::vector<Tensor> conv_modulation_backward(
     const Tensor& d_out, const std::optional<Tensor>& d_new_past, bool wants_past,
     const std::vector<Tensor>& saved, const std::vector<Tensor>& parameters, int64_t groups,
     double eps);
+Tensor causal_conv(const Tensor& x, const Tensor& past, const Tensor& w, const Tensor& bias,
+                   int64_t stride, bool activate, bool bf16);
+std::vector<Tensor> causal_conv_backward(const Tensor& dy, const Tensor& x, const Tensor& past,
+                                         const Tensor& w, int64_t stride, bool activate, bool bf16,
+                                         bool wants_x);
+Tensor transposed_conv(const Tensor& x, const Tensor& w, int64_t stride, bool activate, bool bf16);
+std::vector<Tensor> transposed_conv_backward(const Tensor& dy, const Tensor& x, const Tensor& w,
+                                             int64_t stride, bool activate, bool bf16);
+std::vector<Tensor> window_conv(const Tensor& x, const Tensor& past, const Tensor& w,
+                                const Tensor& bias, int64_t stride, bool activate, bool exact);
+std::vector<Tensor> window_conv_backward(const Tensor& dy, const Tensor& signal, const Tensor& rows,
+                                         const Tensor& w, int64_t stride, bool activate,
+                                         bool wants_x);
+std::vector<Tensor> window_transposed(const Tensor& x, const Tensor& w, int64_t stride,
+                                      bool activate);
+std::vector<Tensor> window_transposed_backward(const Tensor& dy, const Tensor& signal,
+                                               const Tensor& rows, const Tensor& w, int64_t stride,
+                                               bool activate);

@@ -21,4 +21,12 @@ PYBIND11_MODULE(TORCH_EXTENSION_NAME, module) {
     module.def("interpolate", &interpolate, release);
     module.def("conv_modulation", &conv_modulation, release);
     module.def("conv_modulation_backward", &conv_modulation_backward, release);
+    module.def("causal_conv", &causal_conv, release);
+    module.def("causal_conv_backward", &causal_conv_backward, release);
+    module.def("transposed_conv", &transposed_conv, release);
+    module.def("transposed_conv_backward", &transposed_conv_backward, release);
+    module.def("window_conv", &window_conv, release);
+    module.def("window_conv_backward", &window_conv_backward, release);
+    module.def("window_transposed", &window_transposed, release);
+    module.def("window_transposed_backward", &window_transposed_backward, release);
 }

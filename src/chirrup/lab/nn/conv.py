@@ -7,7 +7,18 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import weight_norm
 
+from chirrup.lab import fast
+from chirrup.lab.fast.causal_conv import causal_conv, takes_conv, transposed_conv
 from chirrup.lab.nn.streaming import Span, State, Streaming, strided, transposed
+
+
+def _has_fast_form(layer: "Conv1d | ConvTranspose1d", x: Tensor) -> bool:
+    return (
+        layer.fast
+        and fast.runs_on(x)
+        and x.shape[2] % layer.ratio.numerator == 0
+        and takes_conv(layer.conv, fast.products_in_bf16())
+    )
 
 
 class Conv1d(Streaming):
@@ -18,6 +29,8 @@ class Conv1d(Streaming):
     future (a centred kernel has r = (kernel_size - 1) * dilation / 2), r steps late.
 
     The state is the last ``(kernel_size - 1) * dilation + 1 - stride`` inputs.
+
+    With ``exact`` the fast form rounds no factors in its forward pass.
     """
 
     def __init__(
@@ -32,6 +45,7 @@ class Conv1d(Streaming):
         bias: bool = True,
         look_ahead: int = 0,
         normalise_weight: bool = False,
+        exact: bool = False,
     ) -> None:
         super().__init__()
         self.context = (kernel_size - 1) * dilation + 1 - stride
@@ -51,6 +65,8 @@ class Conv1d(Streaming):
         if normalise_weight:
             weight_norm(self.conv)
         self.look_ahead = look_ahead
+        self.exact = exact
+        self.fast = False
 
     @property
     def delay(self) -> Fraction:
@@ -68,11 +84,26 @@ class Conv1d(Streaming):
             return {}
         return {"past": torch.zeros(batch, self.conv.in_channels, self.context, device=device)}
 
-    def forward(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+    def takes_elu(self, x: Tensor) -> bool:
+        return _has_fast_form(self, x)
+
+    def forward(self, x: Tensor, state: State, elu: bool = False) -> tuple[Tensor, State]:
+        if _has_fast_form(self, x):
+            return self._fast_form(x, state, elu)
         if self.context == 0:
             return self.conv(x), {}
         x = torch.cat([state["past"], x], dim=2)
         return self.conv(x), {"past": x[:, :, x.shape[2] - self.context :].clone()}
+
+    def _fast_form(self, x: Tensor, state: State, elu: bool) -> tuple[Tensor, State]:
+        past = state["past"] if self.context else x[:, :, :0]
+        bf16 = fast.products_in_bf16()
+        y = causal_conv(x, past, self.conv, elu, bf16, self.exact)
+        if self.context == 0:
+            return y, {}
+        last = x[:, :, -self.context :]
+        last = torch.cat([past, F.elu(last) if elu else last], dim=2)
+        return y, {"past": last[:, :, last.shape[2] - self.context :]}
 
 
 class ConvTranspose1d(Streaming):
@@ -101,6 +132,7 @@ class ConvTranspose1d(Streaming):
             weight_norm(self.conv)
         self.bias = nn.Parameter(torch.zeros(out_channels, 1)) if bias else None
         self.overlap = kernel_size - stride
+        self.fast = False
 
     @property
     def ratio(self) -> Fraction:
@@ -114,8 +146,14 @@ class ConvTranspose1d(Streaming):
             return {}
         return {"overlap": torch.zeros(batch, self.conv.out_channels, self.overlap, device=device)}
 
-    def forward(self, x: Tensor, state: State) -> tuple[Tensor, State]:
-        y = self.conv(x)
+    def takes_elu(self, x: Tensor) -> bool:
+        return _has_fast_form(self, x)
+
+    def forward(self, x: Tensor, state: State, elu: bool = False) -> tuple[Tensor, State]:
+        if _has_fast_form(self, x):
+            y = transposed_conv(x, self.conv, elu, fast.products_in_bf16())
+        else:
+            y = self.conv(x)
         after: State = {}
         if self.overlap:
             y = y + F.pad(state["overlap"], (0, y.shape[2] - self.overlap))

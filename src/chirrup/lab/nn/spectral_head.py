@@ -20,7 +20,7 @@ class SpectralHead(Streaming):
     def __init__(self, dim: int, n_fft: int) -> None:
         super().__init__()
         self.bins = n_fft // 2 + 1
-        self.project = Conv1d(dim, 2 * self.bins, 1)
+        self.project = Conv1d(dim, 2 * self.bins, 1, exact=True)
         self.register_buffer("signs", 1.0 - 2.0 * (torch.arange(self.bins) % 2)[:, None], False)
 
     def forward(self, x: Tensor, state: State) -> tuple[Tensor, State]:

@@ -97,12 +97,19 @@ class Streaming(nn.Module):
         """The layer for calls of one frame, or of one chunk of frames; same state."""
         return self
 
-    def run(self, name: str, x: Tensor, state: State, after: State) -> Tensor:
-        """Run the child ``name`` with its part of ``state``; put its new part in ``after``."""
+    def takes_elu(self, x: Tensor) -> bool:
+        """Whether `forward` can compute an ELU of this input first: it has the option ``elu``."""
+        return False
+
+    def run(self, name: str, x: Tensor, state: State, after: State, **options: bool) -> Tensor:
+        """Run the child ``name`` with its part of ``state``; put its new part in ``after``.
+
+        The ``options`` are those of the child's `forward`.
+        """
         child = cast(Streaming, self._modules[name])
         prefix = name + "."
         own = {key.removeprefix(prefix): state[key] for key in state if key.startswith(prefix)}
-        y, new = child(x, own)
+        y, new = child(x, own, **options)
         after.update({prefix + key: value for key, value in new.items()})
         return y
 
@@ -145,8 +152,14 @@ class Sequential(Streaming):
 
     def forward(self, x: Tensor, state: State) -> tuple[Tensor, State]:
         after: State = {}
-        for name in self._modules:
-            x = self.run(name, x, state, after)
+        options: dict[str, bool] = {}
+        layers = self.layers
+        for name, layer, following in zip(self._modules, layers, [*layers[1:], None], strict=True):
+            if is_elu(layer) and following is not None and following.takes_elu(x):
+                options = {"elu": True}
+                continue
+            x = self.run(name, x, state, after, **options)
+            options = {}
         return x, after
 
 
@@ -159,6 +172,11 @@ class Stateless(Streaming):
 
     def forward(self, x: Tensor, state: State) -> tuple[Tensor, State]:
         return self.module(x), state
+
+
+def is_elu(layer: Streaming) -> bool:
+    elu = layer.module if isinstance(layer, Stateless) else None
+    return isinstance(elu, nn.ELU) and elu.alpha == 1
 
 
 class LookAhead(Streaming):
