@@ -154,7 +154,7 @@ class Sequential(Streaming):
         after: State = {}
         options: dict[str, bool] = {}
         layers = self.layers
-        for name, layer, following in zip(self._modules, layers, [*layers[1:], None], strict=True):
+        for name, layer, following in zip(self._modules, layers, [*layers, None][1:], strict=True):
             if is_elu(layer) and following is not None and following.takes_elu(x):
                 options = {"elu": True}
                 continue
