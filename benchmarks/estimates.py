@@ -79,7 +79,7 @@ def estimates(title: str) -> Table:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Estimates against known truth.")
-    parser.add_argument("corpus", type=Path, nargs="?", default=Path("../shared/corpus"))
+    parser.add_argument("corpus", type=Path)
     parser.add_argument("--clips", type=int, default=30)
     options = parser.parse_args()
     console.print(machine())

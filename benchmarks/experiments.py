@@ -57,7 +57,7 @@ def parser(description: str, folder: str, *experiments: str) -> argparse.Argumen
     if experiments:
         result.add_argument("experiment", choices=experiments)
     result.add_argument("changes", nargs="*", metavar="KEY=VALUE", help="changes to the recipe")
-    result.add_argument("--corpus", type=Path, default=ROOT.parent / "shared" / "corpus")
+    result.add_argument("--corpus", type=Path, required=True)
     result.add_argument("--out", type=Path, default=ROOT / "runs" / folder)
     result.add_argument("--processes", type=int, default=2, help="that train, of one thread each")
     return result

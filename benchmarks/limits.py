@@ -116,7 +116,7 @@ def one_a_speaker(folder: str, data: DataConfig, clips: int) -> list[Entry]:
 def main() -> None:
     parser = argparse.ArgumentParser(description="What limits the quality of a model.")
     parser.add_argument("run", type=Path)
-    parser.add_argument("--corpus", type=Path, default=Path("../shared/corpus"))
+    parser.add_argument("--corpus", type=Path, required=True)
     parser.add_argument("--clips", type=int, default=20)
     parser.add_argument("--out", type=Path, default=Path("runs/limits"))
     arguments = parser.parse_args()

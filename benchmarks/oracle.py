@@ -66,7 +66,7 @@ def repaired(clean: np.ndarray, coded: np.ndarray, spectrum: Spectrum) -> dict[s
 def main() -> None:
     parser = argparse.ArgumentParser(description="Which errors of a model cost most.")
     parser.add_argument("run", type=Path)
-    parser.add_argument("--corpus", type=Path, default=Path("../shared/corpus"))
+    parser.add_argument("--corpus", type=Path, required=True)
     parser.add_argument("--clips", type=int, default=8)
     parser.add_argument("--seconds", type=float, default=6.0)
     arguments = parser.parse_args()

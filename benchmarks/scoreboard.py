@@ -131,7 +131,7 @@ def compact(results: Results) -> Results:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Run the scoreboard and write its page.")
-    parser.add_argument("--corpus", type=Path, default=ROOT.parent / "shared" / "corpus")
+    parser.add_argument("--corpus", type=Path, required=True)
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--board", action="append", choices=BOARDS, help="only these")
     known = sorted({codec for of in BOARDS.values() for codec in of.systems})

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from chirrup.cli import console
+from chirrup.cli.recipes import find_recipe
 from chirrup.files.errors import FileError
 
 if TYPE_CHECKING:
@@ -56,7 +57,8 @@ def prepare(
     ] = None,
     out: Annotated[Path, typer.Option(metavar="FOLDER", help="The corpus.")] = Path("corpus"),
     recipe: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Filters, balance, splits, output.")
+        str | None,
+        typer.Option(help="Filters, balance, splits, output: curated, as-is, or a file."),
     ] = None,
     licence: Annotated[str, typer.Option(help="Of sources that tell none.")] = "",
     language: Annotated[str, typer.Option(help="Of sources that tell none, as en.")] = "",
@@ -82,11 +84,7 @@ def prepare(
 
     if style not in ("", "read", "studio"):
         raise FileError(f"no style {style!r}: use read or studio")
-    if recipe is not None and (not recipe.exists() or recipe.is_dir()):
-        raise FileError(
-            f"{recipe} does not exist: give a recipe, such as recipes/corpora/curated.toml"
-        )
-    plan = load_recipe(recipe) if recipe else Recipe()
+    plan = load_recipe(find_recipe(recipe, "corpora")) if recipe else Recipe()
     plan = replace(plan, dnsmos=plan.dnsmos or dnsmos)
     facts = {"licence": licence, "language": language, "style": style}
     run = _run(workers, ray, address)

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from chirrup.cli.console import note
+from chirrup.cli.recipes import find_recipe
 from chirrup.files.errors import FileError
 
 
@@ -42,10 +43,16 @@ def _extra() -> Generator[None, None, None]:
 
 
 def train(
-    recipe: Annotated[Path, typer.Argument(metavar="RECIPE", help="A file of recipes/.")],
+    recipe: Annotated[
+        str, typer.Argument(metavar="RECIPE", help="A name, such as iris-t1-cpu, or a file.")
+    ],
     out: Annotated[Path, typer.Option(metavar="FOLDER", help="For checkpoints and logs.")],
     overrides: Annotated[
         list[str] | None, typer.Argument(metavar="KEY=VALUE", help="Changes to the recipe.")
+    ] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option(metavar="CORPUS", help="Its folder or manifest: short for data.manifest=."),
     ] = None,
     minutes: Annotated[float | None, typer.Option(min=0, help="Stop after so many.")] = None,
     fresh: Annotated[
@@ -57,22 +64,18 @@ def train(
     ] = False,
 ) -> None:
     """Train a model by a recipe. Needs the extra: pip install 'chirrup[train]'."""
-    if not recipe.exists() or recipe.is_dir():
-        raise FileError(
-            f"{recipe} does not exist: give a recipe, such as those in the folder recipes of a "
-            "checkout"
-        )
+    path = find_recipe(recipe)
     if out.exists() and not out.is_dir():
         raise FileError(f"{out} is no folder: give another --out")
     for text in overrides or []:
         if "=" not in text.lstrip("="):
             raise FileError(f"{text!r} is not of the form key=value")
-    changes = list(overrides or [])
+    changes = [*(overrides or []), *([f"data.manifest={data}"] if data else [])]
     with _extra():
         from chirrup.lab.training import run
         from chirrup.lab.training.config import load_recipe
     try:
-        config = load_recipe(recipe, changes)  # once: it may be a pipe
+        config = load_recipe(path, changes)  # once: it may be a pipe
     except ValueError as error:
         raise FileError(f"recipe {recipe}: {error}") from error
     run.train(config, out, minutes=minutes, device=str(device), fresh=fresh, plain=plain)

@@ -23,6 +23,7 @@ from chirrup.lab.training.corpus import (
     open_recordings,
     sampler_of,
     seconds_of,
+    warn_of_lacking,
 )
 from chirrup.lab.training.data import Recordings, Sampler, load_recordings
 from chirrup.lab.training.loop import Trainer
@@ -242,7 +243,7 @@ def test_memory_decides(shards: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ModelError, match=r"in talks/ but in noise_train, rir_train.*: prepare"):
         open_recordings(data, "talks", RATE_HZ, CPU)
     assert listed(shards.parent, "speech_train") == entries
-    with pytest.raises(ModelError, match=r"no corpus at nowhere: .* data\.manifest=FOLDER"):
+    with pytest.raises(ModelError, match=r"no corpus at nowhere: .* --data FOLDER"):
         listed(Path("nowhere"), "speech_train")
 
 
@@ -319,3 +320,21 @@ def test_a_streamed_training_goes_on_as_it_would_have(
     first.save()
     second = resumed(recipe, tmp_path / "parts")
     assert begun + losses(second, 5) == whole
+
+
+def test_a_corpus_without_rooms_trains_without_them(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    manifest = write_corpus(tmp_path)
+    lines = manifest.read_text().splitlines()
+    manifest.write_text("\n".join(line for line in lines if not line.startswith("rir/")) + "\n")
+    data = DataConfig(manifest=manifest, cache=tmp_path / "cache", conditions=(1, 2, 3, 4, 5))
+    warn_of_lacking(data)
+    assert caplog.messages == [
+        f"{manifest} has no recordings in rir/: training goes without reverberant, noisy and "
+        "reverberant speech"
+    ]
+    sampler = sampler_of(data, RATE_HZ, 480, torch.Generator(), CPU)
+    assert sampler.conditions.tolist() == [1, 2, 0, 4, 0]
+    with pytest.raises(ModelError, match="clean speech a weight"):
+        sampler.weigh([0, 0, 1, 0])

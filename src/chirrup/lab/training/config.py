@@ -11,9 +11,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from chirrup.lab.training.mistakes import in_words
 
+CONDITIONS = ("clean", "noisy", "reverberant", "two-talker", "noisy and reverberant")
+"""In what condition the encoder gets speech, in the order of their weights in a recipe."""
+NEEDS_NOISE, NEEDS_ROOMS = (1, 4), (2, 4)
 Conditions = Annotated[tuple[float, ...], Field(min_length=4, max_length=5)]
-"""Weights of clean, noisy, reverberant, two-talker, and noisy and reverberant speech; the last one
-may be left out."""
+"""Weights of `CONDITIONS`; the last one may be left out."""
 
 
 class Strict(BaseModel):
@@ -23,7 +25,7 @@ class Strict(BaseModel):
 
 
 class DataConfig(Strict):
-    manifest: Path = Path("../shared/corpus/MANIFEST.csv")
+    manifest: Path | None = None
     """CSV or Parquet with a column ``path`` relative to itself, plain files or shards of
     ``chirrup data prepare``; its folders are named below."""
     speech: str = "speech_train"

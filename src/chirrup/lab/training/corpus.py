@@ -5,6 +5,7 @@ decide alone. So a stopped training goes on exactly, every process has crops of 
 corpus that outgrows the memory changes nothing but the speed.
 """
 
+import logging
 import math
 import os
 from collections.abc import Sequence
@@ -18,9 +19,9 @@ import torch
 from torch import Tensor
 
 from chirrup.data.manifest import Entry
-from chirrup.lab.training.config import DataConfig
+from chirrup.lab.training.config import CONDITIONS, NEEDS_NOISE, NEEDS_ROOMS, DataConfig
 from chirrup.lab.training.data import SINC_TAPS, Recordings, Sampler, load_recordings
-from chirrup.lab.training.reading import joined, listed, opened
+from chirrup.lab.training.reading import is_listed, joined, listed, opened
 
 MARGIN_S = 0.02
 """Read around a piece of a file of another rate, for the resampler to settle."""
@@ -50,8 +51,8 @@ def sampler_of(
 
     return Sampler(
         load(data.speech, channels if data.channels == "keep" else None),
-        load(data.noise) if data.has_noise else None,
-        load(data.rooms) if data.has_rooms else None,
+        load(data.noise) if data.has_noise and is_listed(data.manifest, data.noise) else None,
+        load(data.rooms) if data.has_rooms and is_listed(data.manifest, data.rooms) else None,
         sample_rate_hz=sample_rate_hz,
         crop_samples=chunks * chunk_samples,
         conditions=data.conditions,
@@ -61,6 +62,17 @@ def sampler_of(
         noise_snr_db=data.noise_snr_db,
         generator=generator,
     )
+
+
+def warn_of_lacking(data: DataConfig) -> None:
+    """Say which conditions of a recipe the corpus has no noise or rooms for."""
+    for folder, needed_by in ((data.noise, NEEDS_NOISE), (data.rooms, NEEDS_ROOMS)):
+        names = [CONDITIONS[kind] for kind in needed_by if any(data.conditions[kind : kind + 1])]
+        if names and not is_listed(data.manifest, folder):
+            logging.getLogger(__name__).warning(
+                "%s has no recordings in %s/: training goes without %s speech",
+                *(data.manifest, folder, ", ".join(names)),
+            )
 
 
 def open_recordings(

@@ -15,8 +15,10 @@ from torch import Tensor
 
 from chirrup.lab.fast.interpolation import interpolate as fast_interpolate
 from chirrup.lab.training import kept_audio
+from chirrup.lab.training.config import NEEDS_NOISE, NEEDS_ROOMS
 from chirrup.lab.training.losses import power
 from chirrup.lab.training.reading import listed, read_channels, read_jointly, read_mono
+from chirrup.runtime.errors import ModelError
 
 SINC_TAPS = 16
 """Taps of the interpolation that changes speed and pitch."""
@@ -67,7 +69,7 @@ class Recordings:
 
 
 def load_recordings(
-    manifest: Path,
+    manifest: Path | None,
     folder: str,
     sample_rate_hz: int,
     cache: Path,
@@ -202,8 +204,23 @@ class Sampler:
         self.fast = False
 
     def weigh(self, conditions: Sequence[float]) -> None:
-        """Draw the conditions with these weights from now on."""
-        self.conditions = torch.tensor(conditions, dtype=torch.float)
+        """Draw the conditions with these weights from now on.
+
+        Conditions whose noise or rooms there are none of are not drawn.
+
+        Raises:
+            ModelError: no condition is left.
+        """
+        weights = torch.tensor(conditions, dtype=torch.float)
+        for recordings, needed_by in ((self.noise, NEEDS_NOISE), (self.rooms, NEEDS_ROOMS)):
+            if recordings is None:
+                weights[[kind for kind in needed_by if kind < len(weights)]] = 0
+        if not weights.any():
+            raise ModelError(
+                f"the corpus has nothing for conditions={list(conditions)}: prepare noise or rooms "
+                "too, or give clean speech a weight"
+            )
+        self.conditions = weights
 
     def uniform(self, batch: int, low: float = 0.0, high: float = 1.0) -> Tensor:
         """``[batch, 1]`` on the device."""

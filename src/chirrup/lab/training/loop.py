@@ -30,7 +30,7 @@ from chirrup.lab.training.checkpoints import (
 )
 from chirrup.lab.training.comparison import Comparison
 from chirrup.lab.training.config import Stage, TrainingConfig
-from chirrup.lab.training.corpus import sampler_of
+from chirrup.lab.training.corpus import sampler_of, warn_of_lacking
 from chirrup.lab.training.data import Sampler
 from chirrup.lab.training.distillation import Lessons, Made
 from chirrup.lab.training.distributed import (
@@ -150,6 +150,8 @@ class Trainer:
         model, data = self.model, self.config.data
         chunk = model.chunk_frames * model.frame_samples
         rate_hz, channels = model.sample_rate_hz, model.channels
+        if self.rank == 0:
+            warn_of_lacking(data)
         sampler = sampler_of(data, rate_hz, chunk, self.generator, self.device, channels)
         longest = max(self.config.spectra.n_ffts)
         if sampler.crop_samples - model.delay_samples < longest:

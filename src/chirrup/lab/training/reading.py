@@ -1,6 +1,6 @@
 """Recordings as a manifest lists them, read at a model's rate: plain files, or in shards."""
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -94,7 +94,7 @@ def read_jointly(source: Path | Entry, sample_rate_hz: int, channels: int) -> np
     return joined(read_channels(source, sample_rate_hz), channels, source)
 
 
-def listed(manifest: Path, folder: str, leave_out: Sequence[str] = ()) -> list[Entry]:
+def listed(manifest: Path | None, folder: str, leave_out: Sequence[str] = ()) -> list[Entry]:
     """Recordings of a folder of the manifest, plain files or in shards.
 
     A prepared corpus has rooms in ``rir_train``, others in ``rir``: ``rir`` means either.
@@ -105,21 +105,36 @@ def listed(manifest: Path, folder: str, leave_out: Sequence[str] = ()) -> list[E
     Raises:
         ModelError: there are none, or there is no such manifest.
     """
-    if not manifest.exists():
+    if manifest is None or not manifest.exists():
+        missing = "no corpus is named" if manifest is None else f"there is no corpus at {manifest}"
         raise ModelError(
-            f"there is no corpus at {manifest}: make one with chirrup data prepare, and say "
-            "data.manifest=FOLDER after the recipe"
+            f"{missing}: make one with chirrup data prepare, and name it with --data FOLDER"
         )
     entries = [
         replace(entry, facts={key: entry.facts[key] for key in FACTS if key in entry.facts})
         for entry in read_manifest(find_manifest(manifest))
         if not any(map(Path(entry.path).match, leave_out))
     ]
-    for name in (folder, f"{folder}_train"):
-        if found := [entry for entry in entries if entry.path.startswith(name + "/")]:
-            return found
+    if found := _of_folder(entries, folder):
+        return found
     others = sorted({entry.path.partition("/")[0] for entry in entries if "/" in entry.path})
     raise ModelError(
         f"{manifest} lists no file in {folder}/ but in {', '.join(others[:9])}: prepare such "
         "recordings too, or train without noise and rooms, with data.conditions=[1,0,0,0]"
     )
+
+
+def is_listed(manifest: Path | None, folder: str) -> bool:
+    """Return whether a corpus has recordings of a folder; True where there is no corpus."""
+    if manifest is None or not manifest.exists():
+        return True
+    return bool(_of_folder(read_manifest(find_manifest(manifest)), folder))
+
+
+def _of_folder(entries: Iterable[Entry], folder: str) -> list[Entry]:
+    """Recordings of a folder; of the folder for training if a prepared corpus is split."""
+    entries = list(entries)
+    for name in (folder, f"{folder}_train"):
+        if found := [entry for entry in entries if entry.path.startswith(name + "/")]:
+            return found
+    return []

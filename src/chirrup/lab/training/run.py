@@ -5,7 +5,7 @@ import os
 from collections.abc import Collection
 from contextlib import ExitStack
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -99,10 +99,16 @@ def export_checkpoint(
         return export_released(checkpoint, folder, audio)
     saved = load_checkpoint(checkpoint)
     model, name = trained_model(saved), saved["config"]["model"]
-    card = {"steps": saved["step"], "hours": round(saved["hours"], 2), "recipe": saved["config"]}
+    recipe = saved["config"] | {"data": _without_paths(saved["config"]["data"])}
+    card = {"steps": saved["step"], "hours": round(saved["hours"], 2), "recipe": recipe}
     lowest = TrainingConfig.model_validate(saved["config"]).codes.lowest
     clip = excerpt(audio, model.input_rate_hz)
     return export(model, name, folder, clip, card, lowest=lowest, compact=compact)
+
+
+def _without_paths(data: dict[str, Any]) -> dict[str, Any]:
+    """The data of a recipe but for what is on one machine only."""
+    return {key: value for key, value in data.items() if key not in ("manifest", "cache")}
 
 
 def export_released(released: Path, folder: Path, audio: Path | None = None) -> Parity:

@@ -1,0 +1,29 @@
+"""Recipes that come with the package, found by their names."""
+
+from pathlib import Path
+
+import chirrup
+from chirrup.files.errors import FileError
+
+_PACKAGE = Path(chirrup.__file__).parent
+FOLDERS = (_PACKAGE / "recipes", _PACKAGE.parents[1] / "recipes")
+"""Of an installed package, and of a checkout."""
+
+
+def find_recipe(name: str, kind: str = "") -> Path:
+    """Return the path of a recipe.
+
+    Args:
+        name: a file, or the name of a recipe that comes with the package.
+        kind: sub-folder of the recipes.
+
+    Raises:
+        FileError: there is no such recipe.
+    """
+    path = Path(name)
+    if path.exists() and not path.is_dir():
+        return path
+    recipes = {path.stem: path for folder in FOLDERS for path in (folder / kind).glob("*.toml")}
+    if name in recipes:
+        return recipes[name]
+    raise FileError(f"no recipe {name!r}: give a file, or one of {', '.join(sorted(recipes))}")

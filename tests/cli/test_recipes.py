@@ -1,0 +1,34 @@
+"""Recipes are found by their names, and each of them names no place of one machine."""
+
+from pathlib import Path
+
+import pytest
+
+from chirrup.cli import run
+from chirrup.cli.recipes import FOLDERS, find_recipe
+from chirrup.files import FileError
+
+RECIPES = sorted(path for folder in FOLDERS for path in folder.rglob("*.toml"))
+
+
+def test_by_name_or_file(tmp_path: Path) -> None:
+    assert find_recipe("iris-t1-cpu").name == "iris-t1-cpu.toml"
+    assert find_recipe("curated", "corpora").parent.name == "corpora"
+    own = tmp_path / "own.toml"
+    own.touch()
+    assert find_recipe(str(own)) == own
+    with pytest.raises(FileError, match=r"no recipe 'iris-t9': give a file, or one of .*iris-t1"):
+        find_recipe("iris-t9")
+    with pytest.raises(FileError, match="one of as-is, curated"):
+        find_recipe("iris-t1", "corpora")
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
+def test_no_recipe_reads_a_corpus_of_its_own_accord(path: Path) -> None:
+    settings = [line.partition("#")[0] for line in path.read_text().splitlines()]
+    assert not [line for line in settings if ".." in line or line.count("/") > 2]
+
+
+def test_without_a_corpus(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["train", "iris-t1-cpu", "--out", str(tmp_path / "run")]) == 2
+    assert "no corpus is named: make one with chirrup data prepare" in capsys.readouterr().err
