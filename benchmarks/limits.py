@@ -1,6 +1,6 @@
 """What limits the quality of a model: the autoencoder, the quantizer, a band, an instant, the data.
 
-    python benchmarks/limits.py RUN_OR_CHECKPOINT [--corpus FOLDER] [--clips 20] [--out FOLDER]
+    python benchmarks/limits.py RUN_OR_CHECKPOINT --corpus FOLDER [--clips 20] [--out FOLDER]
 
 Prints four tables and draws `limits.png` into the folder `--out` (runs/limits):
 

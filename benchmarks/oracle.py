@@ -1,6 +1,6 @@
 """Which errors of a model cost most: what scores would be if a part of them were not made.
 
-    python benchmarks/oracle.py RUN_OR_CHECKPOINT [--corpus FOLDER] [--clips 8] [--seconds 6]
+    python benchmarks/oracle.py RUN_OR_CHECKPOINT --corpus FOLDER [--clips 8] [--seconds 6]
 
 In the decoded spectrum (windows of 40 ms, 10 ms apart) a band, or only its magnitudes or phases, is
 replaced by the original's, and the audio made of it is scored.

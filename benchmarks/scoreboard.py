@@ -1,7 +1,7 @@
 """The scoreboard: runs what is missing, and writes docs/scoreboard.md and the tables of the README
 and the models' cards from the results.
 
-    python benchmarks/scoreboard.py [--board NAME ...] [--codec NAME ...] [--workers 2]
+    python benchmarks/scoreboard.py --corpus FOLDER [--board NAME ...] [--codec NAME ...]
     python benchmarks/scoreboard.py --write  # only the pages, from docs/scoreboard/
 
 Runs go on where they were stopped. The audio stays in runs/scoreboard/, with a report to listen to.
@@ -131,7 +131,7 @@ def compact(results: Results) -> Results:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Run the scoreboard and write its page.")
-    parser.add_argument("--corpus", type=Path, required=True)
+    parser.add_argument("--corpus", type=Path)
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--board", action="append", choices=BOARDS, help="only these")
     known = sorted({codec for of in BOARDS.values() for codec in of.systems})
@@ -147,6 +147,8 @@ def main() -> None:
     options = parser.parse_args()
     KEPT.mkdir(parents=True, exist_ok=True)
     if not options.write:
+        if options.corpus is None:
+            parser.error("--corpus FOLDER is needed, but for --write")
         for name in options.board or BOARDS:
             path, every = KEPT / f"{name}.jsonl", list(BOARDS[name].systems)
             codecs = [codec for codec in every if codec in (options.codec or every)]

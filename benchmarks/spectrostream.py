@@ -1,8 +1,8 @@
 """The first three experiments on SpectroStream, each one command (seed 003, "First 3 experiments").
 
-    python benchmarks/spectrostream.py fusion [KEY=VALUE ...]       # where channels are joined
-    python benchmarks/spectrostream.py look-ahead [KEY=VALUE ...]   # what the decoder waits for
-    python benchmarks/spectrostream.py bitrate [--model spectro-small]
+    python benchmarks/spectrostream.py fusion --corpus FOLDER [KEY=VALUE ...]       # where channels are joined
+    python benchmarks/spectrostream.py look-ahead --corpus FOLDER [KEY=VALUE ...]   # what the decoder waits for
+    python benchmarks/spectrostream.py bitrate --corpus FOLDER [--model spectro-small]
 
 The first two train a model for each variant (`experiments.py`); a KEY=VALUE changes the recipe, as
 in `chirrup train`. The third needs only weights, and also draws its scores against the bitrate.

@@ -271,7 +271,9 @@ def test_the_bitrate_sweep_draws_every_codec(
         drawn["codecs"] = list(dict.fromkeys(row.codec for row in rows))
 
     monkeypatch.setattr(import_module("experiments"), "run", run)
-    monkeypatch.setattr(sys, "argv", ["", "bitrate", "--out", str(tmp_path)])
+    monkeypatch.setattr(
+        sys, "argv", ["", "bitrate", "--corpus", str(tmp_path), "--out", str(tmp_path)]
+    )
     (tmp_path / "bitrate").mkdir()
     spectrostream.main()
     assert drawn["codecs"] == ["spectro-small", "opus", "vorbis", "mp3"]
@@ -303,7 +305,7 @@ def test_an_experiment_trains_exports_and_compares_its_variants(
     experiments = import_module("experiments")
     monkeypatch.setattr(experiments, "run", run)
     monkeypatch.setattr(experiments.chirrup, "load", lambda _: late)
-    options = ["--out", str(tmp_path), "--processes", "1"]
+    options = ["--out", str(tmp_path), "--corpus", str(tmp_path), "--processes", "1"]
     monkeypatch.setattr(sys, "argv", ["", "fusion", "stages.0.steps=7", *options])
     (tmp_path / "fusion").mkdir()
     spectrostream.main()

@@ -52,7 +52,7 @@ def test_layouts_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
         ("prepare vctk:talks", "does not look like VCTK"),
         ("prepare", "nothing to prepare: give a source"),
         ("prepare speech:talks", "2 by licence (no licence: give --licence"),
-        ("prepare speech:talks --recipe none", "no recipe 'none': give a file, or one of as-is, curated"),
+        ("prepare speech:talks --recipe none", "no recipe 'none': give a file, or one of as-is"),
         ("prepare speech:talks --recipe bad.toml", "recipe bad.toml has no 'sead'"),
         ("prepare speech:talks --style loud", "no style 'loud'"),
         ("prepare speech:talks --out bad.toml", "bad.toml is no folder"),
