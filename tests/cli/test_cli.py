@@ -239,6 +239,14 @@ def test_help_is_quick_and_nothing_imports_torch(tmp_path: Path, folder: Path) -
     assert done.returncode == 0, done.stderr
 
 
+def test_a_shell_completes_commands_and_options() -> None:
+    for words, expected in (("chirrup en", "encode"), ("chirrup encode --mo", "--model")):
+        env = {"COMP_WORDS": words, "COMP_CWORD": str(len(words.split()) - 1)}
+        env |= {**os.environ, "_CHIRRUP_COMPLETE": "complete_bash"}
+        done = subprocess.run(COMMAND, env=env, capture_output=True, text=True, timeout=60)
+        assert (done.returncode, done.stdout) == (0, f"{expected}\n")
+
+
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["--version"]) == 0
     assert capsys.readouterr().out.startswith("chirrup ")

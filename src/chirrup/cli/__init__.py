@@ -17,7 +17,6 @@ from chirrup.cli.demo import demo
 app = typer.Typer(
     name="chirrup",
     help="Streaming neural audio codecs: speech at 1 to 6 kbit/s, music from 3 on, offline.",
-    add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},

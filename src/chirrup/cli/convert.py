@@ -34,9 +34,9 @@ def convert(
 ) -> None:
     """Say it in another voice.
 
-    Some seconds of the voice are the least, and two minutes or more work better. For models of
-    FocalCodec-Stream, whose codes are words rather than sound. A file that was coded already is
-    decoded in the voice. Ask those whose voice it is.
+    Some seconds of the voice are the least, and two minutes or more work better. The model has to
+    be one of FocalCodec-Stream, whose codes are words rather than sound. A .chirrup file of the
+    model is decoded in the voice. Ask the person whose voice it is.
     """
     from chirrup.files import convert_file
     from chirrup.zoo import load
