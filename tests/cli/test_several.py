@@ -97,6 +97,8 @@ def test_a_folder_goes_on_over_what_cannot_be_read(
         recordings.add(name)
     for name in ("in/bad.wav", "in/notes.txt"):
         recordings.add(name, b"no audio")
+    Path("in/link").symlink_to("sub")
+    Path("in/lost.wav").symlink_to("nowhere")
     assert run(["encode", "in", "--out", "coded", "--workers", "2", "-b", "1k"]) == 2
     coded = {"coded/a.chirrup", "coded/sub/deep/b.chirrup", "coded/sub/A.chirrup"}
     assert recordings.others() == coded
@@ -104,7 +106,7 @@ def test_a_folder_goes_on_over_what_cannot_be_read(
     assert len(lines) == 3
     assert error.startswith("chirrup: error: in/bad.wav cannot be read as audio")
     assert summary == "chirrup: 3 of 4 files done; 1 failed"
-    assert left_out == "chirrup: left out because of their endings: in/notes.txt"
+    assert left_out == "chirrup: left out: in/link, in/lost.wav, in/notes.txt"
 
     Path("coded/a.chirrup").unlink()
     kept = Path("coded/sub/A.chirrup").stat().st_mtime_ns

@@ -135,4 +135,4 @@ def _sum_up(todo: Plan, tried: int, failed: int) -> None:
     if todo.left_out:
         names = ", ".join(map(str, todo.left_out[:SHOWN]))
         more = ", ..." if len(todo.left_out) > SHOWN else ""
-        console.note(f"left out because of their endings: {names}{more}")
+        console.note(f"left out: {names}{more}")

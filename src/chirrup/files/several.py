@@ -32,7 +32,9 @@ class Plan:
 
     Attributes:
         pairs: every input with its output. No two outputs are the same.
-        left_out: files in the folders that are neither audio nor ``.chirrup`` by their names.
+        left_out: files in the folders that are neither audio nor ``.chirrup`` by their names, and
+            what only seems to be an input: pipes, links to nothing, and links to folders, which are
+            not followed.
         unreadable: folders that cannot be read, with the reason.
     """
 
@@ -79,10 +81,11 @@ def _files_in(folder: Path, naming: Naming, plan: Plan) -> Iterator[Path]:
     """Find the inputs in a folder, by name; hidden files and folders are passed over."""
     for place, folders, names in os.walk(folder, onerror=plan.unreadable.append):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
+        plan.left_out += (path for name in folders if (path := Path(place, name)).is_symlink())
         for path in (Path(place, name) for name in sorted(names) if not name.startswith(".")):
             if naming.is_input(path) and path.is_file():
                 yield path
-            elif path.suffix.lower() not in {*AUDIO_ENDINGS, CODED_ENDING}:
+            elif naming.is_input(path) or path.suffix.lower() not in {*AUDIO_ENDINGS, CODED_ENDING}:
                 plan.left_out.append(path)
 
 
