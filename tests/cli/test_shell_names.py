@@ -204,6 +204,18 @@ def test_a_terminal_that_lacks_letters(folder: Path, tmp_path: Path) -> None:
     assert rb"metadata title: \u0141\xf3d\u017a".replace(rb"\xf3", b"\xf3") in done.stdout
 
 
+def test_no_text_from_elsewhere_changes_the_terminal(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source, target = folder / "talk.wav", tmp_path / "\x1b[31m\x9bred.chirrup"
+    assert run(["encode", str(source), str(target), "--metadata", "title=\x1b]0;evil\x07"]) == 0
+    assert run(["info", str(target)]) == 0
+    assert run(["encode", str(source), str(target)]) == 2
+    said = capsys.readouterr()
+    assert not set(said.out + said.err) & {"\x1b", "\x9b", "\x07"}
+    assert r"metadata title: \x1b]0;evil\x07" in said.out
+
+
 @pytest.mark.parametrize("times", [["--to", "1e308"], ["--from", "0", "--to", "9e99:0:0"]])
 def test_a_time_after_the_end_is_the_end(folder: Path, tmp_path: Path, times: list[str]) -> None:
     target = str(tmp_path / "x.wav")

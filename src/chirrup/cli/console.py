@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 import shutil
 import signal
 import sys
@@ -61,9 +62,14 @@ def parse_metadata(pairs: list[str]) -> dict[str, str]:
     return result
 
 
+def visible(text: str) -> str:
+    """Return text without control characters, by which a name or a tag could change a terminal."""
+    return re.sub("[\x00-\x1f\x7f-\x9f]", lambda found: repr(found[0])[1:-1], text)
+
+
 def note(text: str) -> None:
     """A line on standard error."""
-    typer.echo(f"chirrup: {text}", err=True)
+    typer.echo(f"chirrup: {visible(text)}", err=True)
 
 
 def fail(error: Exception | str) -> None:
@@ -71,7 +77,8 @@ def fail(error: Exception | str) -> None:
     text = str(error)
     if isinstance(error, OSError):
         text = f"{error.filename}: " * bool(error.filename) + (error.strerror or text)
-    typer.echo(f"chirrup: error: {' '.join(map(str.strip, text.splitlines()))}", err=True)
+    text = " ".join(map(str.strip, text.splitlines()))
+    typer.echo(f"chirrup: error: {visible(text)}", err=True)
 
 
 def warn(notes: Iterable[str], source: str) -> None:
@@ -93,7 +100,7 @@ def print_text(text: str, indent: int = 0) -> None:
     """Print text in lines no wider than the terminal; all but the first are indented."""
     width = shutil.get_terminal_size().columns
     lines = textwrap.wrap(
-        text,
+        visible(text),
         width,
         subsequent_indent=" " * indent,
         break_long_words=False,

@@ -105,7 +105,7 @@ def _print_file(name: str, facts: dict[str, Any]) -> None:
 
 
 def _print(name: str, lines: dict[str, str]) -> None:
-    typer.echo(name)
+    typer.echo(console.visible(name))
     console.print_rows({f"{key}:": value for key, value in lines.items()}, 10)
 
 
