@@ -22,9 +22,11 @@ def talks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_prepare_and_check(talks: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (talks / "ann" / "memo.m4a").write_bytes(b"what libsndfile does not read")
     arguments = ["--out", "corpus", "--licence", "CC0-1.0", "--style", "studio", "--workers", "1"]
     assert run(["data", "prepare", "speech:talks", *arguments]) == 0
-    assert "corpus: 2 recordings, 3.00 s; 0 refused" in capsys.readouterr().err
+    assert "corpus: 2 recordings, 3.00 s; 1 refused" in capsys.readouterr().err
+    assert "memo.m4a,0.000,talks,unreadable," in Path("corpus/refused.csv").read_text()
     names = {path.name for path in Path("corpus").iterdir()}
     assert {"manifest.csv", "refused.csv", "recipe.json", "report.html", "speech_train"} <= names
     assert run(["data", "check", "corpus", "--workers", "1"]) == 0

@@ -121,7 +121,7 @@ def check(
         for name, found in report.found.items():
             typer.echo(f"{name} ({PROBLEMS[name]}): {len(found)}")
             for text in found[:SHOWN]:
-                typer.echo(f"  {text}")
+                typer.echo(f"  {console.visible(text)}")
             if len(found) > SHOWN:
                 typer.echo(f"  and {len(found) - SHOWN} more; --json tells all")
     return 2 if report.problems else 0

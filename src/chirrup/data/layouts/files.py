@@ -5,16 +5,19 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from chirrup.data.item import ENDINGS
 from chirrup.files.errors import FileError
+from chirrup.files.naming import AUDIO_ENDINGS
 
 
 def audio_below(folder: Path) -> Iterator[Path]:
-    """All audio files, folder by folder, in the order of their names. Hidden ones are left out."""
+    """Find all audio files, folder by folder, in the order of their names, but no hidden ones.
+
+    Formats that nothing here reads are among them, so that such files are refused, not missed.
+    """
     for place, folders, names in os.walk(folder):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(names):
-            if not name.startswith(".") and os.path.splitext(name)[1].lower() in ENDINGS:
+            if not name.startswith(".") and os.path.splitext(name)[1].lower() in AUDIO_ENDINGS:
                 yield Path(place, name)
 
 
