@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from chirrup.cli.console import print_text
 from chirrup.files.drafts import only_one
 from chirrup.files.errors import FileError
 
@@ -127,4 +128,4 @@ def _print(codec: "Codec", rows: list[dict[str, Any]], folder: Path) -> None:
     if not scored:
         typer.echo("For scores: pip install 'chirrup[eval]'")
     files = ", ".join(["original.wav", *(row["file"] for row in rows)])
-    typer.echo(f"Listen: {files} in {folder.resolve()}")
+    print_text(f"Listen: {files} in {folder.resolve()}")

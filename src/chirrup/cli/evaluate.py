@@ -188,8 +188,10 @@ def _print(results: "Results", names: Sequence[str]) -> None:
                 table.add_row(line.title, f"{line.kbps:.2f}", *cells)
             screen.print(table)
         for text in differences(rows, METRICS[names[0]]):
-            typer.echo(text)
-    typer.echo("Means over the clips, ± half of the 95 % interval from a bootstrap over speakers.")
+            console.print_text(text, indent=2)
+    console.print_text(
+        "Means over the clips, ± half of the 95 % interval from a bootstrap over speakers."
+    )
 
 
 def _cell(value: "Interval | None", digits: int) -> str:
