@@ -1,7 +1,12 @@
 """Several inputs and folders, and the names of outputs that nobody has named."""
 
 import itertools
+import os
+import re
+import subprocess
+import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -147,3 +152,23 @@ def test_an_end_ends_the_work_on_every_input() -> None:
     for _ in run_each(pairs, work, workers=3):
         break
     assert 1 <= len(begun) <= 4
+
+
+def test_lines_stand_above_the_bar(recordings: Recordings) -> None:
+    pty = pytest.importorskip("pty")
+    recordings.add("in/one.wav")
+    recordings.add("in/two.wav")
+    line = [sys.executable, "-m", "chirrup", "encode", "in", "--out", "out"]
+    terminal, theirs = pty.openpty()
+    with subprocess.Popen(line, stderr=theirs, env={**os.environ, "TERM": "xterm"}) as process:
+        os.close(theirs)
+        shown = b""
+        with suppress(OSError):  # at the end
+            while data := os.read(terminal, 1 << 16):
+                shown += data
+        assert process.wait() == 0
+    os.close(terminal)
+    said = [text for text in re.split(r"[\r\n]+", shown.decode()) if "chirrup: " in text]
+    assert len(said) == 3
+    for text in said:
+        assert re.match(r"(\x1b\[[0-9;?]*[a-zA-Z])*chirrup: ", text)

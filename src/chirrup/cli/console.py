@@ -68,8 +68,9 @@ def visible(text: str) -> str:
 
 
 def note(text: str) -> None:
-    """A line on standard error."""
-    typer.echo(f"chirrup: {visible(text)}", err=True)
+    """A line on standard error, above a bar if there is one: typer's echo would end up in it."""
+    if sys.stderr is not None:
+        print(f"chirrup: {visible(text)}", file=sys.stderr)
 
 
 def fail(error: Exception | str) -> None:
@@ -78,7 +79,7 @@ def fail(error: Exception | str) -> None:
     if isinstance(error, OSError):
         text = f"{error.filename}: " * bool(error.filename) + (error.strerror or text)
     text = " ".join(map(str.strip, text.splitlines()))
-    typer.echo(f"chirrup: error: {visible(text)}", err=True)
+    note(f"error: {text}")
 
 
 def warn(notes: Iterable[str], source: str) -> None:
