@@ -125,6 +125,35 @@ def test_a_folder_goes_on_over_what_cannot_be_read(
     assert recordings.others() == coded | heard
 
 
+def test_a_folder_goes_on_over_what_may_not_be_read(
+    recordings: Recordings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("in/a.wav", "in/b.wav", "in/closed/c.wav"):
+        recordings.add(name)
+    Path("out").mkdir()
+    Path("out/b.chirrup").write_bytes(b"")
+    list_folder, open_file = os.scandir, Path.open
+
+    def listed(path: str) -> object:
+        if str(path).endswith("closed"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return list_folder(path)
+
+    def opened(path: Path, *arguments: str, **options: int) -> object:
+        if path.name == "b.chirrup":
+            raise PermissionError(13, "Permission denied", str(path))
+        return open_file(path, *arguments, **options)  # pyright: ignore
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "scandir", listed)
+        patch.setattr(Path, "open", opened)
+        assert run(["encode", "in", "--out", "out"]) == 2
+    assert Path("out/a.chirrup").stat().st_size > 0
+    said = capsys.readouterr().err
+    assert "chirrup: error: in/closed: Permission denied\n" in said
+    assert "chirrup: error: out/b.chirrup exists and is no .chirrup file" in said
+
+
 def test_two_outputs_of_one_name_are_refused(
     recordings: Recordings, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -13,9 +13,12 @@ def names_file(path: Path) -> bool:
 
 
 def is_coded(path: Path) -> bool:
-    """Return whether a file begins like a ``.chirrup`` file."""
-    with path.open("rb") as file:
-        return file.read(len(MAGIC)) == MAGIC
+    """Return whether a file can be read and begins like a ``.chirrup`` file."""
+    try:
+        with path.open("rb") as file:
+            return file.read(len(MAGIC)) == MAGIC
+    except OSError:
+        return False
 
 
 def descriptor_of(path: Path) -> int | None:
