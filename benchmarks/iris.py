@@ -1,8 +1,8 @@
 """Experiments on `iris-t1`: the same steps with one change each.
 
-    python benchmarks/iris.py encoders --corpus FOLDER [KEY=VALUE ...]  # both designs of the residual units
-    python benchmarks/iris.py losses --corpus FOLDER [KEY=VALUE ...]    # other weights of the losses
-    python benchmarks/iris.py batches --corpus FOLDER [KEY=VALUE ...]   # other clips and codes
+    python benchmarks/iris.py encoders --corpus FOLDER  # both designs of the residual units
+    python benchmarks/iris.py losses --corpus FOLDER  # other weights of the losses
+    python benchmarks/iris.py batches --corpus FOLDER  # other clips and codes
 
 `encoders` trains from the beginning by the first two stages of `recipes/iris-t1-cpu.toml`, with two
 seeds. The others start from `recipes/iris-t1-cpu.pt` and use `recipes/iris-t1-cpu-more.toml`. A

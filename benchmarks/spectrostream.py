@@ -1,7 +1,7 @@
 """The first three experiments on SpectroStream, each one command (seed 003, "First 3 experiments").
 
-    python benchmarks/spectrostream.py fusion --corpus FOLDER [KEY=VALUE ...]       # where channels are joined
-    python benchmarks/spectrostream.py look-ahead --corpus FOLDER [KEY=VALUE ...]   # what the decoder waits for
+    python benchmarks/spectrostream.py fusion --corpus FOLDER  # where channels are joined
+    python benchmarks/spectrostream.py look-ahead --corpus FOLDER  # what the decoder waits for
     python benchmarks/spectrostream.py bitrate --corpus FOLDER [--model spectro-small]
 
 The first two train a model for each variant (`experiments.py`); a KEY=VALUE changes the recipe, as

@@ -1,7 +1,7 @@
 """TQCodec: its paper's path from EnCodec to the whole codec (table 3), and two channels.
 
-    python benchmarks/tqcodec.py path --corpus FOLDER [KEY=VALUE ...]         # each step a training
-    python benchmarks/tqcodec.py mid-side --corpus FOLDER [--model tq-small]  # against left and right
+    python benchmarks/tqcodec.py path --corpus FOLDER  # each step a training
+    python benchmarks/tqcodec.py mid-side --corpus FOLDER  # against left and right
 
 A KEY=VALUE changes the recipe, as in `chirrup train`.
 """

@@ -39,6 +39,18 @@ def test_prepare_and_check(talks: Path, capsys: pytest.CaptureFixture[str]) -> N
     assert list(json.loads(capsys.readouterr().out)["problems"]) == ["unreadable"]
 
 
+def test_control_characters_of_a_manifest_do_not_reach_the_terminal(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "manifest.csv").write_text("path,licence\n\x1b[2Jä.wav,CC0\nno\x07.wav,CC0\n")
+    assert run(["data", "check", str(tmp_path), "--quick", "--workers", "1"]) == 2
+    printed = capsys.readouterr().out
+    assert "  \\x1b[2Jä.wav: No such file" in printed
+    assert "  no\\x07.wav: No such file" in printed
+    assert run(["data", "check", f"{tmp_path}/\x1b[2J"]) == 2
+    assert "\\x1b[2J has no manifest.csv" in capsys.readouterr().err
+
+
 def test_layouts_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["data", "prepare", "--layouts"]) == 0
     printed = capsys.readouterr().out

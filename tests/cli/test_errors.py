@@ -82,7 +82,7 @@ def names(folder: Path) -> set[str]:
         ("audit none", "no model 'none'"),
         ("demo talk.wav", "is no folder"),
         ("demo x --model none", "no model 'none'"),
-        ("train none.toml --out x", "none.toml does not exist"),
+        ("train none.toml --out x", "no recipe 'none.toml': give a file, or one of"),
         ("train text.wav --out talk.wav", "is no folder"),
         ("train text.wav", "--out"),
         ("train text.wav --out x key", "'key' is not of the form key=value"),

@@ -1,7 +1,9 @@
 """A corpus is looked at again: each thing that can be wrong is found, and nothing else."""
 
 import csv
+import os
 import shutil
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +12,10 @@ import pytest
 import soundfile
 
 from chirrup.data.check import Report, check
+from chirrup.data.manifest import read_manifest
 from chirrup.data.prepare import prepare
 from chirrup.data.recipe import recipe_of
+from chirrup.evaluate import conditions
 from chirrup.files.errors import FileError
 from data_samples import RATE_HZ, here, noise, talk, write
 
@@ -93,6 +97,70 @@ def test_the_same_audio_in_two_splits(plain: Path) -> None:
     shutil.copy(plain / "speech_train" / "b__0.wav", plain / "speech_test" / "c__0.wav")
     write(plain / "speech_test" / "c__0.wav", talk(1, seed=5))
     assert found(plain) == {}
+
+
+@pytest.mark.parametrize(
+    ("facts", "problem", "words"),
+    [
+        ({"seconds": "x"}, "bad row", "seconds is 'x': give a number from 0 to 1e+09"),
+        ({"seconds": "nan"}, "bad row", "seconds is 'nan'"),
+        ({"seconds": "9" * 5000}, "bad row", "seconds is '999"),
+        ({"sample_rate_hz": "1e999"}, "bad row", "sample_rate_hz is '1e999': give a whole number"),
+        ({"sample_rate_hz": "16000.5"}, "bad row", "sample_rate_hz is '16000.5'"),
+        ({"offset": "-1"}, "bad row", "offset is '-1'"),
+        ({"offset": str(10**30)}, "bad row", "offset is '1000"),
+        ({"path": ""}, "bad row", "it has no path"),
+        ({"path": "speech_train/\0.wav"}, "bad row", "a NUL character"),
+        ({"path": "/etc/passwd"}, "outside", "/etc/passwd"),
+        ({"path": "speech_train/../../x.wav"}, "outside", "../x.wav"),
+        ({"shard": "../x.tar"}, "outside", "../x.tar"),
+        ({"shard": "speech_train/b__0.wav", "size": str(10**12)}, "unreadable", "ends before"),
+        ({"path": "speech_train/pipe.wav"}, "unreadable", "is no regular file"),
+        ({"path": "speech_train/zero.wav", "sha256": "0"}, "unreadable", "is no regular file"),
+        ({"path": "speech_train/" + "a" * 300}, "unreadable", "File name too long"),
+        ({"path": "b" * 300 + "/x.wav"}, "unreadable", "File name too long"),
+    ],
+    ids=lambda value: str(value)[:40],
+)
+def test_a_bad_row_is_a_problem_of_that_row(
+    plain: Path, facts: dict[str, str], problem: str, words: str
+) -> None:
+    """And of no other one; nothing outside the folder, and no pipe or device, is opened."""
+    os.mkfifo(plain / "speech_train" / "pipe.wav")
+    (plain / "speech_train" / "zero.wav").symlink_to("/dev/zero")
+    rows = [
+        row | dict.fromkeys(("shard", "offset", "size", "sha256"), "") for row in rows_of(plain)
+    ]
+    save(plain, [*rows, rows[1] | facts])
+    problems = found(plain)
+    problems.pop("listed twice", None)
+    assert list(problems) == [problem]
+    assert len(problems[problem]) == 1
+    assert words in problems[problem][0]
+    if problem == "bad row":
+        assert problems[problem][0].startswith("row 5")
+        with pytest.raises(FileError, match=r"manifest\.csv, row 5.* data check finds all"):
+            list(read_manifest(plain / "manifest.csv"))
+
+
+def test_a_flac_that_claims_two_to_the_36_samples(plain: Path) -> None:
+    """It takes the memory of the samples that are there."""
+    path = plain / "speech_train" / "a__0.flac"
+    soundfile.write(path, talk(1), RATE_HZ)
+    data = bytearray(path.read_bytes())
+    data[21] |= 0x0F
+    data[22:26] = b"\xff" * 4
+    path.write_bytes(data)
+    (plain / "speech_train" / "a__0.wav").unlink()
+    change(plain, 0, path="speech_train/a__0.flac", seconds="")
+    tracemalloc.start()
+    try:
+        assert list(found(plain)) == ["unreadable"]
+        with pytest.raises(FileError, match=r"a__0\.flac cannot be read as audio"):
+            conditions.read(path)
+        assert tracemalloc.get_traced_memory()[1] < 1 << 25
+    finally:
+        tracemalloc.stop()
 
 
 def test_no_licence(plain: Path) -> None:

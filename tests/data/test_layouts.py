@@ -336,7 +336,7 @@ def test_a_manifest_of_our_own(tmp_path: Path) -> None:
         ("path,kind,split\nx/1.flac,noise,half\n", "'half' is no split"),
         ("path,kind,shard,offset,size\nx,noise,a.tar,0,9\n", "lists files in shards"),
         ("path,kind,shard,offset,size\nx,noise,a.tar,zero,9\n", "row 2"),
-        ("path,kind\n,noise\n", "row 2 has no path"),
+        ("path,kind\n,noise\n", "row 2: it has no path"),
         ("file\nx\n", "has no column path"),
     ],
 )

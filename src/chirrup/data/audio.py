@@ -1,7 +1,7 @@
 """Recordings as arrays: opened, read in pieces or whole, and encoded anew."""
 
 import io
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
@@ -14,7 +14,7 @@ from chirrup.data import parquet, rooms
 from chirrup.data.item import Item
 from chirrup.files.callbacks import SoundFile
 from chirrup.files.errors import FileError
-from chirrup.files.sounds import UnreadableError, open_sound, read_samples
+from chirrup.files.sounds import UnreadableError, blocks, open_sound
 
 
 class BadAudioError(Exception):
@@ -42,26 +42,36 @@ def opened(source: str | Path | BinaryIO) -> Generator[soundfile.SoundFile, None
 
 
 def read(file: soundfile.SoundFile, start: int = 0, stop: int | None = None) -> np.ndarray:
-    """``float32 [channels, samples]``.
+    """`read_blocks` in one: ``float32 [channels, samples]``."""
+    nothing = np.zeros((0, file.channels), np.float32)
+    return np.ascontiguousarray(np.concatenate([nothing, *read_blocks(file, start, stop)]).T)
+
+
+def read_blocks(
+    file: soundfile.SoundFile, start: int = 0, stop: int | None = None
+) -> Iterator[np.ndarray]:
+    """``float32 [samples, channels]``, one after the other.
 
     Raises:
         BadAudioError: damaged, or shorter than its header says.
     """
     end: int = file.frames if stop is None else stop
+    place = start
     try:
         if start:
             file.seek(start)
-        audio = read_samples(file, end - start)
+        for block in blocks(file, end - start):
+            if not np.isfinite(block).all():
+                raise BadAudioError("damaged", "samples that are not finite")
+            place += len(block)
+            yield block
     except (UnreadableError, soundfile.LibsndfileError) as error:
         raise BadAudioError("damaged", str(error)) from error
-    if len(audio) < end - start:
-        seconds = (start + len(audio)) / file.samplerate
+    if place < end:
         raise BadAudioError(
-            "damaged", f"ends after {seconds:.2f} of {file.frames / file.samplerate:.2f} s"
+            "damaged",
+            f"ends after {place / file.samplerate:.2f} of {file.frames / file.samplerate:.2f} s",
         )
-    if not np.isfinite(audio).all():
-        raise BadAudioError("damaged", "samples that are not finite")
-    return np.ascontiguousarray(audio.T)
 
 
 def source_of(item: Item) -> str | BinaryIO:

@@ -2,22 +2,25 @@
 
 import hashlib
 import json
+import os
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
-from chirrup.data.audio import BadAudioError, opened, read
+from chirrup.data.audio import BadAudioError, opened, read_blocks
 from chirrup.data.item import ENDINGS, SPLITS
-from chirrup.data.manifest import Entry, find_manifest, read_manifest
+from chirrup.data.manifest import BadRow, Entry, find_manifest, read_rows
 from chirrup.data.measure import SILENT
 from chirrup.data.workers import Run
 from chirrup.files.errors import FileError
 
 SECONDS_OFF = 0.01
 PROBLEMS = {
+    "bad row": "cannot be used as the manifest has it",
+    "outside": "lies outside the folder of the manifest, and was not opened",
     "unreadable": "cannot be opened or decoded",
     "changed": "is not what the manifest's hash says",
     "silent": "holds no sound",
@@ -68,12 +71,19 @@ def check(
     manifest = find_manifest(folder)
     report = Report()
     kept = _Kept(report)
-    for entry in read_manifest(manifest):
+    for row in read_rows(manifest):
         report.recordings += 1
-        kept.look(entry)
+        if isinstance(row, BadRow):
+            report.found["bad row"].append(str(row))
+        else:
+            kept.look(row)
     if not report.recordings:
         raise FileError(f"{manifest} lists nothing")
-    jobs = (_job(entry, rate_hz, quick) for entry in read_manifest(manifest))
+    jobs = (
+        _job(row, rate_hz, quick)
+        for row in read_rows(manifest)
+        if isinstance(row, Entry) and not _outside(row)
+    )
     for done, text in enumerate(run(look, jobs, crashed)):
         progress(done, report.recordings, "checking")
         result = json.loads(text)
@@ -92,16 +102,21 @@ class _Kept:
 
     report: Report
     paths: set[str] = field(default_factory=set)
+    """Relative to the manifest; so are the shards."""
     shards: set[str] = field(default_factory=set)
     groups: dict[str, dict[str, str]] = field(default_factory=lambda: defaultdict(dict))
     """A recording of each split, by group."""
     contents: dict[str, list[tuple[str, str]]] = field(default_factory=lambda: defaultdict(list))
 
     def look(self, entry: Entry) -> None:
-        if entry.path in self.paths:
-            self.report.found["listed twice"].append(entry.path)
-        self.paths.add(entry.path)
-        self.shards.add(entry.shard)
+        if outside := _outside(entry):
+            self.report.found["outside"].append(outside)
+        else:
+            path = entry.within(entry.path) or ""
+            if path in self.paths:
+                self.report.found["listed twice"].append(entry.path)
+            self.paths.add(path)
+            self.shards.add(entry.within(entry.shard) or "")
         if not (entry.facts.get("licence") or entry.facts.get("license")):
             self.report.found["no licence"].append(entry.path)
         group = entry.facts.get("group") or entry.facts.get("speaker_or_track")
@@ -119,13 +134,25 @@ class _Kept:
                 self.report.found["same audio"].append(paths)
         tops = {path.partition("/")[0] for path in self.paths if "/" in path}
         for top in sorted(tops):
-            for path in sorted((folder / top).rglob("*")):
+            for path in sorted(_files(folder / top)):
                 name = path.relative_to(folder).as_posix()
                 early = name.endswith(".early.flac")
                 audio = path.suffix.lower() in ENDINGS and name not in self.paths and not early
                 shard = path.suffix == ".tar" and name not in self.shards
                 if path.is_file() and (audio or shard):
                     self.report.found["not listed"].append(name)
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    """All in a folder that can be read."""
+    for place, _, names in os.walk(folder):
+        yield from (Path(place) / name for name in names)
+
+
+def _outside(entry: Entry) -> str:
+    """The path or the shard of an entry, if it lies outside the folder of the manifest."""
+    names = (entry.path, entry.shard)
+    return next((name for name in names if entry.within(name) is None), "")
 
 
 def split_of(entry: Entry) -> str:
@@ -170,7 +197,7 @@ def _look(
     facts = entry.facts
     with entry.open() as source:
         if "sha256" in facts and not quick:
-            if hashlib.sha256(source.read()).hexdigest() != facts["sha256"]:
+            if hashlib.file_digest(source, "sha256").hexdigest() != facts["sha256"]:
                 found.append(("changed", entry.path, PROBLEMS["changed"]))
                 return None
             source.seek(0)
@@ -187,8 +214,11 @@ def _look(
                 found.append(("wrong length", entry.path, detail))
             if quick:
                 return None
-            audio = read(file)
-    if audio.size == 0 or np.abs(audio).max() < SILENT:
+            content, loudest = hashlib.sha256(), 0.0
+            for block in read_blocks(file):
+                content.update((block * 32768).round().astype("<i4").tobytes())
+                loudest = max(loudest, float(np.abs(block).max()))
+    if loudest < SILENT:
         found.append(("silent", entry.path, PROBLEMS["silent"]))
         return None
-    return hashlib.sha256((audio * 32768).round().astype("<i4").tobytes()).hexdigest()[:16]
+    return content.hexdigest()[:16]

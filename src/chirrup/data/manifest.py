@@ -6,10 +6,12 @@ also has ``shard`` (a tar file, relative to the manifest), ``offset`` and ``size
 
 import csv
 import io
+import math
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from chirrup.data import parquet
 from chirrup.files.errors import FileError
@@ -54,6 +56,17 @@ COLUMNS: dict[str, type] = {
 }
 
 
+RANGES: dict[str, tuple[type, float, float]] = {
+    "offset": (int, 0, 2**63 - 1),
+    "size": (int, 0, 2**63 - 1),
+    "seconds": (float, 0, 1e9),
+    "sample_rate_hz": (int, 1, 2**31 - 1),
+    "file_sample_rate": (int, 1, 2**31 - 1),
+    "channels": (int, 1, 2**16 - 1),
+}
+"""Columns of numbers that others compute with."""
+
+
 @dataclass(frozen=True, order=True)
 class Entry:
     """One recording of a corpus.
@@ -76,21 +89,46 @@ class Entry:
     def __str__(self) -> str:
         return str(self.folder / self.path)
 
-    def open(self) -> BinaryIO:
+    def open(self) -> io.BufferedReader | io.BytesIO:
         """The encoded audio file, readable and seekable.
 
         Raises:
             OSError: no such file or shard.
-            FileError: the shard ends before the member does.
+            FileError: it is no regular file, or the shard ends before the member does.
         """
+        place = self.folder / (self.shard or self.path)
+        if place.exists() and not place.is_file():
+            raise FileError(f"{place} is no regular file")
         if not self.shard:
-            return (self.folder / self.path).open("rb")
-        with (self.folder / self.shard).open("rb") as shard:
+            return place.open("rb")
+        with place.open("rb") as shard:
+            if shard.seek(0, os.SEEK_END) < self.offset + self.size:
+                raise FileError(f"{place} ends before {self.path} does")
             shard.seek(self.offset)
-            data = shard.read(self.size)
-        if len(data) < self.size:
-            raise FileError(f"{self.folder / self.shard} ends before {self.path} does")
-        return io.BytesIO(data)
+            return io.BytesIO(shard.read(self.size))
+
+    def within(self, name: str) -> str | None:
+        """The path of a file of the corpus, relative to its folder; None if it lies outside."""
+        folder = os.path.abspath(self.folder)
+        relative = os.path.relpath(os.path.join(folder, name), folder)
+        return None if Path(relative).parts[:1] == ("..",) else Path(relative).as_posix()
+
+
+@dataclass(frozen=True)
+class BadRow:
+    """A row that is no entry.
+
+    Attributes:
+        path: as the row has it, which may be empty.
+        why: what is wrong with it.
+    """
+
+    number: int
+    path: str
+    why: str
+
+    def __str__(self) -> str:
+        return f"row {self.number}{self.path and f', {self.path}'}: {self.why}"
 
 
 def find_manifest(folder: Path) -> Path:
@@ -108,22 +146,58 @@ def find_manifest(folder: Path) -> Path:
 
 
 def read_manifest(path: Path) -> Iterator[Entry]:
-    """Its rows.
+    """Read a manifest.
 
     Raises:
-        FileError: it is no table with a column ``path``, or a row is damaged.
+        FileError: it is no table with a column ``path``, or a row cannot be used.
+    """
+    for row in read_rows(path):
+        if isinstance(row, BadRow):
+            raise FileError(f"{path}, {row}: mend it; chirrup data check finds all such rows")
+        yield row
+
+
+def read_rows(path: Path) -> Iterator[Entry | BadRow]:
+    """Read a manifest that may have bad rows.
+
+    Raises:
+        FileError: it is no table with a column ``path``.
     """
     rows = parquet.read_table(path) if path.suffix == ".parquet" else _csv_rows(path)
     for number, row in enumerate(rows, 2):
-        facts = {key: str(value) for key, value in row.items() if value not in (None, "") and key}
+        facts = {
+            key: str(value)
+            for key, value in row.items()
+            if key and value not in (None, "") and value == value  # not NaN, as pandas has it
+        }
         name, shard = facts.pop("path", ""), facts.pop("shard", "")
         try:
-            offset, size = (int(facts.pop(key, "0")) for key in ("offset", "size"))
+            if not name:
+                raise ValueError("it has no path")
+            if "\0" in name + shard:
+                raise ValueError("its path has a NUL character")
+            numbers = {key: _number(key, facts[key]) for key in RANGES if key in facts}
         except ValueError as error:
-            raise FileError(f"{path}, row {number}: {error}") from error
-        if not name:
-            raise FileError(f"{path}, row {number} has no path")
+            yield BadRow(number, name, str(error))
+            continue
+        facts |= {key: str(value) for key, value in numbers.items()}
+        offset, size = (int(facts.pop(key, "0")) for key in ("offset", "size"))
         yield Entry(name, path.parent, shard, offset, size, facts)
+
+
+def _number(key: str, text: str) -> float:
+    kind, low, high = RANGES[key]
+    try:
+        value = int(text)
+    except ValueError:
+        try:
+            value = float(text)
+        except ValueError:
+            value = math.nan
+    if not low <= value <= high or (kind is int and value != int(value)):
+        number = "a whole number" if kind is int else "a number"
+        raise ValueError(f"{key} is {text[:40]!r}: give {number} from {low:g} to {high:g}")
+    return kind(value)
 
 
 def _csv_rows(path: Path) -> Iterator[dict[str, Any]]:

@@ -73,7 +73,7 @@ def _records(item: Item, recipe: Recipe) -> Iterator[dict[str, Any]]:
         pieces = 1
         if recipe.piece_seconds:
             pieces = math.ceil(file.frames / (recipe.piece_seconds * file.samplerate))
-        edges = [round(file.frames * number / pieces) for number in range(pieces + 1)]
+        edges = (round(file.frames * number / pieces) for number in range(pieces + 1))
         for start, stop in pairwise(edges):
             record = _record(item, read(file, start, stop), file.samplerate, start, recipe)
             yield record | {"pieces": pieces}

@@ -91,6 +91,7 @@ def audio_files(folder: Path, but: Path | None = None) -> tuple[Path, ...]:
         path
         for path in folder.rglob("*")
         if path.suffix.lower() in ENDINGS
+        and path.is_file()
         and (but is None or not path.resolve().is_relative_to(but.resolve()))
     )
     if not paths:

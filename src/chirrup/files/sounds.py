@@ -53,6 +53,8 @@ def open_sound(source: str | Path | BinaryIO) -> Generator[Sound, None, None]:
     with ExitStack() as stack:
         content: BinaryIO
         if isinstance(source, (str, Path)):
+            if os.path.exists(source) and not os.path.isfile(source):
+                raise UnreadableError("it is no regular file")
             content = stack.enter_context(Path(source).open("rb"))
             place = str(source) if sys.platform == "win32" else os.fsencode(source)
         else:
