@@ -141,6 +141,19 @@ Tensor band_sums_backward(
 
 Tensor interpolate(
     const Tensor& audio, const Tensor& position, const Tensor& start, const Tensor& stop);
+std::vector<Tensor> conv_2d(const Tensor& x, const Tensor& past, const Tensor& w, const Tensor& bias,
+                            int64_t stride_time, int64_t stride_bins, int64_t low, int64_t high,
+                            bool elu);
+std::vector<Tensor> conv_2d_backward(
+    const Tensor& dy, const std::optional<Tensor>& d_new_past, bool wants_x, const Tensor& inner,
+    const Tensor& w, int64_t stride_time, int64_t stride_bins, int64_t steps, int64_t low,
+    int64_t high, bool elu);
+std::vector<Tensor> conv_transposed_2d(
+    const Tensor& x, const Tensor& overlap, const Tensor& w, const Tensor& bias,
+    int64_t stride_time, int64_t stride_bins, int64_t low, bool elu);
+std::vector<Tensor> conv_transposed_2d_backward(
+    const Tensor& dy, const std::optional<Tensor>& d_overlap, bool wants_x, const Tensor& inner,
+    const Tensor& w, int64_t stride_time, int64_t stride_bins, int64_t low, int64_t phases, bool elu);
 std::vector<Tensor> conv_modulation(const Tensor& x, const Tensor& past,
                                     const std::vector<Tensor>& parameters, int64_t groups,
                                     double eps, bool bf16);

@@ -19,6 +19,10 @@ PYBIND11_MODULE(TORCH_EXTENSION_NAME, module) {
     module.def("band_sums", &band_sums, release);
     module.def("band_sums_backward", &band_sums_backward, release);
     module.def("interpolate", &interpolate, release);
+    module.def("conv_2d", &conv_2d, release);
+    module.def("conv_2d_backward", &conv_2d_backward, release);
+    module.def("conv_transposed_2d", &conv_transposed_2d, release);
+    module.def("conv_transposed_2d_backward", &conv_transposed_2d_backward, release);
     module.def("conv_modulation", &conv_modulation, release);
     module.def("conv_modulation_backward", &conv_modulation_backward, release);
     module.def("causal_conv", &causal_conv, release);

@@ -24,6 +24,7 @@ from chirrup.lab.nn import (
     Fold2d,
     LookAhead,
     PerChannel,
+    Plane,
     Pool2d,
     Repeat2d,
     Residual,
@@ -126,8 +127,8 @@ def down(inputs: int, outputs: int, bins: int, stride: tuple[int, int], folds: b
     )
     return Residual(
         inputs,
-        Sequential(elu(), square(inputs, inputs, bins), elu(), strided),
-        Sequential(*shortcut),
+        Plane(elu(), square(inputs, inputs, bins), elu(), strided),
+        Plane(*shortcut),
     )
 
 
@@ -143,13 +144,13 @@ def up(inputs: int, outputs: int, bins: int, stride: tuple[int, int], folds: boo
     )
     return Residual(
         inputs,
-        Sequential(elu(), transposed, elu(), square(outputs, outputs, transposed.bins)),
-        Sequential(*shortcut),
+        Plane(elu(), transposed, elu(), square(outputs, outputs, transposed.bins)),
+        Plane(*shortcut),
     )
 
 
 def bottleneck(width: int, bins: int) -> Residual:
-    block = Sequential(elu(), square(width, width, bins), elu(), square(width, width, bins))
+    block = Plane(elu(), square(width, width, bins), elu(), square(width, width, bins))
     return Residual(width, block, Sequential())
 
 
@@ -245,7 +246,7 @@ class Decoder(Sequential):
             Stateless(Spectra()),
             ISTFT(2 * config.hop, hann_dual(2 * config.hop)),
         ]
-        super().__init__(*joint, PerChannel(config.channels, Sequential(*separate)))
+        super().__init__(*joint, PerChannel(config.channels, Plane(*separate)))
 
 
 class SpectroStream(Model):

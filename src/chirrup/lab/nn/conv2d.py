@@ -1,17 +1,21 @@
 """Streaming convolutions over spectrograms ``[batch, channels, time, bins]``: causal in time,
 centred along frequency, where both ends are padded with zeros as TensorFlow's "same" does.
 
-In memory the channels of a place lie together (`beside`): on a CPU that is faster.
+In memory the channels of a place lie together (`beside`): on a CPU that is faster. The convolutions
+have a fast form, which also computes the ELU before them.
 """
 
 from fractions import Fraction
+from math import prod
+from typing import cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import weight_norm
 
-from chirrup.lab.nn.streaming import Span, State, Streaming, strided, transposed
+from chirrup.lab.fast.conv_2d import conv_2d, conv_transposed_2d, number_type, rows_of
+from chirrup.lab.nn.streaming import Sequential, Span, State, Streaming, strided, transposed
 
 Pair = tuple[int, int]
 """Along time, along frequency."""
@@ -52,10 +56,11 @@ class Conv2d(Streaming):
         if bins % stride[1]:
             raise ValueError(f"a stride of {stride[1]} does not divide {bins} bins")
         low, high = ends(kernel[1], stride[1])
-        self.padding = (0, high - low)
+        self.padding, self.ends = (0, high - low), (low, high)
         self.conv = nn.Conv2d(in_channels, out_channels, kernel, stride=stride, padding=(0, low))
         if normalise_weight:
             weight_norm(self.conv)
+        self.fast = False
 
     @property
     def ratio(self) -> Fraction:
@@ -70,13 +75,30 @@ class Conv2d(Streaming):
         shape = (batch, self.conv.in_channels, self.context, self.bins)
         return {"past": beside(torch.zeros(shape, device=device))}
 
-    def forward(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+    def takes_elu(self, x: Tensor) -> bool:
+        return self.fast and number_type(x, self.conv) is not None
+
+    def forward(self, x: Tensor, state: State, elu: bool = False) -> tuple[Tensor, State]:
+        if self.fast and (dtype := number_type(x, self.conv)):
+            return self._fast_form(x, state, dtype, elu)
         after: State = {}
         x = beside(x)
         if self.context:
             x = torch.cat([state["past"], x], dim=2)
             after["past"] = x[:, :, x.shape[2] - self.context :].clone()
         return self.conv(F.pad(x, self.padding) if any(self.padding) else x), after
+
+    def _fast_form(
+        self, x: Tensor, state: State, dtype: torch.dtype, elu: bool
+    ) -> tuple[Tensor, State]:
+        rows = rows_of(x, dtype)
+        past = rows.detach()[:, :0]
+        if self.context:
+            past = rows_of(state["past"], dtype)
+        conv = self.conv
+        stride, bias = cast(Pair, conv.stride), cast(Tensor, conv.bias)
+        y, after = conv_2d(rows, past, conv.weight, bias, stride, self.ends, elu)
+        return y.permute(0, 3, 1, 2), {"past": after.permute(0, 3, 1, 2)} if self.context else {}
 
 
 class ConvTranspose2d(Streaming):
@@ -109,6 +131,7 @@ class ConvTranspose2d(Streaming):
         if normalise_weight:
             weight_norm(self.conv)
         self.bias = nn.Parameter(torch.zeros(out_channels, 1, 1))
+        self.fast = False
 
     @property
     def ratio(self) -> Fraction:
@@ -123,7 +146,12 @@ class ConvTranspose2d(Streaming):
         shape = (batch, self.conv.out_channels, self.overlap, self.bins)
         return {"overlap": beside(torch.zeros(shape, device=device))}
 
-    def forward(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+    def takes_elu(self, x: Tensor) -> bool:
+        return self.fast and number_type(x, self.conv) is not None
+
+    def forward(self, x: Tensor, state: State, elu: bool = False) -> tuple[Tensor, State]:
+        if self.fast and (dtype := number_type(x, self.conv)):
+            return self._fast_form(x, state, dtype, elu)
         y = self.conv(beside(x))
         if not self.whole:
             y = y[:, :, :, self.low : self.low + self.bins]
@@ -134,6 +162,17 @@ class ConvTranspose2d(Streaming):
             after["overlap"] = y[:, :, cut:].clone()
             y = y[:, :, :cut]
         return y + self.bias, after
+
+    def _fast_form(
+        self, x: Tensor, state: State, dtype: torch.dtype, elu: bool
+    ) -> tuple[Tensor, State]:
+        rows, conv = rows_of(x, dtype), self.conv
+        none = rows.new_empty((len(x), 0, self.bins, conv.out_channels))
+        before = none if self.overlap == 0 else rows_of(state["overlap"], dtype)
+        stride, bias = cast(Pair, conv.stride), self.bias.view(1, -1)
+        y, after = conv_transposed_2d(rows, before, conv.weight, bias, stride, self.low, elu)
+        y, after = y.permute(0, 3, 1, 2), after.permute(0, 3, 1, 2)
+        return y, {"overlap": after} if self.overlap else {}
 
 
 class Pool2d(Streaming):
@@ -187,6 +226,47 @@ class Unfold2d(Repeat2d):
     def forward(self, x: Tensor, state: State) -> tuple[Tensor, State]:
         x = x.unflatten(1, (-1, *self.stride)).permute(0, 1, 4, 2, 5, 3)
         return x.flatten(4, 5).flatten(2, 3), state
+
+
+class Plane(Sequential):
+    """Layers over spectrograms one after the other.
+
+    In the fast form a `Fold2d` or `Unfold2d` and the convolution of one place beside it are one
+    operation: a convolution of as many places as it strides over, or a transposed one.
+    """
+
+    def __init__(self, *layers: Streaming) -> None:
+        super().__init__(*layers)
+        self.fast = False
+
+    def advance(self, index: int, x: Tensor, state: State, after: State) -> tuple[Tensor, int]:
+        y = self._folded(self.layers[index : index + 2], x) if self.fast else None
+        return super().advance(index, x, state, after) if y is None else (y, index + 2)
+
+    def _folded(self, pair: list[Streaming], x: Tensor) -> Tensor | None:
+        """The output of two layers if they are one operation."""
+        fold = next((layer for layer in pair if isinstance(layer, Fold2d | Unfold2d)), None)
+        conv = next((layer for layer in pair if isinstance(layer, Conv2d)), None)
+        if fold is None or conv is None or isinstance(fold, Fold2d) != (pair[0] is fold):
+            return None
+        dtype = number_type(x, conv.conv)
+        if dtype is None or conv.conv.kernel_size != (1, 1) or conv.conv.stride != (1, 1):
+            return None
+        weight, bias = conv.conv.weight[:, :, 0, 0], cast(Tensor, conv.conv.bias)
+        if isinstance(fold, Fold2d):
+            wide = weight.unflatten(1, (-1, *fold.stride))
+        else:
+            wide = weight.unflatten(0, (-1, *fold.stride)).permute(3, 0, 1, 2)
+        if dtype is torch.bfloat16 and any(channels % 2 for channels in wide.shape[:2]):
+            return None
+        rows = rows_of(x, dtype)
+        if isinstance(fold, Fold2d):
+            y, _ = conv_2d(rows, rows.detach()[:, :0], wide, bias, fold.stride, (0, 0), False)
+        else:
+            none = rows.new_empty((len(x), 0, fold.stride[1] * x.shape[3], wide.shape[1]))
+            biases = bias.view(-1, prod(fold.stride)).t()
+            y, _ = conv_transposed_2d(rows, none, wide, biases, fold.stride, 0, False)
+        return y.permute(0, 3, 1, 2)
 
 
 class PerChannel(Streaming):

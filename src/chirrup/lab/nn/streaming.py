@@ -152,15 +152,21 @@ class Sequential(Streaming):
 
     def forward(self, x: Tensor, state: State) -> tuple[Tensor, State]:
         after: State = {}
-        options: dict[str, bool] = {}
-        layers = self.layers
-        for name, layer, following in zip(self._modules, layers, [*layers, None][1:], strict=True):
-            if is_elu(layer) and following is not None and following.takes_elu(x):
-                options = {"elu": True}
-                continue
-            x = self.run(name, x, state, after, **options)
-            options = {}
+        index = 0
+        while index < len(self._modules):
+            x, index = self.advance(index, x, state, after)
         return x, after
+
+    def advance(self, index: int, x: Tensor, state: State, after: State) -> tuple[Tensor, int]:
+        """Run a layer, or two that are one operation.
+
+        Returns:
+            The output, and the index of the next layer.
+        """
+        pair = self.layers[index : index + 2]
+        if is_elu(pair[0]) and pair[-1].takes_elu(x):
+            return self.run(str(index + 1), x, state, after, elu=True), index + 2
+        return self.run(str(index), x, state, after), index + 1
 
 
 class Stateless(Streaming):
