@@ -179,3 +179,11 @@ std::vector<Tensor> window_transposed(const Tensor& x, const Tensor& w, int64_t 
 std::vector<Tensor> window_transposed_backward(const Tensor& dy, const Tensor& signal,
                                                const Tensor& rows, const Tensor& w, int64_t stride,
                                                bool activate);
+std::vector<Tensor> residual_quantizer(
+    const Tensor& latent, const Tensor& w_in, const Tensor& b_in, const Tensor& w_out,
+    const Tensor& b_out, const Tensor& table, const Tensor& offsets, const Tensor& entries,
+    const Tensor& mask);
+std::vector<Tensor> residual_quantizer_backward(
+    const Tensor& dy, const Tensor& d_projected, const Tensor& d_entries, const Tensor& w_in,
+    const Tensor& w_out, const Tensor& b_out, const Tensor& entries, const Tensor& mask,
+    const Tensor& codes, const Tensor& projected, const Tensor& last);

@@ -33,4 +33,6 @@ PYBIND11_MODULE(TORCH_EXTENSION_NAME, module) {
     module.def("window_conv_backward", &window_conv_backward, release);
     module.def("window_transposed", &window_transposed, release);
     module.def("window_transposed_backward", &window_transposed_backward, release);
+    module.def("residual_quantizer", &residual_quantizer, release);
+    module.def("residual_quantizer_backward", &residual_quantizer_backward, release);
 }

@@ -11,6 +11,8 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
+from chirrup.lab import fast
+from chirrup.lab.fast.residual_quantizer import Levels, residual_quantizer
 from chirrup.lab.nn import set_weight
 from chirrup.lab.quantizers.level import Level
 from chirrup.lab.quantizers.quantizer import Quantized, Quantizer
@@ -40,6 +42,8 @@ class ResidualVectorQuantizer(Quantizer):
         super().__init__(codebook_size)
         self.tables_at_both_ends = tables_at_both_ends
         self.levels = nn.ModuleList(level(dim, codebook_size, code_dim) for _ in range(codebooks))
+        self.projects = level.projects
+        self.fast = False
 
     @property
     def trained_levels(self) -> list[Level]:
@@ -50,6 +54,8 @@ class ResidualVectorQuantizer(Quantizer):
 
     def forward(self, latent: Tensor, used: Tensor, committed: Tensor | None = None) -> Quantized:
         counts = torch.ones_like(used) if committed is None else committed
+        if self.fast and self.projects and fast.runs_on(latent):
+            return self._fast_form(latent, used, counts)
         residual, quantized = latent, torch.zeros_like(latent)
         codes, projections = [], []
         commitment = codebook = latent.new_zeros(())
@@ -73,6 +79,37 @@ class ResidualVectorQuantizer(Quantizer):
             commitment=commitment / latent.shape[0],
             codebook=codebook / latent.shape[0],
             projected=torch.stack(projections),
+        )
+
+    def _fast_form(self, latent: Tensor, used: Tensor, counts: Tensor) -> Quantized:
+        mask = (torch.arange(len(self.levels))[:, None] < used).to(latent.dtype)
+        found = residual_quantizer(latent, self._stacked(), mask)
+        weights = mask / used
+        return Quantized(
+            latent=found.latent,
+            codes=found.codes,
+            commitment=(found.commitment * weights * counts).sum() / latent.shape[0],
+            codebook=(found.codebook * weights).sum() / latent.shape[0],
+            projected=found.projected,
+        )
+
+    def _stacked(self) -> Levels:
+        levels, stack = self.trained_levels, torch.stack
+        with torch.no_grad():
+            tables = [level.table() for level in levels]
+            offsets = [
+                weight.new_zeros(weight.shape[1]) if offset is None else offset
+                for weight, offset in tables
+            ]
+            table = stack([weight.T for weight, _ in tables])
+        return Levels(
+            stack([level.project_in.weight[:, :, 0] for level in levels]),
+            stack([cast(Tensor, level.project_in.bias) for level in levels]),
+            stack([level.project_out.weight[:, :, 0] for level in levels]),
+            stack([cast(Tensor, level.project_out.bias) for level in levels]),
+            stack([level.entries() for level in levels]),
+            table,
+            stack(offsets),
         )
 
     def encode(self, latent: Tensor) -> Tensor:
