@@ -14,6 +14,10 @@
 static void apply_elu(const Rows& rows, int64_t from, int64_t length) {
     for (int64_t i = 0; i < rows.count; ++i) elu_row(rows.row(i) + from, rows.row(i) + from, length);
 }
+static void add_to_row(float* x, float value, int64_t length) {
+#pragma omp simd
+    for (int64_t t = 0; t < length; ++t) x[t] += value;
+}
 static float sum_of(const float* x, int64_t length) {
     float sum = 0;
 #pragma omp simd reduction(+ : sum)
@@ -99,12 +103,13 @@ static void backward(const Shape& s, const Tensor& w, const float* dy, const flo
     });
 }
 
-// y [batch, channels, (time + context) * phases]
+// Samples of the output that later inputs add to follow those of y [batch, channels, time * phases]:
+// `after` [batch, channels, context * phases], without bias.
 template <int K>
-static void forward_transposed(const Shape& s, const Tensor& w, const float* x, bool activate,
-                               float* y) {
+static void forward_transposed(const Shape& s, const Tensor& w, const float* x, const float* bias,
+                               bool activate, float* y, float* after) {
     const Weights<K> transposed(s, w, true);
-    const int64_t samples = (s.time + s.context) * s.phases;
+    const int64_t samples = s.time * s.phases, overlap = s.context * s.phases;
     at::parallel_for(0, s.batch, 1, [&](int64_t begin, int64_t end) {
         Rows in(s, s.outputs), out(s, s.n);
         for (int64_t b = begin; b < end; ++b) {
@@ -116,7 +121,11 @@ static void forward_transposed(const Shape& s, const Tensor& w, const float* x, 
                 if (activate) apply_elu(in, s.context, length);
                 in.fill(s.context + length, s.context + steps);
                 transposed.run(in, nullptr, out, whole(steps));
-                s.gather_in(out.first, y + b * s.channels * samples + t0 * s.phases, samples, steps);
+                for (int64_t i = 0; i < s.n; ++i) add_to_row(out.row(i), bias[i / s.phases], length);
+                s.gather_in(out.first, y + b * s.channels * samples + t0 * s.phases, samples, length);
+                s.gather_in(out.first + length,
+                            after + b * s.channels * overlap + (t0 + length - s.time) * s.phases,
+                            overlap, steps - length);
                 in.keep(steps);
             }
         }
@@ -124,22 +133,29 @@ static void forward_transposed(const Shape& s, const Tensor& w, const float* x, 
 }
 
 template <int K>
-static void backward_transposed(const Shape& s, const Tensor& w, const float* dy, const float* x,
-                                bool activate, float* dx, float* dw) {
+static void backward_transposed(const Shape& s, const Tensor& w, const float* dy,
+                                const float* d_after, const float* x, bool activate, float* dx,
+                                float* dw) {
     const Weights<K> weights(s, w, false);
-    const int64_t samples = (s.time + s.context) * s.phases;
+    const int64_t samples = s.time * s.phases, overlap = s.context * s.phases;
     at::parallel_for(0, s.batch, 1, [&](int64_t begin, int64_t end) {
         Rows in(s, s.outputs), d_in(s, s.outputs), d(s, s.n);
         Gradients<K> gradients(s);
         for (int64_t b = begin; b < end; ++b) {
-            s.deal_out(dy + b * s.channels * samples, samples, d.first, s.context);
+            // Steps [from, from + length) of the gradients of y and, behind them, of `after`.
+            const auto deal_out = [&](int64_t from, float* rows, int64_t length) {
+                const int64_t of_y = std::max<int64_t>(0, std::min(length, s.time - from));
+                s.deal_out(dy + b * s.channels * samples + from * s.phases, samples, rows, of_y);
+                s.deal_out(d_after + b * s.channels * overlap + (from + of_y - s.time) * s.phases,
+                           overlap, rows + of_y, length - of_y);
+            };
+            deal_out(0, d.first, s.context);
             for (int64_t t0 = 0; t0 < s.time; t0 += s.tile) {
                 const int64_t length = std::min(s.tile, s.time - t0);
                 copy_in(s, x + b * s.outputs * s.time, t0, in, 0, length);
                 if (activate) apply_elu(in, 0, length);
                 in.fill(length, s.padded(length));
-                s.deal_out(dy + b * s.channels * samples + (t0 + s.context) * s.phases, samples,
-                           d.first + s.context, length);
+                deal_out(t0 + s.context, d.first + s.context, length);
                 gradients.add(in, 0, d, s.padded(length));
                 weights.run(d, nullptr, d_in, whole(length));
                 for (int64_t i = 0; activate && i < s.outputs; ++i)
@@ -188,22 +204,28 @@ std::vector<Tensor> causal_conv_backward(const Tensor& dy, const Tensor& x, cons
     return {dx, wants_x ? d_past : Tensor(), dw.sum(0), d_bias.sum(0)};
 }
 
-Tensor transposed_conv(const Tensor& x, const Tensor& w, int64_t stride, bool activate, bool bf16) {
+// y and the samples behind it, to which later inputs add.
+std::vector<Tensor> transposed_conv(const Tensor& x, const Tensor& w, const Tensor& bias,
+                                    int64_t stride, bool activate, bool bf16) {
     const Shape s(x.size(0), x.size(2), w, stride, bf16);
-    Tensor y = at::empty({s.batch, s.channels, (s.time + s.context) * stride});
+    Tensor y = at::empty({s.batch, s.channels, s.time * stride});
+    Tensor after = at::empty({s.batch, s.channels, s.context * stride});
     with_taps(s, [&](auto K) {
-        forward_transposed<decltype(K)::value>(s, w, data(x), activate, writable(y));
+        forward_transposed<decltype(K)::value>(s, w, data(x), data(bias), activate, writable(y),
+                                               writable(after));
     });
-    return y;
+    return {y, after};
 }
 
-std::vector<Tensor> transposed_conv_backward(const Tensor& dy, const Tensor& x, const Tensor& w,
-                                             int64_t stride, bool activate, bool bf16) {
+// The gradients of x, w and the bias.
+std::vector<Tensor> transposed_conv_backward(const Tensor& dy, const Tensor& d_after, const Tensor& x,
+                                             const Tensor& w, int64_t stride, bool activate,
+                                             bool bf16) {
     const Shape s(x.size(0), x.size(2), w, stride, bf16);
     Tensor dx = at::empty_like(x), dw = s.weight_gradients();
     with_taps(s, [&](auto K) {
-        backward_transposed<decltype(K)::value>(s, w, data(dy), data(x), activate, writable(dx),
-                                                writable(dw));
+        backward_transposed<decltype(K)::value>(s, w, data(dy), data(d_after), data(x), activate,
+                                                writable(dx), writable(dw));
     });
-    return {dx, dw.sum(0)};
+    return {dx, dw.sum(0), dy.sum(at::IntArrayRef({0, 2}))};
 }

@@ -60,44 +60,39 @@ class _Windows(torch.autograd.Function):
         return (None, None, None, *gradients)
 
 
-class _DirectTransposed(torch.autograd.Function):
+class _Transposed(torch.autograd.Function):
+    """The direct form where ``bf16`` is given; else that of windows."""
+
     @staticmethod
-    def forward(ctx: Any, how: tuple[int, bool, bool], x: Tensor, weight: Tensor) -> Tensor:
-        x, weight = x.contiguous(), weight.contiguous()
-        ctx.how = how
-        ctx.save_for_backward(x, weight)
-        y: Tensor = extension().transposed_conv(x, weight, *how)
-        return y
+    def forward(
+        ctx: Any, how: tuple[int, bool] | tuple[int, bool, bool], *tensors: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        x, overlap, weight, bias = (tensor.contiguous() for tensor in tensors)
+        ctx.how, ctx.overlap = how, overlap.shape[2]
+        if len(how) == 3:
+            y, after = extension().transposed_conv(x, weight, bias, *how)
+            ctx.save_for_backward(x, weight)
+        else:
+            y, after, signal, rows = extension().window_transposed(x, weight, bias, *how)
+            ctx.save_for_backward(signal, rows, weight)
+        inside = min(ctx.overlap, y.shape[2])
+        y[:, :, :inside] += overlap[:, :, :inside]
+        after[:, :, : ctx.overlap - inside] += overlap[:, :, inside:]
+        return y, after
 
     @staticmethod
     @once_differentiable
     def backward(  # pyright: ignore[reportIncompatibleMethodOverride]
-        ctx: Any, dy: Tensor
+        ctx: Any, dy: Tensor, d_after: Tensor
     ) -> tuple[Tensor | None, ...]:
-        gradients = extension().transposed_conv_backward(
-            dy.contiguous(), *ctx.saved_tensors, *ctx.how
-        )
-        return (None, *gradients)
-
-
-class _WindowsTransposed(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, stride: int, elu: bool, x: Tensor, weight: Tensor) -> Tensor:
-        x, weight = x.contiguous(), weight.contiguous()
-        y, signal, rows = extension().window_transposed(x, weight, stride, elu)
-        ctx.how = stride, elu
-        ctx.save_for_backward(signal, rows, weight)
-        return y  # type: ignore[no-any-return]
-
-    @staticmethod
-    @once_differentiable
-    def backward(  # pyright: ignore[reportIncompatibleMethodOverride]
-        ctx: Any, dy: Tensor
-    ) -> tuple[Tensor | None, ...]:
-        gradients = extension().window_transposed_backward(
-            dy.contiguous(), *ctx.saved_tensors, *ctx.how
-        )
-        return (None, None, *gradients)
+        dy, d_after = dy.contiguous(), d_after.contiguous()
+        back = extension().transposed_conv_backward
+        if len(ctx.how) == 2:
+            back = extension().window_transposed_backward
+        dx, d_weight, d_bias = back(dy, d_after, *ctx.saved_tensors, *ctx.how)
+        inside = min(ctx.overlap, dy.shape[2])
+        d_overlap = torch.cat([dy[:, :, :inside], d_after[:, :, : ctx.overlap - inside]], dim=2)
+        return None, dx, d_overlap, d_weight, d_bias
 
 
 def _is_direct(conv: nn.Conv1d | nn.ConvTranspose1d) -> bool:
@@ -143,18 +138,22 @@ def causal_conv(
     return y  # type: ignore[no-any-return]
 
 
-def transposed_conv(x: Tensor, conv: nn.ConvTranspose1d, elu: bool, bf16: bool) -> Tensor:
-    """``conv(x)`` without its bias, float32 on the CPU. It can be differentiated once.
+def transposed_conv(
+    x: Tensor, overlap: Tensor, conv: nn.ConvTranspose1d, bias: Tensor, elu: bool, bf16: bool
+) -> tuple[Tensor, Tensor]:
+    """``conv(x) + overlap + bias``, float32 on the CPU. It can be differentiated once.
 
     Args:
         x: ``[batch, channels, time]``.
-        conv: a convolution that `takes_conv`.
+        overlap: what earlier inputs add, ``[batch, outputs, kernel_size - stride]``.
+        conv: a convolution that `takes_conv`; its own bias does not count.
+        bias: ``[outputs]``.
         elu: compute ``conv(elu(x))``.
         bf16: round the factors of products to bfloat16.
+
+    Returns:
+        ``[batch, outputs, time * stride]``, and the overlap behind it, without the bias.
     """
-    (stride,) = conv.stride
-    if _is_direct(conv):
-        y = _DirectTransposed.apply((stride, elu, bf16), x, conv.weight)
-    else:
-        y = _WindowsTransposed.apply(stride, elu, x, conv.weight)
-    return y  # type: ignore[no-any-return]
+    how = (conv.stride[0], elu, bf16) if _is_direct(conv) else (conv.stride[0], elu)
+    y, after = _Transposed.apply(how, x, overlap, conv.weight, bias)
+    return y, after

@@ -21,7 +21,7 @@ static void gather(const float* rows, float* x, int64_t row_stride, int64_t leng
 }
 
 constexpr int64_t BUFFER = 512 * 1024;  // floats of a tile's rows
-constexpr int64_t UNIT = 6 * W;        // steps that fill whole blocks of a convolution
+constexpr int64_t UNIT = 6 * W;         // steps that fill whole blocks of a convolution
 
 struct Shape {
     int64_t batch, channels, time, outputs, phases, n, context, tile, stride;
@@ -32,7 +32,7 @@ struct Shape {
         : batch(batch), channels(w.size(1)), time(time), outputs(w.size(0)), phases(phases),
           n(channels * phases), context(w.size(2) / phases - 1), pairs(bf16 && HAS_PAIRS && n > 1) {
         const int64_t fitting = BUFFER / (n + outputs) / UNIT * UNIT;
-        tile = std::min(std::max(UNIT, std::min(16 * UNIT, fitting)), padded(time + context));
+        tile = std::min(std::max(UNIT, std::min(8 * UNIT, fitting)), padded(time + context));
         stride = tile + padded(context) + 2 * W;
         if (stride % 256 == 0) stride += W;  // rows must not all fall into the same cache sets
     }

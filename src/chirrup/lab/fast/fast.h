@@ -166,19 +166,21 @@ Tensor causal_conv(const Tensor& x, const Tensor& past, const Tensor& w, const T
 std::vector<Tensor> causal_conv_backward(const Tensor& dy, const Tensor& x, const Tensor& past,
                                          const Tensor& w, int64_t stride, bool activate, bool bf16,
                                          bool wants_x);
-Tensor transposed_conv(const Tensor& x, const Tensor& w, int64_t stride, bool activate, bool bf16);
-std::vector<Tensor> transposed_conv_backward(const Tensor& dy, const Tensor& x, const Tensor& w,
-                                             int64_t stride, bool activate, bool bf16);
+std::vector<Tensor> transposed_conv(const Tensor& x, const Tensor& w, const Tensor& bias,
+                                    int64_t stride, bool activate, bool bf16);
+std::vector<Tensor> transposed_conv_backward(const Tensor& dy, const Tensor& d_after, const Tensor& x,
+                                             const Tensor& w, int64_t stride, bool activate,
+                                             bool bf16);
 std::vector<Tensor> window_conv(const Tensor& x, const Tensor& past, const Tensor& w,
                                 const Tensor& bias, int64_t stride, bool activate, bool exact);
 std::vector<Tensor> window_conv_backward(const Tensor& dy, const Tensor& signal, const Tensor& rows,
                                          const Tensor& w, int64_t stride, bool activate,
                                          bool wants_x);
-std::vector<Tensor> window_transposed(const Tensor& x, const Tensor& w, int64_t stride,
-                                      bool activate);
-std::vector<Tensor> window_transposed_backward(const Tensor& dy, const Tensor& signal,
-                                               const Tensor& rows, const Tensor& w, int64_t stride,
-                                               bool activate);
+std::vector<Tensor> window_transposed(const Tensor& x, const Tensor& w, const Tensor& bias,
+                                      int64_t stride, bool activate);
+std::vector<Tensor> window_transposed_backward(const Tensor& dy, const Tensor& d_after,
+                                               const Tensor& signal, const Tensor& rows,
+                                               const Tensor& w, int64_t stride, bool activate);
 std::vector<Tensor> residual_quantizer(
     const Tensor& latent, const Tensor& w_in, const Tensor& b_in, const Tensor& w_out,
     const Tensor& b_out, const Tensor& table, const Tensor& offsets, const Tensor& entries,
@@ -187,3 +189,7 @@ std::vector<Tensor> residual_quantizer_backward(
     const Tensor& dy, const Tensor& d_projected, const Tensor& d_entries, const Tensor& w_in,
     const Tensor& w_out, const Tensor& b_out, const Tensor& entries, const Tensor& mask,
     const Tensor& codes, const Tensor& projected, const Tensor& last);
+std::vector<Tensor> lstm(const Tensor& a, const Tensor& hidden, const Tensor& cell, const Tensor& w,
+                         const Tensor& bias);
+std::vector<Tensor> lstm_backward(const Tensor& dy, const Tensor& d_last, const Tensor& d_last_cell,
+                                  const Tensor& cells, const Tensor& gates, const Tensor& w);

@@ -35,4 +35,6 @@ PYBIND11_MODULE(TORCH_EXTENSION_NAME, module) {
     module.def("window_transposed_backward", &window_transposed_backward, release);
     module.def("residual_quantizer", &residual_quantizer, release);
     module.def("residual_quantizer_backward", &residual_quantizer_backward, release);
+    module.def("lstm", &lstm, release);
+    module.def("lstm_backward", &lstm_backward, release);
 }

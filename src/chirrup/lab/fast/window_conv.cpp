@@ -125,22 +125,24 @@ std::vector<Tensor> window_conv_backward(const Tensor& dy, const Tensor& signal,
     return {dx, d_past, dw, dy.sum(at::IntArrayRef({0, 1}))};
 }
 
-// x [batch, inputs, time], w [inputs, channels, kernel]; y [batch, channels, samples], f(x) and its
-// rows in bfloat16.
-std::vector<Tensor> window_transposed(const Tensor& x, const Tensor& w, int64_t stride, bool activate) {
+// x [batch, inputs, time], w [inputs, channels, kernel]. Returns y [batch, channels, time * stride],
+// the samples behind it without bias, to which later inputs add, f(x) and its rows in bfloat16.
+std::vector<Tensor> window_transposed(const Tensor& x, const Tensor& w, const Tensor& bias,
+                                      int64_t stride, bool activate) {
     const Tensor signal = join(Tensor(), x, activate);
     const Tensor rows = windows<at::BFloat16>(signal, 1, 1);
-    const int64_t samples = (x.size(2) - 1) * stride + w.size(2);
-    const Tensor y = add_windows(at::mm(rows, matrix(w)), x.size(0), samples, w.size(2), stride);
-    return {y, signal, rows};
+    const int64_t whole = x.size(2) * stride, overlap = w.size(2) - stride;
+    const Tensor y = add_windows(at::mm(rows, matrix(w)), x.size(0), whole + overlap, w.size(2), stride);
+    return {y.narrow(2, 0, whole) + bias.unsqueeze(1), y.narrow(2, whole, overlap).contiguous(), signal,
+            rows};
 }
 
-// The gradients of x and w.
-std::vector<Tensor> window_transposed_backward(const Tensor& dy, const Tensor& signal,
-                                               const Tensor& rows, const Tensor& w, int64_t stride,
-                                               bool activate) {
-    const Tensor d = windows<at::BFloat16>(dy, w.size(2), stride);
+// The gradients of x, w and the bias.
+std::vector<Tensor> window_transposed_backward(const Tensor& dy, const Tensor& d_after,
+                                               const Tensor& signal, const Tensor& rows,
+                                               const Tensor& w, int64_t stride, bool activate) {
+    const Tensor d = windows<at::BFloat16>(at::cat({dy, d_after}, 2), w.size(2), stride);
     const Tensor d_signal = add_windows(at::mm(d, matrix(w).t()), signal.size(0), signal.size(2), 1, 1);
     return {part(d_signal, signal, 0, activate).first,
-            at::mm(rows.t(), d).to(at::kFloat).view_as(w)};
+            at::mm(rows.t(), d).to(at::kFloat).view_as(w), dy.sum(at::IntArrayRef({0, 2}))};
 }

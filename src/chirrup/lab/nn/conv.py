@@ -151,9 +151,8 @@ class ConvTranspose1d(Streaming):
 
     def forward(self, x: Tensor, state: State, elu: bool = False) -> tuple[Tensor, State]:
         if _has_fast_form(self, x):
-            y = transposed_conv(x, self.conv, elu, fast.products_in_bf16())
-        else:
-            y = self.conv(x)
+            return self._fast_form(x, state, elu)
+        y = self.conv(x)
         after: State = {}
         if self.overlap:
             y = y + F.pad(state["overlap"], (0, y.shape[2] - self.overlap))
@@ -161,3 +160,10 @@ class ConvTranspose1d(Streaming):
             after["overlap"] = y[:, :, cut:].clone()
             y = y[:, :, :cut]
         return (y if self.bias is None else y + self.bias), after
+
+    def _fast_form(self, x: Tensor, state: State, elu: bool) -> tuple[Tensor, State]:
+        outputs = self.conv.out_channels
+        overlap = state["overlap"] if self.overlap else x.new_zeros(len(x), outputs, 0)
+        bias = x.new_zeros(outputs) if self.bias is None else self.bias[:, 0]
+        y, after = transposed_conv(x, overlap, self.conv, bias, elu, fast.products_in_bf16())
+        return y, {"overlap": after} if self.overlap else {}

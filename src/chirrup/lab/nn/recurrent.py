@@ -5,6 +5,7 @@ from torch import Tensor, nn
 
 from chirrup.lab import fast
 from chirrup.lab.fast.gru import gru
+from chirrup.lab.fast.lstm import lstm
 from chirrup.lab.nn.streaming import Span, State, Streaming
 
 
@@ -43,6 +44,7 @@ class LSTM(Streaming):
     def __init__(self, in_channels: int, channels: int, layers: int = 1) -> None:
         super().__init__()
         self.rnn = nn.LSTM(in_channels, channels, layers, batch_first=True)
+        self.fast = False
 
     @property
     def recurrent(self) -> bool:
@@ -56,6 +58,10 @@ class LSTM(Streaming):
         return {name: torch.zeros(shape, device=device) for name in ("hidden", "cell")}
 
     def forward(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+        if self.fast and fast.runs_on(x):
+            first = state["hidden"], state["cell"]
+            y, hidden, cell = lstm(x.transpose(1, 2), first, self.rnn, fast.products_in_bf16())
+            return y.transpose(1, 2), {"hidden": hidden, "cell": cell}
         before = tuple(state[name].transpose(0, 1).contiguous() for name in ("hidden", "cell"))
         y, (hidden, cell) = self.rnn(x.transpose(1, 2), before)
         after = {"hidden": hidden.transpose(0, 1), "cell": cell.transpose(0, 1)}
