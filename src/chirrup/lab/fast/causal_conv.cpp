@@ -25,18 +25,18 @@ static float sum_of(const float* x, int64_t length) {
     return sum;
 }
 // Rows of x [outputs, time], from step t0 on.
-static void copy_in(const Shape& s, const float* x, int64_t t0, const Rows& rows, int64_t from,
+static void copy_in(const Tiling& s, const float* x, int64_t t0, const Rows& rows, int64_t from,
                     int64_t length) {
     for (int64_t o = 0; o < s.outputs; ++o)
         std::memcpy(rows.row(o) + from, x + o * s.time + t0, 4 * length);
 }
-static void copy_out(const Shape& s, const Rows& rows, float* x, int64_t t0, int64_t length) {
+static void copy_out(const Tiling& s, const Rows& rows, float* x, int64_t t0, int64_t length) {
     for (int64_t o = 0; o < s.outputs; ++o)
         std::memcpy(x + o * s.time + t0, rows.row(o), 4 * length);
 }
 
 template <int K>
-static void forward(const Shape& s, const Tensor& w, const float* x, const float* past,
+static void forward(const Tiling& s, const Tensor& w, const float* x, const float* past,
                     const float* bias, bool activate, float* y) {
     const Weights<K> weights(s, w, false);
     const int64_t samples = s.time * s.phases, before = s.context * s.phases;
@@ -60,7 +60,7 @@ static void forward(const Shape& s, const Tensor& w, const float* x, const float
 // dx may be null. Weight gradients are those of the items of one thread, at its first item; the
 // others stay zero. Sums of dy [batch, outputs].
 template <int K>
-static void backward(const Shape& s, const Tensor& w, const float* dy, const float* x,
+static void backward(const Tiling& s, const Tensor& w, const float* dy, const float* x,
                      const float* past, bool activate, float* dx, float* d_past, float* dw,
                      float* d_bias) {
     const Weights<K> transposed(s, w, true);
@@ -106,7 +106,7 @@ static void backward(const Shape& s, const Tensor& w, const float* dy, const flo
 // Samples of the output that later inputs add to follow those of y [batch, channels, time * phases]:
 // `after` [batch, channels, context * phases], without bias.
 template <int K>
-static void forward_transposed(const Shape& s, const Tensor& w, const float* x, const float* bias,
+static void forward_transposed(const Tiling& s, const Tensor& w, const float* x, const float* bias,
                                bool activate, float* y, float* after) {
     const Weights<K> transposed(s, w, true);
     const int64_t samples = s.time * s.phases, overlap = s.context * s.phases;
@@ -133,7 +133,7 @@ static void forward_transposed(const Shape& s, const Tensor& w, const float* x, 
 }
 
 template <int K>
-static void backward_transposed(const Shape& s, const Tensor& w, const float* dy,
+static void backward_transposed(const Tiling& s, const Tensor& w, const float* dy,
                                 const float* d_after, const float* x, bool activate, float* dx,
                                 float* dw) {
     const Weights<K> weights(s, w, false);
@@ -169,7 +169,7 @@ static void backward_transposed(const Shape& s, const Tensor& w, const float* dy
 }
 
 template <class F>
-static void with_taps(const Shape& s, F f) {
+static void with_taps(const Tiling& s, F f) {
     switch (s.context + 1) {
         case 1: return f(std::integral_constant<int, 1>());
         case 2: return f(std::integral_constant<int, 2>());
@@ -181,7 +181,7 @@ static void with_taps(const Shape& s, F f) {
 
 Tensor causal_conv(const Tensor& x, const Tensor& past, const Tensor& w, const Tensor& bias,
                    int64_t stride, bool activate, bool bf16) {
-    const Shape s(x.size(0), x.size(2) / stride, w, stride, bf16);
+    const Tiling s(x.size(0), x.size(2) / stride, w, stride, bf16);
     Tensor y = at::empty({s.batch, s.outputs, s.time});
     with_taps(s, [&](auto K) {
         forward<decltype(K)::value>(s, w, data(x), data(past), data(bias), activate, writable(y));
@@ -192,7 +192,7 @@ Tensor causal_conv(const Tensor& x, const Tensor& past, const Tensor& w, const T
 std::vector<Tensor> causal_conv_backward(const Tensor& dy, const Tensor& x, const Tensor& past,
                                          const Tensor& w, int64_t stride, bool activate, bool bf16,
                                          bool wants_x) {
-    const Shape s(x.size(0), x.size(2) / stride, w, stride, bf16);
+    const Tiling s(x.size(0), x.size(2) / stride, w, stride, bf16);
     Tensor dx = wants_x ? at::empty_like(x) : Tensor(), d_past = at::empty_like(past);
     Tensor dw = s.weight_gradients();
     Tensor d_bias = at::empty({s.batch, s.outputs});
@@ -207,7 +207,7 @@ std::vector<Tensor> causal_conv_backward(const Tensor& dy, const Tensor& x, cons
 // y and the samples behind it, to which later inputs add.
 std::vector<Tensor> transposed_conv(const Tensor& x, const Tensor& w, const Tensor& bias,
                                     int64_t stride, bool activate, bool bf16) {
-    const Shape s(x.size(0), x.size(2), w, stride, bf16);
+    const Tiling s(x.size(0), x.size(2), w, stride, bf16);
     Tensor y = at::empty({s.batch, s.channels, s.time * stride});
     Tensor after = at::empty({s.batch, s.channels, s.context * stride});
     with_taps(s, [&](auto K) {
@@ -221,7 +221,7 @@ std::vector<Tensor> transposed_conv(const Tensor& x, const Tensor& w, const Tens
 std::vector<Tensor> transposed_conv_backward(const Tensor& dy, const Tensor& d_after, const Tensor& x,
                                              const Tensor& w, int64_t stride, bool activate,
                                              bool bf16) {
-    const Shape s(x.size(0), x.size(2), w, stride, bf16);
+    const Tiling s(x.size(0), x.size(2), w, stride, bf16);
     Tensor dx = at::empty_like(x), dw = s.weight_gradients();
     with_taps(s, [&](auto K) {
         backward_transposed<decltype(K)::value>(s, w, data(dy), data(d_after), data(x), activate,

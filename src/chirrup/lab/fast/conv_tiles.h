@@ -23,12 +23,12 @@ static void gather(const float* rows, float* x, int64_t row_stride, int64_t leng
 constexpr int64_t BUFFER = 512 * 1024;  // floats of a tile's rows
 constexpr int64_t UNIT = 6 * W;         // steps that fill whole blocks of a convolution
 
-struct Shape {
+struct Tiling {
     int64_t batch, channels, time, outputs, phases, n, context, tile, stride;
     bool pairs;
 
     // The faster side [batch, channels, samples], w [outputs, channels, K * phases].
-    Shape(int64_t batch, int64_t time, const Tensor& w, int64_t phases, bool bf16)
+    Tiling(int64_t batch, int64_t time, const Tensor& w, int64_t phases, bool bf16)
         : batch(batch), channels(w.size(1)), time(time), outputs(w.size(0)), phases(phases),
           n(channels * phases), context(w.size(2) / phases - 1), pairs(bf16 && HAS_PAIRS && n > 1) {
         const int64_t fitting = BUFFER / (n + outputs) / UNIT * UNIT;
@@ -78,12 +78,12 @@ struct Shape {
 
 // Rows of one side with what is made of them; `length` counts from their first step, context too.
 struct Rows {
-    const Shape& s;
+    const Tiling& s;
     int64_t count;
     Tensor buffer, paired, narrowed;
     float* first;
 
-    Rows(const Shape& s, int64_t count)
+    Rows(const Tiling& s, int64_t count)
         : s(s), count(count), buffer(at::zeros({count, s.stride})), first(writable(buffer)) {}
 
     float* row(int64_t i) const { return first + i * s.stride; }
@@ -120,11 +120,11 @@ struct Rows {
 // n, taps reversed.
 template <int K>
 struct Weights {
-    const Shape& s;
+    const Tiling& s;
     int64_t inputs, outputs;
     Tensor packed;
 
-    Weights(const Shape& s, const Tensor& w, bool transposed)
+    Weights(const Tiling& s, const Tensor& w, bool transposed)
         : s(s), inputs(transposed ? s.outputs : s.n), outputs(transposed ? s.n : s.outputs) {
         const float* from = data(w);
         const auto weight = [&](int64_t o, int64_t i, int64_t k) {
@@ -158,10 +158,10 @@ struct Weights {
 template <int K>
 struct Gradients {
     using Sums = WeightGradient<K>;
-    const Shape& s;
+    const Tiling& s;
     Tensor sums;
 
-    explicit Gradients(const Shape& s)
+    explicit Gradients(const Tiling& s)
         : s(s), sums(at::zeros({s.outputs, Sums::columns(s.n, s.outputs), W})) {}
 
     void add(Rows& d, int64_t from, Rows& in, int64_t length) {

@@ -57,9 +57,10 @@ static void forward_tasks(const Shape& s, const Tensor& w1, const Tensor& w2, co
                 conv<1>(p2 + c0 * m, bias2 + c0, u, h + P, m, n, 1, s.stride, padded);
                 for (int64_t i = 0; i < n; ++i) {
                     const int64_t at = (row0 + i) * s.time + t0;
-                    const float* row = h + i * s.stride + P;
+                    const float *row = h + i * s.stride + P, *from = x + at;
+                    float* to = y + at;
 #pragma omp simd
-                    for (int64_t t = 0; t < length; ++t) y[at + t] = x[at + t] + row[t];
+                    for (int64_t t = 0; t < length; ++t) to[t] = from[t] + row[t];
                 }
             }
             for (int64_t i = 0; i < n; ++i)
@@ -102,13 +103,14 @@ static void backward_tasks(const Shape& s, const Tensor& w1, const Tensor& w2, c
                     const int64_t at = (row0 + i) * s.time + t0, from = i * s.stride;
                     const float alpha = alpha1[c0 + i], height = height1[c0 + i];
                     float *row = h + from + P, *sq = squared + from, *dbl = doubled + from;
+                    const float* values = x + at;
                     const int64_t seen = std::min(P, t0);  // context that lies in x, not in past
                     snake_row(x + at - seen, row - seen, seen, alpha, height);
                     std::memcpy(row - P, past + (row0 + i) * P + seen, 4 * (P - seen));
 #pragma omp simd
                     for (int64_t t = 0; t < length; ++t) {
-                        const Sine sin = sine(alpha * x[at + t]);
-                        row[t] = x[at + t] + height * sin.squared;
+                        const Sine sin = sine(alpha * values[t]);
+                        row[t] = values[t] + height * sin.squared;
                         sq[t] = sin.squared;
                         dbl[t] = sin.doubled;
                     }
@@ -146,7 +148,10 @@ static void backward_tasks(const Shape& s, const Tensor& w1, const Tensor& w2, c
                 conv<K>(q1 + c0 * m * K, nullptr, d, dh0, m, n, s.dilation, s.stride, padded);
                 for (int64_t i = 0; i < n; ++i) {
                     const int64_t at = (row0 + i) * s.time + t0, from = i * s.stride;
-                    float* dh = dh0 + from;
+                    // Vectors need pointers of their own: one that the closure holds is read each time.
+                    const float *values = x + at, *dys = e + from, *sq = squared + from;
+                    const float* dbl = doubled + from;
+                    float *dh = dh0 + from, *to = dx + at;
                     if (d_new_past)
                         for (int64_t t = std::max<int64_t>(0, s.time - P - t0); t < length; ++t)
                             dh[t] += d_new_past[(row0 + i) * P + t0 + t - (s.time - P)];
@@ -154,11 +159,11 @@ static void backward_tasks(const Shape& s, const Tensor& w1, const Tensor& w2, c
                     float d_alpha = 0, d_height = 0, d_bias = 0;
 #pragma omp simd reduction(+ : d_alpha, d_height, d_bias)
                     for (int64_t t = 0; t < length; ++t) {
-                        const float dhs = dh[t] * doubled[from + t];
-                        dx[at + t] = e[from + t] + dh[t] + slope * dhs;
-                        d_alpha += dhs * x[at + t];
-                        d_height += dh[t] * squared[from + t];
-                        d_bias += e[from + t];
+                        const float dhs = dh[t] * dbl[t];
+                        to[t] = dys[t] + dh[t] + slope * dhs;
+                        d_alpha += dhs * values[t];
+                        d_height += dh[t] * sq[t];
+                        d_bias += dys[t];
                     }
                     float* sum = outer + (row0 + i) * 3;
                     sum[0] += height1[c0 + i] * d_alpha;

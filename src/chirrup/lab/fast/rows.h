@@ -37,21 +37,23 @@ struct Norm {
     void backward(int64_t row, const float* x, const float* dy, const float* skip, float* dx,
                   float* d_gain, float* d_bias) const {
         const float mean = moments[2 * row], rate = moments[2 * row + 1];
+        const float* gain = g;  // a member is read again after each store
+        const int64_t count = C;
         float sum = 0, product = 0;
 #pragma omp simd reduction(+ : sum, product)
-        for (int64_t i = 0; i < C; ++i) {
-            const float unit = (x[i] - mean) * rate, d = dy[i] * g[i];
+        for (int64_t i = 0; i < count; ++i) {
+            const float unit = (x[i] - mean) * rate, d = dy[i] * gain[i];
             d_gain[i] += dy[i] * unit;
             d_bias[i] += dy[i];
             sum += d;
             product += d * unit;
         }
-        sum /= C;
-        product /= C;
+        sum /= count;
+        product /= count;
 #pragma omp simd
-        for (int64_t i = 0; i < C; ++i) {
+        for (int64_t i = 0; i < count; ++i) {
             const float unit = (x[i] - mean) * rate;
-            dx[i] = skip[i] + rate * (dy[i] * g[i] - sum - unit * product);
+            dx[i] = skip[i] + rate * (dy[i] * gain[i] - sum - unit * product);
         }
     }
 };
