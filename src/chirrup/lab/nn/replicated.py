@@ -6,6 +6,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
+from chirrup.lab.fast.depthwise_conv import depthwise_conv, takes_depthwise_conv
 from chirrup.lab.nn.streaming import Span, State, Streaming
 
 LONG = 64
@@ -43,6 +44,7 @@ class ReplicatedConv1d(Streaming):
         self.conv = nn.Conv1d(
             in_channels, out_channels, kernel_size, stride=stride, groups=groups, bias=bias
         )
+        self.fast = False
 
     @property
     def ratio(self) -> Fraction:
@@ -67,6 +69,9 @@ class ReplicatedConv1d(Streaming):
 
     def forward(self, x: Tensor, state: State) -> tuple[Tensor, State]:
         line, after = self.line(x, state)
+        numbers = line.dtype in (torch.float32, torch.bfloat16) and line.device.type == "cpu"
+        if self.fast and numbers and takes_depthwise_conv(self.conv):
+            return depthwise_conv(line, self.conv), after
         return self.conv(line), after
 
     def line(self, x: Tensor, state: State) -> tuple[Tensor, State]:
