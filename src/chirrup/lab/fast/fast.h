@@ -156,6 +156,10 @@ std::vector<Tensor> conv_transposed_2d_backward(
     const Tensor& w, int64_t stride_time, int64_t stride_bins, int64_t low, int64_t phases, bool elu);
 Tensor depthwise_conv(const Tensor& line, const Tensor& w, const Tensor& bias);
 std::vector<Tensor> depthwise_conv_backward(const Tensor& dy, const Tensor& line, const Tensor& w);
+Tensor gated_softmax(const Tensor& scores, const Tensor& bias, const Tensor& gates,
+                     const Tensor& mask);
+std::vector<Tensor> gated_softmax_backward(const Tensor& dy, const Tensor& y, const Tensor& bias,
+                                           const Tensor& gates);
 std::vector<Tensor> conv_modulation(const Tensor& x, const Tensor& past,
                                     const std::vector<Tensor>& parameters, int64_t groups,
                                     double eps, bool bf16);

@@ -25,6 +25,8 @@ PYBIND11_MODULE(TORCH_EXTENSION_NAME, module) {
     module.def("conv_transposed_2d_backward", &conv_transposed_2d_backward, release);
     module.def("depthwise_conv", &depthwise_conv, release);
     module.def("depthwise_conv_backward", &depthwise_conv_backward, release);
+    module.def("gated_softmax", &gated_softmax, release);
+    module.def("gated_softmax_backward", &gated_softmax_backward, release);
     module.def("conv_modulation", &conv_modulation, release);
     module.def("conv_modulation_backward", &conv_modulation_backward, release);
     module.def("causal_conv", &causal_conv, release);

@@ -10,9 +10,12 @@ from math import log
 import torch
 from torch import Tensor, nn
 
+from chirrup.lab.fast.gated_softmax import gated_softmax
 from chirrup.lab.nn.linear import FeedForward
 from chirrup.lab.nn.norm import LayerNorm
 from chirrup.lab.nn.streaming import Span, State, Streaming
+
+FAST_TYPES = (torch.float32, torch.bfloat16)
 
 
 class Attention(Streaming):
@@ -30,26 +33,38 @@ class Attention(Streaming):
         self.project_out = nn.Linear(channels, channels)
         self.gates = nn.Linear(self.head_dim, 8)
         self.scale = nn.Parameter(torch.ones(heads, 1, 1))
+        self.fast = False
 
     def initial_state(self, batch: int, device: torch.device | None = None) -> State:
         shape = (batch, self.heads, self.past, self.head_dim)
         return {name: torch.zeros(shape, device=device) for name in ("keys", "values")}
 
     def attend(self, x: Tensor, bias: Tensor, mask: Tensor, state: State) -> tuple[Tensor, State]:
-        """``x`` is ``[batch, frames, channels]``, ``bias`` ``[heads, frames, past + frames]``,
-        ``mask``, to be added to scores, ``[batch, 1, frames, past + frames]``."""
+        """Attend from the frames of ``x [batch, frames, channels]``.
+
+        Args:
+            bias: ``[heads, frames, keys]``; the keys are the last steps of past and frames.
+            mask: added to scores, ``[batch, 1, frames, keys]``.
+        """
         gates = self.gates(self._by_head(x)).unflatten(3, (2, 4)).sum(4).sigmoid()
         first, second = gates[..., :1], gates[..., 1:]
-        bias = bias * (first * (second * self.scale - 1) + 2) + mask
+        gates = first * (second * self.scale - 1) + 2
         queries, keys, values = map(self._by_head, self.project_in(x).chunk(3, dim=2))
         keys = torch.cat([state["keys"], keys], dim=2)
         values = torch.cat([state["values"], values], dim=2)
-        scores = (queries * self.head_dim**-0.5) @ keys.transpose(2, 3) + bias
-        y = scores.softmax(dim=3) @ values
         after = {
             "keys": keys[:, :, keys.shape[2] - self.past :].clone(),
             "values": values[:, :, values.shape[2] - self.past :].clone(),
         }
+        if self.fast and x.dtype in FAST_TYPES:
+            unseen = keys.shape[2] - mask.shape[3]
+            keys, values = keys[:, :, unseen:], values[:, :, unseen:]
+            scores = (queries * self.head_dim**-0.5) @ keys.transpose(2, 3)
+            weights = gated_softmax(scores, bias, gates, mask)
+        else:
+            scores = (queries * self.head_dim**-0.5) @ keys.transpose(2, 3)
+            weights = (scores + (bias * gates + mask)).softmax(dim=3)
+        y = weights @ values
         return self.project_out(y.transpose(1, 2).flatten(2)), after
 
     def _by_head(self, x: Tensor) -> Tensor:
@@ -126,6 +141,7 @@ class Transformer(Streaming):
         self.layers = nn.ModuleList(
             TransformerLayer(channels, heads, hidden, self.past) for _ in range(layers)
         )
+        self.fast = False
 
     def layer(self, index: int) -> TransformerLayer:
         layer = self.layers[index]
@@ -151,10 +167,16 @@ class Transformer(Streaming):
         return layers[-1], after
 
     def by_layer(self, x: Tensor, state: State) -> tuple[list[Tensor], State]:
-        """``x`` itself and what each layer makes of it."""
+        """``x`` itself and what each layer makes of it.
+
+        The fast form leaves out the keys of a past that no row has seen: they have no weight.
+        """
         frames, layers = x.shape[2], [x]
+        past = self.past
+        if self.fast and x.dtype in FAST_TYPES and not state["seen"].any():
+            past = 0
         query = torch.arange(frames, device=x.device)[:, None]
-        key = torch.arange(-self.past, frames, device=x.device)
+        key = torch.arange(-past, frames, device=x.device)
         end = (query // self.chunk + 1) * self.chunk
         inside = (key < end) & (key >= end - self.window)
         there = key >= -state["seen"]

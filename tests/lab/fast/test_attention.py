@@ -1,0 +1,71 @@
+"""The fast forms of attention against the plain layers in double precision."""
+
+import copy
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from chirrup.lab import fast
+from chirrup.lab.nn import State, Transformer
+from chirrup.lab.training.whisper import WhisperLayer
+from fast_forms import fast_form, relative_error
+
+pytestmark = pytest.mark.skipif(not fast.available(), reason="the extension does not compile")
+
+
+def transformer() -> Transformer:
+    torch.manual_seed(0)
+    sizes = {"chunk": 4, "window": 12, "buckets": 16, "max_distance": 32}
+    layer = Transformer(32, layers=2, heads=4, hidden=48, **sizes)
+    with torch.no_grad():
+        for parameter in layer.parameters():
+            parameter += 0.2 * torch.randn_like(parameter)
+    return layer
+
+
+def results(layer: nn.Module, y: Tensor, x: Tensor) -> list[Tensor]:
+    """The output and the gradients of a random weighted sum of it."""
+    generator = torch.Generator().manual_seed(1)
+    weights = torch.randn(y.shape, generator=generator).to(y)
+    return [y, *torch.autograd.grad((y * weights).sum(), [x, *layer.parameters()])]
+
+
+@pytest.mark.parametrize("seen", [(0, 0), (8, 8), (0, 4)], ids=["first", "later", "mixed"])
+@pytest.mark.parametrize("bf16", [False, True], ids=["float32", "bfloat16"])
+def test_a_transformer_equals_plain(seen: tuple[int, int], bf16: bool) -> None:
+    """With bfloat16 its errors are not much larger than those of the plain form."""
+    plain = transformer()
+    x = torch.randn(2, 32, 20)
+    state = {name: torch.randn_like(value) for name, value in plain.initial_state(2).items()}
+    state["seen"] = torch.tensor(seen)[:, None, None, None].float()
+
+    def run(layer: Transformer, dtype: torch.dtype) -> tuple[list[Tensor], State]:
+        own = x.to(dtype).requires_grad_()
+        with torch.autocast("cpu", torch.bfloat16, enabled=bf16 and dtype is torch.float32):
+            y, after = layer(own, {name: value.to(dtype) for name, value in state.items()})
+        return results(layer, y, own), after
+
+    exact, end = run(copy.deepcopy(plain).double(), torch.float64)
+    quick, end_of_quick = run(fast_form(plain), torch.float32)
+    usual, _ = run(plain, torch.float32)
+    for value, other, expected in zip(quick, usual, exact, strict=True):
+        bound = 2 * relative_error(other, expected) + 1e-2 if bf16 else 1e-5
+        assert relative_error(value, expected) < bound
+    for name, expected in end.items():
+        assert end_of_quick[name].shape == expected.shape
+        assert relative_error(end_of_quick[name], expected) < (2e-2 if bf16 else 1e-5)
+
+
+def test_whispers_layer_equals_plain() -> None:
+    torch.manual_seed(0)
+    plain = WhisperLayer(32, 64, 4)
+    x = torch.randn(2, 30, 32)
+    quick = copy.deepcopy(plain)
+    fast.enable(quick)
+    of_forms = []
+    for layer, dtype in ((quick, torch.float32), (copy.deepcopy(plain).double(), torch.float64)):
+        own = x.to(dtype).requires_grad_()
+        of_forms.append(results(layer, layer(own), own))
+    for value, expected in zip(*of_forms, strict=True):
+        assert relative_error(value, expected) < 1e-5
