@@ -1,6 +1,7 @@
 """Recipes: the file says what the defaults are, and mistakes are named."""
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -52,17 +53,28 @@ def test_limits_that_are_named_take_the_place_of_all() -> None:
         ({"duplicates": 1}, "duplicates must be of the type bool"),
         ({"filters": {"red": {}}}, "no 'red': use read, studio, noise"),
         ({"filters": {"read": {"min": {"snr": 3}}}}, "filters.read has no 'snr'"),
-        ({"filters": {"read": {"keep_share": 4}}}, "keep_share must be 0 to 1, not 4"),
+        ({"filters": {"read": {"keep_share": 4}}}, "keep_share is 4: give a number from 0 to 1"),
         ({"filters": {"music": {"keep_share": 0.5}}}, "keep_share is for speech only"),
         ({"filters": 3}, "filters must be a table"),
         ({"output": {"speech": {"format": "mp3"}}}, "no 'mp3': use flac, opus, keep"),
         ({"output": {"music": {"rate_hz": 44100, "format": "opus"}}}, "Opus has 8000, 12000"),
-        ({"splits": {"test": 0.9}}, "splits must be 0 to 0.5"),
+        ({"splits": {"test": 0.9}}, "test is 0.9: give a number from 0 to 0.5"),
         ({"manifest": "xml"}, "manifest has no 'xml': use csv, parquet"),
         ({"sources": [{"licence": "x"}]}, "sources needs path"),
         ({"sources": [{"path": "x", "style": "loud"}]}, "no 'loud'"),
         ({"sources": {}}, "sources must be a list"),
-        ({"shard_minutes": -1}, "are 0 or more"),
+        ({"shard_minutes": -1}, "shard_minutes is -1: give a number from 0.001 to 1000000, or 0"),
+        ({"piece_seconds": math.nan}, "piece_seconds is nan: give a number from 0.1"),
+        ({"piece_seconds": 1e-5}, "piece_seconds is 1e-05"),
+        ({"piece_seconds": 10**400}, "piece_seconds is 1000"),
+        ({"output": {"speech": {"rate_hz": -5}}}, "rate_hz is -5: give a number from 1000"),
+        ({"output": {"speech": {"rate_hz": 2_000_000_000}}}, "rate_hz is 2000000000"),
+        ({"filters": {"read": {"max": {"rt60_s": math.inf}}}}, "max.rt60_s is inf"),
+        ({"balance": {"speaker_hours": -1}}, "speaker_hours is -1"),
+        ({"rooms": {"rooms": -1}}, "rooms is -1"),
+        ({"rooms": {"rate_hz": 0}}, "rate_hz is 0"),
+        ({"rooms": {"rt60_s": [0.1]}}, "rt60_s must have 2 numbers"),
+        ({"peace_seconds": 3}, "recipe has no 'peace_seconds': use piece_seconds$"),
     ],
 )
 def test_mistakes_are_named(table: dict[str, Any], words: str) -> None:

@@ -6,6 +6,7 @@ A TOML file (``recipes/corpora/curated.toml`` spells out all of it); the default
 import tomllib
 from collections.abc import Mapping
 from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, get_args, get_origin, get_type_hints
 
@@ -21,6 +22,25 @@ CLASSES = (*SPEECH, *KINDS[1:])
 MEASURES = {"seconds", "sample_rate_hz", *FIGURES}
 """What a filter can ask for."""
 OPUS_RATES_HZ = (8_000, 12_000, 16_000, 24_000, 48_000)
+NUMBERS: dict[str, tuple[float, float]] = {
+    "seed": (0, 2**63 - 1),
+    "piece_seconds": (0.1, 1e6),
+    "shard_minutes": (1e-3, 1e6),
+    "early_ms": (0, 1e4),
+    "rate_hz": (1_000, 1_000_000),
+    "keep_share": (0, 1),
+    "speaker_hours": (1e-6, 1e6),
+    "category_ratio": (1e-3, 1e6),
+    "validation": (0, 0.5),
+    "test": (0, 0.5),
+    "rooms": (0, 10**6),
+    "smallest_m": (1.1, 100),
+    "largest_m": (1.1, 100),
+    "rt60_s": (0.01, 10),
+}
+"""Ranges of numbers by their keys; limits of figures, which have no range, are finite."""
+OFF = {"piece_seconds", "shard_minutes", "speaker_hours", "category_ratio", "rate_hz"}
+"""Numbers that may also be 0, which means never, or no limit."""
 
 
 @dataclass(frozen=True)
@@ -131,7 +151,8 @@ class Recipe:
         duplicates: keep what is the same audio as another recording.
         dnsmos: also measure DNSMOS, which takes most of the time then.
         classifier: ``module:function`` that names the category of a noise that has none, from
-            ``float32 [samples]`` and its rate.
+            ``float32 [samples]`` and its rate. It runs code: look at it before you use a recipe
+            from somebody else.
         early_ms: of a room response, beside it for targets.
     """
 
@@ -176,7 +197,6 @@ def recipe_of(table: Mapping[str, Any], where: str = "recipe") -> Recipe:
         _one_of(name, CLASSES, f"{where}: filters")
         for measure in (*wanted.min, *wanted.max):
             _one_of(measure, sorted(MEASURES), f"{where}: filters.{name}")
-        _within(wanted.keep_share, 0, 1, f"{where}: filters.{name}.keep_share")
         if name not in SPEECH and wanted.keep_share != 1:
             raise FileError(f"{where}: filters.{name}.keep_share is for speech only")
     for kind, output in recipe.output.items():
@@ -185,13 +205,15 @@ def recipe_of(table: Mapping[str, Any], where: str = "recipe") -> Recipe:
         if output.format == "opus" and output.rate_hz not in OPUS_RATES_HZ:
             rates = ", ".join(map(str, OPUS_RATES_HZ))
             raise FileError(f"{where}: output.{kind}.rate_hz: Opus has {rates} only")
-    for share in (recipe.splits.validation, recipe.splits.test):
-        _within(share, 0, 0.5, f"{where}: splits")
     for source in recipe.sources:
         _one_of(source.split, ("", *SPLITS), f"{where}: sources.split")
         _one_of(source.style, ("", *SPEECH), f"{where}: sources.style")
-    if min(recipe.piece_seconds, recipe.shard_minutes, recipe.early_ms) < 0:
-        raise FileError(f"{where}: piece_seconds, shard_minutes and early_ms are 0 or more")
+    rooms = recipe.rooms
+    if not rooms.rate_hz:
+        raise FileError(f"{where}: rooms: rate_hz is 0: give that of the responses")
+    for key, count in (("smallest_m", 3), ("largest_m", 3), ("rt60_s", 2)):
+        if len(getattr(rooms, key)) != count:
+            raise FileError(f"{where}: rooms: {key} must have {count} numbers")
     return recipe
 
 
@@ -202,9 +224,9 @@ def _made(kind: type, table: Any, default: Any, where: str) -> Any:
     hints = get_type_hints(kind)
     unknown = set(table) - set(hints)
     if unknown:
-        raise FileError(
-            f"{where} has no {min(unknown)!r}: use {', '.join(f.name for f in fields(kind))}"
-        )
+        known = [item.name for item in fields(kind)]
+        near = get_close_matches(min(unknown), known, 3, 0.5) or known
+        raise FileError(f"{where} has no {min(unknown)!r}: use {', '.join(near)}")
     given = {} if default is None else {name: getattr(default, name) for name in hints}
     for name, value in table.items():
         given[name] = _value(hints[name], value, given.get(name), f"{where}: {name}")
@@ -232,8 +254,8 @@ def _value(hint: Any, value: Any, default: Any, where: str) -> Any:
         if not isinstance(value, list):
             raise FileError(f"{where} must be a list")
         return tuple(_value(arguments[0], item, None, where) for item in value)
-    if hint is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
+    if hint in (int, float) and type(value) in (int, hint):
+        return hint(_number(value, where))
     if type(value) is not hint:
         name = getattr(hint, "__name__", hint)
         raise FileError(f"{where} must be of the type {name}, not {value!r}")
@@ -249,6 +271,12 @@ def _one_of(value: str, choices: Any, where: str) -> None:
         raise FileError(f"{where} has no {value!r}: use {', '.join(c for c in choices if c)}")
 
 
-def _within(value: float, low: float, high: float, where: str) -> None:
-    if not low <= value <= high:
-        raise FileError(f"{where} must be {low} to {high}, not {value:g}")
+def _number(value: float, where: str) -> float:
+    """The value, if it is in the range of its key."""
+    key = where.rpartition(" ")[2]
+    low, high = NUMBERS.get(key, (-1e9, 1e9))
+    if not (low <= value <= high or (value == 0 and key in OFF)):
+        zero = ", or 0" * (key in OFF)
+        text = f"{value!r:.40}"
+        raise FileError(f"{where} is {text}: give a number from {low:.15g} to {high:.15g}{zero}")
+    return value

@@ -41,6 +41,17 @@ def small_config(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(CONFIGS, small_lrac.NAME, small_lrac.ENTRY)
 
 
+def test_too_few_vectors_for_the_codebooks_are_seen_at_the_start(
+    corpus: Path, tmp_path: Path
+) -> None:
+    """Not after the first stage, hours later. Five frames of a crop are fewer than the entries."""
+    changes = {"codes": {"initialise_batches": 1}, "batch_size": 1}
+    data = tiny_recipe(corpus)["data"] | {"crop_seconds": 0.1}
+    trainer = Trainer(tiny_config(corpus, **changes, data=data), tmp_path, CPU)
+    with pytest.raises(ModelError, match="5 vectors cannot start 256 entries: raise codes"):
+        trainer.run()
+
+
 def test_a_run_trains_logs_validates_and_leaves_a_checkpoint(corpus: Path, tmp_path: Path) -> None:
     trainer = Trainer(tiny_config(corpus, validate_every=6), tmp_path, CPU)
     trainer.run()

@@ -1,7 +1,8 @@
 """The models, one readable file a paper, and the names they are known by."""
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import fields, replace
+from difflib import get_close_matches
 from typing import Any
 
 from chirrup.lab.models.focalcodec import FocalCodec, FocalConfig
@@ -10,6 +11,7 @@ from chirrup.lab.models.lrac import Lrac, LracConfig
 from chirrup.lab.models.model import Model
 from chirrup.lab.models.spectrostream import SpectroConfig, SpectroStream
 from chirrup.lab.models.tqcodec import TQCodec, TQConfig
+from chirrup.lab.weights import LARGEST
 from chirrup.runtime.errors import ModelError
 
 __all__ = ["CONFIGS", "Model", "build", "earlier_fields"]
@@ -47,6 +49,14 @@ def build(name: str, **changes: Any) -> Model:
     if name not in CONFIGS:
         raise ModelError(f"no model is called {name!r}; there are: {', '.join(CONFIGS)}")
     kind, config = CONFIGS[name]
+    known = [field.name for field in fields(config)]
+    for key, value in changes.items():
+        if key not in known:
+            near = get_close_matches(key, known, 3, 0.5) or known
+            raise ModelError(f"{name} has no {key!r}: use {', '.join(near)}")
+        numbers = value if isinstance(value, list | tuple) else [value]
+        if not all(0 <= x <= LARGEST for x in numbers if isinstance(x, int | float)):
+            raise ModelError(f"{name}: {key} is {value!r:.40}: give numbers from 0 to {LARGEST}")
     try:
         return kind(replace(config, **changes))
     except Exception as error:  # of any kind, by the layer that the value reaches first

@@ -23,7 +23,7 @@ from chirrup.files.drafts import written
 from chirrup.files.errors import FileError
 from chirrup.lab.models import Model, build, earlier_fields
 from chirrup.lab.training.config import TrainingConfig
-from chirrup.lab.training.mistakes import in_words
+from chirrup.lab.training.fields import explained
 from chirrup.lab.weights import check_numbers, load_weights, outline_of
 from chirrup.runtime.errors import ModelError
 from chirrup.runtime.reading import regular_size
@@ -148,9 +148,8 @@ def trained_model(saved: dict[str, Any]) -> Model:
     try:
         config = TrainingConfig.model_validate(saved["config"])
     except ValidationError as error:
-        raise ModelError(
-            f"the checkpoint's configuration: {in_words(error, TrainingConfig)}"
-        ) from error
+        why = explained(error, TrainingConfig)
+        raise ModelError(f"the checkpoint's configuration: {why}") from error
     weights = saved["ema" if "ema" in saved else "model"]
     try:
         check_numbers(config.model_changes)

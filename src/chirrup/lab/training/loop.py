@@ -156,6 +156,11 @@ class Trainer:
         longest = max(self.config.spectra.n_ffts)
         if sampler.crop_samples - model.delay_samples < longest:
             raise ModelError(f"data.crop_seconds is shorter than a window of {longest} samples")
+        if not self.codebooks_started and any(stage.quantize for stage in self.config.stages):
+            crops = self.config.codes.initialise_batches * self.config.batch_size
+            crops *= dist.get_world_size() if dist.is_initialized() else 1
+            frames = sampler.crop_samples // model.frame_samples
+            codebooks.check_start(model.quantizer, crops * frames)
         if self.fast:
             fast.enable(sampler)
         return sampler

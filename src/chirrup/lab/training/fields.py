@@ -1,0 +1,95 @@
+"""Fields of a recipe: numbers with their ranges, and errors in one line."""
+
+import math
+from difflib import get_close_matches
+from typing import Annotated, Any, get_args
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
+
+
+def _within(low: float, high: float) -> AfterValidator:
+    """Of a number, which is not NaN."""
+
+    def check(value: float) -> float:
+        if not low <= value <= high:
+            raise ValueError(f"give a number from {low:.15g} to {high:.15g}")
+        return value
+
+    return AfterValidator(check)
+
+
+def _rising(values: tuple[float, float]) -> tuple[float, float]:
+    if values[0] > values[1]:
+        raise ValueError("give the lower end first")
+    return values
+
+
+def some_weight(values: tuple[float, ...]) -> tuple[float, ...]:
+    """`AfterValidator` of weights."""
+    if not any(values):
+        raise ValueError("give one a weight above 0")
+    return values
+
+
+Share = Annotated[float, _within(0, 1)]
+Decay = Annotated[float, _within(0, 1 - 1e-9)]
+Rate = Annotated[float, _within(1e-12, 10)]
+"""Of learning."""
+Weight = Annotated[float, _within(0, 1e9)]
+Positive = Annotated[float, _within(1e-9, 1e9)]
+Seconds = Annotated[float, _within(1e-4, 3600)]
+Speed = Annotated[float, _within(1, 4)]
+Count = Annotated[int, _within(0, 10**9)]
+AtLeastOne = Annotated[int, _within(1, 10**9)]
+Codebooks = Annotated[int, _within(1, 1024)]
+Batch = Annotated[int, _within(1, 65_536)]
+Window = Annotated[int, _within(1, 65_536)]
+Seed = Annotated[int, _within(0, 2**63 - 1)]
+Decibels = Annotated[
+    tuple[Annotated[float, _within(-200, 200)], Annotated[float, _within(-200, 200)]],
+    AfterValidator(_rising),
+]
+
+
+class Strict(BaseModel):
+    """Immutable, and an unknown key is an error."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+def explained(error: ValidationError, model: type[Strict]) -> str:
+    """The first mistake: the key, its value, and what it may be."""
+    first = error.errors(include_url=False)[0]
+    key = ".".join(map(str, first["loc"]))
+    if first["type"] == "extra_forbidden":
+        *parents, name = map(str, first["loc"])
+        known = _fields(model, parents)
+        near = get_close_matches(name, known, 3, 0.5) or known
+        return f"there is no {key}: use {', '.join('.'.join([*parents, x]) for x in near)}"
+    why = first["msg"].removeprefix("Value error, ")
+    if first["type"] == "missing":
+        return f"{key} is missing"
+    return f"{key} is {_shortened(first['input'])}: {why[0].lower()}{why[1:]}" if key else why
+
+
+def _fields(model: type[Strict], parents: list[str]) -> list[str]:
+    """Keys of the table at ``parents``."""
+    for name in parents:
+        if name in model.model_fields:
+            model = _table(model.model_fields[name].annotation) or model
+    return list(model.model_fields)
+
+
+def _table(annotation: Any) -> type[Strict] | None:
+    """The first `Strict` in a type such as ``dict[str, Strict]``."""
+    if isinstance(annotation, type) and issubclass(annotation, Strict):
+        return annotation
+    return next(filter(None, map(_table, get_args(annotation))), None)
+
+
+def _shortened(value: Any) -> str:
+    """As a recipe has it, in so many letters at most."""
+    if isinstance(value, int) and abs(value) > 10**18:
+        return f"about 10^{math.log10(abs(value)):.0f}"
+    text = repr(value)
+    return text if len(text) <= 40 else text[:40] + "…"
