@@ -24,7 +24,7 @@ import torch
 from numpy.lib.stride_tricks import sliding_window_view
 
 from chirrup.data.manifest import Entry
-from chirrup.evaluate.board import speaker
+from chirrup.evaluate.clips import speaker
 from chirrup.evaluate.metrics import score
 from chirrup.evaluate.usage import entropy_bits
 from chirrup.lab.models import Model

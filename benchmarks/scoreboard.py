@@ -22,8 +22,10 @@ from rich.console import Console
 import pages
 from boards import BOARDS
 from chirrup.codec import Codec
+from chirrup.data.manifest import languages
 from chirrup.evaluate import board, conditions
 from chirrup.evaluate.board import Settings, System
+from chirrup.evaluate.clips import audio_files
 from chirrup.evaluate.metrics import METRICS
 from chirrup.evaluate.peers import Model, find
 from chirrup.evaluate.report import write_report
@@ -53,13 +55,14 @@ def run(name: str, corpus: Path, workers: int, codecs: list[str]) -> Results:
             console.print(f"{codec} is left out: {lack}")
         else:
             installed += [System(codec, rate) for rate in rates]
-    clips = [path for path in board.audio_files(corpus / of.folder) if path.match(of.files)]
+    clips = [path for path in audio_files(corpus / of.folder) if path.match(of.files)]
     settings = Settings(
         clips=tuple(clips),
         systems=tuple(installed),
         conditions=of.conditions,
         metrics=of.metrics,
-        noises=board.audio_files(corpus / "noise_test"),
+        noises=audio_files(corpus / "noise_test"),
+        languages=languages(clips),
         workers=workers,
     )
     folder = ROOT / "runs" / "scoreboard" / name

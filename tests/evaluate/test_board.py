@@ -4,15 +4,17 @@ import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import soundfile
 
 from chirrup.evaluate import tables
-from chirrup.evaluate.board import Settings, System, audio_files, check_names, evaluate
-from chirrup.evaluate.conditions import parse
-from chirrup.evaluate.metrics import METRICS
+from chirrup.evaluate.board import Job, Settings, System, Unit, evaluate, score_clip
+from chirrup.evaluate.clips import audio_files, check_names
+from chirrup.evaluate.conditions import parse, read
+from chirrup.evaluate.metrics import METRICS, recognition
 from chirrup.evaluate.results import RESULTS, Results, audio_path
 from chirrup.files import FileError
 
@@ -91,6 +93,28 @@ def test_other_audio_of_the_same_name_is_done_again(clips: Path, tmp_path: Path)
     soundfile.write(clips / "bob__0.wav", np.zeros(RATE_HZ), RATE_HZ)
     evaluate(replace(settings(clips), rate_hz=8000), tmp_path / "out")
     assert coded() == 3 * before
+
+
+@pytest.mark.parametrize("language", ["hu", "en", None])
+def test_a_word_error_rate_needs_the_language_of_the_clip(
+    clips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, language: str | None
+) -> None:
+    """It is blank, with the reason, for what the recogniser does not know, instead of 60 to 100 %
+    for every codec."""
+    silent = SimpleNamespace(supported_languages=["en"], transcribe=lambda *_, **__: ([], None))
+    monkeypatch.setattr(recognition, "load_recogniser", lambda: silent)
+    clip = clips / "ann__0.wav"
+    languages = {clip: language} if language else {}
+    asked = replace(settings(clips, names=["wer", "snr"]), languages=languages)
+    job = Job(Unit(asked.systems[0], parse("clean")), asked, clip, tmp_path / "draft.npy")
+    audio, _ = read(clip)
+    np.save(job.draft, audio)
+    _, scores, blank = score_clip(job, 0, tmp_path / "out")
+    assert scores == {"wer": None, "snr": np.inf}
+    known = "no answer for this clip"
+    assert blank["wer"] == (
+        "the recogniser knows en, the clip is in hu" if language == "hu" else known
+    )
 
 
 def test_rows_are_compared_at_alike_bitrates(clips: Path, tmp_path: Path) -> None:

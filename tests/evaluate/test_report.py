@@ -153,7 +153,7 @@ def test_every_number_is_the_statistic(tmp_path: Path, table: int, condition: st
     assert len(found) == 6 * (4 + len(SCORED))
     for title, rows in groups.items():
         assert found[title, "kbps"].text == f"{np.mean([row.kbps for row in rows]):.2f}"
-        assert found[title, "delay, ms"].text == "6.5"
+        assert found[title, "delay removed, ms"].text == "6.5"
         assert found[title, f"encode, {TIMES} real time"].text == "150"
         assert found[title, f"decode, {TIMES} real time"].attributes["title"] == "not measured"
         for name in SCORED:

@@ -26,7 +26,8 @@ if __name__ == "__main__":
 """
 EVALUATE = """
 from pathlib import Path
-from chirrup.evaluate.board import Settings, System, audio_files, evaluate
+from chirrup.evaluate.board import Settings, System, evaluate
+from chirrup.evaluate.clips import audio_files
 from chirrup.evaluate.conditions import parse
 if __name__ == "__main__":
     clips = audio_files(Path("clips"))

@@ -65,7 +65,9 @@ def evaluate(
     """
     if find_spec("scipy") is None:
         raise FileError("evaluate needs scipy, which is not installed: pip install 'chirrup[eval]'")
+    from chirrup.data.manifest import languages
     from chirrup.evaluate import board, conditions
+    from chirrup.evaluate.clips import ENDINGS, audio_files, check_names
     from chirrup.evaluate.metrics import METRICS
 
     if list_:
@@ -73,9 +75,9 @@ def evaluate(
         return
     names = _metrics(metric)
     folder = CLIPS if clips is None else clips
-    _note_skipped(folder, board.ENDINGS)
-    files = board.audio_files(folder, but=out)
-    board.check_names(files)
+    _note_skipped(folder, ENDINGS)
+    files = audio_files(folder, but=out)
+    check_names(files)
     if limit is not None:
         files = tuple(files[round(i * len(files) / limit)] for i in range(min(limit, len(files))))
     settings = board.Settings(
@@ -83,8 +85,9 @@ def evaluate(
         systems=_systems(codec),
         conditions=tuple(dict.fromkeys(map(conditions.parse, condition or ["clean"]))),
         metrics=names,
-        noises=board.audio_files(noises) if noises else (),
-        rooms=board.audio_files(rooms) if rooms else (),
+        noises=audio_files(noises) if noises else (),
+        rooms=audio_files(rooms) if rooms else (),
+        languages=languages(files),
         rate_hz=rate,
         mono=mono,
         workers=workers,

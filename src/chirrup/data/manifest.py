@@ -8,7 +8,9 @@ import csv
 import io
 import math
 import os
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -198,6 +200,29 @@ def _number(key: str, text: str) -> float:
         number = "a whole number" if kind is int else "a number"
         raise ValueError(f"{key} is {text[:40]!r}: give {number} from {low:g} to {high:g}")
     return kind(value)
+
+
+def languages(recordings: Sequence[Path]) -> dict[Path, str]:
+    """The languages of recordings that a manifest beside or up to three folders above them lists.
+
+    Returns:
+        ISO 639 codes without the region; recordings that no manifest tells of are left out.
+    """
+    places = {os.path.abspath(path): path for path in recordings}
+    folders = {folder for path in places for folder in Path(path).parents[:4]}
+    found: dict[Path, str] = {}
+    for folder in sorted(folders):
+        with suppress(FileError, OSError):
+            for row in read_rows(find_manifest(folder)):
+                place = places.get(os.path.abspath(folder / getattr(row, "path", "")))
+                if place is None or isinstance(row, BadRow):
+                    continue
+                told = row.facts.get("language", "")
+                if not told and "speech" in row.path:
+                    told = row.facts.get("language_or_genre", "")
+                if code := re.split("[-_.@]", told.strip().lower())[0]:
+                    found[place] = code
+    return found
 
 
 def _csv_rows(path: Path) -> Iterator[dict[str, Any]]:

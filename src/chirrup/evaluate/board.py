@@ -8,11 +8,10 @@ import hashlib
 import importlib.metadata
 import platform
 import tempfile
-from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from chirrup.evaluate import alignment, conditions, metrics
+from chirrup.evaluate.clips import name_of, speaker
 from chirrup.evaluate.conditions import Condition
 from chirrup.evaluate.peers import Model, find
 from chirrup.evaluate.peers.peer import PeerError
@@ -30,7 +30,6 @@ from chirrup.files.outputs import open_sink
 from chirrup.files.processes import open_pool
 
 PACKAGES = ("chirrup", "numpy", "onnxruntime", "pesq", "pystoi", "visqol-python", "speechmos")
-ENDINGS = {".wav", ".flac", ".opus", ".ogg", ".mp3", ".aiff"}
 
 
 @dataclass(frozen=True)
@@ -49,6 +48,7 @@ class Settings:
         clips: files; the part of a name before its last ``__`` is the speaker.
         systems, conditions, metrics: what to try, and names of what to measure.
         noises, rooms: recordings for the conditions; without, they are made.
+        languages: ISO 639 codes of clips; the others' are not known.
         rate_hz: clips are taken at this rate; None: at their own.
         mono: channels are mixed to one.
         workers: processes.
@@ -60,6 +60,7 @@ class Settings:
     metrics: tuple[str, ...]
     noises: tuple[Path, ...] = ()
     rooms: tuple[Path, ...] = ()
+    languages: Mapping[Path, str] = field(default_factory=dict)
     rate_hz: int | None = None
     mono: bool = False
     workers: int = 2
@@ -77,43 +78,6 @@ class Settings:
 class Unit:
     system: System
     condition: Condition
-
-
-def audio_files(folder: Path, but: Path | None = None) -> tuple[Path, ...]:
-    """All audio of a folder, by name, but for what lies in another.
-
-    Raises:
-        FileError: there is none.
-    """
-    if not folder.is_dir():
-        raise FileError(f"{folder} is no folder: give a folder of audio files")
-    paths = sorted(
-        path
-        for path in folder.rglob("*")
-        if path.suffix.lower() in ENDINGS
-        and path.is_file()
-        and (but is None or not path.resolve().is_relative_to(but.resolve()))
-    )
-    if not paths:
-        raise FileError(f"{folder} has no audio ({', '.join(sorted(ENDINGS))})")
-    return tuple(paths)
-
-
-def check_names(clips: Sequence[Path]) -> None:
-    """FileError if two clips have one name, by which results are kept."""
-    names = Counter(map(name_of, clips))
-    twice = [name for name, count in names.items() if count > 1]
-    if twice:
-        raise FileError(f"there are two clips of the name {min(twice)}: rename one")
-
-
-def name_of(clip: Path) -> str:
-    """By which results are kept; text also where the name of the file is none."""
-    return clip.stem.encode("utf-8", "backslashreplace").decode()
-
-
-def speaker(clip: Path) -> str:
-    return name_of(clip).rpartition("__")[0] or name_of(clip)
 
 
 def evaluate(
@@ -229,6 +193,8 @@ def _source(settings: Settings, condition: Condition, clip: Path) -> str:
     """A hash of a clip and of what else makes the signal that is coded."""
     others = [path.name for path in settings.others(condition, clip)]
     made = repr((settings.rate_hz, settings.mono, others)).encode()
+    if any(metrics.METRICS[name].languages for name in settings.metrics):
+        made += settings.languages.get(clip, "").encode()
     return hashlib.blake2b(clip.read_bytes() + made, digest_size=6).hexdigest()
 
 
@@ -339,8 +305,10 @@ def score_clip(
             sink.write(signal.T.clip(-1, 1))
     scores: dict[str, float | None] = {}
     blank: dict[str, str] = {}
+    language = job.settings.languages.get(job.clip)
     for name in job.settings.metrics:
         try:
+            metrics.check_language(name, language)
             scores[name] = metrics.score(name, audio, decoded, rate_hz)
             if scores[name] is None:
                 blank[name] = "no answer for this clip"

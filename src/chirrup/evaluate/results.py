@@ -10,6 +10,7 @@ the same length, delay removed, levels untouched.
 """
 
 import json
+import math
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
@@ -85,7 +86,7 @@ class Results:
             *({"kind": "clip", **asdict(row)} for row in self.rows),
         ]
         with written(path) as draft:
-            draft.write_text("".join(json.dumps(line) + "\n" for line in lines))
+            draft.write_text("".join(_json(line) + "\n" for line in lines))
 
     @staticmethod
     def read(path: Path) -> "Results":
@@ -110,6 +111,32 @@ class Results:
                     f"{path}, line {number}, is no line of results: {error}"
                 ) from error
         return Results(run, rows)
+
+
+_INFINITE = "\0infinite"
+
+
+def _json(line: dict[str, Any]) -> str:
+    """JSON, which has no NaN and no infinity: a score that is none becomes null, and that of equal
+    signals 1e999, which every reader takes for infinity.
+
+    Raises:
+        ValueError: another value is not finite.
+    """
+    if scores := line.get("scores"):
+        marked = {
+            name: None
+            if value is None or math.isnan(value)
+            else value
+            if math.isfinite(value)
+            else f"{'-' * (value < 0)}{_INFINITE}"
+            for name, value in scores.items()
+        }
+        line = line | {"scores": marked}
+    text = json.dumps(line, allow_nan=False)
+    for sign in ("", "-"):
+        text = text.replace(json.dumps(sign + _INFINITE), f"{sign}1e999")
+    return text
 
 
 def _checked(row: Row) -> Row:

@@ -28,7 +28,7 @@ from chirrup.evaluate.metrics import (
 )
 from chirrup.evaluate.metrics.metric import Metric, Unavailable
 
-__all__ = ["METRICS", "Metric", "Unavailable", "available", "score"]
+__all__ = ["METRICS", "Metric", "Unavailable", "available", "check_language", "score"]
 
 _LOADERS: dict[Metric, Callable[[], Any]] = {
     **perceptual.METRICS,
@@ -61,6 +61,16 @@ def available(name: str) -> str | None:
     except Unavailable as reason:
         return str(reason)
     return None
+
+
+def check_language(name: str, language: str | None) -> None:
+    """Raise Unavailable if a metric does not know the language of a clip, an ISO 639 code.
+
+    A language that is not given counts as one that the metric knows.
+    """
+    known = METRICS[name].languages
+    if language and known is not None and language not in known():
+        raise Unavailable(f"the recogniser knows {', '.join(known())}, the clip is in {language}")
 
 
 def score(

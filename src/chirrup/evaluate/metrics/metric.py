@@ -12,7 +12,7 @@ never a zero, because zero would be a score.
 import importlib
 import math
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import ModuleType
@@ -49,6 +49,8 @@ class Metric:
     """Of ``reference, decoded, sample_rate_hz``, two signals ``[samples]``; may be ``BLANK``."""
     joint: bool = False
     """Whether it hears all channels at once, ``[channels, samples]``."""
+    languages: Callable[[], Collection[str]] | None = None
+    """ISO 639 codes of the languages that it knows; None: it does not depend on the language."""
 
 
 def package(module: str, install: str) -> Any:

@@ -4,6 +4,7 @@ package, run by faster-whisper. English only."""
 import hashlib
 import re
 import unicodedata
+from collections.abc import Collection
 from functools import cache
 from typing import Any
 
@@ -26,7 +27,8 @@ def wer(reference: np.ndarray, decoded: np.ndarray, sample_rate_hz: int) -> floa
     expect some 4 points of chance in 120 words.
 
     Rate: 16 kHz. Reference: needed. Range: 0 up; above 100 when many words are inserted. A decoded
-    silence is 100 %. Blank: the recogniser hears no word in the reference.
+    silence is 100 %. Blank: the recogniser returns no word for the reference, or does not know the
+    language of the clip, if that is given.
     Source: Levenshtein distance over words; Radford et al., "Robust speech recognition via
     large-scale weak supervision", 2022, for the recogniser.
     """
@@ -86,5 +88,10 @@ def load_recogniser() -> Any:
     return whisper.WhisperModel(str(path), device="cpu", compute_type="float32", cpu_threads=1)
 
 
-WER = Metric("wer", "WER", "%", "lower", 1, RATE_HZ, True, 0, None, wer)
+def languages() -> Collection[str]:
+    """ISO 639-1 codes of the languages that the recogniser knows."""
+    return load_recogniser().supported_languages
+
+
+WER = Metric("wer", "WER", "%", "lower", 1, RATE_HZ, True, 0, None, wer, languages=languages)
 METRICS = {WER: load_recogniser}

@@ -9,6 +9,10 @@ from chirrup.evaluate.report.summary import Metric, Score, System
 BLANK = "\N{EN DASH}"
 TIMES = "\N{MULTIPLICATION SIGN}"
 ARROWS = {"higher": "↑", "lower": "↓"}
+DELAY_HINT = (
+    "How late the decoded file was, which was removed before scoring; not the codec's latency: "
+    "models and codecs whose decoders remove their delay have 0"
+)
 SPEED_HINT = "Seconds of audio in a second of wall time, on the machine named above"
 
 
@@ -34,7 +38,7 @@ def table(systems: Sequence[System], metrics: Sequence[Metric], caption: str) ->
         _head("System", "Codec at its nominal bitrate in kbps"),
         _head("kbps", "What was sent, mean over the clips"),
         *(_head(heading(metric), _range(metric)) for metric in metrics),
-        _head("delay, ms", "Found in the audio and removed before scoring"),
+        _head("delay removed, ms", DELAY_HINT),
         _head(f"encode, {TIMES} real time", SPEED_HINT),
         _head(f"decode, {TIMES} real time", SPEED_HINT),
     ]

@@ -1,0 +1,31 @@
+"""``results.jsonl`` is JSON, whatever a metric gives."""
+
+import json
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from chirrup.evaluate.results import Results, Row
+
+ROW = Row("x", "X", False, "", 6000, "clean", "a\\infinite", "a", 1.0, 6000, 0.1, 0.1, 0.0)
+
+
+def refused(name: str) -> None:
+    raise AssertionError(f"{name} is no JSON")
+
+
+def test_no_score_and_an_infinite_one(tmp_path: Path) -> None:
+    scores = {"snr": math.inf, "si_sdr": -math.inf, "pesq_wb": math.nan, "lsd": 1.5, "wer": None}
+    Results({}, [replace(ROW, scores=scores)]).write(tmp_path / "results.jsonl")
+    for line in (tmp_path / "results.jsonl").read_text().splitlines():
+        json.loads(line, parse_constant=refused)
+    (row,) = Results.read(tmp_path / "results.jsonl").rows
+    assert row == replace(ROW, scores=scores | {"pesq_wb": None})
+
+
+def test_other_values_are_finite(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        Results({}, [replace(ROW, delay_ms=math.nan)]).write(tmp_path / "results.jsonl")
+    assert not list(tmp_path.iterdir())
