@@ -1,10 +1,11 @@
 """Tampered model folders and checkpoints: each has to load and run, or to raise ModelError.
 
-    python tests/fuzzing.py [--rounds 1000] [--seed 0] [--what models checkpoints]
+    python tests/fuzzing.py [--rounds 1000] [--seed 0] [--what models checkpoints packets files]
 
-Each round is a process of its own, which may take `MOST_SECONDS` of CPU time, and memory beyond its
-start of `MOST_EXPANSION` times the input and `MOST_BYTES`. A round that breaks a rule is printed
-with its number; the same seed and number give it again.
+Each round of those two is a process of its own, which may take `MOST_SECONDS` of CPU time, and
+memory beyond its start of `MOST_EXPANSION` times the input and `MOST_BYTES`. A round that breaks a
+rule is printed with its number; the same seed and number give it again. Packets and files, of which
+a million rounds take minutes, are in `fuzzing_bitstream`.
 """
 
 import argparse
@@ -27,6 +28,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 import chirrup
+import fuzzing_bitstream
 from chirrup.cli.models import score_lines, summary
 from chirrup.evaluate.audit import audit_of
 from chirrup.zoo import FOLDER
@@ -353,12 +355,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--what", nargs="+", default=["models", "checkpoints"])
+    parser.add_argument("--what", nargs="+", default=["models", "checkpoints", "packets", "files"])
     options = parser.parse_args()
     targets = {"models": Models, "checkpoints": Checkpoints}
+    bitstream = {"packets": fuzzing_bitstream.Packets, "files": fuzzing_bitstream.Files}
     broken = 0
     for name in options.what:
-        outcomes = rounds(targets[name](), options.seed, options.rounds)
+        if name in targets:
+            outcomes = rounds(targets[name](), options.seed, options.rounds)
+        else:
+            target = bitstream[name](random.Random(options.seed))
+            outcomes = fuzzing_bitstream.rounds(target, options.rounds)
         print(name, dict(outcomes), flush=True)
         broken += outcomes["broken"]
     raise SystemExit(bool(broken))

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bitstream_samples import Pipe, make_codes, make_file, make_header
+from bitstream_samples import Pipe, make_codes, make_file, make_header, mend
 from chirrup.bitstream import FormatError, Header, Reader, read
 from chirrup.bitstream.header import encode_header
 from chirrup.bitstream.record import SYNC
@@ -167,21 +167,6 @@ def test_random_bytes(data: bytes) -> None:
     outcome(DATA[:8] + data)
     outcome(DATA[:HEADER_SIZE] + data)
     outcome(DATA[:HEADER_SIZE] + SYNC + data)
-
-
-def mend(data: bytearray) -> bytes:
-    """Makes CRCs true again where the layout can still be followed, to get past that check."""
-    size = 12 + int.from_bytes(data[10:12], "little")
-    struct.pack_into("<I", data, min(size, len(data) - 4), crc32(data[:size]))
-    offset = size + 4
-    while (offset := data.find(SYNC, offset)) >= 0 and offset + 11 <= len(data):
-        end = offset + 11 + struct.unpack_from("<H", data, offset + 9)[0]
-        if end + 4 > len(data):
-            offset += 1
-            continue
-        struct.pack_into("<I", data, end, crc32(data[offset:end]))
-        offset = end + 4
-    return bytes(data)
 
 
 def test_fuzz() -> None:
