@@ -22,13 +22,14 @@ ROOMS = {
 """Modules that belong to a part of another name."""
 
 # Which parts of chirrup each part may import; "" is the package itself, `import chirrup`.
-_CODEC = {"", "codec", "spec", "runtime", "bitstream"}
+_CODEC = {"", "codec", "spec", "runtime", "bitstream", "errors"}
 ALLOWED: dict[str, set[str]] = {
-    "bitstream": set(),
-    "runtime": set(),
-    "spec": {"runtime"},
-    "codec": {"spec", "runtime", "bitstream"},
-    "": {"codec", "runtime", "bitstream"},
+    "errors": set(),
+    "bitstream": {"errors"},
+    "runtime": {"errors"},
+    "spec": {"errors", "runtime"},
+    "codec": {"spec", "runtime", "bitstream", "errors"},
+    "": {"codec", "runtime", "bitstream", "errors"},
     "files": _CODEC,
     "live": _CODEC,
     "evaluate": _CODEC | {"files"},

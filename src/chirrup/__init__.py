@@ -12,22 +12,24 @@ os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 """ONNX Runtime 1.29 and later store a device id and upload events of each loaded model. The runtime
 reads this variable when it is imported."""
 
-from chirrup.bitstream import FormatError
 from chirrup.codec import Codec
 from chirrup.codes import Codes
-from chirrup.runtime.errors import ModelError
+from chirrup.errors import ChirrupError, FileError, FormatError, ModelError, UsageError
 from chirrup.stream import Decoder, Encoder
 from chirrup.voice import in_voice
 from chirrup.zoo import load, models
 
 __version__ = "0.1.0"
 __all__ = [
+    "ChirrupError",
     "Codec",
     "Codes",
     "Decoder",
     "Encoder",
+    "FileError",
     "FormatError",
     "ModelError",
+    "UsageError",
     "in_voice",
     "load",
     "models",

@@ -14,10 +14,10 @@ from chirrup.bitstream import code_dtype
 from chirrup.codes import Codes, all_codebooks, as_array, checked
 from chirrup.concealment import ConcealingDecoder
 from chirrup.encoding import ChunkEncoder
+from chirrup.errors import ModelError
 from chirrup.model_json import read_spec
 from chirrup.resampling import checked_rate, length_at, resampled
 from chirrup.runtime.engine import Engine
-from chirrup.runtime.errors import ModelError
 from chirrup.runtime.graph import Graph, Sessions, Weights
 from chirrup.runtime.graph_file import WEIGHTS
 from chirrup.stream import Decoder, Encoder

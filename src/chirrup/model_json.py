@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from chirrup.runtime.errors import ModelError
+from chirrup.errors import ModelError
 from chirrup.runtime.graph_file import MOST_BYTES as MOST_GRAPH_BYTES
 from chirrup.runtime.graph_file import WEIGHTS
 from chirrup.runtime.reading import read_bytes, regular_size, sha256_of

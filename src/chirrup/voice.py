@@ -11,8 +11,8 @@ import numpy as np
 
 from chirrup.codec import Codec
 from chirrup.codes import checked
+from chirrup.errors import ModelError
 from chirrup.resampling import checked_rate, length_at, resampled
-from chirrup.runtime.errors import ModelError
 from chirrup.runtime.graph import Graph, State
 
 NEIGHBOURS = 4

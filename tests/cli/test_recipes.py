@@ -6,7 +6,7 @@ import pytest
 
 from chirrup.cli import run
 from chirrup.cli.recipes import FOLDERS, find_recipe
-from chirrup.files import FileError
+from chirrup.errors import UsageError
 
 RECIPES = sorted(path for folder in FOLDERS for path in folder.rglob("*.toml"))
 
@@ -17,9 +17,9 @@ def test_by_name_or_file(tmp_path: Path) -> None:
     own = tmp_path / "own.toml"
     own.touch()
     assert find_recipe(str(own)) == own
-    with pytest.raises(FileError, match=r"no recipe 'iris-t9': give a file, or one of .*iris-t1"):
+    with pytest.raises(UsageError, match=r"no recipe 'iris-t9': give a file, or one of .*iris-t1"):
         find_recipe("iris-t9")
-    with pytest.raises(FileError, match="one of as-is, curated"):
+    with pytest.raises(UsageError, match="one of as-is, curated"):
         find_recipe("iris-t1", "corpora")
 
 

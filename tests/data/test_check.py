@@ -15,8 +15,8 @@ from chirrup.data.check import Report, check
 from chirrup.data.manifest import read_manifest
 from chirrup.data.prepare import prepare
 from chirrup.data.recipe import recipe_of
+from chirrup.errors import FileError
 from chirrup.evaluate import conditions
-from chirrup.files.errors import FileError
 from data_samples import RATE_HZ, here, noise, talk, write
 
 Rows = list[dict[str, Any]]

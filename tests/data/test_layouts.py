@@ -8,7 +8,7 @@ import pytest
 
 from chirrup.data.item import Item
 from chirrup.data.layouts import LAYOUTS, parse, scan
-from chirrup.files.errors import FileError
+from chirrup.errors import FileError
 from data_samples import tree, write
 
 Facts = dict[str, dict[str, str]]

@@ -15,8 +15,8 @@ import soundfile
 
 from chirrup.data.manifest import Entry, read_manifest
 from chirrup.data.prepare import prepare
+from chirrup.errors import FileError
 from chirrup.files.drafts import only_one
-from chirrup.files.errors import FileError
 from data_samples import RATE_HZ, here, noise, room, talk, write
 from prepared import FACTS, assert_same, entries, recipe
 

@@ -18,7 +18,7 @@ import pytest
 import chirrup
 from chirrup.data.prepare import prepare
 from chirrup.data.store import NAME, Store
-from chirrup.files.errors import FileError
+from chirrup.errors import FileError
 from data_samples import here, noise, talk, write
 from prepared import FACTS, assert_same, entries, recipe
 

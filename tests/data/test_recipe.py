@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from chirrup.data.recipe import Filter, Recipe, load_recipe, recipe_of
-from chirrup.files.errors import FileError
+from chirrup.errors import FileError
 
 RECIPES = Path(__file__).parents[2] / "recipes"
 

@@ -5,7 +5,7 @@ import pytest
 
 from chirrup.data import rooms
 from chirrup.data.rooms import Simulation, shoebox, simulated
-from chirrup.files.errors import FileError
+from chirrup.errors import FileError
 from data_samples import room
 
 RATE_HZ = 16_000

@@ -6,7 +6,7 @@ import pytest
 
 from chirrup.data.item import Item, gender_of
 from chirrup.data.layouts import parse
-from chirrup.files.errors import FileError
+from chirrup.errors import FileError
 
 
 def test_sources_as_a_person_writes_them(tmp_path: Path) -> None:

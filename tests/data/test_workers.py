@@ -6,7 +6,7 @@ import pytest
 
 import data_jobs
 from chirrup.data.workers import WAITING, on_ray, processes
-from chirrup.files.errors import FileError
+from chirrup.errors import FileError
 
 
 def test_every_job_has_its_result() -> None:

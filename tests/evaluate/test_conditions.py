@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from chirrup.errors import UsageError
 from chirrup.evaluate.conditions import Condition, apply, lost_frames, parse, read, reference
 from chirrup.files import FileError
 
@@ -44,7 +45,7 @@ def test_names(text: str, expected: str) -> None:
 
 @pytest.mark.parametrize("text", ["", "rain", "noise:loud", "clean:3", "loss:101", "noise:nan"])
 def test_what_is_no_condition_is_refused(text: str) -> None:
-    with pytest.raises(FileError, match="is no condition: use clean"):
+    with pytest.raises(UsageError, match="is no condition: use clean"):
         parse(text)
 
 

@@ -11,6 +11,7 @@ import chirrup
 from chirrup.cli import run
 from chirrup.cli.console import parse_time
 from chirrup.codec import Codec
+from chirrup.errors import UsageError
 from chirrup.files import FileError, decode_file, encode_file
 from file_samples import Pipe, noise
 
@@ -106,7 +107,7 @@ def test_times(text: str, seconds: float) -> None:
 
 @pytest.mark.parametrize("text", ["", "x", "-1", "1:", "1:2:3:4", "nan", "inf", "1 ", "1:-3"])
 def test_no_times(text: str) -> None:
-    with pytest.raises(FileError, match=r"is no time: use seconds, or for example 1:30"):
+    with pytest.raises(UsageError, match=r"is no time: use seconds, or for example 1:30"):
         parse_time(text)
 
 

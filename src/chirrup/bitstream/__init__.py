@@ -1,7 +1,8 @@
 """The `.chirrup` file and the live packet: codes as bytes and back. Specified in docs/format.md."""
 
+from chirrup.errors import FormatError
+
 from .bits import code_dtype, pack, packed_size, unpack
-from .errors import FormatError
 from .header import MAGIC, MAX_METADATA, ChannelMode, Header
 from .packets import MAX_PACKET_FRAMES, MAX_REDUNDANT, Packet, pack_packet, unpack_packet
 from .reader import Reader, read

@@ -7,7 +7,7 @@ needs one number, not a list. The last byte is padded with zero bits.
 import numpy as np
 from numpy.typing import NDArray
 
-from .errors import FormatError
+from chirrup.errors import FormatError
 
 MAX_BITS = 16
 

@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 from typing import Final, Literal
 from zlib import crc32
 
+from chirrup.errors import FormatError
+
 from .bits import MAX_BITS
-from .errors import FormatError
 from .source import Source
 
 MAGIC: Final = b"\x8fCHIRRUP"

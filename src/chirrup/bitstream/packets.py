@@ -15,8 +15,9 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from chirrup.errors import FormatError
+
 from .bits import code_dtype, pack, unpack
-from .errors import FormatError
 
 MAX_PACKET_FRAMES: Final = 4
 MAX_REDUNDANT: Final = 16  # frames, and codebooks of each

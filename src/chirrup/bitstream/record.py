@@ -15,8 +15,9 @@ from zlib import crc32
 import numpy as np
 from numpy.typing import NDArray
 
+from chirrup.errors import FormatError
+
 from .bits import code_dtype, pack, packed_size, unpack
-from .errors import FormatError
 from .header import UNKNOWN_COUNT, Header
 
 SYNC: Final = b"\xa7\xc1"

@@ -13,6 +13,7 @@ import typer
 
 from chirrup.cli import console, convert, data, evaluate, files, info, models, train
 from chirrup.cli.demo import demo
+from chirrup.errors import ChirrupError
 
 app = typer.Typer(
     name="chirrup",
@@ -48,9 +49,6 @@ def run(arguments: Sequence[str]) -> int:
     0 is success; 2 is a failure that one line on standard error explains; 130 is Ctrl-C. What is
     a mistake of Chirrup itself keeps its traceback.
     """
-    from chirrup.bitstream import FormatError
-    from chirrup.files.errors import FileError
-    from chirrup.runtime.errors import ModelError
 
     try:
         code = app(list(arguments), prog_name="chirrup", standalone_mode=False)
@@ -63,7 +61,7 @@ def run(arguments: Sequence[str]) -> int:
         if end.code != 1:
             raise
         return _nobody_reads()  # what typer makes of a BrokenPipeError
-    except (FileError, FormatError, ModelError, OSError) as error:
+    except (ChirrupError, OSError) as error:
         return _fail(error)
     except (KeyboardInterrupt, typer.Abort):
         typer.echo("chirrup: interrupted", err=True)

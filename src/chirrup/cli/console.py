@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import typer
 
-from chirrup.files.errors import FileError
+from chirrup.errors import FileError, UsageError
 
 if TYPE_CHECKING:
     from chirrup.files import Decoded
@@ -32,7 +32,7 @@ def parse_bitrate(text: str) -> float:
     except ValueError:
         value = math.nan
     if not math.isfinite(value):
-        raise FileError(f"{text!r} is no bitrate: use for example 6000 or 6k")
+        raise UsageError(f"{text!r} is no bitrate: use for example 6000 or 6k")
     return value
 
 
@@ -47,7 +47,7 @@ def parse_time(text: str) -> float:
     except ValueError:
         seconds = math.nan
     if not math.isfinite(seconds) or "-" in text:
-        raise FileError(f"{text!r} is no time: use seconds, or for example 1:30 or 0:01:30")
+        raise UsageError(f"{text!r} is no time: use seconds, or for example 1:30 or 0:01:30")
     return seconds
 
 
@@ -57,7 +57,7 @@ def parse_metadata(pairs: list[str]) -> dict[str, str]:
     for pair in pairs:
         key, equals, value = pair.partition("=")
         if not equals or not key:
-            raise FileError(f"metadata {pair!r} is not of the form key=value")
+            raise UsageError(f"metadata {pair!r} is not of the form key=value")
         result[key] = value
     return result
 

@@ -7,7 +7,7 @@ import typer
 
 from chirrup.cli import console
 from chirrup.cli.recipes import find_recipe
-from chirrup.files.errors import FileError
+from chirrup.errors import UsageError
 
 if TYPE_CHECKING:
     from chirrup.data.workers import Run
@@ -83,7 +83,7 @@ def prepare(
     from chirrup.data.recipe import Recipe, load_recipe
 
     if style not in ("", "read", "studio"):
-        raise FileError(f"no style {style!r}: use read or studio")
+        raise UsageError(f"no style {style!r}: use read or studio")
     plan = load_recipe(find_recipe(recipe, "corpora")) if recipe else Recipe()
     plan = replace(plan, dnsmos=plan.dnsmos or dnsmos)
     facts = {"licence": licence, "language": language, "style": style}

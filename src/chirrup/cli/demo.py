@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from chirrup.cli.console import print_text
+from chirrup.errors import FileError
 from chirrup.files.drafts import only_one
-from chirrup.files.errors import FileError
 
 if TYPE_CHECKING:
     from chirrup.codec import Codec

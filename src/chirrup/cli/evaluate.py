@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from chirrup.cli import console
-from chirrup.files.errors import FileError
+from chirrup.errors import FileError, UsageError
 from chirrup.files.naming import AUDIO_ENDINGS
 
 if TYPE_CHECKING:
@@ -125,7 +125,7 @@ def _metrics(wanted: Sequence[str] | None) -> tuple[str, ...]:
     names = tuple(dict.fromkeys(METRICS if wanted and "all" in wanted else wanted or SPEECH))
     for name in names:
         if name not in METRICS:
-            raise FileError(f"no metric {name!r}: use {', '.join(METRICS)}, or all")
+            raise UsageError(f"no metric {name!r}: use {', '.join(METRICS)}, or all")
     for name in names:
         reason = available(name)
         if reason is not None:
@@ -157,13 +157,13 @@ def _systems(wanted: Sequence[str] | None) -> "tuple[System, ...]":
             default = dict.fromkeys((codec.codec.lowest_bitrate_bps, every[-1]))
         for bitrate in asked or default:
             if bitrate not in every:
-                raise FileError(
+                raise UsageError(
                     f"{codec.label} has no bitrate of {bitrate:g} bit/s; it has "
                     f"{', '.join(map(str, every))}"
                 )
             found.append(System(name, int(bitrate)))
     if not found:
-        raise FileError("no codec is left to evaluate: see chirrup evaluate --list")
+        raise UsageError("no codec is left to evaluate: see chirrup evaluate --list")
     return tuple(dict.fromkeys(found))
 
 

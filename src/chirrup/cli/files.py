@@ -8,7 +8,7 @@ import typer
 
 from chirrup.cli import console
 from chirrup.cli.console import duration, note
-from chirrup.files.errors import FileError
+from chirrup.errors import UsageError
 from chirrup.files.names import is_coded, names_file
 
 if TYPE_CHECKING:
@@ -172,14 +172,14 @@ def decode(
     end_seconds = None if end is None else console.parse_time(end)
     max_seconds = None if max_duration is None else console.parse_time(max_duration)
     if keep_rate and rate is not None:
-        raise FileError("--keep-rate and --rate cannot go together: choose one")
+        raise UsageError("--keep-rate and --rate cannot go together: choose one")
     codec = None if model is None else load(model)
 
     def kept_rate(source: "Source") -> int:
         if codec is not None:
             return codec.sample_rate_hz
         if not isinstance(source, (str, Path)) or not names_file(Path(source)):
-            raise FileError("--keep-rate of a pipe needs to know the model: give --model as well")
+            raise UsageError("--keep-rate of a pipe needs to know the model: give --model as well")
         return describe(source)["sample_rate_hz"]
 
     def work(

@@ -9,7 +9,7 @@ import typer
 
 from chirrup.cli import console
 from chirrup.cli.console import duration
-from chirrup.files.errors import FileError
+from chirrup.errors import ChirrupError
 from chirrup.files.names import is_coded, names_file
 
 Json = Annotated[bool, typer.Option("--json", help="For programs.")]
@@ -27,14 +27,12 @@ def info(
 
     The exit code is 2 if one cannot be read, or with --check if one is damaged.
     """
-    from chirrup.bitstream import FormatError
-    from chirrup.runtime.errors import ModelError
 
     found, failed = [], False
     for name in names:
         try:
             facts, show = _facts(name, check)
-        except (FileError, FormatError, ModelError, OSError) as error:
+        except (ChirrupError, OSError) as error:
             if len(names) == 1:
                 raise
             console.fail(error)

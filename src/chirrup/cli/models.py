@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from chirrup.cli import console
-from chirrup.files.errors import FileError
+from chirrup.errors import FileError
 
 if TYPE_CHECKING:
     from chirrup.codec import Codec
@@ -158,8 +158,8 @@ def _audit(model: str) -> dict[str, Any]:
         ModelError: there is neither.
         FileError: there is the configuration, but not what the lab needs.
     """
+    from chirrup.errors import ModelError
     from chirrup.evaluate import audit as audits
-    from chirrup.runtime.errors import ModelError
     from chirrup.zoo import load
 
     try:

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import chirrup
-from chirrup.files.errors import FileError
+from chirrup.errors import UsageError
 
 _PACKAGE = Path(chirrup.__file__).parent
 FOLDERS = (_PACKAGE / "recipes", _PACKAGE.parents[1] / "recipes")
@@ -26,4 +26,4 @@ def find_recipe(name: str, kind: str = "") -> Path:
     recipes = {path.stem: path for folder in FOLDERS for path in (folder / kind).glob("*.toml")}
     if name in recipes:
         return recipes[name]
-    raise FileError(f"no recipe {name!r}: give a file, or one of {', '.join(sorted(recipes))}")
+    raise UsageError(f"no recipe {name!r}: give a file, or one of {', '.join(sorted(recipes))}")

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Generic, TypeVar
 
 from chirrup.cli import console
+from chirrup.errors import FileError
 from chirrup.files import Source, Target
-from chirrup.files.errors import FileError
 from chirrup.files.meter import Progress
 from chirrup.files.names import names_file
 from chirrup.files.naming import Naming

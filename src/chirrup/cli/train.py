@@ -10,7 +10,7 @@ import typer
 
 from chirrup.cli.console import note
 from chirrup.cli.recipes import find_recipe
-from chirrup.files.errors import FileError
+from chirrup.errors import FileError, UsageError
 
 
 class Device(StrEnum):
@@ -69,7 +69,7 @@ def train(
         raise FileError(f"{out} is no folder: give another --out")
     for text in overrides or []:
         if "=" not in text.lstrip("="):
-            raise FileError(f"{text!r} is not of the form key=value")
+            raise UsageError(f"{text!r} is not of the form key=value")
     changes = [*(overrides or []), *([f"data.manifest={data}"] if data else [])]
     with _extra():
         from chirrup.lab.training import run

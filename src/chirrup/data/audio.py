@@ -12,8 +12,8 @@ import soxr
 
 from chirrup.data import parquet, rooms
 from chirrup.data.item import Item
+from chirrup.errors import FileError
 from chirrup.files.callbacks import SoundFile
-from chirrup.files.errors import FileError
 from chirrup.files.sounds import UnreadableError, blocks, open_sound
 
 

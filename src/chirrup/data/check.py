@@ -15,7 +15,7 @@ from chirrup.data.item import ENDINGS, SPLITS
 from chirrup.data.manifest import BadRow, Entry, find_manifest, read_rows
 from chirrup.data.measure import SILENT
 from chirrup.data.workers import Run
-from chirrup.files.errors import FileError
+from chirrup.errors import FileError
 
 SECONDS_OFF = 0.01
 PROBLEMS = {

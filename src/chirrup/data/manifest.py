@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from chirrup.data import parquet
-from chirrup.files.errors import FileError
+from chirrup.errors import FileError
 
 NAMES = ("manifest.csv", "manifest.parquet", "MANIFEST.csv")
 

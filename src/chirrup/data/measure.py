@@ -16,7 +16,7 @@ from chirrup.data import quality, rooms
 from chirrup.data.audio import BadAudioError, opened, read, simulated_room, source_of
 from chirrup.data.item import Item
 from chirrup.data.recipe import Recipe, recipe_of
-from chirrup.files.errors import FileError
+from chirrup.errors import FileError
 
 SILENT = 1e-4
 """A peak below this, 3 bits of 16, is silence."""

@@ -6,7 +6,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from chirrup.files.errors import FileError
+from chirrup.errors import FileError
 
 
 def _pyarrow(path: Path) -> Any:

@@ -23,8 +23,8 @@ from chirrup.data.recipe import MANIFESTS as FORMS
 from chirrup.data.recipe import Recipe
 from chirrup.data.store import NAME, Store, Stored, early_name, naming_errors
 from chirrup.data.workers import Run
+from chirrup.errors import FileError
 from chirrup.files.drafts import only_one, written
-from chirrup.files.errors import FileError
 
 RECIPE, REFUSED, REPORT = "recipe.json", "refused.csv", "report.html"
 KEPT = "WHERE split != ''"

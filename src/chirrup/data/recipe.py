@@ -13,7 +13,7 @@ from typing import Any, get_args, get_origin, get_type_hints
 from chirrup.data.item import KINDS, SPLITS
 from chirrup.data.manifest import FIGURES
 from chirrup.data.rooms import Simulation
-from chirrup.files.errors import FileError
+from chirrup.errors import FileError
 
 FORMATS = ("flac", "opus", "keep")
 MANIFESTS = ("csv", "parquet")

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from chirrup.data.item import Item
-from chirrup.files.errors import FileError
+from chirrup.errors import FileError
 
 DIRECT_S = 0.0025
 """What counts as the direct path, before and after its peak (ISO 3382-1 leaves it open)."""

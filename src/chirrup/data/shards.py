@@ -30,8 +30,8 @@ from chirrup.data.item import Item
 from chirrup.data.manifest import FIGURES
 from chirrup.data.recipe import Output, Recipe, recipe_of
 from chirrup.data.store import Stored, early_name
+from chirrup.errors import FileError
 from chirrup.files.drafts import open_draft
-from chirrup.files.errors import FileError
 
 ROOM_BITS = 24
 """Of a response's tail the quiet end counts too."""

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from chirrup.data.item import Item, legible
-from chirrup.files.errors import FileError
+from chirrup.errors import FileError
 
 NAME = "prepare.sqlite"
 COMMIT_S = 1.0

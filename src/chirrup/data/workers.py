@@ -6,7 +6,7 @@ from concurrent.futures.process import BrokenProcessPool
 from itertools import islice
 from typing import Any
 
-from chirrup.files.errors import FileError
+from chirrup.errors import FileError
 from chirrup.files.processes import open_pool
 
 WAITING = 4

@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from chirrup.errors import FileError
 from chirrup.evaluate import alignment, conditions, metrics
 from chirrup.evaluate.clips import name_of, speaker
 from chirrup.evaluate.conditions import Condition
@@ -25,7 +26,6 @@ from chirrup.evaluate.peers import Model, find
 from chirrup.evaluate.peers.peer import PeerError
 from chirrup.evaluate.results import RESULTS, Results, Row, audio_path
 from chirrup.files.drafts import only_one, open_scratch, written
-from chirrup.files.errors import FileError
 from chirrup.files.outputs import open_sink
 from chirrup.files.processes import open_pool
 

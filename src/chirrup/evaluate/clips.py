@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from chirrup.files.errors import FileError
+from chirrup.errors import FileError
 
 ENDINGS = {".wav", ".flac", ".opus", ".ogg", ".mp3", ".aiff"}
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from chirrup.files.errors import FileError
+from chirrup.errors import FileError, UsageError
 
 KINDS = ("clean", "noise", "reverb", "talkers", "loss", "denoise", "dereverb")
 DEFAULTS = {"noise": 15.0, "talkers": 0.0, "loss": 10.0, "denoise": 15.0}
@@ -54,7 +54,7 @@ def parse(text: str) -> Condition:
         value = np.nan
     bad = kind not in KINDS or not np.isfinite(value) or (colon and kind not in DEFAULTS)
     if bad or (kind == "loss" and not 0 <= value <= 100):
-        raise FileError(
+        raise UsageError(
             f"{text!r} is no condition: use clean, noise:15 (dB), reverb, talkers:0 (dB), "
             "loss:10 (%), denoise:15 (dB) or dereverb"
         )

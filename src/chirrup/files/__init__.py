@@ -5,10 +5,10 @@
 >>> describe("talk.chirrup")["bitrate_bps"]
 """
 
+from chirrup.errors import FileError
 from chirrup.files.about import describe
 from chirrup.files.coding import Decoded, Encoded, decode_file, encode_file
 from chirrup.files.conversion import convert_file
-from chirrup.files.errors import FileError
 from chirrup.files.inputs import Source
 from chirrup.files.outputs import Target
 

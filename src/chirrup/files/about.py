@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from chirrup.files.errors import FileError
+from chirrup.errors import FileError
 from chirrup.files.inputs import Readable, Source, open_reader, open_source
 from chirrup.files.names import names_file
 from chirrup.files.remedies import remedy

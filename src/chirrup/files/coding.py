@@ -9,8 +9,8 @@ import numpy as np
 from chirrup.bitstream import Header, Writer
 from chirrup.codec import Codec
 from chirrup.codes import ABSENT
+from chirrup.errors import FileError
 from chirrup.files.decoders import check_model, installed
-from chirrup.files.errors import FileError
 from chirrup.files.excerpt import Excerpt, cut
 from chirrup.files.inputs import (
     Source,

@@ -8,13 +8,12 @@ from pathlib import Path
 import numpy as np
 
 from chirrup.codec import Codec
+from chirrup.errors import FileError, ModelError
 from chirrup.files.coding import Decoded, decode_file, encode_file
-from chirrup.files.errors import FileError
 from chirrup.files.inputs import Source, open_audio
 from chirrup.files.meter import Progress
 from chirrup.files.outputs import Target, check_target
 from chirrup.resampling import resampled
-from chirrup.runtime.errors import ModelError
 from chirrup.voice import NEIGHBOURS, in_voice
 
 

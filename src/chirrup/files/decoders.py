@@ -5,7 +5,7 @@ from functools import lru_cache
 
 from chirrup.bitstream import Header
 from chirrup.codec import Codec
-from chirrup.files.errors import FileError
+from chirrup.errors import FileError
 from chirrup.files.inputs import Source, source_name
 from chirrup.zoo import load, models
 

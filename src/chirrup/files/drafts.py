@@ -11,7 +11,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from functools import cache
 from pathlib import Path
 
-from chirrup.files.errors import FileError
+from chirrup.errors import FileError
 
 try:
     import fcntl

@@ -9,7 +9,7 @@ from typing import Self
 import numpy as np
 
 from chirrup.bitstream import Header
-from chirrup.files.errors import FileError
+from chirrup.errors import FileError
 
 SETTLING_SECONDS = 0.1
 """After which a resampler no longer notices that it was started in the middle."""

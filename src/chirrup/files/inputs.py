@@ -17,8 +17,8 @@ import numpy as np
 import soundfile
 
 from chirrup.bitstream import FormatError, Reader
+from chirrup.errors import FileError
 from chirrup.files.callbacks import SoundFile
-from chirrup.files.errors import FileError
 from chirrup.files.joined import second_file
 from chirrup.files.names import descriptor_of, names_file
 from chirrup.files.remedies import remedy

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from chirrup.bitstream import Header
-from chirrup.files.errors import FileError
+from chirrup.errors import FileError
 from chirrup.files.inputs import Source, source_name
 from chirrup.files.names import names_file
 from chirrup.files.outputs import Target

@@ -7,7 +7,7 @@ An output never gets the name of a recording: ``encode`` gives it the ending ``.
 from dataclasses import dataclass
 from pathlib import Path
 
-from chirrup.files.errors import FileError
+from chirrup.errors import FileError
 from chirrup.files.excerpt import LAST_SECOND
 from chirrup.files.names import names_file
 

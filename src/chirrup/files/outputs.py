@@ -9,9 +9,9 @@ from typing import BinaryIO, Protocol
 import numpy as np
 import soundfile
 
+from chirrup.errors import FileError
 from chirrup.files.callbacks import SoundFile
 from chirrup.files.drafts import cannot_write, exists, open_draft
-from chirrup.files.errors import FileError
 from chirrup.files.names import descriptor_of, is_coded, names_file
 from chirrup.files.naming import AUDIO_ENDINGS, CODED_ENDING
 from chirrup.files.tags import write_tags

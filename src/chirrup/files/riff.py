@@ -8,7 +8,7 @@ import struct
 from dataclasses import dataclass
 from typing import Protocol
 
-from chirrup.files.errors import FileError
+from chirrup.errors import FileError
 from chirrup.files.tags import info_tags
 from chirrup.files.wav import KINDS, UNKNOWN_SIZE, Format
 

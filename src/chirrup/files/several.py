@@ -9,11 +9,9 @@ from pathlib import Path
 from threading import Event
 from typing import Generic, TypeVar
 
-from chirrup.bitstream import FormatError
-from chirrup.files.errors import FileError
+from chirrup.errors import ChirrupError, FileError
 from chirrup.files.meter import Progress
 from chirrup.files.naming import AUDIO_ENDINGS, CODED_ENDING, Naming
-from chirrup.runtime.errors import ModelError
 
 T = TypeVar("T")
 
@@ -130,8 +128,8 @@ def run_each(
     they share one model.
 
     Args:
-        work: called with an input and a function that it calls after each block. FileError,
-            FormatError, ModelError and OSError are results; other exceptions end all.
+        work: called with an input and a function that it calls after each block. ChirrupError and
+            OSError are results; other exceptions end all.
         workers: number of inputs at a time.
 
     Yields:
@@ -146,7 +144,7 @@ def run_each(
     def one(pair: Pair) -> Done[T]:
         try:
             return Done(pair, work(pair, check), None)
-        except (FileError, FormatError, ModelError, OSError) as error:
+        except (ChirrupError, OSError) as error:
             return Done(pair, None, error)
 
     with ThreadPoolExecutor(workers) as pool:

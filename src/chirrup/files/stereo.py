@@ -7,7 +7,7 @@ import numpy as np
 
 from chirrup.bitstream import ChannelMode
 from chirrup.codec import Codec
-from chirrup.files.errors import FileError
+from chirrup.errors import FileError
 from chirrup.files.inputs import Source, source_name
 
 Stereo = Literal["separate", "mid-side"]

@@ -18,9 +18,9 @@ import onnx
 from google.protobuf.message import DecodeError
 from safetensors.numpy import save
 
+from chirrup.errors import ModelError
 from chirrup.files.drafts import open_scratch
 from chirrup.model_json import read_spec
-from chirrup.runtime.errors import ModelError
 from chirrup.runtime.graph import Weights
 from chirrup.runtime.graph_file import WEIGHTS, graph_content
 from chirrup.runtime.waves import recognised

@@ -14,7 +14,7 @@ import numpy as np
 import onnxruntime as ort
 from safetensors.numpy import load_file
 
-from chirrup.runtime.errors import ModelError
+from chirrup.errors import ModelError
 from chirrup.runtime.graph_file import graph_content
 from chirrup.runtime.waves import waves
 

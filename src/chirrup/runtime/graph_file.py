@@ -8,7 +8,7 @@ import hashlib
 from collections.abc import Iterator
 from pathlib import Path
 
-from chirrup.runtime.errors import ModelError
+from chirrup.errors import ModelError
 from chirrup.runtime.reading import read_bytes
 
 MOST_BYTES = 1 << 21

@@ -4,7 +4,7 @@ import hashlib
 import stat
 from pathlib import Path
 
-from chirrup.runtime.errors import ModelError
+from chirrup.errors import ModelError
 
 BLOCK_BYTES = 1 << 20
 

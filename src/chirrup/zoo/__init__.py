@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from chirrup.codec import Codec
-from chirrup.runtime.errors import ModelError
+from chirrup.errors import ModelError
 
 FOLDER = Path(__file__).parent
 RELEASED = {"focal-2k", "focal-4k", "focal-65k"}

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.testing import assert_close
 
+from chirrup.errors import ModelError
 from chirrup.evaluate.audit import PAPERS
 from chirrup.lab.complexity import (
     Complexity,
@@ -22,7 +23,6 @@ from chirrup.lab.complexity import (
 from chirrup.lab.models import Model, build
 from chirrup.lab.models.spectrostream import SpectroConfig, SpectroStream
 from chirrup.lab.quantizers.ema import EMALevel, PlainEMALevel
-from chirrup.runtime.errors import ModelError
 from one_stream import streamed
 from small_spectro import CONFIG, DELAY, FRAME, small_spectro
 

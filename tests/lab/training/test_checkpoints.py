@@ -9,12 +9,11 @@ import pytest
 import torch
 
 import small_lrac
-from chirrup.files.errors import FileError
+from chirrup.errors import FileError, ModelError
 from chirrup.lab.models import CONFIGS
 from chirrup.lab.training.checkpoints import load_checkpoint, pack_checkpoint
 from chirrup.lab.training.config import TrainingConfig, load_recipe
 from chirrup.lab.training.loop import Trainer
-from chirrup.runtime.errors import ModelError
 from small_model import ENTRY, NAME
 from tiny_training import (
     LRAC_WAY,

@@ -6,6 +6,7 @@ import pytest
 import torch
 from pydantic import ValidationError
 
+from chirrup.errors import ModelError
 from chirrup.lab.models import CONFIGS, build
 from chirrup.lab.models.tqcodec import TQCodec
 from chirrup.lab.training.adversarial import build_discriminator
@@ -16,7 +17,6 @@ from chirrup.lab.training.config import (
     Weights,
     load_recipe,
 )
-from chirrup.runtime.errors import ModelError
 
 ROOT = Path(__file__).parents[3]
 RECIPES = sorted((ROOT / "recipes").glob("*.toml"))

@@ -15,6 +15,7 @@ import chirrup.lab.training.corpus as corpus_module
 from chirrup.data.manifest import Entry, read_manifest
 from chirrup.data.prepare import prepare
 from chirrup.data.recipe import recipe_of
+from chirrup.errors import ModelError, UsageError
 from chirrup.lab.models import CONFIGS
 from chirrup.lab.training.config import DataConfig, TrainingConfig, load_recipe
 from chirrup.lab.training.corpus import (
@@ -29,7 +30,6 @@ from chirrup.lab.training.data import Recordings, Sampler, load_recordings
 from chirrup.lab.training.loop import Trainer
 from chirrup.lab.training.reading import listed
 from chirrup.lab.training.validation import clips
-from chirrup.runtime.errors import ModelError
 from data_samples import here, room, write
 from data_samples import noise as noise_of
 from small_model import ENTRY, NAME, RATE_HZ, speech_like
@@ -336,5 +336,5 @@ def test_a_corpus_without_rooms_trains_without_them(
     ]
     sampler = sampler_of(data, RATE_HZ, 480, torch.Generator(), CPU)
     assert sampler.conditions.tolist() == [1, 2, 0, 4, 0]
-    with pytest.raises(ModelError, match="clean speech a weight"):
+    with pytest.raises(UsageError, match="clean speech a weight"):
         sampler.weigh([0, 0, 1, 0])

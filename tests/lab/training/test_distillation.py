@@ -9,6 +9,7 @@ from pydantic import ValidationError
 from torch import Tensor
 from torch.testing import assert_close
 
+from chirrup.errors import ModelError
 from chirrup.lab.models import CONFIGS
 from chirrup.lab.models.focalcodec import FocalCodec
 from chirrup.lab.nn.harmonic_noise import PITCHES
@@ -17,7 +18,6 @@ from chirrup.lab.training.distillation import Lessons
 from chirrup.lab.training.loop import Trainer
 from chirrup.lab.training.pitch import pitch, pitch_loss, with_pitch
 from chirrup.lab.training.teachers import load_teacher
-from chirrup.runtime.errors import ModelError
 from small_focal import CONFIG, ENTRY, NAME, SPOKEN, small_focal
 from small_model import ENTRY as IRIS
 from tiny_teachers import write_whisper

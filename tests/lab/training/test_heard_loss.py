@@ -8,13 +8,13 @@ import torch
 from pydantic import ValidationError
 from torch.testing import assert_close
 
+from chirrup.errors import ModelError
 from chirrup.lab.models import CONFIGS
 from chirrup.lab.training.config import TeacherConfig
 from chirrup.lab.training.heard_loss import HeardLoss
 from chirrup.lab.training.loop import Trainer
 from chirrup.lab.training.resampling import Resampler
 from chirrup.lab.training.teachers import load_teacher
-from chirrup.runtime.errors import ModelError
 from small_model import ENTRY, speech_like
 from tiny_teachers import write_whisper
 from tiny_training import advance, tiny_config, write_corpus

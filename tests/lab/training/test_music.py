@@ -10,6 +10,7 @@ import soundfile
 import torch
 from torch.testing import assert_close
 
+from chirrup.errors import ModelError
 from chirrup.lab.models import CONFIGS
 from chirrup.lab.models.tqcodec import TQCodec, TQConfig
 from chirrup.lab.quantizers.level import Level
@@ -17,7 +18,6 @@ from chirrup.lab.training.config import TrainingConfig
 from chirrup.lab.training.data import Sampler
 from chirrup.lab.training.loop import Trainer
 from chirrup.lab.training.run import export_checkpoint
-from chirrup.runtime.errors import ModelError
 from tiny_training import advance, resumed, stopped
 
 CPU = torch.device("cpu")

@@ -12,12 +12,11 @@ import torch
 from torch import Tensor
 from torch.testing import assert_close
 
-from chirrup.files.errors import FileError
+from chirrup.errors import FileError, ModelError
 from chirrup.lab.training.config import DataConfig
 from chirrup.lab.training.corpus import sampler_of
 from chirrup.lab.training.data import Recordings, load_recordings
 from chirrup.lab.training.reading import listed, read_mono
-from chirrup.runtime.errors import ModelError
 from small_batches import CROP, frequency_hz, recordings, sampler, tone
 from small_model import RATE_HZ, speech_like
 from tiny_training import write_corpus

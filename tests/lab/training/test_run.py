@@ -8,8 +8,8 @@ import pytest
 import torch
 
 import chirrup
+from chirrup.errors import FileError
 from chirrup.files.drafts import only_one
-from chirrup.files.errors import FileError
 from chirrup.lab.models import CONFIGS, Model
 from chirrup.lab.models.iris import ConvNeXtBlock
 from chirrup.lab.training import run

@@ -10,10 +10,10 @@ import pytest
 import torch
 
 import small_lrac
+from chirrup.errors import ModelError
 from chirrup.lab.models import CONFIGS
 from chirrup.lab.training.checkpoints import load_checkpoint, pack_checkpoint, trained_model
 from chirrup.lab.training.loop import Trainer
-from chirrup.runtime.errors import ModelError
 from tiny_training import LRAC_WAY, tiny_config, with_adversary
 
 Saved = dict[str, Any]

@@ -9,13 +9,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from chirrup.errors import ModelError
 from chirrup.lab.models import CONFIGS
 from chirrup.lab.models.focalcodec import FocalCodec
 from chirrup.lab.training import teachers
 from chirrup.lab.training.config import TeacherConfig, TrainingConfig
 from chirrup.lab.training.teachers import WavLMTeacher, load_teacher, wavlm_names
 from chirrup.lab.training.whisper import read_ctranslate2
-from chirrup.runtime.errors import ModelError
 from small_focal import CONFIG, ENTRY, NAME
 from small_model import speech_like
 from tiny_teachers import tiny_whisper, whisper_tensors, write_ctranslate2, write_whisper

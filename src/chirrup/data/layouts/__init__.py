@@ -12,7 +12,7 @@ from chirrup.data.item import Item
 from chirrup.data.layouts import manifest, sounds, speech
 from chirrup.data.layouts.files import first_below
 from chirrup.data.manifest import NAMES as MANIFESTS
-from chirrup.files.errors import FileError
+from chirrup.errors import FileError
 
 
 @dataclass(frozen=True)

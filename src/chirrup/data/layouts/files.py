@@ -5,7 +5,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from chirrup.files.errors import FileError
+from chirrup.errors import FileError
 from chirrup.files.naming import AUDIO_ENDINGS
 
 

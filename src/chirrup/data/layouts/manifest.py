@@ -5,7 +5,7 @@ from pathlib import Path
 
 from chirrup.data.item import KINDS, SPLITS, Item, group_of_name
 from chirrup.data.manifest import Entry, find_manifest, read_manifest
-from chirrup.files.errors import FileError
+from chirrup.errors import FileError
 
 SPLIT_WORDS = {"train": "train", "validation": "validation", "valid": "validation"} | {
     "val": "validation",

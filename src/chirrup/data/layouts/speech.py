@@ -11,7 +11,7 @@ from pathlib import Path
 
 from chirrup.data.item import SPLITS, Item, gender_of, group_of_name
 from chirrup.data.layouts.files import audio_below, first_below, home, table, words
-from chirrup.files.errors import FileError
+from chirrup.errors import FileError
 
 LIBRITTS_SPLITS = {
     "train-clean-100": "train",

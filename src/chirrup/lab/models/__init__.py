@@ -5,6 +5,7 @@ from dataclasses import fields, replace
 from difflib import get_close_matches
 from typing import Any
 
+from chirrup.errors import ModelError
 from chirrup.lab.models.focalcodec import FocalCodec, FocalConfig
 from chirrup.lab.models.iris import Iris, IrisConfig
 from chirrup.lab.models.lrac import Lrac, LracConfig
@@ -12,7 +13,6 @@ from chirrup.lab.models.model import Model
 from chirrup.lab.models.spectrostream import SpectroConfig, SpectroStream
 from chirrup.lab.models.tqcodec import TQCodec, TQConfig
 from chirrup.lab.weights import LARGEST
-from chirrup.runtime.errors import ModelError
 
 __all__ = ["CONFIGS", "Model", "build", "earlier_fields"]
 

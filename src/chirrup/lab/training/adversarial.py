@@ -11,11 +11,11 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
+from chirrup.errors import ModelError
 from chirrup.lab.fast.discriminators import feature_distance
 from chirrup.lab.training import discriminators
 from chirrup.lab.training.config import DiscriminatorConfig
 from chirrup.lab.training.residual_discriminator import MultiScaleResidualDiscriminator
-from chirrup.runtime.errors import ModelError
 
 Outputs = Sequence[Sequence[Tensor]]
 

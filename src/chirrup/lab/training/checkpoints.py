@@ -19,13 +19,12 @@ from pydantic import ValidationError
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from chirrup.errors import FileError, ModelError
 from chirrup.files.drafts import written
-from chirrup.files.errors import FileError
 from chirrup.lab.models import Model, build, earlier_fields
 from chirrup.lab.training.config import TrainingConfig
 from chirrup.lab.training.fields import explained
 from chirrup.lab.weights import check_numbers, load_weights, outline_of
-from chirrup.runtime.errors import ModelError
 from chirrup.runtime.reading import regular_size
 
 MOST_BYTES = 1 << 36

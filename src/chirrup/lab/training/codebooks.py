@@ -3,10 +3,10 @@
 import torch
 from torch import Tensor, nn
 
+from chirrup.errors import UsageError
 from chirrup.lab.quantizers.level import Level, chosen
 from chirrup.lab.quantizers.quantizer import Quantizer
 from chirrup.lab.training.distributed import add_up
-from chirrup.runtime.errors import ModelError
 
 
 def entries_apart(model: nn.Module, levels: list[Level]) -> list[list[str]]:
@@ -26,7 +26,7 @@ def check_start(quantizer: Quantizer, vectors: int) -> None:
     """Raise ModelError if so many latents are too few to start the entries of a level."""
     size = quantizer.codebook_size
     if any(level.starts_from_data for level in quantizer.trained_levels) and vectors < size:
-        raise ModelError(
+        raise UsageError(
             f"{vectors} vectors cannot start {size} entries: raise codes.initialise_batches to "
             f"{-(-size // max(1, vectors))} times its value"
         )

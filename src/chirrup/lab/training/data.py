@@ -13,12 +13,12 @@ import torch
 from rich.progress import track
 from torch import Tensor
 
+from chirrup.errors import UsageError
 from chirrup.lab.fast.interpolation import interpolate as fast_interpolate
 from chirrup.lab.training import kept_audio
 from chirrup.lab.training.config import NEEDS_NOISE, NEEDS_ROOMS
 from chirrup.lab.training.losses import power
 from chirrup.lab.training.reading import listed, read_channels, read_jointly, read_mono
-from chirrup.runtime.errors import ModelError
 
 SINC_TAPS = 16
 """Taps of the interpolation that changes speed and pitch."""
@@ -216,7 +216,7 @@ class Sampler:
             if recordings is None:
                 weights[[kind for kind in needed_by if kind < len(weights)]] = 0
         if not weights.any():
-            raise ModelError(
+            raise UsageError(
                 f"the corpus has nothing for conditions={list(conditions)}: prepare noise or rooms "
                 "too, or give clean speech a weight"
             )

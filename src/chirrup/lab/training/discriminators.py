@@ -15,12 +15,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from chirrup.errors import UsageError
 from chirrup.lab import fast
 from chirrup.lab.fast.bands import band_magnitudes
 from chirrup.lab.fast.filters import Filters, filters, has_fast_transform
 from chirrup.lab.training.discriminator_stacks import BandStacks, period_stack, spectrogram_stack
 from chirrup.lab.training.spectral import mel_filterbank, of_unit_power, stft
-from chirrup.runtime.errors import ModelError
 
 Features = list[list[Tensor]]
 
@@ -165,7 +165,7 @@ class Discriminators(nn.ModuleDict):
         self.together = [cast(int, member.input_channels) for member in members.values()]
         for name, together in zip(members, self.together, strict=True):
             if together not in (1, channels):
-                raise ModelError(
+                raise UsageError(
                     f"adversary.discriminators.{name} has {together} input_channels, the model "
                     f"{channels}: give it as many, or 1"
                 )

@@ -17,6 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from chirrup.errors import ModelError, UsageError
 from chirrup.lab.models import Model
 from chirrup.lab.models.focalcodec import FocalCodec
 from chirrup.lab.nn.harmonic_noise import PITCHES
@@ -25,7 +26,6 @@ from chirrup.lab.training.config import FEATURE_TERMS, TEACHER_TERMS, Stage, Tra
 from chirrup.lab.training.distributed import share_parameters
 from chirrup.lab.training.pitch import pitch, pitch_loss, with_pitch
 from chirrup.lab.training.teachers import Teacher
-from chirrup.runtime.errors import ModelError
 
 OF_TEACHER = TEACHER_TERMS & FEATURE_TERMS
 OF_CODES = {"first_features", "own_features", "teacher_features", "entropy"}
@@ -118,13 +118,13 @@ class Lessons:
         stages = [stage for stage in config.stages if stage.teaches]
         names = ", ".join(stage.name for stage in stages)
         if not isinstance(model, FocalCodec):
-            raise ModelError(
+            raise UsageError(
                 f"{config.model} has no features apart from its codes, but the recipe trains "
                 f"by them: stage {names}"
             )
         spoken = [stage.name for stage in stages if stage.weights.pitch > 0]
         if spoken and not model.config.voice_bands:
-            raise ModelError(
+            raise UsageError(
                 f"stage {', '.join(spoken)} has a weight for pitch, but {config.model}'s waveform "
                 "has none"
             )

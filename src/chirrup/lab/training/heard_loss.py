@@ -3,9 +3,9 @@
 import torch
 from torch import Tensor, nn
 
+from chirrup.errors import ModelError
 from chirrup.lab.training.resampling import Resampler
 from chirrup.lab.training.teachers import FRAME_SAMPLES, RATE_HZ, Teacher
-from chirrup.runtime.errors import ModelError
 
 
 class HeardLoss(nn.Module):

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.optim import AdamW, RAdam
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
+from chirrup.errors import ModelError, UsageError
 from chirrup.files.drafts import written
 from chirrup.lab import fast
 from chirrup.lab.models import build
@@ -47,7 +48,6 @@ from chirrup.lab.training.resampling import Resampler
 from chirrup.lab.training.teachers import load_teacher
 from chirrup.lab.training.validation import validate
 from chirrup.lab.weights import load_weights
-from chirrup.runtime.errors import ModelError
 
 OPTIMISERS = {"adamw": (AdamW, {"fused": True}), "radam": (RAdam, {"foreach": True})}
 
@@ -74,7 +74,7 @@ class Trainer:
         torch.manual_seed(config.seed)
         self.model = build(config.model, **config.model_changes).to(device)
         if config.codes.lowest > self.model.codebooks:
-            raise ModelError(f"codes.lowest must be at most {self.model.codebooks}, all codebooks")
+            raise UsageError(f"codes.lowest must be at most {self.model.codebooks}, all codebooks")
         self.ema = build(config.model, **config.model_changes).to(device).requires_grad_(False)
         self.ema.load_state_dict(self.model.state_dict())
         self.levels = self.model.quantizer.trained_levels
@@ -93,7 +93,7 @@ class Trainer:
         self.parts = self.model.parts()
         for stage in config.stages:
             if strange := set(stage.train) - set(self.parts):
-                raise ModelError(
+                raise UsageError(
                     f"stage {stage.name} is to train {', '.join(sorted(strange))}: "
                     f"{config.model} has {', '.join(self.parts)}"
                 )
@@ -155,7 +155,7 @@ class Trainer:
         sampler = sampler_of(data, rate_hz, chunk, self.generator, self.device, channels)
         longest = max(self.config.spectra.n_ffts)
         if sampler.crop_samples - model.delay_samples < longest:
-            raise ModelError(f"data.crop_seconds is shorter than a window of {longest} samples")
+            raise UsageError(f"data.crop_seconds is shorter than a window of {longest} samples")
         if not self.codebooks_started and any(stage.quantize for stage in self.config.stages):
             crops = self.config.codes.initialise_batches * self.config.batch_size
             crops *= dist.get_world_size() if dist.is_initialized() else 1

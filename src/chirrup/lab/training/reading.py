@@ -10,8 +10,8 @@ import soundfile
 import soxr
 
 from chirrup.data.manifest import Entry, find_manifest, read_manifest
+from chirrup.errors import ModelError
 from chirrup.files.sounds import UnreadableError, open_sound, read_samples
-from chirrup.runtime.errors import ModelError
 
 FACTS = ("seconds", "sample_rate_hz", "channels", "sha256")
 """Columns of a manifest that are of use to training."""

@@ -12,6 +12,7 @@ import torch
 import torch.distributed as dist
 
 import chirrup
+from chirrup.errors import UsageError
 from chirrup.files.drafts import only_one, open_scratch
 from chirrup.lab.eight_bits import in_eight_bits, stored_in_eight_bits
 from chirrup.lab.export import export
@@ -24,7 +25,6 @@ from chirrup.lab.training.checkpoints import load_checkpoint, trained_model
 from chirrup.lab.training.config import TrainingConfig, load_recipe
 from chirrup.lab.training.loop import Trainer
 from chirrup.lab.training.reading import read_mono
-from chirrup.runtime.errors import ModelError
 
 DEMO_CLIP = Path(__file__).parents[2] / "clips" / "joe.flac"
 
@@ -61,7 +61,7 @@ def train(
     use_cuda = device == "cuda" or (device == "auto" and torch.cuda.is_available())
     local = int(os.environ.get("LOCAL_RANK", "0"))
     if use_cuda and not torch.cuda.is_available():
-        raise ModelError("there is no CUDA device here: train with --device cpu")
+        raise UsageError("there is no CUDA device here: train with --device cpu")
     place = torch.device("cuda", local) if use_cuda else torch.device("cpu")
     several = int(os.environ.get("WORLD_SIZE", "1")) > 1
     if several:

@@ -11,13 +11,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from chirrup.errors import ModelError
 from chirrup.lab.models.focalcodec import FocalCodec
 from chirrup.lab.nn import Linear, ReplicatedConv1d, Residual, Transformer
 from chirrup.lab.training.checkpoints import load_checkpoint, trained_model
 from chirrup.lab.training.config import TeacherConfig
 from chirrup.lab.training.whisper import WhisperEncoder
 from chirrup.lab.weights import load_weights
-from chirrup.runtime.errors import ModelError
 
 RATE_HZ = 16_000
 FRAME_SAMPLES = 320
