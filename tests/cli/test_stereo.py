@@ -65,7 +65,7 @@ def test_training(
         (["data.cache=other"], "both.wav has 3 channels, the model codes 2 jointly"),
         (["data.speech=speech"], "MANIFEST.csv lists no file in speech/"),
         (["model_changes.separate_levels=7"], "separate_levels must be from 0 to 3"),
-        (["model_changes.hue=7"], "small-spectro cannot be changed so"),
+        (["model_changes.hue=7"], "small-spectro has no 'hue'"),
     ):
         assert run([*train, "--fresh", *data, *changes]) == 2
         assert words in capsys.readouterr().err

@@ -136,7 +136,9 @@ def test_changes_of_the_configuration() -> None:
     assert build("iris-t2").codebooks == 12
     with pytest.raises(ValueError, match="no model is called 'oris'; there are: iris-t1"):
         build("oris")
-    for changes in ({"colour": 1}, {"decoder_block": "brick"}, {"codebooks": "many"}):
+    with pytest.raises(ValueError, match="iris-t1 has no 'colour': use encoder_dim"):
+        build("iris-t1", colour=1)
+    for changes in ({"decoder_block": "brick"}, {"codebooks": "many"}):
         with pytest.raises(ValueError, match="iris-t1 cannot be changed so"):
             build("iris-t1", **changes)
 
