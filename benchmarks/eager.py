@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from chirrup.lab.folding import fold, for_export, for_one_frame
+from chirrup.lab.export.folding import fold, for_export, for_one_frame
 from chirrup.lab.models import build
 
 Row = tuple[Callable[[np.ndarray], Any], Callable[[Any], Any]]

@@ -21,9 +21,9 @@ import onnxruntime as ort
 import torch
 from torch import Tensor, nn
 
-from chirrup.lab.eight_bits import with_eight_bits
-from chirrup.lab.export import to_onnx
-from chirrup.lab.folding import for_one_frame
+from chirrup.lab.export.export import to_onnx
+from chirrup.lab.export.folding import for_one_frame
+from chirrup.lab.export.int8 import with_eight_bits
 from chirrup.lab.models import build
 from chirrup.lab.models.focalcodec import FocalCodec
 from chirrup.lab.nn import Streaming

@@ -28,9 +28,9 @@ from rich.table import Table
 from torch import Tensor
 
 from chirrup.lab.nn import Sequential
-from chirrup.lab.training.adversary import Adversary
+from chirrup.lab.training.adversarial.adversary import Adversary
+from chirrup.lab.training.batches.data import Sampler
 from chirrup.lab.training.config import TrainingConfig, Weights, load_recipe
-from chirrup.lab.training.data import Sampler
 from chirrup.lab.training.loop import Trainer
 from shared import console, machine, table
 

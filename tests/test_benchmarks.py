@@ -19,7 +19,7 @@ import torch
 from chirrup.evaluate.metrics import METRICS
 from chirrup.evaluate.peers import find
 from chirrup.evaluate.results import RESULTS, Results, Row
-from chirrup.lab.complexity import nominal_latency_samples
+from chirrup.lab.audit.complexity import nominal_latency_samples
 from chirrup.lab.models import Model, build
 from chirrup.lab.training.checkpoints import load_checkpoint
 from chirrup.lab.training.config import TrainingConfig, load_recipe

@@ -17,7 +17,7 @@ from chirrup.cli import app
 from chirrup.evaluate.audit import audit, measured_latency_samples
 from chirrup.evaluate.peers.model import Model as ModelPeer
 from chirrup.files import FileError, decode_file, describe, encode_file
-from chirrup.lab.folding import fold, for_export
+from chirrup.lab.export.folding import fold, for_export
 from once_a_session import once
 from small_model import Exported
 from small_spectro import (

@@ -25,7 +25,7 @@ from prepared import FACTS, assert_same, entries, recipe
 pytest.importorskip("pyloudnorm")
 pytest.importorskip("matplotlib")
 
-TESTS, SOURCE = Path(__file__).parents[1], Path(chirrup.__file__).parents[1]
+TESTS, SOURCE = Path(__file__).parents[1] / "support", Path(chirrup.__file__).parents[1]
 
 
 class Counting:

@@ -17,7 +17,7 @@ import data_jobs
 from chirrup.files.drafts import open_scratch
 from chirrup.files.processes import open_pool
 
-TESTS = str(Path(__file__).parents[1])
+TESTS = str(Path(__file__).parents[1] / "support")
 PREPARE = """
 import data_jobs
 from chirrup.data.workers import processes

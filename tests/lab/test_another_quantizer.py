@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import chirrup
-from chirrup.lab.complexity import count
+from chirrup.lab.audit.complexity import count
 from chirrup.lab.models import CONFIGS, build
 from chirrup.lab.training.loop import Trainer
 from chirrup.lab.training.run import export_checkpoint

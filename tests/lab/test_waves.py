@@ -7,7 +7,7 @@ import onnx
 import pytest
 from safetensors.numpy import save_file
 
-from chirrup.lab.model_folder import move_weights
+from chirrup.lab.export.model_folder import move_weights
 from chirrup.runtime.graph import Weights
 from chirrup.runtime.waves import recognised, waves
 

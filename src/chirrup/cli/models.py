@@ -176,8 +176,8 @@ def _configuration(name: str) -> dict[str, Any] | None:
     from chirrup.zoo import UNTRAINED
 
     try:
+        from chirrup.lab.audit.configuration import outline
         from chirrup.lab.models import CONFIGS
-        from chirrup.lab.outline import outline
     except ModuleNotFoundError as error:
         if error.name is None or error.name.partition(".")[0] == "chirrup":
             raise

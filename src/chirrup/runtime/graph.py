@@ -27,8 +27,8 @@ class Weights:
     """The tensors of ``model.safetensors``; float16 ones, and rows of 8 bits, are widened.
 
     Args:
-        places: for each graph, for each of its tensors: where it is (``lab/model_folder.py`` says
-            how).
+        places: for each graph, for each of its tensors: where it is (`lab.export.model_folder`
+            tells how).
 
     Raises:
         ModelError: the file is damaged.

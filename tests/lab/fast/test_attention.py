@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from chirrup.lab import fast
 from chirrup.lab.nn import State, Transformer
-from chirrup.lab.training.whisper import WhisperLayer
+from chirrup.lab.training.distillation.whisper import WhisperLayer
 from fast_forms import fast_form, relative_error
 
 pytestmark = pytest.mark.skipif(not fast.available(), reason="the extension does not compile")

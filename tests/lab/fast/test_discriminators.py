@@ -14,7 +14,7 @@ from chirrup.lab.fast.discriminators import (
     takes_thin_conv,
     thin_conv,
 )
-from chirrup.lab.training import adversarial
+from chirrup.lab.training.adversarial import adversarial
 from chirrup.lab.training.config import DiscriminatorConfig
 from fast_forms import relative_error
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.testing import assert_close
 
-from chirrup.lab.complexity import receptive_field_samples
+from chirrup.lab.audit.complexity import receptive_field_samples
 from chirrup.lab.models.focalcodec import FocalCodec
 from chirrup.lab.nn import ChunkLinear
 from one_stream import streamed

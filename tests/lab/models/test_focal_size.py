@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from chirrup.evaluate.audit import PAPERS
-from chirrup.lab.complexity import count, latency_samples, nominal_latency_samples
+from chirrup.lab.audit.complexity import count, latency_samples, nominal_latency_samples
 from chirrup.lab.models import build
 
 PAPER = ["focal-2k", "focal-4k", "focal-65k"]

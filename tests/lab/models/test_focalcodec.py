@@ -19,13 +19,13 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from chirrup.lab.complexity import receptive_field_samples
-from chirrup.lab.folding import fold
+from chirrup.lab.audit.complexity import receptive_field_samples
+from chirrup.lab.export.folding import fold
+from chirrup.lab.export.parity import Parity
 from chirrup.lab.models import CONFIGS
 from chirrup.lab.models.focalcodec import FocalCodec, FocalConfig
-from chirrup.lab.models.released import config_of, from_pretrained, is_released, name_of
 from chirrup.lab.nn import Sequential
-from chirrup.lab.parity import Parity
+from chirrup.lab.released.focalcodec import config_of, from_pretrained, is_released, name_of
 from chirrup.lab.training import run
 from one_stream import streamed
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from chirrup.lab import fast
-from chirrup.lab.complexity import (
+from chirrup.lab.audit.complexity import (
     Complexity,
     count,
     latency_samples,

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from chirrup.evaluate.audit import PAPERS
-from chirrup.lab.complexity import (
+from chirrup.lab.audit.complexity import (
     Complexity,
     count,
     latency_samples,

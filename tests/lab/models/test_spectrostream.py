@@ -13,7 +13,7 @@ from torch.testing import assert_close
 
 from chirrup.errors import ModelError
 from chirrup.evaluate.audit import PAPERS
-from chirrup.lab.complexity import (
+from chirrup.lab.audit.complexity import (
     Complexity,
     count,
     latency_samples,

@@ -11,13 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from chirrup.lab.complexity import (
+from chirrup.lab.audit.complexity import (
     count,
     latency_samples,
     nominal_latency_samples,
     receptive_field_samples,
 )
-from chirrup.lab.folding import fold, for_export
+from chirrup.lab.export.folding import fold, for_export
 from chirrup.lab.models import CONFIGS, Model, build
 from chirrup.lab.models.tqcodec import TQConfig
 from chirrup.lab.nn import LSTM, Parallel, Sequential

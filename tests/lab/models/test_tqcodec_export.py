@@ -8,7 +8,7 @@ import onnx
 import torch
 
 import chirrup
-from chirrup.lab.export import export
+from chirrup.lab.export.export import export
 from chirrup.lab.models.tqcodec import TQCodec, TQConfig
 
 

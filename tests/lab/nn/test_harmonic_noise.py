@@ -7,7 +7,7 @@ from torch import Tensor
 
 from chirrup.lab.nn import HarmonicNoise
 from chirrup.lab.nn.harmonic_noise import PITCHES, SILENT, TURN, place_of
-from chirrup.lab.training.pitch import pitch
+from chirrup.lab.training.losses.pitch import pitch
 from one_stream import streamed
 
 RATE_HZ, FRAME = 24_000, 480

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import torch
 
-from chirrup.lab.folding import for_export, for_one_frame
+from chirrup.lab.export.folding import for_export, for_one_frame
 from chirrup.lab.models.focalcodec import FocalCodec
 from chirrup.lab.nn import ReplicatedConv1d, State
 from chirrup.lab.nn.replicated import LONG, ShortDepthwise

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from chirrup.lab.complexity import receptive_field_samples
-from chirrup.lab.folding import replace_layers
+from chirrup.lab.audit.complexity import receptive_field_samples
+from chirrup.lab.export.folding import replace_layers
 from chirrup.lab.nn import Sequential, Spectra
 from chirrup.lab.nn.stft import MatrixSTFT
 from one_stream import streamed

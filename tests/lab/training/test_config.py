@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from chirrup.errors import ModelError
 from chirrup.lab.models import CONFIGS, build
 from chirrup.lab.models.tqcodec import TQCodec
-from chirrup.lab.training.adversarial import build_discriminator
+from chirrup.lab.training.adversarial.adversarial import build_discriminator
 from chirrup.lab.training.config import (
     DiscriminatorConfig,
     Stage,

@@ -16,7 +16,7 @@ import chirrup
 import small_lrac
 from chirrup.errors import ModelError, UsageError
 from chirrup.lab.models import CONFIGS
-from chirrup.lab.training import adversarial
+from chirrup.lab.training.adversarial import adversarial
 from chirrup.lab.training.config import TrainingConfig
 from chirrup.lab.training.loop import Trainer
 from small_model import DELAY, ENTRY, NAME
@@ -32,7 +32,7 @@ from tiny_training import (
 )
 
 CPU = torch.device("cpu")
-TESTS, SOURCE = Path(__file__).parents[2], Path(chirrup.__file__).parents[1]
+TESTS, SOURCE = Path(__file__).parents[2] / "support", Path(chirrup.__file__).parents[1]
 
 
 @pytest.fixture(autouse=True)

@@ -14,8 +14,8 @@ from chirrup.errors import ModelError
 from chirrup.lab.models import CONFIGS
 from chirrup.lab.models.tqcodec import TQCodec, TQConfig
 from chirrup.lab.quantizers.level import Level
+from chirrup.lab.training.batches.data import Sampler
 from chirrup.lab.training.config import TrainingConfig
-from chirrup.lab.training.data import Sampler
 from chirrup.lab.training.loop import Trainer
 from chirrup.lab.training.run import export_checkpoint
 from tiny_training import advance, resumed, stopped

@@ -4,10 +4,10 @@ import torch
 from torch import Tensor, nn
 
 from chirrup.lab.training.config import Stage, TrainingConfig
-from chirrup.lab.training.heard_loss import HeardLoss
-from chirrup.lab.training.losses import SpectralLoss, waveform_loss
-from chirrup.lab.training.pesq_loss import PESQLoss
-from chirrup.lab.training.teachers import Teacher
+from chirrup.lab.training.distillation.teachers import Teacher
+from chirrup.lab.training.losses.heard_loss import HeardLoss
+from chirrup.lab.training.losses.losses import SpectralLoss, waveform_loss
+from chirrup.lab.training.losses.pesq_loss import PESQLoss
 
 SPECTRAL_TERMS = {"mel", "mel_magnitude", "log_mel", "stft", "complex", "wavefm", "soundstream"}
 

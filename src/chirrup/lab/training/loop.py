@@ -21,7 +21,11 @@ from chirrup.files.drafts import written
 from chirrup.lab import fast
 from chirrup.lab.models import build
 from chirrup.lab.training import codebooks
-from chirrup.lab.training.adversary import Adversary
+from chirrup.lab.training.adversarial.adversary import Adversary
+from chirrup.lab.training.batches.corpus import sampler_of, warn_of_lacking
+from chirrup.lab.training.batches.data import Sampler
+from chirrup.lab.training.batches.draws import draw_lost, draw_used
+from chirrup.lab.training.batches.resampling import Resampler
 from chirrup.lab.training.checkpoints import (
     VERSION,
     load_checkpoint,
@@ -31,9 +35,8 @@ from chirrup.lab.training.checkpoints import (
 )
 from chirrup.lab.training.comparison import Comparison
 from chirrup.lab.training.config import Stage, TrainingConfig
-from chirrup.lab.training.corpus import sampler_of, warn_of_lacking
-from chirrup.lab.training.data import Sampler
-from chirrup.lab.training.distillation import Lessons, Made
+from chirrup.lab.training.distillation.distillation import Lessons, Made
+from chirrup.lab.training.distillation.teachers import load_teacher
 from chirrup.lab.training.distributed import (
     add_up,
     average_gradients,
@@ -41,11 +44,8 @@ from chirrup.lab.training.distributed import (
     gathered,
     share_parameters,
 )
-from chirrup.lab.training.draws import draw_lost, draw_used
 from chirrup.lab.training.logbook import Logbook
-from chirrup.lab.training.losses import normalise_level
-from chirrup.lab.training.resampling import Resampler
-from chirrup.lab.training.teachers import load_teacher
+from chirrup.lab.training.losses.losses import normalise_level
 from chirrup.lab.training.validation import validate
 from chirrup.lab.weights import load_weights
 

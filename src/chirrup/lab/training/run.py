@@ -14,17 +14,17 @@ import torch.distributed as dist
 import chirrup
 from chirrup.errors import UsageError
 from chirrup.files.drafts import only_one, open_scratch
-from chirrup.lab.eight_bits import in_eight_bits, stored_in_eight_bits
-from chirrup.lab.export import export
-from chirrup.lab.importing import import_spectrostream, is_spectrostream
+from chirrup.lab.export.export import export
+from chirrup.lab.export.int8 import in_eight_bits, stored_in_eight_bits
+from chirrup.lab.export.parity import Parity
 from chirrup.lab.models import build
-from chirrup.lab.models.released import from_pretrained, is_released, name_of
 from chirrup.lab.models.spectrostream import SpectroStream
-from chirrup.lab.parity import Parity
+from chirrup.lab.released.focalcodec import from_pretrained, is_released, name_of
+from chirrup.lab.released.spectrostream import import_spectrostream, is_spectrostream
+from chirrup.lab.training.batches.reading import read_mono
 from chirrup.lab.training.checkpoints import load_checkpoint, trained_model
 from chirrup.lab.training.config import TrainingConfig, load_recipe
 from chirrup.lab.training.loop import Trainer
-from chirrup.lab.training.reading import read_mono
 
 DEMO_CLIP = Path(__file__).parents[2] / "clips" / "joe.flac"
 

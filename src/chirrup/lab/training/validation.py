@@ -12,12 +12,12 @@ from chirrup.data.manifest import Entry
 from chirrup.evaluate.metrics.spectral import lsd, lsd_high, lsd_low
 from chirrup.evaluate.metrics.stereo import ild_error, ipd_error
 from chirrup.lab.models import Model
+from chirrup.lab.training.batches.data import from_direct_path, mix, reverberate
+from chirrup.lab.training.batches.reading import listed, read_jointly, read_mono
+from chirrup.lab.training.batches.resampling import Resampler
 from chirrup.lab.training.config import DataConfig
-from chirrup.lab.training.data import from_direct_path, mix, reverberate
-from chirrup.lab.training.pesq_loss import PESQLoss
-from chirrup.lab.training.reading import listed, read_jointly, read_mono
-from chirrup.lab.training.resampling import Resampler
-from chirrup.lab.training.spectral import stft
+from chirrup.lab.training.losses.pesq_loss import PESQLoss
+from chirrup.lab.training.losses.spectral import stft
 
 
 @dataclass

@@ -1,0 +1,1 @@
+"""A trained model to a folder that the runtime loads."""

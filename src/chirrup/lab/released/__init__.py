@@ -1,0 +1,1 @@
+"""Weights that a model's authors released."""

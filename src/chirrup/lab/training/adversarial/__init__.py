@@ -1,0 +1,1 @@
+"""Discriminators, and the losses with them."""

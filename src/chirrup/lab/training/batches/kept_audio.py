@@ -1,0 +1,72 @@
+"""Decoded recordings that are kept from one training to the next."""
+
+import hashlib
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from zipfile import BadZipFile
+
+import numpy as np
+
+from chirrup.data.manifest import Entry
+from chirrup.files.drafts import written
+from chirrup.lab.training.batches.reading import has_length
+
+
+def key(entries: Sequence[Entry]) -> str:
+    """Return a hash of the recordings' names, and of their hashes or sizes and times."""
+    texts = (f"{entry} {entry.facts.get('sha256', '')} {_stamp(entry)}" for entry in entries)
+    return hashlib.sha256("\n".join(texts).encode(errors="surrogateescape")).hexdigest()[:16]
+
+
+def _stamp(entry: Entry) -> str:
+    if entry.shard and "sha256" in entry.facts:
+        return ""
+    try:
+        about = (entry.folder / (entry.shard or entry.path)).stat()
+    except OSError:
+        return "missing"  # reading it says so
+    return f"{about.st_size} {about.st_mtime_ns} {entry.offset}"
+
+
+def save(path: Path, audio: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """Keep recordings, each ``int16 [channels, samples]``.
+
+    Returns:
+        As `load`.
+
+    Raises:
+        FileError: they cannot be written.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    joined = np.concatenate(audio, axis=1)
+    length = np.array([recording.shape[1] for recording in audio])
+    with written(path) as draft, draft.open("wb") as file:
+        np.savez(file, audio=joined, length=length)
+    return joined, length
+
+
+def load(
+    path: Path, entries: Sequence[Entry], sample_rate_hz: int, each_channel: bool
+) -> tuple[np.ndarray, np.ndarray] | None:
+    """Load what `save` kept.
+
+    Returns:
+        All recordings, ``int16 [channels, samples]``, and the number of samples of each. None if
+        there is no such file, if it is damaged, or if a recording is shorter than in the manifest.
+    """
+    try:
+        with path.open("rb") as file, np.load(file) as arrays:
+            audio, length = np.atleast_2d(arrays["audio"]), arrays["length"]
+        if (audio.dtype, length.ndim) != (np.int16, 1) or length.sum() != audio.shape[1]:
+            raise ValueError("these are no recordings")
+        if not each_channel:  # where a file is several recordings
+            seconds = (length / sample_rate_hz).tolist()
+            if not all(has_length(*pair) for pair in zip(entries, seconds, strict=True)):
+                raise ValueError("a recording is too short")
+    except FileNotFoundError:
+        return None
+    except (OSError, EOFError, KeyError, ValueError, BadZipFile) as error:
+        logging.getLogger(__name__).warning("%s is damaged, decoding anew: %s", path, error)
+        return None
+    return audio, length

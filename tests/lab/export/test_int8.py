@@ -1,0 +1,263 @@
+"""Weights of 8 bits: what becomes small, how far off it is, how it is stored and loaded."""
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+import pytest
+import torch
+from safetensors.numpy import load_file, save_file
+from torch import Tensor, nn
+
+import chirrup
+from chirrup.cli import run
+from chirrup.lab.export.export import to_onnx
+from chirrup.lab.export.int8 import LEAST_EQUAL, MOST_DB, with_eight_bits
+from chirrup.lab.export.model_folder import move_weights, rounded, rows_of
+from chirrup.lab.export.parity import Parity, stream
+from chirrup.lab.models import CONFIGS
+from chirrup.lab.training.run import DEMO_CLIP, export_in_eight_bits
+from chirrup.runtime.graph import Weights
+from chirrup.zoo import FOLDER
+from small_model import ENTRY, NAME, Exported
+
+pytest_plugins = ["models_fixture"]
+
+DIM = 256
+
+
+class Net(nn.Module):
+    """Two large products and a small one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.expand, self.contract = nn.Linear(DIM, 3 * DIM), nn.Linear(3 * DIM, DIM)
+        self.last = nn.Linear(DIM, 16)
+
+    def forward(self, x: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+        y = x + self.contract(self.expand(x).relu())
+        return self.last(y), state + y.mean(dim=1)
+
+
+@pytest.fixture(scope="module")
+def graphs() -> tuple[Net, onnx.ModelProto, onnx.ModelProto]:
+    torch.manual_seed(0)
+    net = Net().eval()
+    state = torch.zeros(1, DIM)
+    plain = to_onnx(net, (torch.zeros(1, 4, DIM), state), {"past": state}, None)
+    copied = onnx.ModelProto()
+    copied.CopyFrom(plain)
+    return net, plain, with_eight_bits(copied)
+
+
+def test_large_products_become_small_and_the_last_one_stays(
+    graphs: tuple[Net, onnx.ModelProto, onnx.ModelProto],
+) -> None:
+    _, plain, small = graphs
+    kinds = [node.op_type for node in small.graph.node]
+    assert kinds.count("MatMulNBits") == 2
+    assert sum(kind in ("MatMul", "Gemm") for kind in kinds) == 1
+    assert small.ByteSize() < 0.35 * plain.ByteSize()
+
+
+def test_results_are_near(graphs: tuple[Net, onnx.ModelProto, onnx.ModelProto]) -> None:
+    net, plain, small = graphs
+    x = torch.randn(1, 4, DIM, generator=torch.Generator().manual_seed(1))
+    feeds = {"input": x.numpy(), "past": np.zeros((1, DIM), np.float32)}
+    expected = net(x, torch.zeros(1, DIM))[0].detach().numpy()
+    errors = []
+    for graph in (plain, small):
+        session = ort.InferenceSession(graph.SerializeToString())
+        got = session.run(None, feeds)[0]
+        errors.append(np.linalg.norm(got - expected) / np.linalg.norm(expected))
+    assert errors[0] < 1e-5
+    assert 1e-5 < errors[1] < 0.02
+
+
+class Flat(nn.Module):
+    """Products of two axes and a sum, as `one_frame.py` has them, and a transform."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(DIM, DIM) / DIM**0.5)
+        self.bias = nn.Parameter(torch.randn(DIM))
+        self.register_buffer("cosines", torch.randn(DIM, DIM) / DIM**0.5)
+
+    def forward(self, x: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+        y = torch.addmm(self.bias, x, self.weight)
+        return y @ self.get_buffer("cosines"), state + y
+
+
+def test_products_with_a_bias_become_small_and_transforms_stay(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    torch.manual_seed(0)
+    net, state, x = Flat().eval(), torch.zeros(1, DIM), torch.randn(1, DIM)
+    plain = to_onnx(net, (x, state), {"past": state}, None)
+    assert any(node.op_type == "Gemm" for node in plain.graph.node)
+    small = with_eight_bits(plain)
+    kinds = [node.op_type for node in small.graph.node]
+    assert (kinds.count("MatMulNBits"), kinds.count("MatMul"), kinds.count("Gemm")) == (1, 1, 0)
+    feeds = {"input": x.numpy(), "past": state.numpy()}
+    got = np.asarray(ort.InferenceSession(small.SerializeToString()).run(None, feeds)[0])
+    expected = net(x, state)[0].detach().numpy()
+    assert 1e-5 < np.linalg.norm(got - expected) / np.linalg.norm(expected) < 0.02
+    assert capfd.readouterr() == ("", ""), "the quantizer tells of each product"
+
+
+def test_stored_apart_they_come_back(
+    graphs: tuple[Net, onnx.ModelProto, onnx.ModelProto], tmp_path: Path
+) -> None:
+    small, weights = graphs[2], {}
+    whole = ort.InferenceSession(small.SerializeToString())
+    copied = onnx.ModelProto()
+    copied.CopyFrom(small)
+    places = move_weights(copied, weights)
+    save_file(weights, tmp_path / "model.safetensors")
+    stored = load_file(tmp_path / "model.safetensors")
+    assert sum(array.nbytes for array in stored.values() if array.dtype == np.uint8) == 6 * DIM**2
+    options = ort.SessionOptions()
+    values = Weights(tmp_path / "model.safetensors", {"net": places}).of("net")
+    options.add_external_initializers(list(values), list(values.values()))
+    (tmp_path / "net.onnx").write_bytes(copied.SerializeToString())
+    apart = ort.InferenceSession(str(tmp_path / "net.onnx"), options)
+    x = np.random.default_rng(0).standard_normal((1, 4, DIM)).astype(np.float32)
+    feeds = {"input": x, "past": np.zeros((1, DIM), np.float32)}
+    np.testing.assert_array_equal(apart.run(None, feeds)[0], whole.run(None, feeds)[0])
+
+
+# --- rows of 8 bits ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("shape", [(48, 100), (6, 1, 64), (32, 8, 5), (1, 200)])
+def test_rows_are_found_again_exactly(shape: tuple[int, ...]) -> None:
+    random = np.random.default_rng(0)
+    array = random.standard_normal(shape) * random.uniform(1e-6, 10, (shape[0], 1, 1)[: len(shape)])
+    array = rounded(array.astype(np.float32))
+    found = rows_of(array)
+    assert found is not None
+    levels, scale = found
+    assert levels.dtype == np.int8
+    product = levels.reshape(len(scale), -1) * scale[:, None]
+    np.testing.assert_array_equal(product.reshape(shape), array)
+    np.testing.assert_array_equal(rounded(array), array)
+
+
+def test_rounding_is_within_half_a_step_of_the_row() -> None:
+    array = np.random.default_rng(1).standard_normal((20, 50)).astype(np.float32)
+    array[3] = 0
+    error = np.abs(rounded(array) - array).max(axis=1)
+    assert np.all(error <= 0.501 * np.abs(array).max(axis=1) / 127)
+    assert rows_of(array) is None
+
+
+def test_rows_are_stored_as_bytes_in_either_orientation() -> None:
+    array = rounded(np.random.default_rng(2).standard_normal((64, 96)).astype(np.float32))
+    for kept in (array, np.ascontiguousarray(array.T)):
+        graph = onnx.ModelProto()
+        graph.graph.initializer.append(onnx.numpy_helper.from_array(kept, "w"))
+        weights: dict[str, np.ndarray] = {}
+        place = move_weights(graph, weights)["w"]
+        assert weights[place["tensor"]].dtype == np.int8
+        assert sum(stored.nbytes for stored in weights.values()) == array.size + 4 * 64
+
+
+# --- a shipped model once more -------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("models") / "int8"
+    assert run(["export", "iris-t1", str(folder), "--int8", "decoder"]) == 0
+    return folder
+
+
+def test_a_model_in_eight_bits_reads_the_files_of_the_model(model: Path, tmp_path: Path) -> None:
+    """And the model reads its."""
+    for coder, decoder in (("iris-t1", str(model)), (str(model), "iris-t1")):
+        coded, decoded = tmp_path / "a.chirrup", tmp_path / "a.wav"
+        assert run(["encode", str(DEMO_CLIP), str(coded), "--model", coder, "--force"]) == 0
+        assert run(["decode", str(coded), str(decoded), "--model", decoder, "--force"]) == 0
+    whole, small = chirrup.load("iris-t1"), chirrup.load(model)
+    assert small.weights_sha256 != small.codes_sha256 == whole.weights_sha256
+    assert small.description["eight_bits"] == ["decoder"]
+    for key in ("states", "training", "audit"):
+        assert small.description[key] == whole.description[key]
+
+
+def test_live_frames_are_near_those_of_the_model(model: Path) -> None:
+    """In blocks its convolutions are the same; only one frame at a time has products."""
+    codes = np.random.default_rng(0).integers(0, 1024, (1, 12, 50), np.int32)
+    whole, small = (stream(chirrup.load(m).graphs()[1], codes, 1) for m in ("iris-t1", model))
+    error = np.square(small - whole).mean() / np.square(whole).mean()
+    assert 1e-6 < error < 1e-3
+
+
+def test_stored_in_eight_bits_it_is_small_and_near(tmp_path: Path) -> None:
+    folder = tmp_path / "stored"
+    assert run(["export", "iris-t1", str(folder), "--int8", "stored"]) == 0
+    whole, small = chirrup.load("iris-t1"), chirrup.load(folder)
+    assert small.codes_sha256 == whole.weights_sha256
+    sizes = [(path / "model.safetensors").stat().st_size for path in (folder, FOLDER / "iris-t1")]
+    assert sizes[0] < 0.65 * sizes[1]
+    codes = np.random.default_rng(0).integers(0, 1024, (1, 12, 50), np.int32)
+    for frames in (1, 50):
+        a, b = (stream(codec.graphs()[1], codes, frames) for codec in (whole, small))
+        assert 1e-6 < np.square(a - b).mean() / np.square(a).mean() < 1e-2
+
+
+def test_once_more_of_itself_its_codes_are_still_the_models(model: Path, tmp_path: Path) -> None:
+    assert run(["export", str(model), str(tmp_path / "again"), "--int8", "both"]) == 0
+    again = chirrup.load(tmp_path / "again")
+    assert again.codes_sha256 == chirrup.load("iris-t1").weights_sha256
+
+
+def test_a_model_is_not_exported_as_it_is(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for more, why in (
+        ([], "iris-t1 is a model already: give --int8"),
+        (["--int8", "both", "--pack", str(tmp_path / "a.pt")], "--pack needs a checkpoint"),
+    ):
+        assert run(["export", "iris-t1", str(tmp_path / "out"), *more]) == 2
+        assert why in " ".join(capsys.readouterr().err.split())
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_checkpoint_in_eight_bits_leaves_nothing_else(
+    small_export: Exported,
+    small_codec: chirrup.Codec,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(CONFIGS, NAME, ENTRY)
+    checkpoint = small_export.folder.with_name("small-checkpoint.pt")
+    parity = export_in_eight_bits(checkpoint, tmp_path / "new" / "model", ("encoder", "decoder"))
+    assert parity.codes_equal == 1
+    assert [path.name for path in (tmp_path / "new").iterdir()] == ["model"]
+    assert chirrup.load(tmp_path / "new" / "model").codes_sha256 == small_codec.weights_sha256
+
+
+def test_a_checkpoint_stored_in_eight_bits_is_what_was_rounded(
+    small_export: Exported, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The rounded model is the one that parity is measured against."""
+    monkeypatch.setitem(CONFIGS, NAME, ENTRY)
+    checkpoint = small_export.folder.with_name("small-checkpoint.pt")
+    folder = tmp_path / "model"
+    assert run(["export", str(checkpoint), str(folder), "--int8", "stored"]) == 0
+    parity = chirrup.load(folder).description["parity"]
+    assert parity["codes_equal"] > 0.999
+    assert parity["audio_error_db"] < -60
+    stored = load_file(folder / "model.safetensors")
+    levels = sum(array.nbytes for array in stored.values() if array.dtype == np.int8)
+    whole = load_file(small_export.folder / "model.safetensors")
+    assert levels > 0.3 * sum(array.size for array in whole.values())
+
+
+def test_how_far_off_they_may_be() -> None:
+    Parity(0.985, -25).check(LEAST_EQUAL, MOST_DB)
+    for parity in (Parity(0.97, -25), Parity(0.985, -19), Parity(1.0, float("nan"))):
+        with pytest.raises(ValueError, match="nothing was written"):
+            parity.check(LEAST_EQUAL, MOST_DB)

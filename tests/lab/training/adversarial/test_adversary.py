@@ -1,0 +1,100 @@
+"""Discriminators and model are trained against each other."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from chirrup.lab import fast
+from chirrup.lab.models import CONFIGS
+from chirrup.lab.training.adversarial import adversarial
+from chirrup.lab.training.loop import Trainer
+from small_model import ENTRY, NAME
+from tiny_training import advance, tiny_config, with_adversary
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(autouse=True)
+def small_config(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(CONFIGS, NAME, ENTRY)
+
+
+def test_the_adversarial_stage_trains_both_sides(corpus: Path, tmp_path: Path) -> None:
+    trainer = Trainer(tiny_config(corpus, **with_adversary()), tmp_path, CPU)
+    advance(trainer, 2)
+    before = {
+        name: value.clone() for name, value in trainer.adversary.discriminators.state_dict().items()
+    }
+    model = {name: value.clone() for name, value in trainer.model.state_dict().items()}
+    figures = advance(trainer, 4)
+    assert {"adversarial", "features", "discriminator"} <= set(figures[0])
+    after = trainer.adversary.discriminators.state_dict()
+    weights = [name for name in before if before[name].is_floating_point()]
+    moved = [name for name in weights if not torch.equal(after[name], before[name])]
+    assert {name.partition(".")[0] for name in moved} == {"stft", "mel"}
+    assert len(moved) > 0.9 * len(weights)
+    assert all(torch.isfinite(after[name]).all() for name in weights)
+    assert not torch.equal(
+        trainer.model.state_dict()["encoder.0.conv.bias"], model["encoder.0.conv.bias"]
+    )
+
+
+def test_discriminators_take_turns(corpus: Path, tmp_path: Path) -> None:
+    trainer = Trainer(tiny_config(corpus, **with_adversary(every=2)), tmp_path, CPU)
+    turns = ["discriminator" in figures for figures in advance(trainer, 6)]
+    assert turns == [False, False, True, False, True, False]
+
+
+def test_discriminators_hear_all_clips_at_one_level(
+    corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Quiet clips drown in the biases of a discriminator, which then learns nothing."""
+    trainer = Trainer(tiny_config(corpus, **with_adversary()), tmp_path, CPU)
+    heard: list[Tensor] = []
+    judge = trainer.adversary.judge
+
+    def record(audio: Tensor) -> list[list[Tensor]]:
+        heard.append(audio.detach())
+        return judge(audio)
+
+    monkeypatch.setattr(trainer.adversary, "judge", record)
+    advance(trainer, 3)
+    assert heard[0].square().mean(1).sqrt().tolist() == pytest.approx([1.0] * len(heard[0]))
+
+
+@pytest.mark.parametrize("plain", [False, True])
+def test_a_turn_gives_both_sides_the_gradients_of_separate_passes(
+    corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, plain: bool
+) -> None:
+    changes = with_adversary(bf16=False)
+    trainer = Trainer(tiny_config(corpus, **changes), tmp_path, CPU, plain=plain)
+    adversary = trainer.adversary
+    assert adversary.fast is (fast.available() and not plain)
+    target, estimate = torch.randn(2, 2, 4560).unbind(0)
+    estimate.requires_grad_()
+    real, fake = adversary.judge(target), adversary.judge(estimate)
+    own = adversarial.hinge_discriminator_loss(real, fake)
+    through = 2 * adversarial.hinge_generator_loss(fake)
+    through += 3 * adversarial.feature_matching_loss(
+        real, fake, normalise=True, average_layers=True
+    )
+    expected = torch.autograd.grad(own, adversary.parameters, retain_graph=True)
+    (expected_through,) = torch.autograd.grad(through, estimate)
+    seen: list[Tensor] = []
+    assert adversary.optimiser is not None
+
+    def record() -> None:
+        seen.extend(p.grad.clone() for p in adversary.parameters if p.grad is not None)
+
+    monkeypatch.setattr(adversary.optimiser, "step", record)
+    monkeypatch.setattr(nn.utils, "clip_grad_norm_", lambda *_: torch.ones(()))
+    figures, gradient = adversary.turn(estimate, target, {"adversarial": 2, "features": 3})
+    torch.testing.assert_close(gradient, expected_through, rtol=1e-3, atol=1e-6)
+    for found, right in zip(seen, expected, strict=True):
+        torch.testing.assert_close(found, right, rtol=1e-3, atol=1e-5)
+    assert set(figures) == {"discriminator", "adversarial", "features"}
+    assert figures["discriminator"] == pytest.approx(float(own.detach()), rel=1e-4)
+    assert estimate.grad is None
+    assert all(p.grad is None and p.requires_grad for p in adversary.parameters)

@@ -1,0 +1,66 @@
+"""What the decoder meets: numbers of codebooks from a list, bypass without commitment."""
+
+from collections import Counter
+
+import pytest
+import torch
+
+from chirrup.lab.training.batches.draws import draw_lost, draw_used
+from chirrup.lab.training.config import CodesConfig
+from small_spectro import FRAME, small_spectro
+
+RELEASED = (*range(1, 17), *range(18, 33, 2), *range(36, 65, 4))
+"""SpectroStream's choices (facts, section 2): four, two and one to the codebook."""
+
+
+def test_choices_are_drawn_alike() -> None:
+    assert len(RELEASED) == 32
+    codes = CodesConfig(choices=RELEASED)
+    drawn = draw_used(codes, 64, 32_000, torch.Generator().manual_seed(0)).tolist()
+    counts = Counter(drawn)
+    assert set(counts) == set(RELEASED)
+    assert min(counts.values()) > 800
+    assert max(counts.values()) < 1200
+    density = [
+        sum(low < n <= high for n in drawn) / (high - low)
+        for low, high in ((0, 16), (16, 32), (32, 64))
+    ]
+    assert density[0] / density[1] == pytest.approx(2, rel=0.1)
+    assert density[1] / density[2] == pytest.approx(2, rel=0.1)
+
+
+def test_without_choices_some_keep_the_fewest_and_some_all() -> None:
+    codes = CodesConfig(lowest=2, lowest_share=0.5, drop=0.5)
+    drawn = Counter(draw_used(codes, 12, 10_000, torch.Generator().manual_seed(0)).tolist())
+    assert min(drawn) == 2
+    assert drawn[12] / 10_000 == pytest.approx(0.5 + 0.25 / 11, abs=0.02)
+    assert drawn[2] / 10_000 == pytest.approx(0.25 + 0.25 / 11, abs=0.02)
+
+
+def test_frames_are_lost_in_some_examples_only() -> None:
+    codes = CodesConfig(lossy=0.5, loss_rate=0.2)
+    lost = draw_lost(codes, 2000, 100, torch.Generator().manual_seed(0))
+    assert lost.any(1).float().mean() == pytest.approx(0.5, abs=0.05)
+    assert lost.float().mean() == pytest.approx(0.1, abs=0.03)
+
+
+def test_a_bypassed_row_need_not_commit() -> None:
+    """Its codebooks are searched, and so follow it, all the same."""
+    model = small_spectro()
+    audio = 0.1 * torch.randn(2, 2, 10 * FRAME, generator=torch.Generator().manual_seed(0))
+    used, present = torch.tensor([3, 2]), torch.ones(2, 10, dtype=torch.bool)
+    neither, first = torch.tensor([False, False]), torch.tensor([True, False])
+
+    def commitment(rows: slice, committed: torch.Tensor | None) -> float:
+        _, quantized = model(audio[rows], used[rows], first[rows], present[rows], committed)
+        return float(quantized.commitment)
+
+    every = commitment(slice(None), None)
+    one, two = (commitment(slice(row, row + 1), None) for row in (0, 1))
+    assert every == pytest.approx((one + two) / 2)
+    assert commitment(slice(None), ~first) == pytest.approx(two / 2)
+    assert commitment(slice(None), neither) == 0
+    _, counted = model(audio, used, first, present, ~first)
+    _, plain = model(audio, used, first, present)
+    assert torch.equal(counted.codes, plain.codes)
+    assert torch.equal(counted.projected, plain.projected)

@@ -1,0 +1,285 @@
+"""The corpus in memory, of one channel and of several."""
+
+import os
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from torch import Tensor
+from torch.testing import assert_close
+
+from chirrup.errors import FileError, ModelError
+from chirrup.lab.training.batches.corpus import sampler_of
+from chirrup.lab.training.batches.data import Recordings, load_recordings
+from chirrup.lab.training.batches.reading import listed, read_mono
+from chirrup.lab.training.config import DataConfig
+from small_batches import CROP, frequency_hz, recordings, sampler, tone
+from small_model import RATE_HZ, speech_like
+from tiny_training import write_corpus
+
+
+def test_a_folder_of_the_manifest_is_decoded_and_kept(tmp_path: Path) -> None:
+    manifest = write_corpus(tmp_path)
+    loaded = load_recordings(manifest, "speech_train", RATE_HZ, tmp_path / "cache")
+    assert loaded.length.tolist() == [RATE_HZ] * 3
+    assert loaded.start.tolist() == [0, RATE_HZ, 2 * RATE_HZ]
+    assert loaded.audio.dtype == torch.int16
+    second = loaded.audio[0, RATE_HZ : 2 * RATE_HZ].float() / 32767
+    assert np.abs(second.numpy() - speech_like(RATE_HZ, 1)).max() < 2e-4
+    about = (tmp_path / "speech_train" / "0.wav").stat()
+    (tmp_path / "speech_train" / "0.wav").write_bytes(bytes(about.st_size))
+    os.utime(tmp_path / "speech_train" / "0.wav", ns=(about.st_atime_ns, about.st_mtime_ns))
+    again = load_recordings(manifest, "speech_train", RATE_HZ, tmp_path / "cache")
+    assert torch.equal(again.audio, loaded.audio)
+    assert len(list((tmp_path / "cache").iterdir())) == 1
+
+
+def test_a_file_that_changed_is_decoded_anew(tmp_path: Path) -> None:
+    manifest, cache = write_corpus(tmp_path), tmp_path / "cache"
+    load_recordings(manifest, "speech_train", RATE_HZ, cache)
+    path = tmp_path / "speech_train" / "0.wav"
+    soundfile.write(path, speech_like(RATE_HZ, 7), RATE_HZ, subtype=soundfile.info(path).subtype)
+    loaded = load_recordings(manifest, "speech_train", RATE_HZ, cache)
+    first = loaded.audio[0, :RATE_HZ].float() / 32767
+    assert np.abs(first.numpy() - speech_like(RATE_HZ, 7)).max() < 2e-4
+
+
+def with_seconds(manifest: Path) -> Path:
+    """The manifest says that each of its recordings has a second."""
+    head, *lines = manifest.read_text().split()
+    lines = [line for line in lines if line.startswith("speech_train")]
+    manifest.write_text("\n".join([f"{head},seconds", *(f"{line},1.0" for line in lines)]))
+    return manifest
+
+
+def test_what_was_kept_and_is_damaged_is_decoded_anew(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Also where there are fewer samples than the recordings have, as a lost stop once left."""
+    manifest, cache = with_seconds(write_corpus(tmp_path)), tmp_path / "cache"
+    whole = load_recordings(manifest, "speech_train", RATE_HZ, cache)
+    (kept,) = cache.iterdir()
+    data, arrays = kept.read_bytes(), dict(np.load(kept))
+    changed = bytearray(data)
+    changed[len(data) // 2] ^= 1
+    cut = {"audio": arrays["audio"][:, 1000:], "length": arrays["length"] - [1000, 0, 0]}
+    more = {"audio": arrays["audio"][:, 1000:], "length": arrays["length"]}
+    for damage in (b"", data[:100], bytes(changed), b"no archive" * 9, cut, more):
+        caplog.clear()
+        if isinstance(damage, bytes):
+            kept.write_bytes(damage)
+        else:
+            np.savez(kept, **damage)
+        again = load_recordings(manifest, "speech_train", RATE_HZ, cache)
+        assert torch.equal(again.audio, whole.audio)
+        assert f"{kept} is damaged, decoding anew" in caplog.text
+        assert list(cache.iterdir()) == [kept]
+
+
+def test_a_recording_shorter_than_the_manifest_says_is_an_error(tmp_path: Path) -> None:
+    manifest, path = with_seconds(write_corpus(tmp_path)), tmp_path / "speech_train" / "1.wav"
+    soundfile.write(path, speech_like(RATE_HZ, 1)[: RATE_HZ // 2], RATE_HZ)
+    with pytest.raises(ModelError, match=r"1.wav has 0.500 s, less than the 1.000 s of the mani"):
+        load_recordings(manifest, "speech_train", RATE_HZ, tmp_path / "cache")
+    assert not (tmp_path / "cache").exists()
+
+
+def test_a_full_disk_leaves_no_half_of_what_is_kept(
+    tmp_path: Path, limited_size: Callable[[int], None]
+) -> None:
+    manifest, cache = write_corpus(tmp_path), tmp_path / "cache"
+    limited_size(10_000)
+    with pytest.raises(FileError, match=r"npz cannot be written: File too large"):
+        load_recordings(manifest, "speech_train", RATE_HZ, cache)
+    assert list(cache.iterdir()) == []
+
+
+def test_another_list_of_files_is_decoded_anew(tmp_path: Path) -> None:
+    manifest = write_corpus(tmp_path)
+    load_recordings(manifest, "speech_train", RATE_HZ, tmp_path / "cache")
+    lines = manifest.read_text().splitlines(keepends=True)
+    manifest.write_text("".join(line for line in lines if "speech_train/1" not in line))
+    loaded = load_recordings(manifest, "speech_train", RATE_HZ, tmp_path / "cache")
+    assert loaded.length.tolist() == [RATE_HZ] * 2
+
+
+def test_files_are_left_out_by_their_names(tmp_path: Path) -> None:
+    manifest, cache = write_corpus(tmp_path), tmp_path / "cache"
+    load_recordings(manifest, "speech_train", RATE_HZ, cache)
+    some = load_recordings(manifest, "speech_train", RATE_HZ, cache, leave_out=("0.*", "9*"))
+    assert some.length.tolist() == [RATE_HZ] * 2
+    first = some.audio[0, :RATE_HZ].float() / 32767
+    assert np.abs(first.numpy() - speech_like(RATE_HZ, 1)).max() < 2e-4
+
+
+def test_a_folder_without_files_is_refused(tmp_path: Path) -> None:
+    manifest = write_corpus(tmp_path)
+    with pytest.raises(ModelError, match="no file in talks/ but in noise_test, noise_train, rir"):
+        load_recordings(manifest, "talks", RATE_HZ, tmp_path / "cache")
+
+
+def test_a_name_without_a_split_is_its_training_part(tmp_path: Path) -> None:
+    """So `rir` are the rooms of a prepared corpus too."""
+    manifest = write_corpus(tmp_path)
+    found = {entry.path.partition("/")[0] for entry in listed(manifest, "speech")}
+    assert found == {"speech_train"}
+    assert [entry.path for entry in listed(manifest, "rir")] == ["rir/0.wav"]
+
+
+@pytest.mark.parametrize("damage", ["nothing", "no audio"])
+def test_what_cannot_be_read_is_named(tmp_path: Path, damage: str) -> None:
+    manifest = write_corpus(tmp_path)
+    path = tmp_path / "speech_train" / "1.wav"
+    path.unlink()
+    if damage == "no audio":
+        path.write_bytes(b"no audio" * 100)
+    with pytest.raises(ModelError, match=r"speech_train/1.wav cannot be read"):
+        load_recordings(manifest, "speech_train", RATE_HZ, tmp_path / "cache")
+    assert not (tmp_path / "cache").exists()
+
+
+def test_any_rate_and_channels_become_mono(tmp_path: Path) -> None:
+    both = np.stack([tone(440, 48_000).numpy(), np.zeros(48_000)], axis=1)
+    soundfile.write(tmp_path / "a.wav", both, 48_000)
+    audio = read_mono(tmp_path / "a.wav", RATE_HZ)
+    assert (audio.shape, audio.dtype) == ((24_000,), np.float32)
+    assert frequency_hz(torch.from_numpy(audio)) == pytest.approx(880, abs=1)
+    assert np.abs(audio).max() == pytest.approx(0.25, abs=0.01)
+
+
+def stereo_corpus(folder: Path) -> Path:
+    """A recording of two channels that differ, and one of one channel, at 48 kHz."""
+    (folder / "music_train").mkdir(parents=True)
+    both = np.stack([tone(440, 48_000).numpy(), tone(880, 48_000).numpy()], axis=1)
+    soundfile.write(folder / "music_train" / "a.wav", both, 48_000)
+    soundfile.write(folder / "music_train" / "b.wav", tone(1000, 24_000).numpy(), 48_000)
+    manifest = folder / "MANIFEST.csv"
+    manifest.write_text("path\nmusic_train/a.wav\nmusic_train/b.wav\n")
+    return manifest
+
+
+def test_each_channel_is_a_recording_of_its_own(tmp_path: Path) -> None:
+    """Kept beside the average of the channels."""
+    manifest, cache = stereo_corpus(tmp_path / "corpus"), tmp_path / "cache"
+    mixed = load_recordings(manifest, "music_train", RATE_HZ, cache)
+    (kept,) = cache.iterdir()
+    assert re.fullmatch(rf"music_train-{RATE_HZ}-[0-9a-f]{{16}}\.npz", kept.name)
+    each = load_recordings(manifest, "music_train", RATE_HZ, cache, each_channel=True)
+    assert len(list(cache.iterdir())) == 2
+    assert mixed.length.tolist() == [24_000, 12_000]
+    assert each.length.tolist() == [24_000, 24_000, 12_000]
+    assert each.start.tolist() == [0, 24_000, 48_000]
+    assert [
+        round(frequency_hz(each.audio[0, start : start + length].float()))
+        for start, length in zip(each.start.tolist(), each.length.tolist())
+    ] == [880, 1760, 2000]
+    left, right = each.audio[0, :24_000].float(), each.audio[0, 24_000:48_000].float()
+    assert_close(mixed.audio[0, :24_000].float(), (left + right) / 2, atol=2, rtol=0)
+    assert_close(mixed.audio[0, 24_000:], each.audio[0, 48_000:])
+
+
+def test_a_recipe_chooses_the_channels(tmp_path: Path) -> None:
+    manifest = stereo_corpus(tmp_path)
+    basis = DataConfig(
+        manifest=manifest,
+        cache=tmp_path / "cache",
+        speech="music_train",
+        conditions=(1, 0, 0, 0),
+    )
+    for channels, recordings_of_it in (("mix", 2), ("each", 3)):
+        data = basis.model_copy(update={"channels": channels})
+        made = sampler_of(data, RATE_HZ, 480, torch.Generator(), torch.device("cpu"))
+        assert len(made.speech.length) == recordings_of_it
+        assert made.crop_samples == RATE_HZ
+        assert made.batch(2)[0].shape == (2, 1, RATE_HZ)
+
+
+@pytest.mark.parametrize(
+    ("conditions", "decoded"),
+    [
+        ((1, 0, 0, 0, 0), {"speech_train"}),
+        ((1, 0, 0, 1), {"speech_train"}),
+        ((1, 2, 0, 0), {"speech_train", "noise_train"}),
+        ((1, 0, 0.1, 0, 0), {"speech_train", "rir"}),
+        ((1, 0, 0, 0, 1), {"speech_train", "noise_train", "rir"}),
+    ],
+)
+def test_only_what_a_condition_needs_is_decoded(
+    tmp_path: Path, conditions: tuple[float, ...], decoded: set[str]
+) -> None:
+    data = DataConfig(
+        manifest=write_corpus(tmp_path), cache=tmp_path / "cache", conditions=conditions
+    )
+    made = sampler_of(data, RATE_HZ, 480, torch.Generator(), torch.device("cpu"))
+    assert {path.name.split("-")[0] for path in (tmp_path / "cache").iterdir()} == decoded
+    assert torch.isfinite(made.batch(20)[0]).all()
+
+
+# --- several channels, as they are ---------------------------------------------------------------
+
+
+def test_kept_channels_stay_together_and_mono_is_in_all_of_them(tmp_path: Path) -> None:
+    manifest, cache = stereo_corpus(tmp_path / "corpus"), tmp_path / "cache"
+    kept = load_recordings(manifest, "music_train", RATE_HZ, cache, channels=2)
+    each = load_recordings(manifest, "music_train", RATE_HZ, cache, each_channel=True)
+    assert kept.audio.shape == (2, 36_000)
+    assert kept.length.tolist() == [24_000, 12_000]
+    assert torch.equal(kept.audio[:, :24_000], each.audio[0, :48_000].view(2, -1))
+    assert torch.equal(kept.audio[0, 24_000:], kept.audio[1, 24_000:])
+    again = load_recordings(manifest, "music_train", RATE_HZ, cache, channels=2)
+    assert torch.equal(again.audio, kept.audio)
+    with pytest.raises(ValueError, match=r"a\.wav has 2 channels, the model codes 3 jointly"):
+        load_recordings(manifest, "music_train", RATE_HZ, cache, channels=3)
+
+
+def panned(signal: Tensor, right: float = -0.5) -> Recordings:
+    """``signal`` on the left, and on the right so many times as loud."""
+    mono = recordings(signal)
+    return Recordings(
+        torch.cat([mono.audio, (right * mono.audio).short()]), mono.start, mono.length
+    )
+
+
+@pytest.mark.parametrize("kind", range(5))
+@pytest.mark.parametrize("speed_range", [1.0, 1.12])
+def test_both_channels_have_one_place_speed_and_gain(kind: int, speed_range: float) -> None:
+    """In every condition: what lies between the channels is as it was, but for the noise, which
+    both have alike."""
+    weights = [float(kind == k) for k in range(5)]
+    speech = panned(torch.from_numpy(speech_like(2 * RATE_HZ)))
+    made = sampler(speech=speech, conditions=weights, speed_range=speed_range, enhance=True)
+    audio, target = made.batch(20)
+    assert audio.shape == target.shape == (20, 2, CROP)
+    assert_close(target[:, 1], -0.5 * target[:, 0], atol=2e-4, rtol=0)
+    peak_db = 20 * audio.abs().amax((1, 2)).log10()
+    assert -24.01 < float(peak_db.min()) < float(peak_db.max()) < -0.49
+    if kind in (0, 2, 3):
+        assert_close(audio[:, 1], -0.5 * audio[:, 0], atol=2e-4, rtol=0)
+    if kind == 1:
+        noise = audio - target
+        assert_close(noise[:, 0], noise[:, 1], atol=1e-5, rtol=0)
+        snr_db = 10 * (target.square().mean((1, 2)) / noise.square().mean((1, 2))).log10()
+        assert float(snr_db.min()) > 9.9
+        assert float(snr_db.max()) < 20.1
+
+
+def test_a_model_of_two_channels_keeps_them_if_the_recipe_says_so(tmp_path: Path) -> None:
+    manifest = stereo_corpus(tmp_path)
+    shapes = {"mix": (2, 1, RATE_HZ), "each": (2, 1, RATE_HZ), "keep": (2, 2, RATE_HZ)}
+    for channels, shape in shapes.items():
+        data = DataConfig(
+            manifest=manifest,
+            cache=tmp_path / "cache",
+            speech="music_train",
+            noise="music_train",
+            conditions=(0, 1, 0, 0),
+            channels=channels,  # type: ignore[arg-type]
+        )
+        made = sampler_of(data, RATE_HZ, 480, torch.Generator(), torch.device("cpu"), channels=2)
+        assert made.batch(2)[0].shape == shape
+        assert made.noise is not None
+        assert len(made.noise.audio) == 1
