@@ -13,8 +13,8 @@ import soundfile
 from chirrup.cli import run
 from chirrup.cli.console import duration, parse_bitrate, parse_metadata
 from chirrup.cli.models import score_lines, scores
+from chirrup.errors import UsageError
 from chirrup.evaluate.audit import PAPERS
-from chirrup.files import FileError
 
 COMMAND = [sys.executable, "-m", "chirrup"]
 CLIP = Path(__file__).parents[2] / "src" / "chirrup" / "clips" / "joe.flac"
@@ -259,13 +259,13 @@ def test_bitrates() -> None:
     for text, value in (("6000", 6000), ("6k", 6000), ("1.5K", 1500), ("6kbps", 6000)):
         assert parse_bitrate(text) == value
     for text in ("", "k", "six", "nan", "inf"):
-        with pytest.raises(FileError):
+        with pytest.raises(UsageError):
             parse_bitrate(text)
 
 
 def test_metadata() -> None:
     assert parse_metadata(["a=b=c", "d="]) == {"a": "b=c", "d": ""}
-    with pytest.raises(FileError):
+    with pytest.raises(UsageError):
         parse_metadata(["=x"])
 
 

@@ -102,8 +102,9 @@ def test_the_same_audio_in_two_splits(plain: Path) -> None:
 @pytest.mark.parametrize(
     ("facts", "problem", "words"),
     [
-        ({"seconds": "x"}, "bad row", "seconds is 'x': give a number from 0 to 1e+09"),
+        ({"seconds": "x"}, "bad row", "seconds is 'x': give a number from 0 to 1000000000"),
         ({"seconds": "nan"}, "bad row", "seconds is 'nan'"),
+        ({"start_seconds": "x"}, "bad row", "start_seconds is 'x'"),
         ({"seconds": "9" * 5000}, "bad row", "seconds is '999"),
         ({"sample_rate_hz": "1e999"}, "bad row", "sample_rate_hz is '1e999': give a whole number"),
         ({"sample_rate_hz": "16000.5"}, "bad row", "sample_rate_hz is '16000.5'"),

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from evaluate.test_report import Node, Page
 
 from chirrup.data import plots
 from chirrup.data.prepare import prepare
 from chirrup.data.recipe import recipe_of
 from data_samples import here, noise, talk, write
+from evaluate.test_report import Node, Page
 
 pytest.importorskip("pyloudnorm")
 pytest.importorskip("matplotlib")

@@ -12,7 +12,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from evaluate.test_report_samples import CODECS, METRICS, ODD, made_up, write_audio
 
 from chirrup.evaluate.report import write_report
 from chirrup.evaluate.report.listening import chosen_clips
@@ -20,6 +19,7 @@ from chirrup.evaluate.report.markup import Markup, element
 from chirrup.evaluate.report.tables import BLANK, TIMES
 from chirrup.evaluate.results import Results, Row, audio_path
 from chirrup.evaluate.statistics import interval
+from evaluate.test_report_samples import CODECS, METRICS, ODD, made_up, write_audio
 
 VOID = {"meta", "link", "img", "input"}
 SCORED = ("pesq_wb", "estoi", "lsd")

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from evaluate.test_report_samples import CLIP_S, METRICS, made_up, write_audio
 
 from chirrup.evaluate.report import write_report
+from evaluate.test_report_samples import CLIP_S, METRICS, made_up, write_audio
 
 PROGRAMS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 CHROMIUM = next(filter(None, map(shutil.which, PROGRAMS)), None)

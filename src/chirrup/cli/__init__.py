@@ -4,6 +4,7 @@ Commands import what they need when they run, so that ``chirrup --help`` is quic
 """
 
 import io
+import logging
 import os
 import signal
 import sys
@@ -99,9 +100,19 @@ def _open_what_is_closed() -> None:
             os.open(os.devnull, os.O_RDWR)  # gets the lowest number that is free
 
 
+class _Warnings(logging.Handler):
+    """Print warnings of the package as the command's own."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        console.note(f"warning: {record.getMessage()}")
+
+
 def main() -> None:
     """The command ``chirrup``."""
     _open_what_is_closed()
+    logger = logging.getLogger("chirrup")
+    logger.addHandler(_Warnings(logging.WARNING))
+    logger.propagate = False  # a library may have given the root a handler
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # of an encoding that may lack a letter
             stream.reconfigure(errors="backslashreplace")

@@ -11,28 +11,29 @@ from chirrup.cli import console
 
 def convert(
     source: Annotated[
-        str, typer.Argument(metavar="IN", help="Audio of any kind, a .chirrup file, or - a pipe.")
+        str, typer.Argument(metavar="IN", help="Audio, a .chirrup file, or - for a pipe.")
     ],
     target: Annotated[
-        str, typer.Argument(metavar="OUT", help="The ending is the format; - is a pipe.")
+        str,
+        typer.Argument(metavar="OUT", help="Audio; the ending selects the format. - is a pipe."),
     ],
     voice: Annotated[
         list[Path],
-        typer.Option(metavar="FILE", help="Recording of the other voice; several if repeated."),
+        typer.Option(metavar="FILE", help="Recording of the other voice; can be repeated."),
     ],
-    model: Annotated[str, typer.Option(help="Name, or folder.")] = "focal-small",
+    model: Annotated[str, typer.Option(help="Name or folder of a model.")] = "focal-small",
     neighbours: Annotated[
-        int, typer.Option(min=1, help="Frames of the voice that each frame becomes the mean of.")
+        int, typer.Option(min=1, help="Average this many frames of the voice for each frame.")
     ] = 4,
     floating: Annotated[
-        bool, typer.Option("--float", help="32-bit floating point, which does not clip.")
+        bool, typer.Option("--float", help="Write 32-bit floating point, which does not clip.")
     ] = False,
-    force: Annotated[bool, typer.Option("--force", "-f", help="Overwrite.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no summary.")] = (
-        False
-    ),
+    force: Annotated[bool, typer.Option("--force", "-f", help="Overwrite OUT.")] = False,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", "-q", help="Print no progress and no summary.")
+    ] = (False),
 ) -> None:
-    """Say it in another voice.
+    """Convert speech to another voice.
 
     Some seconds of the voice are the least, and two minutes or more work better. The model has to
     be one of FocalCodec-Stream, whose codes are words rather than sound. A .chirrup file of the

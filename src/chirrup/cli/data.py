@@ -25,10 +25,12 @@ def _help(context: typer.Context) -> None:
         typer.echo(context.get_help())
 
 
-Workers = Annotated[int, typer.Option(min=1, help="Processes on this machine.")]
-Ray = Annotated[bool, typer.Option("--ray", help="Run on a Ray cluster, or on Ray here.")]
-Address = Annotated[str | None, typer.Option(metavar="HOST:PORT", help="Of the Ray cluster.")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")]
+Workers = Annotated[int, typer.Option(min=1, help="Number of processes on this machine.")]
+Ray = Annotated[bool, typer.Option("--ray", help="Run on a Ray cluster, or on a local Ray.")]
+Address = Annotated[
+    str | None, typer.Option(metavar="HOST:PORT", help="Address of the Ray cluster.")
+]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print no progress.")]
 SHOWN = 5
 """Recordings named for each kind of problem."""
 
@@ -53,24 +55,38 @@ def _layouts(wanted: bool) -> None:
 def prepare(
     sources: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[LAYOUT:]FOLDER", help="What to make it of; see --layouts."),
+        typer.Argument(
+            metavar="[LAYOUT:]FOLDER", help="Folders of recordings; --layouts lists the layouts."
+        ),
     ] = None,
-    out: Annotated[Path, typer.Option(metavar="FOLDER", help="The corpus.")] = Path("corpus"),
+    out: Annotated[Path, typer.Option(metavar="FOLDER", help="Folder for the corpus.")] = Path(
+        "corpus"
+    ),
     recipe: Annotated[
         str | None,
-        typer.Option(help="Filters, balance, splits, output: curated, as-is, or a file."),
+        typer.Option(
+            help="Recipe of filters, balance, splits and output: curated, as-is, or a file."
+        ),
     ] = None,
-    licence: Annotated[str, typer.Option(help="Of sources that tell none.")] = "",
-    language: Annotated[str, typer.Option(help="Of sources that tell none, as en.")] = "",
-    style: Annotated[str, typer.Option(help="Of speech: read or studio.")] = "",
-    dnsmos: Annotated[bool, typer.Option("--dnsmos", help="Measure DNSMOS too; slow.")] = False,
+    licence: Annotated[
+        str, typer.Option(help="Licence to record for sources that do not state one.")
+    ] = "",
+    language: Annotated[
+        str, typer.Option(help="Language, such as en, of sources that do not state one.")
+    ] = "",
+    style: Annotated[str, typer.Option(help="Style of speech: read or studio.")] = "",
+    dnsmos: Annotated[
+        bool, typer.Option("--dnsmos", help="Also measure DNSMOS, which is slow.")
+    ] = False,
     workers: Workers = 2,
     ray: Ray = False,
     address: Address = None,
     quiet: Quiet = False,
     layouts: Annotated[
         bool,
-        typer.Option("--layouts", callback=_layouts, is_eager=True, help="List them, and stop."),
+        typer.Option(
+            "--layouts", callback=_layouts, is_eager=True, help="List the layouts and exit."
+        ),
     ] = False,
 ) -> None:
     """Make a curated corpus of folders of recordings: shards, a manifest and a report.
@@ -98,10 +114,12 @@ def prepare(
 
 @app.command()
 def check(
-    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="With a manifest.")],
-    rate: Annotated[int | None, typer.Option(help="That all are to have, in Hz.")] = None,
-    quick: Annotated[bool, typer.Option("--quick", help="Headers only.")] = False,
-    json_: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Corpus with a manifest.")],
+    rate: Annotated[
+        int | None, typer.Option(help="Sample rate in Hz that all recordings must have.")
+    ] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="Read headers only.")] = False,
+    json_: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     workers: Workers = 2,
     ray: Ray = False,
     address: Address = None,

@@ -18,9 +18,9 @@ CLIP = Path(__file__).parents[1] / "clips" / "joe.flac"
 
 def demo(
     folder: Annotated[Path, typer.Argument(metavar="FOLDER")] = Path("chirrup-demo"),
-    model: Annotated[str, typer.Option(help="Name, or folder.")] = "iris-t1",
+    model: Annotated[str, typer.Option(help="Name or folder of a model.")] = "iris-t1",
 ) -> None:
-    """Code a bundled clip at two bitrates, to hear what it sounds like.
+    """Code and decode a bundled clip at two bitrates.
 
     They are the lowest and the highest: 1 and 6 kbit/s of iris-t1.
     """

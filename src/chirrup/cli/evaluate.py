@@ -26,37 +26,48 @@ SPEECH = ("pesq_wb", "estoi", "visqol_speech", "dnsmos", "lsd", "snr")
 
 def evaluate(
     clips: Annotated[
-        Path | None, typer.Argument(metavar="FOLDER", help="Clips; by default the bundled one.")
+        Path | None,
+        typer.Argument(metavar="FOLDER", help="Folder of clips; by default the bundled clip."),
     ] = None,
-    out: Annotated[Path, typer.Option(metavar="FOLDER", help="For results and audio.")] = Path(
-        "chirrup-evaluation"
-    ),
+    out: Annotated[
+        Path, typer.Option(metavar="FOLDER", help="Folder for results and audio.")
+    ] = Path("chirrup-evaluation"),
     codec: Annotated[
         list[str] | None,
         typer.Option(
-            "--codec", "-c", metavar="NAME[@BPS,...]", help="Model, folder, opus@6k,9k, module:name"
+            "--codec",
+            "-c",
+            metavar="NAME[@BPS,...]",
+            help="Model, model folder, other codec or module:name.",
         ),
     ] = None,
     condition: Annotated[
         list[str] | None,
         typer.Option(
             metavar="KIND",
-            help="clean, noise:15, reverb, talkers:0, loss:10, denoise:15, dereverb.",
+            help="One of clean, noise:15, reverb, talkers:0, loss:10, denoise:15, dereverb.",
         ),
     ] = None,
     metric: Annotated[
-        list[str] | None, typer.Option("--metric", "-m", help="See --list; or all.")
+        list[str] | None,
+        typer.Option("--metric", "-m", help="Name of a metric, or all; --list lists them."),
     ] = None,
     noises: Annotated[Path | None, typer.Option(help="Folder of noise recordings.")] = None,
     rooms: Annotated[Path | None, typer.Option(help="Folder of room responses.")] = None,
-    limit: Annotated[int | None, typer.Option(min=1, help="So many clips, spread evenly.")] = None,
-    rate: Annotated[int | None, typer.Option(min=8000, help="Clips at this rate in Hz.")] = None,
-    mono: Annotated[bool, typer.Option("--mono", help="Mix channels to one.")] = False,
-    workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 2,
+    limit: Annotated[int | None, typer.Option(min=1, help="Use N clips, evenly spaced.")] = None,
+    rate: Annotated[
+        int | None, typer.Option(min=8000, help="Resample all clips to this rate in Hz.")
+    ] = None,
+    mono: Annotated[bool, typer.Option("--mono", help="Mix all channels to one.")] = False,
+    workers: Annotated[int, typer.Option(min=1, help="Number of processes.")] = 2,
     report: Annotated[bool, typer.Option(help="Write report.html.")] = True,
-    listen: Annotated[int, typer.Option(min=0, help="Clips with players in the report.")] = 6,
-    list_: Annotated[bool, typer.Option("--list", help="Codecs and metrics, and stop.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
+    listen: Annotated[
+        int, typer.Option(min=0, help="Number of clips with players in the report.")
+    ] = 6,
+    list_: Annotated[
+        bool, typer.Option("--list", help="List codecs and metrics and exit.")
+    ] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print no progress.")] = False,
 ) -> None:
     """Compare models and other codecs on your clips.
 

@@ -16,14 +16,17 @@ if TYPE_CHECKING:
     from chirrup.files.meter import Progress
 
 Out = Annotated[
-    Path | None, typer.Option(metavar="FOLDER", help="Folder for the outputs, made if need be.")
+    Path | None,
+    typer.Option(metavar="FOLDER", help="Folder for the outputs; it is created if missing."),
 ]
 Tags = Annotated[
-    bool, typer.Option("--tags/--no-tags", help="Keep title, artist and other tags of IN.")
+    bool, typer.Option("--tags/--no-tags", help="Copy title, artist and other tags of IN.")
 ]
-Workers = Annotated[int, typer.Option(min=1, help="Files to work on at a time, on a core each.")]
+Workers = Annotated[
+    int, typer.Option(min=1, help="Number of files to process at a time, on a core each.")
+]
 Force = Annotated[bool, typer.Option("--force", "-f", help="Overwrite outputs that exist.")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no summary.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print no progress and no summary.")]
 
 
 class StereoMode(StrEnum):
@@ -41,24 +44,24 @@ def encode(
         ),
     ],
     out: Out = None,
-    model: Annotated[str, typer.Option(help="Name, or folder.")] = "iris-t1",
+    model: Annotated[str, typer.Option(help="Name or folder of a model.")] = "iris-t1",
     bitrate: Annotated[
         str | None,
-        typer.Option("--bitrate", "-b", help="At most, for each channel: 6000, or 6k."),
+        typer.Option("--bitrate", "-b", help="Highest bitrate for each channel: 6000 or 6k."),
     ] = None,
     mix: Annotated[bool, typer.Option("--mix", help="Average all channels to one.")] = False,
     stereo: Annotated[
-        StereoMode, typer.Option(help="Code two channels as they are, or their mid and side.")
+        StereoMode, typer.Option(help="Code two channels separately, or their mid and side.")
     ] = StereoMode.separate,
     raw: Annotated[
         str | None,
         typer.Option(
             metavar="TYPE@RATExCHANNELS",
-            help="IN has no header: s16@24000x1, u8, s24, s32, f32, f64, s16be, ulaw, alaw, ...",
+            help="Format of IN without a header: s16@24000x1, u8, s24, f32, s16be, ulaw, ...",
         ),
     ] = None,
     metadata: Annotated[
-        list[str] | None, typer.Option("--metadata", metavar="KEY=VALUE", help="Text to keep.")
+        list[str] | None, typer.Option("--metadata", metavar="KEY=VALUE", help="Text to store.")
     ] = None,
     tags: Tags = True,
     workers: Workers = 1,
@@ -132,26 +135,35 @@ def decode(
     ],
     out: Out = None,
     model: Annotated[
-        str | None, typer.Option(help="Name or folder; by default what IN names.")
+        str | None,
+        typer.Option(help="Name or folder of a model; by default the one that IN names."),
     ] = None,
     keep_rate: Annotated[
-        bool, typer.Option("--keep-rate", help="The model's sample rate, not the original's.")
+        bool,
+        typer.Option(
+            "--keep-rate", help="Write the model's sample rate instead of the original one."
+        ),
     ] = False,
-    rate: Annotated[int | None, typer.Option(help="Another sample rate in Hz.")] = None,
+    rate: Annotated[int | None, typer.Option(help="Sample rate to write, in Hz.")] = None,
     floating: Annotated[
-        bool, typer.Option("--float", help="32-bit floating point, which does not clip.")
+        bool, typer.Option("--float", help="Write 32-bit floating point, which does not clip.")
     ] = False,
-    raw: Annotated[bool, typer.Option("--raw", help="Write samples only, no header.")] = False,
+    raw: Annotated[bool, typer.Option("--raw", help="Write samples without a header.")] = False,
     start: Annotated[
-        str, typer.Option("--from", metavar="TIME", help="Decode a part: 90, 1:30 or 0:01:30.")
+        str,
+        typer.Option(
+            "--from", metavar="TIME", help="Start of the part to decode: 90, 1:30 or 0:01:30."
+        ),
     ] = "0",
-    end: Annotated[str | None, typer.Option("--to", metavar="TIME", help="Its end.")] = None,
+    end: Annotated[
+        str | None, typer.Option("--to", metavar="TIME", help="End of the part.")
+    ] = None,
     max_duration: Annotated[
         str | None,
-        typer.Option(metavar="TIME", help="Write no more: 24:00:00 to a file by default."),
+        typer.Option(metavar="TIME", help="Longest output; for files 24:00:00 by default."),
     ] = None,
     any_weights: Annotated[
-        bool, typer.Option("--any-weights", help="Decode although IN has other weights.")
+        bool, typer.Option("--any-weights", help="Decode even if IN was made with other weights.")
     ] = False,
     tags: Tags = True,
     workers: Workers = 1,

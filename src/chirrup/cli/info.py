@@ -12,15 +12,19 @@ from chirrup.cli.console import duration
 from chirrup.errors import ChirrupError
 from chirrup.files.names import is_coded, names_file
 
-Json = Annotated[bool, typer.Option("--json", help="For programs.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 def info(
     names: Annotated[
         list[str],
-        typer.Argument(metavar="FILE|MODEL", help=".chirrup files, audio files, names of models."),
+        typer.Argument(
+            metavar="FILE|MODEL", help=".chirrup files, audio files or names of models."
+        ),
     ],
-    check: Annotated[bool, typer.Option("--check", help="Look for damage in all of it.")] = False,
+    check: Annotated[
+        bool, typer.Option("--check", help="Read the whole file and report damage.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Print what files and models are.

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 SCORES = {"pesq_wb": "PESQ", "visqol_audio": "ViSQOL"}
 """Metrics that a card may tell of: of speech, of music."""
 
-Json = Annotated[bool, typer.Option("--json", help="For programs.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 def summary(codec: "Codec") -> dict[str, Any]:
@@ -104,7 +104,7 @@ def models(as_json: Json = False) -> None:
 
 
 def audit(
-    model: Annotated[str, typer.Argument(metavar="MODEL", help="Name, or folder.")],
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="Name or folder of a model.")],
     as_json: Json = False,
 ) -> None:
     """Print what a model costs, next to what its paper says.

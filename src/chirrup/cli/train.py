@@ -44,23 +44,28 @@ def _extra() -> Generator[None, None, None]:
 
 def train(
     recipe: Annotated[
-        str, typer.Argument(metavar="RECIPE", help="A name, such as iris-t1-cpu, or a file.")
+        str,
+        typer.Argument(metavar="RECIPE", help="Name of a recipe, such as iris-t1-cpu, or a file."),
     ],
-    out: Annotated[Path, typer.Option(metavar="FOLDER", help="For checkpoints and logs.")],
+    out: Annotated[Path, typer.Option(metavar="FOLDER", help="Folder for checkpoints and logs.")],
     overrides: Annotated[
         list[str] | None, typer.Argument(metavar="KEY=VALUE", help="Changes to the recipe.")
     ] = None,
     data: Annotated[
         Path | None,
-        typer.Option(metavar="CORPUS", help="Its folder or manifest: short for data.manifest=."),
+        typer.Option(
+            metavar="CORPUS", help="Corpus: its folder or manifest; short for data.manifest=."
+        ),
     ] = None,
-    minutes: Annotated[float | None, typer.Option(min=0, help="Stop after so many.")] = None,
+    minutes: Annotated[
+        float | None, typer.Option(min=0, help="Stop after this many minutes.")
+    ] = None,
     fresh: Annotated[
-        bool, typer.Option("--fresh/--resume", help="Start anew, or go on where OUT stands.")
+        bool, typer.Option("--fresh/--resume", help="Start again, or resume the run in OUT.")
     ] = False,
     device: Annotated[Device, typer.Option()] = Device.auto,
     plain: Annotated[
-        bool, typer.Option("--plain", help="Train without the fast forms, which only a CPU has.")
+        bool, typer.Option("--plain", help="Train without the fast forms of layers for CPUs.")
     ] = False,
 ) -> None:
     """Train a model by a recipe. Needs the extra: pip install 'chirrup[train]'."""
@@ -85,10 +90,14 @@ def export(
     checkpoint: Annotated[Path, typer.Argument(metavar="CHECKPOINT")],
     folder: Annotated[Path, typer.Argument(metavar="OUT_FOLDER")],
     audio: Annotated[
-        Path | None, typer.Option(help="A few seconds to compare on; by default a bundled clip.")
+        Path | None,
+        typer.Option(help="Clip of a few seconds for the comparison; by default a bundled one."),
     ] = None,
     pack: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Also a small checkpoint to go on from.")
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Also write a small checkpoint from which training can go on."
+        ),
     ] = None,
     int8: Annotated[
         Int8,

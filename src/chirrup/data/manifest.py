@@ -61,7 +61,8 @@ COLUMNS: dict[str, type] = {
 RANGES: dict[str, tuple[type, float, float]] = {
     "offset": (int, 0, 2**63 - 1),
     "size": (int, 0, 2**63 - 1),
-    "seconds": (float, 0, 1e9),
+    "start_seconds": (float, 0, 10**9),
+    "seconds": (float, 0, 10**9),
     "sample_rate_hz": (int, 1, 2**31 - 1),
     "file_sample_rate": (int, 1, 2**31 - 1),
     "channels": (int, 1, 2**16 - 1),
@@ -198,7 +199,7 @@ def _number(key: str, text: str) -> float:
             value = math.nan
     if not low <= value <= high or (kind is int and value != int(value)):
         number = "a whole number" if kind is int else "a number"
-        raise ValueError(f"{key} is {text[:40]!r}: give {number} from {low:g} to {high:g}")
+        raise ValueError(f"{key} is {text[:40]!r}: give {number} from {low} to {high}")
     return kind(value)
 
 

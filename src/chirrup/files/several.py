@@ -68,9 +68,8 @@ def plan(sources: Sequence[str], folder: Path | None, naming: Naming) -> Plan:
             output = naming.output(source)
             outputs[source] = folder / output.name if folder else output
         else:
-            raise FileError(
-                f"{source} does not exist; a folder for the outputs is named with --out FOLDER"
-            )
+            hint = "" if folder else "; a folder for the outputs is named with --out FOLDER"
+            raise FileError(f"{source} does not exist{hint}")
     result.pairs = [Pair(source, target) for source, target in _distinct(outputs, naming)]
     return result
 

@@ -14,7 +14,7 @@ from torch import Tensor
 
 import chirrup
 import small_lrac
-from chirrup.errors import ModelError, UsageError
+from chirrup.errors import UsageError
 from chirrup.lab.models import CONFIGS
 from chirrup.lab.training.adversarial import adversarial
 from chirrup.lab.training.config import TrainingConfig
@@ -100,7 +100,7 @@ def test_a_stage_draws_its_own_conditions(corpus: Path, tmp_path: Path) -> None:
 
 def test_crops_must_hold_a_window(corpus: Path, tmp_path: Path) -> None:
     trainer = Trainer(tiny_config(corpus, spectra={"n_ffts": [8192], "mels": [8]}), tmp_path, CPU)
-    with pytest.raises(ModelError, match="shorter than a window of 8192"):
+    with pytest.raises(UsageError, match="shorter than a window of 8192"):
         trainer.sampler()
 
 

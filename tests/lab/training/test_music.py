@@ -10,7 +10,7 @@ import soundfile
 import torch
 from torch.testing import assert_close
 
-from chirrup.errors import ModelError
+from chirrup.errors import ChirrupError
 from chirrup.lab.models import CONFIGS
 from chirrup.lab.models.tqcodec import TQCodec, TQConfig
 from chirrup.lab.quantizers.level import Level
@@ -208,5 +208,5 @@ def test_what_the_model_cannot_be_is_refused(corpus: Path, tmp_path: Path) -> No
         ({"model_changes": {"quantizer": "fsq"}}, r"tiny-tq cannot be changed so: 'fsq'"),
         ({"codes": {"lowest": 5}}, r"codes.lowest must be at most 4"),
     ):
-        with pytest.raises(ModelError, match=words):
+        with pytest.raises(ChirrupError, match=words):
             Trainer(config(corpus, **changes), tmp_path, CPU)

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from torch import Tensor
 from torch.testing import assert_close
 
-from chirrup.errors import ModelError
+from chirrup.errors import ChirrupError, UsageError
 from chirrup.lab.models import CONFIGS
 from chirrup.lab.models.focalcodec import FocalCodec
 from chirrup.lab.nn.harmonic_noise import PITCHES
@@ -117,7 +117,7 @@ def test_the_parts_are_all_of_the_model() -> None:
 def test_a_part_that_is_none_is_refused(corpus: Path, tmp_path: Path) -> None:
     wrong = config(corpus, "encoder").model_dump(mode="json")
     wrong["stages"][0]["train"] = ["ears", "layers"]
-    with pytest.raises(ModelError, match=r"train ears: small-focal has front, positions, bias"):
+    with pytest.raises(UsageError, match=r"train ears: small-focal has front, positions, bias"):
         Trainer(TrainingConfig.model_validate(wrong), tmp_path, CPU)
 
 
@@ -237,7 +237,7 @@ def test_pitch_is_what_yin_hears_and_pulses_have_it(
 
 def test_a_model_without_a_voice_has_no_pitch_to_learn(corpus: Path) -> None:
     stage = {"name": "a", "steps": 1, "weights": {"mel": 1, "pitch": 1}}
-    with pytest.raises(ModelError, match="stage a has a weight for pitch"):
+    with pytest.raises(UsageError, match="stage a has a weight for pitch"):
         lessons_of(tiny_config(corpus, model=NAME, stages=[stage]), FocalCodec(CONFIG))
 
 
@@ -301,7 +301,7 @@ def refused(corpus: Path, *names: str, model: str = NAME, **teacher: Any) -> str
     recipe: dict[str, Any] = config(corpus, *names).model_dump(mode="json") | {"model": model}
     recipe["teacher"] = recipe["teacher"] | teacher if teacher else None
     kind, about = CONFIGS[model]
-    with pytest.raises((ModelError, ValidationError)) as error:
+    with pytest.raises((ChirrupError, ValidationError)) as error:
         lessons_of(TrainingConfig.model_validate(recipe), kind(about))  # type: ignore[arg-type]
     return str(error.value)
 
