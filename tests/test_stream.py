@@ -191,7 +191,7 @@ def test_saved_state_is_plain_and_a_copy(small_codec: chirrup.Codec) -> None:
         values = list(plain(stream.save()))
         assert len(values) > 5
         for value in values:
-            assert isinstance(value, (np.ndarray, int, float))
+            assert isinstance(value, (np.ndarray, int, float, str))
             if isinstance(value, np.ndarray):
                 value[...] = 77  # does no harm to the stream
     assert encoder.push(AUDIO[5000:10_000]) == small_codec_packets(small_codec)[10:20]
@@ -236,3 +236,19 @@ def test_wrong_samples_leave_the_stream_as_it_was(
     with pytest.raises(ValueError, match=words):
         encoder.push(pcm)
     assert first + encoder.push(AUDIO[4000:10_000]) == small_codec_packets(small_codec)
+
+
+@pytest.mark.parametrize("saved", [None, {}, b"x", [1]])
+def test_only_a_saved_state_is_restored(small_codec: chirrup.Codec, saved: Any) -> None:
+    """Not one of another kind of stream, and not one of another model, whose shapes may fit."""
+    encoder, decoder = small_codec.encoder(), small_codec.decoder()
+    other = chirrup.load("iris-t1")
+    for stream, wrong in (
+        (encoder, saved),
+        (decoder, saved),
+        (encoder, decoder.save()),
+        (decoder, other.decoder().save()),
+    ):
+        with pytest.raises(ValueError, match=r"is not of an? (en|de)coder of .* save\(\)"):
+            stream.restore(wrong)
+    encoder.restore(small_codec.encoder().save())

@@ -29,6 +29,20 @@ def _checked_frames(frames_per_packet: int) -> int:
     return int(frames_per_packet)
 
 
+def _label(kind: str, spec: ModelSpec) -> str:
+    """What a saved state belongs to: one kind of stream, of one model."""
+    return f"{kind} {spec.name} {spec.codes_sha256[:16]}"
+
+
+def _check_label(saved: object, kind: str, spec: ModelSpec) -> None:
+    label = saved.get("of") if isinstance(saved, dict) else None
+    if label != _label(kind, spec):
+        raise ValueError(
+            f"the state is not of {'an encoder' if kind == 'encoder' else 'a decoder'} of "
+            f"{spec.name}: give what its save() returned"
+        )
+
+
 class Encoder:
     """Samples in, packets out. Belongs to one thread at a time."""
 
@@ -110,8 +124,9 @@ class Encoder:
         return packets
 
     def save(self) -> dict[str, Any]:
-        """The state of the stream as arrays and numbers, to go on from later or elsewhere."""
+        """The state of the stream as arrays, numbers and text, to go on from later or elsewhere."""
         return {
+            "of": _label("encoder", self.spec),
             "encoder": self.encoder.save(),
             "resampler": {} if self.resampler is None else self.resampler.save(),
             "ready": self.ready.copy(),
@@ -125,8 +140,9 @@ class Encoder:
         rounding.
 
         Raises:
-            ValueError: it was of another bitrate or sample rate.
+            ValueError: it was of another model, bitrate or sample rate.
         """
+        _check_label(saved, "encoder", self.spec)
         if len(saved["ready"]) != self.codebooks:
             raise ValueError(
                 f"the state is of {len(saved['ready'])} codebooks, the stream of {self.codebooks}: "
@@ -211,10 +227,19 @@ class Decoder:
         return rest
 
     def save(self) -> dict[str, Any]:
-        """The state of the stream as arrays and numbers, to go on from later or elsewhere."""
-        return {"decoder": self.decoder.save(), "frames_per_packet": self.frames_per_packet}
+        """The state of the stream as arrays, numbers and text, to go on from later or elsewhere."""
+        return {
+            "of": _label("decoder", self.spec),
+            "decoder": self.decoder.save(),
+            "frames_per_packet": self.frames_per_packet,
+        }
 
     def restore(self, saved: dict[str, Any]) -> None:
-        """Go on from what `save` gave."""
+        """Go on from what `save` gave.
+
+        Raises:
+            ValueError: it was of another model.
+        """
+        _check_label(saved, "decoder", self.spec)
         self.decoder.restore(saved["decoder"])
         self.frames_per_packet = saved["frames_per_packet"]

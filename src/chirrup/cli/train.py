@@ -1,5 +1,6 @@
 """``chirrup train`` and ``chirrup export``: what needs the extra ``train``."""
 
+import os
 from collections.abc import Generator
 from contextlib import contextmanager
 from enum import StrEnum
@@ -83,7 +84,10 @@ def train(
         config = load_recipe(path, changes)  # once: it may be a pipe
     except ValueError as error:
         raise FileError(f"recipe {recipe}: {error}") from error
-    run.train(config, out, minutes=minutes, device=str(device), fresh=fresh, plain=plain)
+    step = run.train(config, out, minutes=minutes, device=str(device), fresh=fresh, plain=plain)
+    if os.environ.get("RANK", "0") == "0":
+        done = "" if step == config.steps else "; the same command goes on"
+        note(f"{out / 'checkpoint.pt'}: step {step} of {config.steps}{done}")
 
 
 def export(

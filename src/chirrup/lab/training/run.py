@@ -38,7 +38,7 @@ def train(
     device: str = "auto",
     fresh: bool = False,
     plain: bool = False,
-) -> None:
+) -> int:
     """Train as a recipe says, into the folder ``out``; go on where a run there has stopped.
 
     Under ``torchrun`` every process has its own batch; gradients are averaged.
@@ -51,6 +51,9 @@ def train(
         fresh: begin anew although ``out`` holds a checkpoint. Refused without it if the
             checkpoint is of another model.
         plain: compute without the fast forms, as `Trainer` has it.
+
+    Returns:
+        Steps that the run in ``out`` has made.
 
     Raises:
         ValueError: the recipe is wrong.
@@ -79,6 +82,7 @@ def train(
         trainer.run(minutes)
     if several:
         dist.destroy_process_group()
+    return trainer.step
 
 
 def export_checkpoint(
