@@ -28,10 +28,10 @@ from rich.table import Table
 from torch import Tensor
 
 from chirrup.lab.nn import Sequential
-from chirrup.lab.training.adversarial.adversary import Adversary
-from chirrup.lab.training.batches.data import Sampler
 from chirrup.lab.training.config import TrainingConfig, Weights, load_recipe
-from chirrup.lab.training.loop import Trainer
+
+# From the loop, which imports them: other commits have them in other modules.
+from chirrup.lab.training.loop import Adversary, Sampler, Trainer
 from shared import console, machine, table
 
 ROOT = Path(__file__).parents[1]
