@@ -211,21 +211,15 @@ class Codec:
         """
         streams, skip = self.spec.streams(channels), self.delay_samples
         decoder = ConcealingDecoder(self.spec, self._decoder, streams)
-        blocks = (block for piece in pieces for block in decoder.push(self.all_codebooks(piece)))
+        blocks = (
+            block for piece in pieces for block in decoder.push(all_codebooks(piece, self.spec))
+        )
         for block in chain(blocks, decoder.finish()):
             audio = block.reshape(-1, block.shape[-1])
             if channels < len(audio):
                 audio = audio.mean(axis=0, keepdims=True)
             yield audio[:, skip:]
             skip = max(0, skip - audio.shape[1])
-
-    def all_codebooks(self, codes: np.ndarray) -> np.ndarray:
-        """``[..., codebooks, frames]`` with -1 for the codebooks left out, ``int32``.
-
-        Raises:
-            ValueError: more codebooks than the model has, or a code out of range.
-        """
-        return all_codebooks(codes, self.spec)
 
     # --- live streams ----------------------------------------------------------------------------
 

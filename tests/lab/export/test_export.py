@@ -196,7 +196,7 @@ def cheap_export(
         return graphs[next(names)]
 
     monkeypatch.setattr(exporting, "to_onnx", ready_made)
-    monkeypatch.setattr(exporting, "latency_samples", lambda _: 720)
+    monkeypatch.setattr("chirrup.lab.audit.complexity.latency_samples", lambda _: 720)
     return lambda folder: export(small_iris(), NAME, folder, speech_like(RATE_HZ, 7))
 
 

@@ -20,12 +20,6 @@ from fast_forms import (
 pytestmark = pytest.mark.skipif(not fast.available(), reason="the extension does not compile")
 
 
-@pytest.fixture(params=[False, True], ids=["float32", "bfloat16"])
-def bf16(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bool:
-    monkeypatch.setattr(fast, "products_in_bf16", lambda: request.param)
-    return request.param
-
-
 @pytest.fixture(params=[0, 10**6], ids=["windows", "direct"])
 def form(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every layer is computed by one of the two forms, whatever its size."""

@@ -16,12 +16,6 @@ from fast_forms import (
 pytestmark = pytest.mark.skipif(not fast.available(), reason="the extension does not compile")
 
 
-@pytest.fixture(params=[False, True], ids=["float32", "bfloat16"])
-def bf16(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bool:
-    monkeypatch.setattr(fast, "products_in_bf16", lambda: request.param)
-    return request.param
-
-
 def make(channels: int, hidden: int, kernel_size: int) -> Conv2FormerBlock:
     torch.manual_seed(channels + kernel_size)
     block = Conv2FormerBlock(channels, hidden, kernel_size)

@@ -10,12 +10,6 @@ from fast_forms import assert_chunks_equal_whole, assert_same_result_each_time, 
 pytestmark = pytest.mark.skipif(not fast.available(), reason="the extension does not compile")
 
 
-@pytest.fixture(params=[False, True], ids=["float32", "bfloat16"])
-def bf16(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bool:
-    monkeypatch.setattr(fast, "products_in_bf16", lambda: request.param)
-    return request.param
-
-
 @pytest.mark.parametrize(
     ("batch", "inputs", "hidden", "time"),
     [

@@ -64,7 +64,7 @@ def test_equals_plain(
 def test_first_of_equal_entries_wins() -> None:
     quantizer = ResidualVectorQuantizer(4, 1, 40, 2)
     with torch.no_grad():
-        quantizer.level(0).codebook[:] = quantizer.level(0).codebook[0].clone()
+        quantizer.trained_levels[0].codebook[:] = quantizer.trained_levels[0].codebook[0].clone()
     fast.enable(quantizer)
     assert not quantizer(torch.randn(1, 4, 50), torch.ones(1, dtype=torch.long)).codes.any()
 

@@ -162,7 +162,7 @@ def test_gradient_passes_straight_through_to_the_projections_alone() -> None:
     plain = noise(3, DIM, 7).requires_grad_()
     residual, total = plain, torch.zeros_like(plain)
     for index in range(LEVELS):
-        each = model.level(index)
+        each = model.trained_levels[index]
         output = each.project_out(each.project_in(residual))
         total = total + output * (index < used)[:, None, None]
         residual = residual - output
@@ -192,7 +192,7 @@ def test_codebooks_start_from_data_and_follow_it() -> None:
     assert left == sorted(left, reverse=True)
     assert left[-1] < 0.5
     for index in range(LEVELS):
-        started = model.level(index)
+        started = model.trained_levels[index]
         assert isinstance(started, EMALevel)
         consistent(started)
 
@@ -214,7 +214,7 @@ def test_revived_entries_are_used() -> None:
     usage.share[1, 5] = 0.0
     _, projected = codes_and_projected(model, noise(2, DIM, 30))
     assert usage.revive(model, projected, 0.05, torch.Generator().manual_seed(0)) == 1
-    revived = model.level(1)
+    revived = model.trained_levels[1]
     assert isinstance(revived, EMALevel)
     assert (projected[1] == revived.codebook[5]).all(1).any()
     assert 5 in revived.search(projected[1].T[None])
@@ -249,4 +249,4 @@ def test_two_processes_follow_both_batches(tmp_path: Path) -> None:
     for name, value in model.state_dict().items():
         assert torch.equal(first[name], second[name])
         assert_close(first[name], value)
-    assert not torch.allclose(alone.level(0).codebook, first["levels.0.codebook"])
+    assert not torch.allclose(alone.trained_levels[0].codebook, first["levels.0.codebook"])

@@ -39,7 +39,7 @@ def test_gradient_passes_straight_through(quantizer: ResidualVectorQuantizer) ->
     plain = latents().requires_grad_()
     residual, total = plain, torch.zeros_like(plain)
     for index in range(LEVELS):
-        level = quantizer.level(index)
+        level = quantizer.trained_levels[index]
         output = level.project_out(level.project_in(residual))
         total = total + output * (index < used)[:, None, None]
         residual = residual - output
@@ -51,7 +51,7 @@ def test_gradient_passes_straight_through(quantizer: ResidualVectorQuantizer) ->
 
 
 def test_each_loss_reaches_only_its_side(quantizer: ResidualVectorQuantizer) -> None:
-    books = [quantizer.level(index).codebook for index in range(LEVELS)]
+    books = [quantizer.trained_levels[index].codebook for index in range(LEVELS)]
     x = latents().requires_grad_()
     result = quantizer(x, every(3))
 
@@ -116,7 +116,7 @@ def test_losses_are_those_of_a_slow_loop(quantizer: ResidualVectorQuantizer) -> 
     for row in range(3):
         residual, errors = x[row : row + 1], []
         for index in range(int(used[row])):
-            level = quantizer.level(index)
+            level = quantizer.trained_levels[index]
             projected = level.project_in(residual)
             entry = level.codebook[result.codes[row, index]].T[None]
             residual = residual - level.project_out(entry)
@@ -133,7 +133,7 @@ def test_losses_are_those_of_a_slow_loop(quantizer: ResidualVectorQuantizer) -> 
 
 @torch.no_grad()
 def test_search_is_by_cosine(quantizer: ResidualVectorQuantizer) -> None:
-    level = quantizer.level(0)
+    level = quantizer.trained_levels[0]
     projected = 5 * torch.randn(2, CODE_DIM, 9, dtype=torch.double)
     found = level.search(projected)
     for row in range(2):
@@ -151,5 +151,5 @@ def test_projected_is_what_the_search_saw(quantizer: ResidualVectorQuantizer) ->
     result = quantizer(x, every(3))
     assert result.projected.shape == (LEVELS, 3 * 7, CODE_DIM)
     for index in range(LEVELS):
-        found = quantizer.level(index).search(result.projected[index].T[None])
+        found = quantizer.trained_levels[index].search(result.projected[index].T[None])
         assert torch.equal(found.view(3, 7), result.codes[:, index])

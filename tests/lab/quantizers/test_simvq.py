@@ -27,7 +27,7 @@ def quantizer(seed: int = 0) -> ResidualVectorQuantizer:
 
 
 def simvq(of: ResidualVectorQuantizer, index: int) -> SimVQLevel:
-    level = of.level(index)
+    level = of.trained_levels[index]
     assert isinstance(level, SimVQLevel)
     return level
 
@@ -157,7 +157,7 @@ def left(made: ResidualVectorQuantizer, vectors: Tensor) -> list[float]:
 def test_projections_start_from_data_and_the_table_is_stretched() -> None:
     """Projections by chance add to the residual; the table itself stays what it was."""
     made, vectors = quantizer(), scattered()
-    tables = [made.level(index).codebook.clone() for index in range(LEVELS)]
+    tables = [made.trained_levels[index].codebook.clone() for index in range(LEVELS)]
     by_chance = left(made, vectors)
     given = codebooks.initialise(made, vectors, seed=0)
     assert given == sorted(given, reverse=True)
@@ -190,4 +190,4 @@ def test_a_few_vectors_are_enough_to_start() -> None:
     after = made.state_dict()
     assert all(torch.equal(after[name], value) for name, value in before.items())
     with pytest.raises(TypeError, match="all together"):
-        made.level(0).place(torch.tensor([0]), torch.zeros(1, CODE_DIM))
+        made.trained_levels[0].place(torch.tensor([0]), torch.zeros(1, CODE_DIM))

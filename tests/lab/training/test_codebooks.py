@@ -73,7 +73,7 @@ def test_revival_moves_dead_entries_only() -> None:
     assert moved == 3
     dead = {(2, 7), (2, 9), (4, 0)}
     for index in range(LEVELS):
-        new, old = model.level(index).codebook, before.level(index).codebook
+        new, old = model.trained_levels[index].codebook, before.trained_levels[index].codebook
         for entry in range(SIZE):
             if (index, entry) in dead:
                 assert (projected[index] == new[entry]).all(1).any()

@@ -7,7 +7,7 @@ activation, norm, skip or Fourier transform. A codebook search is one product wi
 import copy
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from math import ceil
 from typing import Any
 
@@ -72,6 +72,20 @@ def count(model: Model, folded: bool | None = None) -> dict[str, Complexity]:
             ),
         )
         for name, part in parts.items()
+    }
+
+
+def audit(model: Model, tried: Model) -> dict[str, Any]:
+    """The audit of a model as ``model.json`` has it.
+
+    Args:
+        tried: the model, or a smaller one of the same latency, to measure the latency on.
+    """
+    return {
+        "parts": {part: asdict(figures) for part, figures in count(model.outline()).items()},
+        "latency_samples": nominal_latency_samples(model),
+        "latency_measured_samples": latency_samples(tried),
+        "receptive_field_samples": receptive_field_samples(model.encoder),
     }
 
 

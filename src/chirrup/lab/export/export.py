@@ -23,12 +23,7 @@ import torch
 from torch import Tensor, nn
 
 import chirrup
-from chirrup.lab.audit.complexity import (
-    count,
-    latency_samples,
-    nominal_latency_samples,
-    receptive_field_samples,
-)
+from chirrup.lab.audit.complexity import audit, nominal_latency_samples
 from chirrup.lab.export.folding import HalfGraph, fold, for_export, for_one_frame
 from chirrup.lab.export.model_folder import write
 from chirrup.lab.export.parity import Parity, measure, whole_chunks
@@ -124,12 +119,7 @@ def describe(model: Model, name: str, lowest: int, card: dict[str, Any]) -> dict
             part: {key: list(value.shape[1:]) for key, value in state.items()}
             for part, state in initial_states(model).items()
         },
-        "audit": {
-            "parts": {part: asdict(figures) for part, figures in count(model.outline()).items()},
-            "latency_samples": nominal_latency_samples(model),
-            "latency_measured_samples": latency_samples(model.narrow()),
-            "receptive_field_samples": receptive_field_samples(model.encoder),
-        },
+        "audit": audit(model, model.narrow()),
         "training": card,
     }
 

@@ -4,6 +4,7 @@ Rows are ``[batch, time, bins, channels]``, float32 or bfloat16; weights, biases
 are float32.
 """
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -48,6 +49,16 @@ def _gradient(dy: Tensor | None, shape: torch.Size, like: Tensor) -> Tensor:
     return like.new_zeros(shape) if dy is None else _lying(dy.to(like.dtype))
 
 
+def _gradients(
+    backward: Callable[..., Sequence[Tensor]], ctx: Any, dy: Tensor | None, d_after: Tensor | None
+) -> tuple[Tensor | None, ...]:
+    """Gradients of a forward pass's seven arguments, of which the first four are tensors."""
+    inner, weight = ctx.saved_tensors
+    dy = _gradient(dy, ctx.shape, inner)
+    tensors = backward(dy, d_after, ctx.needs_input_grad[0], inner, weight, *ctx.about)
+    return (*tensors, None, None, None)
+
+
 class _Conv2d(torch.autograd.Function):
     @staticmethod
     def forward(
@@ -74,12 +85,7 @@ class _Conv2d(torch.autograd.Function):
     def backward(  # pyright: ignore[reportIncompatibleMethodOverride]
         ctx: Any, dy: Tensor | None, d_after: Tensor | None
     ) -> tuple[Tensor | None, ...]:
-        inner, weight = ctx.saved_tensors
-        dy = _gradient(dy, ctx.shape, inner)
-        gradients = extension().conv_2d_backward(
-            dy, d_after, ctx.needs_input_grad[0], inner, weight, *ctx.about
-        )
-        return (*gradients, None, None, None)
+        return _gradients(extension().conv_2d_backward, ctx, dy, d_after)
 
 
 class _ConvTranspose2d(torch.autograd.Function):
@@ -108,12 +114,7 @@ class _ConvTranspose2d(torch.autograd.Function):
     def backward(  # pyright: ignore[reportIncompatibleMethodOverride]
         ctx: Any, dy: Tensor | None, d_after: Tensor | None
     ) -> tuple[Tensor | None, ...]:
-        inner, weight = ctx.saved_tensors
-        dy = _gradient(dy, ctx.shape, inner)
-        gradients = extension().conv_transposed_2d_backward(
-            dy, d_after, ctx.needs_input_grad[0], inner, weight, *ctx.about
-        )
-        return (*gradients, None, None, None)
+        return _gradients(extension().conv_transposed_2d_backward, ctx, dy, d_after)
 
 
 def conv_2d(

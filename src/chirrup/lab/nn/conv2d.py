@@ -239,9 +239,11 @@ class Plane(Sequential):
         super().__init__(*layers)
         self.fast = False
 
-    def advance(self, index: int, x: Tensor, state: State, after: State) -> tuple[Tensor, int]:
-        y = self._folded(self.layers[index : index + 2], x) if self.fast else None
-        return super().advance(index, x, state, after) if y is None else (y, index + 2)
+    def advance(
+        self, pair: list[Streaming], index: int, x: Tensor, state: State, after: State
+    ) -> tuple[Tensor, int]:
+        y = self._folded(pair, x) if self.fast else None
+        return super().advance(pair, index, x, state, after) if y is None else (y, index + 2)
 
     def _folded(self, pair: list[Streaming], x: Tensor) -> Tensor | None:
         """The output of two layers if they are one operation."""

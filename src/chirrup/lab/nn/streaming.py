@@ -152,18 +152,22 @@ class Sequential(Streaming):
 
     def forward(self, x: Tensor, state: State) -> tuple[Tensor, State]:
         after: State = {}
-        index = 0
-        while index < len(self._modules):
-            x, index = self.advance(index, x, state, after)
+        layers, index = self.layers, 0
+        while index < len(layers):
+            x, index = self.advance(layers[index : index + 2], index, x, state, after)
         return x, after
 
-    def advance(self, index: int, x: Tensor, state: State, after: State) -> tuple[Tensor, int]:
+    def advance(
+        self, pair: list[Streaming], index: int, x: Tensor, state: State, after: State
+    ) -> tuple[Tensor, int]:
         """Run a layer, or two that are one operation.
+
+        Args:
+            pair: the layer of this index and the next one; at the end the layer alone.
 
         Returns:
             The output, and the index of the next layer.
         """
-        pair = self.layers[index : index + 2]
         if is_elu(pair[0]) and pair[-1].takes_elu(x):
             return self.run(str(index + 1), x, state, after, elu=True), index + 2
         return self.run(str(index), x, state, after), index + 1

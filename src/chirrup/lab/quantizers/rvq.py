@@ -42,25 +42,21 @@ class ResidualVectorQuantizer(Quantizer):
         super().__init__(codebook_size)
         self.tables_at_both_ends = tables_at_both_ends
         self.levels = nn.ModuleList(level(dim, codebook_size, code_dim) for _ in range(codebooks))
-        self.projects = level.projects
         self.fast = False
 
     @property
     def trained_levels(self) -> list[Level]:
         return [cast(Level, level) for level in self.levels]
 
-    def level(self, index: int) -> Level:
-        return cast(Level, self.levels[index])
-
     def forward(self, latent: Tensor, used: Tensor, committed: Tensor | None = None) -> Quantized:
         counts = torch.ones_like(used) if committed is None else committed
-        if self.fast and self.projects and fast.runs_on(latent):
+        levels = self.trained_levels
+        if self.fast and levels[0].projects and fast.runs_on(latent):
             return self._fast_form(latent, used, counts)
         residual, quantized = latent, torch.zeros_like(latent)
         codes, projections = [], []
         commitment = codebook = latent.new_zeros(())
-        for index in range(len(self.levels)):
-            level = self.level(index)
+        for index, level in enumerate(levels):
             projected = level.project_in(residual)
             code = level.search(projected.detach())
             entry = level.entry(code)
@@ -114,8 +110,7 @@ class ResidualVectorQuantizer(Quantizer):
 
     def encode(self, latent: Tensor) -> Tensor:
         codes = []
-        for index in range(len(self.levels)):
-            level = self.level(index)
+        for level in self.trained_levels:
             code = level.search(level.project_in(latent))
             latent = latent - level.project_out(level.entry(code))
             codes.append(code)
@@ -134,8 +129,8 @@ class ResidualVectorQuantizer(Quantizer):
         """Entries projected back, ``[codebooks, codebook_size, dim]``: what a decoder looks up."""
         return torch.stack(
             [
-                self.level(index).project_out(self.level(index).entries()[:, :, None])[:, :, 0]
-                for index in range(len(self.levels))
+                level.project_out(level.entries()[:, :, None])[:, :, 0]
+                for level in self.trained_levels
             ]
         )
 

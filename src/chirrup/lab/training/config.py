@@ -73,14 +73,9 @@ class DataConfig(Strict):
     level_db: Decibels = (-24.0, -0.5)
     noise_snr_db: Decibels = (0.0, 30.0)
 
-    @property
-    def has_noise(self) -> bool:
-        """Whether any condition of a weight above 0 has noise; likewise rooms."""
-        return any(weight > 0 for weight in (self.conditions[1], *self.conditions[4:]))
-
-    @property
-    def has_rooms(self) -> bool:
-        return any(weight > 0 for weight in (self.conditions[2], *self.conditions[4:]))
+    def draws(self, *kinds: int) -> bool:
+        """Return whether any of these `CONDITIONS`, by number, has a weight above 0."""
+        return any(weight > 0 for kind in kinds for weight in self.conditions[kind : kind + 1])
 
 
 class Weights(Strict):

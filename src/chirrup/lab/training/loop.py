@@ -150,9 +150,9 @@ class Trainer:
         model, data = self.model, self.config.data
         chunk = model.chunk_frames * model.frame_samples
         rate_hz, channels = model.sample_rate_hz, model.channels
-        if self.rank == 0:
-            warn_of_lacking(data)
         sampler = sampler_of(data, rate_hz, chunk, self.generator, self.device, channels)
+        if self.rank == 0:
+            warn_of_lacking(data, sampler)
         longest = max(self.config.spectra.n_ffts)
         if sampler.crop_samples - model.delay_samples < longest:
             raise UsageError(f"data.crop_seconds is shorter than a window of {longest} samples")

@@ -329,12 +329,12 @@ def test_a_corpus_without_rooms_trains_without_them(
     lines = manifest.read_text().splitlines()
     manifest.write_text("\n".join(line for line in lines if not line.startswith("rir/")) + "\n")
     data = DataConfig(manifest=manifest, cache=tmp_path / "cache", conditions=(1, 2, 3, 4, 5))
-    warn_of_lacking(data)
+    sampler = sampler_of(data, RATE_HZ, 480, torch.Generator(), CPU)
+    warn_of_lacking(data, sampler)
     assert caplog.messages == [
         f"{manifest} has no recordings in rir/: training goes without reverberant, noisy and "
         "reverberant speech"
     ]
-    sampler = sampler_of(data, RATE_HZ, 480, torch.Generator(), CPU)
     assert sampler.conditions.tolist() == [1, 2, 0, 4, 0]
     with pytest.raises(UsageError, match="clean speech a weight"):
         sampler.weigh([0, 0, 1, 0])

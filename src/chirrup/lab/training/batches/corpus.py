@@ -49,10 +49,14 @@ def sampler_of(
     def load(folder: str, keep: int | None = None) -> Recordings:
         return open_recordings(data, folder, sample_rate_hz, device, keep)
 
+    def found(folder: str, needed_by: Sequence[int]) -> Recordings | None:
+        wanted = data.draws(*needed_by) and is_listed(data.manifest, folder)
+        return load(folder) if wanted else None
+
     return Sampler(
         load(data.speech, channels if data.channels == "keep" else None),
-        load(data.noise) if data.has_noise and is_listed(data.manifest, data.noise) else None,
-        load(data.rooms) if data.has_rooms and is_listed(data.manifest, data.rooms) else None,
+        found(data.noise, NEEDS_NOISE),
+        found(data.rooms, NEEDS_ROOMS),
         sample_rate_hz=sample_rate_hz,
         crop_samples=chunks * chunk_samples,
         conditions=data.conditions,
@@ -64,11 +68,14 @@ def sampler_of(
     )
 
 
-def warn_of_lacking(data: DataConfig) -> None:
-    """Say which conditions of a recipe the corpus has no noise or rooms for."""
-    for folder, needed_by in ((data.noise, NEEDS_NOISE), (data.rooms, NEEDS_ROOMS)):
-        names = [CONDITIONS[kind] for kind in needed_by if any(data.conditions[kind : kind + 1])]
-        if names and not is_listed(data.manifest, folder):
+def warn_of_lacking(data: DataConfig, sampler: Sampler) -> None:
+    """Warn of the conditions of a recipe that the corpus has no noise or rooms for."""
+    for folder, recordings, needed_by in (
+        (data.noise, sampler.noise, NEEDS_NOISE),
+        (data.rooms, sampler.rooms, NEEDS_ROOMS),
+    ):
+        names = [CONDITIONS[kind] for kind in needed_by if data.draws(kind)]
+        if names and recordings is None:
             logging.getLogger(__name__).warning(
                 "%s has no recordings in %s/: training goes without %s speech",
                 *(data.manifest, folder, ", ".join(names)),
