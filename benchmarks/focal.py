@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from chirrup.lab.export.export import to_onnx
 from chirrup.lab.export.folding import for_one_frame
-from chirrup.lab.export.int8 import with_eight_bits
+from chirrup.lab.export.int8 import int8_products
 from chirrup.lab.models import build
 from chirrup.lab.models.focalcodec import FocalCodec
 from chirrup.lab.nn import Streaming
@@ -65,7 +65,7 @@ def steps(layer: Streaming, chunk: Tensor) -> dict[str, Step]:
         eager(copy.deepcopy(part).bfloat16(), torch.bfloat16),
         graph(plain.SerializeToString(), states),
         graph(one.SerializeToString(), states),
-        graph(with_eight_bits(one).SerializeToString(), states),
+        graph(int8_products(one).SerializeToString(), states),
     )
     return dict(zip(ROWS, ways, strict=True))
 

@@ -234,7 +234,7 @@ def other_parts(trainer: Trainer, sampler: Sampler) -> dict[str, Callable[[], An
     """Data, losses, discriminators, optimiser."""
     config = trainer.config
     _, stage = config.stage_at(trainer.step)
-    trained = trainer.thaw(stage)
+    trained = trainer.set_trainable(stage)
     target = trainer.model.tiled(sampler.batch(config.batch_size)[0]).flatten(0, 1)
     target = target[:, : target.shape[1] - trainer.model.delay_samples].contiguous()
     estimate = (target + 0.1 * torch.randn_like(target)).requires_grad_()

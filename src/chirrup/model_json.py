@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from chirrup.errors import ModelError
+from chirrup.runtime.dft import KINDS
 from chirrup.runtime.graph_file import MOST_BYTES as MOST_GRAPH_BYTES
 from chirrup.runtime.graph_file import WEIGHTS
 from chirrup.runtime.reading import read_bytes, regular_size, sha256_of
-from chirrup.runtime.waves import KINDS
 from chirrup.spec import MOST_PREROLL_FRAMES, ModelSpec, Place, Shape, States, shown
 
 FORMATS = (1, 2)

@@ -51,7 +51,7 @@ def small_lrac() -> Lrac:
         codebooks.initialise(model.quantizer, latent.transpose(1, 2).flatten(0, 1), 0)
         for _ in range(3):
             result = model.quantizer(latent, torch.full((8,), model.codebooks))
-            codebooks.follow(model.quantizer, result.codes, result.projected)
+            codebooks.ema_update(model.quantizer, result.codes, result.projected)
     return model
 
 

@@ -176,7 +176,7 @@ def _configuration(name: str) -> dict[str, Any] | None:
     from chirrup.zoo import UNTRAINED
 
     try:
-        from chirrup.lab.audit.configuration import outline
+        from chirrup.lab.audit.configuration import audit_config
         from chirrup.lab.models import CONFIGS
     except ModuleNotFoundError as error:
         if error.name is None or error.name.partition(".")[0] == "chirrup":
@@ -187,7 +187,7 @@ def _configuration(name: str) -> dict[str, Any] | None:
             f"{name} has no weights here, and to audit its configuration needs {error.name}, which "
             "is not installed: pip install 'chirrup[train]'"
         ) from error
-    return outline(name) if name in CONFIGS else None
+    return audit_config(name) if name in CONFIGS else None
 
 
 def _number(value: float | None, form: str, unit: str = "", scale: float = 1.0) -> str:

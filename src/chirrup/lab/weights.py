@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn.modules.module import register_module_module_registration_hook
 
-LARGEST, LONGEST = 1_000_000, 100
+MAX_NUMBER, MAX_ITEMS = 1_000_000, 100
 """Number, and list, in a configuration from elsewhere."""
 
 M = TypeVar("M", bound=nn.Module)
@@ -34,18 +34,18 @@ def check_numbers(values: Any) -> None:
     """Refuse numbers and lists that no configuration has, before they become layers.
 
     Raises:
-        ValueError: one is beyond `LARGEST` or `LONGEST`.
+        ValueError: one is beyond `MAX_NUMBER` or `MAX_ITEMS`.
     """
     if isinstance(values, dict | list | tuple):
-        if len(values) > LONGEST:
+        if len(values) > MAX_ITEMS:
             raise ValueError(f"the configuration has a list of {len(values)} items")
         for item in values.values() if isinstance(values, dict) else values:
             check_numbers(item)
-    elif isinstance(values, int | float) and not abs(values) <= LARGEST:
-        raise ValueError(f"the configuration has a number beyond {LARGEST}: {values!r:.40}")
+    elif isinstance(values, int | float) and not abs(values) <= MAX_NUMBER:
+        raise ValueError(f"the configuration has a number beyond {MAX_NUMBER}: {values!r:.40}")
 
 
-def outline_of(build: Callable[[], M], weights: Mapping[str, Tensor]) -> M:
+def build_on_meta(build: Callable[[], M], weights: Mapping[str, Tensor]) -> M:
     """Build a module without values, on the device "meta", and compare it with the weights that it
     is to get: a module that they do not fit costs neither time nor memory.
 
@@ -55,13 +55,13 @@ def outline_of(build: Callable[[], M], weights: Mapping[str, Tensor]) -> M:
     """
     try:
         with torch.device("meta"), _fewer_modules(8 * len(weights) + 100):
-            outline = build()
+            built = build()
     except ValueError:
         raise
     except Exception as error:  # of any kind, by the layer that a number reaches first
         raise ValueError(str(error)) from error
-    check_fit(outline, weights)
-    return outline
+    check_fit(built, weights)
+    return built
 
 
 @contextmanager

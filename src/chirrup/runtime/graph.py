@@ -15,8 +15,8 @@ import onnxruntime as ort
 from safetensors.numpy import load_file
 
 from chirrup.errors import ModelError
+from chirrup.runtime.dft import dft_matrix
 from chirrup.runtime.graph_file import graph_content
-from chirrup.runtime.waves import waves
 
 State = Mapping[str, ort.OrtValue]
 
@@ -58,7 +58,7 @@ class Weights:
         key = str(place)
         if key not in self.values:
             known = "waves" in place
-            array = waves(place["waves"], place["n_fft"]) if known else self._stored(place)
+            array = dft_matrix(place["waves"], place["n_fft"]) if known else self._stored(place)
             self.values[key] = ort.OrtValue.ortvalue_from_numpy(np.ascontiguousarray(array))
         return self.values[key]
 

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from chirrup.lab.audit.configuration import outline
+from chirrup.lab.audit.configuration import audit_config
 from chirrup.lab.models import CONFIGS
 from small_model import ENTRY, NAME, Exported
 
@@ -17,7 +17,7 @@ def test_an_outline_says_what_the_exported_model_says(
     small_export: Exported, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(CONFIGS, NAME, ENTRY)
-    about = outline(NAME)
+    about = audit_config(NAME)
     exported = json.loads((small_export.folder / "model.json").read_text())
     assert about == {key: exported[key] for key in about}
     assert json.loads(json.dumps(about)) == about
@@ -25,15 +25,15 @@ def test_an_outline_says_what_the_exported_model_says(
 
 def test_what_is_no_configuration_has_none() -> None:
     with pytest.raises(ValueError, match="no model is called 'oris'"):
-        outline("oris")
+        audit_config("oris")
 
 
 def test_the_largest_configurations_fit_in_two_gigabytes() -> None:
     """Half a minute of CPU time: the memory of an audit depends on the size of the model alone."""
     program = (
         "import resource; resource.setrlimit(resource.RLIMIT_DATA, (2 * 10**9,) * 2);"
-        "from chirrup.lab.audit.configuration import outline;"
-        "audits = [outline(n)['audit'] for n in ('spectro', 'tq-imbalanced', 'focal-65k')];"
+        "from chirrup.lab.audit.configuration import audit_config;"
+        "audits = [audit_config(n)['audit'] for n in ('spectro', 'tq-imbalanced', 'focal-65k')];"
         "print([audit['latency_measured_samples'] for audit in audits])"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)

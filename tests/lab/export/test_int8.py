@@ -13,7 +13,7 @@ from torch import Tensor, nn
 import chirrup
 from chirrup.cli import run
 from chirrup.lab.export.export import to_onnx
-from chirrup.lab.export.int8 import LEAST_EQUAL, MOST_DB, with_eight_bits
+from chirrup.lab.export.int8 import LEAST_EQUAL, MOST_DB, int8_products
 from chirrup.lab.export.model_folder import move_weights, rounded, rows_of
 from chirrup.lab.export.parity import Parity, stream
 from chirrup.lab.models import CONFIGS
@@ -48,7 +48,7 @@ def graphs() -> tuple[Net, onnx.ModelProto, onnx.ModelProto]:
     plain = to_onnx(net, (torch.zeros(1, 4, DIM), state), {"past": state}, None)
     copied = onnx.ModelProto()
     copied.CopyFrom(plain)
-    return net, plain, with_eight_bits(copied)
+    return net, plain, int8_products(copied)
 
 
 def test_large_products_become_small_and_the_last_one_stays(
@@ -96,7 +96,7 @@ def test_products_with_a_bias_become_small_and_transforms_stay(
     net, state, x = Flat().eval(), torch.zeros(1, DIM), torch.randn(1, DIM)
     plain = to_onnx(net, (x, state), {"past": state}, None)
     assert any(node.op_type == "Gemm" for node in plain.graph.node)
-    small = with_eight_bits(plain)
+    small = int8_products(plain)
     kinds = [node.op_type for node in small.graph.node]
     assert (kinds.count("MatMulNBits"), kinds.count("MatMul"), kinds.count("Gemm")) == (1, 1, 0)
     feeds = {"input": x.numpy(), "past": state.numpy()}

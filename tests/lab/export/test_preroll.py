@@ -48,8 +48,8 @@ def error_at(model: TQCodec, wanted: int, preroll: int) -> float:
     )
     whole = model.decoder.offline(latent)[0, 0, wanted * FRAME :]
     begin = wanted - preroll
-    heard = model.decoder.offline(latent[:, :, begin:])[0, 0, preroll * FRAME :]
-    return float((heard - whole).square().mean() / whole.square().mean())
+    decoded = model.decoder.offline(latent[:, :, begin:])[0, 0, preroll * FRAME :]
+    return float((decoded - whole).square().mean() / whole.square().mean())
 
 
 def test_a_seek_is_right_after_as_many_frames_as_were_measured() -> None:

@@ -7,8 +7,8 @@ import torch
 from torch import nn
 
 from chirrup.lab import fast
-from chirrup.lab.models.spectrostream import bottleneck, down, elu, square, up
-from chirrup.lab.nn import Plane, Streaming
+from chirrup.lab.models.spectrostream import bottleneck, down, square, up
+from chirrup.lab.nn import Sequential2d, Streaming, elu
 from fast_forms import (
     assert_chunks_equal_whole,
     assert_same_result_each_time,
@@ -36,8 +36,8 @@ def levels() -> dict[str, tuple[int, Streaming]]:
             every[f"down {about}"] = a, down(a, b, BINS, stride, folds)
             every[f"up {about}"] = a, up(a, b, BINS, stride, folds)
     every["bottleneck"] = 8, bottleneck(8, BINS)
-    every["ears"] = 2, square(2, 8, BINS, 7)
-    every["mouth"] = 16, Plane(elu(), square(16, 2, BINS, 7))
+    every["first"] = 2, square(2, 8, BINS, 7)
+    every["last"] = 16, Sequential2d(elu(), square(16, 2, BINS, 7))
     for _, level in every.values():
         for name, parameter in level.named_parameters():
             if name.endswith("bias"):
@@ -89,7 +89,7 @@ def test_same_result_each_time() -> None:
 
 def test_odd_channels_are_computed_by_the_plain_form_in_bfloat16() -> None:
     """A product takes in two bfloat16 at once."""
-    plain = Plane(elu(), square(3, 8, BINS))
+    plain = Sequential2d(elu(), square(3, 8, BINS))
     layer, x = fast_form(plain), torch.randn(1, 3, 4, BINS)
     with torch.autocast("cpu", torch.bfloat16):
         assert torch.equal(layer.offline(x), plain.offline(x))

@@ -151,20 +151,20 @@ def test_losses_through_whole_discriminators(kind: str, options: dict[str, objec
     """Values and gradients of both sides, the fast form against the plain one."""
     torch.manual_seed(1)
     member = DiscriminatorConfig.model_validate({"kind": kind, "options": options})
-    judge = adversarial.build_discriminator(member)
+    discriminator = adversarial.build_discriminator(member)
     target, estimate = torch.randn(2, 2, 1, 6000).unbind(0)
     estimate = (0.3 * estimate).requires_grad_()
 
     def run(quick: bool) -> list[Tensor]:
-        real, fake = judge(target), judge(estimate)
+        real, fake = discriminator(target), discriminator(estimate)
         own = adversarial.hinge_discriminator_loss(real, fake)
         features = adversarial.feature_matching_loss(real, fake, normalise=True, fast=quick)
         through = adversarial.hinge_generator_loss(fake) + features
-        gradients = torch.autograd.grad(own, list(judge.parameters()), retain_graph=True)
+        gradients = torch.autograd.grad(own, list(discriminator.parameters()), retain_graph=True)
         whole = torch.cat([gradient.flatten() for gradient in gradients])
         return [own, through, *torch.autograd.grad(through, estimate), whole]
 
     plain = run(False)
-    fast.enable(judge)
+    fast.enable(discriminator)
     for found, expected in zip(run(True), plain, strict=True):
         assert relative_error(found, expected) < 3e-3  # some rectifiers are at their corner

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
+from chirrup.codes import ABSENT
 from chirrup.lab import fast
 from chirrup.lab.audit.complexity import (
     Complexity,
@@ -30,7 +31,6 @@ from chirrup.lab.nn import (
     Sequential,
     Stateless,
 )
-from chirrup.lab.quantizers.quantizer import ABSENT
 from chirrup.lab.quantizers.rvq import ResidualVectorQuantizer
 from one_stream import streamed
 from small_model import RATE_HZ, speech_like

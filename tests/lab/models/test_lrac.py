@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from chirrup.codes import ABSENT
 from chirrup.evaluate.audit import PAPERS
 from chirrup.lab.audit.complexity import (
     Complexity,
@@ -19,7 +20,6 @@ from chirrup.lab.audit.complexity import (
 )
 from chirrup.lab.models import Model, build
 from chirrup.lab.nn import Conv1d, ConvTranspose1d
-from chirrup.lab.quantizers.quantizer import ABSENT
 from one_stream import streamed
 
 # MFLOPS of the published configuration, to the last multiplication (facts, section 1).

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from chirrup.codes import ABSENT
 from chirrup.lab.audit.complexity import (
     count,
     latency_samples,
@@ -21,7 +22,6 @@ from chirrup.lab.export.folding import fold, for_export
 from chirrup.lab.models import CONFIGS, Model, build
 from chirrup.lab.models.tqcodec import TQConfig
 from chirrup.lab.nn import LSTM, Parallel, Sequential
-from chirrup.lab.quantizers.quantizer import ABSENT
 from chirrup.lab.quantizers.simvq import SimVQLevel
 from one_stream import streamed
 

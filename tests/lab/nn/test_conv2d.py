@@ -116,8 +116,8 @@ def test_a_transposed_convolution_is_the_adjoint_of_the_convolution(
     fine = noise(1, 3, 4 * stride[0], BINS * stride[1], seed=1)
     both = kernel(stride)[1] - stride[1]
     ahead = F.pad(fine, (both // 2, both - both // 2, 0, kernel(stride)[0] - stride[0]))
-    heard = F.conv2d(ahead, layer.conv.weight, None, stride)
-    assert_close(((layer.offline(x) - layer.bias) * fine).sum(), (x * heard).sum())
+    weighted = F.conv2d(ahead, layer.conv.weight, None, stride)
+    assert_close(((layer.offline(x) - layer.bias) * fine).sum(), (x * weighted).sum())
 
 
 def test_what_cannot_be_strided_is_refused() -> None:

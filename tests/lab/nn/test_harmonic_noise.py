@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from chirrup.lab.nn import HarmonicNoise
-from chirrup.lab.nn.harmonic_noise import PITCHES, SILENT, TURN, place_of
+from chirrup.lab.nn.harmonic_noise import PITCHES, SILENT, TURN, pitch_index
 from chirrup.lab.training.losses.pitch import pitch
 from one_stream import streamed
 
@@ -26,21 +26,21 @@ def controls(frames: int, pitch_hz: float = 200.0, **gains: float | Tensor) -> T
     """With logarithms of the gains of ``pulses`` and ``noise``, each number for all bands and
     pieces, or ``[pieces, bands, frames]``."""
     made = torch.zeros(1, layer().channels, frames)
-    made[:, round(float(place_of(torch.tensor(pitch_hz))))] = 1
+    made[:, round(float(pitch_index(torch.tensor(pitch_hz))))] = 1
     levels = made[:, PITCHES:].view(4, 2, 40, frames)
     levels[:, PULSES] = gains.get("pulses", SILENT)
     levels[:, NOISE] = gains.get("noise", SILENT)
     return made
 
 
-def heard(made: Tensor) -> Tensor:
+def synthesised(made: Tensor) -> Tensor:
     return layer().offline(made)[0, 0]
 
 
 @pytest.mark.parametrize("pitch_hz", [60, 123, 250, 500])
 def test_pulses_have_the_pitch(pitch_hz: float) -> None:
     """Within half the 16 cents between two pitches, and YIN's own error."""
-    audio = heard(controls(50, pitch_hz, pulses=VOICED))
+    audio = synthesised(controls(50, pitch_hz, pulses=VOICED))
     found = pitch(audio[None], RATE_HZ, FRAME)[0, 10:-10]
     assert float((found / pitch_hz).log2().abs().max()) < 12 / 1200
 
@@ -50,14 +50,14 @@ def test_a_pitch_is_reached_at_its_frames_end() -> None:
     rise_hz = 150 * 2 ** (torch.arange(60) / 60)
     made = controls(60, pulses=VOICED)
     made[:, :PITCHES] = 0
-    made[0, place_of(rise_hz).round().long(), torch.arange(60)] = 1
-    found = pitch(heard(made)[None], RATE_HZ, FRAME)[0]
+    made[0, pitch_index(rise_hz).round().long(), torch.arange(60)] = 1
+    found = pitch(synthesised(made)[None], RATE_HZ, FRAME)[0]
     assert found[4:-4].numpy() == pytest.approx(rise_hz[4:-4].numpy(), rel=0.012)
 
 
 @pytest.mark.parametrize("source", ["pulses", "noise"])
 def test_both_are_white_and_as_loud_as_the_gain(source: str) -> None:
-    audio = heard(controls(100, **{source: -4.0}))[FRAME:].double()
+    audio = synthesised(controls(100, **{source: -4.0}))[FRAME:].double()
     assert float(audio.std()) == pytest.approx(np.exp(-4), rel=0.03)
     power = torch.fft.rfft(audio[: 40 * FRAME]).abs().square()[1:]
     bands_db = 10 * power.unflatten(0, (12, -1)).mean(1).log10()
@@ -68,7 +68,7 @@ def test_a_filter_is_its_gains() -> None:
     """A peak of 35 dB in one band of the noise: it is where the mel scale has that band."""
     peak = torch.full((4, 40, 200), -6.0)
     peak[:, 15] = -2.0
-    power = torch.fft.rfft(heard(controls(200, noise=peak))[FRAME:]).abs().square()
+    power = torch.fft.rfft(synthesised(controls(200, noise=peak))[FRAME:]).abs().square()
     where_hz = np.linspace(0, RATE_HZ / 2, len(power))
     top = np.log1p(RATE_HZ / 2 / 700)
     centre_hz, next_hz = 700 * np.expm1(np.array([15, 16]) / 39 * top)
@@ -85,7 +85,7 @@ def test_nothing_comes_before_its_piece_and_little_is_late() -> None:
     """A burst of noise in the third piece of a frame."""
     burst = torch.full((4, 40, 10), SILENT)
     burst[2, :, 5] = 0
-    energy = heard(controls(10, noise=burst)).square().unflatten(0, (-1, 120)).sum(1)
+    energy = synthesised(controls(10, noise=burst)).square().unflatten(0, (-1, 120)).sum(1)
     rise = 4 * 5 + 2  # to the gain at the piece's end, and back in the next
     share = energy / energy.sum()
     assert float(share[:rise].sum()) < 1e-6

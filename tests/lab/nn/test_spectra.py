@@ -5,7 +5,7 @@ import torch
 
 from chirrup.lab.audit.complexity import receptive_field_samples
 from chirrup.lab.export.folding import replace_layers
-from chirrup.lab.nn import Sequential, Spectra
+from chirrup.lab.nn import LogSpectra, Sequential
 from chirrup.lab.nn.stft import MatrixSTFT
 from one_stream import streamed
 
@@ -19,7 +19,7 @@ def noise(frames: int) -> torch.Tensor:
 
 def test_a_tone_is_in_its_bins() -> None:
     """250 Hz at 16 kHz: the tenth of the long windows' 25 Hz, between those of the short ones."""
-    layer = Spectra(FRAME)
+    layer = LogSpectra(FRAME)
     tone = 0.3 * (2 * torch.pi * 250 / 16_000 * torch.arange(20 * FRAME)).sin()
     levels = layer.offline(tone[None, None])[0, :, 5:]
     assert levels.shape == (64 + 4 * 81, 15)
@@ -29,7 +29,7 @@ def test_a_tone_is_in_its_bins() -> None:
 
 def test_a_click_is_in_its_quarter() -> None:
     """Of the two short windows that it is in, the later one ends a quarter later."""
-    layer, click = Spectra(FRAME), torch.zeros(1, 1, 10 * FRAME)
+    layer, click = LogSpectra(FRAME), torch.zeros(1, 1, 10 * FRAME)
     click[0, 0, 5 * FRAME + 200] = 1  # in the third quarter
     levels = layer.offline(click)[0, 64:].unflatten(0, (81, 4)).mean(0).T.flatten()
     loud = (levels > levels.min() + 0.5).nonzero()[:, 0]
@@ -37,7 +37,7 @@ def test_a_click_is_in_its_quarter() -> None:
 
 
 def test_silence_is_the_least_there_is() -> None:
-    layer = Spectra(FRAME)
+    layer = LogSpectra(FRAME)
     silent = layer.offline(torch.zeros(1, 1, 4 * FRAME))
     assert bool((silent == silent.min()).all())
     assert float(layer.offline(noise(4)).min()) > float(silent.min())
@@ -46,12 +46,12 @@ def test_silence_is_the_least_there_is() -> None:
 @pytest.mark.parametrize("frames", [1, 4, 7])
 def test_in_chunks(frames: int) -> None:
     audio = noise(28)
-    live = streamed(Spectra(FRAME), audio.split(frames * FRAME, dim=2))
-    torch.testing.assert_close(live, Spectra(FRAME).offline(audio), rtol=0, atol=1e-5)
+    live = streamed(LogSpectra(FRAME), audio.split(frames * FRAME, dim=2))
+    torch.testing.assert_close(live, LogSpectra(FRAME).offline(audio), rtol=0, atol=1e-5)
 
 
 def test_a_frame_sees_itself_and_the_one_before() -> None:
-    layer = Spectra(FRAME)
+    layer = LogSpectra(FRAME)
     assert receptive_field_samples(Sequential(layer)) == 2 * FRAME
     audio = noise(8)[:1].requires_grad_()
     (gradient,) = torch.autograd.grad(layer.offline(audio)[0, :, 5].sum(), audio)
@@ -61,7 +61,7 @@ def test_a_frame_sees_itself_and_the_one_before() -> None:
 
 
 def test_exported_its_transforms_are_products() -> None:
-    layer = Sequential(Spectra(FRAME))
+    layer = Sequential(LogSpectra(FRAME))
     expected = layer.offline(noise(8))
     replace_layers(layer, lambda inner: inner.exported())
     assert sum(isinstance(module, MatrixSTFT) for module in layer.modules()) == 2

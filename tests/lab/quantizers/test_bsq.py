@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from chirrup.lab.quantizers.bsq import (
     SHARPNESS,
     BinarySphericalQuantizer,
-    Bits,
-    Signs,
+    BSQDecode,
+    BSQEncode,
     entropy_loss,
 )
 from chirrup.lab.training.config import Weights
@@ -25,8 +25,8 @@ def test_every_code_comes_back(bits: int) -> None:
     assert entries.shape == (1, bits, 2**bits)
     torch.testing.assert_close(entries.norm(dim=1), torch.ones(1, 2**bits))
     assert torch.equal(quantizer.encode(entries), codes)
-    assert torch.equal(Signs(quantizer)(entries), codes.int())
-    assert torch.equal(Bits(quantizer)(codes.int()), entries)
+    assert torch.equal(BSQEncode(quantizer)(entries), codes.int())
+    assert torch.equal(BSQDecode(quantizer)(codes.int()), entries)
 
 
 @given(st.lists(st.booleans(), min_size=1, max_size=16), st.floats(0.01, 100))
@@ -44,7 +44,7 @@ def test_zero_is_negative() -> None:
 def test_absent_is_zero() -> None:
     quantizer = BinarySphericalQuantizer(16)
     codes = torch.tensor([[[-1, 65_535, -1]]])
-    for entries in (quantizer.decode(codes), Bits(quantizer)(codes.int())):
+    for entries in (quantizer.decode(codes), BSQDecode(quantizer)(codes.int())):
         assert not entries[:, :, [0, 2]].any()
         torch.testing.assert_close(entries[:, :, 1], torch.full((1, 16), 0.25))
 

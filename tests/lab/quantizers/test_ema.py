@@ -13,7 +13,7 @@ from torch.testing import assert_close
 
 from chirrup.lab.quantizers.ema import DECAY, SMOOTHING, VECTORS, EMALevel
 from chirrup.lab.quantizers.rvq import ResidualVectorQuantizer
-from chirrup.lab.training.codebooks import Usage, chosen, follow, initialise
+from chirrup.lab.training.codebooks import Usage, counts_and_sums, ema_update, initialise
 
 DIM, LEVELS, SIZE, CODE_DIM = 12, 3, 16, 4
 
@@ -44,7 +44,9 @@ def consistent(level: EMALevel, tolerance: float = 1e-3) -> None:
 def test_search_finds_the_nearest_entry(scale: float, seed: int) -> None:
     """By Euclidean distance, not by direction: entries differ in length."""
     trained = level()
-    trained.place(torch.arange(SIZE), noise(SIZE, CODE_DIM) * torch.linspace(0.2, 3, SIZE)[:, None])
+    trained.set_entries(
+        torch.arange(SIZE), noise(SIZE, CODE_DIM) * torch.linspace(0.2, 3, SIZE)[:, None]
+    )
     projected = scale * noise(2, CODE_DIM, 9, seed=seed)
     found = trained.search(projected)
     assert found.shape == (2, 9)
@@ -60,7 +62,7 @@ def test_a_step_is_the_moving_average_by_hand() -> None:
     for step in range(3):
         vectors = noise(40, CODE_DIM, seed=step)
         codes = trained.search(vectors.T[None])[0]
-        trained.follow(*chosen(codes, vectors, SIZE))
+        trained.ema_update(*counts_and_sums(codes, vectors, SIZE))
         for entry in range(SIZE):
             mine = vectors[codes == entry]
             counts[entry] = DECAY * counts[entry] + (1 - DECAY) * len(mine)
@@ -79,7 +81,7 @@ def test_few_vectors_a_step_move_entries_less() -> None:
     for vectors, rate in ((2, 2 / (VECTORS * SIZE)), (40, 1 - DECAY)):
         trained, counts = level(), torch.full((SIZE,), vectors / SIZE).double()
         before = trained.sums.clone()
-        trained.follow(counts, torch.zeros_like(before))
+        trained.ema_update(counts, torch.zeros_like(before))
         assert_close(trained.sums, (1 - rate) * before)
 
 
@@ -87,9 +89,9 @@ def test_entries_arrive_at_the_mean_of_what_chooses_them() -> None:
     trained = level()
     vectors = noise(200, CODE_DIM)
     fixed = trained.search(vectors.T[None])[0]
-    counts, sums = chosen(fixed, vectors, SIZE)
+    counts, sums = counts_and_sums(fixed, vectors, SIZE)
     for _ in range(2000):
-        trained.follow(counts, sums)
+        trained.ema_update(counts, sums)
     used = counts > 0
     assert int(used.sum()) > 2
     assert_close(trained.codebook[used], (sums / counts[:, None])[used], rtol=1e-3, atol=1e-4)
@@ -101,7 +103,7 @@ def test_an_entry_that_nobody_chooses_stays_finite() -> None:
     counts, sums = torch.zeros(SIZE), torch.zeros(SIZE, CODE_DIM)
     counts[0], sums[0] = 10.0, 1.0
     for _ in range(12_000):
-        trained.follow(counts, sums)
+        trained.ema_update(counts, sums)
     assert float(trained.counts[1]) < 1e-38
     assert trained.codebook.isfinite().all()
     assert float(trained.codebook.abs().max()) < 10
@@ -112,19 +114,19 @@ def test_placed_entries_stay_where_they_are_put() -> None:
     trained = level()
     for step in range(5):
         vectors = noise(40, CODE_DIM, seed=step)
-        trained.follow(*chosen(trained.search(vectors.T[None])[0], vectors, SIZE))
+        trained.ema_update(*counts_and_sums(trained.search(vectors.T[None])[0], vectors, SIZE))
     before = trained.counts.clone(), trained.codebook.clone()
     which, entries = torch.tensor([2, 7, 11]), 5 * noise(3, CODE_DIM, seed=9)
-    trained.place(which, entries)
+    trained.set_entries(which, entries)
     assert torch.equal(trained.codebook[which], entries)
     assert_close(trained.counts[which], before[0].mean().expand(3))
     others = [entry for entry in range(SIZE) if entry not in which]
     assert torch.equal(trained.counts[others], before[0][others])
     assert torch.equal(trained.codebook[others], before[1][others])
     consistent(trained)
-    trained.follow(torch.zeros(SIZE).double(), torch.zeros(SIZE, CODE_DIM).double())
+    trained.ema_update(torch.zeros(SIZE).double(), torch.zeros(SIZE, CODE_DIM).double())
     assert_close(trained.codebook[which], entries, rtol=1e-3, atol=0)
-    trained.place(torch.tensor([], dtype=torch.long), entries[:0])
+    trained.set_entries(torch.tensor([], dtype=torch.long), entries[:0])
     consistent(trained)
 
 
@@ -135,14 +137,14 @@ def test_codebooks_are_state_but_no_parameters() -> None:
     kept = {"codebook", "counts", "sums"}
     for index in range(LEVELS):
         assert kept <= {name.removeprefix(f"levels.{index}.") for name in model.state_dict()}
-    follow(model, *codes_and_projected(model, noise(2, DIM, 30)))
+    ema_update(model, *codes_and_projected(model, noise(2, DIM, 30)))
     other = ResidualVectorQuantizer(DIM, LEVELS, SIZE, CODE_DIM, EMALevel).double()
     x = noise(2, DIM, 9, seed=5)
     assert not torch.equal(other.encode(x), model.encode(x))
     other.load_state_dict(model.state_dict())
     assert torch.equal(other.encode(x), model.encode(x))
     for each in (model, other):
-        follow(each, *codes_and_projected(each, x))
+        ema_update(each, *codes_and_projected(each, x))
     state = other.state_dict()
     assert all(torch.equal(value, state[name]) for name, value in model.state_dict().items())
 
@@ -204,7 +206,7 @@ def test_codebooks_start_from_data_and_follow_it() -> None:
     x = vectors.T[None] + 0.5
     before = error()
     for _ in range(100):
-        follow(model, *codes_and_projected(model, x))
+        ema_update(model, *codes_and_projected(model, x))
     assert error() < before
 
 
@@ -233,7 +235,7 @@ def one_of_two(rank: int, folder: str) -> None:
     store = dist.FileStore(f"{folder}/store", 2)
     dist.init_process_group("gloo", store=store, rank=rank, world_size=2)
     model = quantizer()
-    follow(model, *codes_and_projected(model, batch(rank)))
+    ema_update(model, *codes_and_projected(model, batch(rank)))
     torch.save(model.state_dict(), f"{folder}/{rank}.pt")
     dist.destroy_process_group()
 
@@ -244,8 +246,8 @@ def test_two_processes_follow_both_batches(tmp_path: Path) -> None:
     first, second = (torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in range(2))
     model = quantizer()
     alone = quantizer()
-    follow(alone, *codes_and_projected(alone, batch(0)))
-    follow(model, *codes_and_projected(model, torch.cat([batch(0), batch(1)])))
+    ema_update(alone, *codes_and_projected(alone, batch(0)))
+    ema_update(model, *codes_and_projected(model, torch.cat([batch(0), batch(1)])))
     for name, value in model.state_dict().items():
         assert torch.equal(first[name], second[name])
         assert_close(first[name], value)

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.testing import assert_close
 
-from chirrup.lab.quantizers.quantizer import ABSENT
+from chirrup.codes import ABSENT
 from chirrup.lab.quantizers.rvq import ResidualVectorQuantizer
 
 DIM, LEVELS, SIZE, CODE_DIM = 12, 5, 32, 4
@@ -103,7 +103,7 @@ def test_absent_codes_add_nothing(quantizer: ResidualVectorQuantizer) -> None:
         dropped = codes.clone()
         dropped[0, level, 4] = ABSENT
         missing = whole - quantizer.decode(dropped)
-        assert_close(missing[0, :, 4], quantizer.tables()[level, codes[0, level, 4]])
+        assert_close(missing[0, :, 4], quantizer.lookup_tables()[level, codes[0, level, 4]])
         missing[0, :, 4] = 0
         assert not missing.any()
 

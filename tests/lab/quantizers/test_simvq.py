@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 from torch.testing import assert_close
 
-from chirrup.lab.quantizers.quantizer import ABSENT
+from chirrup.codes import ABSENT
 from chirrup.lab.quantizers.rvq import ResidualVectorQuantizer
 from chirrup.lab.quantizers.simvq import SimVQLevel
 from chirrup.lab.training import codebooks
@@ -122,12 +122,12 @@ def test_any_number_of_codebooks_decodes() -> None:
 @torch.no_grad()
 def test_folding_leaves_a_plain_table() -> None:
     made, x = quantizer(), latents()
-    tables, codes = made.tables(), made.encode(x)
+    tables, codes = made.lookup_tables(), made.encode(x)
     for index in range(LEVELS):
         level = simvq(made, index)
         level.fold()
         assert torch.equal(level.entries(), level.codebook)
-    assert_close(made.tables(), tables)
+    assert_close(made.lookup_tables(), tables)
     assert torch.equal(made.encode(x), codes)
 
     made = made.float()
@@ -190,4 +190,4 @@ def test_a_few_vectors_are_enough_to_start() -> None:
     after = made.state_dict()
     assert all(torch.equal(after[name], value) for name, value in before.items())
     with pytest.raises(TypeError, match="all together"):
-        made.trained_levels[0].place(torch.tensor([0]), torch.zeros(1, CODE_DIM))
+        made.trained_levels[0].set_entries(torch.tensor([0]), torch.zeros(1, CODE_DIM))

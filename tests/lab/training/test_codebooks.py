@@ -125,4 +125,4 @@ def test_a_binary_book_is_counted_from_nothing_over_many_steps() -> None:
     nothing = torch.zeros(1, 10, 16)
     assert usage.revive(quantizer, nothing, 0.5, torch.Generator()) == 0
     assert initialise(quantizer, torch.zeros(10, 16), 0) == []
-    codebooks.follow(quantizer, torch.zeros(1, 1, 10).long(), nothing)
+    codebooks.ema_update(quantizer, torch.zeros(1, 1, 10).long(), nothing)

@@ -165,11 +165,11 @@ def test_discriminators_judge_channels_apart_or_together(
     figures = advance(trainer, 2)
     assert all(np.isfinite(f["discriminator"]) for f in figures)
     rows = torch.randn(4, 9600)  # two clips of two channels
-    outputs = trainer.adversary.judge(rows)
+    outputs = trainer.adversary.discriminate(rows)
     joint = [name for name, d in discriminators.items() if d["options"].get("input_channels") == 2]
     sizes = {len(features[-1]) for features in outputs}
     assert sizes == {2} if len(joint) == len(discriminators) else 4 in sizes
-    swapped = trainer.adversary.judge(rows[[1, 0, 3, 2]])
+    swapped = trainer.adversary.discriminate(rows[[1, 0, 3, 2]])
     for features, others in zip(outputs, swapped, strict=True):
         alike = torch.allclose(features[-1].sort(0)[0], others[-1].sort(0)[0], atol=1e-5)
         assert alike == (len(features[-1]) == 4), "who judges both knows left from right"

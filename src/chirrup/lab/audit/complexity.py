@@ -82,7 +82,7 @@ def audit(model: Model, tried: Model) -> dict[str, Any]:
         tried: the model, or a smaller one of the same latency, to measure the latency on.
     """
     return {
-        "parts": {part: asdict(figures) for part, figures in count(model.outline()).items()},
+        "parts": {part: asdict(figures) for part, figures in count(model.on_meta()).items()},
         "latency_samples": nominal_latency_samples(model),
         "latency_measured_samples": latency_samples(tried),
         "receptive_field_samples": receptive_field_samples(model.encoder),
@@ -174,8 +174,8 @@ def latency_samples(model: Model) -> int:
         # By far more than a window takes away at its edge.
         changed[0][torch.arange(len(offset)), 0, offset] += 100
         first = _first_difference(plain, _streamed(encoder, decoder, changed))
-        heard = (offset + 1) * model.sample_rate_hz / model.input_rate_hz
-        latest = max(latest, ceil((heard - (first - model.delay_samples)).max()))
+        needed = (offset + 1) * model.sample_rate_hz / model.input_rate_hz
+        latest = max(latest, ceil((needed - (first - model.delay_samples)).max()))
     return latest
 
 

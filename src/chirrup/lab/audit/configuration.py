@@ -8,7 +8,7 @@ from chirrup.lab.audit.complexity import audit, nominal_latency_samples
 from chirrup.lab.models import build
 
 
-def outline(name: str) -> dict[str, Any]:
+def audit_config(name: str) -> dict[str, Any]:
     """What ``model.json`` would say of a model with fresh weights, states and graphs left out.
 
     Raises:

@@ -41,7 +41,7 @@ LEAST_EQUAL_STORED = 0.95
 """Likewise where every weight is rounded."""
 
 
-def in_eight_bits(source: Path, folder: Path, parts: Collection[str], audio: np.ndarray) -> Parity:
+def export_int8(source: Path, folder: Path, parts: Collection[str], audio: np.ndarray) -> Parity:
     """Write an exported model once more. Its codes mean the same: either decodes the other's files.
 
     Args:
@@ -55,21 +55,21 @@ def in_eight_bits(source: Path, folder: Path, parts: Collection[str], audio: np.
     graphs, about = read(source)
     for part, graph in graphs.items():
         if ("encoder" if part.startswith("encoder") else "decoder") in parts:
-            graphs[part] = with_eight_bits(graph)
+            graphs[part] = int8_products(graph)
     about |= {"eight_bits": sorted(parts)}
-    return write_again(source, folder, graphs, about, audio, LEAST_EQUAL)
+    return write_variant(source, folder, graphs, about, audio, LEAST_EQUAL)
 
 
-def stored_in_eight_bits(source: Path, folder: Path, audio: np.ndarray) -> Parity:
-    """Write an exported model once more, in half the bytes; else as `in_eight_bits`."""
+def export_int8_storage(source: Path, folder: Path, audio: np.ndarray) -> Parity:
+    """Write an exported model once more, in half the bytes; else as `export_int8`."""
     graphs, about = read(source)
     done: dict[str, np.ndarray] = {}
     for graph in graphs.values():
         for tensor in graph.graph.initializer:
             if is_rounded(tensor):
-                array = one_rounding(onnx.numpy_helper.to_array(tensor), done)
+                array = round_shared(onnx.numpy_helper.to_array(tensor), done)
                 tensor.CopyFrom(onnx.numpy_helper.from_array(array, tensor.name))
-    return write_again(source, folder, graphs, about, audio, LEAST_EQUAL_STORED)
+    return write_variant(source, folder, graphs, about, audio, LEAST_EQUAL_STORED)
 
 
 def is_rounded(tensor: onnx.TensorProto) -> bool:
@@ -79,7 +79,7 @@ def is_rounded(tensor: onnx.TensorProto) -> bool:
     return large and not kept and tensor.data_type == onnx.TensorProto.FLOAT
 
 
-def one_rounding(array: np.ndarray, done: dict[str, np.ndarray]) -> np.ndarray:
+def round_shared(array: np.ndarray, done: dict[str, np.ndarray]) -> np.ndarray:
     """`rounded`, alike for all graphs that share a tensor; one may have its last axes swapped."""
     swapped = np.swapaxes(array, -1, -2)
     if digest(swapped) in done:
@@ -87,7 +87,7 @@ def one_rounding(array: np.ndarray, done: dict[str, np.ndarray]) -> np.ndarray:
     return done.setdefault(digest(array), rounded(array)).reshape(array.shape)
 
 
-def write_again(
+def write_variant(
     source: Path,
     folder: Path,
     graphs: dict[str, onnx.ModelProto],
@@ -97,12 +97,12 @@ def write_again(
 ) -> Parity:
     """Write changed graphs of ``source``, whose files they are to read."""
     codec = chirrup.load(source)
-    heard, (encoder, decoder) = whole_chunks(codec, audio), codec.graphs()
-    codes = stream(encoder, heard, codec.block_frames * codec.input_frame_samples)
+    signal, (encoder, decoder) = whole_chunks(codec, audio), codec.graphs()
+    codes = stream(encoder, signal, codec.block_frames * codec.input_frame_samples)
     expected = stream(decoder, codes, codec.block_frames)
 
     def check(draft: Path) -> dict[str, Any]:
-        parity = measure(chirrup.load(draft), heard, codes, expected)
+        parity = measure(chirrup.load(draft), signal, codes, expected)
         parity.check(least_equal, MOST_DB)
         return {"parity": asdict(parity)}
 
@@ -110,7 +110,7 @@ def write_again(
     return Parity(**write(folder, graphs, about, check)["parity"])
 
 
-def with_eight_bits(graph: onnx.ModelProto) -> onnx.ModelProto:
+def int8_products(graph: onnx.ModelProto) -> onnx.ModelProto:
     """The graph with the weights of its matrix products in 8 bits."""
     split_products(graph)
     sizes = {tensor.name: tensor.dims for tensor in graph.graph.initializer}

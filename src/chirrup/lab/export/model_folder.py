@@ -21,9 +21,9 @@ from safetensors.numpy import save
 from chirrup.errors import ModelError
 from chirrup.files.drafts import open_scratch
 from chirrup.model_json import read_spec
+from chirrup.runtime.dft import identify_dft
 from chirrup.runtime.graph import Weights
 from chirrup.runtime.graph_file import WEIGHTS, graph_content
-from chirrup.runtime.waves import recognised
 
 SMALLEST = 64
 """Tensors of fewer elements stay in the graph."""
@@ -101,7 +101,7 @@ def move_weights(
     Returns:
         For each tensor of the graph: ``tensor``, its name in ``weights``, ``shape``, and
         ``swapped``, whether it is stored with the last two axes swapped; or ``waves`` and
-        ``n_fft`` of one that `runtime.waves` makes.
+        ``n_fft`` of one that `runtime.dft` makes.
     """
     places: dict[str, dict[str, Any]] = {}
     for tensor in graph.graph.initializer:
@@ -109,7 +109,7 @@ def move_weights(
         if array.size < SMALLEST:
             continue
         leave_empty(tensor, array.nbytes)
-        if (known := recognised(array)) is not None:
+        if (known := identify_dft(array)) is not None:
             kind, n_fft = known
             places[tensor.name] = {"waves": kind, "n_fft": n_fft}
             continue

@@ -43,8 +43,8 @@ def whole_chunks(codec: Codec, audio: np.ndarray) -> np.ndarray:
     return np.broadcast_to(audio, (codec.channels, audio.shape[1]))[None].copy()
 
 
-def measure(codec: Codec, heard: np.ndarray, codes: np.ndarray, expected: np.ndarray) -> Parity:
-    """What a codec's graphs make of ``heard``, beside the codes and audio that are expected.
+def measure(codec: Codec, signal: np.ndarray, codes: np.ndarray, expected: np.ndarray) -> Parity:
+    """What a codec's graphs make of ``signal``, beside the codes and audio that are expected.
 
     The graphs, the decoder's halves too, get it frame by frame, then in blocks; what is furthest
     off counts.
@@ -53,7 +53,7 @@ def measure(codec: Codec, heard: np.ndarray, codes: np.ndarray, expected: np.nda
     equal, errors = [], []
     decoders = [decoder, VoiceDecoder(codec, 1)] if has_features(codec) else [decoder]
     for frames in (codec.chunk_frames, codec.block_frames):
-        streamed = stream(encoder, heard, frames * codec.input_frame_samples)
+        streamed = stream(encoder, signal, frames * codec.input_frame_samples)
         equal.append(share_equal(streamed, codes))
         for graph in decoders:
             error = np.square(stream(graph, codes, frames) - expected).sum()

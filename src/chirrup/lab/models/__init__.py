@@ -12,14 +12,14 @@ from chirrup.lab.models.lrac import Lrac, LracConfig
 from chirrup.lab.models.model import Model
 from chirrup.lab.models.spectrostream import SpectroConfig, SpectroStream
 from chirrup.lab.models.tqcodec import TQCodec, TQConfig
-from chirrup.lab.weights import LARGEST
+from chirrup.lab.weights import MAX_NUMBER
 
-__all__ = ["CONFIGS", "Model", "build", "earlier_fields"]
+__all__ = ["CONFIGS", "Model", "build", "checkpoint_defaults"]
 
-Entry = tuple[Callable[[Any], Model], Any]
+ModelEntry = tuple[Callable[[Any], Model], Any]
 """What builds a model, and the configuration to build it from, a dataclass."""
 
-CONFIGS: dict[str, Entry] = {
+CONFIGS: dict[str, ModelEntry] = {
     "iris-t1": (Iris, IrisConfig()),
     "iris-t2": (Iris, IrisConfig.track_2()),
     "lrac-t1": (Lrac, LracConfig.track_1()),
@@ -55,16 +55,16 @@ def build(name: str, **changes: Any) -> Model:
             near = get_close_matches(key, known, 3, 0.5) or known
             raise ModelError(f"{name} has no {key!r}: use {', '.join(near)}")
         numbers = value if isinstance(value, list | tuple) else [value]
-        if not all(0 <= x <= LARGEST for x in numbers if isinstance(x, int | float)):
-            raise ModelError(f"{name}: {key} is {value!r:.40}: give numbers from 0 to {LARGEST}")
+        if not all(0 <= x <= MAX_NUMBER for x in numbers if isinstance(x, int | float)):
+            raise ModelError(f"{name}: {key} is {value!r:.40}: give numbers from 0 to {MAX_NUMBER}")
     try:
         return kind(replace(config, **changes))
     except Exception as error:  # of any kind, by the layer that the value reaches first
         raise ModelError(f"{name} cannot be changed so: {error}") from error
 
 
-def earlier_fields(name: object) -> dict[str, Any]:
+def checkpoint_defaults(name: object) -> dict[str, Any]:
     """Fields that the configuration has gained since the first checkpoints, with the values that
     those checkpoints have."""
     entry = CONFIGS.get(name) if isinstance(name, str) else None
-    return getattr(entry[1], "EARLIER", {}) if entry else {}
+    return getattr(entry[1], "CHECKPOINT_DEFAULTS", {}) if entry else {}

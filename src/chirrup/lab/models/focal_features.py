@@ -10,10 +10,10 @@ from chirrup.lab.models.focal_config import FocalConfig
 from chirrup.lab.nn import (
     LayerNorm,
     Linear,
+    LogSpectra,
     ReplicatedConv1d,
     Residual,
     Sequential,
-    Spectra,
     Stateless,
     Streaming,
     Transformer,
@@ -27,7 +27,7 @@ class Features(Sequential):
     def __init__(self, config: FocalConfig) -> None:
         layers: list[Streaming] = []
         if config.spectra:
-            spectra = Spectra(prod(config.front_strides))
+            spectra = LogSpectra(prod(config.front_strides))
             channels = spectra.channels
             layers.append(spectra)
         else:
@@ -69,7 +69,7 @@ class Features(Sequential):
         what is left of a spectrum then is chance, and no code should be spent on it.
         """
         spectra, linear, positions, transformer = self.layers
-        cast(Spectra, spectra).fit(audio)
+        cast(LogSpectra, spectra).fit(audio)
         rows = spectra.offline(audio).transpose(1, 2).flatten(0, 1)
         project = cast(Linear, linear).linear
         values, vectors = torch.linalg.eigh(torch.cov(rows.T.double()))

@@ -83,7 +83,7 @@ class Decompressor(Sequential):
         super().__init__(*layers, Refiner(config.dim, chunk))
 
 
-class ConvNeXtBlock(Residual):
+class WaveNeXtBlock(Residual):
     """Depthwise convolution, norm and a feed-forward part behind a layer scale."""
 
     def __init__(self, dim: int, hidden_dim: int, first_scale: float) -> None:
@@ -122,7 +122,7 @@ class Waveform(Sequential):
     def __init__(self, config: FocalConfig) -> None:
         dim = config.waveform_dim
         blocks = [
-            ConvNeXtBlock(dim, config.waveform_hidden_dim, 1 / config.waveform_blocks)
+            WaveNeXtBlock(dim, config.waveform_hidden_dim, 1 / config.waveform_blocks)
             for _ in range(config.waveform_blocks)
         ]
         controls, last = config.frame_samples, Unfold(config.frame_samples)
@@ -239,7 +239,7 @@ class FocalCodec(Model):
         features = fit_deviations(self.decompressor, bits)
         self.waveform.amplify(audio.std() / self.waveform.offline(features).std())
 
-    def outline(self) -> "FocalCodec":
+    def on_meta(self) -> "FocalCodec":
         with torch.device("meta"):
             return FocalCodec(self.config)
 

@@ -82,7 +82,7 @@ class IrisConfig:
     decoder_kernel_size: int = 15
     decoder_block: Literal["conv2former", "convnext"] = "conv2former"
 
-    EARLIER: ClassVar[dict[str, Any]] = {"encoder_units": "plain"}
+    CHECKPOINT_DEFAULTS: ClassVar[dict[str, Any]] = {"encoder_units": "plain"}
     """Fields of a checkpoint that was written before they existed."""
 
     @classmethod

@@ -13,13 +13,14 @@ from torch import Tensor, nn
 
 from chirrup.lab.models.model import Model
 from chirrup.lab.nn import (
-    Conv1d,
     ConvTranspose1d,
     Residual,
     Sequential,
     Stateless,
     Streaming,
+    elu,
     fit_scales,
+    weight_norm_conv,
 )
 from chirrup.lab.quantizers.ema import EMALevel
 from chirrup.lab.quantizers.rvq import ResidualVectorQuantizer
@@ -123,37 +124,13 @@ class LracConfig:
         return prod(block.stride for block in self.encoder)
 
 
-def elu() -> Streaming:
-    return Stateless(nn.ELU())
-
-
-def conv(
-    inputs: int,
-    outputs: int,
-    kernel: int,
-    *,
-    stride: int = 1,
-    dilation: int = 1,
-    centred: bool = False,
-) -> Conv1d:
-    return Conv1d(
-        inputs,
-        outputs,
-        kernel,
-        stride=stride,
-        dilation=dilation,
-        look_ahead=(kernel - 1) * dilation // 2 if centred else 0,
-        normalise_weight=True,
-    )
-
-
 def residual_unit(channels: int, unit: Unit) -> Residual:
     """ELU, dilated convolution, ELU, convolution, and the skip."""
     return Residual(
         channels,
         Sequential(
             elu(),
-            conv(
+            weight_norm_conv(
                 channels,
                 channels,
                 unit.kernel_1,
@@ -161,7 +138,7 @@ def residual_unit(channels: int, unit: Unit) -> Residual:
                 centred=unit.centred_1,
             ),
             elu(),
-            conv(channels, channels, unit.kernel_2, centred=unit.centred_2),
+            weight_norm_conv(channels, channels, unit.kernel_2, centred=unit.centred_2),
         ),
     )
 
@@ -171,13 +148,13 @@ class Encoder(Sequential):
 
     def __init__(self, config: LracConfig) -> None:
         blocks = config.encoder
-        layers: list[Streaming] = [conv(1, blocks[0].channels, 7)]
+        layers: list[Streaming] = [weight_norm_conv(1, blocks[0].channels, 7)]
         widths = [*(block.channels for block in blocks[1:]), config.latent_dim]
         for block, width in zip(blocks, widths, strict=True):
             layers += [residual_unit(block.channels, unit) for unit in block.units]
             layers += [
                 elu(),
-                conv(block.channels, width, 2 * block.stride, stride=block.stride),
+                weight_norm_conv(block.channels, width, 2 * block.stride, stride=block.stride),
             ]
         super().__init__(*layers)
 
@@ -204,7 +181,7 @@ class Decoder(Sequential):
             ]
             width = block.channels
             layers += [residual_unit(width, unit) for unit in block.units]
-        super().__init__(*layers, elu(), conv(width, 1, 21), Stateless(nn.Tanh()))
+        super().__init__(*layers, elu(), weight_norm_conv(width, 1, 21), Stateless(nn.Tanh()))
 
 
 class Lrac(Model):
@@ -217,7 +194,7 @@ class Lrac(Model):
             config.codebook_size,
             config.code_dim,
             EMALevel,
-            tables_at_both_ends=True,
+            count_folded=True,
         )
         super().__init__(config, Encoder(config), quantizer, Decoder(config))
 

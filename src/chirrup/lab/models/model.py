@@ -75,7 +75,7 @@ class Model(nn.Module):
         names = ("encoder", "quantizer", "decoder")
         return {name: list(self.get_submodule(name).parameters()) for name in names}
 
-    def outline(self) -> "Model":
+    def on_meta(self) -> "Model":
         """What is counted instead of the model: itself, or one of its shape but without values."""
         return self
 

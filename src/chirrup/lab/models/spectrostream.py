@@ -24,18 +24,20 @@ from chirrup.lab.nn import (
     Fold2d,
     LookAhead,
     PerChannel,
-    Plane,
     Pool2d,
     Repeat2d,
     Residual,
     Sequential,
+    Sequential2d,
     Stateless,
     Streaming,
     Unfold2d,
+    elu,
     fit_scales,
     hann,
     hann_dual,
     scale_weight,
+    weight_norm_conv,
 )
 from chirrup.lab.quantizers.ema import EMALevel, PlainEMALevel
 from chirrup.lab.quantizers.rvq import ResidualVectorQuantizer
@@ -94,15 +96,6 @@ class SpectroConfig:
         return self.hop // prod(frequency for _, frequency in self.strides)
 
 
-def elu() -> Streaming:
-    return Stateless(nn.ELU())
-
-
-def conv(inputs: int, outputs: int) -> Conv1d:
-    """Of one step: what flattened bins go through."""
-    return Conv1d(inputs, outputs, 1, normalise_weight=True)
-
-
 def square(inputs: int, outputs: int, bins: int, size: int = 3) -> Conv2d:
     return Conv2d(inputs, outputs, (size, size), bins, normalise_weight=True)
 
@@ -127,8 +120,8 @@ def down(inputs: int, outputs: int, bins: int, stride: tuple[int, int], folds: b
     )
     return Residual(
         inputs,
-        Plane(elu(), square(inputs, inputs, bins), elu(), strided),
-        Plane(*shortcut),
+        Sequential2d(elu(), square(inputs, inputs, bins), elu(), strided),
+        Sequential2d(*shortcut),
     )
 
 
@@ -144,17 +137,17 @@ def up(inputs: int, outputs: int, bins: int, stride: tuple[int, int], folds: boo
     )
     return Residual(
         inputs,
-        Plane(elu(), transposed, elu(), square(outputs, outputs, transposed.bins)),
-        Plane(*shortcut),
+        Sequential2d(elu(), transposed, elu(), square(outputs, outputs, transposed.bins)),
+        Sequential2d(*shortcut),
     )
 
 
 def bottleneck(width: int, bins: int) -> Residual:
-    block = Plane(elu(), square(width, width, bins), elu(), square(width, width, bins))
+    block = Sequential2d(elu(), square(width, width, bins), elu(), square(width, width, bins))
     return Residual(width, block, Sequential())
 
 
-class Planes(nn.Module):
+class SpectrumToPlanes(nn.Module):
     """Spectra ``[batch, 2 * (bins + 1), time]`` to ``[batch, 2, time, bins]``: real and imaginary
     parts, without the highest bin."""
 
@@ -162,8 +155,8 @@ class Planes(nn.Module):
         return x.unflatten(1, (2, x.shape[1] // 2))[:, :, :-1].transpose(2, 3)
 
 
-class Spectra(nn.Module):
-    """`Planes` undone: the highest bin is zero."""
+class PlanesToSpectrum(nn.Module):
+    """`SpectrumToPlanes` undone: the highest bin is zero."""
 
     def forward(self, x: Tensor) -> Tensor:
         return nn.functional.pad(x.transpose(2, 3), (0, 0, 0, 1)).flatten(1, 2)
@@ -196,7 +189,7 @@ class Encoder(Sequential):
         bins, width, wider = config.hop, config.encoder_dim, config.encoder_dim
         separate: list[Streaming] = [
             STFT(2 * config.hop, config.hop, hann(2 * config.hop)),
-            Stateless(Planes()),
+            Stateless(SpectrumToPlanes()),
             square(2, width, bins, 7),
         ]
         joint: list[Streaming] = []
@@ -214,7 +207,11 @@ class Encoder(Sequential):
             bottleneck(width, bins),
             Stateless(Flatten()),
             Residual(
-                flat, Sequential(elu(), conv(flat, flat), elu(), conv(flat, dim)), conv(flat, dim)
+                flat,
+                Sequential(
+                    elu(), weight_norm_conv(flat, flat, 1), elu(), weight_norm_conv(flat, dim, 1)
+                ),
+                weight_norm_conv(flat, dim, 1),
             ),
         )
 
@@ -229,7 +226,11 @@ class Decoder(Sequential):
         flat, dim = bins * width, config.latent_dim
         joint: list[Streaming] = [
             LookAhead(Fraction(config.look_ahead_hops * config.hop, config.frame_samples)),
-            Residual(dim, Sequential(conv(dim, flat), elu(), conv(flat, flat)), conv(dim, flat)),
+            Residual(
+                dim,
+                Sequential(weight_norm_conv(dim, flat, 1), elu(), weight_norm_conv(flat, flat, 1)),
+                weight_norm_conv(dim, flat, 1),
+            ),
             Stateless(Unflatten(bins)),
             bottleneck(width, bins),
         ]
@@ -243,10 +244,10 @@ class Decoder(Sequential):
         separate += [
             elu(),
             square(width, 2, bins, 7),
-            Stateless(Spectra()),
+            Stateless(PlanesToSpectrum()),
             ISTFT(2 * config.hop, hann_dual(2 * config.hop)),
         ]
-        super().__init__(*joint, PerChannel(config.channels, Plane(*separate)))
+        super().__init__(*joint, PerChannel(config.channels, Sequential2d(*separate)))
 
 
 class SpectroStream(Model):
@@ -264,19 +265,20 @@ class SpectroStream(Model):
     def start(self, audio: Tensor) -> None:
         """Before training: scale the layers so that ``audio`` gets through, each part in turn."""
         audio = self.tiled(audio)
-        ears, *listening = self.encoder.layers
-        *speaking, mouths = self.decoder.layers
-        assert isinstance(ears, PerChannel)
-        assert isinstance(mouths, PerChannel)
-        inner, outer = ears.inner, mouths.inner
-        assert isinstance(inner, Sequential)
-        assert isinstance(outer, Sequential)
-        spectra = Sequential(*inner.layers[:2]).offline(ears.rows(audio))
-        heard = ears.joined(fit_scales(inner, ears.rows(audio))).flatten(1, 2)
-        latent = fit_scales(Sequential(*listening), heard)
+        per_channel_encoder, *joint_encoder = self.encoder.layers
+        *joint_decoder, per_channel_decoder = self.decoder.layers
+        assert isinstance(per_channel_encoder, PerChannel)
+        assert isinstance(per_channel_decoder, PerChannel)
+        first, last = per_channel_encoder.inner, per_channel_decoder.inner
+        assert isinstance(first, Sequential)
+        assert isinstance(last, Sequential)
+        rows = per_channel_encoder.split_channels(audio)
+        spectra = Sequential(*first.layers[:2]).offline(rows)
+        x = per_channel_encoder.join_channels(fit_scales(first, rows)).flatten(1, 2)
+        latent = fit_scales(Sequential(*joint_encoder), x)
         self.scale_latents(float(1 / latent.std()))
-        said = fit_scales(Sequential(*speaking), latent / latent.std())
-        fit_scales(outer, mouths.rows(said), float(spectra.std()))
+        x = fit_scales(Sequential(*joint_decoder), latent / latent.std())
+        fit_scales(last, per_channel_decoder.split_channels(x), float(spectra.std()))
 
     @torch.no_grad()
     def scale_latents(self, factor: float) -> bool:

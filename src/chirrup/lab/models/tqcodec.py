@@ -9,21 +9,21 @@ from math import prod
 from typing import cast
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from chirrup.lab.models.model import Model
 from chirrup.lab.nn import (
     LSTM,
     Analysis,
-    Conv1d,
     ConvTranspose1d,
     Parallel,
     Residual,
     Sequential,
-    Stateless,
     Streaming,
     Synthesis,
+    elu,
     fit_scales,
+    weight_norm_conv,
 )
 from chirrup.lab.quantizers.level import Level
 from chirrup.lab.quantizers.rvq import ResidualVectorQuantizer
@@ -92,20 +92,15 @@ class TQConfig:
         return self.latent_dim + (self.upper_latent_dim if self.upper_dim else 0)
 
 
-def elu() -> Streaming:
-    return Stateless(nn.ELU())
-
-
-def conv(inputs: int, outputs: int, kernel: int, stride: int = 1) -> Conv1d:
-    return Conv1d(inputs, outputs, kernel, stride=stride, normalise_weight=True)
-
-
 def residual_unit(channels: int) -> Residual:
     """ELU, convolution to half the channels, ELU, convolution; and a convolution as the skip."""
     block = Sequential(
-        elu(), conv(channels, channels // 2, 3), elu(), conv(channels // 2, channels, 1)
+        elu(),
+        weight_norm_conv(channels, channels // 2, 3),
+        elu(),
+        weight_norm_conv(channels // 2, channels, 1),
     )
-    return Residual(channels, block, conv(channels, channels, 1))
+    return Residual(channels, block, weight_norm_conv(channels, channels, 1))
 
 
 def recurrent(channels: int, config: TQConfig) -> Residual:
@@ -114,28 +109,30 @@ def recurrent(channels: int, config: TQConfig) -> Residual:
 
 def encoder(config: TQConfig, channels: int, latent_dim: int) -> list[Streaming]:
     """Audio ``[batch, 1, samples]`` to latents ``[batch, latent_dim, frames]``."""
-    layers: list[Streaming] = [conv(1, channels, 7)]
+    layers: list[Streaming] = [weight_norm_conv(1, channels, 7)]
     for stride in config.strides:
         layers += [
             residual_unit(channels),
             elu(),
-            conv(channels, 2 * channels, 2 * stride, stride),
+            weight_norm_conv(channels, 2 * channels, 2 * stride, stride=stride),
         ]
         channels *= 2
-    return [*layers, recurrent(channels, config), elu(), conv(channels, latent_dim, 7)]
+    layers += [recurrent(channels, config), elu(), weight_norm_conv(channels, latent_dim, 7)]
+    return layers
 
 
 def decoder(config: TQConfig, channels: int, latent_dim: int) -> list[Streaming]:
     """Latents ``[batch, latent_dim, frames]`` to audio ``[batch, 1, samples]``."""
     channels *= 2 ** len(config.strides)
-    layers: list[Streaming] = [conv(latent_dim, channels, 7), recurrent(channels, config)]
+    first = weight_norm_conv(latent_dim, channels, 7)
+    layers: list[Streaming] = [first, recurrent(channels, config)]
     for stride in reversed(config.strides):
         up = ConvTranspose1d(
             channels, channels // 2, 2 * stride, stride=stride, normalise_weight=True
         )
         channels //= 2
         layers += [elu(), up, residual_unit(channels)]
-    return [*layers, elu(), conv(channels, 1, 7)]
+    return [*layers, elu(), weight_norm_conv(channels, 1, 7)]
 
 
 class Encoder(Sequential):
@@ -204,9 +201,11 @@ class TQCodec(Model):
             fit_scales(self.decoder, fit_scales(self.encoder, audio), float(audio.std()))
             return
         analysis, encoders = self.encoder.layers
-        ears, mouths = cast(Parallel, encoders), cast(Parallel, self.decoder.layers[0])
-        bands = analysis.offline(audio).split(ears.channels, dim=1)
-        for ear, mouth, share in zip(ears.branches, mouths.branches, bands, strict=True):
-            ear, mouth = cast(Sequential, ear), cast(Sequential, mouth)
-            heard = ear.layers[0].offline(share)
-            fit_scales(mouth, fit_scales(ear, share), float(heard.std()))
+        encoders, decoders = cast(Parallel, encoders), cast(Parallel, self.decoder.layers[0])
+        all_bands = analysis.offline(audio).split(encoders.channels, dim=1)
+        for encode, decode, bands in zip(
+            encoders.branches, decoders.branches, all_bands, strict=True
+        ):
+            encode, decode = cast(Sequential, encode), cast(Sequential, decode)
+            signal = encode.layers[0].offline(bands)
+            fit_scales(decode, fit_scales(encode, bands), float(signal.std()))

@@ -1,29 +1,29 @@
 """Streaming building blocks with explicit state; see `streaming.py` for the contract."""
 
-from chirrup.lab.nn.activations import DynamicTanh, Snake, SnakeBeta
+from chirrup.lab.nn.activations import DynamicTanh, Snake, SnakeBeta, elu
 from chirrup.lab.nn.attention import Transformer
-from chirrup.lab.nn.conv import Conv1d, ConvTranspose1d
+from chirrup.lab.nn.conv import Conv1d, ConvTranspose1d, weight_norm_conv
 from chirrup.lab.nn.conv2d import (
     Conv2d,
     ConvTranspose2d,
     Fold2d,
     PerChannel,
-    Plane,
     Pool2d,
     Repeat2d,
+    Sequential2d,
     Unfold2d,
 )
 from chirrup.lab.nn.conv2former import Conv2FormerBlock, OneStepConv2Former
 from chirrup.lab.nn.focal import FocalBlock, Refiner
 from chirrup.lab.nn.harmonic_noise import HarmonicNoise
-from chirrup.lab.nn.linear import ByChunks, ChunkLinear, FeedForward, Linear
+from chirrup.lab.nn.linear import ChunkLinear, ChunkWise, FeedForward, Linear
 from chirrup.lab.nn.norm import LayerNorm, Scale
 from chirrup.lab.nn.one_step import OneStepConv
 from chirrup.lab.nn.pqmf import Analysis, Synthesis
 from chirrup.lab.nn.recurrent import GRU, LSTM
 from chirrup.lab.nn.replicated import ReplicatedConv1d
 from chirrup.lab.nn.scales import fit_deviations, fit_scales, scale_weight, set_weight
-from chirrup.lab.nn.spectra import Spectra
+from chirrup.lab.nn.spectra import LogSpectra
 from chirrup.lab.nn.spectral_head import SpectralHead
 from chirrup.lab.nn.stft import ISTFT, STFT, MatrixISTFT, hann, hann_dual
 from chirrup.lab.nn.streaming import (
@@ -44,8 +44,8 @@ __all__ = [
     "LSTM",
     "STFT",
     "Analysis",
-    "ByChunks",
     "ChunkLinear",
+    "ChunkWise",
     "Conv1d",
     "Conv2FormerBlock",
     "Conv2d",
@@ -59,13 +59,13 @@ __all__ = [
     "HarmonicNoise",
     "LayerNorm",
     "Linear",
+    "LogSpectra",
     "LookAhead",
     "MatrixISTFT",
     "OneStepConv",
     "OneStepConv2Former",
     "Parallel",
     "PerChannel",
-    "Plane",
     "Pool2d",
     "Refiner",
     "Repeat2d",
@@ -73,10 +73,10 @@ __all__ = [
     "Residual",
     "Scale",
     "Sequential",
+    "Sequential2d",
     "Snake",
     "SnakeBeta",
     "Span",
-    "Spectra",
     "SpectralHead",
     "State",
     "Stateless",
@@ -84,10 +84,12 @@ __all__ = [
     "Synthesis",
     "Transformer",
     "Unfold2d",
+    "elu",
     "fit_deviations",
     "fit_scales",
     "hann",
     "hann_dual",
     "scale_weight",
     "set_weight",
+    "weight_norm_conv",
 ]

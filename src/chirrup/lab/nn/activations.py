@@ -5,7 +5,11 @@ from torch import Tensor, nn
 
 from chirrup.lab import fast
 from chirrup.lab.fast.snake import snake
-from chirrup.lab.nn.streaming import State, Streaming
+from chirrup.lab.nn.streaming import State, Stateless, Streaming
+
+
+def elu() -> Stateless:
+    return Stateless(nn.ELU())
 
 
 class SnakeBeta(Streaming):

@@ -106,6 +106,27 @@ class Conv1d(Streaming):
         return y, {"past": last[:, :, last.shape[2] - self.context :]}
 
 
+def weight_norm_conv(
+    in_channels: int,
+    out_channels: int,
+    kernel_size: int,
+    *,
+    stride: int = 1,
+    dilation: int = 1,
+    centred: bool = False,
+) -> Conv1d:
+    """Return a convolution with weight normalisation, causal or centred."""
+    return Conv1d(
+        in_channels,
+        out_channels,
+        kernel_size,
+        stride=stride,
+        dilation=dilation,
+        look_ahead=(kernel_size - 1) * dilation // 2 if centred else 0,
+        normalise_weight=True,
+    )
+
+
 class ConvTranspose1d(Streaming):
     """Causal transposed convolution: an input step adds ``kernel_size`` outputs from its place on.
 

@@ -1,7 +1,7 @@
 """Streaming convolutions over spectrograms ``[batch, channels, time, bins]``: causal in time,
 centred along frequency, where both ends are padded with zeros as TensorFlow's "same" does.
 
-In memory the channels of a place lie together (`beside`): on a CPU that is faster. The convolutions
+Tensors are in PyTorch's channels-last memory format, which is faster on a CPU. The convolutions
 have a fast form, which also computes the ELU before them.
 """
 
@@ -21,12 +21,12 @@ Pair = tuple[int, int]
 """Along time, along frequency."""
 
 
-def beside(x: Tensor) -> Tensor:
+def channels_last(x: Tensor) -> Tensor:
     """The same values, the channels of a place one beside the other."""
     return x.contiguous(memory_format=torch.channels_last)
 
 
-def ends(kernel: int, stride: int) -> Pair:
+def edge_padding(kernel: int, stride: int) -> Pair:
     """Zeros before the first bin and after the last one, so that ``stride`` divides the bins."""
     both = kernel - stride
     return both // 2, both - both // 2
@@ -55,8 +55,8 @@ class Conv2d(Streaming):
             raise ValueError("a stride longer than the kernel would skip samples")
         if bins % stride[1]:
             raise ValueError(f"a stride of {stride[1]} does not divide {bins} bins")
-        low, high = ends(kernel[1], stride[1])
-        self.padding, self.ends = (0, high - low), (low, high)
+        low, high = edge_padding(kernel[1], stride[1])
+        self.padding, self.edges = (0, high - low), (low, high)
         self.conv = nn.Conv2d(in_channels, out_channels, kernel, stride=stride, padding=(0, low))
         if normalise_weight:
             weight_norm(self.conv)
@@ -73,7 +73,7 @@ class Conv2d(Streaming):
         if self.context == 0:
             return {}
         shape = (batch, self.conv.in_channels, self.context, self.bins)
-        return {"past": beside(torch.zeros(shape, device=device))}
+        return {"past": channels_last(torch.zeros(shape, device=device))}
 
     def takes_elu(self, x: Tensor) -> bool:
         return self.fast and number_type(x, self.conv) is not None
@@ -82,7 +82,7 @@ class Conv2d(Streaming):
         if self.fast and (dtype := number_type(x, self.conv)):
             return self._fast_form(x, state, dtype, elu)
         after: State = {}
-        x = beside(x)
+        x = channels_last(x)
         if self.context:
             x = torch.cat([state["past"], x], dim=2)
             after["past"] = x[:, :, x.shape[2] - self.context :].clone()
@@ -97,7 +97,7 @@ class Conv2d(Streaming):
             past = rows_of(state["past"], dtype)
         conv = self.conv
         stride, bias = cast(Pair, conv.stride), cast(Tensor, conv.bias)
-        y, after = conv_2d(rows, past, conv.weight, bias, stride, self.ends, elu)
+        y, after = conv_2d(rows, past, conv.weight, bias, stride, self.edges, elu)
         return y.permute(0, 3, 1, 2), {"past": after.permute(0, 3, 1, 2)} if self.context else {}
 
 
@@ -122,7 +122,7 @@ class ConvTranspose2d(Streaming):
         self.overlap, self.bins = kernel[0] - stride[0], bins * stride[1]
         if self.overlap < 0 or kernel[1] < stride[1]:
             raise ValueError("a kernel shorter than the stride would leave holes")
-        self.low, high = ends(kernel[1], stride[1])
+        self.low, high = edge_padding(kernel[1], stride[1])
         trimmed = self.low if self.low == high else 0
         self.whole = trimmed == self.low
         self.conv = nn.ConvTranspose2d(
@@ -144,7 +144,7 @@ class ConvTranspose2d(Streaming):
         if self.overlap == 0:
             return {}
         shape = (batch, self.conv.out_channels, self.overlap, self.bins)
-        return {"overlap": beside(torch.zeros(shape, device=device))}
+        return {"overlap": channels_last(torch.zeros(shape, device=device))}
 
     def takes_elu(self, x: Tensor) -> bool:
         return self.fast and number_type(x, self.conv) is not None
@@ -152,7 +152,7 @@ class ConvTranspose2d(Streaming):
     def forward(self, x: Tensor, state: State, elu: bool = False) -> tuple[Tensor, State]:
         if self.fast and (dtype := number_type(x, self.conv)):
             return self._fast_form(x, state, dtype, elu)
-        y = self.conv(beside(x))
+        y = self.conv(channels_last(x))
         if not self.whole:
             y = y[:, :, :, self.low : self.low + self.bins]
         after: State = {}
@@ -228,7 +228,7 @@ class Unfold2d(Repeat2d):
         return x.flatten(4, 5).flatten(2, 3), state
 
 
-class Plane(Sequential):
+class Sequential2d(Sequential):
     """Layers over spectrograms one after the other.
 
     In the fast form a `Fold2d` or `Unfold2d` and the convolution of one place beside it are one
@@ -294,19 +294,19 @@ class PerChannel(Streaming):
 
     def initial_state(self, batch: int, device: torch.device | None = None) -> State:
         inner = self.inner.initial_state(batch * self.groups, device)
-        return {f"inner.{name}": self.joined(value) for name, value in inner.items()}
+        return {f"inner.{name}": self.join_channels(value) for name, value in inner.items()}
 
     def forward(self, x: Tensor, state: State) -> tuple[Tensor, State]:
         after: State = {}
         rows = {name: value.flatten(0, 1) for name, value in state.items()}
-        y = self.run("inner", self.rows(x), rows, after)
-        after = {name: self.joined(value) for name, value in after.items()}
-        return self.joined(y).flatten(1, 2), after
+        y = self.run("inner", self.split_channels(x), rows, after)
+        after = {name: self.join_channels(value) for name, value in after.items()}
+        return self.join_channels(y).flatten(1, 2), after
 
-    def rows(self, x: Tensor) -> Tensor:
+    def split_channels(self, x: Tensor) -> Tensor:
         """The groups as rows: ``[batch * groups, channels, ...]``."""
         return x.unflatten(1, (self.groups, x.shape[1] // self.groups)).flatten(0, 1)
 
-    def joined(self, rows: Tensor) -> Tensor:
-        """``[batch, groups, ...]`` of what `rows` gave."""
+    def join_channels(self, rows: Tensor) -> Tensor:
+        """``[batch, groups, ...]`` of what `split_channels` gave."""
         return rows.unflatten(0, (-1, self.groups))

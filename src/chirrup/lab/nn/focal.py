@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from chirrup.lab.nn.activations import DynamicTanh
-from chirrup.lab.nn.linear import ByChunks, FeedForward, Linear
+from chirrup.lab.nn.linear import ChunkWise, FeedForward, Linear
 from chirrup.lab.nn.replicated import ReplicatedConv1d
 from chirrup.lab.nn.streaming import Residual, Sequential, Span, State, Streaming
 
@@ -58,7 +58,7 @@ class FocalBlock(Sequential):
         )
 
 
-class Refiner(ByChunks):
+class Refiner(ChunkWise):
     """Sees ``chunk`` frames at once: ``x + contract(gelu(expand(x)))``, x all their channels."""
 
     def __init__(self, channels: int, chunk: int) -> None:
@@ -66,5 +66,5 @@ class Refiner(ByChunks):
         self.expand = nn.Linear(chunk * channels, chunk * channels)
         self.contract = nn.Linear(chunk * channels, chunk * channels)
 
-    def of_chunks(self, chunks: Tensor) -> Tensor:
+    def forward_chunks(self, chunks: Tensor) -> Tensor:
         return chunks + self.contract(F.gelu(self.expand(chunks)))

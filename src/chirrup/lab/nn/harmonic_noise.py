@@ -27,12 +27,12 @@ SILENT = -10.0
 LOUDEST = 6.0
 
 
-def place_of(pitch_hz: Tensor) -> Tensor:
+def pitch_index(pitch_hz: Tensor) -> Tensor:
     """Where frequencies lie among the pitches, 0 to ``PITCHES - 1``."""
     return (PITCHES - 1) * (pitch_hz / LOWEST_HZ).log2() / log2(HIGHEST_HZ / LOWEST_HZ)
 
 
-def in_full_precision(device: torch.device) -> AbstractContextManager[object]:
+def without_autocast(device: torch.device) -> AbstractContextManager[object]:
     """What is within is not made bfloat16, as autocast would have it."""
     if device.type == "meta":  # which knows no autocast
         return nullcontext()
@@ -104,7 +104,7 @@ class HarmonicNoise(Streaming):
         }
 
     def forward(self, x: Tensor, state: State) -> tuple[Tensor, State]:
-        with in_full_precision(x.device):
+        with without_autocast(x.device):
             scores, gains = x.float().split([PITCHES, self.channels - PITCHES], dim=1)
             pulses, after = self._pulses(scores, state)
             noise, after["round"] = self._noise(x.shape[2], state)
@@ -163,14 +163,16 @@ class HarmonicNoise(Streaming):
             c, d = part @ self.get_buffer("cosines"), part @ self.get_buffer("sines")
             real.append(a * c - b * d)
             imaginary.append(a * d + b * c)
-        heard = (real[0] + real[1]).sum(1) @ self.get_buffer("inverse_cosines")
-        heard = heard + (imaginary[0] + imaginary[1]).sum(1) @ self.get_buffer("inverse_sines")
+        filtered = (real[0] + real[1]).sum(1) @ self.get_buffer("inverse_cosines")
+        filtered = filtered + (imaginary[0] + imaginary[1]).sum(1) @ self.get_buffer(
+            "inverse_sines"
+        )
         # What a piece gives reaches over the three that follow.
-        quarters = heard.split(self.piece, dim=2)
-        line = F.pad(overlap, (0, 0, 0, heard.shape[1]))
+        quarters = filtered.split(self.piece, dim=2)
+        line = F.pad(overlap, (0, 0, 0, filtered.shape[1]))
         for late, quarter in enumerate(quarters):
             line = line + F.pad(quarter, (0, 0, late, 3 - late))
-        whole = heard.shape[1]
+        whole = filtered.shape[1]
         return line[:, :whole].flatten(1)[:, None], line[:, whole:].clone()
 
 

@@ -19,14 +19,14 @@ class Linear(Streaming):
         return self.linear(x.transpose(1, 2)).transpose(1, 2), state
 
 
-class ByChunks(Streaming):
+class ChunkWise(Streaming):
     """Base of layers to which ``chunk`` frames are one vector, of all their channels."""
 
     def __init__(self, chunk: int) -> None:
         super().__init__()
         self.chunk = chunk
 
-    def of_chunks(self, chunks: Tensor) -> Tensor:
+    def forward_chunks(self, chunks: Tensor) -> Tensor:
         """``[batch, chunks, chunk * channels]`` to the same, of other channels."""
         raise NotImplementedError
 
@@ -36,18 +36,18 @@ class ByChunks(Streaming):
 
     def forward(self, x: Tensor, state: State) -> tuple[Tensor, State]:
         chunks = x.transpose(1, 2).unflatten(1, (-1, self.chunk)).flatten(2)
-        rows = self.of_chunks(chunks).unflatten(2, (self.chunk, -1)).flatten(1, 2)
+        rows = self.forward_chunks(chunks).unflatten(2, (self.chunk, -1)).flatten(1, 2)
         return rows.transpose(1, 2), state
 
 
-class ChunkLinear(ByChunks):
+class ChunkLinear(ChunkWise):
     """One matrix for all channels of ``chunk`` frames, to as many frames."""
 
     def __init__(self, in_channels: int, out_channels: int, chunk: int) -> None:
         super().__init__(chunk)
         self.linear = nn.Linear(chunk * in_channels, chunk * out_channels)
 
-    def of_chunks(self, chunks: Tensor) -> Tensor:
+    def forward_chunks(self, chunks: Tensor) -> Tensor:
         return self.linear(chunks)
 
 

@@ -9,7 +9,7 @@ from chirrup.lab.nn.stft import STFT
 from chirrup.lab.nn.streaming import Span, State, Streaming, strided
 
 
-class Spectra(Streaming):
+class LogSpectra(Streaming):
     """Audio ``[batch, 1, samples]`` to logarithms of power ``[batch, channels, frames]``.
 
     Of a window of two frames the lowest bins, which tell a voice's pitch; and of windows half a

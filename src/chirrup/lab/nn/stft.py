@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from chirrup.lab.nn.streaming import Span, State, Streaming, strided, transposed
-from chirrup.runtime.waves import waves
+from chirrup.runtime.dft import dft_matrix
 
 
 def sqrt_hann(n_fft: int) -> Tensor:
@@ -123,7 +123,7 @@ class MatrixSTFT(Streaming):
         if self.n_fft != 2 * self.hop:
             raise ValueError(f"a hop of half of {self.n_fft} is needed, not {self.hop}")
         for kind in ("cosines", "sines"):
-            self.register_buffer(kind, torch.from_numpy(waves(kind, self.n_fft)))
+            self.register_buffer(kind, torch.from_numpy(dft_matrix(kind, self.n_fft)))
         self.register_buffer("window", stft.window.clone())
 
     def initial_state(self, batch: int, device: torch.device | None = None) -> State:
@@ -147,7 +147,7 @@ class MatrixISTFT(Streaming):
         super().__init__()
         self.hop = istft.hop
         for kind in ("cosines", "sines"):
-            self.register_buffer(kind, torch.from_numpy(waves(f"inverse {kind}", istft.n_fft)))
+            self.register_buffer(kind, torch.from_numpy(dft_matrix(f"inverse {kind}", istft.n_fft)))
         self.register_buffer("window", istft.window.clone())
 
     def initial_state(self, batch: int, device: torch.device | None = None) -> State:

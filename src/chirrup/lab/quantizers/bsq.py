@@ -53,20 +53,20 @@ class BinarySphericalQuantizer(Quantizer):
 
     def encode(self, latent: Tensor) -> Tensor:
         """``[batch, bits, frames]`` to codes, ``int64 [batch, 1, frames]``."""
-        return ((latent > 0) * self._weights(latent.device)).sum(dim=1, keepdim=True)
+        return ((latent > 0) * self._powers(latent.device)).sum(dim=1, keepdim=True)
 
     def decode(self, codes: Tensor) -> Tensor:
         """Codes ``int [batch, 1, frames]`` to ``[batch, bits, frames]``; absent (-1) is zero."""
-        bits = (codes & self._weights(codes.device)) > 0
+        bits = (codes & self._powers(codes.device)) > 0
         return torch.where(codes >= 0, self._entry(bits), 0.0)
 
     def macs_per_frame(self, folded: bool | None = None) -> int:
         return 0
 
     def exported(self) -> tuple[nn.Module, nn.Module]:
-        return Signs(self), Bits(self)
+        return BSQEncode(self), BSQDecode(self)
 
-    def _weights(self, device: torch.device) -> Tensor:
+    def _powers(self, device: torch.device) -> Tensor:
         """What each dimension counts in a code, ``[bits, 1]``."""
         powers = [2**bit for bit in reversed(range(self.bits))]
         return torch.tensor(powers, device=device)[:, None]
@@ -75,7 +75,7 @@ class BinarySphericalQuantizer(Quantizer):
         return torch.where(positive, self.bits**-0.5, -(self.bits**-0.5))
 
 
-class Signs(nn.Module):
+class BSQEncode(nn.Module):
     """Latents ``[batch, bits, frames]`` to codes ``int32 [batch, 1, frames]``."""
 
     def __init__(self, quantizer: BinarySphericalQuantizer) -> None:
@@ -87,7 +87,7 @@ class Signs(nn.Module):
         return ((latent > 0) * self.get_buffer("powers")).sum(dim=1, keepdim=True).int()
 
 
-class Bits(nn.Module):
+class BSQDecode(nn.Module):
     """Codes ``int32 [batch, 1, frames]`` to ``[batch, bits, frames]``, in floating point, which
     holds so small integers: the runtime has no bitwise operators for them everywhere."""
 

@@ -27,7 +27,7 @@ class EMALevel(Level):
     codebook: Tensor
     counts: Tensor
     sums: Tensor
-    follows_averages: ClassVar[bool] = True
+    uses_ema: ClassVar[bool] = True
 
     def __init__(self, dim: int, codebook_size: int, code_dim: int) -> None:
         nn.Module.__init__(self)
@@ -37,17 +37,17 @@ class EMALevel(Level):
         self.register_buffer("counts", torch.ones(codebook_size))
         self.register_buffer("sums", self.codebook.clone())
 
-    def table(self) -> tuple[Tensor, Tensor]:
+    def search_matrix(self) -> tuple[Tensor, Tensor]:
         return self.codebook.T, -0.5 * self.codebook.square().sum(1)
 
     @torch.no_grad()
-    def place(self, which: Tensor, entries: Tensor) -> None:
-        super().place(which, entries)
+    def set_entries(self, which: Tensor, entries: Tensor) -> None:
+        super().set_entries(which, entries)
         self.counts[which] = cast(Tensor, self.counts.mean())
         self.sums[which] = entries * self.counts[which, None]
 
     @torch.no_grad()
-    def follow(self, counts: Tensor, sums: Tensor) -> None:
+    def ema_update(self, counts: Tensor, sums: Tensor) -> None:
         rate = (counts.sum() / (VECTORS * len(counts))).clamp(max=1 - DECAY)
         self.counts.lerp_(counts, rate)
         self.sums.lerp_(sums, rate)

@@ -17,7 +17,7 @@ class Level(nn.Module):
         codebook: ``[codebook_size, code_dim]``.
         starts_from_data: whether entries are put where data is: all of them before they are first
             used, later those that nothing chooses.
-        follows_averages: whether entries are moving averages of vectors instead of being moved by
+        uses_ema: whether entries are moving averages of vectors instead of being moved by
             gradients.
         projects: whether residuals are projected to be searched, and entries back; without, both
             projections are none and the codebook is as wide as the latent.
@@ -25,7 +25,7 @@ class Level(nn.Module):
 
     codebook: Tensor
     starts_from_data: ClassVar[bool] = True
-    follows_averages: ClassVar[bool] = False
+    uses_ema: ClassVar[bool] = False
     projects: ClassVar[bool] = True
 
     def __init__(self, dim: int, codebook_size: int, code_dim: int) -> None:
@@ -35,11 +35,11 @@ class Level(nn.Module):
         self.codebook = nn.Parameter(torch.randn(codebook_size, code_dim))
 
     @property
-    def of_entries(self) -> list[nn.Parameter]:
+    def entry_parameters(self) -> list[nn.Parameter]:
         """Parameters that move the entries, which learn at a rate of their own."""
         return [self.codebook] if isinstance(self.codebook, nn.Parameter) else []
 
-    def table(self) -> tuple[Tensor, Tensor | None]:
+    def search_matrix(self) -> tuple[Tensor, Tensor | None]:
         """Factors ``[code_dim, entries]`` and offsets ``[entries]`` of the search."""
         return F.normalize(self.entries(), dim=1).T, None
 
@@ -49,7 +49,7 @@ class Level(nn.Module):
 
     def search(self, projected: Tensor) -> Tensor:
         """Best entry of each vector: ``[batch, code_dim, frames] -> [batch, frames]``."""
-        weight, offset = self.table()
+        weight, offset = self.search_matrix()
         scores = projected.transpose(1, 2) @ weight
         return (scores if offset is None else scores + offset).argmax(dim=2)
 
@@ -58,7 +58,7 @@ class Level(nn.Module):
         return F.embedding(codes, self.entries()).transpose(1, 2)
 
     @torch.no_grad()
-    def place(self, which: Tensor, entries: Tensor) -> None:
+    def set_entries(self, which: Tensor, entries: Tensor) -> None:
         """Set the entries numbered ``which`` to ``[entries, code_dim]``."""
         self.codebook[which] = entries
 
@@ -68,20 +68,20 @@ class Level(nn.Module):
         size = len(self.codebook)
         pick = torch.randperm(len(vectors), generator=generator, device=vectors.device)[:size]
         every = torch.arange(size, device=vectors.device)
-        self.place(every, vectors[pick])
+        self.set_entries(every, vectors[pick])
         for _ in range(KMEANS_ROUNDS):
-            count, total = chosen(self.search(vectors.T[None])[0], vectors, size)
+            count, total = counts_and_sums(self.search(vectors.T[None])[0], vectors, size)
             means = total / count.clamp(min=1)[:, None]
-            self.place(every, torch.where(count[:, None] > 0, means, self.codebook))
+            self.set_entries(every, torch.where(count[:, None] > 0, means, self.codebook))
 
-    def follow(self, counts: Tensor, sums: Tensor) -> None:
+    def ema_update(self, counts: Tensor, sums: Tensor) -> None:
         """Take in a step: vectors that chose each entry, and their sums, over all processes."""
 
     def fold(self) -> None:
         """Turn what makes the entries into constants, in place."""
 
 
-def chosen(codes: Tensor, vectors: Tensor, size: int) -> tuple[Tensor, Tensor]:
+def counts_and_sums(codes: Tensor, vectors: Tensor, size: int) -> tuple[Tensor, Tensor]:
     """How many ``vectors [vectors, dim]`` chose each entry, ``[size]``, and their sums."""
     count = torch.bincount(codes, minlength=size).to(vectors.dtype)
     return count, vectors.new_zeros(size, vectors.shape[1]).index_add_(0, codes, vectors)

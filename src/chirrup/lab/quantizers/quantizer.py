@@ -11,9 +11,6 @@ from torch import Tensor, nn
 
 from chirrup.lab.quantizers.level import Level
 
-ABSENT = -1
-"""The code of a codebook that was dropped for a lower bitrate, or of a lost frame."""
-
 
 @dataclass(frozen=True)
 class Quantized:

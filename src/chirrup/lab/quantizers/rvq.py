@@ -25,7 +25,7 @@ class ResidualVectorQuantizer(Quantizer):
     Bitrate at ``codebook_size`` 1024 is 10 bits a level and frame.
 
     Args:
-        tables_at_both_ends: whether the model's paper counts the projections back as folded into
+        count_folded: whether the model's paper counts the projections back as folded into
             tables at the encoder too, so that they cost nothing.
     """
 
@@ -37,10 +37,10 @@ class ResidualVectorQuantizer(Quantizer):
         code_dim: int,
         level: type[Level] = Level,
         *,
-        tables_at_both_ends: bool = False,
+        count_folded: bool = False,
     ) -> None:
         super().__init__(codebook_size)
-        self.tables_at_both_ends = tables_at_both_ends
+        self.count_folded = count_folded
         self.levels = nn.ModuleList(level(dim, codebook_size, code_dim) for _ in range(codebooks))
         self.fast = False
 
@@ -92,7 +92,7 @@ class ResidualVectorQuantizer(Quantizer):
     def _stacked(self) -> Levels:
         levels, stack = self.trained_levels, torch.stack
         with torch.no_grad():
-            tables = [level.table() for level in levels]
+            tables = [level.search_matrix() for level in levels]
             offsets = [
                 weight.new_zeros(weight.shape[1]) if offset is None else offset
                 for weight, offset in tables
@@ -117,7 +117,7 @@ class ResidualVectorQuantizer(Quantizer):
         return torch.stack(codes, dim=1)
 
     def decode(self, codes: Tensor) -> Tensor:
-        tables = self.tables()
+        tables = self.lookup_tables()
         latent = tables.new_zeros(codes.shape[0], codes.shape[2], tables.shape[2])
         for index in range(codes.shape[1]):
             code = codes[:, index]
@@ -125,7 +125,7 @@ class ResidualVectorQuantizer(Quantizer):
             latent = latent + torch.where(present, tables[index][code.clamp(min=0)], 0.0)
         return latent.transpose(1, 2)
 
-    def tables(self) -> Tensor:
+    def lookup_tables(self) -> Tensor:
         """Entries projected back, ``[codebooks, codebook_size, dim]``: what a decoder looks up."""
         return torch.stack(
             [
@@ -135,7 +135,7 @@ class ResidualVectorQuantizer(Quantizer):
         )
 
     def macs_per_frame(self, folded: bool | None = None) -> int:
-        folded = self.tables_at_both_ends if folded is None else folded
+        folded = self.count_folded if folded is None else folded
         macs = sum(level.codebook.numel() for level in self.trained_levels)
         for level in self.trained_levels:
             if level.projects:

@@ -23,7 +23,7 @@ class FoldedSearch(nn.Module):
         self.register_buffer("project", torch.cat(inward).T.contiguous())
         bias = torch.cat([cast(Tensor, level.project_in.bias) for level in levels])
         for index, level in enumerate(levels):
-            weight, offset = level.table()
+            weight, offset = level.search_matrix()
             self.register_buffer(f"weight_{index}", weight.contiguous())
             self.register_buffer(f"offset_{index}", offset)
             if inward[index + 1 :]:
@@ -84,7 +84,7 @@ class PlainSearch(nn.Module):
         super().__init__()
         self.register_buffer("table", torch.cat([level.entries() for level in levels]))
         for index, level in enumerate(levels):
-            weight, offset = level.table()
+            weight, offset = level.search_matrix()
             self.register_buffer(f"weight_{index}", weight.contiguous())
             self.register_buffer(f"offset_{index}", offset)
         self.levels, self.size = len(levels), levels[0].codebook.shape[0]

@@ -33,17 +33,17 @@ class SimVQLevel(Level):
         self.bias = nn.Parameter(torch.zeros(code_dim))
 
     @property
-    def of_entries(self) -> list[nn.Parameter]:
+    def entry_parameters(self) -> list[nn.Parameter]:
         return [self.weight, self.bias]
 
     def entries(self) -> Tensor:
         return F.linear(self.codebook, self.weight, self.bias)
 
-    def table(self) -> tuple[Tensor, Tensor]:
+    def search_matrix(self) -> tuple[Tensor, Tensor]:
         entries = self.entries()
         return entries.T, -0.5 * entries.square().sum(1)
 
-    def place(self, which: Tensor, entries: Tensor) -> None:
+    def set_entries(self, which: Tensor, entries: Tensor) -> None:
         raise TypeError("SimVQ's entries move all together: none can be placed by itself")
 
     @torch.no_grad()

@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from chirrup.lab.models.focalcodec import FocalCodec, FocalConfig
-from chirrup.lab.weights import check_numbers, load_weights, outline_of, read_tensors
+from chirrup.lab.weights import build_on_meta, check_numbers, load_weights, read_tensors
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
 
@@ -52,7 +52,7 @@ def from_pretrained(folder: Path) -> FocalCodec:
         if layers > len(found):
             raise ValueError(f"it has {len(found)} tensors for {layers} layers")
         tensors = renamed(found, config)
-        outline_of(lambda: FocalCodec(config), tensors)
+        build_on_meta(lambda: FocalCodec(config), tensors)
     except (ValueError, AttributeError, TypeError) as error:
         raise ValueError(f"{folder / WEIGHTS} does not fit its {CONFIG}: {error}") from error
     model = FocalCodec(config).eval().requires_grad_(False)

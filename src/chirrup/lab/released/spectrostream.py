@@ -89,7 +89,7 @@ def import_spectrostream(model: SpectroStream, folder: Path) -> None:
     entries = taken(CODEBOOKS, [len(levels), *levels[0].codebook.shape])
     for index, level in enumerate(levels):
         if entries is not None:
-            level.place(torch.arange(len(entries[index])), entries[index])
+            level.set_entries(torch.arange(len(entries[index])), entries[index])
     misfits += [f"{key} {list(tensor.shape)} has no place" for key, tensor in tensors.items()]
     if misfits:
         raise ValueError(f"the weights in {folder} are not this model's: {'; '.join(misfits)}")

@@ -21,10 +21,10 @@ from torch.optim import Optimizer
 
 from chirrup.errors import FileError, ModelError
 from chirrup.files.drafts import written
-from chirrup.lab.models import Model, build, earlier_fields
+from chirrup.lab.models import Model, build, checkpoint_defaults
 from chirrup.lab.training.config import TrainingConfig
 from chirrup.lab.training.fields import explained
-from chirrup.lab.weights import check_numbers, load_weights, outline_of
+from chirrup.lab.weights import build_on_meta, check_numbers, load_weights
 from chirrup.runtime.reading import regular_size
 
 MOST_BYTES = 1 << 36
@@ -63,7 +63,7 @@ def load_checkpoint(checkpoint: Path) -> dict[str, Any]:
         if "version" not in saved:
             config = saved["config"]
             changes = config.get("model_changes", {})
-            config["model_changes"] = earlier_fields(config.get("model")) | changes
+            config["model_changes"] = checkpoint_defaults(config.get("model")) | changes
     except OSError:
         raise
     except Exception as error:  # of any kind, by what the file holds instead
@@ -152,9 +152,9 @@ def trained_model(saved: dict[str, Any]) -> Model:
     weights = saved["ema" if "ema" in saved else "model"]
     try:
         check_numbers(config.model_changes)
-        outline = outline_of(lambda: build(config.model, **config.model_changes), weights)
+        built = build_on_meta(lambda: build(config.model, **config.model_changes), weights)
         with torch.device("meta"):
-            parts = outline.encoder, outline.decoder
+            parts = built.encoder, built.decoder
             states = sum(x.numel() for part in parts for x in part.initial_state(1).values())
         if states > MOST_STATE_ELEMENTS:
             raise ValueError(f"its states have {states} elements")

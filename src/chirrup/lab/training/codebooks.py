@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from chirrup.errors import UsageError
-from chirrup.lab.quantizers.level import Level, chosen
+from chirrup.lab.quantizers.level import Level, counts_and_sums
 from chirrup.lab.quantizers.quantizer import Quantizer
 from chirrup.lab.training.distributed import add_up
 
@@ -15,7 +15,7 @@ def entries_apart(model: nn.Module, levels: list[Level]) -> list[list[str]]:
     They learn at a rate of their own. Decay, which knows nothing of the vectors, would draw
     entries to zero, and through a map all of them together: they have none.
     """
-    moving = {id(parameter) for level in levels for parameter in level.of_entries}
+    moving = {id(parameter) for level in levels for parameter in level.entry_parameters}
     groups: list[list[str]] = [[], []]
     for name, parameter in model.named_parameters():
         groups[id(parameter) in moving].append(name)
@@ -46,7 +46,7 @@ def initialise(quantizer: Quantizer, latents: Tensor, seed: int) -> list[float]:
 
 
 @torch.no_grad()
-def follow(quantizer: Quantizer, codes: Tensor, projected: Tensor) -> None:
+def ema_update(quantizer: Quantizer, codes: Tensor, projected: Tensor) -> None:
     """Let the entries that follow averages take in a step, of all processes.
 
     Args:
@@ -54,13 +54,13 @@ def follow(quantizer: Quantizer, codes: Tensor, projected: Tensor) -> None:
         projected: ``[codebooks, batch * frames, code_dim]``, as `Quantized.projected`.
     """
     levels = quantizer.trained_levels
-    if not any(level.follows_averages for level in levels):
+    if not any(level.uses_ema for level in levels):
         return
     rows = zip(codes.transpose(0, 1).flatten(1), projected, strict=True)
-    found = [chosen(row, vectors, quantizer.codebook_size) for row, vectors in rows]
+    found = [counts_and_sums(row, vectors, quantizer.codebook_size) for row, vectors in rows]
     counts, sums = (add_up(torch.stack(part)) for part in zip(*found, strict=True))
     for level, count, total in zip(levels, counts, sums, strict=True):
-        level.follow(count, total)
+        level.ema_update(count, total)
 
 
 class Usage(nn.Module):
@@ -144,7 +144,7 @@ class Usage(nn.Module):
             dead = (self.share[index] * self.share.shape[1] < below).nonzero()[:, 0]
             vectors = projected[index]
             pick = torch.randint(len(vectors), (len(dead),), generator=generator)
-            level.place(dead, vectors[pick.to(vectors.device)])
+            level.set_entries(dead, vectors[pick.to(vectors.device)])
             self.share[index, dead] = 1 / self.share.shape[1]
             self.share[index] /= self.share[index].sum()
             moved += len(dead)

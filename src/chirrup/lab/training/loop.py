@@ -171,8 +171,8 @@ class Trainer:
         """One update of the model, and of the discriminators when it is their turn."""
         config = self.config
         index, stage = config.stage_at(self.step)
-        trained = self.thaw(stage)
-        sampler.weigh(stage.conditions or config.data.conditions)
+        trained = self.set_trainable(stage)
+        sampler.set_conditions(stage.conditions or config.data.conditions)
         self.generator.manual_seed((config.seed * 1009 + self.rank) * 1_000_003 + self.step)
         if self.step == 0:
             self.start_model(sampler)
@@ -182,7 +182,7 @@ class Trainer:
         for group, scale in zip(self.optimiser.param_groups, (1.0, config.codes.lr_scale)):
             group["lr"] = learning_rate * scale
         share = learning_rate / config.learning_rate
-        self.adversary.learn_at(share * config.adversary.learning_rate)
+        self.adversary.set_learning_rate(share * config.adversary.learning_rate)
 
         audio, target = map(self.model.tiled, sampler.batch(config.batch_size))
         made = self.make(audio, stage)
@@ -223,7 +223,7 @@ class Trainer:
             figures["entries_used"] = float(self.usage.used().mean())
         return figures
 
-    def thaw(self, stage: Stage) -> list[nn.Parameter]:
+    def set_trainable(self, stage: Stage) -> list[nn.Parameter]:
         """Let the stage's parts learn, and no others; their parameters."""
         idle = () if stage.quantize else ("quantizer",)
         parts = stage.train or [part for part in self.parts if part not in idle]
@@ -304,7 +304,7 @@ class Trainer:
 
     def update_codebooks(self, codes: Tensor, projected: Tensor) -> None:
         self.usage.update(add_up(codebooks.counts(codes, self.model.codebook_size)))
-        codebooks.follow(self.model.quantizer, codes, projected)
+        codebooks.ema_update(self.model.quantizer, codes, projected)
         if (self.step + 1) % self.config.codes.revive_every == 0:
             below = self.config.codes.revive_below
             self.usage.revive(self.model.quantizer, projected, below, self.generator)

@@ -15,7 +15,7 @@ import chirrup
 from chirrup.errors import UsageError
 from chirrup.files.drafts import only_one, open_scratch
 from chirrup.lab.export.export import export
-from chirrup.lab.export.int8 import in_eight_bits, stored_in_eight_bits
+from chirrup.lab.export.int8 import export_int8, export_int8_storage
 from chirrup.lab.export.parity import Parity
 from chirrup.lab.models import build
 from chirrup.lab.models.spectrostream import SpectroStream
@@ -136,11 +136,11 @@ def export_released(released: Path, folder: Path, audio: Path | None = None) -> 
 def export_in_eight_bits(
     source: Path, folder: Path, parts: Collection[str], audio: Path | None = None
 ) -> Parity:
-    """Export with weights of 8 bits in some parts, as `in_eight_bits` has it.
+    """Export with weights of 8 bits in some parts, as `export_int8` has it.
 
     Args:
         source: a model's folder, or what `export_checkpoint` takes.
-        parts: none of them to have all weights stored in 8 bits, as `stored_in_eight_bits` has it.
+        parts: none of them to have all weights stored in 8 bits, as `export_int8_storage` has it.
     """
     if not (source / "model.json").is_file():
         if not parts and not is_released(source) and not is_spectrostream(source):
@@ -151,8 +151,8 @@ def export_in_eight_bits(
             return export_in_eight_bits(whole, folder, parts, audio)
     clip = excerpt(audio, chirrup.load(source).input_rate_hz)
     if not parts:
-        return stored_in_eight_bits(source, folder, clip)
-    return in_eight_bits(source, folder, parts, clip)
+        return export_int8_storage(source, folder, clip)
+    return export_int8(source, folder, parts, clip)
 
 
 def excerpt(audio: Path | None, rate_hz: int) -> np.ndarray:

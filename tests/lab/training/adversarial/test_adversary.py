@@ -53,13 +53,13 @@ def test_discriminators_hear_all_clips_at_one_level(
     """Quiet clips drown in the biases of a discriminator, which then learns nothing."""
     trainer = Trainer(tiny_config(corpus, **with_adversary()), tmp_path, CPU)
     heard: list[Tensor] = []
-    judge = trainer.adversary.judge
+    discriminate = trainer.adversary.discriminate
 
     def record(audio: Tensor) -> list[list[Tensor]]:
         heard.append(audio.detach())
-        return judge(audio)
+        return discriminate(audio)
 
-    monkeypatch.setattr(trainer.adversary, "judge", record)
+    monkeypatch.setattr(trainer.adversary, "discriminate", record)
     advance(trainer, 3)
     assert heard[0].square().mean(1).sqrt().tolist() == pytest.approx([1.0] * len(heard[0]))
 
@@ -74,7 +74,7 @@ def test_a_turn_gives_both_sides_the_gradients_of_separate_passes(
     assert adversary.fast is (fast.available() and not plain)
     target, estimate = torch.randn(2, 2, 4560).unbind(0)
     estimate.requires_grad_()
-    real, fake = adversary.judge(target), adversary.judge(estimate)
+    real, fake = adversary.discriminate(target), adversary.discriminate(estimate)
     own = adversarial.hinge_discriminator_loss(real, fake)
     through = 2 * adversarial.hinge_generator_loss(fake)
     through += 3 * adversarial.feature_matching_loss(

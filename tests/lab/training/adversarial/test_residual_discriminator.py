@@ -62,14 +62,14 @@ def test_of_its_paper() -> None:
 
 
 def test_it_learns_to_tell_one_from_the_other() -> None:
-    judge = thin((128,))
-    optimiser = torch.optim.Adam(judge.parameters(), 1e-3)
+    discriminator = thin((128,))
+    optimiser = torch.optim.Adam(discriminator.parameters(), 1e-3)
     losses = []
     for step in range(20):
         real = noise(4, 1, 1024, seed=step)
         fake = real.clone()
         fake[..., 1::2] = 0
-        loss = hinge_discriminator_loss(judge(real), judge(fake))
+        loss = hinge_discriminator_loss(discriminator(real), discriminator(fake))
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
@@ -79,10 +79,10 @@ def test_it_learns_to_tell_one_from_the_other() -> None:
 
 def test_silence_has_a_gradient() -> None:
     audio = torch.zeros(1, 1, 1024, requires_grad=True)
-    judge = thin((128,))
+    discriminator = thin((128,))
     with torch.no_grad():
-        real = judge(noise(1, 1, 1024))
-    feature_matching_loss(real, judge(audio), normalise=True).backward()
+        real = discriminator(noise(1, 1, 1024))
+    feature_matching_loss(real, discriminator(audio), normalise=True).backward()
     assert audio.grad is not None
     assert audio.grad.isfinite().all()
 

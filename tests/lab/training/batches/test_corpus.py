@@ -337,4 +337,4 @@ def test_a_corpus_without_rooms_trains_without_them(
     ]
     assert sampler.conditions.tolist() == [1, 2, 0, 4, 0]
     with pytest.raises(UsageError, match="clean speech a weight"):
-        sampler.weigh([0, 0, 1, 0])
+        sampler.set_conditions([0, 0, 1, 0])

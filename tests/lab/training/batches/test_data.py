@@ -224,7 +224,7 @@ def test_conditions_come_as_often_as_weighted() -> None:
 
 def test_conditions_can_be_weighed_anew() -> None:
     made = sampler(conditions=(1, 1, 0, 0, 0), noise=recordings(tone(3000)))
-    made.weigh((1, 0, 0, 0))
+    made.set_conditions((1, 0, 0, 0))
     audio = made.batch(50)[0][:, 0]
     assert bool((amplitude(audio, 3000) < 0.01 * amplitude(audio, 500)).all())
 

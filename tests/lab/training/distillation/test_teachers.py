@@ -172,7 +172,7 @@ def test_a_model_that_starts_from_wavlm_is_it_but_for_the_past(wavlm_folder: Pat
     torch.manual_seed(1)
     model = FocalCodec(whole).eval()
     assert set(wavlm_names(model)) == {name for name, _ in model.features.named_parameters()}
-    teacher.hand_over(model)
+    teacher.copy_weights_to(model)
     taught = teacher(AUDIO)
     transformer = model.features.layers[-1]
     got, _ = transformer.by_layer(taught[0], transformer.initial_state(2))  # type: ignore[operator]
@@ -187,7 +187,7 @@ def test_a_wavlm_of_other_sizes_is_refused(wavlm_folder: Path, tmp_path: Path) -
     teacher = load_teacher(TeacherConfig(kind="wavlm", path=wavlm_folder, layers=(1, 2)))
     other = FocalCodec(replace(SIZES, position_kernel=8))
     with pytest.raises(ModelError, match="do not fit"):
-        teacher.hand_over(other)
+        teacher.copy_weights_to(other)
     transformers = pytest.importorskip("transformers")
     transformers.WavLMConfig(feat_extract_norm="group").save_pretrained(tmp_path)
     with pytest.raises(ModelError, match="holds no WavLM"):
@@ -217,10 +217,10 @@ def test_a_codec_with_long_chunks_teaches(tmp_path: Path, monkeypatch: pytest.Mo
     whole = torch.nn.functional.pad(AUDIO, (0, 14 * 320))[:, None]
     torch.testing.assert_close(layers[-1], ahead.features.offline(whole)[:, :, :50])
     student = FocalCodec(CONFIG).eval()
-    teacher.hand_over(student)
+    teacher.copy_weights_to(student)
     for ours, theirs in ((student.features, ahead.features), (student.waveform, ahead.waveform)):
         for name, value in theirs.state_dict().items():
             assert torch.equal(ours.state_dict()[name], value)
     other = FocalCodec(replace(CONFIG, front_dim=8))
     with pytest.raises(ModelError, match="do not fit"):
-        teacher.hand_over(other)
+        teacher.copy_weights_to(other)

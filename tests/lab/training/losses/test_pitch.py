@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from chirrup.lab.nn.harmonic_noise import PITCHES, place_of
+from chirrup.lab.nn.harmonic_noise import PITCHES, pitch_index
 from chirrup.lab.training.losses.pitch import pitch, pitch_loss, with_pitch
 
 RATE_HZ, FRAME = 16_000, 320
@@ -40,7 +40,7 @@ def test_noise_and_silence_have_none() -> None:
 
 def test_loss_is_least_at_the_pitch_and_without_unvoiced_frames() -> None:
     wanted = torch.tensor([[0.0, 120.0, 240.0]])
-    places = place_of(wanted.clamp(min=55)).round().long()[0]
+    places = pitch_index(wanted.clamp(min=55)).round().long()[0]
 
     def scored(shift: int) -> Tensor:
         distance = torch.arange(PITCHES)[:, None] - (places + shift)

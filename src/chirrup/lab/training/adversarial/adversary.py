@@ -47,11 +47,11 @@ class Adversary:
         self.fast = fast.available()
         self.bf16 = self.config.bf16 and fast.products_in_bf16()
 
-    def learn_at(self, learning_rate: float) -> None:
+    def set_learning_rate(self, learning_rate: float) -> None:
         if self.optimiser is not None:
             self.optimiser.param_groups[0]["lr"] = learning_rate
 
-    def judge(self, audio: Tensor) -> list[list[Tensor]]:
+    def discriminate(self, audio: Tensor) -> list[list[Tensor]]:
         """Features and logits of ``audio [batch * channels, samples]``."""
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
             return self.discriminators(audio.unflatten(0, (-1, self.channels)))
@@ -75,7 +75,7 @@ class Adversary:
         assert self.optimiser is not None, "the recipe names no discriminator"
         estimate = estimate.detach().requires_grad_()
         with parametrize.cached():  # weight normalisation, once for both
-            real, fake = self.judge(target), self.judge(estimate)
+            real, fake = self.discriminate(target), self.discriminate(estimate)
         own = adversarial.hinge_discriminator_loss(real, fake)
         gradients = torch.autograd.grad(own, self.parameters, retain_graph=True, allow_unused=True)
         losses = {

@@ -197,13 +197,13 @@ class Sampler:
         self.speech, self.noise, self.rooms = speech, noise, rooms
         self.sample_rate_hz, self.crop_samples = sample_rate_hz, crop_samples
         self.enhance = enhance
-        self.weigh(conditions)
+        self.set_conditions(conditions)
         self.speed_range, self.level_db, self.noise_snr_db = speed_range, level_db, noise_snr_db
         self.generator = generator
         self.device = speech.audio.device
         self.fast = False
 
-    def weigh(self, conditions: Sequence[float]) -> None:
+    def set_conditions(self, conditions: Sequence[float]) -> None:
         """Draw the conditions with these weights from now on.
 
         Conditions whose noise or rooms there are none of are not drawn.

@@ -163,7 +163,7 @@ class Lessons:
             self.fit.start(self._taught(audio))
             share_parameters(self.fit)
         else:
-            self.teacher.hand_over(self.model)
+            self.teacher.copy_weights_to(self.model)
 
     def state(self) -> dict[str, Tensor]:
         return self.fit.state_dict() if self.fit is not None else {}

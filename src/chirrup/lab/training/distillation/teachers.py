@@ -43,7 +43,7 @@ class Teacher(nn.Module):
         """
         raise NotImplementedError
 
-    def hand_over(self, model: FocalCodec) -> None:
+    def copy_weights_to(self, model: FocalCodec) -> None:
         """Give ``model`` the weights of all parts that both have."""
         raise ModelError("this teacher is of another architecture: leave teacher.fit as it is")
 
@@ -151,7 +151,7 @@ class WavLMTeacher(Teacher):
         return [layer.transpose(1, 2) for layer in result.hidden_states]
 
     @torch.no_grad()
-    def hand_over(self, model: FocalCodec) -> None:
+    def copy_weights_to(self, model: FocalCodec) -> None:
         """The paper's start: all of the encoder but what makes it causal."""
         theirs = self.wavlm.state_dict()
         theirs |= {
@@ -243,7 +243,7 @@ class CodecTeacher(Teacher):
         return [layer[:, :, :frames] for layer in layers]
 
     @torch.no_grad()
-    def hand_over(self, model: FocalCodec) -> None:
+    def copy_weights_to(self, model: FocalCodec) -> None:
         """All parts of the encoder, and what makes audio of features."""
         for ours, theirs in (
             (model.features, self.model.features),

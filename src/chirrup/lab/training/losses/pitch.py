@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from chirrup.lab.nn.harmonic_noise import HIGHEST_HZ, LOWEST_HZ, PITCHES, place_of
+from chirrup.lab.nn.harmonic_noise import HIGHEST_HZ, LOWEST_HZ, PITCHES, pitch_index
 
 WINDOW_SECONDS = 0.03
 PERIODIC = 0.15
@@ -48,7 +48,7 @@ def pitch(audio: Tensor, sample_rate_hz: int, frame_samples: int) -> Tensor:
 def with_pitch(scores: Tensor, pitch_hz: Tensor) -> Tensor:
     """Scores ``[batch, PITCHES, frames]`` of which the highest is at frequencies ``[batch,
     frames]``, where a frame has one."""
-    place = place_of(pitch_hz.clamp(LOWEST_HZ, HIGHEST_HZ)).round().long()
+    place = pitch_index(pitch_hz.clamp(LOWEST_HZ, HIGHEST_HZ)).round().long()
     known = F.one_hot(place, PITCHES).transpose(1, 2).to(scores.dtype)
     return torch.where(_voiced(pitch_hz)[:, None], known, scores)
 
@@ -57,7 +57,7 @@ def pitch_loss(scores: Tensor, pitch_hz: Tensor) -> Tensor:
     """Cross-entropy in nats of the pitches' scores ``[batch, PITCHES, frames]`` against frequencies
     ``[batch, frames]``, as the mean over frames that have one."""
     voiced = _voiced(pitch_hz)
-    place = place_of(pitch_hz.clamp(LOWEST_HZ, HIGHEST_HZ))
+    place = pitch_index(pitch_hz.clamp(LOWEST_HZ, HIGHEST_HZ))
     distance = torch.arange(PITCHES, device=scores.device)[:, None] - place[:, None]
     target = (-0.5 * (distance / SPREAD).square()).softmax(dim=1)
     each = -(target * scores.float().log_softmax(dim=1)).sum(dim=1)

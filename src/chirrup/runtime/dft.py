@@ -10,7 +10,7 @@ SMALLEST = 1 << 12
 KINDS = ("cosines", "sines", "inverse cosines", "inverse sines")
 
 
-def waves(kind: str, n_fft: int) -> np.ndarray:
+def dft_matrix(kind: str, n_fft: int) -> np.ndarray:
     """One of the four matrices over half a period that transforms of real signals are made of, as
     ``float32``; cosines are even in time, and sines odd.
 
@@ -29,7 +29,7 @@ def waves(kind: str, n_fft: int) -> np.ndarray:
     return matrix[1:-1] if kind == "sines" else matrix
 
 
-def recognised(array: np.ndarray) -> tuple[str, int] | None:
+def identify_dft(array: np.ndarray) -> tuple[str, int] | None:
     """Kind and ``n_fft`` if it is exactly one of those."""
     if array.ndim != 2 or array.size < SMALLEST or array.dtype != np.float32:
         return None
@@ -37,6 +37,6 @@ def recognised(array: np.ndarray) -> tuple[str, int] | None:
     if array.shape[1] - array.shape[0] not in (0, 2):
         return None
     for kind in KINDS:
-        if np.array_equal(waves(kind, n_fft), array):
+        if np.array_equal(dft_matrix(kind, n_fft), array):
             return kind, n_fft
     return None

@@ -8,8 +8,8 @@ import pytest
 from safetensors.numpy import save_file
 
 from chirrup.lab.export.model_folder import move_weights
+from chirrup.runtime.dft import dft_matrix, identify_dft
 from chirrup.runtime.graph import Weights
-from chirrup.runtime.waves import recognised, waves
 
 KINDS = ["cosines", "sines", "inverse cosines", "inverse sines"]
 
@@ -24,22 +24,24 @@ def test_there_and_back(n_fft: int) -> None:
     twice = np.full(half + 1, 2.0)
     twice[[0, -1]] = 1
     spectrum = np.fft.rfft(signal)
-    real = (twice * even[: half + 1]) @ waves("cosines", n_fft)
-    imaginary = 2 * odd[1:half] @ waves("sines", n_fft)
+    real = (twice * even[: half + 1]) @ dft_matrix("cosines", n_fft)
+    imaginary = 2 * odd[1:half] @ dft_matrix("sines", n_fft)
     np.testing.assert_allclose(real, spectrum.real, atol=1e-4)
     np.testing.assert_allclose(imaginary, spectrum.imag, atol=1e-4)
-    np.testing.assert_allclose(real @ waves("inverse cosines", n_fft), even[: half + 1], atol=1e-5)
-    back = -imaginary @ waves("inverse sines", n_fft)
+    np.testing.assert_allclose(
+        real @ dft_matrix("inverse cosines", n_fft), even[: half + 1], atol=1e-5
+    )
+    back = -imaginary @ dft_matrix("inverse sines", n_fft)
     np.testing.assert_allclose(back, odd[: half + 1], atol=1e-5)
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_graph_gets_them_without_their_being_stored(kind: str, tmp_path: Path) -> None:
-    array = waves(kind, 256)
-    assert recognised(array) == (kind, 256)
+    array = dft_matrix(kind, 256)
+    assert identify_dft(array) == (kind, 256)
     other = array.copy()
     other[5, 5] += 1e-3
-    assert recognised(other) is None
+    assert identify_dft(other) is None
     graph = onnx.ModelProto()
     graph.graph.initializer.append(onnx.numpy_helper.from_array(array, "w"))
     graph.graph.initializer.append(onnx.numpy_helper.from_array(other, "v"))
