@@ -1,4 +1,4 @@
-"""Codes that say together what the frames of a chunk hold."""
+"""`FocalConfig.chunk_codes`: codes that describe all frames of a chunk jointly."""
 
 from dataclasses import replace
 
@@ -25,7 +25,7 @@ def codec(**changes: int) -> FocalCodec:
 
 
 def moved(before: Tensor, after: Tensor) -> list[int]:
-    """Frames that differ."""
+    """Return the indices of the frames that differ."""
     return (before - after).abs().amax((0, 1)).gt(1e-7).nonzero()[:, 0].tolist()
 
 
@@ -42,12 +42,12 @@ def test_a_chunk_is_one_vector_for_one_matrix() -> None:
 
 
 TOGETHER = [({}, 10), ({"chunk_codes": True}, 8), ({"code_refiners": 1}, 8)]
-"""What makes the codes of a chunk speak together, and the first frame that frame 10 then moves."""
+"""Options that make a chunk's codes joint, and the first frame that frame 10 then changes."""
 
 
 @pytest.mark.parametrize(("changes", "first"), TOGETHER)
 @torch.no_grad()
-def test_each_code_of_a_chunk_hears_all_of_it(changes: dict[str, int], first: int) -> None:
+def test_a_code_depends_on_all_frames_of_its_chunk(changes: dict[str, int], first: int) -> None:
     compressor = codec(**changes).compressor
     changed = FEATURES.clone()
     changed[:, :, 10] += 1
@@ -56,9 +56,7 @@ def test_each_code_of_a_chunk_hears_all_of_it(changes: dict[str, int], first: in
 
 @pytest.mark.parametrize(("changes", "first"), TOGETHER)
 @torch.no_grad()
-def test_each_frame_of_a_chunk_is_told_by_all_its_codes(
-    changes: dict[str, int], first: int
-) -> None:
+def test_a_frame_depends_on_all_codes_of_its_chunk(changes: dict[str, int], first: int) -> None:
     model = codec(**changes)
     codes = torch.randint(2**CONFIG.bits, (1, 1, FRAMES), generator=GENERATOR)
     bits = model.quantizer.decode(codes)
@@ -79,7 +77,7 @@ def test_in_chunks_and_at_once_it_is_the_same() -> None:
 
 
 def test_receptive_field() -> None:
-    """By the formula and by gradients."""
+    """The receptive field by `span` equals the receptive field by gradients."""
     model = FocalCodec(replace(CONFIG, chunk_codes=True, code_refiners=1)).narrow().eval()
     audio = torch.randn(1, 1, 320 * 240, requires_grad=True)
     (gradient,) = torch.autograd.grad(model.encoder.offline(audio)[0, :, 200].sum(), audio)

@@ -1,4 +1,4 @@
-"""FocalCodec-Stream against its published size."""
+"""FocalCodec-Stream has the parameters and operations of the published model."""
 
 import pytest
 import torch
@@ -27,7 +27,7 @@ def test_parameters(name: str) -> None:
 
 
 def test_multiplications() -> None:
-    """The convolutions and linear layers of one second, on the device without values."""
+    """Count convolutions and linear layers for one second of audio on the device "meta"."""
     with torch.device("meta"):
         model = build("focal-65k")
     figures = count(model)
@@ -71,8 +71,11 @@ def test_bitrates(name: str, bps: float) -> None:
 
 
 def test_latency() -> None:
-    """80 ms is a chunk. What it depends on ends sooner: no frame sees more than the first sample
-    of its stride, so the last frame ends 319 samples before the chunk does."""
+    """A chunk is 80 ms. The measured latency is less.
+
+    A frame sees the first sample of its stride only, so the last frame depends on no sample of the
+    chunk's last 319.
+    """
     with torch.device("meta"):
         model = build("focal-2k")
     assert nominal_latency_samples(model) / model.sample_rate_hz == 0.080

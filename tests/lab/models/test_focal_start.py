@@ -1,4 +1,4 @@
-"""How a training of FocalCodec-Stream begins: what varies in speech varies everywhere."""
+"""The initialisation of FocalCodec-Stream: all layers keep the variance of the input."""
 
 from dataclasses import replace
 
@@ -12,7 +12,7 @@ from small_focal import CONFIG
 
 
 def speech() -> Tensor:
-    """Noise whose loudness and colour come and go, ``[4, 1, samples]``."""
+    """Return noise with changing level and spectrum, ``[4, 1, samples]``."""
     generator = torch.Generator().manual_seed(7)
     white = torch.randn(4, 1, 320 * 80, generator=generator)
     slow = torch.rand(4, 1, 20, generator=generator).repeat_interleave(320 * 4, dim=2)

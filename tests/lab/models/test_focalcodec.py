@@ -1,9 +1,9 @@
-"""FocalCodec-Stream against its authors' code, and as one stream.
+"""FocalCodec-Stream gives the outputs of its authors' code, and streams.
 
 The folder `focalcodec-stream` holds random weights of the published architecture at a small size,
-named as in the released checkpoints, and what the authors' code makes of a signal with them. That
-code had kept the attention's biases of an earlier table; the table in the weights is the one that
-explains its features, found by least squares (all 12,800 numbers by 128, to 2e-5).
+named as in the released checkpoints, and the outputs of the authors' code with these weights. The
+authors' code had cached the attention biases of an earlier table. The table in the weights was
+therefore found by least squares from the features (12,800 values, 128 unknowns, error 2e-5).
 """
 
 import json
@@ -49,7 +49,7 @@ FEW = FocalConfig(
     waveform_hidden_dim=16,
     waveform_blocks=1,
 )
-"""Narrow, and with windows so short that a second of signal is longer."""
+"""Return a narrow model whose attention window is shorter than a second."""
 
 
 @cache
@@ -65,7 +65,7 @@ def narrow() -> FocalCodec:
 
 @cache
 def outputs() -> dict[str, Tensor]:
-    """What the authors' code made, as ``[batch, channels, frames]``."""
+    """Return an output of the authors' code as ``[batch, channels, frames]``."""
     stored = load_file(RELEASED / "outputs.safetensors")
     return {
         "audio": stored["sig"][:, None],
@@ -94,7 +94,7 @@ def by_chunks(x: Tensor, frame: int) -> Iterator[Tensor]:
 
 
 def at_random(x: Tensor, frame: int, seed: int = 0) -> Iterator[Tensor]:
-    """Pieces of some multiple of four frames."""
+    """Split into pieces of random multiples of four frames."""
     draw, start = random.Random(seed), 0
     while start < x.shape[2]:
         size = 4 * frame * draw.randint(1, 9)
@@ -123,7 +123,7 @@ def test_every_stage_is_the_authors(cut: Cut) -> None:
 @pytest.mark.parametrize("cut", [at_once, by_chunks, at_random])
 @torch.no_grad()
 def test_whole_codec_is_the_authors(cut: Cut) -> None:
-    """All tokens of 2 x 100 frames, and the waveform."""
+    """All 2 x 100 tokens are equal, and the waveform is."""
     model, theirs = released(), outputs()
     tokens = model.quantizer.encode(streamed(model.encoder, cut(theirs["audio"], 320)))
     assert tokens.shape == (2, 1, FRAMES)
@@ -198,7 +198,7 @@ def test_a_released_config_may_leave_out_what_the_paper_says() -> None:
 def test_export_takes_a_released_folder_as_it_is(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """By the same command as a training's checkpoint; its weights are not rounded."""
+    """`chirrup export` accepts a released folder and does not round its weights."""
     taken: dict[str, object] = {}
 
     def export(model: FocalCodec, name: str, *args: object, exact: bool) -> Parity:
@@ -222,7 +222,7 @@ SIGNAL = 0.3 * torch.randn(2, 1, 320 * 80, generator=torch.Generator().manual_se
 @pytest.mark.parametrize("seed", range(5))
 @torch.no_grad()
 def test_encoder_in_random_chunks(seed: int) -> None:
-    """80 frames, five times the attention's window."""
+    """The signal has 80 frames, five times the attention window."""
     encoder = narrow().encoder
     close(streamed(encoder, at_random(SIGNAL, 320, seed)), encoder.offline(SIGNAL), 1e-5)
 
@@ -247,7 +247,7 @@ def test_each_kind_of_state_is_needed(forget: str) -> None:
 
 @torch.no_grad()
 def test_rows_are_independent_also_in_when_they_began() -> None:
-    """One row goes on from a state while the other begins, in one call."""
+    """In one call, one row continues from a state and another row starts."""
     encoder = narrow().encoder
     assert isinstance(encoder, Sequential)
     first, second = SIGNAL[:1], SIGNAL[1:]
@@ -272,8 +272,8 @@ def test_a_frame_sees_its_chunk_and_no_further() -> None:
 
 
 @torch.no_grad()
-def test_whole_frames_are_heard_to_their_end() -> None:
-    """What focal-small has and the published do not: no sample of a chunk is guessed."""
+def test_whole_frames_are_seen_up_to_their_last_sample() -> None:
+    """With `whole_frames` the encoder sees every sample of a chunk; the published models do not."""
     torch.manual_seed(0)
     model = FocalCodec(replace(FEW, whole_frames=True)).eval()
     encoder, plain = model.encoder, model.encoder.offline(SIGNAL[:1])
@@ -291,7 +291,7 @@ def test_whole_frames_are_heard_to_their_end() -> None:
 
 
 def test_receptive_field() -> None:
-    """What the encoder sees, by the formula and by gradients."""
+    """The receptive field of the encoder by `span` equals the receptive field by gradients."""
     model = narrow()
     audio = torch.randn(1, 1, 320 * 240, requires_grad=True)
     y = model.encoder.offline(audio)[0, :, 200].sum()

@@ -1,4 +1,4 @@
-"""The LRAC baselines against their paper: complexity, bitrate, latency; and as one stream."""
+"""The LRAC baselines have their paper's complexity, bitrate and latency, and stream."""
 
 from functools import cache
 from math import log2
@@ -22,18 +22,18 @@ from chirrup.lab.models import Model, build
 from chirrup.lab.nn import Conv1d, ConvTranspose1d
 from one_stream import streamed
 
-# MFLOPS of the published configuration, to the last multiplication (facts, section 1).
+# Exact MFLOPS of the published configuration (github.com/cisco-open/espnet, egs2/lrac).
 COUNTED = {
     "lrac-t1": {"encoder": 377.472, "quantizer": 17.0496, "decoder": 296.832},
     "lrac-t2": {"encoder": 1944.192, "quantizer": 38.7072, "decoder": 594.048},
 }
 NOT_FOLDED = {"lrac-t1": 19.3536, "lrac-t2": 47.9232}
 PARAMETERS = {"lrac-t1": (255_392, 160_369), "lrac-t2": (1_149_552, 357_453)}
-"""Of encoder and decoder, without the gains of weight norm."""
+"""Parameters of encoder and decoder, without the gains of weight norm."""
 RECEPTIVE_FIELD = {"lrac-t1": 14_085, "lrac-t2": 17_772}
 LATENCY_SAMPLES = {"lrac-t1": 720, "lrac-t2": 1200}
 LIMITS = {"lrac-t1": (700, 300, 30), "lrac-t2": (2600, 600, 50)}
-"""Of the challenge: MFLOPS in all and on the receiving side, latency in ms."""
+"""Limits of the challenge: MFLOPS in total and on the receiving side, latency in ms."""
 
 both_tracks = pytest.mark.parametrize("name", COUNTED)
 
@@ -65,7 +65,7 @@ def test_complexity_is_that_of_the_configuration(name: str) -> None:
 
 @both_tracks
 def test_complexity_is_the_papers_or_noted(name: str) -> None:
-    """To the digits that are printed; the figure that is not is explained."""
+    """All figures equal the paper's to the printed digit, except one, which is explained."""
     paper = PAPERS[name]
     counted = [complexity(name)[part].mflops for part in ("encoder", "quantizer", "decoder")]
     agree = [ours == pytest.approx(theirs, abs=0.05) for ours, theirs in zip(counted, paper.mflops)]
@@ -125,7 +125,7 @@ def test_bitrate(name: str) -> None:
 
 @both_tracks
 def test_latency(name: str) -> None:
-    """Nothing of it is a guess: what the centred convolutions see ahead is what is measured."""
+    """The measured latency is exactly the look-ahead of the centred convolutions."""
     model, samples = lrac(name), LATENCY_SAMPLES[name]
     assert nominal_latency_samples(model) == samples
     assert latency_samples(model) == samples
@@ -134,7 +134,7 @@ def test_latency(name: str) -> None:
 
 @both_tracks
 def test_receptive_field(name: str) -> None:
-    """The formula, and the first sample with a gradient at the last frame."""
+    """`span` equals the first sample with a gradient at the last frame."""
     model, field = lrac(name), RECEPTIVE_FIELD[name]
     assert receptive_field_samples(model.encoder) == field
     audio = noise(80).requires_grad_()
@@ -150,7 +150,7 @@ def test_receptive_field(name: str) -> None:
 @given(chunks=st.lists(st.integers(1, 12), min_size=2, max_size=8), seed=st.integers(0, 2**32))
 @settings(max_examples=4)
 def test_stream_equals_offline(name: str, chunks: list[int], seed: int) -> None:
-    """At the paper's size, cut between any frames; forgetting the state is another signal."""
+    """At the paper's size, with random cuts; without the state the output differs."""
     model, audio = lrac(name), noise(sum(chunks), seed=seed)
     latent = model.encoder.offline(audio)
     quantized = model.quantizer.decode(model.quantizer.encode(latent))

@@ -1,4 +1,4 @@
-"""SpectroStream against the released configuration's counts, its latency, and as one stream."""
+"""SpectroStream has the released configuration's counts and latency, and streams."""
 
 from copy import deepcopy
 from dataclasses import replace
@@ -27,7 +27,7 @@ from one_stream import streamed
 from small_spectro import CONFIG, DELAY, FRAME, small_spectro
 
 PARAMETERS_M = {"encoder": 9.25, "quantizer": 16.78, "decoder": 35.68}
-"""Without the gains of weight norm."""
+"""Parameters without the gains of weight norm."""
 BILLION_MULTIPLICATIONS = {"encoder": 12.1, "quantizer": 0.42, "decoder": 47.7}
 SMALL = {"encoder": 0.857, "quantizer": 0.01966, "decoder": 3.270}
 
@@ -63,7 +63,7 @@ def test_parameters_are_those_of_the_release() -> None:
     ("name", "expected"), [("spectro", BILLION_MULTIPLICATIONS), ("spectro-small", SMALL)]
 )
 def test_multiplications(name: str, expected: dict[str, float]) -> None:
-    """Of stereo, a second; one multiplication is two FLOPS."""
+    """MFLOPS for one second of stereo; a multiply-accumulate is two FLOPS."""
     counted = {part: figures.mflops / 2000 for part, figures in complexity(name).items()}
     assert counted == pytest.approx(expected, rel=0.005)
 
@@ -83,14 +83,16 @@ def test_rates() -> None:
 
 
 def test_latency_by_the_papers_count_and_truly() -> None:
-    """The paper counts an embedding and one of look-ahead. A spectrum also overlaps its neighbour:
-    half a window more."""
+    """The paper counts a frame and a frame of look-ahead.
+
+    Overlapping spectra add half a window.
+    """
     model, hop, embedding = spectro("spectro"), 480, 1920
     assert 1000 * 2 * embedding / 48_000 == PAPERS["spectro"].latency_ms == 80
     assert nominal_latency_samples(model) == 2 * embedding + hop == 4320  # 90 ms
     tiny = small_spectro()
     assert tiny.delay_samples == DELAY
-    # A Hann window begins with a zero: the first sample of the look-ahead is not heard.
+    # A Hann window begins with a zero: the first sample of the look-ahead has no effect.
     assert nominal_latency_samples(tiny) == FRAME + DELAY == 216
     assert latency_samples(tiny) == 215
 
@@ -116,7 +118,7 @@ def test_the_encoder_looks_back_over_its_convolutions() -> None:
 @given(chunks=st.lists(st.integers(1, 12), min_size=2, max_size=8), seed=st.integers(0, 2**32))
 @settings(max_examples=20)
 def test_stream_equals_offline(chunks: list[int], seed: int) -> None:
-    """Cut between any frames; forgetting the state is another signal."""
+    """With cuts between random frames; without the state the output differs."""
     model, audio = small_spectro(), noise(sum(chunks), seed=seed)
     latent = model.encoder.offline(audio)
     quantized = model.quantizer.decode(model.quantizer.encode(latent))
@@ -133,7 +135,7 @@ def test_stream_equals_offline(chunks: list[int], seed: int) -> None:
 
 
 def changed(model: Model, layers: slice) -> bool:
-    """Whether the left channel changes what these layers of the encoder make of the right one."""
+    """Return whether the left channel changes the right channel's output of these layers."""
     audio, other = noise(8), noise(8)
     other[:, 0] += 1
     halves = []
@@ -164,7 +166,8 @@ def test_what_cannot_be_split_is_refused() -> None:
     for levels in (-1, 4):
         with pytest.raises(ValueError, match="separate_levels must be from 0 to 3"):
             SpectroStream(replace(CONFIG, separate_levels=levels))
-    with pytest.raises(ModelError, match="spectro cannot be changed so: joint_levels must be"):
+    message = "spectro cannot be built with these changes: joint_levels must be"
+    with pytest.raises(ModelError, match=message):
         build("spectro", joint_levels=9)
 
 

@@ -1,4 +1,4 @@
-"""TQCodec against the paper: operations, rates, receptive field, latency; and as one stream."""
+"""TQCodec's operations, bitrates, receptive field and latency, and its streaming."""
 
 import copy
 from collections.abc import Callable
@@ -27,7 +27,7 @@ from one_stream import streamed
 
 FRAMES_PER_SECOND = 44_100 / 64
 NARROW = {"encoder_dim": 4, "decoder_dim": 4, "latent_dim": 16, "codebooks": 3}
-"""What depends on no width is tested on a narrow model."""
+"""Return a narrow model, for tests that depend on no width."""
 
 
 @cache
@@ -55,14 +55,13 @@ def noise(samples: int, batch: int = 1, seed: int = 0) -> Tensor:
 
 
 def network(channels: int, latent: int, up_at_output: bool = False, up: bool = True) -> int:
-    """Multiplications a frame of a SEANet with strides 2, 4 and 8, added up by hand.
+    """Add up the multiply-accumulates per frame of a SEANet with strides 2, 4 and 8.
 
-    Encoder and decoder have the same, but that the strided layers of the first are transposed in
-    the second.
+    Encoder and decoder have equal layers, except that the decoder's strided layers are transposed.
 
     Args:
-        up_at_output: count a transposed convolution at each of its outputs, as thop does, though
-            only every ``stride``-th of the inputs that it is taken to see is not zero.
+        up_at_output: count a transposed convolution at the rate of its output, like the package
+            thop, although only every ``stride``-th of its inputs differs from zero.
         up: whether it is a decoder.
     """
     total, rate, width = 64 * 7 * channels, 64, channels
@@ -77,7 +76,7 @@ def network(channels: int, latent: int, up_at_output: bool = False, up: bool = T
 
 
 def giga(macs: int) -> float:
-    """Billion a second."""
+    """Billion multiply-accumulates per second."""
     return macs * FRAMES_PER_SECOND / 1e9
 
 
@@ -98,7 +97,7 @@ def test_operations(name: str) -> None:
 
 
 def test_the_papers_counts() -> None:
-    """The encoder's 2.4 is the truth; the decoder's 6.31 counts the same network wrongly."""
+    """The encoder's 2.4 is right; the decoder's 6.31 counts an equally large network wrongly."""
     assert giga(network(32, 128)) == pytest.approx(2.47, abs=0.005)
     assert giga(network(32, 128)) == pytest.approx(2.4, rel=0.035)
     wrong = giga(network(32, 128, up_at_output=True))
@@ -111,7 +110,7 @@ def test_small_is_a_quarter() -> None:
 
 
 def test_imbalanced_encoder() -> None:
-    """A width of 176 meets the table's 72, as far as a width alone can; the text has 80."""
+    """A width of 176 comes closest to table 3's 72; the text has 80."""
     config = TQConfig.imbalanced()
     assert config.decoder_dim == 32
     assert giga(network(config.encoder_dim, 128)) == pytest.approx(72, rel=0.025)
@@ -120,7 +119,7 @@ def test_imbalanced_encoder() -> None:
 
 
 def test_subband_costs_what_the_paper_says() -> None:
-    """A network of a quarter of the width beside it: 0.15 where the paper has 0.17."""
+    """The network for the upper bands has a quarter of the width: 0.15; the paper has 0.17."""
     figures, upper = counted("tq-subband"), giga(network(8, 24))
     assert upper == pytest.approx(0.154, abs=0.0005)
     for part in ("encoder", "decoder"):
@@ -167,8 +166,10 @@ def without_lstm(part: Sequential) -> Sequential:
 
 
 def test_receptive_field() -> None:
-    """1062 samples by the formula and by gradients, at the first sample of a frame; 998 at its
-    last. The LSTM is left out: it sees everything before."""
+    """1062 samples by `span` and by gradients at the first sample of a frame, 998 at the last.
+
+    The LSTM, which depends on the whole past, is left out.
+    """
     made, frames = narrow(), 40
     assert receptive_field_samples(made.encoder) == 550
     parts = (without_lstm(copy.deepcopy(part)) for part in (made.encoder, made.decoder))
@@ -186,7 +187,7 @@ def test_receptive_field() -> None:
 
 
 def test_receptive_field_through_filter_banks() -> None:
-    """The wider of two networks side by side, behind a bank that splits and one that joins."""
+    """The wider of the two networks counts, with the filter banks before and after it."""
     encoder = copy.deepcopy(narrow_subband().encoder)
     split, networks = encoder.layers
     assert isinstance(networks, Parallel)
@@ -207,8 +208,10 @@ def test_latency_is_one_frame() -> None:
 
 
 def test_latency_of_the_subband_model() -> None:
-    """The filter banks of both ends add 241 samples each, so 12.4 ms in all. Their outermost taps,
-    multiplied, vanish, and what is measured is less."""
+    """The filter banks of encoder and decoder add 241 samples each: 12.4 ms in total.
+
+    The measured latency is less, because products of the banks' outermost taps vanish.
+    """
     made = narrow_subband()
     assert made.delay_samples == 2 * (257 - 16)
     assert nominal_latency_samples(made) == 546
@@ -230,7 +233,7 @@ def test_stream_equals_offline(made: Callable[[], Model], chunks: list[int], see
     latent = codec.encoder.offline(audio)
     pieces = audio.split([64 * frames for frames in chunks], dim=2)
     torch.testing.assert_close(streamed(codec.encoder, pieces), latent, rtol=1e-5, atol=1e-5)
-    # The offline codes: a search that rounding decides would make the comparison a lottery.
+    # Decode the offline codes: rounding errors can change the codes of the streamed encoder.
     quantized = codec.quantizer.decode(codec.quantizer.encode(latent))
     offline = codec.decoder.offline(quantized)
     assert offline.shape == audio.shape
@@ -241,7 +244,7 @@ def test_stream_equals_offline(made: Callable[[], Model], chunks: list[int], see
 @both_kinds
 @torch.no_grad()
 def test_every_state_matters(made: Callable[[], Model]) -> None:
-    """Negative control: whichever state is forgotten between chunks, the output is another."""
+    """Negative control: if any state is forgotten between chunks, the output differs."""
     codec = made()
     audio, frames = noise(64 * 30), [7, 11, 12]
     latent = codec.encoder.offline(audio)
@@ -288,7 +291,7 @@ def test_silence_comes_out_finite(made: Callable[[], Model]) -> None:
 
 @torch.no_grad()
 def test_each_network_has_its_own_bands() -> None:
-    """The core network neither hears nor makes a tone of 20 kHz; the upper one does."""
+    """A tone of 20 kHz passes through the upper network only."""
     codec = narrow_subband()
     encoders, decoders = codec.encoder.layers[1], codec.decoder.layers[0]
     assert isinstance(encoders, Parallel)
@@ -303,7 +306,7 @@ def test_each_network_has_its_own_bands() -> None:
     assert float(core) < 1e-3 < 0.5 < float(upper)
 
     def spectrum(silent: int) -> tuple[float, float]:
-        """Power below and above 16.5 kHz with one network's signal left out."""
+        """Return the power below and above 16.5 kHz without one network's signal."""
         bands = decoders.offline(torch.randn(1, 20, 200))
         halves = list(bands.split(encoders.channels, dim=1))
         halves[silent] = torch.zeros_like(halves[silent])

@@ -1,4 +1,4 @@
-"""The graphs of TQCodec, which has an LSTM at both ends and, for subbands, filter banks."""
+"""The exported graphs of TQCodec: an LSTM in encoder and decoder, and filter banks."""
 
 from collections import Counter
 from pathlib import Path
@@ -23,7 +23,7 @@ def test_exports_with_any_number_of_frames(tmp_path: Path) -> None:
     codec.start(noise(12_800))
     with torch.no_grad():
         for name, parameter in codec.named_parameters():
-            if "rnn" in name or "levels" in name:  # at their initial values, folding hides errors
+            if "rnn" in name or "levels" in name:  # the initial values would hide errors of folding
                 parameter += 0.2 * torch.randn_like(parameter)
     clip = noise(4000)[0, 0].numpy()
     parity = export(codec, "tiny", tmp_path / "tiny", clip)

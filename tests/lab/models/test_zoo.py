@@ -1,4 +1,4 @@
-"""Every configuration has weights, or says where to get some; what those do with noise."""
+"""Every configuration has weights or an error that names a source; decoded noise is sane."""
 
 import numpy as np
 import pytest
@@ -21,7 +21,7 @@ def test_an_untrained_one_says_so(name: str) -> None:
 
 @pytest.mark.parametrize("deviation", [0.002, 0.02, 0.1])
 def test_the_flagship_makes_no_blasts_of_noise(deviation: float) -> None:
-    """Weights that were taught bursts made thousands of deviations of it, on average 90."""
+    """Faulty weights, trained on bursts, amplified noise 90 times on average."""
     codec = chirrup.load("iris-t1")
     noise = np.random.default_rng(0).normal(0, deviation, 2 * codec.sample_rate_hz)
     made = codec.decode(codec.encode(noise.astype(np.float32), 1000))

@@ -1,4 +1,7 @@
-"""The models, one readable file a paper, and the names they are known by."""
+"""The models, one module per paper, and the list of their names.
+
+`build` makes a model by its name in `CONFIGS`.
+"""
 
 from collections.abc import Callable
 from dataclasses import fields, replace
@@ -17,7 +20,7 @@ from chirrup.lab.weights import MAX_NUMBER
 __all__ = ["CONFIGS", "Model", "build", "checkpoint_defaults"]
 
 ModelEntry = tuple[Callable[[Any], Model], Any]
-"""What builds a model, and the configuration to build it from, a dataclass."""
+"""The class of a model, and its configuration, a dataclass."""
 
 CONFIGS: dict[str, ModelEntry] = {
     "iris-t1": (Iris, IrisConfig()),
@@ -38,16 +41,17 @@ CONFIGS: dict[str, ModelEntry] = {
 
 
 def build(name: str, **changes: Any) -> Model:
-    """A model with fresh weights.
+    """Return a model with fresh weights.
 
     Args:
-        changes: fields of its configuration, instead of the paper's.
+        name: a key of `CONFIGS`.
+        changes: fields of the configuration that differ from the default.
 
     Raises:
-        ModelError: no model has that name, or its configuration not that field or value.
+        ModelError: the name is unknown, or a field or its value is not valid.
     """
     if name not in CONFIGS:
-        raise ModelError(f"no model is called {name!r}; there are: {', '.join(CONFIGS)}")
+        raise ModelError(f"no model is called {name!r}; choose one of {', '.join(CONFIGS)}")
     kind, config = CONFIGS[name]
     known = [field.name for field in fields(config)]
     for key, value in changes.items():
@@ -59,12 +63,14 @@ def build(name: str, **changes: Any) -> Model:
             raise ModelError(f"{name}: {key} is {value!r:.40}: give numbers from 0 to {MAX_NUMBER}")
     try:
         return kind(replace(config, **changes))
-    except Exception as error:  # of any kind, by the layer that the value reaches first
-        raise ModelError(f"{name} cannot be changed so: {error}") from error
+    except Exception as error:  # its kind depends on the layer that fails
+        raise ModelError(f"{name} cannot be built with these changes: {error}") from error
 
 
 def checkpoint_defaults(name: object) -> dict[str, Any]:
-    """Fields that the configuration has gained since the first checkpoints, with the values that
-    those checkpoints have."""
+    """Return values for configuration fields that older checkpoints lack.
+
+    Returns an empty dict for an unknown model.
+    """
     entry = CONFIGS.get(name) if isinstance(name, str) else None
     return getattr(entry[1], "CHECKPOINT_DEFAULTS", {}) if entry else {}

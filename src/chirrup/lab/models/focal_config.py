@@ -1,4 +1,4 @@
-"""The sizes of FocalCodec-Stream: the published ones, and our own."""
+"""The configuration of FocalCodec-Stream: the published sizes, and a smaller model."""
 
 from dataclasses import dataclass
 from math import prod
@@ -6,32 +6,37 @@ from math import prod
 
 @dataclass(frozen=True)
 class FocalConfig:
-    """The published sizes; the codecs of 0.55, 0.60 and 0.80 kbit/s differ in ``bits`` only.
+    """The published sizes. The codecs of 0.55, 0.60 and 0.80 kbit/s differ in ``bits`` only.
 
-    | | parameters (M) | billion multiplications a second, attention's products left out |
+    The last column leaves out the products between queries, keys and values:
+
+    | part | parameters (M) | billion multiply-accumulates per second |
     |---|---|---|
-    | features, compressor | 88.71, 42.63 | 6.68, 2.13 |
-    | decompressor, waveform | 76.19, 41.51 | 2.55, 2.07 |
-    | all | 249.04 | 13.4 |
+    | features | 88.71 | 6.68 |
+    | compressor | 42.63 | 2.13 |
+    | decompressor | 76.19 | 2.55 |
+    | waveform | 41.51 | 2.07 |
+    | total | 249.04 | 13.4 |
 
     Attributes:
-        input_rate_hz, sample_rate_hz: of what the encoder hears, and of what the decoder makes.
-        chunk_frames: frames that see each other, in attention and refiner; all else is causal. A
-            call of encoder or decoder is a whole number of such chunks.
+        input_rate_hz: sample rate of the encoder's input.
+        sample_rate_hz: sample rate of the decoded audio.
+        chunk_frames: number of frames in a chunk. Attention and the refiner see the whole chunk;
+            all other layers are causal. A call of encoder or decoder takes a multiple of it.
         front_dim: channels of the convolutions on the waveform.
-        window_frames: a chunk attends to so many frames at most, itself among them.
-        focal_kernels: of focal modulation, each upon the one before.
-        whole_frames: whether the convolutions on the waveform hear a frame to its end. The
-            published ones hear its first sample only, so that the last 20 ms of each chunk, though
-            waited for, are guessed.
-        spectra: whether the encoder hears spectra in place of convolutions on the waveform.
-        chunk_codes: whether the codes of a chunk say together what all its frames hold. Each of the
-            published ones stands for its own frame, though all of a chunk are waited for.
-        code_refiners: how many layers that see a chunk at once, as the published refiner does, are
-            next to the codes, on either side.
-        voice_bands: if there are any, the waveform's last layer controls pulses and noise with so
-            many gains each (`nn/harmonic_noise.py`). The published one's makes samples itself, and
-            has to learn how phases go on from frame to frame.
+        window_frames: a chunk attends to at most this many frames, itself included.
+        focal_kernels: kernel sizes of the stacked convolutions in focal modulation.
+        whole_frames: whether the convolutions on the waveform see a frame up to its last sample.
+            The published ones see its first sample only, so the model has to guess the last 20 ms
+            of each chunk, although it waits for them.
+        spectra: whether log spectra replace the convolutions on the waveform.
+        chunk_codes: whether the codes of a chunk describe all its frames jointly. In the published
+            codecs each code describes its own frame, although decoding waits for the whole chunk.
+        code_refiners: number of extra refiners, layers that see a whole chunk, before and after
+            the codes.
+        voice_bands: number of gains of each filter if the last layer is a harmonic-plus-noise
+            synthesizer (`nn/harmonic_noise.py`). With 0, the published value, the last layer
+            returns samples, and training has to find out how phases continue from frame to frame.
     """
 
     bits: int = 16
@@ -71,9 +76,10 @@ class FocalConfig:
 
     @classmethod
     def small(cls) -> "FocalConfig":
-        """Not in the paper: for a part of one CPU core, live, and for training without a GPU.
+        """A small model for live use on one CPU core and for training without a GPU.
 
-        It looks back 2.6 s, not 10, so that crops of a few seconds teach it all that it will meet.
+        It is not in the paper. Attention reaches back 2.6 s instead of 10 s, so a training crop of
+        a few seconds covers it.
         """
         return cls(
             dim=256,

@@ -1,4 +1,4 @@
-"""What FocalCodec-Stream's encoder makes of audio before it is compressed."""
+"""The first part of FocalCodec-Stream's encoder: speech features from audio."""
 
 from math import prod
 from typing import cast
@@ -22,7 +22,10 @@ from chirrup.lab.nn.attention import TransformerLayer
 
 
 class Features(Sequential):
-    """Audio ``[batch, 1, samples]`` to features ``[batch, dim, frames]``: the causal WavLM."""
+    """A causal WavLM (arXiv 2110.13900): its convolutions and first transformer layers.
+
+    Audio ``[batch, 1, samples]`` to features ``[batch, dim, frames]``.
+    """
 
     def __init__(self, config: FocalConfig) -> None:
         layers: list[Streaming] = []
@@ -61,12 +64,15 @@ class Features(Sequential):
 
     @torch.no_grad()
     def start(self, audio: Tensor) -> None:
-        """Where spectra come first: let features be these in their main directions, of ``audio
-        [batch, 1, samples]``, and all else add nothing yet.
+        """Initialise the features as the principal components of the log spectra of ``audio``.
 
-        The directions' deviations, in that of a channel, are evened out to their square roots where
-        they are larger than 1, so that loudness does not rule, and squared where they are smaller:
-        what is left of a spectrum then is chance, and no code should be spent on it.
+        This needs ``config.spectra``. The residual blocks start at zero. A component's standard
+        deviation, relative to a channel's, is replaced by its square root if it exceeds 1, so that
+        loudness does not dominate, and by its square if it is below 1: weak components are mostly
+        noise, which is not worth any code.
+
+        Args:
+            audio: ``[batch, 1, samples]``.
         """
         spectra, linear, positions, transformer = self.layers
         cast(LogSpectra, spectra).fit(audio)
@@ -86,7 +92,7 @@ class Features(Sequential):
 
 
 def _last_of_branches(module: nn.Module) -> list[nn.Conv1d | nn.Linear]:
-    """What makes that which is added to a skip."""
+    """Return the last layers of all residual branches in ``module``."""
     if isinstance(module, TransformerLayer):
         *_, contract = cast(Sequential, module.feed_forward.block).layers
         return [module.attention.project_out, cast(Linear, contract).linear]

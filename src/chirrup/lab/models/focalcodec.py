@@ -1,8 +1,13 @@
-"""FocalCodec-Stream: speech as one binary code every 20 ms (seed 002_f9e29f5640507f45).
+"""FocalCodec-Stream, a speech codec with one binary code every 20 ms (arXiv 2509.16195).
 
-A causal WavLM whose features focal modulation compresses to a few bits and back, and a WaveNeXt
-that makes audio of them. `tests/lab/models/test_focalcodec.py` holds the layers to the published
-size, and to the outputs of the authors' code; `released.py` reads their checkpoints.
+A causal WavLM extracts features, focal modulation compresses them to a few bits and back, and a
+WaveNeXt vocoder turns them into audio. The paper does not list all sizes; they follow the authors'
+code (github.com/lucadellalib/focalcodec) with ``causal=True``.
+`tests/lab/models/test_focalcodec.py` compares the parameter count with the paper, and the outputs
+with the authors' code. `chirrup.lab.released.focalcodec` reads the authors' checkpoints.
+
+`FocalConfig.small` and the options ``whole_frames``, ``spectra``, ``chunk_codes``,
+``code_refiners`` and ``voice_bands`` are additions of this package.
 """
 
 from dataclasses import replace
@@ -43,14 +48,17 @@ def focal_block(config: FocalConfig) -> FocalBlock:
 
 
 def code_linear(config: FocalConfig, channels: int, out_channels: int) -> Linear | ChunkLinear:
-    """To a code's bits, and from them."""
+    """Return the layer next to the code's bits."""
     if config.chunk_codes:
         return ChunkLinear(channels, out_channels, config.chunk_frames)
     return Linear(channels, out_channels)
 
 
 class Compressor(Sequential):
-    """Features to latents ``[batch, bits, frames]``, whose signs are the code."""
+    """Features ``[batch, dim, frames]`` to latents ``[batch, bits, frames]``.
+
+    The signs of the latents are the code.
+    """
 
     def __init__(self, config: FocalConfig) -> None:
         layers: list[Streaming] = []
@@ -67,7 +75,7 @@ class Compressor(Sequential):
 
 
 class Decompressor(Sequential):
-    """Codes' bits ``[batch, bits, frames]`` to features ``[batch, dim, frames]``."""
+    """Bits of the codes, ``[batch, bits, frames]``, to features ``[batch, dim, frames]``."""
 
     def __init__(self, config: FocalConfig) -> None:
         layers: list[Streaming] = [code_linear(config, config.bits, config.focal_dim)]
@@ -84,7 +92,10 @@ class Decompressor(Sequential):
 
 
 class WaveNeXtBlock(Residual):
-    """Depthwise convolution, norm and a feed-forward part behind a layer scale."""
+    """A ConvNeXt block of WaveNeXt (Okamoto et al., ASRU 2023).
+
+    Depthwise convolution, layer normalisation, feed-forward part and layer scale.
+    """
 
     def __init__(self, dim: int, hidden_dim: int, first_scale: float) -> None:
         block = Sequential(
@@ -99,7 +110,7 @@ class WaveNeXtBlock(Residual):
 
 
 class Unfold(Streaming):
-    """Each frame's channels are its samples: ``[batch, 1, samples]``, cut to full scale."""
+    """Reshape ``[batch, frame_samples, frames]`` to audio, clipped to full scale."""
 
     def __init__(self, frame_samples: int) -> None:
         super().__init__()
@@ -117,7 +128,10 @@ class Unfold(Streaming):
 
 
 class Waveform(Sequential):
-    """Features to audio ``[batch, 1, samples]``: WaveNeXt, causal; or its layers before a voice."""
+    """Features ``[batch, dim, frames]`` to audio ``[batch, 1, samples]``: a causal WaveNeXt.
+
+    With ``config.voice_bands`` its last layer is a `HarmonicNoise`.
+    """
 
     def __init__(self, config: FocalConfig) -> None:
         dim = config.waveform_dim
@@ -139,7 +153,7 @@ class Waveform(Sequential):
         )
 
     def controls(self, features: Tensor) -> Tensor:
-        """What the last layer makes audio of, ``[batch, channels, frames]``."""
+        """Return the input of the last layer, ``[batch, channels, frames]``."""
         *layers, _ = self.layers
         for layer in layers:
             features = layer.offline(features)
@@ -147,7 +161,7 @@ class Waveform(Sequential):
 
     @torch.no_grad()
     def amplify(self, factor: Tensor) -> None:
-        """Make all audio ``factor`` times as loud."""
+        """Multiply the decoded audio by ``factor``, by a change of the weights."""
         *_, linear, last = self.layers
         if isinstance(last, HarmonicNoise):
             cast(Linear, linear).linear.bias[PITCHES:] += factor.log()
@@ -157,7 +171,7 @@ class Waveform(Sequential):
 
 
 class FocalCodec(Model):
-    """Features and compressor, binary spherical quantizer, decompressor and waveform."""
+    """Features, compressor, binary spherical quantizer, decompressor and waveform."""
 
     has_features = True
 
@@ -186,9 +200,11 @@ class FocalCodec(Model):
         return cast(Waveform, self.decoder.layers[1])
 
     def parts(self) -> dict[str, list[nn.Parameter]]:
-        """By the stages of the paper's training: ``front`` is all before ``positions``, the
-        positional convolution, and ``bias`` the table of the attention, frozen while ``layers``
-        learn."""
+        """Return the parameters by the parts that the paper's training stages name.
+
+        ``front`` is every layer before ``positions``, the positional convolution. ``bias`` is the
+        table of the attention's relative bias, which is frozen while ``layers`` is trained.
+        """
         *front, positions, transformer = self.features.layers
         *decompressor, refiner = self.decompressor.layers
         bias = cast(Transformer, transformer).bias
@@ -208,8 +224,14 @@ class FocalCodec(Model):
         }
 
     def features_by_layer(self, audio: Tensor) -> list[Tensor]:
-        """Of ``audio [batch, 1, samples]``, ``[batch, dim, frames]`` each: before the transformer's
-        first layer, and after each."""
+        """Return the transformer's input and the output of each of its layers.
+
+        Args:
+            audio: ``[batch, 1, samples]``.
+
+        Returns:
+            Features, each ``[batch, dim, frames]``.
+        """
         *before, transformer = self.features.layers
         for layer in before:
             audio = layer.offline(audio)
@@ -217,7 +239,7 @@ class FocalCodec(Model):
         return cast(Transformer, transformer).by_layer(audio, state)[0]
 
     def decompressed(self, bits: Tensor, refine: bool = True) -> Tensor:
-        """Features of ``bits [batch, bits, frames]``, also without the refiner."""
+        """Return the features of ``bits [batch, bits, frames]``, with or without the refiner."""
         *layers, refiner = self.decompressor.layers
         for layer in [*layers, refiner] if refine else layers:
             bits = layer.offline(bits)
@@ -225,10 +247,13 @@ class FocalCodec(Model):
 
     @torch.no_grad()
     def start(self, audio: Tensor) -> None:
-        """Before training: let every layer's output vary as much as its input, and the first audio
-        be as loud as ``audio``.
+        """Initialise the layers so that signals keep their variance, from ``audio``.
 
-        Else thousands of steps go by until codes tell frames apart.
+        The decoded audio starts at the level of ``audio``. Without this, different frames get
+        different codes only after thousands of steps.
+
+        Args:
+            audio: ``[batch, 1, samples]``.
         """
         if self.config.spectra:
             self.features.start(audio)
@@ -244,7 +269,7 @@ class FocalCodec(Model):
             return FocalCodec(self.config)
 
     def narrow(self) -> "FocalCodec":
-        """As many layers, with random weights; of the past, which is not late, it sees less."""
+        """Return a model with as many layers, fewer channels, less past and random weights."""
         narrow = replace(
             self.config,
             window_frames=4 * self.chunk_frames,

@@ -1,7 +1,15 @@
-"""IRIS: Internet Real-time Intelligent Streaming codec, LRAC 2025 (seed 000_3e73ae00572eaecc).
+"""IRIS, Internet Real-time Intelligent Streaming Codec, the winner of LRAC 2025 track 1.
 
-Where the poster leaves the design open, the encoder and the decoder here meet its complexity and
-parameter tables; `tests/lab/models/test_iris.py` asserts it.
+Source: the authors' poster for the LRAC Challenge 2025 (ByteDance;
+crowdsourcing.cisco.com/lrac-challenge/2025). It gives widths, complexity and parameter counts, but
+leaves these points open:
+
+- the encoder's residual units: two designs here match the counts, see `UNITS`;
+- the decoder's blocks: a plain Conv2Former block costs twice the poster's budget. Here the
+  feed-forward part has two groups and the depthwise kernel has 15 steps;
+- window and spectral head: square root of a Hann window, log-magnitude and phase.
+
+`tests/lab/models/test_iris.py` compares the counts with the poster.
 """
 
 from dataclasses import dataclass
@@ -41,10 +49,10 @@ class UnitDesign:
     """The residual units of one level of the encoder.
 
     Attributes:
-        kernel_size: of the first, dilated convolution.
+        kernel_size: kernel size of the first, dilated convolution.
         expansion: factor by which the first convolution widens the channels. The second
             convolution, of kernel size 1, contracts them again.
-        dilations: one for each unit.
+        dilations: dilation of each unit.
     """
 
     kernel_size: int
@@ -53,18 +61,22 @@ class UnitDesign:
 
 
 UNITS = {"expanding": UnitDesign(5, 2, (1, 3)), "plain": UnitDesign(7, 1, (1, 3, 9))}
-"""Both meet the poster's counts. "expanding" has the poster's "feature expansion and contraction";
-"plain" is the design of the weights of iris-t1 and iris-t2 in chirrup 0.1."""
+"""Both designs match the poster's counts. "expanding" has the poster's "feature expansion and
+contraction"; "plain" is the design of the iris-t1 and iris-t2 weights in chirrup 0.1."""
 
 
 @dataclass(frozen=True)
 class IrisConfig:
-    """The poster's table, column track 1; `track_2` gives the other.
+    """The poster's configuration for track 1; `track_2` returns the one for track 2.
 
-    | | track 1 | track 2 |
+    | poster | track 1 | track 2 |
     |---|---|---|
-    | encoder, quantizer, decoder (MFLOPS) | 385.5, 15.46, 294.02 | 1875.38, 19.66, 594.26 |
-    | encoder, quantizer, decoder (M parameters) | 0.973, 0.154, 2.954 | 5.145, 0.209, 5.967 |
+    | encoder (MFLOPS) | 385.5 | 1875.38 |
+    | quantizer (MFLOPS) | 15.46 | 19.66 |
+    | decoder (MFLOPS) | 294.02 | 594.26 |
+    | encoder (M parameters) | 0.973 | 5.145 |
+    | quantizer (M parameters) | 0.154 | 0.209 |
+    | decoder (M parameters) | 2.954 | 5.967 |
     """
 
     encoder_dim: int = 12
@@ -83,7 +95,7 @@ class IrisConfig:
     decoder_block: Literal["conv2former", "convnext"] = "conv2former"
 
     CHECKPOINT_DEFAULTS: ClassVar[dict[str, Any]] = {"encoder_units": "plain"}
-    """Fields of a checkpoint that was written before they existed."""
+    """Values for checkpoints that were written before the field existed."""
 
     @classmethod
     def track_2(cls) -> "IrisConfig":
@@ -98,7 +110,10 @@ class IrisConfig:
 
 
 class ResidualUnit(Residual):
-    """SnakeBeta, dilated convolution, SnakeBeta, 1x1 convolution, and the skip; all in groups."""
+    """SnakeBeta, dilated convolution, SnakeBeta, 1x1 convolution, with a skip connection.
+
+    Both convolutions are grouped.
+    """
 
     def __init__(
         self, channels: int, dilation: int, groups: int, kernel_size: int, expansion: int
@@ -134,7 +149,8 @@ class ResidualUnit(Residual):
 class Encoder(Sequential):
     """Audio ``[batch, 1, samples]`` to latents ``[batch, latent_dim, frames]``.
 
-    The GRU has a skip around it: it learns faster, cannot saturate the path, and costs nothing.
+    The GRU has a skip connection, which the poster does not state: training is faster, and a
+    saturated GRU does not block the signal.
     """
 
     def __init__(self, config: IrisConfig) -> None:
@@ -160,9 +176,9 @@ class Encoder(Sequential):
 
 
 class ConvNeXtBlock(Residual):
-    """Depthwise convolution, norm and a feed-forward part behind a layer scale: for ablation.
+    """A ConvNeXt block (arXiv 2201.03545), for the ablation in the poster's section 7.
 
-    As large as a `Conv2FormerBlock`, whose place it takes in the poster's section 7.
+    It has as many parameters as the `Conv2FormerBlock` that it replaces.
     """
 
     def __init__(self, dim: int, hidden_dim: int, kernel_size: int) -> None:
@@ -182,15 +198,16 @@ BLOCKS = {"conv2former": Conv2FormerBlock, "convnext": ConvNeXtBlock}
 
 
 SCATTERED_HZ = 2000
+"""Lowest frequency whose initial phase is random; see `Iris.scatter_phases`."""
 SCATTER = 0.2
-"""Radians that a phase turns for a deviation of each feature; there are hundreds."""
+"""Standard deviation of a phase, in radians, per standard deviation of each feature."""
 
 
 class Decoder(Sequential):
     """Latents ``[batch, latent_dim, frames]`` to audio ``[batch, 1, samples]``, half a frame late.
 
-    Each frame gives a spectrum of two frames' length: half a frame past, the frame, half a frame
-    ahead (poster, "system latency description").
+    The window of a frame is two frames long: half a frame of past, the frame, and half a frame of
+    look-ahead (poster, "System latency description").
     """
 
     def __init__(self, config: IrisConfig) -> None:
@@ -211,12 +228,12 @@ class Decoder(Sequential):
 
 
 class OneFrameDecoder(Streaming):
-    """`Decoder` on exactly one frame of one stream, ``[1, latent_dim, 1]``, in half the time.
+    """`Decoder` for exactly one frame of one stream, ``[1, latent_dim, 1]``, in half the time.
 
-    Without a time axis every layer is a product.
+    Without a time axis every layer is a matrix product.
 
     Args:
-        decoder: of Conv2Former blocks, its layers exported.
+        decoder: a `Decoder` of Conv2Former blocks, in its exported form.
     """
 
     def __init__(self, decoder: Sequential) -> None:
@@ -259,11 +276,11 @@ class Iris(Model):
 
     @torch.no_grad()
     def start(self, audio: Tensor) -> None:
-        """Before training: fit the scales of encoder and head to ``audio [batch, 1, samples]``.
+        """Initialise encoder and spectral head from ``audio [batch, 1, samples]``.
 
-        The head's log-magnitudes begin at the mean spectrum, its phases at random, and those of
-        high bins at random in every frame (`scatter_phases`): with all bins in phase a frame would
-        be a click.
+        The head's biases start at the mean log-magnitude spectrum and at random phases: with all
+        bins in phase, a frame would be a click. Phases of high bins also differ from frame to frame
+        (`scatter_phases`).
         """
         fit_scales(self.encoder, audio)
         head = self.decoder.layers[-2]
@@ -278,13 +295,14 @@ class Iris(Model):
 
     @torch.no_grad()
     def scatter_phases(self, latents: Tensor) -> None:
-        """Let the phases above `SCATTERED_HZ` turn with the features, as if by chance.
+        """Initialise the phases above `SCATTERED_HZ` as random projections of the features.
 
-        No bitrate holds them, and no loss but a discriminator's tells noise from one pattern that
-        every frame repeats: that they would keep, and it is a buzz at the rate of frames.
+        The bitrate is too low to code these phases. Without this step every frame starts with one
+        phase pattern. Only a discriminator's loss penalises such repetition, so training would keep
+        it, and it sounds like a buzz at the frame rate.
 
         Args:
-            latents: ``[batch, latent_dim, frames]``, to know the features' deviations by.
+            latents: ``[batch, latent_dim, frames]``; they give the features' standard deviations.
         """
         *layers, head, _ = self.decoder.layers
         assert isinstance(head, SpectralHead)

@@ -1,7 +1,8 @@
-"""The two baselines of the LRAC challenge 2025 (seed 001_f0421351e8021be0, section 4).
+"""The two baseline codecs of the LRAC Challenge 2025 (arXiv 2510.00264).
 
-Their layers are those of the published configuration; `tests/lab/models/test_lrac.py` holds them to
-the paper's complexity, latency and receptive field.
+The paper's section 4 describes the layers only in part. Kernel sizes, dilations and the centred
+convolutions come from the published configuration (github.com/cisco-open/espnet, egs2/lrac).
+`tests/lab/models/test_lrac.py` compares complexity, latency and receptive field with the paper.
 """
 
 from collections.abc import Sequence
@@ -28,9 +29,9 @@ from chirrup.lab.quantizers.rvq import ResidualVectorQuantizer
 
 @dataclass(frozen=True)
 class Unit:
-    """A residual unit of two convolutions, the first one dilated.
+    """A residual unit of two convolutions; the first one is dilated.
 
-    A centred convolution sees as far ahead as back, and so costs latency.
+    A centred convolution has as much look-ahead as past context, which adds latency.
     """
 
     kernel_1: int
@@ -42,7 +43,7 @@ class Unit:
 
 @dataclass(frozen=True)
 class Block:
-    """Residual units at one rate, and the stride between it and the next lower one."""
+    """Residual units at one frame rate, and the stride to the next lower frame rate."""
 
     channels: int
     stride: int
@@ -50,22 +51,24 @@ class Block:
 
 
 def units(kernel_1: int, dilations: Sequence[int], kernel_2: int = 1) -> tuple[Unit, ...]:
-    """Causal units that differ in dilation only."""
+    """Return causal units that differ in dilation only."""
     return tuple(Unit(kernel_1, dilation, kernel_2) for dilation in dilations)
 
 
 @dataclass(frozen=True)
 class LracConfig:
-    """Layers by resolution, encoder from fine to coarse, decoder from coarse to fine.
+    """Layers by resolution: the encoder from fine to coarse, the decoder from coarse to fine.
 
-    | | track 1 | track 2 |
+    | paper | track 1 | track 2 |
     |---|---|---|
-    | encoder, quantizer (tables at both ends), decoder (MFLOPS) | 377.5, 17.05, 296.8 | 1944.2, 38.7, 563.3 |
+    | encoder (MFLOPS) | 377.5 | 1944.2 |
+    | quantizer, output projections folded into tables (MFLOPS) | 17.05 | 38.7 |
+    | decoder (MFLOPS) | 296.8 | 563.3 |
     | latency (ms) | 30 | 50 |
 
-    The published configuration of track 2's decoder counts 594.05 MFLOPS: the paper seems to have
-    left out its first transposed convolution.
-    """  # noqa: E501
+    The published configuration of the track 2 decoder has 594.05 MFLOPS. The difference equals the
+    first transposed convolution, which the paper probably did not count.
+    """
 
     encoder: tuple[Block, ...]
     decoder: tuple[Block, ...]
@@ -125,7 +128,7 @@ class LracConfig:
 
 
 def residual_unit(channels: int, unit: Unit) -> Residual:
-    """ELU, dilated convolution, ELU, convolution, and the skip."""
+    """Return ELU, dilated convolution, ELU, convolution, with a skip connection."""
     return Residual(
         channels,
         Sequential(
@@ -162,7 +165,7 @@ class Encoder(Sequential):
 class Decoder(Sequential):
     """Latents ``[batch, latent_dim, frames]`` to audio ``[batch, 1, samples]``.
 
-    Transposed convolutions do not overlap: their kernel is their stride.
+    The outputs of transposed convolutions do not overlap: kernel and stride are equal.
     """
 
     def __init__(self, config: LracConfig) -> None:
@@ -185,7 +188,7 @@ class Decoder(Sequential):
 
 
 class Lrac(Model):
-    """Encoder, residual vector quantizer with moving entries, decoder."""
+    """Encoder, residual vector quantizer with EMA codebooks, and decoder."""
 
     def __init__(self, config: LracConfig) -> None:
         quantizer = ResidualVectorQuantizer(
@@ -200,5 +203,5 @@ class Lrac(Model):
 
     @torch.no_grad()
     def start(self, audio: Tensor) -> None:
-        """Before training: scale the layers so that ``audio [batch, 1, samples]`` gets through."""
+        """Initialise the layers' scales from ``audio [batch, 1, samples]``; see `fit_scales`."""
         fit_scales(self.decoder, fit_scales(self.encoder, audio), float(audio.std()))

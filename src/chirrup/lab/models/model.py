@@ -1,4 +1,7 @@
-"""What every codec is to training, audit and export: an encoder, a quantizer and a decoder."""
+"""The base class of all models: `Model`, an encoder, a quantizer and a decoder.
+
+Training, audit and export use a codec through this class only.
+"""
 
 from typing import Any, Protocol
 
@@ -10,10 +13,10 @@ from chirrup.lab.quantizers.quantizer import Quantized, Quantizer
 
 
 class Config(Protocol):
-    """What the configuration of any model says.
+    """Fields that the configuration of every model has.
 
-    It may also have ``input_rate_hz``, where the encoder hears another rate than that of the
-    decoder's audio, and ``chunk_frames``, where frames are coded several at once.
+    A configuration may also have ``input_rate_hz``, if the encoder's sample rate differs from
+    ``sample_rate_hz``, and ``chunk_frames``, if the model codes several frames at once.
     """
 
     @property
@@ -27,15 +30,17 @@ class Config(Protocol):
 
 
 class Model(nn.Module):
-    """A codec.
+    """A codec in PyTorch.
 
     Attributes:
-        sample_rate_hz, frame_samples, delay_samples: of the audio that comes out.
-        input_rate_hz, input_frame_samples: of the audio that goes in.
-        chunk_frames: a call of the encoder or the decoder is a whole number of so many frames.
-        channels: that are coded jointly; 1 for the models that code each by itself.
-        has_features: whether the decoder's first layer gives features that are compared between
-            speakers, and its second one makes audio of them: those can be another voice's.
+        sample_rate_hz: sample rate of the decoded audio.
+        frame_samples: samples of a frame at ``sample_rate_hz``.
+        input_rate_hz: sample rate of the encoder's input.
+        input_frame_samples: samples of a frame at ``input_rate_hz``.
+        chunk_frames: a call of the encoder or the decoder takes a multiple of this many frames.
+        channels: number of channels that are coded jointly; 1 if each channel is coded alone.
+        has_features: whether the decoder's first layer returns speech features and its second
+            layer turns features into audio. Such a model supports voice conversion.
     """
 
     channels: int = 1
@@ -60,39 +65,48 @@ class Model(nn.Module):
 
     @property
     def delay_samples(self) -> int:
-        """How late the output is beside the input, buffering of a frame left out."""
+        """Delay of the output against the input, at ``sample_rate_hz``, without frame buffering."""
         frames = self.encoder.delay / self.input_frame_samples + self.decoder.delay
         return int(frames * self.frame_samples)
 
     @property
     def codebook_bps(self) -> float:
-        """Bitrate of one codebook."""
+        """Bitrate of one codebook in bit/s."""
         bits = (self.codebook_size - 1).bit_length()
         return bits * self.sample_rate_hz / self.frame_samples
 
     def parts(self) -> dict[str, list[nn.Parameter]]:
-        """Parameters of the parts that a stage of a training can name, each in one of them."""
+        """Return the parameters of each part that a training stage can name.
+
+        Every parameter belongs to exactly one part.
+        """
         names = ("encoder", "quantizer", "decoder")
         return {name: list(self.get_submodule(name).parameters()) for name in names}
 
     def on_meta(self) -> "Model":
-        """What is counted instead of the model: itself, or one of its shape but without values."""
+        """Return the model, or a copy on the device "meta", without values, for the audit."""
         return self
 
     def narrow(self) -> "Model":
-        """What is tried instead of the model for its latency: itself, or one of fewer channels."""
+        """Return the model, or one with fewer channels and the same latency, to measure latency."""
         return self
 
     def start(self, audio: Tensor) -> None:
-        """Before training: fit scales to ``audio [batch, channels, samples]``, where a model needs
-        it. Mono is `tiled`."""
+        """Initialise weights from ``audio [batch, channels, samples]`` before training.
+
+        Mono input is `tiled`. By default nothing changes.
+        """
 
     def scale_latents(self, factor: float) -> bool:
-        """Multiply the latents, and let the decoder undo it; False where a model needs it not."""
+        """Multiply the latents by ``factor`` and divide by it in the decoder, in place.
+
+        Returns:
+            False if the model does not support it; then nothing changes.
+        """
         return False
 
     def tiled(self, audio: Tensor) -> Tensor:
-        """``[batch, 1, samples]`` repeated to all channels; audio that has them is as it was."""
+        """Repeat ``[batch, 1, samples]`` to all channels; return other audio unchanged."""
         return audio.expand(-1, self.channels, -1) if audio.shape[1] == 1 else audio
 
     def forward(
@@ -103,15 +117,16 @@ class Model(nn.Module):
         present: Tensor,
         committed: Tensor | None = None,
     ) -> tuple[Tensor, Quantized | None]:
-        """Code and decode for training.
+        """Encode, quantize and decode for training.
 
         Args:
             audio: ``[batch, channels, samples]`` at ``input_rate_hz``, a whole number of chunks of
                 frames; mono is `tiled`.
-            used: codebooks that each row uses, ``int64 [batch]``; None leaves the quantizer out.
+            used: number of codebooks that each row uses, ``int64 [batch]``. None bypasses the
+                quantizer.
             bypass: rows whose latents go to the decoder unquantized, ``bool [batch]``.
-            present: frames that arrive, ``bool [batch, frames]``; a lost one is a zero latent.
-            committed: rows that count for the commitment, ``bool [batch]``; None is all.
+            present: frames that arrive, ``bool [batch, frames]``; a lost frame is a zero latent.
+            committed: rows that count in the commitment loss, ``bool [batch]``; None is all.
 
         Returns:
             Audio ``[batch, channels, samples]`` at ``sample_rate_hz``, ``delay_samples`` late, and
@@ -127,7 +142,9 @@ class Model(nn.Module):
         return self.decoder.offline(latent * present[:, None]), quantized
 
     def quantized(self, latent: Tensor, used: Tensor, committed: Tensor | None = None) -> Quantized:
-        """The quantizer's result for ``latent [batch, latent_dim, frames]``, in single precision
-        whatever the autocast; the rest as `forward` has it."""
+        """Quantize ``latent [batch, latent_dim, frames]`` in float32, also under autocast.
+
+        The other arguments are the arguments of `forward`.
+        """
         with torch.autocast(latent.device.type, enabled=False):
             return self.quantizer(latent.float(), used, committed)

@@ -1,9 +1,12 @@
-"""SpectroStream: 48 kHz stereo, coded jointly, for music (seed 003_b6af034c18d25f23).
+"""SpectroStream, a codec for 48 kHz stereo music (arXiv 2508.05207).
 
-Spectrograms through 2-D convolutions. The encoder hears each channel by itself with the same
-weights and joins them near its end; the decoder splits them near its beginning. Layers are those of
-the released configuration (facts, section 2); `tests/lab/models/test_spectrostream.py` holds them
-to its counts.
+2-D convolutions process spectrograms. The first layers of the encoder process each channel
+separately, with shared weights; its last layers process the channels jointly. The decoder is the
+mirror image. The layers follow the configuration in github.com/magenta/magenta-realtime
+(``magenta_rt/jax/spectrostream.py``); `tests/lab/models/test_spectrostream.py` compares the counts.
+
+Neither paper nor configuration states how the transposed convolutions are cut in time; here they
+are causal. `SpectroConfig.folds` and `SpectroConfig.small` are additions of this package.
 """
 
 from dataclasses import dataclass
@@ -45,24 +48,24 @@ from chirrup.lab.quantizers.rvq import ResidualVectorQuantizer
 
 @dataclass(frozen=True)
 class SpectroConfig:
-    """The released configuration; its counts are ours too.
+    """The released configuration, and its counts, which this model reproduces.
 
     | | encoder | quantizer | decoder |
     |---|---|---|---|
     | parameters (M), without the gains of weight norm | 9.25 | 16.78 | 35.68 |
-    | billion multiplications a second, stereo | 12.1 | 0.42 | 47.7 |
+    | billion multiply-accumulates per second, stereo | 12.1 | 0.42 | 47.7 |
 
     Attributes:
-        encoder_dim, decoder_dim: channels next to the spectrogram.
-        strides: of each level along time and frequency, from fine to coarse.
-        widen: by how much each level of the encoder widens, and of the decoder narrows.
-        separate_levels: levels of the encoder that hear one channel; then they are fused.
-        joint_levels: levels of the decoder, from its beginning, before the channels are split.
-        look_ahead_hops: hops of the spectrogram that the decoder's output waits for, beyond its
-            own embedding.
-        code_dim: of the codebooks; as wide as the latent there are no projections.
-        folds: whether the shortcuts past a level keep all that it hears, folded into channels. The
-            paper's average it away, and repeat.
+        encoder_dim, decoder_dim: channels at the resolution of the spectrogram.
+        strides: stride of each level along time and frequency, from fine to coarse.
+        widen: factor by which each encoder level widens, and each decoder level narrows.
+        separate_levels: number of encoder levels that process each channel separately.
+        joint_levels: number of decoder levels before the channels are split.
+        look_ahead_hops: look-ahead of the decoder beyond its own frame, in hops of the spectrogram.
+        code_dim: width of the codebooks. If it equals ``latent_dim``, there are no projections.
+        folds: whether the shortcut past a level folds the strided bins into channels (and unfolds
+            them in the decoder), so that nothing is lost. The paper's shortcuts average in the
+            encoder and repeat in the decoder.
     """
 
     encoder_dim: int = 32
@@ -83,7 +86,7 @@ class SpectroConfig:
 
     @classmethod
     def small(cls) -> "SpectroConfig":
-        """Not in the paper: thinner, for stereo on a part of one CPU core."""
+        """A quarter of the paper's widths, for live stereo on one CPU core. Not in the paper."""
         return cls(encoder_dim=8, decoder_dim=16, code_dim=8, folds=True)
 
     @property
@@ -92,7 +95,7 @@ class SpectroConfig:
 
     @property
     def coarse_bins(self) -> int:
-        """Bins that are left of the spectrogram at the bottleneck."""
+        """Number of frequency bins at the bottleneck."""
         return self.hop // prod(frequency for _, frequency in self.strides)
 
 
@@ -101,7 +104,7 @@ def square(inputs: int, outputs: int, bins: int, size: int = 3) -> Conv2d:
 
 
 def point(inputs: int, outputs: int, bins: int) -> list[Streaming]:
-    """A 1 x 1 convolution where the width changes."""
+    """Return a 1 x 1 convolution if the width changes, else no layer."""
     return [] if inputs == outputs else [square(inputs, outputs, bins, 1)]
 
 
@@ -110,7 +113,7 @@ def kernel(stride: tuple[int, int]) -> tuple[int, int]:
 
 
 def down(inputs: int, outputs: int, bins: int, stride: tuple[int, int], folds: bool) -> Residual:
-    """A level of the encoder."""
+    """Return a level of the encoder, which divides time and frequency by ``stride``."""
     strided = Conv2d(inputs, outputs, kernel(stride), bins, stride=stride, normalise_weight=True)
     fewer = bins // stride[1]
     shortcut = (
@@ -126,7 +129,7 @@ def down(inputs: int, outputs: int, bins: int, stride: tuple[int, int], folds: b
 
 
 def up(inputs: int, outputs: int, bins: int, stride: tuple[int, int], folds: bool) -> Residual:
-    """A level of the decoder."""
+    """Return a level of the decoder, which multiplies time and frequency by ``stride``."""
     transposed = ConvTranspose2d(
         inputs, outputs, kernel(stride), bins, stride=stride, normalise_weight=True
     )
@@ -148,15 +151,17 @@ def bottleneck(width: int, bins: int) -> Residual:
 
 
 class SpectrumToPlanes(nn.Module):
-    """Spectra ``[batch, 2 * (bins + 1), time]`` to ``[batch, 2, time, bins]``: real and imaginary
-    parts, without the highest bin."""
+    """Reshape spectra ``[batch, 2 * (bins + 1), time]`` to planes ``[batch, 2, time, bins]``.
+
+    The planes are the real and the imaginary part. The highest bin is dropped.
+    """
 
     def forward(self, x: Tensor) -> Tensor:
         return x.unflatten(1, (2, x.shape[1] // 2))[:, :, :-1].transpose(2, 3)
 
 
 class PlanesToSpectrum(nn.Module):
-    """`SpectrumToPlanes` undone: the highest bin is zero."""
+    """The inverse of `SpectrumToPlanes`; the highest bin is zero."""
 
     def forward(self, x: Tensor) -> Tensor:
         return nn.functional.pad(x.transpose(2, 3), (0, 0, 0, 1)).flatten(1, 2)
@@ -170,7 +175,7 @@ class Flatten(nn.Module):
 
 
 class Unflatten(nn.Module):
-    """`Flatten` undone."""
+    """The inverse of `Flatten`."""
 
     def __init__(self, bins: int) -> None:
         super().__init__()
@@ -251,7 +256,7 @@ class Decoder(Sequential):
 
 
 class SpectroStream(Model):
-    """Encoder, residual vector quantizer with moving entries, decoder."""
+    """Encoder, residual vector quantizer with EMA codebooks, and decoder."""
 
     def __init__(self, config: SpectroConfig) -> None:
         level = PlainEMALevel if config.code_dim == config.latent_dim else EMALevel
@@ -263,7 +268,7 @@ class SpectroStream(Model):
 
     @torch.no_grad()
     def start(self, audio: Tensor) -> None:
-        """Before training: scale the layers so that ``audio`` gets through, each part in turn."""
+        """Initialise the layers' scales from ``audio``, part by part; see `fit_scales`."""
         audio = self.tiled(audio)
         per_channel_encoder, *joint_encoder = self.encoder.layers
         *joint_decoder, per_channel_decoder = self.decoder.layers
@@ -282,8 +287,7 @@ class SpectroStream(Model):
 
     @torch.no_grad()
     def scale_latents(self, factor: float) -> bool:
-        """The last layers of the encoder, and the first of the decoder, are each a pair whose sum
-        counts."""
+        """Scale both summands of the encoder's last layer and of the decoder's first layer."""
         for part in branches(self.encoder.layers[-1]):
             final = [layer for layer in part.modules() if isinstance(layer, Conv1d)][-1].conv
             scale_weight(final, factor)

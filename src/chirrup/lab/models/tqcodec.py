@@ -1,7 +1,13 @@
-"""TQCodec: high bitrates for music (seed 004_f7650205d9828487).
+"""TQCodec, a codec for music at high bitrates (arXiv 2603.01592).
 
-The networks are EnCodec's SEANet with its default layers, causal, which is what the paper's counts
-of operations fit; `tests/lab/models/test_tqcodec.py` says how.
+The paper gives operation counts and a receptive field, but not all layers. The networks here are
+the causal SEANet of EnCodec (arXiv 2210.13438) with its default layers, which matches the operation
+counts; `tests/lab/models/test_tqcodec.py` shows the arithmetic. Further open points:
+
+- causality is not stated; all layers here are causal;
+- the paper compares SimVQ with DAC's quantizer, but does not state whether DAC's projections to 8
+  dimensions stay; here they do;
+- how the bands are split between the two networks; see `Encoder`.
 """
 
 from dataclasses import dataclass
@@ -34,23 +40,27 @@ LEVELS: dict[str, type[Level]] = {"simvq": SimVQLevel, "rvq": Level}
 
 @dataclass(frozen=True)
 class TQConfig:
-    """The paper's text and table 3, and what its networks cost when counted without a mistake.
+    """The configuration of the paper's text and table 3.
 
-    | | paper | truly |
+    Complexity is in billion multiply-accumulates per second:
+
+    | | paper | this model |
     |---|---|---|
-    | encoder, decoder (billion multiplications a second) | 2.4, 6.31 | 2.47, 2.47 |
-    | encoder when imbalanced | 72, in the text 80 | 70.5 |
-    | extra for the upper bands | 0.17 | 0.15, encoder and decoder each |
-    | receptive field (samples), without the LSTM's | 2410 | 1062 |
+    | encoder | 2.4 | 2.47 |
+    | decoder | 6.31 | 2.47 |
+    | encoder, imbalanced | 72 (80 in the text) | 70.5 |
+    | extra for the upper bands | 0.17 | 0.15 in encoder and decoder each |
+    | receptive field without the LSTM (samples) | 2410 | 1062 |
 
-    The paper's 6.31 counts a transposed convolution at its output's rate, where only every
-    ``stride``-th input is not zero. No network has both its 6.31 and its 2410.
+    The paper's 6.31 counts transposed convolutions at the rate of their output, where only every
+    ``stride``-th input differs from zero. No single network has both 6.31 and 2410.
 
     Attributes:
-        encoder_dim, decoder_dim: channels at the full rate; each stride doubles them.
-        upper_dim: channels of a second, smaller network for the bands from ``core_bands`` up; 0 is
-            one network for all.
-        quantizer: residual "simvq", or DAC's "rvq", which the paper compares it with.
+        encoder_dim, decoder_dim: channels at the sample rate; each stride doubles them.
+        upper_dim: channels of a second, smaller network for the bands from ``core_bands`` up; 0
+            means one network for all bands.
+        quantizer: "simvq" for residual SimVQ, or "rvq" for DAC's quantizer, which the paper
+            compares it with.
     """
 
     encoder_dim: int = 32
@@ -70,17 +80,17 @@ class TQConfig:
 
     @classmethod
     def imbalanced(cls) -> "TQConfig":
-        """An encoder for servers."""
+        """The paper's large encoder, for servers."""
         return cls(encoder_dim=176)
 
     @classmethod
     def subband(cls) -> "TQConfig":
-        """Core bands up to 16.5 kHz and upper bands apart, quantized together."""
+        """Separate networks for the bands below and above 16.5 kHz, quantized together."""
         return cls(upper_dim=8)
 
     @classmethod
     def small(cls) -> "TQConfig":
-        """Not in the paper: half its widths, for stereo on a part of one CPU core."""
+        """Half the paper's widths, for live stereo on one CPU core. Not in the paper."""
         return cls(encoder_dim=16, decoder_dim=16)
 
     @property
@@ -93,7 +103,10 @@ class TQConfig:
 
 
 def residual_unit(channels: int) -> Residual:
-    """ELU, convolution to half the channels, ELU, convolution; and a convolution as the skip."""
+    """Return ELU, convolution to half the channels, ELU, convolution.
+
+    The skip connection is a 1x1 convolution.
+    """
     block = Sequential(
         elu(),
         weight_norm_conv(channels, channels // 2, 3),
@@ -108,7 +121,7 @@ def recurrent(channels: int, config: TQConfig) -> Residual:
 
 
 def encoder(config: TQConfig, channels: int, latent_dim: int) -> list[Streaming]:
-    """Audio ``[batch, 1, samples]`` to latents ``[batch, latent_dim, frames]``."""
+    """Return layers from ``[batch, 1, samples]`` to ``[batch, latent_dim, frames]``."""
     layers: list[Streaming] = [weight_norm_conv(1, channels, 7)]
     for stride in config.strides:
         layers += [
@@ -122,7 +135,7 @@ def encoder(config: TQConfig, channels: int, latent_dim: int) -> list[Streaming]
 
 
 def decoder(config: TQConfig, channels: int, latent_dim: int) -> list[Streaming]:
-    """Latents ``[batch, latent_dim, frames]`` to audio ``[batch, 1, samples]``."""
+    """Return layers from ``[batch, latent_dim, frames]`` to ``[batch, 1, samples]``."""
     channels *= 2 ** len(config.strides)
     first = weight_norm_conv(latent_dim, channels, 7)
     layers: list[Streaming] = [first, recurrent(channels, config)]
@@ -138,7 +151,8 @@ def decoder(config: TQConfig, channels: int, latent_dim: int) -> list[Streaming]
 class Encoder(Sequential):
     """Audio ``[batch, 1, samples]`` to latents ``[batch, joined_latent_dim, frames]``.
 
-    With upper bands, each network hears its own bands, put together to a signal at the full rate.
+    With ``upper_dim``, the input of each network is a signal at the full sample rate that contains
+    its own bands only.
     """
 
     def __init__(self, config: TQConfig) -> None:
@@ -161,7 +175,7 @@ class Encoder(Sequential):
 class Decoder(Sequential):
     """Latents ``[batch, joined_latent_dim, frames]`` to audio ``[batch, 1, samples]``.
 
-    With upper bands, the mirror image: of each network's signal only its own bands count.
+    With ``upper_dim``, only a network's own bands are taken from its output.
     """
 
     def __init__(self, config: TQConfig) -> None:
@@ -182,7 +196,10 @@ class Decoder(Sequential):
 
 
 class TQCodec(Model):
-    """Encoder, residual quantizer and decoder, for one channel. Stereo is coded as two."""
+    """Encoder, residual quantizer and decoder for one channel.
+
+    The two channels of stereo are coded separately.
+    """
 
     def __init__(self, config: TQConfig) -> None:
         quantizer = ResidualVectorQuantizer(
@@ -196,7 +213,7 @@ class TQCodec(Model):
 
     @torch.no_grad()
     def start(self, audio: Tensor) -> None:
-        """Before training: scale the layers so that ``audio [batch, 1, samples]`` gets through."""
+        """Initialise the layers' scales from ``audio [batch, 1, samples]``; see `fit_scales`."""
         if not self.config.upper_dim:
             fit_scales(self.decoder, fit_scales(self.encoder, audio), float(audio.std()))
             return
