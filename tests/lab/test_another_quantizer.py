@@ -1,5 +1,7 @@
-"""A model with a quantizer that the project does not know trains, is counted and is exported, with
-no edit outside its own file and the list of models."""
+"""A model with a new quantizer can be trained, audited and exported.
+
+It needs no edits outside its own file and the list of models.
+"""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Fourier matrices, which no model's file holds: what they are, and that they come back."""
+"""DFT matrices are correct, and are computed instead of stored in a model's file."""
 
 from pathlib import Path
 
@@ -16,7 +16,7 @@ KINDS = ["cosines", "sines", "inverse cosines", "inverse sines"]
 
 @pytest.mark.parametrize("n_fft", [128, 960])
 def test_there_and_back(n_fft: int) -> None:
-    """What is even in time and what is odd, by the parts of a signal that are."""
+    """Cosines transform the even part of a signal, and sines the odd part, there and back."""
     signal = np.random.default_rng(0).standard_normal(n_fft)
     mirrored = np.roll(signal[::-1], 1)
     even, odd = (signal + mirrored) / 2, (signal - mirrored) / 2

@@ -1,4 +1,4 @@
-"""Weights that do not fit are refused in a line, and change nothing."""
+"""Weights that do not fit raise an error of one line and change nothing."""
 
 import pytest
 import torch

@@ -211,7 +211,7 @@ def test_bitrate(name: str) -> None:
 
 @both_tracks
 def test_latency_is_30_ms(name: str) -> None:
-    """The window's first tap is 0, so one sample less is measured than the structure says."""
+    """The window's first tap is 0, so the measured latency is one sample below the nominal one."""
     model = iris(name)
     assert nominal_latency_samples(model) == 720 == 0.030 * model.sample_rate_hz
     assert latency_samples(model) in (719, 720)

@@ -1,4 +1,4 @@
-"""Branches side by side: a residual block with a shortcut, and shares of the channels."""
+"""Parallel branches: a residual block with a shortcut, and `Parallel` over channels."""
 
 import pytest
 import torch

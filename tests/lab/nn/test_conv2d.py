@@ -1,5 +1,7 @@
-"""Layers over spectrograms: streams equal the whole, and the whole is what TensorFlow calls "same"
-along frequency and causal in time."""
+"""Layers over spectrograms: streaming equals offline.
+
+The padding is TensorFlow's "same" along frequency, and causal in time.
+"""
 
 from fractions import Fraction
 
@@ -111,7 +113,7 @@ def test_a_convolution_is_causal_and_padded_at_both_ends(stride: tuple[int, int]
 def test_a_transposed_convolution_is_the_adjoint_of_the_convolution(
     stride: tuple[int, int],
 ) -> None:
-    """But for time, where what the convolution hears from the past it adds to the future."""
+    """It is the adjoint of the convolution, mirrored in time."""
     layer, x = up(stride), noise(1, 2, 4, BINS)
     fine = noise(1, 3, 4 * stride[0], BINS * stride[1], seed=1)
     both = kernel(stride)[1] - stride[1]

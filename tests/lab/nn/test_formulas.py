@@ -1,4 +1,4 @@
-"""Layers are their formulas, and what PyTorch has of them."""
+"""Layers equal their formulas, and equal layers of PyTorch."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""Pulses and noise of the pitch, the spectra and the times that controls say; as one stream."""
+"""`HarmonicNoise` returns pulses and noise with the pitch, spectrum and time of its controls."""
 
 import numpy as np
 import pytest
@@ -19,12 +19,15 @@ def layer() -> HarmonicNoise:
 
 
 VOICED = (-2 - 0.2 * torch.arange(40.0))[:, None]
-"""Gains of pulses that fall as a voice's do."""
+"""Gains of pulses that fall with frequency like a voice."""
 
 
 def controls(frames: int, pitch_hz: float = 200.0, **gains: float | Tensor) -> Tensor:
-    """With logarithms of the gains of ``pulses`` and ``noise``, each number for all bands and
-    pieces, or ``[pieces, bands, frames]``."""
+    """Return controls with a pitch and log gains.
+
+    Args:
+        pulses, noise: log gains, a number for all bands and pieces, or ``[pieces, bands, frames]``.
+    """
     made = torch.zeros(1, layer().channels, frames)
     made[:, round(float(pitch_index(torch.tensor(pitch_hz))))] = 1
     levels = made[:, PITCHES:].view(4, 2, 40, frames)
@@ -39,14 +42,14 @@ def synthesised(made: Tensor) -> Tensor:
 
 @pytest.mark.parametrize("pitch_hz", [60, 123, 250, 500])
 def test_pulses_have_the_pitch(pitch_hz: float) -> None:
-    """Within half the 16 cents between two pitches, and YIN's own error."""
+    """The error is within half the step of 16 cents plus the error of YIN."""
     audio = synthesised(controls(50, pitch_hz, pulses=VOICED))
     found = pitch(audio[None], RATE_HZ, FRAME)[0, 10:-10]
     assert float((found / pitch_hz).log2().abs().max()) < 12 / 1200
 
 
 def test_a_pitch_is_reached_at_its_frames_end() -> None:
-    """Up by an octave in 60 frames, without steps."""
+    """The pitch rises by an octave in 60 frames, without steps."""
     rise_hz = 150 * 2 ** (torch.arange(60) / 60)
     made = controls(60, pulses=VOICED)
     made[:, :PITCHES] = 0
@@ -65,7 +68,7 @@ def test_both_are_white_and_as_loud_as_the_gain(source: str) -> None:
 
 
 def test_a_filter_is_its_gains() -> None:
-    """A peak of 35 dB in one band of the noise: it is where the mel scale has that band."""
+    """A peak of 35 dB in one band of the noise lies at the frequency of its mel band."""
     peak = torch.full((4, 40, 200), -6.0)
     peak[:, 15] = -2.0
     power = torch.fft.rfft(synthesised(controls(200, noise=peak))[FRAME:]).abs().square()
@@ -82,7 +85,7 @@ def test_a_filter_is_its_gains() -> None:
 
 
 def test_nothing_comes_before_its_piece_and_little_is_late() -> None:
-    """A burst of noise in the third piece of a frame."""
+    """A burst of noise in the third piece of a frame lies in this piece of the audio."""
     burst = torch.full((4, 40, 10), SILENT)
     burst[2, :, 5] = 0
     energy = synthesised(controls(10, noise=burst)).square().unflatten(0, (-1, 120)).sum(1)
@@ -113,7 +116,7 @@ def test_each_state_is_needed(forget: str) -> None:
 
 @torch.no_grad()
 def test_phases_are_exact_after_a_minute() -> None:
-    """They are whole numbers, so nothing adds up but the pitch."""
+    """Phases are whole numbers, so rounding errors do not add up."""
     model, frames = layer(), 3000
     made = controls(1, 331.0, pulses=VOICED).expand(-1, -1, frames)
     _, state = model(made, model.initial_state(1))

@@ -33,7 +33,7 @@ def test_reconstruction() -> None:
 
 
 def test_delay_is_that_of_the_best_reconstruction() -> None:
-    """The filters' 256 samples, less the 15 that a hop waits for its last sample anyway."""
+    """The delay is the filters' 256 samples less the 15 samples that a hop waits anyway."""
     model = Sequential(Analysis(BANDS), Synthesis(BANDS))
     assert model.delay == TAPS - BANDS == 241
     assert model.ratio == 1
@@ -50,11 +50,11 @@ def test_cutoff_is_that_of_least_ripple(bands: int) -> None:
     grid = np.linspace(0.3, 1.2, 1001) / bands
     assert ripple(best, bands) <= min(ripple(cutoff, bands) for cutoff in grid)
     if bands == BANDS:
-        assert best == pytest.approx(0.03536, abs=5e-6)  # facts, section 3
+        assert best == pytest.approx(0.03536, abs=5e-6)
 
 
 def test_bands_are_apart() -> None:
-    """Beyond its own band and its neighbours' a filter lets through less than -90 dB."""
+    """Outside its own band and the neighbouring bands a filter is below -90 dB."""
     assert (TAPS, BETA) == (257, 9.0)
     response = np.abs(np.fft.rfft(prototype(best_cutoff(BANDS)), 1 << 14))
     frequency = np.linspace(0, 1, len(response))
@@ -74,7 +74,7 @@ def test_a_tone_is_in_its_band() -> None:
 
 
 def test_shares_of_the_bands_add_up() -> None:
-    """Synthesis of some bands and of the others is, together, that of all."""
+    """The syntheses of two disjoint sets of bands add up to the synthesis of all bands."""
     core, upper = range(12), range(12, BANDS)
     x = noise(200)
     bands = Analysis(BANDS).offline(x)

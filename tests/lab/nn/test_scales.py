@@ -1,4 +1,4 @@
-"""A start at the scale of the data: nothing drowns, nothing explodes, no layer is forgotten."""
+"""Initialisation from data: no signal vanishes or explodes, and every layer is initialised."""
 
 import pytest
 import torch
@@ -94,7 +94,7 @@ def test_the_start_is_another_one_each_time_and_trainable() -> None:
 
 @pytest.mark.parametrize("level", [0.01, 1.0])
 def test_models_start_about_as_loud_as_their_input(level: float) -> None:
-    """LRAC has the input's deviation; IRIS the mean of its spectra in dB, which is less."""
+    """LRAC starts at the input's level; IRIS at its mean log spectrum, which is lower."""
     speech = level * torch.stack([torch.from_numpy(speech_like(12_000, i)) for i in range(4)])
     for model, least in ((Lrac(LRAC), 0.9), (Iris(IRIS), 0.1)):
         torch.manual_seed(0)

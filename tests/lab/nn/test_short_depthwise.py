@@ -1,4 +1,4 @@
-"""Long convolutions of each channel, taken apart for few steps."""
+"""`ShortDepthwise` equals a long depthwise convolution of few steps."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""The spectra that an encoder hears: where tones and clicks are in them, and nothing from later."""
+"""`LogSpectra`: the positions of tones and clicks, and causality."""
 
 import pytest
 import torch
@@ -18,7 +18,7 @@ def noise(frames: int) -> torch.Tensor:
 
 
 def test_a_tone_is_in_its_bins() -> None:
-    """250 Hz at 16 kHz: the tenth of the long windows' 25 Hz, between those of the short ones."""
+    """250 Hz at 16 kHz is bin 10 of the long windows and lies between bins of the short ones."""
     layer = LogSpectra(FRAME)
     tone = 0.3 * (2 * torch.pi * 250 / 16_000 * torch.arange(20 * FRAME)).sin()
     levels = layer.offline(tone[None, None])[0, :, 5:]
@@ -28,7 +28,7 @@ def test_a_tone_is_in_its_bins() -> None:
 
 
 def test_a_click_is_in_its_quarter() -> None:
-    """Of the two short windows that it is in, the later one ends a quarter later."""
+    """A click is in two short windows; the second one ends a quarter frame later."""
     layer, click = LogSpectra(FRAME), torch.zeros(1, 1, 10 * FRAME)
     click[0, 0, 5 * FRAME + 200] = 1  # in the third quarter
     levels = layer.offline(click)[0, 64:].unflatten(0, (81, 4)).mean(0).T.flatten()

@@ -1,4 +1,4 @@
-"""Every streaming layer, cut anywhere, gives what one call over the whole signal gives."""
+"""Every streaming layer gives equal output in chunks and in one call, for any cuts."""
 
 import copy
 from collections.abc import Callable
@@ -69,7 +69,7 @@ def centred(channels: int, kernel_size: int, dilation: int = 1, stride: int = 1)
     )
 
 
-# Channels that go in, and how to build the layer.
+# Number of input channels, and a function that builds the layer.
 LAYERS: dict[str, tuple[int, Callable[[], Streaming]]] = {
     "conv": (2, lambda: Conv1d(2, 3, 5)),
     "conv 1x1": (2, lambda: Conv1d(2, 3, 1)),
@@ -131,7 +131,7 @@ FINITE = [name for name, (_, build) in LAYERS.items() if not build().recurrent]
 
 @cache
 def layer(name: str) -> Streaming:
-    """The layer, all its parameters moved away from zeros and ones."""
+    """Return the layer with random values added to all parameters."""
     torch.manual_seed(0)
     built = LAYERS[name][1]()
     with torch.no_grad():
@@ -141,7 +141,7 @@ def layer(name: str) -> Streaming:
 
 
 def shortest_chunk(model: Streaming) -> int:
-    """Fewest input steps of which every layer of a sequence makes whole output steps."""
+    """Return the shortest chunk, in input steps, for which all layers output whole steps."""
     shortest, scale = 1, Fraction(1)
     for part in model.layers if isinstance(model, Sequential) else [model]:
         scale *= part.ratio
@@ -150,14 +150,14 @@ def shortest_chunk(model: Streaming) -> int:
 
 
 def signal(name: str, steps: int, seed: int = 0, batch: int = 2) -> Tensor:
-    """Noise of ``steps`` of the shortest chunks that the layer takes."""
+    """Return noise of ``steps`` shortest chunks of the layer."""
     generator = torch.Generator().manual_seed(seed)
     length = steps * shortest_chunk(layer(name))
     return torch.randn(batch, LAYERS[name][0], length, generator=generator)
 
 
 def stream(name: str, x: Tensor, steps: list[int], forget: str | None = None) -> Tensor:
-    """Chunk by chunk. ``forget`` names a state that starts anew with every chunk."""
+    """Run the layer chunk by chunk; the state ``forget`` restarts with every chunk."""
     model, outputs = layer(name), []
     state = model.initial_state(len(x))
     for chunk in x.split([step * shortest_chunk(model) for step in steps], dim=2):
@@ -187,7 +187,7 @@ def test_rows_are_independent(name: str) -> None:
 
 @pytest.mark.parametrize("name", STATEFUL)
 def test_every_state_matters(name: str) -> None:
-    """Negative control: whichever state is forgotten between chunks, the output is another."""
+    """Negative control: if any state is forgotten between chunks, the output differs."""
     x = signal(name, 12)
     whole = layer(name).offline(x)
     for key in layer(name).initial_state(1):
@@ -234,7 +234,7 @@ def test_state_is_batch_first_and_shares_no_memory(name: str) -> None:
 
 @pytest.mark.parametrize("name", STATEFUL)
 def test_snapshot_and_restore(name: str) -> None:
-    """The state is all there is: a stream goes on from a kept one as if nothing had happened."""
+    """A stream continues correctly from a saved state; no other state exists."""
     model = layer(name)
     first, second, other = (signal(name, 6, seed) for seed in range(3))
     _, snapshot = model(first, model.initial_state(2))
@@ -293,11 +293,11 @@ def test_residual_of_a_centred_block_adds_the_matching_sample() -> None:
 
 def test_delay_and_ratio_add_up() -> None:
     model = Sequential(
-        centred(1, 5),  # 2 late, at the rate of the input
-        Conv1d(1, 1, 8, stride=4, look_ahead=3),  # 3 late, likewise, then a quarter of the rate
-        Residual(1, centred(1, 3, dilation=2)),  # 2 late, of 4 samples each
+        centred(1, 5),  # 2 steps late, at the rate of the input
+        Conv1d(1, 1, 8, stride=4, look_ahead=3),  # 3 input steps late, then a quarter of the rate
+        Residual(1, centred(1, 3, dilation=2)),  # 2 steps late, of 4 samples each
         ConvTranspose1d(1, 1, 2, stride=2),
-        Delay(1, 5),  # of 2 samples each
+        Delay(1, 5),  # steps of 2 samples each
     )
     assert model.delay == 2 + 3 + 2 * 4 + 5 * 2
     assert model.ratio == 2
@@ -327,8 +327,11 @@ def test_what_cannot_be_built_is_refused() -> None:
 
 @pytest.mark.parametrize("name", FINITE)
 def test_span_is_what_an_output_step_depends_on(name: str) -> None:
-    """Of all steps of a period; a window may be zero at one end of it. A transform and its inverse
-    see more than they depend on."""
+    """`span` equals the dependence by gradients, for all steps of a period.
+
+    A window may be zero at one end, and a transform followed by its inverse depends on less than
+    its layers' spans.
+    """
     built = layer(name)
     period = max(built.ratio.denominator, 1)
     ratio, channels = built.ratio, LAYERS[name][0]
@@ -350,7 +353,7 @@ def test_span_is_what_an_output_step_depends_on(name: str) -> None:
 
 def test_a_layer_that_does_not_say_what_it_sees_is_an_error() -> None:
     class Mean(Conv1d):
-        """Of nine steps."""
+        """The span of nine steps."""
 
         span = Streaming.span
 

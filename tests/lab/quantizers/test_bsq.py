@@ -1,4 +1,4 @@
-"""Binary spherical quantization: tokens, bits, gradients; and the same in graphs."""
+"""Binary spherical quantization: codes, bits and gradients, and its exported modules."""
 
 import pytest
 import torch
@@ -75,7 +75,7 @@ def entropy(p: torch.Tensor) -> torch.Tensor:
 @pytest.mark.parametrize("bits", [1, 2, 5, 8, 13])
 @pytest.mark.parametrize("scale", [1.0, 0.02], ids=["decided", "undecided"])
 def test_entropies_are_those_of_all_codes_one_by_one(bits: int, scale: float) -> None:
-    """The definition: a softmax over every code. Small vectors make the softmax a soft one."""
+    """The loss equals its definition, a softmax over every code, also for short vectors."""
     vectors = (scale * on_the_sphere(40, bits)).requires_grad_()
     every = BinarySphericalQuantizer(bits).decode(torch.arange(2**bits)[None, None])[0]
     choices = (2 * SHARPNESS * vectors @ every).softmax(dim=1)
@@ -96,7 +96,7 @@ def test_entropy_is_low_where_frames_are_decided_and_codes_are_all_used() -> Non
 
 
 def test_entropy_of_the_largest_book_takes_little() -> None:
-    """65,536 codes and 3000 frames: no table of all codes by all frames, 786 MB, is made."""
+    """With 65,536 codes and 3000 frames no matrix of codes by frames, 786 MB, is allocated."""
     vectors = on_the_sphere(3000, 16).requires_grad_()
     sizes: list[int] = []
 

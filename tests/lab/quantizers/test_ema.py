@@ -1,4 +1,4 @@
-"""Codebooks that follow averages: the search, the averages by hand, and several processes."""
+"""EMA codebooks: the search, the averages computed by hand, and several processes."""
 
 from pathlib import Path
 
@@ -19,7 +19,7 @@ DIM, LEVELS, SIZE, CODE_DIM = 12, 3, 16, 4
 
 
 def level() -> EMALevel:
-    """In double precision, so that no search is decided by rounding."""
+    """Return a level in double precision, so that rounding does not change searches."""
     torch.manual_seed(0)
     return EMALevel(DIM, SIZE, CODE_DIM).double()
 
@@ -35,14 +35,14 @@ def noise(*shape: int, seed: int = 0) -> Tensor:
 
 
 def consistent(level: EMALevel, tolerance: float = 1e-3) -> None:
-    """The entries are the sums over the counts, but for the smoothing."""
+    """Except for the smoothing, the entries are sums divided by counts."""
     assert_close(level.codebook, level.sums / level.counts[:, None], rtol=tolerance, atol=1e-6)
 
 
 @given(scale=st.floats(0.01, 20), seed=st.integers(0, 2**32))
 @settings(max_examples=20)
 def test_search_finds_the_nearest_entry(scale: float, seed: int) -> None:
-    """By Euclidean distance, not by direction: entries differ in length."""
+    """The search uses Euclidean distance: entries have different norms."""
     trained = level()
     trained.set_entries(
         torch.arange(SIZE), noise(SIZE, CODE_DIM) * torch.linspace(0.2, 3, SIZE)[:, None]
@@ -77,7 +77,7 @@ def test_a_step_is_the_moving_average_by_hand() -> None:
 
 
 def test_few_vectors_a_step_move_entries_less() -> None:
-    """Else an entry would be the average of the last few that chose it."""
+    """Otherwise an entry would be the average of very few vectors."""
     for vectors, rate in ((2, 2 / (VECTORS * SIZE)), (40, 1 - DECAY)):
         trained, counts = level(), torch.full((SIZE,), vectors / SIZE).double()
         before = trained.sums.clone()
@@ -98,7 +98,7 @@ def test_entries_arrive_at_the_mean_of_what_chooses_them() -> None:
 
 
 def test_an_entry_that_nobody_chooses_stays_finite() -> None:
-    """Also after so long that its average is no normal float32 any more."""
+    """Its average may have become a subnormal float32 after thousands of steps."""
     trained = level().float()
     counts, sums = torch.zeros(SIZE), torch.zeros(SIZE, CODE_DIM)
     counts[0], sums[0] = 10.0, 1.0
@@ -110,7 +110,7 @@ def test_an_entry_that_nobody_chooses_stays_finite() -> None:
 
 
 def test_placed_entries_stay_where_they_are_put() -> None:
-    """Their count is the average one, so that the next step does not throw them away again."""
+    """Their count is the average count, so the next step does not discard them again."""
     trained = level()
     for step in range(5):
         vectors = noise(40, CODE_DIM, seed=step)

@@ -1,4 +1,4 @@
-"""The residual vector quantizer against slow, plain versions of what it says it does."""
+"""The residual vector quantizer equals slow, plain versions of its formulas."""
 
 import pytest
 import torch
@@ -15,7 +15,7 @@ DIM, LEVELS, SIZE, CODE_DIM = 12, 5, 32, 4
 
 @pytest.fixture(scope="module")
 def quantizer() -> ResidualVectorQuantizer:
-    """In double precision, so that no search is decided by rounding."""
+    """Return a quantizer in double precision, so that rounding does not change searches."""
     torch.manual_seed(0)
     return ResidualVectorQuantizer(DIM, LEVELS, SIZE, CODE_DIM).double()
 
@@ -30,7 +30,7 @@ def every(batch: int) -> Tensor:
 
 
 def test_gradient_passes_straight_through(quantizer: ResidualVectorQuantizer) -> None:
-    """The latent's gradient is that of the projections alone, as if no search had taken place."""
+    """The latent's gradient is the gradient of the projections alone, without the search."""
     used = torch.tensor([1, 3, LEVELS])
     x = latents().requires_grad_()
     toward = torch.randn_like(x)

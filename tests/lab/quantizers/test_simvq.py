@@ -1,4 +1,4 @@
-"""Residual SimVQ: fixed vectors behind a learned map, against slow, plain versions of it."""
+"""Residual SimVQ equals slow, plain versions of its formulas."""
 
 import pytest
 import torch
@@ -14,8 +14,7 @@ DIM, LEVELS, SIZE, CODE_DIM = 12, 5, 32, 4
 
 
 def quantizer(seed: int = 0) -> ResidualVectorQuantizer:
-    """Its maps moved away from where they begin; in double precision, so that no search is decided
-    by rounding."""
+    """Return a quantizer with random maps, in double precision to avoid ties by rounding."""
     torch.manual_seed(seed)
     made = ResidualVectorQuantizer(DIM, LEVELS, SIZE, CODE_DIM, SimVQLevel).double()
     with torch.no_grad():
@@ -64,8 +63,10 @@ def test_search_takes_the_nearest_entry() -> None:
 
 
 def test_each_loss_reaches_only_its_side() -> None:
-    """The codebook loss moves the maps; commitment and reconstruction the latent; the table no
-    loss."""
+    """The codebook loss moves the maps; commitment and reconstruction losses move the latent.
+
+    No loss moves the fixed vectors.
+    """
     made, used = quantizer(), torch.full((3,), LEVELS)
     x = latents().requires_grad_()
     result = made(x, used)
@@ -139,7 +140,7 @@ def test_folding_leaves_a_plain_table() -> None:
 
 
 def scattered() -> Tensor:
-    """Vectors with a mean and a spectrum of variances: ``[vectors, DIM]``."""
+    """Return vectors with a mean and different variances, ``[vectors, DIM]``."""
     generator = torch.Generator().manual_seed(1)
     spread = 0.7 ** torch.arange(DIM, dtype=torch.double)
     vectors = torch.randn(3000, DIM, generator=generator, dtype=torch.double) * spread
@@ -147,7 +148,7 @@ def scattered() -> Tensor:
 
 
 def left(made: ResidualVectorQuantizer, vectors: Tensor) -> list[float]:
-    """Share of the variance that 1, 2, ... levels leave."""
+    """Return the share of the variance that remains after 1, 2, ... levels."""
     codes = made.encode(vectors.T[None])
     rest = [vectors - made.decode(codes[:, : n + 1])[0].T for n in range(LEVELS)]
     return [float(residual.var(0).sum() / vectors.var(0).sum()) for residual in rest]
@@ -155,7 +156,7 @@ def left(made: ResidualVectorQuantizer, vectors: Tensor) -> list[float]:
 
 @torch.no_grad()
 def test_projections_start_from_data_and_the_table_is_stretched() -> None:
-    """Projections by chance add to the residual; the table itself stays what it was."""
+    """Random projections increase the residual; the fixed vectors do not change."""
     made, vectors = quantizer(), scattered()
     tables = [made.trained_levels[index].codebook.clone() for index in range(LEVELS)]
     by_chance = left(made, vectors)
@@ -177,7 +178,7 @@ def test_projections_start_from_data_and_the_table_is_stretched() -> None:
 
 
 def test_a_few_vectors_are_enough_to_start() -> None:
-    """No entry is put on one of them, and none is ever revived."""
+    """No entry is set to a vector, and no entry is revived."""
     made = quantizer()
     assert len(codebooks.initialise(made, scattered()[: SIZE // 2], seed=0)) == LEVELS
     before = {name: value.clone() for name, value in made.state_dict().items()}
@@ -189,5 +190,5 @@ def test_a_few_vectors_are_enough_to_start() -> None:
     assert float(usage.share[:, 0].min()) == 1
     after = made.state_dict()
     assert all(torch.equal(after[name], value) for name, value in before.items())
-    with pytest.raises(TypeError, match="all together"):
+    with pytest.raises(TypeError, match="all move together"):
         made.trained_levels[0].set_entries(torch.tensor([0]), torch.zeros(1, CODE_DIM))

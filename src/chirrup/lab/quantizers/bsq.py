@@ -1,4 +1,7 @@
-"""Binary spherical quantization: one code of all the signs of a latent on the unit sphere."""
+"""Binary spherical quantization (BSQ, arXiv 2406.07548).
+
+The code of a latent is formed by the signs of its dimensions.
+"""
 
 import torch
 import torch.nn.functional as F
@@ -7,14 +10,15 @@ from torch import Tensor, nn
 from chirrup.lab.quantizers.quantizer import Quantized, Quantizer
 
 SHARPNESS = 100.0
-"""Of the softmax over codes in `entropy_loss`; its exponent is twice this times the cosine."""
+"""Inverse temperature of the softmax in `entropy_loss`; its logits are 2 * SHARPNESS * cosine."""
 
 
 class BinarySphericalQuantizer(Quantizer):
-    """Nothing learned: each of ``bits`` dimensions becomes +-1/sqrt(bits), by its sign.
+    """Quantize each of ``bits`` dimensions to +-1/sqrt(bits) by its sign, without parameters.
 
-    A code's most significant bit is the first dimension; 1 is positive, and zero counts as
-    negative. The latent's length does not matter, so it is normalised in training only.
+    The first dimension is the most significant bit of the code. A positive value is 1, zero and
+    negative values are 0. The norm of the latent does not change its code, so the latent is
+    normalised in training only.
     """
 
     def __init__(self, bits: int) -> None:
@@ -26,13 +30,12 @@ class BinarySphericalQuantizer(Quantizer):
 
         Args:
             latent: ``[batch, bits, frames]``.
-            used: codebooks of each row; there is one.
-            committed: rows whose commitment counts; there is none.
+            used: ignored, because there is one codebook.
+            committed: ignored, because there is no commitment loss.
 
         Returns:
-            The latent straight-through, and as ``projected`` that on the unit sphere. The quantizer
-            learns nothing, so commitment and codebook loss are 0; ``others`` has the ``entropy``
-            of `entropy_loss`.
+            The quantized latent; ``projected`` is the latent on the unit sphere. Commitment and
+            codebook loss are 0. ``others`` contains ``entropy``, see `entropy_loss`.
         """
         unit = self.bypassed(latent)
         entry = self._entry(unit > 0)
@@ -48,15 +51,15 @@ class BinarySphericalQuantizer(Quantizer):
         )
 
     def bypassed(self, latent: Tensor) -> Tensor:
-        """The latent on the unit sphere."""
+        """Return the latent on the unit sphere."""
         return F.normalize(latent, dim=1)
 
     def encode(self, latent: Tensor) -> Tensor:
-        """``[batch, bits, frames]`` to codes, ``int64 [batch, 1, frames]``."""
+        """Encode latents ``[batch, bits, frames]`` to codes ``int64 [batch, 1, frames]``."""
         return ((latent > 0) * self._powers(latent.device)).sum(dim=1, keepdim=True)
 
     def decode(self, codes: Tensor) -> Tensor:
-        """Codes ``int [batch, 1, frames]`` to ``[batch, bits, frames]``; absent (-1) is zero."""
+        """Decode ``int [batch, 1, frames]`` to ``[batch, bits, frames]``; absent (-1) is zero."""
         bits = (codes & self._powers(codes.device)) > 0
         return torch.where(codes >= 0, self._entry(bits), 0.0)
 
@@ -67,7 +70,7 @@ class BinarySphericalQuantizer(Quantizer):
         return BSQEncode(self), BSQDecode(self)
 
     def _powers(self, device: torch.device) -> Tensor:
-        """What each dimension counts in a code, ``[bits, 1]``."""
+        """Return the power of two of each dimension, ``[bits, 1]``."""
         powers = [2**bit for bit in reversed(range(self.bits))]
         return torch.tensor(powers, device=device)[:, None]
 
@@ -88,8 +91,11 @@ class BSQEncode(nn.Module):
 
 
 class BSQDecode(nn.Module):
-    """Codes ``int32 [batch, 1, frames]`` to ``[batch, bits, frames]``, in floating point, which
-    holds so small integers: the runtime has no bitwise operators for them everywhere."""
+    """Codes ``int32 [batch, 1, frames]`` to latents ``[batch, bits, frames]``.
+
+    The bits are computed in floating point, which is exact for codes of up to 24 bits, because
+    runtimes lack bitwise operators for this type.
+    """
 
     def __init__(self, quantizer: BinarySphericalQuantizer) -> None:
         super().__init__()
@@ -105,20 +111,22 @@ class BSQDecode(nn.Module):
 
 
 def entropy_loss(vectors: Tensor) -> Tensor:
-    """Mean entropy of a frame's choice of a code, less the entropy of the mean choice, in nats.
+    """Return the mean entropy of the code distributions minus the entropy of their mean, in nats.
 
-    A frame chooses each of all codes by a softmax over the cosines: the first term makes it
-    decided, the second makes all codes used (arXiv 2406.07548, equations 12 to 14). The bits of
-    such a choice are independent of each other, so its entropy is the sum of theirs. The mean over
-    frames has bits that do depend on each other; but each choice is the product of one among the
-    codes of its first bits and one among those of the rest, and the mean of such products is one
-    product of two small matrices. Both are exact.
+    The distribution of a vector is a softmax over its cosines with all codes (arXiv 2406.07548,
+    equations 12 to 14). The first term sharpens each distribution; the second spreads the use of
+    the codes. Both are computed exactly:
+
+    - the bits of one distribution are independent, so its entropy is the sum over its bits;
+    - in the mean over vectors they are dependent. But each distribution is the outer product of
+      the distributions of its first and of its remaining bits, so the mean is one product of two
+      small matrices.
 
     Args:
-        vectors: on the unit sphere, ``[vectors, bits]``.
+        vectors: unit vectors, ``[vectors, bits]``.
     """
     bits = vectors.shape[1]
-    logits = 4 * SHARPNESS * bits**-0.5 * vectors  # of each bit being 1
+    logits = 4 * SHARPNESS * bits**-0.5 * vectors  # log odds that a bit is 1
     decided = (F.softplus(logits) - logits * logits.sigmoid()).sum(1).mean()
     first, rest = logits.split([bits - bits // 2, bits // 2], dim=1)
     mean = _choices(first).T @ _choices(rest) / len(vectors)
@@ -126,7 +134,7 @@ def entropy_loss(vectors: Tensor) -> Tensor:
 
 
 def _choices(logits: Tensor) -> Tensor:
-    """Probabilities ``[vectors, 2^bits]`` of all bit patterns, of ``logits [vectors, bits]``."""
+    """Return probabilities of all bit patterns, ``[vectors, 2^bits]``, from the bits' logits."""
     bits = logits.shape[1]
     pattern = torch.arange(2**bits, device=logits.device)
     ones = (pattern >> torch.arange(bits, device=logits.device)[:, None] & 1).to(logits.dtype)

@@ -1,4 +1,8 @@
-"""Codebooks whose entries follow moving averages instead of gradients (LRAC's baselines)."""
+"""Codebooks that are exponential moving averages (EMA) of the encoder's vectors.
+
+The method comes from VQ-VAE (arXiv 1711.00937, appendix A.1). The LRAC baselines and SpectroStream
+use it.
+"""
 
 from typing import ClassVar, cast
 
@@ -8,20 +12,20 @@ from torch import Tensor, nn
 from chirrup.lab.quantizers.level import Level
 
 DECAY = 0.99
-"""Of a step; slower where steps are so small that an entry would be an average of too few."""
+"""Decay of the averages per step. It is slower if a step has too few vectors; see `VECTORS`."""
 VECTORS = 25
-"""That an entry averages at least."""
+"""An entry averages at least this many vectors."""
 SMOOTHING = 1e-5
-"""Laplace's, of the counts that sums are divided by."""
+"""Constant of the Laplace smoothing of the counts that divide the sums."""
 
 
 class EMALevel(Level):
-    """A codebook searched by Euclidean distance; projections without weight norm.
+    """An EMA codebook, searched by Euclidean distance; its projections have no weight norm.
 
     Attributes:
-        codebook: ``[codebook_size, code_dim]``, a buffer: no optimiser moves it.
-        counts: moving average of how many vectors of a step chose each entry.
-        sums: moving average of their sums, ``[codebook_size, code_dim]``.
+        codebook: ``[codebook_size, code_dim]``, a buffer, so no optimiser changes it.
+        counts: moving average of the number of vectors per step and entry, ``[codebook_size]``.
+        sums: moving average of the sums of these vectors, ``[codebook_size, code_dim]``.
     """
 
     codebook: Tensor
@@ -57,14 +61,14 @@ class EMALevel(Level):
 
 
 class PlainEMALevel(EMALevel):
-    """The same in the full space: nothing is projected (SpectroStream)."""
+    """An EMA codebook in the latent space, without projections, as in SpectroStream."""
 
     projects: ClassVar[bool] = False
 
     def __init__(self, dim: int, codebook_size: int, code_dim: int) -> None:
         if dim != code_dim:
-            raise ValueError(f"without projections codes have {dim} dimensions, not {code_dim}")
+            raise ValueError(f"code_dim is {code_dim}: without projections it must be {dim}")
         super().__init__(dim, codebook_size, code_dim)
-        # Nobody asks for the weights of a level that does not project.
+        # Callers use the projections' weights only if `projects` is true.
         self.project_in = cast(nn.Conv1d, nn.Identity())
         self.project_out = cast(nn.Conv1d, nn.Identity())

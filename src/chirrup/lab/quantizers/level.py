@@ -1,4 +1,4 @@
-"""One codebook with its projections, searched by cosine similarity (DAC, arXiv 2306.06546)."""
+"""One level of a residual quantizer, as in DAC (arXiv 2306.06546, section 3.2)."""
 
 from typing import ClassVar, cast
 
@@ -15,12 +15,11 @@ class Level(nn.Module):
 
     Attributes:
         codebook: ``[codebook_size, code_dim]``.
-        starts_from_data: whether entries are put where data is: all of them before they are first
-            used, later those that nothing chooses.
-        uses_ema: whether entries are moving averages of vectors instead of being moved by
-            gradients.
-        projects: whether residuals are projected to be searched, and entries back; without, both
-            projections are none and the codebook is as wide as the latent.
+        starts_from_data: whether entries are set from data: all of them before training, and unused
+            ones during training.
+        uses_ema: whether the entries are moving averages of vectors; else gradients move them.
+        projects: whether residuals are projected before the search, and entries afterwards. If
+            not, the codebook is as wide as the latent.
     """
 
     codebook: Tensor
@@ -36,35 +35,38 @@ class Level(nn.Module):
 
     @property
     def entry_parameters(self) -> list[nn.Parameter]:
-        """Parameters that move the entries, which learn at a rate of their own."""
+        """Parameters that determine the entries; they have a separate learning rate."""
         return [self.codebook] if isinstance(self.codebook, nn.Parameter) else []
 
     def search_matrix(self) -> tuple[Tensor, Tensor | None]:
-        """Factors ``[code_dim, entries]`` and offsets ``[entries]`` of the search."""
+        """Return the factors ``[code_dim, entries]`` and offsets ``[entries]`` of the search.
+
+        The best entry has the largest ``projected @ factors + offsets``. None means no offsets.
+        """
         return F.normalize(self.entries(), dim=1).T, None
 
     def entries(self) -> Tensor:
-        """``[codebook_size, code_dim]``."""
+        """Return the entries, ``[codebook_size, code_dim]``."""
         return self.codebook
 
     def search(self, projected: Tensor) -> Tensor:
-        """Best entry of each vector: ``[batch, code_dim, frames] -> [batch, frames]``."""
+        """Return the code of each vector: ``[batch, code_dim, frames]`` to ``[batch, frames]``."""
         weight, offset = self.search_matrix()
         scores = projected.transpose(1, 2) @ weight
         return (scores if offset is None else scores + offset).argmax(dim=2)
 
     def entry(self, codes: Tensor) -> Tensor:
-        """``[batch, frames] -> [batch, code_dim, frames]``."""
+        """Return the entries of codes: ``[batch, frames]`` to ``[batch, code_dim, frames]``."""
         return F.embedding(codes, self.entries()).transpose(1, 2)
 
     @torch.no_grad()
     def set_entries(self, which: Tensor, entries: Tensor) -> None:
-        """Set the entries numbered ``which`` to ``[entries, code_dim]``."""
+        """Set the entries with the indices ``which`` to ``entries [count, code_dim]``."""
         self.codebook[which] = entries
 
     @torch.no_grad()
     def fit(self, vectors: Tensor, generator: torch.Generator) -> None:
-        """Put the entries where ``vectors [vectors, code_dim]`` are: k-means by the own search."""
+        """Set the entries by k-means of ``vectors [count, code_dim]``, with this level's search."""
         size = len(self.codebook)
         pick = torch.randperm(len(vectors), generator=generator, device=vectors.device)[:size]
         every = torch.arange(size, device=vectors.device)
@@ -75,13 +77,27 @@ class Level(nn.Module):
             self.set_entries(every, torch.where(count[:, None] > 0, means, self.codebook))
 
     def ema_update(self, counts: Tensor, sums: Tensor) -> None:
-        """Take in a step: vectors that chose each entry, and their sums, over all processes."""
+        """Update the moving averages, if ``uses_ema``, with a training step of all processes.
+
+        Args:
+            counts: number of vectors that chose each entry, ``[codebook_size]``.
+            sums: sums of these vectors, ``[codebook_size, code_dim]``.
+        """
 
     def fold(self) -> None:
-        """Turn what makes the entries into constants, in place."""
+        """Replace parameters that determine the entries by constant entries, in place."""
 
 
 def counts_and_sums(codes: Tensor, vectors: Tensor, size: int) -> tuple[Tensor, Tensor]:
-    """How many ``vectors [vectors, dim]`` chose each entry, ``[size]``, and their sums."""
+    """Count the vectors of each code and add them up.
+
+    Args:
+        codes: ``int64 [count]``.
+        vectors: ``[count, dim]``.
+        size: number of codes.
+
+    Returns:
+        Counts ``[size]`` and sums ``[size, dim]``.
+    """
     count = torch.bincount(codes, minlength=size).to(vectors.dtype)
     return count, vectors.new_zeros(size, vectors.shape[1]).index_add_(0, codes, vectors)

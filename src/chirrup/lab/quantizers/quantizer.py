@@ -1,7 +1,7 @@
-"""The interface of all quantizers: latents to codes and back, for training, counts and export.
+"""The interface of all quantizers: `Quantizer` turns latents into codes and back.
 
-A quantizer states what it costs, where its codebooks start, what of it moves during training, and
-what becomes of it in an exported graph. Training, audit and export know nothing else about it.
+Training, audit and export use a quantizer through this interface only: its cost, the initialisation
+of its codebooks, its trained levels and its exported form.
 """
 
 from dataclasses import dataclass, field
@@ -17,12 +17,14 @@ class Quantized:
     """Result of a quantizer in training.
 
     Attributes:
-        latent: quantized latent, straight-through to the input, ``[batch, dim, frames]``.
-        codes: ``int64 [batch, codebooks, frames]``, all levels, also those not used in ``latent``.
-        commitment: pulls the encoder to the entries, scalar, mean over the levels in use.
-        codebook: pulls the entries to the encoder, scalar, mean over the levels in use.
+        latent: quantized latent, ``[batch, dim, frames]``, with a straight-through gradient.
+        codes: codes of all levels, also of unused ones, ``int64 [batch, codebooks, frames]``.
+        commitment: commitment loss, a scalar, mean over the levels in use. Its gradient pulls the
+            encoder's output to the entries.
+        codebook: codebook loss, a scalar, mean over the levels in use. Its gradient pulls the
+            entries to the encoder's output.
         projected: input of each level's search, ``[codebooks, batch * frames, code_dim]``.
-        others: losses of this kind of quantizer only, by the names of their weights.
+        others: further losses of this quantizer, by their names in a recipe.
     """
 
     latent: Tensor
@@ -34,7 +36,7 @@ class Quantized:
 
     @property
     def losses(self) -> dict[str, Tensor]:
-        """By the names of their weights in a recipe."""
+        """All losses, by the names of their weights in a recipe."""
         return {"commitment": self.commitment, "codebook": self.codebook} | self.others
 
 
@@ -51,7 +53,7 @@ class Quantizer(nn.Module):
 
     @property
     def trained_levels(self) -> list[Level]:
-        """Codebooks with entries of their own; none if the entries follow from a formula."""
+        """Levels with trained entries; an empty list if a formula gives the entries."""
         return []
 
     def forward(self, latent: Tensor, used: Tensor, committed: Tensor | None = None) -> Quantized:
@@ -59,56 +61,57 @@ class Quantizer(nn.Module):
 
         Args:
             latent: ``[batch, dim, frames]``.
-            used: how many codebooks each batch row uses, ``int64 [batch]``, 1 to all.
-            committed: rows whose commitment counts, ``bool [batch]``; the others add nothing to
-                the mean over the batch. None is all.
+            used: number of codebooks that each row uses, ``int64 [batch]``, from 1 to all.
+            committed: rows that count in the commitment loss, ``bool [batch]``; the other rows
+                add zero to the mean over the batch. None is all.
         """
         raise NotImplementedError
 
     def encode(self, latent: Tensor) -> Tensor:
-        """``[batch, dim, frames]`` to all codes, ``int64 [batch, codebooks, frames]``."""
+        """Encode latents ``[batch, dim, frames]`` to codes ``int64 [batch, codebooks, frames]``."""
         raise NotImplementedError
 
     def decode(self, codes: Tensor) -> Tensor:
-        """Codes ``int [batch, levels, frames]``, levels at most all, to ``[batch, dim, frames]``.
+        """Decode codes ``int [batch, levels, frames]`` to latents ``[batch, dim, frames]``.
 
-        An absent code (-1) adds nothing; a frame whose codes are all absent is zero.
+        ``levels`` may be less than the number of codebooks. An absent code, -1, adds nothing; a
+        frame whose codes are all absent is zero.
         """
         raise NotImplementedError
 
     def bypassed(self, latent: Tensor) -> Tensor:
-        """The decoder's input if the latent is not quantized."""
+        """Return the decoder's input for a latent that bypasses the quantizer."""
         return latent
 
     def macs_per_frame(self, folded: bool | None = None) -> int:
-        """Multiply-accumulates of a frame: projections and search, all codebooks.
+        """Return the multiply-accumulates per frame: projections and search of all codebooks.
 
         Args:
-            folded: count no projections back, since an entry can be stored projected. None counts
-                as the model's paper does.
+            folded: whether output projections cost nothing, because entries can be stored
+                projected. None counts like the model's paper.
         """
         raise NotImplementedError
 
     def exported(self) -> tuple[nn.Module, nn.Module]:
-        """Search and lookup for a graph.
+        """Return search and lookup for the exported graphs.
 
         Returns:
             A module from latents ``[batch, dim, frames]`` to codes ``int32 [batch, codebooks,
-            frames]``, and one from codes, which may be absent, to latents.
+            frames]``, and a module from codes, which may be absent (-1), to latents.
         """
         raise NotImplementedError
 
     def fold(self) -> None:
-        """Turn what makes the entries into constants, in place."""
+        """Replace parameters that determine the entries by constant entries, in place."""
         for level in self.trained_levels:
             level.fold()
 
     @torch.no_grad()
     def initialise(self, latents: Tensor, generator: torch.Generator) -> list[float]:
-        """Start from the latents of an autoencoder, ``[vectors, dim]``.
+        """Initialise the codebooks from latents of an autoencoder, ``[vectors, dim]``.
 
         Returns:
-            Share of the variance that is left after each codebook; nothing if all entries are
-            fixed.
+            Share of the variance that remains after each codebook; an empty list if all entries
+            are fixed.
         """
         return []

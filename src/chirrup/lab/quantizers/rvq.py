@@ -1,9 +1,13 @@
-"""Residual vector quantizer with factorised codebooks.
+"""Residual vector quantizer (RVQ) with factorised codebooks, as in DAC (arXiv 2306.06546).
 
-Each level projects the residual to a few dimensions, takes the nearest codebook entry, projects it
-back and leaves the rest to the next level. `level.Level` is DAC's (IRIS, section 5): L2-normalised
-entries that gradients move; `ema.EMALevel` is that of LRAC's baselines, `simvq.SimVQLevel` that of
-TQCodec.
+Each level projects the residual to a few dimensions, takes the nearest codebook entry and projects
+it back; the next level quantizes the remaining residual. The kind of level depends on the model:
+
+| level | codebook | model |
+|---|---|---|
+| `level.Level` | trained by gradients, cosine similarity | IRIS |
+| `ema.EMALevel`, `ema.PlainEMALevel` | moving averages | LRAC baselines, SpectroStream |
+| `simvq.SimVQLevel` | fixed vectors behind a linear map | TQCodec |
 """
 
 from typing import cast
@@ -20,13 +24,18 @@ from chirrup.lab.quantizers.search import FoldedLookup, FoldedSearch, PlainLooku
 
 
 class ResidualVectorQuantizer(Quantizer):
-    """``codebooks`` levels; any number of the first ones can be used.
+    """A quantizer of ``codebooks`` levels, of which the first ones can be used alone.
 
-    Bitrate at ``codebook_size`` 1024 is 10 bits a level and frame.
+    With ``codebook_size`` 1024, each level adds 10 bits per frame.
 
     Args:
-        count_folded: whether the model's paper counts the projections back as folded into
-            tables at the encoder too, so that they cost nothing.
+        dim: channels of the latent.
+        codebooks: number of levels.
+        codebook_size: number of entries of each level.
+        code_dim: dimensions of an entry.
+        level: class of the levels.
+        count_folded: whether `macs_per_frame` by default counts output projections as folded into
+            lookup tables, also in the encoder, as the model's paper does.
     """
 
     def __init__(
@@ -126,7 +135,7 @@ class ResidualVectorQuantizer(Quantizer):
         return latent.transpose(1, 2)
 
     def lookup_tables(self) -> Tensor:
-        """Entries projected back, ``[codebooks, codebook_size, dim]``: what a decoder looks up."""
+        """Return the projected entries, ``[codebooks, codebook_size, dim]``, for decoding."""
         return torch.stack(
             [
                 level.project_out(level.entries()[:, :, None])[:, :, 0]
@@ -151,13 +160,12 @@ class ResidualVectorQuantizer(Quantizer):
 
     @torch.no_grad()
     def initialise(self, latents: Tensor, generator: torch.Generator) -> list[float]:
-        """Start every level from the residuals of the levels before it.
+        """Initialise every level from the residuals of the levels before it.
 
-        The main directions of a level's residual, orthonormal, are its projection in, their
-        transpose its projection out, and `Level.fit` gives the entries. Not whitened: late levels
-        would divide by tiny deviations and explode. With projections by chance each level adds to
-        what it is to take away. A level that does not project has its entries in the latent space
-        as it is.
+        The input projection of a level is the orthonormal basis of its residual's principal
+        components, and the output projection is the transpose. `Level.fit` sets the entries. The
+        components are not whitened, because late levels would divide by tiny standard deviations.
+        Random projections would make a level increase the residual.
         """
         residual, variance, left = latents, latents.var(0).sum(), []
         for level in self.trained_levels:

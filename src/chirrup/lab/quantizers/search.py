@@ -1,4 +1,7 @@
-"""Search and lookup of a residual vector quantizer as graphs: projections become constants."""
+"""Search and lookup of a residual vector quantizer for exported graphs.
+
+The projections are folded into constants.
+"""
 
 from typing import cast
 
@@ -12,9 +15,9 @@ from chirrup.lab.quantizers.level import Level
 class FoldedSearch(nn.Module):
     """Residual search in the projected spaces.
 
-    All projections are applied to the latent at once. A chosen entry then takes its share out of
-    the levels after it: project_in_k(project_out_j(entry)) is a small matrix product, so the
-    residual itself is never computed.
+    One product projects the latent for all levels. The chosen entry of level j is then subtracted
+    from the projections of each later level k: project_in_k(project_out_j(entry)) is a small matrix
+    product, so the residual itself is never computed.
     """
 
     def __init__(self, levels: list[Level]) -> None:
@@ -51,7 +54,7 @@ class FoldedSearch(nn.Module):
 
 
 class FoldedLookup(nn.Module):
-    """Codes to latents: the entries of all levels side by side, then one matrix product."""
+    """Codes to latents: concatenate the entries of all levels, then apply one matrix product."""
 
     def __init__(self, levels: list[Level]) -> None:
         super().__init__()
@@ -78,7 +81,7 @@ class FoldedLookup(nn.Module):
 
 
 class PlainSearch(nn.Module):
-    """Residual search in the latent space itself, for levels that do not project."""
+    """Residual search in the latent space, for levels without projections."""
 
     def __init__(self, levels: list[Level]) -> None:
         super().__init__()
@@ -102,7 +105,7 @@ class PlainSearch(nn.Module):
 
 
 class PlainLookup(nn.Module):
-    """Codes to latents: the sum of the entries, whose table `PlainSearch` has too."""
+    """Codes to latents: the sum of the entries. `PlainSearch` has an equal table."""
 
     def __init__(self, levels: list[Level]) -> None:
         super().__init__()

@@ -1,4 +1,7 @@
-"""Codebooks behind one linear layer each (SimVQ, arXiv 2411.02038), for TQCodec."""
+"""SimVQ (arXiv 2411.02038): a codebook of fixed vectors behind one linear layer.
+
+TQCodec (arXiv 2603.01592) uses a residual quantizer of such levels.
+"""
 
 from typing import ClassVar, cast
 
@@ -11,14 +14,14 @@ from chirrup.lab.quantizers.level import Level
 
 
 class SimVQLevel(Level):
-    """Fixed random vectors that a learned linear map turns into the entries.
+    """A level whose entries are a trained linear map of fixed random vectors.
 
-    A step of that map moves all entries at once, chosen or not, so none is left behind or dead;
-    data only say where the map begins. Searched by Euclidean distance.
+    An update of the map moves all entries, also unused ones, so no entry becomes dead. The search
+    uses Euclidean distance.
 
     Attributes:
         codebook: the fixed vectors, ``[codebook_size, code_dim]``, a buffer.
-        weight, bias: of the map.
+        weight, bias: parameters of the linear map.
     """
 
     codebook: Tensor
@@ -44,18 +47,21 @@ class SimVQLevel(Level):
         return entries.T, -0.5 * entries.square().sum(1)
 
     def set_entries(self, which: Tensor, entries: Tensor) -> None:
-        raise TypeError("SimVQ's entries move all together: none can be placed by itself")
+        raise TypeError("single entries of SimVQ cannot be set: they all move together")
 
     @torch.no_grad()
     def fit(self, vectors: Tensor, generator: torch.Generator) -> None:
-        """Let the map give the entries the deviations of ``vectors``, and no mean."""
+        """Scale the map so that the entries have the standard deviations of ``vectors``.
+
+        The mean of the entries is zero.
+        """
         deviations = vectors.std(0)
         self.weight.copy_(torch.diag(deviations * len(deviations) ** 0.5))
         nn.init.zeros_(self.bias)
 
     @torch.no_grad()
     def fold(self) -> None:
-        """Make the codebook the entries themselves, and the map none again."""
+        """Store the entries as the codebook and reset the map to the identity, in place."""
         self.codebook.copy_(self.entries())
         nn.init.eye_(self.weight)
         nn.init.zeros_(self.bias)
