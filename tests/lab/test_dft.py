@@ -36,7 +36,7 @@ def test_there_and_back(n_fft: int) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_graph_gets_them_without_their_being_stored(kind: str, tmp_path: Path) -> None:
+def test_a_graph_gets_them_without_stored_copies(kind: str, tmp_path: Path) -> None:
     array = dft_matrix(kind, 256)
     assert identify_dft(array) == (kind, 256)
     other = array.copy()

@@ -19,7 +19,7 @@ def test_all_weights_are_taken() -> None:
     assert second.state_dict()["0.weight"].data_ptr() == weights["0.weight"].data_ptr()
 
 
-def test_what_does_not_fit_is_counted_and_named() -> None:
+def test_tensors_that_do_not_fit_are_counted_and_named() -> None:
     weights = module().state_dict() | {"0.bias": torch.zeros(4), "2.gain": torch.ones(1)}
     del weights["1.weight"], weights["1.bias"]
     other = module()

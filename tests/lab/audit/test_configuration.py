@@ -13,7 +13,7 @@ from small_model import ENTRY, NAME, Exported
 pytest_plugins = ["models_fixture"]
 
 
-def test_an_outline_says_what_the_exported_model_says(
+def test_the_audit_of_a_configuration_equals_that_of_the_exported_model(
     small_export: Exported, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(CONFIGS, NAME, ENTRY)
@@ -23,7 +23,7 @@ def test_an_outline_says_what_the_exported_model_says(
     assert json.loads(json.dumps(about)) == about
 
 
-def test_what_is_no_configuration_has_none() -> None:
+def test_an_unknown_name_raises() -> None:
     with pytest.raises(ValueError, match="no model is called 'oris'"):
         audit_config("oris")
 

@@ -109,7 +109,7 @@ def test_frame_graphs_are_the_block_graphs_and_torch(codec: tuple[str, chirrup.C
     assert error_db(sound, expected.numpy()) < -60
 
 
-def test_forgetting_the_state_is_heard(codec: tuple[str, chirrup.Codec]) -> None:
+def test_without_the_state_the_audio_differs(codec: tuple[str, chirrup.Codec]) -> None:
     """The negative control of the tests above."""
     name, frame, (encoder, decoder) = codec[0], codec[1].frame_samples, codec[1].graphs()
     x, given = audio(60)[:, None].numpy(), codes(name).int().numpy()
@@ -140,7 +140,7 @@ def test_description(small_codec: chirrup.Codec) -> None:
     assert small_codec.default_bitrate_bps == small_codec.bitrates_bps[-1] == 1600
 
 
-def test_description_of_a_model_that_sees_ahead(small_lrac_export: Exported) -> None:
+def test_description_of_a_model_with_look_ahead(small_lrac_export: Exported) -> None:
     small = chirrup.load(small_lrac_export.folder)
     latency = small_lrac.FRAME + small_lrac.DELAY
     about = small.description["audit"]
@@ -268,7 +268,7 @@ def test_limits_of_parity(codes_equal: float, audio_error_db: float, good: bool)
             parity.check()
 
 
-def test_move_weights_knows_tensors_again() -> None:
+def test_move_weights_stores_equal_tensors_once() -> None:
     """In another shape, transposed, in another graph; and keeps float32 where halves would lose."""
     random = np.random.default_rng(0)
     exact = random.integers(-8, 8, (8, 16)).astype(np.float32)

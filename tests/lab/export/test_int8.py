@@ -239,7 +239,7 @@ def test_a_checkpoint_in_eight_bits_leaves_nothing_else(
     assert chirrup.load(tmp_path / "new" / "model").codes_sha256 == small_codec.weights_sha256
 
 
-def test_a_checkpoint_stored_in_eight_bits_is_what_was_rounded(
+def test_a_checkpoint_stored_in_eight_bits_has_the_rounded_weights(
     small_export: Exported, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The rounded model is the one that parity is measured against."""

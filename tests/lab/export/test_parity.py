@@ -15,7 +15,7 @@ def test_equal_codes_are_equal() -> None:
 
 
 @pytest.mark.parametrize("book", [0, 1, 30, BOOKS - 1])
-def test_a_code_counts_once_whatever_follows_from_it(book: int) -> None:
+def test_a_wrong_code_counts_once(book: int) -> None:
     """One near tie among thousands of choices must not forbid a model of many codebooks."""
     codes = CODES.copy()
     codes[:, book:, 7] += 1

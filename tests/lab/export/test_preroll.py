@@ -69,13 +69,13 @@ def test_a_longer_memory_needs_more_frames() -> None:
     assert long % MARGIN == 0
 
 
-def test_what_the_recording_is_too_short_for_is_the_longest() -> None:
+def test_too_short_a_recording_gives_the_longest_preroll() -> None:
     assert preroll_frames(tq(12.0), tones()) == LONGEST
 
 
 @pytest.mark.parametrize("made", [small_iris, small_lrac])
 @torch.no_grad()
-def test_without_recurrence_a_seek_is_exact_after_what_the_layers_see(
+def test_without_recurrence_a_seek_is_exact_after_the_receptive_field(
     made: Callable[[], Model],
 ) -> None:
     model = made()

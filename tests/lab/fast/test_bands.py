@@ -58,7 +58,7 @@ def test_a_window_of_another_length_is_refused() -> None:
         filters(torch.hann_window(96), torch.ones(49, 2))
 
 
-def test_pesq_is_the_same() -> None:
+def test_pesq_is_equal() -> None:
     generator = torch.Generator().manual_seed(0)
     target = 0.05 * torch.randn(2, 24_000, generator=generator).cumsum(1).sin()
     estimate = target + 0.01 * torch.randn(2, 24_000, generator=generator)

@@ -24,7 +24,7 @@ def test_equals_plain(channels: int) -> None:
     assert_close(several.read(position, whole=False, fast=True), plain, rtol=0, atol=1e-6)
 
 
-def test_batches_are_the_same() -> None:
+def test_batches_are_equal() -> None:
     speech = recordings(torch.randn(40_000).clamp(-1, 1), torch.randn(9000).clamp(-1, 1))
     plain, quick = (sampler(5, speech=speech, speed_range=1.12) for _ in range(2))
     fast.enable(quick)

@@ -92,7 +92,7 @@ def test_silence_against_silence_has_no_loss_and_no_gradient() -> None:
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
-def test_what_is_not_finite_stays_so(bad: float) -> None:
+def test_non_finite_values_stay_non_finite(bad: float) -> None:
     """Training skips a step whose gradient is not finite."""
     loss = make((64, 256), (8, 20))
     estimate, target = pair(1, 2000)
@@ -105,7 +105,7 @@ def test_what_is_not_finite_stays_so(bad: float) -> None:
         assert not gradient.isfinite().all()
 
 
-def test_no_gradient_where_none_is_asked_for() -> None:
+def test_no_gradient_for_inputs_without_requires_grad() -> None:
     loss = make((64, 256), (8, 20))
     estimate, target = pair(2, 2000)
     with torch.no_grad():

@@ -67,7 +67,7 @@ def test_a_frame_depends_on_all_codes_of_its_chunk(changes: dict[str, int], firs
 
 
 @torch.no_grad()
-def test_in_chunks_and_at_once_it_is_the_same() -> None:
+def test_chunks_equal_one_call() -> None:
     model = codec(chunk_codes=True, code_refiners=1)
     latent = model.encoder.offline(AUDIO)
     assert_close(streamed(model.encoder, AUDIO.split(4 * 320, 2)), latent, rtol=0, atol=1e-5)

@@ -28,7 +28,7 @@ def speech() -> Tensor:
     ],
 )
 @torch.no_grad()
-def test_what_varies_at_the_start_goes_through_all_layers(changes: dict[str, int]) -> None:
+def test_initialised_layers_keep_the_variance(changes: dict[str, int]) -> None:
     torch.manual_seed(0)
     model = FocalCodec(replace(CONFIG, focal_blocks=3, **changes)).eval()
     model.start(speech())

@@ -182,7 +182,7 @@ def test_tensors_too_many_or_too_few_are_refused(tmp_path: Path) -> None:
         from_pretrained(folder)
 
 
-def test_a_released_config_may_leave_out_what_the_paper_says() -> None:
+def test_a_released_config_may_omit_values_of_the_paper() -> None:
     names = {"encoder": "WavLM", "compressor": "FocalEncoder"}
     names |= {"decompressor": "FocalDecoder", "decoder": "WaveNeXt"}
     about = {f"{part}_name": name for part, name in names.items()}
@@ -261,7 +261,7 @@ def test_rows_are_independent_also_in_when_they_began() -> None:
 
 
 @torch.no_grad()
-def test_a_frame_sees_its_chunk_and_no_further() -> None:
+def test_a_frame_depends_on_no_later_chunk() -> None:
     encoder = narrow().encoder
     plain = encoder.offline(SIGNAL[:1])
     for frame in (40, 42, 43):

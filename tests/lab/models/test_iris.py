@@ -89,7 +89,7 @@ def test_complexity_keeps_to_the_limits(name: str) -> None:
 
 
 @both_designs
-def test_both_designs_of_units_have_the_same_counts(units: str) -> None:
+def test_both_designs_of_units_have_equal_counts(units: str) -> None:
     """Both designs have exactly equal operations, parameters and latency."""
     for name, mflops, parameters in (
         ("iris-t1", 385.267, 973_988),
@@ -109,7 +109,7 @@ def test_the_quantizers_count_is_exact() -> None:
     assert complexity("iris-t2")["quantizer"].parameters == 209_088
 
 
-def test_count_leaves_the_model_alone_and_sees_through_fast_forms(
+def test_count_does_not_change_the_model_and_ignores_fast_forms(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(fast, "available", lambda: True)
@@ -184,7 +184,7 @@ def test_counting_rule() -> None:
     assert counted["decoder"].parameters == 8 * 4 * 9 + 4 + 4
 
 
-def test_what_does_not_run_is_not_silently_free() -> None:
+def test_a_layer_that_does_not_run_raises() -> None:
     class Idle(Stateless):
         def forward(self, x: Tensor, state: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
             return x, state

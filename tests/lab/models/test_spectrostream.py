@@ -148,9 +148,7 @@ def changed(model: Model, layers: slice) -> bool:
 
 @pytest.mark.parametrize("separate", [0, 2, 3])
 @pytest.mark.parametrize("joint", [1, 2, 3])
-def test_channels_are_fused_and_split_where_the_configuration_says(
-    separate: int, joint: int
-) -> None:
+def test_channels_are_fused_and_split_at_the_configured_levels(separate: int, joint: int) -> None:
     torch.manual_seed(0)
     model = SpectroStream(replace(CONFIG, separate_levels=separate, joint_levels=joint))
     assert len(model.encoder.layers) == 4 + 3 - separate
@@ -160,7 +158,7 @@ def test_channels_are_fused_and_split_where_the_configuration_says(
     assert output.shape == (1, 2, 3 * FRAME)
 
 
-def test_what_cannot_be_split_is_refused() -> None:
+def test_invalid_splits_raise() -> None:
     with pytest.raises(ValueError, match="joint_levels must be from 1 to 3"):
         SpectroStream(replace(CONFIG, joint_levels=0))
     for levels in (-1, 4):
@@ -192,7 +190,7 @@ def test_codebooks_are_as_wide_as_the_latent_or_factorised() -> None:
     assert SpectroConfig().code_dim == SpectroConfig().latent_dim
 
 
-def test_audio_gets_through_a_model_that_has_just_started() -> None:
+def test_an_initialised_model_keeps_the_level_of_audio() -> None:
     torch.manual_seed(0)
     model, audio = SpectroStream(CONFIG).requires_grad_(False), noise(100, batch=2)
     model.start(audio)
@@ -201,7 +199,7 @@ def test_audio_gets_through_a_model_that_has_just_started() -> None:
     assert 0.01 < float(model.decoder.offline(latent).std()) < 0.3
 
 
-def test_latents_of_another_scale_are_the_same_audio() -> None:
+def test_scaled_latents_give_equal_audio() -> None:
     model, audio = deepcopy(small_spectro()), noise(20)
     latent = model.encoder.offline(audio)
     output = model.decoder.offline(latent)

@@ -118,7 +118,7 @@ def test_imbalanced_encoder() -> None:
     assert parameters / 1e6 == pytest.approx(53.1, abs=0.1)
 
 
-def test_subband_costs_what_the_paper_says() -> None:
+def test_subband_cost_is_near_the_paper() -> None:
     """The network for the upper bands has a quarter of the width: 0.15; the paper has 0.17."""
     figures, upper = counted("tq-subband"), giga(network(8, 24))
     assert upper == pytest.approx(0.154, abs=0.0005)

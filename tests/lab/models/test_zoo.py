@@ -14,7 +14,7 @@ def test_a_configuration_is_shipped_or_untrained() -> None:
 
 
 @pytest.mark.parametrize("name", sorted(UNTRAINED))
-def test_an_untrained_one_says_so(name: str) -> None:
+def test_an_untrained_model_raises(name: str) -> None:
     with pytest.raises(chirrup.ModelError, match=f"{name} ships without weights: .*export|train"):
         chirrup.load(name)
 

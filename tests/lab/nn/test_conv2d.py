@@ -122,7 +122,7 @@ def test_a_transposed_convolution_is_the_adjoint_of_the_convolution(
     assert_close(((layer.offline(x) - layer.bias) * fine).sum(), (x * weighted).sum())
 
 
-def test_what_cannot_be_strided_is_refused() -> None:
+def test_invalid_strides_raise() -> None:
     with pytest.raises(ValueError, match="does not divide"):
         Conv2d(1, 1, (3, 10), BINS, stride=(1, 5))
     with pytest.raises(ValueError, match="skip samples"):
@@ -133,7 +133,7 @@ def test_what_cannot_be_strided_is_refused() -> None:
         Residual(2, down((2, 2)), Conv2d(2, 3, (1, 1), BINS))
 
 
-def test_groups_hear_nothing_of_each_other() -> None:
+def test_groups_do_not_affect_each_other() -> None:
     torch.manual_seed(0)
     layer = PerChannel(2, Conv2d(2, 3, (3, 3), BINS)).double()
     x = noise(2, 4, 6, BINS)

@@ -107,9 +107,7 @@ LAYERS = {
 @pytest.mark.parametrize("name", LAYERS)
 @given(steps=st.lists(st.integers(1, 9), min_size=2, max_size=8), seed=st.integers(0, 2**32))
 @settings(max_examples=10)
-def test_chunks_equal_offline_unless_a_state_is_forgotten(
-    name: str, steps: list[int], seed: int
-) -> None:
+def test_chunks_equal_offline_only_with_the_state(name: str, steps: list[int], seed: int) -> None:
     channels, model = LAYERS[name]
     unit = 1 if name == "synthesis" else BANDS
     generator = torch.Generator().manual_seed(seed)

@@ -310,7 +310,7 @@ def test_delay_and_ratio_add_up() -> None:
     assert lrac.delay_samples == 6 + 2 * 2
 
 
-def test_what_cannot_be_built_is_refused() -> None:
+def test_invalid_layers_raise() -> None:
     with pytest.raises(ValueError, match="stride"):
         Conv1d(1, 1, 3, stride=4)
     with pytest.raises(ValueError, match="look_ahead"):
@@ -326,7 +326,7 @@ def test_what_cannot_be_built_is_refused() -> None:
 
 
 @pytest.mark.parametrize("name", FINITE)
-def test_span_is_what_an_output_step_depends_on(name: str) -> None:
+def test_span_contains_the_steps_that_an_output_depends_on(name: str) -> None:
     """`span` equals the dependence by gradients, for all steps of a period.
 
     A window may be zero at one end, and a transform followed by its inverse depends on less than
@@ -351,7 +351,7 @@ def test_span_is_what_an_output_step_depends_on(name: str) -> None:
     assert 0 <= wider <= (17 if name == "stft and istft" else 1)
 
 
-def test_a_layer_that_does_not_say_what_it_sees_is_an_error() -> None:
+def test_a_layer_without_span_raises() -> None:
     class Mean(Conv1d):
         """The span of nine steps."""
 

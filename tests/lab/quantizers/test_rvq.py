@@ -146,7 +146,7 @@ def test_search_is_by_cosine(quantizer: ResidualVectorQuantizer) -> None:
 
 
 @torch.no_grad()
-def test_projected_is_what_the_search_saw(quantizer: ResidualVectorQuantizer) -> None:
+def test_projected_is_the_input_of_the_search(quantizer: ResidualVectorQuantizer) -> None:
     x = latents()
     result = quantizer(x, every(3))
     assert result.projected.shape == (LEVELS, 3 * 7, CODE_DIM)

@@ -109,7 +109,7 @@ def test_the_papers_model_makes_files_of_the_published_sizes() -> None:
         assert 8 + -(-length // 8) * 8 + end == RELEASED_BYTES[part], part
 
 
-def test_what_does_not_fit_is_listed(released: Path) -> None:
+def test_tensors_that_do_not_fit_are_listed(released: Path) -> None:
     changed(
         released,
         "encoder",

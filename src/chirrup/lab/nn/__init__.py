@@ -1,4 +1,4 @@
-"""Streaming building blocks with explicit state; see `streaming.py` for the contract."""
+"""Streaming layers with explicit state; `streaming.py` defines their interface."""
 
 from chirrup.lab.nn.activations import DynamicTanh, Snake, SnakeBeta, elu
 from chirrup.lab.nn.attention import Transformer

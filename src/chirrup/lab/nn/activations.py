@@ -1,4 +1,4 @@
-"""Activations."""
+"""Activation functions: ELU, Snake, SnakeBeta and dynamic tanh."""
 
 import torch
 from torch import Tensor, nn
@@ -13,10 +13,11 @@ def elu() -> Stateless:
 
 
 class SnakeBeta(Streaming):
-    """SnakeBeta(x) = x + (1/beta) sin^2(alpha x), alpha and beta by channel (IRIS, section 5).
+    """SnakeBeta(x) = x + (1/beta) sin^2(alpha x), with alpha and beta per channel.
 
-    Both are kept as logarithms, so that they stay positive. Computed as
-    x + (1 - cos(2 alpha x)) / (2 beta), which is the same and needs one multiplication less.
+    The activation comes from BigVGAN (arXiv 2206.04658); IRIS uses it. The parameters are
+    logarithms, so alpha and beta stay positive. The equal form x + (1 - cos(2 alpha x)) / (2 beta)
+    needs one multiplication less.
     """
 
     def __init__(self, channels: int) -> None:
@@ -26,7 +27,7 @@ class SnakeBeta(Streaming):
         self.fast = False
 
     def parameters_of_sine(self) -> tuple[Tensor, Tensor]:
-        """Alpha and 1 / beta, each ``[channels, 1]``."""
+        """Return alpha and 1 / beta, each ``[channels, 1]``."""
         return self.log_alpha.exp(), (-self.log_beta).exp()
 
     def forward(self, x: Tensor, state: State) -> tuple[Tensor, State]:
@@ -40,7 +41,7 @@ class SnakeBeta(Streaming):
 
 
 class FoldedSnake(Streaming):
-    """x + h - h cos(f x), with h = 1 / (2 beta) and f = 2 alpha kept as numbers."""
+    """`SnakeBeta` as x + h - h cos(f x) with the constants h = 1 / (2 beta) and f = 2 alpha."""
 
     frequency: Tensor
     height: Tensor
@@ -55,9 +56,9 @@ class FoldedSnake(Streaming):
 
 
 class Snake(Streaming):
-    """Snake(x) = x + (1/alpha) sin^2(alpha x), alpha by channel.
+    """Snake(x) = x + (1/alpha) sin^2(alpha x), with alpha per channel (arXiv 2006.08195).
 
-    Computed as x + (1 - cos(2 alpha x)) / (2 alpha), which is the same.
+    It is computed in the equal form x + (1 - cos(2 alpha x)) / (2 alpha).
     """
 
     def __init__(self, channels: int) -> None:
@@ -72,7 +73,7 @@ class Snake(Streaming):
 
 
 class DynamicTanh(Streaming):
-    """tanh(alpha x) with one alpha for all channels, in place of a normalisation."""
+    """Dynamic tanh, tanh(alpha x) with one alpha, instead of a normalisation (arXiv 2503.10622)."""
 
     def __init__(self, first: float = 0.5) -> None:
         super().__init__()

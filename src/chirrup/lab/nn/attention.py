@@ -1,8 +1,9 @@
-"""A transformer that works in chunks of frames: what FocalCodec-Stream makes of WavLM's.
+"""A streaming transformer with chunked attention, as in FocalCodec-Stream (arXiv 2509.16195).
 
-A frame attends to its whole chunk, ahead too, and to what came before, up to ``window`` frames in
-all. The state is the keys and values of the last ``window - chunk`` frames, newest last, and
-``seen``: how many of them are there.
+The layers are WavLM's (arXiv 2110.13900). A frame attends to all frames of its chunk, also
+to later ones, and to earlier frames, at most ``window`` frames in total. The state contains the
+keys and values of the last ``window - chunk`` frames, in order of time, and ``seen``, the number of
+frames in it that exist.
 """
 
 from math import log
@@ -19,10 +20,10 @@ FAST_TYPES = (torch.float32, torch.bfloat16)
 
 
 class Attention(Streaming):
-    """Self-attention over the past and the frames of a call, with a gated bias by distance.
+    """Self-attention over past and current frames with a gated relative position bias (WavLM).
 
-    Of each head's share of the input two gates a and b are made; the bias of a query is
-    a (b s - 1) + 2 times that of `RelativeBias`, where s is the head's learned scale.
+    Each head computes two gates a and b from its channels of the input. The factor of
+    `RelativeBias` is a (b s - 1) + 2, where s is a trained scale of the head.
     """
 
     def __init__(self, channels: int, heads: int, past: int) -> None:
@@ -40,11 +41,17 @@ class Attention(Streaming):
         return {name: torch.zeros(shape, device=device) for name in ("keys", "values")}
 
     def attend(self, x: Tensor, bias: Tensor, mask: Tensor, state: State) -> tuple[Tensor, State]:
-        """Attend from the frames of ``x [batch, frames, channels]``.
+        """Compute the attention of the frames of a call.
 
         Args:
-            bias: ``[heads, frames, keys]``; the keys are the last steps of past and frames.
-            mask: added to scores, ``[batch, 1, frames, keys]``.
+            x: ``[batch, frames, channels]``.
+            bias: relative position bias, ``[heads, frames, keys]``. The keys belong to the last
+                steps of past and current frames.
+            mask: added to the scores, ``[batch, 1, frames, keys]``.
+            state: keys and values of the past.
+
+        Returns:
+            The output, ``[batch, frames, channels]``, and the new state.
         """
         gates = self.gates(self._by_head(x)).unflatten(3, (2, 4)).sum(4).sigmoid()
         first, second = gates[..., :1], gates[..., 1:]
@@ -73,10 +80,11 @@ class Attention(Streaming):
 
 
 class RelativeBias(nn.Module):
-    """A learned bias of each head by the distance from query to key, alike for similar distances.
+    """A trained bias per head for buckets of distances between query and key (T5, WavLM).
 
-    Half of the buckets is for keys ahead. Of each half, one half is for one distance each, the
-    other for distances that grow by a constant factor up to ``max_distance``.
+    Half of the buckets is for keys after the query. In each half, the first half of the buckets is
+    for one distance each; the buckets of the second half grow logarithmically up to
+    ``max_distance``.
     """
 
     bucket: Tensor
@@ -97,13 +105,16 @@ class RelativeBias(nn.Module):
         self.register_buffer("bucket", torch.tensor(bucket), persistent=False)
 
     def forward(self, distance: Tensor) -> Tensor:
-        """Key's place less query's, ``[queries, keys]``, to ``[heads, queries, keys]``."""
+        """Return the bias ``[heads, queries, keys]`` for ``distance [queries, keys]``.
+
+        The distance is the position of the key minus the position of the query.
+        """
         index = distance.clamp(-self.furthest, self.furthest) + self.furthest
         return self.table(self.bucket[index]).permute(2, 0, 1)
 
 
 class TransformerLayer(Streaming):
-    """Attention and a feed-forward part, each behind a norm and with a skip."""
+    """Attention and a feed-forward part, both with pre-normalisation and a skip connection."""
 
     def __init__(self, channels: int, heads: int, hidden: int, past: int) -> None:
         super().__init__()
@@ -115,13 +126,16 @@ class TransformerLayer(Streaming):
         return self.attention.initial_state(batch, device)
 
     def attend(self, x: Tensor, bias: Tensor, mask: Tensor, state: State) -> tuple[Tensor, State]:
-        """``x`` is ``[batch, channels, frames]``."""
+        """Run the layer on ``x [batch, channels, frames]``; see `Attention.attend`."""
         y, after = self.attention.attend(self.norm(x, {})[0].transpose(1, 2), bias, mask, state)
         return self.feed_forward.offline(x + y.transpose(1, 2)), after
 
 
 class Transformer(Streaming):
-    """Layers that share one bias. A call is a whole number of chunks, from where one begins."""
+    """Transformer layers that share one `RelativeBias`.
+
+    A call takes a whole number of chunks, and starts at the first frame of a chunk.
+    """
 
     def __init__(
         self,
@@ -167,9 +181,9 @@ class Transformer(Streaming):
         return layers[-1], after
 
     def by_layer(self, x: Tensor, state: State) -> tuple[list[Tensor], State]:
-        """``x`` itself and what each layer makes of it.
+        """Return ``x`` and the output of each layer, and the new state.
 
-        The fast form leaves out the keys of a past that no row has seen: they have no weight.
+        If no row has a past yet, the fast form leaves out its keys, whose weights are zero.
         """
         frames, layers = x.shape[2], [x]
         past = self.past

@@ -1,4 +1,4 @@
-"""Streaming convolutions: a causal convolution, its transpose, and the delay of a centred one."""
+"""Streaming 1-D convolutions and transposed convolutions, causal or with look-ahead."""
 
 from fractions import Fraction
 
@@ -24,13 +24,14 @@ def _has_fast_form(layer: "Conv1d | ConvTranspose1d", x: Tensor) -> bool:
 class Conv1d(Streaming):
     """Causal 1-D convolution with stride, dilation and groups.
 
-    Output step t sees input up to the last sample of its own stride, so a strided layer adds no
-    look-ahead. With ``look_ahead = r`` it computes the convolution that sees r steps into the
-    future (a centred kernel has r = (kernel_size - 1) * dilation / 2), r steps late.
+    Output step t depends on input up to the last sample of its stride, so a strided layer adds
+    no look-ahead. The state is the last ``(kernel_size - 1) * dilation + 1 - stride`` inputs.
 
-    The state is the last ``(kernel_size - 1) * dilation + 1 - stride`` inputs.
-
-    With ``exact`` the fast form rounds no factors in its forward pass.
+    Args:
+        look_ahead: number of future input steps that an output step depends on. The output is
+            delayed by as many steps. A centred kernel has (kernel_size - 1) * dilation / 2.
+        normalise_weight: whether the weight has weight normalisation.
+        exact: whether the fast form's forward pass keeps float32 instead of bfloat16 factors.
     """
 
     def __init__(
@@ -128,9 +129,11 @@ def weight_norm_conv(
 
 
 class ConvTranspose1d(Streaming):
-    """Causal transposed convolution: an input step adds ``kernel_size`` outputs from its place on.
+    """Causal transposed 1-D convolution.
 
-    The state is the overlap of ``kernel_size - stride`` outputs that later inputs still add to.
+    Input step t contributes to ``kernel_size`` output steps, from ``t * stride`` on. The state is
+    the sum so far of the ``kernel_size - stride`` output steps to which later inputs still
+    contribute.
     """
 
     def __init__(

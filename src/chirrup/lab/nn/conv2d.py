@@ -1,5 +1,7 @@
-"""Streaming convolutions over spectrograms ``[batch, channels, time, bins]``: causal in time,
-centred along frequency, where both ends are padded with zeros as TensorFlow's "same" does.
+"""Streaming 2-D convolutions over spectrograms ``[batch, channels, time, bins]``.
+
+They are causal in time and centred along frequency, where both ends are padded with zeros like
+TensorFlow's "same" padding.
 
 Tensors are in PyTorch's channels-last memory format, which is faster on a CPU. The convolutions
 have a fast form, which also computes the ELU before them.
@@ -18,25 +20,25 @@ from chirrup.lab.fast.conv_2d import conv_2d, conv_transposed_2d, number_type, r
 from chirrup.lab.nn.streaming import Sequential, Span, State, Streaming, strided, transposed
 
 Pair = tuple[int, int]
-"""Along time, along frequency."""
+"""A size along time and a size along frequency."""
 
 
 def channels_last(x: Tensor) -> Tensor:
-    """The same values, the channels of a place one beside the other."""
+    """Return ``x`` in PyTorch's channels-last memory format."""
     return x.contiguous(memory_format=torch.channels_last)
 
 
 def edge_padding(kernel: int, stride: int) -> Pair:
-    """Zeros before the first bin and after the last one, so that ``stride`` divides the bins."""
+    """Return the numbers of zeros before the first and after the last bin."""
     both = kernel - stride
     return both // 2, both - both // 2
 
 
 class Conv2d(Streaming):
-    """Causal 2-D convolution, ``bins`` to ``bins / stride`` of them.
+    """Causal 2-D convolution from ``bins`` to ``bins / stride`` frequency bins.
 
-    Output step t sees input up to the last step of its own stride, as `Conv1d` does. The state is
-    the last ``kernel - stride`` steps of the input.
+    Like in `Conv1d`, output step t depends on input up to the last step of its stride. The
+    state is the last ``kernel - stride`` input steps.
     """
 
     def __init__(
@@ -102,10 +104,10 @@ class Conv2d(Streaming):
 
 
 class ConvTranspose2d(Streaming):
-    """Causal transposed 2-D convolution, ``bins`` to ``bins * stride`` of them.
+    """Causal transposed 2-D convolution from ``bins`` to ``bins * stride`` frequency bins.
 
-    An input step adds ``kernel`` output steps from its place on, as in `ConvTranspose1d`. The state
-    is the overlap of ``kernel - stride`` steps that later inputs still add to.
+    Like in `ConvTranspose1d`, the state is the sum so far of the ``kernel - stride`` output steps
+    to which later inputs still contribute.
     """
 
     def __init__(
@@ -176,7 +178,7 @@ class ConvTranspose2d(Streaming):
 
 
 class Pool2d(Streaming):
-    """Averages of ``stride`` steps by bins: what a strided convolution is added to."""
+    """Average over ``stride`` time steps and bins, for the shortcut past a strided convolution."""
 
     def __init__(self, stride: Pair) -> None:
         super().__init__()
@@ -194,7 +196,7 @@ class Pool2d(Streaming):
 
 
 class Repeat2d(Streaming):
-    """Every value ``stride`` times in time and frequency: what a transposed one is added to."""
+    """Repeat values in time and frequency, for the shortcut past a transposed convolution."""
 
     def __init__(self, stride: Pair) -> None:
         super().__init__()
@@ -212,7 +214,7 @@ class Repeat2d(Streaming):
 
 
 class Fold2d(Pool2d):
-    """What ``stride`` steps by bins hold, as channels: nothing is averaged away."""
+    """Move ``stride`` time steps and bins into the channels: an invertible `Pool2d`."""
 
     def forward(self, x: Tensor, state: State) -> tuple[Tensor, State]:
         time, frequency = self.stride
@@ -221,7 +223,7 @@ class Fold2d(Pool2d):
 
 
 class Unfold2d(Repeat2d):
-    """`Fold2d` undone."""
+    """The inverse of `Fold2d`."""
 
     def forward(self, x: Tensor, state: State) -> tuple[Tensor, State]:
         x = x.unflatten(1, (-1, *self.stride)).permute(0, 1, 4, 2, 5, 3)
@@ -229,10 +231,10 @@ class Unfold2d(Repeat2d):
 
 
 class Sequential2d(Sequential):
-    """Layers over spectrograms one after the other.
+    """A `Sequential` of layers over spectrograms.
 
-    In the fast form a `Fold2d` or `Unfold2d` and the convolution of one place beside it are one
-    operation: a convolution of as many places as it strides over, or a transposed one.
+    The fast form computes a 1 x 1 convolution after a `Fold2d` as one strided convolution, and a
+    1 x 1 convolution before an `Unfold2d` as one transposed convolution.
     """
 
     def __init__(self, *layers: Streaming) -> None:
@@ -246,7 +248,7 @@ class Sequential2d(Sequential):
         return super().advance(pair, index, x, state, after) if y is None else (y, index + 2)
 
     def _folded(self, pair: list[Streaming], x: Tensor) -> Tensor | None:
-        """The output of two layers if they are one operation."""
+        """Return the output of two layers that can be computed as one, else None."""
         fold = next((layer for layer in pair if isinstance(layer, Fold2d | Unfold2d)), None)
         conv = next((layer for layer in pair if isinstance(layer, Conv2d)), None)
         if fold is None or conv is None or isinstance(fold, Fold2d) != (pair[0] is fold):
@@ -272,9 +274,10 @@ class Sequential2d(Sequential):
 
 
 class PerChannel(Streaming):
-    """The same layers for each of so many groups of channels, which hear nothing of each other.
+    """Apply shared layers to groups of channels separately.
 
-    ``[batch, groups * channels, time, ...]``; inside, the groups are rows of the batch.
+    Input and output are ``[batch, groups * channels, time, ...]``. Inside, the groups are rows of
+    the batch.
     """
 
     def __init__(self, groups: int, layers: Streaming) -> None:
@@ -304,9 +307,9 @@ class PerChannel(Streaming):
         return self.join_channels(y).flatten(1, 2), after
 
     def split_channels(self, x: Tensor) -> Tensor:
-        """The groups as rows: ``[batch * groups, channels, ...]``."""
+        """Move the groups into the batch: ``[batch * groups, channels, ...]``."""
         return x.unflatten(1, (self.groups, x.shape[1] // self.groups)).flatten(0, 1)
 
     def join_channels(self, rows: Tensor) -> Tensor:
-        """``[batch, groups, ...]`` of what `split_channels` gave."""
+        """Move the groups out of the batch: ``[batch, groups, ...]``."""
         return rows.unflatten(0, (-1, self.groups))

@@ -1,4 +1,4 @@
-"""Convolutional modulation (Conv2Former, arXiv 2211.11943), the block of IRIS's decoder."""
+"""The convolutional modulation block (Conv2Former, arXiv 2211.11943) of IRIS's decoder."""
 
 from typing import cast
 
@@ -15,10 +15,11 @@ from chirrup.lab.nn.streaming import Span, State, Streaming
 
 
 class Conv2FormerBlock(Streaming):
-    """Convolutional modulation, then a feed-forward part, each behind a norm and a layer scale.
+    """Convolutional modulation and a feed-forward part, with pre-normalisation and layer scales.
 
     x + s1 * project(depthwise(gelu(y)) * y) with y = norm(x); then x + s2 * mlp(norm(x)).
-    The MLP's two 1x1 convolutions have two groups: the poster's budget does not pay for dense ones.
+    The two 1x1 convolutions of the MLP have two groups, because dense ones would exceed the
+    complexity on the IRIS poster.
     """
 
     def __init__(self, dim: int, hidden_dim: int, kernel_size: int) -> None:
@@ -68,7 +69,7 @@ class Conv2FormerBlock(Streaming):
 
 
 class OneStepConv2Former(nn.Module):
-    """`Conv2FormerBlock` of one step without a time axis, its layer scales folded."""
+    """`Conv2FormerBlock` for one step, without a time axis and with folded layer scales."""
 
     def __init__(self, block: Conv2FormerBlock) -> None:
         super().__init__()

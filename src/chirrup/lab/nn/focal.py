@@ -1,4 +1,4 @@
-"""Causal focal modulation, and the blocks of FocalCodec-Stream that it is in."""
+"""Causal focal modulation and the blocks of FocalCodec-Stream (arXiv 2509.16195)."""
 
 from collections.abc import Sequence
 from typing import cast
@@ -13,10 +13,10 @@ from chirrup.lab.nn.streaming import Residual, Sequential, Span, State, Streamin
 
 
 class FocalModulation(Streaming):
-    """A query of each frame, multiplied by what its past says, near and far.
+    """Causal focal modulation (arXiv 2203.11926).
 
-    Depthwise convolutions, one upon the other, with GELU, look back further and further; each
-    level has a gate of each frame.
+    A stack of depthwise convolutions with GELU gathers context from an increasing past. Each level
+    of context has a gate per frame. The gated sum, projected, multiplies a query of the frame.
     """
 
     def __init__(self, channels: int, kernels: Sequence[int]) -> None:
@@ -49,7 +49,7 @@ class FocalModulation(Streaming):
 
 
 class FocalBlock(Sequential):
-    """Focal modulation and a feed-forward part, each behind a `DynamicTanh` and with a skip."""
+    """Focal modulation and a feed-forward part, each after a `DynamicTanh` and with a skip."""
 
     def __init__(self, channels: int, hidden: int, kernels: Sequence[int]) -> None:
         modulation = Sequential(DynamicTanh(), FocalModulation(channels, kernels))
@@ -59,7 +59,7 @@ class FocalBlock(Sequential):
 
 
 class Refiner(ChunkWise):
-    """Sees ``chunk`` frames at once: ``x + contract(gelu(expand(x)))``, x all their channels."""
+    """``x + contract(gelu(expand(x)))``, where x contains all channels of ``chunk`` frames."""
 
     def __init__(self, channels: int, chunk: int) -> None:
         super().__init__(chunk)

@@ -1,8 +1,9 @@
-"""A voice from a few numbers a frame: pulses and noise, each through a filter of its own.
+"""A differentiable harmonic-plus-noise synthesizer for speech.
 
-The source-filter model with a source of harmonics and noise (Serra and Smith 1990), as a layer to
-train through (Engel et al., "DDSP", 2020). What a network of samples has to learn from much speech,
-phases that go on from frame to frame, is arithmetic here.
+The source is a pulse train plus noise (Serra and Smith, "Spectral modeling synthesis", Computer
+Music Journal 14(4), 1990). Each has a time-varying filter. As in DDSP (arXiv 2001.04643), gradients
+pass through the filters. The synthesizer computes phases that continue from frame to frame, which a
+network that returns samples has to learn from data.
 """
 
 from contextlib import AbstractContextManager, nullcontext
@@ -17,42 +18,46 @@ from torch import Tensor
 from chirrup.lab.nn.streaming import Span, State, Streaming, transposed
 
 PITCHES = 256
-"""The pitches there are, evenly spaced on a logarithmic scale: 16 cents apart."""
+"""Number of pitches, evenly spaced on a logarithmic scale, 16 cents apart."""
 LOWEST_HZ, HIGHEST_HZ = 55.0, 550.0
 TURN = 2.0**21
-"""Phases are whole numbers of this part of a turn, so that a stream's are exactly a file's."""
+"""Units of phase per turn. Phases are whole numbers, so streaming equals offline exactly."""
 NOISE_FRAMES = 128
 SILENT = -10.0
-"""Of the logarithm of a gain, before the first frame; `LOUDEST` is the most there is."""
+"""Lowest log gain, which is also the value before the first frame."""
 LOUDEST = 6.0
+"""Highest log gain."""
 
 
 def pitch_index(pitch_hz: Tensor) -> Tensor:
-    """Where frequencies lie among the pitches, 0 to ``PITCHES - 1``."""
+    """Return the fractional index of a frequency in the list of pitches, 0 to ``PITCHES - 1``."""
     return (PITCHES - 1) * (pitch_hz / LOWEST_HZ).log2() / log2(HIGHEST_HZ / LOWEST_HZ)
 
 
 def without_autocast(device: torch.device) -> AbstractContextManager[object]:
-    """What is within is not made bfloat16, as autocast would have it."""
-    if device.type == "meta":  # which knows no autocast
+    """Return a context that disables autocast."""
+    if device.type == "meta":  # autocast does not support it
         return nullcontext()
     return torch.autocast(device.type, enabled=False)
 
 
 class HarmonicNoise(Streaming):
-    """Controls ``[batch, channels, frames]`` to audio ``[batch, 1, samples]``.
+    """Synthesize audio ``[batch, 1, samples]`` from controls ``[batch, channels, frames]``.
 
-    A frame's controls are scores of all pitches, of which the highest is the pitch at its end, and
-    for each of its ``pieces`` the logarithms of two filters' gains, at the piece's end, in bands
-    evenly spaced on the mel scale: of the pulses, and of the noise. Pulses and noise are white
-    and of unit power. The filters have minimum phase, so nothing comes late. In between, pitch
-    changes linearly and one filter is faded into the next.
+    The controls of a frame are scores for all pitches and log gains. The highest score selects the
+    pitch at the end of the frame. A frame is divided into ``pieces``. Each piece has the log gains
+    of two filters, one for the pulses and one for the noise, in bands evenly spaced on the mel
+    scale; they apply at the end of the piece. In between, the pitch changes linearly, and one
+    filter is cross-faded into the next. Pulses and noise are white and have unit power. The filters
+    have minimum phase, so they add no delay.
 
-    No gradient passes through the pitch: its scores are to be trained by themselves.
+    No gradient passes through the pitch; its scores need a loss of their own.
 
     Args:
-        bands: gains of a filter.
-        pieces: of a frame.
+        sample_rate_hz: sample rate of the audio.
+        frame_samples: samples of a frame.
+        bands: number of gains of a filter.
+        pieces: number of pieces of a frame.
     """
 
     def __init__(
@@ -91,10 +96,10 @@ class HarmonicNoise(Streaming):
 
     def span(self, span: Span) -> Span:
         first, last = transposed(span, self.frame_samples, 3 * self.piece)
-        return first - 1, last  # pitch and gains change from a frame's to the next one's
+        return first - 1, last  # pitch and gains are interpolated from the previous frame
 
     def initial_state(self, batch: int, device: torch.device | None = None) -> State:
-        """All zeros: the lowest pitch, and gains as far above `SILENT`."""
+        """Return the initial state; gains are stored as differences from `SILENT`."""
         return {
             "phase": torch.zeros(batch, 1, device=device),
             "pitch": torch.zeros(batch, 1, device=device),
@@ -118,7 +123,10 @@ class HarmonicNoise(Streaming):
 
     @torch.no_grad()
     def _pulses(self, scores: Tensor, state: State) -> tuple[Tensor, State]:
-        """``[batch, frames, samples]``: all harmonics below half the rate, as cosines."""
+        """Return the pulses, ``[batch, frames, samples]``: all harmonics below Nyquist, as cosines.
+
+        The sum of the cosines is a Dirichlet kernel.
+        """
         pitches = torch.cat([state["pitch"].long(), scores.argmax(dim=1)], dim=1)
         steps = self.get_buffer("steps")[pitches].double()
         before, after = steps[:, :-1], steps[:, 1:]
@@ -150,7 +158,13 @@ class HarmonicNoise(Streaming):
         return F.embedding(index, self.get_buffer("noise")), after
 
     def _filtered(self, sources: Tensor, gains: Tensor, overlap: Tensor) -> tuple[Tensor, Tensor]:
-        """Sources ``[batch, 2, pieces, samples]`` and gains before and after each piece."""
+        """Filter and sum the sources.
+
+        Args:
+            sources: pulses and noise, ``[batch, 2, pieces, samples]``.
+            gains: log gains before and after each piece, ``[batch, 2, pieces + 1, bands]``.
+            overlap: output of earlier pieces, ``[batch, 3, samples]``.
+        """
         magnitude = (gains @ self.get_buffer("levels")).exp()
         phase = gains @ self.get_buffer("phases")
         filters = magnitude * phase.cos(), magnitude * phase.sin()
@@ -167,7 +181,7 @@ class HarmonicNoise(Streaming):
         filtered = filtered + (imaginary[0] + imaginary[1]).sum(1) @ self.get_buffer(
             "inverse_sines"
         )
-        # What a piece gives reaches over the three that follow.
+        # The output of a piece extends over the three pieces after it.
         quarters = filtered.split(self.piece, dim=2)
         line = F.pad(overlap, (0, 0, 0, filtered.shape[1]))
         for late, quarter in enumerate(quarters):
@@ -177,7 +191,7 @@ class HarmonicNoise(Streaming):
 
 
 def _gains_at(size: int, bands: int, sample_rate_hz: int) -> Tensor:
-    """Linear interpolation from bands to the bins of a transform, ``[bands, bins]``."""
+    """Return the matrix of linear interpolation from bands to DFT bins, ``[bands, bins]``."""
     bins_hz = np.linspace(0, sample_rate_hz / 2, size // 2 + 1)
     centres_hz = 700 * np.expm1(np.linspace(0, np.log1p(bins_hz[-1] / 700), bands))
     return torch.from_numpy(
@@ -186,8 +200,10 @@ def _gains_at(size: int, bands: int, sample_rate_hz: int) -> Tensor:
 
 
 def _minimum_phase(size: int) -> Tensor:
-    """From logarithms of a magnitude to the phase that goes with it if all energy comes as early as
-    it can, ``[bins, bins]``: the spectrum of the cepstrum folded onto positive times."""
+    """Return the matrix from log magnitudes to minimum phase, ``[bins, bins]``.
+
+    It folds the cepstrum onto positive times.
+    """
     cepstra = torch.fft.irfft(torch.eye(size // 2 + 1, dtype=torch.float64), size)
     cepstra[:, 1 : size // 2] *= 2
     cepstra[:, size // 2 + 1 :] = 0

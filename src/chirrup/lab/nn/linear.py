@@ -6,9 +6,9 @@ from chirrup.lab.nn.streaming import Residual, Sequential, Span, State, Stateles
 
 
 class Linear(Streaming):
-    """The same as a convolution with a kernel of one step, as a matrix product.
+    """A 1x1 convolution as a matrix product.
 
-    For a few time steps that is what takes least: the cost is reading the weights.
+    For few time steps it is faster than a convolution, since reading the weights takes most time.
     """
 
     def __init__(self, in_channels: int, out_channels: int, *, bias: bool = True) -> None:
@@ -20,14 +20,14 @@ class Linear(Streaming):
 
 
 class ChunkWise(Streaming):
-    """Base of layers to which ``chunk`` frames are one vector, of all their channels."""
+    """Base of layers that process all channels of ``chunk`` frames as one vector."""
 
     def __init__(self, chunk: int) -> None:
         super().__init__()
         self.chunk = chunk
 
     def forward_chunks(self, chunks: Tensor) -> Tensor:
-        """``[batch, chunks, chunk * channels]`` to the same, of other channels."""
+        """Return the output for ``chunks [batch, chunks, chunk * channels]``."""
         raise NotImplementedError
 
     def span(self, span: Span) -> Span:
@@ -41,7 +41,7 @@ class ChunkWise(Streaming):
 
 
 class ChunkLinear(ChunkWise):
-    """One matrix for all channels of ``chunk`` frames, to as many frames."""
+    """A linear layer from all channels of ``chunk`` frames to ``chunk`` frames."""
 
     def __init__(self, in_channels: int, out_channels: int, chunk: int) -> None:
         super().__init__(chunk)
@@ -55,7 +55,7 @@ class FeedForward(Residual):
     """``x + contract(gelu(expand(norm(x))))``.
 
     Args:
-        norm: takes ``channels``, keeps no past.
+        norm: a layer over ``channels`` without state.
     """
 
     def __init__(self, channels: int, hidden: int, norm: Streaming) -> None:

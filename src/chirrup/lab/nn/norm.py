@@ -1,4 +1,4 @@
-"""Normalisation and layer scale."""
+"""Layer normalisation and layer scale."""
 
 import torch
 import torch.nn.functional as F
@@ -8,7 +8,7 @@ from chirrup.lab.nn.streaming import State, Streaming
 
 
 class LayerNorm(Streaming):
-    """Layer normalisation over the channels of each time step, with a learned gain and bias."""
+    """Layer normalisation over the channels of each time step, with trained gain and bias."""
 
     def __init__(self, channels: int, eps: float = 1e-5) -> None:
         super().__init__()
@@ -22,7 +22,11 @@ class LayerNorm(Streaming):
 
 
 class Scale(Streaming):
-    """A learned gain of each channel, small at first, so that a residual block begins near none."""
+    """Layer scale: a trained gain per channel.
+
+    Args:
+        first: initial gain. A small value makes a residual block start near the identity.
+    """
 
     def __init__(self, channels: int, first: float) -> None:
         super().__init__()

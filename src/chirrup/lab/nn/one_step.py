@@ -1,6 +1,7 @@
-"""Convolutions of one time step as products, without a time axis.
+"""Convolutions of one time step as matrix products, without a time axis.
 
-A runtime's cost at this size is the number of its operations, and convolutions of one step.
+For one frame, a runtime's time depends on the number of operators, and convolutions of one step are
+slow.
 """
 
 from typing import cast
@@ -12,9 +13,10 @@ from chirrup.lab.nn.conv import Conv1d
 
 
 class OneStepConv(nn.Module):
-    """A convolution whose output is one step long: one product of all its inputs.
+    """A convolution with one output step, as one matrix product.
 
-    ``[1, channels]`` and the past ``[1, channels, context]`` to ``[1, out_channels]``, new past.
+    It maps ``[1, channels]`` and the past ``[1, channels, context]`` to ``[1, out_channels]`` and
+    the new past.
     """
 
     def __init__(self, layer: Conv1d) -> None:
@@ -40,7 +42,7 @@ class OneStepConv(nn.Module):
 
 
 class OneStepDepthwise(nn.Module):
-    """A depthwise convolution of one step: a weighted sum over the past and the input."""
+    """A depthwise convolution with one output step, as a weighted sum over past and input."""
 
     def __init__(self, layer: Conv1d) -> None:
         super().__init__()

@@ -1,10 +1,12 @@
-"""Streaming cosine-modulated filter banks (PQMF): a signal to bands at a lower rate, and back.
+"""Streaming cosine-modulated filter banks (PQMF): a signal to critically sampled bands, and back.
 
-Each band's filter is the prototype, a low-pass filter, moved up in frequency. The phases of the
-analysis and of the synthesis are such that what folds over between neighbours cancels, so the
-bands together give the signal back, up to what the prototype leaves (60 dB below for 16 bands).
-The filters are constants; complexity counts leave them out, as they do Fourier transforms. A bank
-of all bands costs `TAPS` multiplications a sample.
+The filter of a band is a low-pass prototype, modulated by a cosine. The phases of analysis and
+synthesis filters cancel the aliasing between neighbouring bands, so synthesis restores the signal,
+up to an error of the prototype (-60 dB for 16 bands). The prototype is a Kaiser-windowed sinc whose
+cutoff minimises this error (Lin and Vaidyanathan, IEEE Signal Processing Letters 5(6), 1998).
+
+The filters are constants. Complexity counts leave them out, like Fourier transforms. A bank of all
+bands needs `TAPS` multiplications per sample.
 """
 
 from collections.abc import Sequence
@@ -19,18 +21,18 @@ from torch import Tensor
 from chirrup.lab.nn.streaming import Span, State, Streaming, strided, transposed
 
 TAPS, BETA = 257, 9.0
-"""Of the prototype: its length, odd, and the shape of its Kaiser window."""
+"""Odd length of the prototype, and the shape parameter of its Kaiser window."""
 
 
 class Analysis(Streaming):
-    """``[batch, 1, time]`` to ``[batch, kept bands, time / bands]``.
+    """Split ``[batch, 1, time]`` into bands ``[batch, kept bands, time / bands]``.
 
-    Step t covers the ``TAPS`` samples that end with the last sample of hop t, so its centre comes
-    ``(TAPS - bands) / 2`` samples late. The state is the last ``TAPS - bands`` samples.
+    Step t depends on the ``TAPS`` samples up to the last sample of hop t, so the delay is
+    ``(TAPS - bands) / 2`` samples. The state is the last ``TAPS - bands`` samples.
 
     Args:
-        bands: of equal width, up from zero.
-        kept: numbers of those wanted; all by default.
+        bands: number of bands of equal width.
+        kept: indices of the bands to return; by default all.
     """
 
     filters: Tensor
@@ -39,7 +41,7 @@ class Analysis(Streaming):
         super().__init__()
         self.bands, self.context = bands, TAPS - bands
         filters = bank(bands, 1)[list(range(bands) if kept is None else kept)]
-        # A convolution of neural networks does not turn its kernel round.
+        # PyTorch's convolution is a correlation, so the filters are reversed.
         self.register_buffer("filters", _tensor(filters[:, ::-1]), persistent=False)
 
     @property
@@ -65,9 +67,9 @@ class Analysis(Streaming):
 class Synthesis(Streaming):
     """Inverse of `Analysis`: ``[batch, kept bands, steps]`` to ``[batch, 1, steps * bands]``.
 
-    The bands not kept are silent. The output comes ``(TAPS - bands) / 2`` samples late, as late
-    again as the analysis. The state is the overlap of ``TAPS - bands`` samples that later steps
-    still add to.
+    Bands that are not kept are zero. The delay is ``(TAPS - bands) / 2`` samples, in addition to
+    the delay of the analysis. The state is the sum so far of the ``TAPS - bands`` samples to which
+    later steps still contribute.
     """
 
     filters: Tensor
@@ -100,7 +102,7 @@ class Synthesis(Streaming):
 
 
 def bank(bands: int, sign: int) -> np.ndarray:
-    """Filters ``[bands, TAPS]`` of the analysis (``sign`` 1) or synthesis (-1) of equal gain."""
+    """Return the filters ``[bands, TAPS]`` of the analysis (``sign`` 1) or the synthesis (-1)."""
     band = np.arange(bands)[:, None]
     time = np.arange(TAPS) - TAPS // 2
     phase = sign * np.pi / 4 * (-1.0) ** band
@@ -109,14 +111,16 @@ def bank(bands: int, sign: int) -> np.ndarray:
 
 
 def prototype(cutoff: float) -> np.ndarray:
-    """Low-pass filter ``[TAPS]`` with its edge at ``cutoff`` times half the sample rate."""
+    """Return a low-pass filter ``[TAPS]`` with cutoff frequency ``cutoff * sample_rate / 2``."""
     time = np.arange(TAPS) - TAPS // 2
     return cutoff * np.sinc(cutoff * time) * np.kaiser(TAPS, BETA)
 
 
 def ripple(cutoff: float, bands: int) -> float:
-    """What keeps the bank from giving the signal back: the prototype's correlation with itself,
-    shifted by every multiple of twice the bands, at worst."""
+    """Return the reconstruction error of a bank with this cutoff.
+
+    It is the largest autocorrelation of the prototype at the non-zero multiples of ``2 * bands``.
+    """
     filter_ = prototype(cutoff)
     shifts = np.correlate(filter_, filter_, "full")[TAPS - 1 :: 2 * bands]
     return float(np.abs(shifts[1:]).max())
@@ -124,7 +128,7 @@ def ripple(cutoff: float, bands: int) -> float:
 
 @cache
 def best_cutoff(bands: int) -> float:
-    """The cutoff of least `ripple`: a little above half a band, found on ever finer grids."""
+    """Return the cutoff with the least `ripple`, by repeatedly refined grids."""
     low, high = 0.5 / bands, 1.0 / bands
     while high - low > 1e-9 / bands:
         grid = np.linspace(low, high, 65)

@@ -1,4 +1,4 @@
-"""Recurrent layers: GRU and LSTM of one or more layers, forward in time."""
+"""Unidirectional recurrent layers: GRU and LSTM."""
 
 import torch
 from torch import Tensor, nn
@@ -72,10 +72,10 @@ class LSTM(Streaming):
 
 
 class FoldedLSTM(Streaming):
-    """`LSTM` whose layers are one operator each in an exported graph.
+    """`LSTM` with one ONNX operator per layer in an exported graph.
 
-    PyTorch's own export takes the number of time steps for a constant. ONNX has the gates in the
-    order input, output, forget, cell; PyTorch has input, forget, cell, output.
+    PyTorch's own export makes the number of time steps a constant. The order of the gates is input,
+    output, forget, cell in ONNX, and input, forget, cell, output in PyTorch.
     """
 
     def __init__(self, lstm: LSTM) -> None:

@@ -1,4 +1,4 @@
-"""A causal convolution before whose first sample the signal has always been what it is there."""
+"""A causal convolution with replicate padding, as in FocalCodec-Stream (arXiv 2509.16195)."""
 
 from fractions import Fraction
 from typing import cast
@@ -10,18 +10,18 @@ from chirrup.lab.fast.depthwise_conv import depthwise_conv, takes_depthwise_conv
 from chirrup.lab.nn.streaming import Span, State, Streaming
 
 LONG = 64
-"""Steps of a kernel from which on a convolution of each channel is taken apart."""
+"""Context from which on `ReplicatedConv1d.one_frame` returns a `ShortDepthwise`."""
 
 
 class ReplicatedConv1d(Streaming):
-    """Causal 1-D convolution whose past, at the first call, is the first sample again and again.
+    """Causal 1-D convolution whose initial past repeats the first sample of the signal.
 
-    Output step t sees input up to the *first* sample of its own stride (`Conv1d`: up to the last),
-    so the last ``stride - 1`` samples of a call count in the next one only; or up to ``ahead``
-    samples after it, at most to the last.
+    Output step t depends on input up to the *first* sample of its stride, plus ``ahead``
+    samples (`Conv1d`: up to the last sample). With ``ahead`` 0, the last ``stride - 1`` samples of
+    a call affect the next call only.
 
-    The state is the last ``kernel_size - 1 - ahead`` inputs, and ``started``: 0 before the first
-    call, from then on 1.
+    The state is the last ``kernel_size - 1 - ahead`` inputs, and ``started``, which is 0 before the
+    first call and 1 afterwards.
     """
 
     def __init__(
@@ -39,7 +39,7 @@ class ReplicatedConv1d(Streaming):
         if kernel_size < 2:
             raise ValueError("a kernel of one sample has no past to replicate")
         if not 0 <= ahead < min(stride, kernel_size):
-            raise ValueError("what a step sees ends in its own stride")
+            raise ValueError(f"ahead must be from 0 to {min(stride, kernel_size) - 1}, got {ahead}")
         self.context, self.ahead = kernel_size - 1 - ahead, ahead
         self.conv = nn.Conv1d(
             in_channels, out_channels, kernel_size, stride=stride, groups=groups, bias=bias
@@ -75,7 +75,7 @@ class ReplicatedConv1d(Streaming):
         return self.conv(line), after
 
     def line(self, x: Tensor, state: State) -> tuple[Tensor, State]:
-        """The past and ``x`` in a row, and the state after them."""
+        """Return past and ``x`` concatenated, and the new state."""
         if self.context == 0:
             return x, {}
         past = torch.where(state["started"] > 0, state["past"], x[:, :, :1])
@@ -88,9 +88,9 @@ class ReplicatedConv1d(Streaming):
 
 
 class ShortDepthwise(Streaming):
-    """A long depthwise `ReplicatedConv1d`, for few steps: a product and a sum for each of them.
+    """A long depthwise `ReplicatedConv1d` for few steps, as a product and a sum per step.
 
-    For a chunk of FocalCodec-Stream that takes a third of the time of a runtime's convolution.
+    For a chunk of FocalCodec-Stream it takes a third of the time of a runtime's convolution.
     """
 
     def __init__(self, layer: ReplicatedConv1d) -> None:

@@ -1,4 +1,4 @@
-"""Weights that begin at the scale of the data."""
+"""Data-dependent initialisation: weights whose outputs have a given standard deviation."""
 
 from math import prod
 from typing import cast
@@ -14,19 +14,23 @@ from chirrup.lab.nn.streaming import Residual, Sequential
 
 Convolution = Conv1d | ConvTranspose1d | Conv2d | ConvTranspose2d
 DEVIATION = 0.5
-"""Of the output of a layer that is not part of a residual block."""
+"""Standard deviation of the output of a convolution outside residual blocks."""
 
 
 @torch.no_grad()
 def fit_scales(layers: Sequential, x: Tensor, last_deviation: float = DEVIATION) -> Tensor:
-    """Start the convolutions anew so that ``x [batch, channels, time, ...]`` gets through unharmed.
+    """Initialise the convolutions of ``layers`` so that the signal keeps its scale.
 
-    Quiet speech must not drown in biases, and a SnakeBeta fed beyond one period makes the gradient
-    chaotic: so biases are zero, the output of every layer in the row has a deviation of 0.5 (the
-    last one ``last_deviation``), and a residual block adds little.
+    Biases become zero, because they would mask quiet speech. The output of every convolution in
+    ``layers`` gets the standard deviation `DEVIATION`, because inputs of SnakeBeta beyond one
+    period give chaotic gradients. Residual blocks get small outputs.
+
+    Args:
+        x: input of the first layer, ``[batch, channels, time, ...]``.
+        last_deviation: standard deviation of the last convolution's output.
 
     Returns:
-        What the layers make of ``x``.
+        The output of the last layer.
     """
     row = [layer for layer in layers.layers if isinstance(layer, Convolution)]
     for layer in layers.layers:
@@ -42,13 +46,13 @@ def fit_scales(layers: Sequential, x: Tensor, last_deviation: float = DEVIATION)
 
 @torch.no_grad()
 def fit_deviations(layers: Sequential, x: Tensor) -> Tensor:
-    """Scale the linear layers in a row so that their outputs have unit deviation and no mean.
+    """Scale the linear layers so that their outputs have unit standard deviation and zero mean.
 
-    With PyTorch's own start each of them halves what varies and keeps what does not. After a dozen
-    of them frames look alike.
+    With PyTorch's default initialisation each layer halves the variation and keeps the mean. After
+    a dozen layers all frames are nearly equal.
 
     Returns:
-        What the layers make of ``x``.
+        The output of the last layer for ``x [batch, channels, frames]``.
     """
     for layer in layers.layers:
         if isinstance(layer, Linear | ChunkLinear):
@@ -78,7 +82,7 @@ def _draw(layer: Convolution, scale: float) -> None:
 
 
 def scale_weight(conv: nn.Module, factor: float) -> None:
-    """Multiply a convolution's weight; under weight norm its gains, and no direction."""
+    """Multiply a convolution's weight by ``factor``; with weight norm, multiply its gains."""
     if is_parametrized(conv, "weight"):
         cast(Tensor, cast(nn.ModuleDict, conv.parametrizations)["weight"].original0).mul_(factor)
     else:
@@ -86,7 +90,7 @@ def scale_weight(conv: nn.Module, factor: float) -> None:
 
 
 def set_weight(conv: nn.Module, weight: Tensor) -> None:
-    """Give a convolution a weight; under weight norm this sets its parts."""
+    """Set a convolution's weight; with weight norm, set its gains and directions."""
     if is_parametrized(conv, "weight"):
         conv.weight = weight
     else:

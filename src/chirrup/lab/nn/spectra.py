@@ -1,4 +1,4 @@
-"""What an encoder may hear in place of a waveform: its spectra, of two resolutions."""
+"""Log spectra in two resolutions, as the input of an encoder instead of the waveform."""
 
 from fractions import Fraction
 
@@ -10,22 +10,24 @@ from chirrup.lab.nn.streaming import Span, State, Streaming, strided
 
 
 class LogSpectra(Streaming):
-    """Audio ``[batch, 1, samples]`` to logarithms of power ``[batch, channels, frames]``.
+    """Audio ``[batch, 1, samples]`` to log power spectra ``[batch, channels, frames]``.
 
-    Of a window of two frames the lowest bins, which tell a voice's pitch; and of windows half a
-    frame long and a quarter apart, all bins. None reaches beyond its frame.
+    The channels of a frame are the lowest bins of a window of two frames, which contain the pitch,
+    and all bins of four windows of half a frame with a hop of a quarter frame. No window extends
+    beyond the end of its frame.
 
     Attributes:
-        mean, scale: of each channel, ``[channels, 1]``: what `fit` found, so that all vary alike.
-            Else the loudness of a frame, which all share, would hide its shape.
+        mean, scale: mean and standard deviation of each channel, ``[channels, 1]``, set by `fit`.
+            Without this, the loudness of a frame would dominate its spectral shape.
     """
 
     mean: Tensor
     scale: Tensor
 
     LOWEST = 64
+    """Number of bins of the long window."""
     QUIET = 1e-6
-    """Power where the logarithm ends: white noise 79 dB below full scale."""
+    """Power added before the logarithm; white noise at -79 dB full scale has it."""
 
     def __init__(self, frame_samples: int) -> None:
         super().__init__()
@@ -59,7 +61,7 @@ class LogSpectra(Streaming):
 
     @torch.no_grad()
     def fit(self, audio: Tensor) -> None:
-        """Standardise by ``audio [batch, 1, samples]``, a whole number of frames."""
+        """Set mean and scale from ``audio [batch, 1, samples]``, a whole number of frames."""
         self.mean.zero_()
         self.scale.fill_(1.0)
         levels = self.offline(audio)

@@ -1,4 +1,4 @@
-"""From features to a spectrum with free phases, for an inverse transform to make audio of."""
+"""The last layer before an inverse STFT, as in Vocos (arXiv 2306.00814)."""
 
 import torch
 from torch import Tensor
@@ -8,11 +8,11 @@ from chirrup.lab.nn.streaming import State, Streaming
 
 
 class SpectralHead(Streaming):
-    """Features to a spectrum: log-magnitude and phase of each bin from one 1x1 convolution.
+    """Features to a spectrum; a 1x1 convolution gives log-magnitude and phase of each bin.
 
-    The phase is referred to the centre of the frame, where the window is largest: at bin k the
-    centre of n_fft samples turns it by pi k. Output: ``[batch, 2 * bins, frames]``, real parts
-    first.
+    The phase refers to the centre of the frame, where the window is largest. Moving the reference
+    to the first sample multiplies bin k by (-1)^k. The output is ``[batch, 2 * bins, frames]``,
+    real parts first.
     """
 
     signs: Tensor

@@ -1,7 +1,7 @@
-"""Streaming short-time Fourier transform and its overlap-add inverse.
+"""Streaming short-time Fourier transform (STFT) and its overlap-add inverse.
 
-For export, both are small matrix products over half a period: cosines are even in time, sines odd.
-Every runtime has matrix products, and few a fast transform of 960.
+Exported graphs use matrix products over half a period, since cosines are even in time and sines are
+odd. Every runtime has matrix products; few have a fast Fourier transform of 960 points.
 """
 
 from fractions import Fraction
@@ -15,18 +15,23 @@ from chirrup.runtime.dft import dft_matrix
 
 
 def sqrt_hann(n_fft: int) -> Tensor:
-    """Square root of the periodic Hann window: with itself it overlap-adds to 1 at hop n_fft/2."""
+    """Return the square root of the periodic Hann window.
+
+    As analysis and synthesis window, it gives perfect reconstruction at hop n_fft/2.
+    """
     return torch.hann_window(n_fft, periodic=True).sqrt()
 
 
 def hann(n_fft: int) -> Tensor:
-    """The periodic Hann window, for the analysis alone."""
+    """Return the periodic Hann window, an analysis window."""
     return torch.hann_window(n_fft, periodic=True)
 
 
 def hann_dual(n_fft: int) -> Tensor:
-    """What undoes `hann` at hop n_fft/2 with the least energy: the window over the sum of the
-    squares of all that overlap."""
+    """Return the synthesis window of least energy for `hann` at hop n_fft/2.
+
+    It is the window divided by the sum of the squares of all overlapping windows.
+    """
     window = hann(n_fft)
     return window / (window.square() + window.roll(n_fft // 2).square())
 
@@ -34,9 +39,9 @@ def hann_dual(n_fft: int) -> Tensor:
 class STFT(Streaming):
     """``[batch, 1, time]`` to ``[batch, 2 * (n_fft/2 + 1), frames]``: real, then imaginary.
 
-    Frame t covers the ``n_fft`` samples that end with the last sample of hop t; its centre comes
-    ``(n_fft - hop) / 2`` samples late. The state is the last ``n_fft - hop`` samples. The window is
-    `sqrt_hann` if none is given.
+    Frame t covers the ``n_fft`` samples up to the last sample of hop t, so the delay is
+    ``(n_fft - hop) / 2`` samples. The state is the last ``n_fft - hop`` samples. The default window
+    is `sqrt_hann`.
     """
 
     window: Tensor
@@ -73,12 +78,11 @@ class STFT(Streaming):
 
 
 class ISTFT(Streaming):
-    """Inverse of ``STFT`` by overlap-add, for hop = n_fft/2: ``[batch, 2 * bins, frames]`` to
-    ``[batch, 1, time]``.
+    """Inverse of `STFT` by overlap-add with hop n_fft/2.
 
-    A frame's window is centred on the hop it stands for: it reaches ``(n_fft - hop) / 2`` samples
-    back and as many ahead, so the output comes that much late. The state is the second half of the
-    last frame, which the next one is added to. The window is `sqrt_hann` if none is given.
+    It maps ``[batch, 2 * bins, frames]`` to ``[batch, 1, time]``. The window of a frame is centred
+    on its hop and extends ``(n_fft - hop) / 2`` samples to both sides; this is the delay of the
+    output. The state is the second half of the last frame. The default window is `sqrt_hann`.
     """
 
     window: Tensor
@@ -115,13 +119,13 @@ class ISTFT(Streaming):
 
 
 class MatrixSTFT(Streaming):
-    """`STFT` with hop n_fft/2."""
+    """`STFT` with hop n_fft/2 as matrix products."""
 
     def __init__(self, stft: STFT) -> None:
         super().__init__()
         self.n_fft, self.hop = stft.n_fft, stft.hop
         if self.n_fft != 2 * self.hop:
-            raise ValueError(f"a hop of half of {self.n_fft} is needed, not {self.hop}")
+            raise ValueError(f"the hop is {self.hop}: it must be half of n_fft, {self.n_fft // 2}")
         for kind in ("cosines", "sines"):
             self.register_buffer(kind, torch.from_numpy(dft_matrix(kind, self.n_fft)))
         self.register_buffer("window", stft.window.clone())
@@ -132,7 +136,7 @@ class MatrixSTFT(Streaming):
     def forward(self, x: Tensor, state: State) -> tuple[Tensor, State]:
         hops = torch.cat([state["past"], x], dim=2).unflatten(2, (-1, self.hop))[:, 0]
         frames = torch.cat([hops[:, :-1], hops[:, 1:]], dim=2) * self.get_buffer("window")
-        # Samples 1 to n/2 - 1 and their mirror images; the first and the middle one have none.
+        # Samples 1 to n/2 - 1 have mirror images; samples 0 and n/2 have none.
         first, mirror = frames[:, :, : self.hop + 1], frames[:, :, self.hop + 1 :].flip(2)
         real = (first + F.pad(mirror, (1, 1))) @ self.get_buffer("cosines")
         imaginary = (first[:, :, 1:-1] - mirror) @ self.get_buffer("sines")
@@ -141,7 +145,7 @@ class MatrixSTFT(Streaming):
 
 
 class MatrixISTFT(Streaming):
-    """`ISTFT`."""
+    """`ISTFT` as matrix products."""
 
     def __init__(self, istft: ISTFT) -> None:
         super().__init__()

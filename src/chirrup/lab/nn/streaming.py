@@ -1,8 +1,9 @@
-"""The streaming contract: state goes in, state comes out, nothing is remembered in between.
+"""The interface of streaming layers: `Streaming`, and containers of such layers.
 
 A layer is a module with ``initial_state(batch)`` and ``forward(x, state) -> (y, state)``. The state
-is a flat dict of named tensors. A whole signal is one call from the initial state; a live stream is
-many calls that hand the state on. There is no other implementation of either.
+is a flat dict of named tensors, and modules keep no other state. A whole signal is one call from
+the initial state. A live stream is a series of calls, each with the state of the call before. Both
+use one implementation.
 """
 
 from collections.abc import Sequence
@@ -14,21 +15,27 @@ from torch import Tensor, nn
 
 State = dict[str, Tensor]
 Span = tuple[int, int]
-"""First and last time step of a range, both included."""
+"""First and last time step of a range, both inclusive."""
 
 
 def strided(span: Span, stride: int, context: int) -> Span:
-    """Input steps of a convolution whose output step sees its own stride and ``context`` before."""
+    """Return the input steps of a convolution.
+
+    An output step depends on its own ``stride`` input steps and on ``context`` steps before them.
+    """
     return span[0] * stride - context, (span[1] + 1) * stride - 1
 
 
 def transposed(span: Span, stride: int, overlap: int) -> Span:
-    """Input steps of a transposed convolution, or of the overlap-add of frames."""
+    """Return the input steps of a transposed convolution, or of an overlap-add of frames.
+
+    An input step contributes to ``stride + overlap`` output steps.
+    """
     return -((overlap + stride - 1 - span[0]) // stride), span[1] // stride
 
 
 def joined(*spans: Span) -> Span:
-    """The range that covers all of several."""
+    """Return the smallest range that contains all ``spans``."""
     return min(first for first, _ in spans), max(last for _, last in spans)
 
 
@@ -36,13 +43,13 @@ class Streaming(nn.Module):
     """Base of all streaming layers.
 
     Attributes:
-        delay: how many input steps late the output comes, compared with the centred layer of
-            the literature. 0 for a causal layer.
-        ratio: input steps per output step: the stride of a convolution, 1/stride of a
-            transposed one. A chunk must be a whole number of ``ratio`` steps long, and so must
-            what each layer of a sequence makes of it.
-        recurrent: whether its output depends on all earlier inputs instead of the last few. A
-            phase that runs on does not count: where it began is not heard.
+        delay: delay of the output in input steps, compared with a layer that has look-ahead. It is
+            0 for a causal layer.
+        ratio: input steps per output step: the stride of a convolution, 1/stride of a transposed
+            convolution. The length of a chunk must be a multiple of it in every layer of a
+            sequence.
+        recurrent: whether the output depends on all earlier inputs instead of a limited number. The
+            phase of an oscillator does not count, because its start is inaudible.
     """
 
     @property
@@ -58,10 +65,10 @@ class Streaming(nn.Module):
         return any(child.recurrent for child in self.children() if isinstance(child, Streaming))
 
     def initial_state(self, batch: int, device: torch.device | None = None) -> State:
-        """The state before the first sample, for ``batch`` independent streams.
+        """Return the state before the first sample of ``batch`` independent streams.
 
-        Every tensor has the batch as its first dimension. This default gathers the states of all
-        streaming children, their names joined by dots.
+        The first dimension of every tensor is the batch. By default, the state is the union of the
+        states of all streaming children, with names joined by dots.
         """
         return {
             f"{name}.{key}": value
@@ -71,40 +78,55 @@ class Streaming(nn.Module):
         }
 
     def forward(self, x: Tensor, state: State) -> tuple[Tensor, State]:
-        """``x`` is ``[batch, channels, time]``; so is the output, at 1/``ratio`` of the rate."""
+        """Run the layer on the next steps of each stream.
+
+        Args:
+            x: ``[batch, channels, time]``.
+            state: the state after the steps before.
+
+        Returns:
+            The output, ``[batch, channels, time / ratio]``, and the new state.
+        """
         raise NotImplementedError
 
     def span(self, span: Span) -> Span:
-        """Input steps that the output steps of ``span`` depend on, as far as they are bounded.
+        """Return the input steps that the output steps of ``span`` depend on.
 
-        A recurrent layer depends on all earlier steps; its span is that of its output.
+        For a recurrent layer, which depends on all earlier steps, the recurrence is left out.
 
         Raises:
-            TypeError: the layer has a state or another rate, and does not say what it sees.
+            TypeError: the layer has a state, or a ratio other than 1, but no `span` method.
         """
         if self.ratio != 1 or self.initial_state(1):
             raise TypeError(f"{type(self).__name__} has a state or another rate: give it a span()")
         return span
 
     def fold(self) -> None:
-        """Turn parameters into constants of other layers within, in place, where that is exact."""
+        """Fold parameters into other layers of this module, in place, if the result is equal."""
 
     def exported(self) -> "Streaming":
-        """The layer in fewer or cheaper operations, which every runtime has; same state."""
+        """Return an equal layer of fewer or cheaper operations that every runtime supports.
+
+        Its state has the same form.
+        """
         return self
 
     def one_frame(self) -> "Streaming":
-        """The layer for calls of one frame, or of one chunk of frames; same state."""
+        """Return an equal layer for calls of one frame, or of one chunk of frames.
+
+        Its state has the same form.
+        """
         return self
 
     def takes_elu(self, x: Tensor) -> bool:
-        """Whether `forward` can compute an ELU of this input first: it has the option ``elu``."""
+        """Return whether `forward` accepts ``elu``, to apply an ELU to this input first."""
         return False
 
     def run(self, name: str, x: Tensor, state: State, after: State, **options: bool) -> Tensor:
-        """Run the child ``name`` with its part of ``state``; put its new part in ``after``.
+        """Run the child ``name`` with its part of ``state`` and put its new state into ``after``.
 
-        The ``options`` are those of the child's `forward`.
+        Args:
+            options: keyword arguments of the child's `forward`.
         """
         child = cast(Streaming, self._modules[name])
         prefix = name + "."
@@ -114,12 +136,12 @@ class Streaming(nn.Module):
         return y
 
     def offline(self, x: Tensor) -> Tensor:
-        """The whole signal in one call, from the initial state: ``[batch, channels, time]``."""
+        """Run a whole signal ``[batch, channels, time]`` in one call, from the initial state."""
         return self(x, self.initial_state(x.shape[0], x.device))[0]
 
 
 class Sequential(Streaming):
-    """Streaming layers one after the other."""
+    """A chain of streaming layers."""
 
     def __init__(self, *layers: Streaming) -> None:
         super().__init__()
@@ -160,10 +182,13 @@ class Sequential(Streaming):
     def advance(
         self, pair: list[Streaming], index: int, x: Tensor, state: State, after: State
     ) -> tuple[Tensor, int]:
-        """Run a layer, or two that are one operation.
+        """Run one layer, or two layers that can be computed as one operation.
 
         Args:
-            pair: the layer of this index and the next one; at the end the layer alone.
+            pair: the layer ``index`` and the next layer, or the last layer alone.
+            index: index of the first layer of ``pair``.
+            x, state: input of the layer, and the state of the whole chain.
+            after: receives the new states.
 
         Returns:
             The output, and the index of the next layer.
@@ -174,7 +199,7 @@ class Sequential(Streaming):
 
 
 class Stateless(Streaming):
-    """A layer that treats each time step alone: any module from ``[batch, channels, time]``."""
+    """Any module over ``[batch, channels, time]`` that treats each time step separately."""
 
     def __init__(self, module: nn.Module) -> None:
         super().__init__()
@@ -190,8 +215,11 @@ def is_elu(layer: Streaming) -> bool:
 
 
 class LookAhead(Streaming):
-    """Changes nothing, but says that what follows is to come ``steps`` steps late: it was trained
-    to give, at each step, what belongs to an earlier one, and so hears what comes after that."""
+    """An identity layer that declares a delay of ``steps`` steps.
+
+    The layers after it are trained to return, at each step, the output of an earlier step. So they
+    have look-ahead.
+    """
 
     def __init__(self, steps: Fraction) -> None:
         super().__init__()
@@ -206,7 +234,7 @@ class LookAhead(Streaming):
 
 
 class Delay(Streaming):
-    """``steps`` time steps late; zeros come first."""
+    """Delay the signal by ``steps`` time steps; the output starts with zeros."""
 
     def __init__(self, channels: int, steps: int) -> None:
         super().__init__()
@@ -232,9 +260,12 @@ class Delay(Streaming):
 
 
 class Residual(Streaming):
-    """``x + block(x)``, the skip delayed by as much as the block.
+    """``x + block(x)``, where the skip connection is delayed like the block.
 
-    With a ``shortcut``, which must keep no past, ``shortcut(x) + block(x)``, both at one rate.
+    Args:
+        channels: channels of ``x``.
+        block: the residual branch; its delay must be a whole number of steps.
+        shortcut: a stateless layer for the skip connection; it must have the ratio of ``block``.
     """
 
     def __init__(self, channels: int, block: Streaming, shortcut: Streaming | None = None) -> None:
@@ -242,7 +273,7 @@ class Residual(Streaming):
         if block.ratio != (1 if shortcut is None else shortcut.ratio):
             raise ValueError("a residual block must keep the rate of its input or shortcut")
         if block.delay.denominator != 1:
-            raise ValueError("a residual block must be a whole number of steps late")
+            raise ValueError("the delay of a residual block must be a whole number of steps")
         self.block = block
         delay = Delay(channels, int(block.delay))
         self.skip = delay if shortcut is None else Sequential(delay, shortcut)
@@ -265,10 +296,11 @@ class Residual(Streaming):
 
 
 class Parallel(Streaming):
-    """Branches side by side: each takes its share of the channels, their outputs are joined.
+    """Parallel branches over disjoint channels, whose outputs are concatenated.
 
     Args:
-        channels: of each branch's input, in order.
+        channels: number of input channels of each branch.
+        branches: layers with equal delays and ratios.
     """
 
     def __init__(self, channels: Sequence[int], *branches: Streaming) -> None:
