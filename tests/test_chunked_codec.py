@@ -12,9 +12,9 @@ import soundfile
 import chirrup
 from chirrup.cli import run
 from chirrup.codes import Codes
-from chirrup.evaluate.audit import audit
 from chirrup.evaluate.peers.model import Model
 from chirrup.files import decode_file, describe, encode_file
+from chirrup.lab.audit.comparison import compare_with_paper
 from file_samples import Pipe
 from small_model import Exported, speech_like
 
@@ -192,7 +192,7 @@ def test_a_file_that_was_cut_off(small_focal_codec: chirrup.Codec) -> None:
 
 
 def test_audit(small_focal_codec: chirrup.Codec) -> None:
-    facts = audit(small_focal_codec)
+    facts = compare_with_paper(small_focal_codec)
     assert facts["latency_ms"]["nominal"] == 80
     assert 0 < facts["latency_ms"]["measured"] <= 80
     assert facts["bits_per_frame"] == {"800": 16}

@@ -14,9 +14,9 @@ import chirrup
 import small_spectro
 from chirrup.bitstream import Reader, unpack_packet
 from chirrup.cli import app
-from chirrup.evaluate.audit import audit, measured_latency_samples
 from chirrup.evaluate.peers.model import Model as ModelPeer
 from chirrup.files import FileError, decode_file, describe, encode_file
+from chirrup.lab.audit.comparison import compare_with_paper, measured_latency_samples
 from chirrup.lab.export.folding import fold, for_export
 from once_a_session import once
 from small_model import Exported
@@ -69,7 +69,7 @@ def test_quantizers_with_and_without_projections_are_folded(code_dim: int) -> No
 def test_what_the_codec_says_of_itself(codec: chirrup.Codec) -> None:
     assert (codec.channels, codec.frame_samples, codec.delay_samples) == (2, FRAME, DELAY)
     assert codec.bitrates_bps == [4000, 8000, 12_000]
-    facts = audit(codec)
+    facts = compare_with_paper(codec)
     assert facts["latency_ms"]["nominal"] == 1000 * (FRAME + DELAY) / RATE_HZ
     assert 0 < measured_latency_samples(codec) <= FRAME + DELAY
 

@@ -14,7 +14,7 @@ from chirrup.cli import run
 from chirrup.cli.console import duration, parse_bitrate, parse_metadata
 from chirrup.cli.models import score_lines, scores
 from chirrup.errors import UsageError
-from chirrup.evaluate.audit import PAPERS
+from chirrup.lab.papers import PAPERS
 
 COMMAND = [sys.executable, "-m", "chirrup"]
 CLIP = Path(__file__).parents[2] / "src" / "chirrup" / "clips" / "joe.flac"
@@ -153,7 +153,7 @@ def test_audit_next_to_the_paper(model_folder: Path, capsys: pytest.CaptureFixtu
 def test_audit_of_a_paper_that_says_less(
     model_folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    paper = replace(PAPERS["iris-t1"], parameters_m=None, note="Something was left out.")
+    paper = replace(PAPERS["iris-t1"], parameters_m={}, note="Something was left out.")
     monkeypatch.setitem(PAPERS, "iris-t1", paper)
     assert run(["audit", "iris-t1", "--json"]) == 0
     facts = json.loads(capsys.readouterr().out)

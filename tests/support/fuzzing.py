@@ -30,7 +30,7 @@ import numpy as np
 import chirrup
 import fuzzing_bitstream
 from chirrup.cli.models import score_lines, summary
-from chirrup.evaluate.audit import audit_of
+from chirrup.lab.audit.comparison import compare_description
 from chirrup.zoo import FOLDER
 
 if TYPE_CHECKING:
@@ -179,7 +179,7 @@ def use_model(folder: Path) -> None:
     """Load, describe, code and decode whole and live."""
     codec = chirrup.load(folder)
     score_lines(summary(codec))
-    audit_of(codec.description, 0)
+    compare_description(codec.description, 0)
     chunk = codec.chunk_frames * codec.input_frame_samples
     audio = np.random.default_rng(0).normal(0, 0.1, 3 * chunk).astype(np.float32)
     encoder, decoder = codec.encoder(), codec.decoder()

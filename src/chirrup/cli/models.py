@@ -159,17 +159,17 @@ def _audit(model: str) -> dict[str, Any]:
         FileError: there is the configuration, but not what the lab needs.
     """
     from chirrup.errors import ModelError
-    from chirrup.evaluate import audit as audits
+    from chirrup.lab.audit.comparison import compare_description, compare_with_paper
     from chirrup.zoo import load
 
     try:
-        return audits.audit(load(model))
+        return compare_with_paper(load(model))
     except ModelError:
         about = None if Path(model).exists() else _configuration(model)
         if about is None:
             raise
     console.note(f"{model} has no weights here: this is its configuration")
-    return audits.audit_of(about, about["audit"]["latency_measured_samples"])
+    return compare_description(about, about["audit"]["latency_measured_samples"])
 
 
 def _configuration(name: str) -> dict[str, Any] | None:

@@ -1,1 +1,1 @@
-"""Measuring codecs: audits, next to what the papers say."""
+"""Evaluate codecs: run them on clips, score the decoded audio, write a report."""

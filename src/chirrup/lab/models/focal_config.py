@@ -8,16 +8,6 @@ from math import prod
 class FocalConfig:
     """The published sizes. The codecs of 0.55, 0.60 and 0.80 kbit/s differ in ``bits`` only.
 
-    The last column leaves out the products between queries, keys and values:
-
-    | part | parameters (M) | billion multiply-accumulates per second |
-    |---|---|---|
-    | features | 88.71 | 6.68 |
-    | compressor | 42.63 | 2.13 |
-    | decompressor | 76.19 | 2.55 |
-    | waveform | 41.51 | 2.07 |
-    | total | 249.04 | 13.4 |
-
     Attributes:
         input_rate_hz: sample rate of the encoder's input.
         sample_rate_hz: sample rate of the decoded audio.

@@ -67,17 +67,7 @@ contraction"; "plain" is the design of the iris-t1 and iris-t2 weights in chirru
 
 @dataclass(frozen=True)
 class IrisConfig:
-    """The poster's configuration for track 1; `track_2` returns the one for track 2.
-
-    | poster | track 1 | track 2 |
-    |---|---|---|
-    | encoder (MFLOPS) | 385.5 | 1875.38 |
-    | quantizer (MFLOPS) | 15.46 | 19.66 |
-    | decoder (MFLOPS) | 294.02 | 594.26 |
-    | encoder (M parameters) | 0.973 | 5.145 |
-    | quantizer (M parameters) | 0.154 | 0.209 |
-    | decoder (M parameters) | 2.954 | 5.967 |
-    """
+    """The poster's table, column track 1; `track_2` returns the other column."""
 
     encoder_dim: int = 12
     encoder_groups: int = 4

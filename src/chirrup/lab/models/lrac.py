@@ -57,18 +57,7 @@ def units(kernel_1: int, dilations: Sequence[int], kernel_2: int = 1) -> tuple[U
 
 @dataclass(frozen=True)
 class LracConfig:
-    """Layers by resolution: the encoder from fine to coarse, the decoder from coarse to fine.
-
-    | paper | track 1 | track 2 |
-    |---|---|---|
-    | encoder (MFLOPS) | 377.5 | 1944.2 |
-    | quantizer, output projections folded into tables (MFLOPS) | 17.05 | 38.7 |
-    | decoder (MFLOPS) | 296.8 | 563.3 |
-    | latency (ms) | 30 | 50 |
-
-    The published configuration of the track 2 decoder has 594.05 MFLOPS. The difference equals the
-    first transposed convolution, which the paper probably did not count.
-    """
+    """Layers by resolution, encoder from fine to coarse, decoder from coarse to fine."""
 
     encoder: tuple[Block, ...]
     decoder: tuple[Block, ...]

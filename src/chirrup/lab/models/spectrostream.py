@@ -48,12 +48,7 @@ from chirrup.lab.quantizers.rvq import ResidualVectorQuantizer
 
 @dataclass(frozen=True)
 class SpectroConfig:
-    """The released configuration, and its counts, which this model reproduces.
-
-    | | encoder | quantizer | decoder |
-    |---|---|---|---|
-    | parameters (M), without the gains of weight norm | 9.25 | 16.78 | 35.68 |
-    | billion multiply-accumulates per second, stereo | 12.1 | 0.42 | 47.7 |
+    """The released configuration.
 
     Attributes:
         encoder_dim, decoder_dim: channels at the resolution of the spectrogram.

@@ -1,0 +1,46 @@
+"""The figures of the papers: their file names models that exist, and one form of a table."""
+
+from pathlib import Path
+
+import pytest
+
+from chirrup.lab import papers
+from chirrup.lab.models import CONFIGS
+from chirrup.lab.papers import PAPERS, Paper, read_papers
+
+TABLE = 'source = "a paper"\nbitrates_bps = [1000]\n'
+
+
+def test_every_table_is_of_a_model_and_has_its_source() -> None:
+    assert set(PAPERS) <= set(CONFIGS)
+    for paper in PAPERS.values():
+        assert "arXiv" in paper.source or "poster" in paper.source
+
+
+def test_a_table_may_take_figures_of_another() -> None:
+    first, second = read_papers(
+        f'[a]\n{TABLE}latency_ms = 30\n[b]\nlike = "a"\nmflops = {{ encoder = 2.5 }}\n'
+    ).values()
+    assert first == Paper("a paper", (1000,), latency_ms=30)
+    assert second == Paper("a paper", (1000,), {"encoder": 2.5}, latency_ms=30)
+
+
+@pytest.mark.parametrize(
+    ("text", "error"),
+    [
+        ("[a]\nbitrates_bps = [1000]", TypeError),
+        (f"[a]\n{TABLE}gflops = 3", TypeError),
+        (f'[a]\nlike = "b"\n{TABLE}', KeyError),
+        ("a", ValueError),
+    ],
+)
+def test_a_wrong_table_is_an_error(text: str, error: type[Exception]) -> None:
+    with pytest.raises(error):
+        read_papers(text)
+
+
+def test_no_code_of_an_audit_names_a_model() -> None:
+    folder = Path(papers.__file__).parents[1]
+    for path in [*(folder / "audit").glob("*.py"), *(folder / "papers").glob("*.py")]:
+        text = path.read_text()
+        assert [name for name in CONFIGS if f'"{name}"' in text] == [], path
