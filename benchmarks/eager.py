@@ -1,4 +1,4 @@
-"""The rows of PyTorch in `speed.py`."""
+"""PyTorch's rows in the table of `speed.py`."""
 
 from collections.abc import Callable
 from typing import Any
@@ -12,10 +12,13 @@ from chirrup.lab.models import build
 Row = tuple[Callable[[np.ndarray], Any], Callable[[Any], Any]]
 
 
-def torch_rows() -> dict[str, Row]:
-    """What the graphs of iris-t1 were exported from, with fresh weights: no matter for speed."""
+def torch_rows(name: str) -> dict[str, Row]:
+    """Return the modules that the graphs of a model are exported from, run eagerly.
+
+    Their weights are random, which makes no difference to the speed.
+    """
     torch.set_num_threads(1)
-    model = fold(build("iris-t1"))
+    model = fold(build(name))
 
     def row(encoder: torch.nn.Module, decoder: torch.nn.Module) -> Row:
         state = {

@@ -28,39 +28,8 @@ codes of these clips. Where they are fewer than the entries of a book, not all o
 can be used, and entropy ends at the logarithm of their number.
 """
 
-PAPERS = """\
-| system | kbps | PESQ-wb | on | source |
-|---|---|---|---|---|
-| IRIS, track 1 | 1 / 6 | 2.00 / 3.56 | LRAC 2025 test set, clean | the poster |
-| LRAC baseline, track 1 | 1 / 6 | 1.15 / 2.67 | LRAC 2025 test set, clean | LRAC's paper, table 4 |
-| the same | 1 / 6 | 1.11 / 1.81 | noisy | |
-| the same | 1 / 6 | 1.07 / 1.18 | reverberant | |
-| LRAC baseline, track 2 | 1 / 6 | 1.21 / 2.13 | LRAC 2025 test set, clean | LRAC's paper, table 5 |
-| the same | 1 / 6 | 1.18 / 1.73 | noisy | |
-| the same | 1 / 6 | 1.15 / 1.29 | reverberant | |
-
-| system | kbps | UTMOS / WER / speaker similarity, % | on | source |
-|---|---|---|---|---|
-| FocalCodec-Stream | .55 | 3.88 / 4.63 / 96.1 | LibriSpeech test-clean | its authors' recipe |
-| the same | .60 | 3.87 / 4.39 / 96.3 | | |
-| the same | .80 | 3.85 / 3.68 / 97.0 | | |
-| Mimi | .83 | 3.44 / 4.77 / 96.6 | LibriSpeech test-clean | ZipCodec's paper, table 2 |
-| EnCodec | 1.5 | 1.58 / 8.08 / 93.8 | | |
-
-| system | kbps | LSD / LSD-low / LSD-high | on | source |
-|---|---|---|---|---|
-| TQCodec | 32 | .822 / .757 / .949 | its authors' music | the paper |
-| TQCodec | 64 | .772 / .647 / .950 | its authors' music | the paper |
-| TQCodec | 128 | .672 / .517 / .952 | its authors' music | the paper |
-| TQCodec | 43 | - / .718 / .954 | the same, SNR 16.1 dB | the paper |
-| TQCodec, subbands | 43 | - / .702 / 1.163 | the same, SNR 16.9 dB | the paper |
-| Vorbis | 48 | - / .763 / 2.847 | the same, SNR 17.0 dB | the paper |
-
-| system | kbps | ViSQOL audio | on | source |
-|---|---|---|---|---|
-| SpectroStream | 2.7 / 5.3 / 8 | 3.21 / 3.83 / 4.00 | MUSDB18 | the paper |
-| DAC | 2.7 / 5.3 / 8 | 1.47 / 2.41 / 3.33 | MUSDB18 | SpectroStream's paper |
-"""
+PAPERS = Path(__file__).with_name("papers.md")
+"""Scores that papers report, as tables for the page."""
 
 
 def write(boards: dict[str, Results]) -> None:
@@ -110,7 +79,7 @@ def page(boards: dict[str, Results]) -> str:
         "## What the papers say\n",
         "Their own numbers, on their own clips: not to be compared with the tables above to the "
         "second digit.\n",
-        PAPERS,
+        PAPERS.read_text(),
     ]
     return "\n".join(text)
 
@@ -136,7 +105,7 @@ def models_table(rows: list[Row], about: dict[str, dict[str, Any]]) -> str:
 def fill(page: Path, boards: dict[str, Results]) -> None:
     """Write the tables that a page asks for, between its marks.
 
-    A mark is ``<!-- scores {"board": ..., "condition": ..., "systems": ["iris-t1-6000", ...],
+    A mark is ``<!-- scores {"board": ..., "condition": ..., "systems": ["opus-6000", ...],
     "metrics": [...], "intervals": ..., "differences": [metrics, ...]} -->``.
     """
 

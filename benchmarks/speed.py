@@ -93,7 +93,7 @@ def per_frame(codec: chirrup.Codec, frames: int) -> Table:
     if importlib.util.find_spec("torch"):
         from eager import torch_rows
 
-        rows |= torch_rows()
+        rows |= torch_rows(codec.name)
     else:
         console.print("PyTorch is left out, it is not installed: pip install 'chirrup[train]'")
     name, size = "graphs of one frame", codec.frame_samples

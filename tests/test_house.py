@@ -1,11 +1,14 @@
-"""The rules of the tree (DESIGN, "The house"): who may import whom, no torch outside the lab, and
-no file too long to read."""
+"""The rules of the tree: which part imports which, no torch outside the lab, no file too long to
+read, and no name of a model outside the models' own folders."""
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from chirrup.zoo import UNTRAINED, models
 
 ROOT = Path(__file__).parents[1] / "src" / "chirrup"
 LINES = 350
@@ -162,3 +165,95 @@ def test_no_file_is_too_long() -> None:
     }
     assert files
     assert set(long) <= LONGER, long
+
+
+# --- shared code knows no single model ------------------------------------------------------------
+
+OF_MODELS = ("lab/models/", "lab/papers/", "lab/released/", "zoo/")
+"""Folders that are about single models."""
+
+NAMES_OF_MODELS = re.compile(
+    rf"\b(?:{'|'.join(map(re.escape, sorted({*models(), *UNTRAINED})))})\b"
+    r"|Iris|\biris\b|IRIS|Lrac(?:\b|[A-Z])|TQ|tqcodec"
+    r"|[Ff]ocal_?[Cc]o(?:dec|nfig)|[Ss]pectro_?(?:[Ss]tream|[Cc]onfig)"
+)
+
+DEFAULT = "the default model, in code, examples and help"
+NAMING = {
+    "__init__.py": DEFAULT,
+    "files/__init__.py": DEFAULT,
+    "cli/demo.py": DEFAULT,
+    "cli/evaluate.py": DEFAULT,
+    "cli/files.py": DEFAULT,
+    "cli/train.py": "an example of a recipe's name; the models whose released weights are exported",
+    "cli/convert.py": "the default model of the command, and what kind of model can change a voice",
+    "evaluate/metrics/spectral.py": "metrics as a model's paper defines them, named by it",
+}
+"""Files elsewhere that may name a model, and why."""
+
+BENCHMARKS = {
+    "boards.py": "the systems that the scoreboard compares",
+    "focal.py": "the speed of one model by parts",
+    "iris.py": "experiments on one model",
+    "spectrostream.py": "experiments on one model",
+    "speed.py": DEFAULT,
+    "teachers.py": "experiments on one model",
+    "tqcodec.py": "experiments on one model",
+}
+"""Files of benchmarks/ that may name a model, and why."""
+
+NOT_YET = {
+    "files/meter.py",
+    "voice.py",
+    "lab/fast/residual_unit.cpp",
+    "lab/fast/residual_unit.py",
+    "lab/nn/activations.py",
+    "lab/nn/attention.py",
+    "lab/nn/conv2former.py",
+    "lab/nn/focal.py",
+    "lab/nn/replicated.py",
+    "lab/quantizers/ema.py",
+    "lab/quantizers/rvq.py",
+    "lab/quantizers/simvq.py",
+    "lab/training/adversarial/adversarial.py",
+    "lab/training/adversarial/discriminators.py",
+    "lab/training/adversarial/residual_discriminator.py",
+    "lab/training/checkpoints.py",
+    "lab/training/config.py",
+    "lab/training/distillation/distillation.py",
+    "lab/training/distillation/teachers.py",
+    "lab/training/losses/losses.py",
+    "lab/training/run.py",
+}
+"""Files that name a model without need. Only files that are removed from here change this list."""
+
+
+def test_no_shared_code_names_a_single_model() -> None:
+    """A model is added without a change to shared code, so shared code has no need of its name."""
+    naming = {
+        path.relative_to(ROOT).as_posix()
+        for path in sorted(ROOT.rglob("*"))
+        if path.suffix in SOURCES and NAMES_OF_MODELS.search(path.read_text())
+    }
+    elsewhere = {file for file in naming if not file.startswith(OF_MODELS)}
+    assert elsewhere - NOT_YET == set(NAMING)
+
+
+def test_no_shared_benchmark_names_a_single_model() -> None:
+    folder = ROOT.parents[1] / "benchmarks"
+    naming = {p.name for p in folder.glob("*.py") if NAMES_OF_MODELS.search(p.read_text())}
+    assert naming == set(BENCHMARKS)
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("load('focal-65k')", True),
+        ("isinstance(model, FocalCodec)", True),
+        ("the spectrogram, by focal modulation", False),
+        ("the LRAC challenge", False),
+        ("is_spectrostream(folder)", True),
+    ],
+)
+def test_names_of_models_are_found(text: str, named: bool) -> None:
+    assert bool(NAMES_OF_MODELS.search(text)) == named

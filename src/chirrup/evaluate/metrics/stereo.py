@@ -25,7 +25,7 @@ def ipd_error(reference: np.ndarray, decoded: np.ndarray, sample_rate_hz: int) -
     Rate: the audio's own. Reference: needed. Range: 0 to 180; 90 is what unrelated channels have on
     average. A band that the codec made silent in a channel counts 90. Blank: not two channels, or a
     channel of the reference is digital silence.
-    Source: the definition; SpectroStream's paper (arXiv 2508.05207, 2.2) names cross-channel phase
+    Source: the definition; arXiv 2508.05207, section 2.2, names cross-channel phase
     consistency as what its design is for, but does not measure it.
     """
     if _is_blank(reference) or any(is_silent(channel) for channel in reference):

@@ -14,7 +14,7 @@ def snr(reference: np.ndarray, decoded: np.ndarray, sample_rate_hz: int) -> floa
 
     Rate: the audio's own. Reference: needed. Range: any; infinite for equal signals, 0 dB for a
     decoded silence. Blank: the reference is digital silence.
-    Source: the definition; also TQCodec's.
+    Source: the definition; arXiv 2603.01592 uses it for music.
     """
     return _ratio_db(reference, np.subtract(reference, decoded, dtype=np.float64))
 
