@@ -13,7 +13,7 @@ from chirrup.evaluate.results import Results, Row
 from chirrup.zoo import FOLDER, models
 
 ROOT = Path(__file__).parents[1]
-PAGE = ROOT / "docs" / "scoreboard.md"
+PAGE = ROOT / "docs" / "reference" / "scoreboard.md"
 
 EXPLAINED = {
     "noise": "Noise of noise_test at {:g} dB",
@@ -45,7 +45,7 @@ def write(boards: dict[str, Results]) -> None:
 def page(boards: dict[str, Results]) -> str:
     text = [
         "# Scoreboard\n",
-        "Written by `benchmarks/scoreboard.py` from `docs/scoreboard/`; do not edit.\n",
+        "Written by `benchmarks/scoreboard.py` from `docs/reference/scoreboard/`; do not edit.\n",
         "Means over the clips, in brackets the 95 % interval from a bootstrap over speakers. "
         "Codecs are sorted by the bitrate they really used, containers left out: of ours that is "
         "the codes, of the others their packets. A live packet of ours adds a byte, and fills up "

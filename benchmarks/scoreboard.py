@@ -1,8 +1,9 @@
-"""The scoreboard: runs what is missing, and writes docs/scoreboard.md and the tables of the README
-and the models' cards from the results.
+"""Run the missing codecs of the scoreboard, and write its page and the tables of README and cards.
+
+The page is docs/reference/scoreboard.md.
 
     python benchmarks/scoreboard.py --corpus FOLDER [--board NAME ...] [--codec NAME ...]
-    python benchmarks/scoreboard.py --write  # only the pages, from docs/scoreboard/
+    python benchmarks/scoreboard.py --write  # only the pages, from docs/reference/scoreboard/
 
 Runs go on where they were stopped. The audio stays in runs/scoreboard/, with a report to listen to.
 """
@@ -34,7 +35,7 @@ from chirrup.evaluate.usage import usage
 from chirrup.zoo import UNTRAINED, models
 
 ROOT = Path(__file__).parents[1]
-KEPT = ROOT / "docs" / "scoreboard"
+KEPT = ROOT / "docs" / "reference" / "scoreboard"
 
 TIMED = 5
 """Clips whose coding is timed."""
@@ -145,7 +146,7 @@ def main() -> None:
         help="only these; what is kept of the others stays",
     )
     parser.add_argument(
-        "--write", action="store_true", help="only the pages, from docs/scoreboard/"
+        "--write", action="store_true", help="only the pages, from docs/reference/scoreboard/"
     )
     options = parser.parse_args()
     KEPT.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""The hex in docs/format.md is what the code writes, and reads back."""
+"""The hex in docs/reference/format.md is what the code writes, and reads back."""
 
 import io
 import re
@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from bitstream_samples import headers, make_codes, make_file
 from chirrup.bitstream import Header, Packet, Writer, pack_packet, read, unpack_packet
 
-DOC = (Path(__file__).parents[2] / "docs" / "format.md").read_text(encoding="utf-8")
+DOC = (Path(__file__).parents[2] / "docs" / "reference" / "format.md").read_text(encoding="utf-8")
 
 
 def hex_blocks(kind: str) -> list[bytes]:

@@ -11,7 +11,7 @@ import pytest
 
 from chirrup.evaluate.peers import PEERS, Coded, Peer, PeerError, find, register
 
-DOC = Path(__file__).parents[2] / "docs" / "evaluate.md"
+DOC = Path(__file__).parents[2] / "docs" / "how-to" / "evaluate.md"
 LINES = 20
 
 

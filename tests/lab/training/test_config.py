@@ -75,7 +75,7 @@ def test_wrong_options_of_a_discriminator_are_explained() -> None:
 
 def documented_ablations() -> dict[str, list[str]]:
     """Row of the paper's table to overrides of recipes/tq.toml, as the documentation has them."""
-    text = (ROOT / "docs" / "training.md").read_text()
+    text = (ROOT / "docs" / "how-to" / "train.md").read_text()
     table = text.partition("| the paper's row |")[2].partition("\n\n")[0].splitlines()[2:]
     rows = (line.strip("| ").split(" | ") for line in table)
     return {name: change.strip("`").split() for name, change in rows if change != "none"}
