@@ -1,0 +1,80 @@
+"""The documentation: its links lead somewhere, its Python runs, its tables agree with the code."""
+
+import re
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, get_args
+
+import pytest
+from pydantic import BaseModel
+
+from chirrup.evaluate.metrics import METRICS
+from chirrup.lab.training.config import TrainingConfig
+
+ROOT = Path(__file__).parents[1]
+DOCS = ROOT / "docs"
+RECIPE = (DOCS / "reference" / "recipe.md").read_text()
+
+
+def tables_of(annotation: Any) -> Iterator[type[BaseModel]]:
+    """The configuration classes in the type of a field."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for part in get_args(annotation):
+        yield from tables_of(part)
+
+
+SECTIONS = {
+    "Top level": (),
+    "Data": ("data",),
+    "Stages": ("stages",),
+    "Loss weights": ("stages", "weights"),
+    "Spectra": ("spectra",),
+    "Codes": ("codes",),
+    "Adversary": ("adversary",),
+    "Discriminators": ("adversary", "discriminators"),
+    "Teacher": ("teacher",),
+}
+"""Headings of the reference of recipes, with the keys that lead to their tables."""
+
+
+def documented(heading: str) -> dict[str, Any]:
+    """Keys and defaults below a heading; "required" and "none" stay words, "" is a table."""
+    text = re.split(rf"^#+ {heading}\n", RECIPE, flags=re.MULTILINE)[1]
+    text = re.split(r"^#", text, flags=re.MULTILINE)[0]
+    if block := re.search(r"```toml\n(.*?)```", text, re.DOTALL):
+        return tomllib.loads(block[1])
+    rows = (re.split(r" ?\| ?", line.strip("|")) for line in text.splitlines() if "| `" in line[:3])
+    defaults = {row[0].strip(" `"): row[2].strip() for row in rows}
+    return {
+        key: tomllib.loads(f"x = {default.strip('`')}")["x"] if "`" in default else default
+        for key, default in defaults.items()
+    }
+
+
+@pytest.mark.parametrize("heading", SECTIONS)
+def test_the_reference_of_recipes_has_all_keys_and_defaults(heading: str) -> None:
+    model: type[BaseModel] = TrainingConfig
+    for key in SECTIONS[heading]:
+        (model,) = tables_of(model.model_fields[key].annotation)
+    expected: dict[str, Any] = {}
+    for key, field in model.model_fields.items():
+        default = field.get_default(call_default_factory=True)
+        if field.is_required():
+            expected[key] = "required"
+        elif isinstance(default, BaseModel):
+            expected[key] = ""
+        elif isinstance(default, Path):
+            expected[key] = str(default)
+        else:
+            expected[key] = "none" if default is None else default
+    found = {key: tuple(x) if isinstance(x, list) else x for key, x in documented(heading).items()}
+    assert found == expected
+
+
+def test_the_reference_of_metrics_has_all_of_them() -> None:
+    text = (DOCS / "reference" / "metrics.md").read_text()
+    names = re.findall(r"^\| (`.*?) \| .*? \| .*? \| .*? \| (\w+) \|", text, re.MULTILINE)
+    found = {name: better for some, better in names for name in re.findall(r"`(\w+)`", some)}
+    assert found == {metric.name: metric.better for metric in METRICS.values()}
