@@ -39,7 +39,7 @@ BOARDS = {
         SCORES,
     ),
     "speech_english": Board(
-        "Words of English speech, of a speaker whom focal-small has not heard (iris-t1 has)",
+        "Words of an English speaker who is in the training of iris-t1, not of focal-small",
         "speech_train",
         {
             "focal-small": (800,),

@@ -23,9 +23,9 @@ EXPLAINED = {
 }
 
 CODES = """\
-Our models: latency by count; CPU time to code and decode a channel, as a part of the audio's; the
-codes of these clips. Where they are fewer than the entries of a book, not all of those
-can be used, and entropy ends at the logarithm of their number.
+Models of this package. The latency is counted. The real-time factor is the CPU time to code and
+decode a channel over the duration of the audio. If the clips have fewer codes than a codebook has
+entries, not all entries can be used, and the entropy is at most the logarithm of that number.
 """
 
 PAPERS = Path(__file__).with_name("papers.md")
@@ -46,12 +46,11 @@ def page(boards: dict[str, Results]) -> str:
     text = [
         "# Scoreboard\n",
         "Written by `benchmarks/scoreboard.py` from `docs/reference/scoreboard/`; do not edit.\n",
-        "Means over the clips, in brackets the 95 % interval from a bootstrap over speakers. "
-        "Codecs are sorted by the bitrate they really used, containers left out: of ours that is "
-        "the codes, of the others their packets. A live packet of ours adds a byte, and fills up "
-        "its last one: 1 kbps is 1.1 in packets of four frames, 1.6 in packets of one. Ours are in "
-        "bold. "
-        "Objective scores are no listening test.\n",
+        "Means over the clips; in brackets the 95 % interval of a bootstrap over speakers. Models "
+        "of this package are in bold. Codecs are sorted by the measured bitrate without "
+        "containers: the codes of models, the packets of other codecs. A live packet adds a byte "
+        "and fills up its last one: 1 kbps becomes 1.1 in packets of four frames and 1.6 in "
+        "packets of one. Objective scores do not replace a listening test.\n",
     ]
     for name, results in boards.items():
         run, of = results.run, BOARDS[name]
@@ -76,9 +75,9 @@ def page(boards: dict[str, Results]) -> str:
         versions = ", ".join(f"{key} {value}" for key, value in run["versions"].items())
         text.append(f"{run['created'][:10]}; {versions}.\n")
     text += [
-        "## What the papers say\n",
-        "Their own numbers, on their own clips: not to be compared with the tables above to the "
-        "second digit.\n",
+        "## Scores that papers report\n",
+        "Measured by the papers' authors on other clips. Do not compare them with the tables above "
+        "to the second digit.\n",
         PAPERS.read_text(),
     ]
     return "\n".join(text)
