@@ -1,6 +1,9 @@
 """The documentation: its links lead somewhere, its Python runs, its tables agree with the code."""
 
 import re
+import shlex
+import subprocess
+import sys
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -78,3 +81,25 @@ def test_the_reference_of_metrics_has_all_of_them() -> None:
     names = re.findall(r"^\| (`.*?) \| .*? \| .*? \| .*? \| (\w+) \|", text, re.MULTILINE)
     found = {name: better for some, better in names for name in re.findall(r"`(\w+)`", some)}
     assert found == {metric.name: metric.better for metric in METRICS.values()}
+
+
+PYTHON = [
+    page
+    for page in DOCS.rglob("*.md")
+    if "```python\nimport numpy as np\nimport chirrup\n" in page.read_text()
+]
+"""Pages whose blocks together are a program."""
+
+
+@pytest.mark.parametrize("page", PYTHON, ids=lambda page: page.stem)
+def test_python_of_the_pages_runs(
+    page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After the page's own commands that code files."""
+    monkeypatch.chdir(tmp_path)
+    text = page.read_text()
+    for line in re.findall(r"^chirrup ((?:demo|encode|decode|info)\b(?!.*my-model).*)", text, re.M):
+        command = [sys.executable, "-m", "chirrup", *shlex.split(line)]
+        assert subprocess.run(command, capture_output=True).returncode == 0, line
+    blocks = re.findall(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    exec(compile("\n".join(blocks), str(page), "exec"), {})
