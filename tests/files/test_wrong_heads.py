@@ -152,6 +152,17 @@ def test_what_has_no_samples_in_many_bytes_is_refused(tmp_path: Path) -> None:
         read_all(tmp_path / "a.ogg")
 
 
+@pytest.mark.parametrize(("place", "value"), [(20, 0x20), (23, 0x80), (34, 0x40)])
+def test_a_format_that_libsndfile_refuses(tmp_path: Path, place: int, value: int) -> None:
+    """An unknown coding, 32,769 channels, samples of 64 bits."""
+    data = bytearray(wav())
+    data[place] = value
+    (tmp_path / "a.wav").write_bytes(data)
+    for source in (tmp_path / "a.wav", Pipe(bytes(data))):
+        with pytest.raises(FileError):
+            read_all(source)
+
+
 @pytest.mark.parametrize("by", ["file", "pipe"])
 @pytest.mark.parametrize("ending", ["flac", "ogg", "opus", "mp3"])
 def test_another_file_behind_is_said_so(tmp_path: Path, ending: str, by: str) -> None:

@@ -61,16 +61,9 @@ def open_sound(source: str | Path | BinaryIO) -> Generator[Sound, None, None]:
             content = place = source
         wav, size = _wav(content), content.seek(0, os.SEEK_END)
         try:
-            if wav and wav.is_misread:
-                file = _mended(content, wav)
-            else:
-                content.seek(0)
-                by_path = isinstance(place, (str, bytes))
-                file = soundfile.SoundFile(cast(str, place)) if by_path else SoundFile(place)
+            file = _opened(place, content, wav)
         except soundfile.LibsndfileError as error:
-            if wav is None or wav.is_misread:
-                raise UnreadableError(error.error_string.rstrip(".")) from error
-            file = _mended(content, wav)
+            raise UnreadableError(error.error_string.rstrip(".")) from error
         except TypeError as error:  # soundfile asks for the rate of what is named .raw
             raise UnreadableError("its name says that it has no header") from error
         with file:
@@ -154,6 +147,22 @@ def _wav(content: BinaryIO) -> _Wav | None:
     if follows := skip_chunks(Ahead(content, offset=start + size, keep=False), head):
         notes.append(follows)
     return _Wav(head, start, size, notes)
+
+
+def _opened(
+    place: str | bytes | BinaryIO, content: BinaryIO, wav: _Wav | None
+) -> soundfile.SoundFile:
+    """Open a file by its path or as an object, a WAV file with a new head if it needs one."""
+    if wav and wav.is_misread:
+        return _mended(content, wav)
+    content.seek(0)
+    try:
+        by_path = isinstance(place, (str, bytes))
+        return soundfile.SoundFile(cast(str, place)) if by_path else SoundFile(place)
+    except soundfile.LibsndfileError:
+        if wav is None:
+            raise
+        return _mended(content, wav)
 
 
 def _mended(content: BinaryIO, wav: _Wav) -> soundfile.SoundFile:
