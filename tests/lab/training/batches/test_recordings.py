@@ -142,6 +142,19 @@ def test_what_cannot_be_read_is_named(tmp_path: Path, damage: str) -> None:
     assert not (tmp_path / "cache").exists()
 
 
+@pytest.mark.parametrize("memory_gb", [None, 0.0], ids=["in memory", "streamed"])
+@pytest.mark.parametrize("samples", [0, 1])
+def test_a_recording_without_samples_is_named(
+    tmp_path: Path, samples: int, memory_gb: float | None
+) -> None:
+    """A batch cannot be drawn of such recordings alone."""
+    manifest = write_corpus(tmp_path)
+    soundfile.write(tmp_path / "speech_train" / "1.wav", np.zeros(samples), RATE_HZ)
+    data = DataConfig(manifest=manifest, cache=tmp_path / "cache", memory_gb=memory_gb)
+    with pytest.raises(ModelError, match=rf"speech_train/1.wav has {samples} samples"):
+        sampler_of(data, RATE_HZ, CROP, torch.Generator(), torch.device("cpu"))
+
+
 def test_any_rate_and_channels_become_mono(tmp_path: Path) -> None:
     both = np.stack([tone(440, 48_000).numpy(), np.zeros(48_000)], axis=1)
     soundfile.write(tmp_path / "a.wav", both, 48_000)

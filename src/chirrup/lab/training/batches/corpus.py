@@ -20,7 +20,7 @@ from torch import Tensor
 
 from chirrup.data.manifest import Entry
 from chirrup.lab.training.batches.data import SINC_TAPS, Recordings, Sampler, load_recordings
-from chirrup.lab.training.batches.reading import is_listed, joined, listed, opened
+from chirrup.lab.training.batches.reading import check_length, is_listed, joined, listed, opened
 from chirrup.lab.training.config import CONDITIONS, NEEDS_NOISE, NEEDS_ROOMS, DataConfig
 
 MARGIN_S = 0.02
@@ -181,11 +181,13 @@ class Streamed(Recordings):
             rows = list(range(there)) if each_channel else [None]
             every += [entry] * len(rows)
             channel += rows
-            samples += [int(frames / (rate_hz / sample_rate_hz) + 0.5)] * len(rows)  # as soxr
-        length = torch.tensor(samples, device=device)
+            length = int(frames / (rate_hz / sample_rate_hz) + 0.5)  # as soxr
+            check_length(entry, length)
+            samples += [length] * len(rows)
+        lengths = torch.tensor(samples, device=device)
         none = torch.zeros(channels or 1, 0, dtype=torch.int16, device=device)
-        start = length.cumsum(0) - length
-        return Streamed(none, start, length, every, channel, channels, sample_rate_hz)
+        start = lengths.cumsum(0) - lengths
+        return Streamed(none, start, lengths, every, channel, channels, sample_rate_hz)
 
     def read(self, position: Tensor, whole: bool, fast: bool = False) -> Tensor:
         which, start, stop = self.place(position)

@@ -16,7 +16,13 @@ from torch import Tensor
 from chirrup.errors import UsageError
 from chirrup.lab.fast.interpolation import interpolate as fast_interpolate
 from chirrup.lab.training.batches import kept_audio
-from chirrup.lab.training.batches.reading import listed, read_channels, read_jointly, read_mono
+from chirrup.lab.training.batches.reading import (
+    check_length,
+    listed,
+    read_channels,
+    read_jointly,
+    read_mono,
+)
 from chirrup.lab.training.config import NEEDS_NOISE, NEEDS_ROOMS
 from chirrup.lab.training.losses.losses import power
 
@@ -103,6 +109,7 @@ def load_recordings(
                 decoded = read_jointly(entry, sample_rate_hz, channels)
             else:
                 decoded = read_mono(entry, sample_rate_hz)[None]
+            check_length(entry, decoded.shape[1])
             decoded = (decoded.clip(-1, 1) * 32767).astype(np.int16)
             audio += np.split(decoded, len(decoded)) if each_channel else [decoded]
         found = kept_audio.save(kept, audio)

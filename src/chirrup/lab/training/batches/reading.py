@@ -63,6 +63,19 @@ def has_length(entry: Entry, seconds: float) -> bool:
     return seconds > float(entry.facts.get("seconds", 0)) - SECONDS_OFF
 
 
+def check_length(source: Path | Entry, samples: int) -> None:
+    """Refuse a recording of which no position can be drawn.
+
+    Raises:
+        ModelError: it has less than two samples at the model's rate.
+    """
+    if samples < 2:
+        raise ModelError(
+            f"{source} has {samples} samples at the model's rate: leave it out of the corpus, "
+            "or with data.leave_out"
+        )
+
+
 def read_channels(source: Path | Entry, sample_rate_hz: int) -> np.ndarray:
     """Each channel, resampled: ``float32 [channels, samples]``."""
     audio, rate_hz = read(source)
