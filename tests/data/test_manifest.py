@@ -4,7 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from chirrup.data.manifest import languages
+from chirrup.data.manifest import languages, read_manifest, write_manifest
+from chirrup.data.parquet import audio_of_row, rows_without_audio
+from chirrup.errors import FileError
 
 
 def test_the_languages_of_recordings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -21,3 +23,24 @@ def test_the_languages_of_recordings(tmp_path: Path, monkeypatch: pytest.MonkeyP
     (tmp_path / "music_test" / "manifest.csv").write_text("no table")
     clips = [Path("speech_test") / name for name in ("a.wav", "b.wav", "c.wav", "x/e.wav")]
     assert languages([*clips, Path("music_test/d.wav")]) == {clips[0]: "hu", clips[3]: "en"}
+
+
+def test_a_parquet_file_whose_pages_are_damaged(tmp_path: Path) -> None:
+    """Its end, which is read when it is opened, is sound."""
+    pyarrow = pytest.importorskip("pyarrow")
+    from pyarrow import parquet
+
+    manifest, audio = tmp_path / "manifest.parquet", tmp_path / "audio.parquet"
+    write_manifest(manifest, iter([{"path": "a.wav"}]), "parquet")
+    parquet.write_table(pyarrow.table({"speaker_id": ["a"], "audio": [b"x"]}), audio)
+    for path in (manifest, audio):
+        whole = path.read_bytes()
+        end = len(whole) - 8 - int.from_bytes(whole[-8:-4], "little")
+        path.write_bytes(whole[:4] + b"\xff" * (end - 4) + whole[end:])
+    for read in (
+        lambda: list(read_manifest(manifest)),
+        lambda: list(rows_without_audio(audio, ("speaker_id",))),
+        lambda: audio_of_row(audio, 0),
+    ):
+        with pytest.raises(FileError, match=r"\.parquet cannot be read as a Parquet file: "):
+            read()

@@ -1,7 +1,8 @@
 """Parquet: tables of audio as data sets on the Hugging Face hub have them, and our manifest."""
 
 import io
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -11,25 +12,27 @@ from chirrup.errors import FileError
 
 def _pyarrow(path: Path) -> Any:
     try:
-        from pyarrow import parquet
+        import pyarrow.parquet
     except ModuleNotFoundError as error:
         raise FileError(
             f"{path} needs pyarrow, which is not installed: pip install 'chirrup[data]'"
         ) from error
-    return parquet
+    return pyarrow
 
 
-def _opened(path: Path, columns: Sequence[str] = ()) -> Any:
-    """The file, which has all ``columns``."""
-    parquet = _pyarrow(path)
+@contextmanager
+def _opened(path: Path, columns: Sequence[str] = ()) -> Generator[Any, None, None]:
+    """Open a file that has all ``columns``. What is wrong with it may be seen while it is read."""
+    arrow = _pyarrow(path)
     try:
-        file = parquet.ParquetFile(path)
-    except (OSError, ValueError) as error:
-        raise FileError(f"{path} is no Parquet file that can be read: {error}") from error
-    missing = set(columns) - set(file.schema_arrow.names)
-    if missing:
-        raise FileError(f"{path} has no column {', '.join(sorted(missing))}")
-    return file
+        with arrow.parquet.ParquetFile(path) as file:
+            missing = set(columns) - set(file.schema_arrow.names)
+            if missing:
+                raise FileError(f"{path} has no column {', '.join(sorted(missing))}")
+            yield file
+    except (OSError, ValueError, arrow.ArrowException) as error:
+        why = str(error).partition("\n")[0]
+        raise FileError(f"{path} cannot be read as a Parquet file: {why}") from error
 
 
 def rows_without_audio(path: Path, columns: Sequence[str]) -> Iterator[dict[str, Any]]:
@@ -68,16 +71,14 @@ def read_table(path: Path) -> Iterator[dict[str, Any]]:
 
 def write_table(path: Path, rows: Iterator[dict[str, Any]], types: Mapping[str, type]) -> None:
     """Rows of the columns ``types`` (str, int, float; None for nothing), in constant memory."""
-    parquet = _pyarrow(path)
-    import pyarrow
-
-    kinds = {str: pyarrow.string(), int: pyarrow.int64(), float: pyarrow.float64()}
-    schema = pyarrow.schema([(name, kinds[kind]) for name, kind in types.items()])
-    with parquet.ParquetWriter(path, schema) as writer:
+    arrow = _pyarrow(path)
+    kinds = {str: arrow.string(), int: arrow.int64(), float: arrow.float64()}
+    schema = arrow.schema([(name, kinds[kind]) for name, kind in types.items()])
+    with arrow.parquet.ParquetWriter(path, schema) as writer:
         held: list[dict[str, Any]] = []
         for row in rows:
             held.append(row)
             if len(held) == 4096:
-                writer.write_table(pyarrow.Table.from_pylist(held, schema))
+                writer.write_table(arrow.Table.from_pylist(held, schema))
                 held.clear()
-        writer.write_table(pyarrow.Table.from_pylist(held, schema))
+        writer.write_table(arrow.Table.from_pylist(held, schema))
