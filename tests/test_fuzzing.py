@@ -6,14 +6,22 @@ import sys
 import pytest
 
 import fuzzing
+import fuzzing_models
 
 
 @pytest.mark.parametrize(
-    ("what", "rounds"), [("models", 60), ("checkpoints", 8), ("packets", 5000), ("files", 500)]
+    ("what", "rounds"),
+    [
+        ("models", 60),
+        ("checkpoints", 8),
+        ("manifests shards", 12),
+        ("packets", 5000),
+        ("files", 500),
+    ],
 )
 def test_tampered_input_raises_the_named_errors_only(what: str, rounds: int) -> None:
     """In a process of its own, which forks: threads of this one would not survive that."""
-    command = [sys.executable, fuzzing.__file__, "--what", what, "--rounds", str(rounds)]
+    command = [sys.executable, fuzzing.__file__, "--what", *what.split(), "--rounds", str(rounds)]
     done = subprocess.run(command, capture_output=True, text=True)
     print(done.stdout)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -35,6 +43,6 @@ def test_a_broken_rule_is_seen(
     words: str,
 ) -> None:
     """The negative control."""
-    monkeypatch.setattr(fuzzing.Models, "use", staticmethod(use))  # pyright: ignore
-    assert fuzzing.rounds(fuzzing.Models(), seed=0, count=1)["broken"] == 1
+    monkeypatch.setattr(fuzzing_models.Models, "use", staticmethod(use))  # pyright: ignore
+    assert fuzzing.rounds(fuzzing_models.Models(), seed=0, count=1)["broken"] == 1
     assert words in capfd.readouterr().out

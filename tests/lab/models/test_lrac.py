@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from chirrup.codes import ABSENT
 from chirrup.lab.audit.complexity import (
     Complexity,
     count,
@@ -19,7 +20,6 @@ from chirrup.lab.audit.complexity import (
 from chirrup.lab.models import Model, build
 from chirrup.lab.nn import Conv1d, ConvTranspose1d
 from chirrup.lab.papers import PAPERS
-from chirrup.codes import ABSENT
 from one_stream import streamed
 
 # MFLOPS of the published configuration (github.com/cisco-open/espnet), to the last multiplication.
