@@ -2,16 +2,18 @@
 
     python tests/support/fuzzing.py [--rounds 1000] [--seed 0] [--what models checkpoints ...]
 
-Each round of model folders, checkpoints, manifests and shards is a process of its own, which may
+Rounds of model folders, checkpoints, manifests and shards run in processes of their own. Each may
 take `MOST_SECONDS` of CPU time, and memory beyond its start of `MOST_EXPANSION` times the input and
 `MOST_BYTES`. A round that breaks a rule is printed with its number; the same seed and number give
 it again. Packets and files, of which a million rounds take minutes, are in `fuzzing_bitstream`.
 """
 
 import argparse
+import json
 import os
 import random
 import resource
+import shutil
 import signal
 import tempfile
 import time
@@ -26,6 +28,7 @@ import fuzzing_bitstream
 from chirrup.errors import ChirrupError
 
 MOST_SECONDS = 2
+ROUNDS_OF_A_PROCESS = 50
 MOST_EXPANSION, MOST_BYTES = 20, 64 << 20
 TARGETS = {
     "models": ("fuzzing_models", "Models"),
@@ -44,7 +47,8 @@ class Target(Protocol):
         errors: what `use` may raise.
     """
 
-    errors: tuple[type[ChirrupError], ...]
+    @property
+    def errors(self) -> tuple[type[ChirrupError], ...]: ...
 
     def tamper(self, draw: random.Random, folder: Path) -> str: ...
     def use(self, folder: Path) -> None: ...
@@ -55,19 +59,28 @@ def peak_bytes() -> int:
     return int(status.split("VmHWM:")[1].split()[0]) * 1024
 
 
-def child(target: Target, name: str, folder: Path, answer: int) -> None:
-    """Do one round, and write what was changed and what came of it."""
+def child(target: Target, seed: int, numbers: range, outside: Path, answer: int) -> None:
+    """Do rounds, and write of each a line with what is changed and one with what comes of it."""
     quiet = os.open(os.devnull, os.O_WRONLY)
     os.dup2(quiet, 1)
     os.dup2(quiet, 2)
     warnings.simplefilter("error")
-    change = target.tamper(random.Random(name), folder)
-    os.write(answer, " ".join(change.split())[:200].encode(errors="replace") + b"\n")
+    for number in numbers:
+        folder = outside / str(number)
+        folder.mkdir()
+        change = target.tamper(random.Random(f"{seed} {number}"), folder)
+        os.write(answer, json.dumps(" ".join(change.split())[:200]).encode() + b"\n")
+        os.write(answer, json.dumps(outcome_of(target, folder)).encode() + b"\n")
+        shutil.rmtree(folder)
+
+
+def outcome_of(target: Target, folder: Path) -> str:
+    """Return ``ran`` or the name of an error, or in other words which rule was broken."""
     size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-    resource.setrlimit(resource.RLIMIT_CPU, (10, 10))
-    signal.alarm(60)
     Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
     start, before = time.process_time(), peak_bytes()
+    resource.setrlimit(resource.RLIMIT_CPU, (int(start) + 10, resource.RLIM_INFINITY))
+    signal.alarm(60)
     try:
         target.use(folder)
         outcome = "ran"
@@ -77,37 +90,39 @@ def child(target: Target, name: str, folder: Path, answer: int) -> None:
         outcome = f"{error!r}\n{traceback.format_exc(limit=-4)}"
     seconds, grown = time.process_time() - start, peak_bytes() - before
     if seconds > MOST_SECONDS:
-        outcome = f"{seconds:.1f} s"
-    elif grown > MOST_EXPANSION * size + MOST_BYTES:
-        outcome = f"{grown / 1e6:.0f} MB for {size / 1e6:.1f} MB"
-    os.write(answer, outcome.encode(errors="replace"))
+        return f"{seconds:.1f} s"
+    if grown > MOST_EXPANSION * size + MOST_BYTES:
+        return f"{grown / 1e6:.0f} MB for {size / 1e6:.1f} MB"
+    return outcome
 
 
 def rounds(target: Target, seed: int, count: int) -> Counter[str]:
     """Count the outcomes of ``count`` rounds, and print those that break a rule."""
     outcomes: Counter[str] = Counter()
-    for number in range(count):
+    number = 0
+    while number < count:
+        numbers = range(number, min(count, number + ROUNDS_OF_A_PROCESS))
         reading, writing = os.pipe()
         with tempfile.TemporaryDirectory() as outside:
-            folder = Path(outside) / "folder"
-            folder.mkdir()
             pid = os.fork()
             if not pid:
                 try:
-                    child(target, f"{seed} {number}", folder, writing)
+                    child(target, seed, numbers, Path(outside), writing)
                 finally:
                     os._exit(0)
             os.close(writing)
             with os.fdopen(reading, "rb") as answer:
-                text = answer.read().decode(errors="replace")
+                lines = [json.loads(line) for line in answer.read().splitlines()]
             _, status = os.waitpid(pid, 0)
-        change, _, outcome = text.partition("\n")
-        if not outcome:
-            outcome = f"ended by signal {os.WTERMSIG(status)}"
-        rule = outcome.isidentifier()  # the name of an error, not a traceback
-        outcomes[outcome if rule else "broken"] += 1
-        if not rule:
-            print(f"{type(target).__name__} {number}: {change}\n{outcome}\n", flush=True)
+        if len(lines) < 2 * len(numbers):
+            lines += ["nothing"] * (len(lines) % 2 == 0)
+            lines.append(f"ended by signal {os.WTERMSIG(status)}")
+        for change, outcome in zip(lines[::2], lines[1::2]):
+            rule = outcome.isidentifier()
+            outcomes[outcome if rule else "broken"] += 1
+            if not rule:
+                print(f"{type(target).__name__} {number}: {change}\n{outcome}\n", flush=True)
+            number += 1
     return outcomes
 
 

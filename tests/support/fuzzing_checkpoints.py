@@ -20,8 +20,8 @@ from tiny_training import LRAC_WAY, tiny_config, with_adversary
 
 def trainer(folder: Path) -> Trainer:
     """Return a training with a discriminator that has few tensors, which take most of the time."""
-    blocks = Block(4, 12, units(3, (1,))), Block(6, 20, units(3, (1,)))
-    config = replace(small_lrac.CONFIG, encoder=blocks, decoder=blocks[::-1])
+    blocks = (Block(4, small_lrac.FRAME, units(3, (1,))),)
+    config = replace(small_lrac.CONFIG, encoder=blocks, decoder=blocks, codebooks=2)
     CONFIGS[small_lrac.NAME] = (small_lrac.Lrac, config)
     changes = with_adversary() | LRAC_WAY
     mel = {"kind": "mel", "options": {"n_ffts": [512], "mels": [40], "channels": 4}}
@@ -64,8 +64,9 @@ def tampered_checkpoint(content: bytes, draw: random.Random, folder: Path) -> st
 def use_checkpoint(folder: Path, trainer: Trainer) -> None:
     """Build a checkpoint's model, pack the checkpoint and resume a training from it."""
     path, failed = folder / "checkpoint.pt", None
+    saved = load_checkpoint(path)  # with which the others begin too
     for action in (
-        lambda: trained_model(load_checkpoint(path)),
+        lambda: trained_model(saved),
         lambda: pack_checkpoint(path, folder / "packed.pt"),
         lambda: trainer.restore(path),
     ):
