@@ -28,9 +28,9 @@ from chirrup.evaluate.clips import speaker
 from chirrup.evaluate.metrics import score
 from chirrup.evaluate.usage import entropy_bits
 from chirrup.lab.models import Model
-from chirrup.lab.training.batches.reading import listed, read_mono
+from chirrup.lab.training.batches.audio_files import list_recordings, read_mono
 from chirrup.lab.training.checkpoints import load_checkpoint, trained_model
-from chirrup.lab.training.config import DataConfig
+from chirrup.lab.training.data_config import DataConfig
 from shared import console, table
 
 BAND_EDGES_HZ = (0, 500, 1000, 2000, 3000, 4000, 6000, 8000, 12_000, 16_000, 24_000)
@@ -108,7 +108,7 @@ def instants(clean: np.ndarray) -> np.ndarray:
 
 
 def one_a_speaker(folder: str, data: DataConfig, clips: int) -> list[Entry]:
-    every = sorted(listed(data.manifest, folder), reverse=True)
+    every = sorted(list_recordings(data.manifest, folder), reverse=True)
     first = sorted({speaker(Path(entry.path)): entry for entry in every}.values())
     return first[:: max(1, len(first) // clips)][:clips]
 

@@ -15,9 +15,9 @@ import torch
 from torch import Tensor
 
 from chirrup.evaluate.metrics import METRICS, score
-from chirrup.lab.training.batches.reading import read_mono
+from chirrup.lab.training.batches.audio_files import read_mono
 from chirrup.lab.training.checkpoints import load_checkpoint, trained_model
-from chirrup.lab.training.config import DataConfig
+from chirrup.lab.training.data_config import DataConfig
 from limits import HOP_MS, WINDOW_MS, one_a_speaker, outputs
 from shared import console, table
 

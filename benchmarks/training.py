@@ -29,9 +29,7 @@ from torch import Tensor
 
 from chirrup.lab.nn import Sequential
 from chirrup.lab.training.config import TrainingConfig, Weights, load_recipe
-
-# From the loop, which imports them: other commits have them in other modules.
-from chirrup.lab.training.loop import Adversary, Sampler, Trainer
+from chirrup.lab.training.loop import Sampler, Trainer
 from shared import console, machine, table
 
 ROOT = Path(__file__).parents[1]
@@ -202,8 +200,8 @@ def model_parts(trainer: Trainer, audio: Tensor) -> dict[str, Callable[[], Any]]
     model = trainer.model
     _, stage = trainer.config.stage_at(trainer.step)
     used = torch.full((len(audio),), model.codebooks)
-    heard = trainer.to_input_rate(audio)
-    latent = model.encoder.offline(heard).detach().requires_grad_()
+    model_input = trainer.to_input_rate(audio)
+    latent = model.encoder.offline(model_input).detach().requires_grad_()
 
     def through(part: Sequential, x: Tensor) -> None:
         with torch.autocast("cpu", torch.bfloat16, enabled=trainer.bf16):
@@ -215,16 +213,18 @@ def model_parts(trainer: Trainer, audio: Tensor) -> dict[str, Callable[[], Any]]
         backward(quantized.latent.sum() + quantized.commitment + quantized.codebook)
 
     def whole() -> None:
-        made = trainer.make(audio, stage)
-        terms = list(made.terms.values())
-        if made.audio is not None:
-            terms.append(made.audio.sum())
-        backward(torch.stack(terms).sum())
+        dropout = trainer.draw_dropout(audio, stage)
+        with torch.autocast("cpu", torch.bfloat16, enabled=trainer.bf16):
+            output = trainer.forward(model_input, stage, dropout)
+        losses = list(output.losses.values())
+        if output.audio is not None:
+            losses.append(output.audio.sum())
+        backward(torch.stack(losses).sum())
 
-    if trainer.lessons is not None:
+    if stage.distils:
         return {"model and teacher": whole}
     return {
-        "encoder": partial(through, model.encoder, heard),
+        "encoder": partial(through, model.encoder, model_input),
         "quantizer": quantize,
         "decoder": partial(through, model.decoder, latent),
     }
@@ -232,6 +232,9 @@ def model_parts(trainer: Trainer, audio: Tensor) -> dict[str, Callable[[], Any]]
 
 def other_parts(trainer: Trainer, sampler: Sampler) -> dict[str, Callable[[], Any]]:
     """Data, losses, discriminators, optimiser."""
+    # Here, since other commits have it in another module.
+    from chirrup.lab.training.adversarial.trainer import DiscriminatorTrainer
+
     config = trainer.config
     _, stage = config.stage_at(trainer.step)
     trained = trainer.set_trainable(stage)
@@ -241,20 +244,24 @@ def other_parts(trainer: Trainer, sampler: Sampler) -> dict[str, Callable[[], An
 
     def compare(term: str) -> Callable[[], Any]:
         alone = stage.model_copy(update={"weights": Weights.model_validate({term: 1})})
-        return lambda: backward(next(iter(trainer.comparison(estimate, target, alone).values())))
+        return lambda: backward(
+            next(iter(trainer.reconstruction(estimate, target, alone).values()))
+        )
 
     parts: dict[str, Callable[[], Any]] = {"data": lambda: sampler.batch(config.batch_size)}
-    compared = trainer.comparison(estimate, target, stage)
+    compared = trainer.reconstruction(estimate, target, stage)
     parts |= {f"loss {term}": compare(term) for term in sorted(compared)}
     if stage.adversarial:
         for name, member in config.adversary.discriminators.items():
             alone = config.adversary.model_copy(update={"discriminators": {name: member}})
             optimise = trainer.adversary_optimiser
-            adversary = Adversary(alone, trainer.model.channels, trainer.device, optimise)
+            adversary = DiscriminatorTrainer(
+                alone, trainer.model.channels, trainer.device, optimise
+            )
             if trainer.adversary.fast:
                 adversary.use_fast_forms()
             every = f" (every {config.adversary.every})" if config.adversary.every > 1 else ""
-            turn = partial(adversary.turn, estimate, target, stage.weights.model_dump())
+            turn = partial(adversary.step, estimate, target, stage.weights.model_dump())
             parts[f"discriminator {name}{every}"] = turn
     for parameter in trained:
         parameter.grad = 1e-4 * torch.randn_like(parameter)

@@ -25,7 +25,7 @@ stages = [{ name = "a", steps = 2, quantize = false, weights = { mel = 1 } }]
 speech = "music"
 validation = "music"
 channels = "keep"
-conditions = [1, 0, 0, 0]
+conditions = { clean = 1 }
 crop_seconds = 0.1
 """
 

@@ -12,8 +12,8 @@ import torch
 import chirrup
 from chirrup.lab.audit.complexity import count
 from chirrup.lab.models import CONFIGS, build
+from chirrup.lab.training.export import export_checkpoint
 from chirrup.lab.training.loop import Trainer
-from chirrup.lab.training.run import export_checkpoint
 from small_fsq import ENTRY, NAME
 from small_model import RATE_HZ, speech_like
 from tiny_training import advance, tiny_config, write_corpus

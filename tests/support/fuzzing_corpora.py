@@ -27,8 +27,8 @@ from chirrup.data.layouts import scan
 from chirrup.data.manifest import COLUMNS, find_manifest, languages, write_manifest
 from chirrup.data.recipe import Recipe
 from chirrup.errors import ChirrupError
-from chirrup.lab.training.batches.corpus import sampler_of
-from chirrup.lab.training.config import DataConfig
+from chirrup.lab.training.batches.corpus import build_sampler
+from chirrup.lab.training.data_config import Conditions, DataConfig
 from data_samples import RATE_HZ, here, noise, room, talk
 from fuzzing_bitstream import tampered
 
@@ -170,10 +170,10 @@ def batch(folder: Path, memory_gb: float | None) -> None:
         cache=folder / "cache",
         memory_gb=memory_gb,
         crop_seconds=0.1,
-        conditions=(1, 1, 1, 1, 1),
+        conditions=Conditions.model_validate([1, 1, 1, 1, 1]),
     )
     generator = torch.Generator().manual_seed(0)
-    sampler = sampler_of(data, 24_000, 240, generator, torch.device("cpu"))
+    sampler = build_sampler(data, 24_000, 240, generator, torch.device("cpu"))
     for audio in sampler.batch(4):
         assert audio.isfinite().all()
 

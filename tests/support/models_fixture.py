@@ -16,7 +16,7 @@ import small_lrac
 from chirrup.lab.models import CONFIGS
 from chirrup.lab.training.checkpoints import VERSION
 from chirrup.lab.training.config import TrainingConfig
-from chirrup.lab.training.run import export_checkpoint
+from chirrup.lab.training.export import export_checkpoint
 from once_a_session import once
 from small_model import ENTRY, NAME, RATE_HZ, Exported, small_iris, speech_like
 

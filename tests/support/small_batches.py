@@ -6,7 +6,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from chirrup.lab.training.batches.data import Recordings, Sampler
+from chirrup.lab.training.batches.recordings import Recordings
+from chirrup.lab.training.batches.sampler import Sampler
+from chirrup.lab.training.data_config import Conditions
 from small_model import RATE_HZ
 
 CROP = 4800
@@ -34,7 +36,7 @@ def sampler(seed: int = 0, **changes: Any) -> Sampler:
         "rooms": recordings(ROOM),
         "sample_rate_hz": RATE_HZ,
         "crop_samples": CROP,
-        "conditions": (1, 0, 0, 0, 0),
+        "conditions": Conditions(clean=1),
         "enhance": False,
         "speed_range": 1.0,
         "level_db": (-24.0, -0.5),

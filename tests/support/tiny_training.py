@@ -124,7 +124,7 @@ def heard_by_losses(
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sampler, "batch", lambda _: (audio, target))
-        patch.setattr(trainer.comparison, "forward", record)
+        patch.setattr(trainer.reconstruction, "forward", record)
         patch.setattr(trainer.model, "forward", late)
         trainer.train_step(sampler)
     estimate, target = seen

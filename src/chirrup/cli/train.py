@@ -78,13 +78,13 @@ def train(
             raise UsageError(f"{text!r} is not of the form key=value")
     changes = [*(overrides or []), *([f"data.manifest={data}"] if data else [])]
     with _extra():
-        from chirrup.lab.training import run
         from chirrup.lab.training.config import load_recipe
+        from chirrup.lab.training.run import train as run
     try:
         config = load_recipe(path, changes)  # once: it may be a pipe
     except ValueError as error:
         raise FileError(f"recipe {recipe}: {error}") from error
-    step = run.train(config, out, minutes=minutes, device=str(device), fresh=fresh, plain=plain)
+    step = run(config, out, minutes=minutes, device=str(device), fresh=fresh, plain=plain)
     if os.environ.get("RANK", "0") == "0":
         done = "" if step == config.steps else "; the same command goes on"
         note(f"{out / 'checkpoint.pt'}: step {step} of {config.steps}{done}")
@@ -134,13 +134,14 @@ def export(
     if folder.exists() and not folder.is_dir():
         raise FileError(f"{folder} is no folder: give another one")
     with _extra():
-        from chirrup.lab.training import checkpoints, run
+        from chirrup.lab.training import checkpoints
+        from chirrup.lab.training.export import export_checkpoint, export_with_int8
 
     try:
         if int8 is Int8.none:
-            parity = run.export_checkpoint(checkpoint, folder, audio)
+            parity = export_checkpoint(checkpoint, folder, audio)
         else:
-            parity = run.export_in_eight_bits(checkpoint, folder, PARTS[int8], audio)
+            parity = export_with_int8(checkpoint, folder, PARTS[int8], audio)
         if pack is not None:
             checkpoints.pack_checkpoint(checkpoint, pack)
     except ValueError as error:

@@ -17,7 +17,7 @@ from chirrup.lab.export.int8 import LEAST_EQUAL, MOST_DB, int8_products
 from chirrup.lab.export.model_folder import move_weights, rounded, rows_of
 from chirrup.lab.export.parity import Parity, stream
 from chirrup.lab.models import CONFIGS
-from chirrup.lab.training.run import DEMO_CLIP, export_in_eight_bits
+from chirrup.lab.training.export import DEMO_CLIP, export_with_int8
 from chirrup.runtime.graph import Weights
 from chirrup.zoo import FOLDER
 from small_model import ENTRY, NAME, Exported
@@ -233,7 +233,7 @@ def test_a_checkpoint_in_eight_bits_leaves_nothing_else(
 ) -> None:
     monkeypatch.setitem(CONFIGS, NAME, ENTRY)
     checkpoint = small_export.folder.with_name("small-checkpoint.pt")
-    parity = export_in_eight_bits(checkpoint, tmp_path / "new" / "model", ("encoder", "decoder"))
+    parity = export_with_int8(checkpoint, tmp_path / "new" / "model", ("encoder", "decoder"))
     assert parity.codes_equal == 1
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["model"]
     assert chirrup.load(tmp_path / "new" / "model").codes_sha256 == small_codec.weights_sha256

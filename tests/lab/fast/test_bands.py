@@ -8,7 +8,7 @@ from chirrup.lab import fast
 from chirrup.lab.fast.bands import band_magnitudes, band_powers
 from chirrup.lab.fast.filters import filters
 from chirrup.lab.training.losses.pesq_loss import PESQLoss
-from chirrup.lab.training.losses.spectral import mel_filterbank
+from chirrup.lab.training.losses.stft import mel_filterbank
 from fast_forms import relative_error
 
 pytestmark = pytest.mark.skipif(not fast.available(), reason="the extension does not compile")

@@ -14,7 +14,7 @@ from chirrup.lab.fast.discriminators import (
     takes_thin_conv,
     thin_conv,
 )
-from chirrup.lab.training.adversarial import adversarial
+from chirrup.lab.training.adversarial import losses
 from chirrup.lab.training.config import DiscriminatorConfig
 from fast_forms import relative_error
 
@@ -151,15 +151,15 @@ def test_losses_through_whole_discriminators(kind: str, options: dict[str, objec
     """Values and gradients of both sides, the fast form against the plain one."""
     torch.manual_seed(1)
     member = DiscriminatorConfig.model_validate({"kind": kind, "options": options})
-    discriminator = adversarial.build_discriminator(member)
+    discriminator = losses.build_discriminator(member)
     target, estimate = torch.randn(2, 2, 1, 6000).unbind(0)
     estimate = (0.3 * estimate).requires_grad_()
 
     def run(quick: bool) -> list[Tensor]:
         real, fake = discriminator(target), discriminator(estimate)
-        own = adversarial.hinge_discriminator_loss(real, fake)
-        features = adversarial.feature_matching_loss(real, fake, normalise=True, fast=quick)
-        through = adversarial.hinge_generator_loss(fake) + features
+        own = losses.hinge_discriminator_loss(real, fake)
+        features = losses.feature_matching_loss(real, fake, normalise=True, fast=quick)
+        through = losses.hinge_generator_loss(fake) + features
         gradients = torch.autograd.grad(own, list(discriminator.parameters()), retain_graph=True)
         whole = torch.cat([gradient.flatten() for gradient in gradients])
         return [own, through, *torch.autograd.grad(through, estimate), whole]

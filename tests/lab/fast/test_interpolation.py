@@ -5,7 +5,7 @@ import torch
 from torch.testing import assert_close
 
 from chirrup.lab import fast
-from chirrup.lab.training.batches.data import Recordings
+from chirrup.lab.training.batches.recordings import Recordings
 from small_batches import recordings, sampler
 
 pytestmark = pytest.mark.skipif(not fast.available(), reason="the extension does not compile")

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from chirrup.lab import fast
 from chirrup.lab.fast.spectral_loss import TERMS
-from chirrup.lab.training.losses.losses import SpectralLoss
+from chirrup.lab.training.losses.spectral_loss import SpectralLoss
 from fast_forms import relative_error
 
 pytestmark = pytest.mark.skipif(not fast.available(), reason="the extension does not compile")

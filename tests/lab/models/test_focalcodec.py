@@ -26,7 +26,8 @@ from chirrup.lab.models import CONFIGS
 from chirrup.lab.models.focalcodec import FocalCodec, FocalConfig
 from chirrup.lab.nn import Sequential
 from chirrup.lab.released.focalcodec import config_of, from_pretrained, is_released, name_of
-from chirrup.lab.training import run
+from chirrup.lab.training import export as exporting
+from chirrup.lab.training.export import export_checkpoint
 from one_stream import streamed
 
 RELEASED = Path(__file__).parent / "focalcodec-stream"
@@ -205,8 +206,8 @@ def test_export_takes_a_released_folder_as_it_is(
         taken.update(model=model, name=name, args=args, exact=exact)
         return Parity(1.0, -100.0)
 
-    monkeypatch.setattr(run, "export", export)
-    parity = run.export_checkpoint(RELEASED, tmp_path)
+    monkeypatch.setattr(exporting, "export", export)
+    parity = export_checkpoint(RELEASED, tmp_path)
     assert parity == Parity(1.0, -100.0)
     assert (taken["name"], taken["exact"]) == ("focal-2k", True)
     folded = fold(released(), exact=True)

@@ -13,8 +13,9 @@ from chirrup.lab.export.parity import Parity
 from chirrup.lab.models import CONFIGS, build
 from chirrup.lab.models.spectrostream import SpectroStream
 from chirrup.lab.nn import ConvTranspose2d
-from chirrup.lab.released.spectrostream import FILES, import_spectrostream, is_spectrostream, layers
-from chirrup.lab.training import run
+from chirrup.lab.released.spectrostream import FILES, is_released, layers, load_weights
+from chirrup.lab.training import export as exporting
+from chirrup.lab.training.export import export_checkpoint
 from small_spectro import CONFIG, FRAME, small_spectro
 
 RELEASED_BYTES = {"encoder": 37_013_392, "decoder": 209_853_216, "quantizer": 67_108_984}
@@ -70,7 +71,7 @@ def changed(folder: Path, part: str, **changes: Tensor | None) -> None:
 
 def test_a_release_becomes_the_model(released: Path) -> None:
     model, known = fresh(), small_spectro()
-    import_spectrostream(model, released)
+    load_weights(model, released)
     audio = 0.1 * torch.randn(1, 2, 20 * FRAME, generator=torch.Generator().manual_seed(0))
     latent = known.encoder.offline(audio)
     torch.testing.assert_close(model.encoder.offline(audio), latent, rtol=1e-4, atol=1e-4)
@@ -118,7 +119,7 @@ def test_tensors_that_do_not_fit_are_listed(released: Path) -> None:
         norm__scale=torch.ones(7),
     )
     with pytest.raises(ValueError, match="not this model's") as raised:
-        import_spectrostream(fresh(), released)
+        load_weights(fresh(), released)
     for words in (
         "encoder/base_conv_first/conv/kernel should be [7, 7, 2, 3], it is [5, 5, 2, 3]",
         "encoder/bottleneck/conv2d_3x3/conv/bias should be [12], there is none",
@@ -131,7 +132,7 @@ def test_codebooks_that_do_not_fit_are_listed(released: Path) -> None:
     books = {"params/soundstream/quantizer/embedding": torch.ones(3, 10, 12)}
     save_file(books, released / "quantizer.safetensors")
     with pytest.raises(ValueError, match=r"embedding should be \[3, 256, 12\], it is \[3, 10, 12"):
-        import_spectrostream(fresh(), released)
+        load_weights(fresh(), released)
 
 
 def test_export_takes_a_folder_of_the_release(
@@ -144,14 +145,14 @@ def test_export_takes_a_folder_of_the_release(
         taken.update(model=model, name=name, exact=exact)
         return Parity(1.0, -100.0)
 
-    monkeypatch.setattr(run, "export", export)
+    monkeypatch.setattr(exporting, "export", export)
     monkeypatch.setitem(CONFIGS, "spectro", (SpectroStream, CONFIG))
-    assert run.export_checkpoint(released, tmp_path / "out") == Parity(1.0, -100.0)
+    assert export_checkpoint(released, tmp_path / "out") == Parity(1.0, -100.0)
     assert (taken["name"], taken["exact"]) == ("spectro", True)
     bias = "encoder.1.block.1.conv.bias"
     assert torch.equal(taken["model"].state_dict()[bias], small_spectro().state_dict()[bias])
     for name in FILES:
-        assert is_spectrostream(released)
+        assert is_released(released)
         (released / name).rename(released / "elsewhere")
-        assert not is_spectrostream(released)
+        assert not is_released(released)
         (released / "elsewhere").rename(released / name)

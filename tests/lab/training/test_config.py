@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from chirrup.errors import ModelError
 from chirrup.lab.models import CONFIGS, build
 from chirrup.lab.models.tqcodec import TQCodec
-from chirrup.lab.training.adversarial.adversarial import build_discriminator
+from chirrup.lab.training.adversarial.losses import build_discriminator
 from chirrup.lab.training.config import (
     DiscriminatorConfig,
     Stage,
@@ -17,6 +17,7 @@ from chirrup.lab.training.config import (
     Weights,
     load_recipe,
 )
+from chirrup.lab.training.data_config import Conditions
 
 ROOT = Path(__file__).parents[3]
 RECIPES = sorted((ROOT / "recipes").glob("*.toml"))
@@ -69,7 +70,7 @@ def test_the_recipes_discriminators_can_be_built(path: Path) -> None:
 
 def test_wrong_options_of_a_discriminator_are_explained() -> None:
     config = DiscriminatorConfig(kind="mel", options={"chanels": 3})
-    with pytest.raises(ModelError, match=r"kind mel cannot be: .*chanels"):
+    with pytest.raises(ModelError, match=r"kind mel cannot be built: .*chanels"):
         build_discriminator(config)
 
 
@@ -117,7 +118,7 @@ def test_overrides(recipe: Path) -> None:
             "stages.0.steps=3",
             "stages.1.weights.mel=7.5",
             "data.crop_seconds=0.5",
-            "data.conditions=[1, 0, 0, 0]",
+            "data.conditions={clean=1}",
             "data.manifest=some/where.csv",
             'model="iris-t2"',
             "learning_rate=2e-4",
@@ -129,7 +130,7 @@ def test_overrides(recipe: Path) -> None:
     assert [stage.steps for stage in config.stages] == [3, 20]
     assert config.stages[1].weights.mel == 7.5
     assert config.data.crop_seconds == 0.5
-    assert config.data.conditions == (1, 0, 0, 0)
+    assert config.data.conditions == Conditions(clean=1)
     assert config.data.manifest == Path("some/where.csv")
     assert config.model == "iris-t2"
     assert config.learning_rate == 2e-4
@@ -137,21 +138,24 @@ def test_overrides(recipe: Path) -> None:
     assert not config.adversary.bf16
 
 
-def test_the_last_condition_may_be_left_out(recipe: Path) -> None:
-    """As trainings did whose checkpoints are still there."""
+def test_conditions_may_be_a_list(recipe: Path) -> None:
+    """Earlier recipes and checkpoints have one."""
     config = load_recipe(recipe, ["data.conditions=[1, 4, 4, 0, 2]"])
-    assert config.data.conditions == (1, 4, 4, 0, 2)
+    expected = Conditions(clean=1, noisy=4, reverberant=4, noisy_reverberant=2)
+    assert config.data.conditions == expected
     for wrong in ("[1, 4, 4]", "[1, 4, 4, 0, 2, 1]"):
         with pytest.raises(ValueError, match=r"data\.conditions"):
             load_recipe(recipe, [f"data.conditions={wrong}"])
 
 
 def test_a_stage_has_conditions_of_its_own_among_those_that_are_loaded(recipe: Path) -> None:
-    loaded = "data.conditions=[1, 4, 0, 0]"
-    config = load_recipe(recipe, [loaded, "stages.0.conditions=[6, 2, 0, 0, 0]"])
-    assert [stage.conditions for stage in config.stages] == [(6, 2, 0, 0, 0), None]
-    for wrong in ("[1, 0, 1, 0]", "[1, 0, 0, 0, 1]"):
-        with pytest.raises(ValueError, match=r"weight 0 in data\.conditions: give them a small"):
+    loaded = "data.conditions={clean=1, noisy=4}"
+    config = load_recipe(recipe, [loaded, "stages.0.conditions={clean=6, noisy=2}"])
+    assert [stage.conditions for stage in config.stages] == [Conditions(clean=6, noisy=2), None]
+    for wrong in ("{clean=1, reverberant=1}", "{clean=1, noisy_reverberant=1}"):
+        with pytest.raises(
+            ValueError, match=r"weight 0 in data\.conditions \(.*reverberant\): give them a small"
+        ):
             load_recipe(recipe, [loaded, f"stages.0.conditions={wrong}"])
 
 
@@ -183,7 +187,7 @@ def test_a_stage_has_conditions_of_its_own_among_those_that_are_loaded(recipe: P
         ("stages.0.weights.mel=-1", "stages.0.weights.mel is -1: give"),
         ("codes.bypass=1.5", "codes.bypass is 1.5: give a number from 0 to 1$"),
         ("data.level_db=[0, -24]", r"data.level_db is \[0, -24\]: give the lower end first$"),
-        ("data.conditions=[0, 0, 0, 0]", "give one a weight above 0$"),
+        ("data.conditions=[0, 0, 0, 0]", "give one condition a weight above 0$"),
         ("batch_sise=3", "there is no batch_sise: use batch_size$"),
         ("stages.0.weights.mell=1", "no stages.0.weights.mell: use stages.0.weights.mel,"),
         ("data.zzzz=1", "there is no data.zzzz: use data.manifest, data.speech"),
@@ -281,11 +285,11 @@ def test_what_a_stage_is_for() -> None:
     assert stage(mel=1).makes_audio
     assert stage(adversarial=1, layers=1).makes_audio
     assert not stage(layers=1, entropy=0.1).makes_audio
-    assert not stage(mel=1, entropy=0.1, commitment=1).teaches
+    assert not stage(mel=1, entropy=0.1, commitment=1).distils
     for made in (
         stage(layers=1),
         stage(mel=1, teacher_features=1),
         stage("teacher", mel=1),
         stage(refine=False, mel=1),
     ):
-        assert made.teaches
+        assert made.distils

@@ -16,7 +16,7 @@ import chirrup
 import small_lrac
 from chirrup.errors import UsageError
 from chirrup.lab.models import CONFIGS
-from chirrup.lab.training.adversarial import adversarial
+from chirrup.lab.training.adversarial import trainer as adversary_module
 from chirrup.lab.training.config import TrainingConfig
 from chirrup.lab.training.loop import Trainer
 from small_model import DELAY, ENTRY, NAME
@@ -87,20 +87,20 @@ def test_figures_of_a_step(corpus: Path, tmp_path: Path) -> None:
 
 def test_a_stage_draws_its_own_conditions(corpus: Path, tmp_path: Path) -> None:
     recipe = tiny_recipe(corpus)
-    recipe["stages"][0]["conditions"] = [1, 0, 0, 0]
+    recipe["stages"][0]["conditions"] = {"clean": 1}
     trainer = Trainer(TrainingConfig.model_validate(recipe), tmp_path, CPU)
     sampler = trainer.sampler()
     drawn = []
     for _ in range(4):
         trainer.train_step(sampler)
         trainer.step += 1
-        drawn.append(sampler.conditions.tolist())
-    assert drawn == 3 * [[1, 0, 0, 0]] + [[8, 5, 5, 2, 0]]
+        drawn.append(sampler.weights.tolist())
+    assert drawn == 3 * [[1, 0, 0, 0, 0]] + [[8, 5, 5, 2, 0]]
 
 
 def test_crops_must_hold_a_window(corpus: Path, tmp_path: Path) -> None:
     trainer = Trainer(tiny_config(corpus, spectra={"n_ffts": [8192], "mels": [8]}), tmp_path, CPU)
-    with pytest.raises(UsageError, match="shorter than a window of 8192"):
+    with pytest.raises(UsageError, match="longest window of the losses, 8192"):
         trainer.sampler()
 
 
@@ -131,7 +131,8 @@ def test_draws_of_codebooks_bypass_and_loss(corpus: Path, tmp_path: Path) -> Non
     trainer = Trainer(tiny_config(corpus, codes=codes), tmp_path, CPU)
     trainer.generator.manual_seed(0)
     audio = torch.zeros(3000, 1, 50 * 480)
-    used, bypass, present = trainer.draw_codes(audio, trainer.config.stages[1])
+    drawn = trainer.draw_dropout(audio, trainer.config.stages[1])
+    used, bypass, present = drawn.used, drawn.bypass, drawn.present
     assert set(used.tolist()) == {2, 3, 4}
     share = (used == 4).float().mean()  # kept: 0.4; dropped, but drawn in full: 0.6 * 0.5 / 3
     assert float(share) == pytest.approx(0.5, abs=0.03)
@@ -140,9 +141,9 @@ def test_draws_of_codebooks_bypass_and_loss(corpus: Path, tmp_path: Path) -> Non
     assert float(lossy.float().mean()) == pytest.approx(0.4, abs=0.04)
     rate = (~present[lossy]).float().mean()
     assert 0.11 < float(rate) < 0.19
-    _, bypass, present = trainer.draw_codes(audio, trainer.config.stages[0])
-    assert bypass.all()
-    assert present.all()
+    drawn = trainer.draw_dropout(audio, trainer.config.stages[0])
+    assert drawn.bypass.all()
+    assert drawn.present.all()
 
 
 def test_entries_of_lrac_follow_averages_and_not_gradients(corpus: Path, tmp_path: Path) -> None:
@@ -171,17 +172,17 @@ def test_the_recipe_chooses_spectra_and_how_features_count(
     chosen = {"include_logits": True, "normalise": False, "average_layers": False}
     changes = with_adversary(**chosen) | {"spectra": {"n_ffts": [64, 128], "mels": [8, 12]}}
     trainer = Trainer(tiny_config(corpus, **changes), tmp_path, CPU)
-    assert trainer.comparison.spectral.n_ffts == (64, 128)
-    assert trainer.comparison.spectral.get_buffer("mel_128").shape == (65, 12)
+    assert trainer.reconstruction.spectral.n_ffts == (64, 128)
+    assert trainer.reconstruction.spectral.get_buffer("mel_128").shape == (65, 12)
     given: dict[str, Any] = {}
 
     def record(real: Any, fake: Any, **options: Any) -> Tensor:
         given.update(options)
         return fake[0][0].sum()
 
-    monkeypatch.setattr(adversarial, "feature_matching_loss", record)
+    monkeypatch.setattr(adversary_module, "feature_matching_loss", record)
     weights = {"adversarial": 1, "features": 1}
-    trainer.adversary.turn(torch.randn(2, 4560), torch.randn(2, 4560), weights)
+    trainer.adversary.step(torch.randn(2, 4560), torch.randn(2, 4560), weights)
     assert given == chosen | {"fast": trainer.adversary.fast}
 
 
@@ -195,7 +196,7 @@ def test_a_gradient_that_is_not_finite_changes_no_weight(
     def broken(estimate: Tensor, *_: object) -> dict[str, Tensor]:
         return {"mel": (estimate * torch.inf).sum()}
 
-    monkeypatch.setattr(trainer.comparison, "forward", broken)
+    monkeypatch.setattr(trainer.reconstruction, "forward", broken)
     advance(trainer, 2)
     after = trainer.model.state_dict()
     assert all(torch.equal(after[name], before[name]) for name in before)

@@ -14,10 +14,10 @@ from chirrup.errors import ChirrupError
 from chirrup.lab.models import CONFIGS
 from chirrup.lab.models.tqcodec import TQCodec, TQConfig
 from chirrup.lab.quantizers.level import Level
-from chirrup.lab.training.batches.data import Sampler
+from chirrup.lab.training.batches.sampler import Sampler
 from chirrup.lab.training.config import TrainingConfig
+from chirrup.lab.training.export import export_checkpoint
 from chirrup.lab.training.loop import Trainer
-from chirrup.lab.training.run import export_checkpoint
 from tiny_training import advance, resumed, stopped
 
 CPU = torch.device("cpu")
@@ -57,7 +57,7 @@ def config(corpus: Path, **changes: Any) -> TrainingConfig:
             "speech": "music_train",
             "validation": "music_test",
             "channels": "each",
-            "conditions": [1, 0, 0, 0, 0],
+            "conditions": {"clean": 1},
             "crop_seconds": 0.15,
             "speed_range": 1,
         },
@@ -75,7 +75,7 @@ def config(corpus: Path, **changes: Any) -> TrainingConfig:
 
 def test_a_run_of_music_trains_and_says_what_music_needs(corpus: Path, tmp_path: Path) -> None:
     trainer = Trainer(config(corpus, validate_every=6), tmp_path / "run", CPU)
-    assert trainer.comparison.pesq is None
+    assert trainer.reconstruction.pesq is None
     trainer.run()
     assert [path.name.split("-")[:3] for path in (corpus / "cache").iterdir()] == [
         ["music_train", "44100", "each"]
@@ -109,7 +109,7 @@ def test_pesq_is_there_for_a_stage_that_weighs_it(corpus: Path, tmp_path: Path) 
         {"name": "b", "steps": 1, "weights": WEIGHTS | {"pesq": 1.0}},
     ]
     trainer = Trainer(config(corpus, stages=stages), tmp_path, CPU)
-    assert trainer.comparison.pesq is not None
+    assert trainer.reconstruction.pesq is not None
     figures = advance(trainer, 2)
     assert "pesq" not in figures[0]
     assert np.isfinite(figures[1]["pesq"])

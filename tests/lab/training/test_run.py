@@ -12,9 +12,11 @@ from chirrup.errors import FileError
 from chirrup.files.drafts import only_one
 from chirrup.lab.models import CONFIGS, Model
 from chirrup.lab.models.iris import ConvNeXtBlock
+from chirrup.lab.training import export as exporting
 from chirrup.lab.training import run
 from chirrup.lab.training.checkpoints import VERSION, pack_checkpoint
-from chirrup.lab.training.run import export_checkpoint, train
+from chirrup.lab.training.export import export_checkpoint
+from chirrup.lab.training.run import train
 from small_model import ENTRY, NAME, Exported, small_iris, speech_like
 from tiny_training import tiny_recipe, write_corpus
 
@@ -145,7 +147,7 @@ def test_changes_of_the_model_are_kept_with_its_weights(
 
 
 def test_the_bundled_clip_is_there() -> None:
-    assert run.DEMO_CLIP.is_file()
+    assert exporting.DEMO_CLIP.is_file()
 
 
 @pytest.mark.parametrize("content", [b"", b"no checkpoint at all", b"PK\x03\x04 half a zip"])

@@ -10,6 +10,7 @@ import torch
 from chirrup.lab.models import CONFIGS
 from chirrup.lab.training import run
 from chirrup.lab.training.config import TrainingConfig
+from chirrup.lab.training.export import export_checkpoint
 from chirrup.lab.training.loop import Trainer
 from chirrup.lab.training.validation import validate
 from small_focal import CONFIG, ENTRY, NAME
@@ -46,7 +47,7 @@ def test_a_run_trains_and_its_checkpoint_is_exported(
     assert "pesq_lowest" not in figures, "there is one codebook: the lowest is all"
     given: list[Any] = []
     monkeypatch.setattr(run, "export", lambda *arguments, **_: given.extend(arguments))
-    run.export_checkpoint(tmp_path / "run", tmp_path / "model", corpus / "speech_test" / "0.wav")
+    export_checkpoint(tmp_path / "run", tmp_path / "model", corpus / "speech_test" / "0.wav")
     model, name, _, clip, _ = given
     assert (name, model.config) == (NAME, CONFIG)
     assert clip.shape == (16_000,), "at the rate that the encoder hears"
@@ -73,7 +74,7 @@ def test_the_encoder_hears_16_khz_and_the_target_has_24(
 def test_lost_frames_come_in_whole_chunks(corpus: Path, tmp_path: Path) -> None:
     trainer = Trainer(config(corpus), tmp_path, CPU)
     audio = torch.zeros(500, 1, 10 * CHUNK)
-    *_, present = trainer.draw_codes(audio, trainer.config.stages[1])
+    present = trainer.draw_dropout(audio, trainer.config.stages[1]).present
     chunks = present.unflatten(1, (10, 4))
     assert torch.equal(chunks.all(2), chunks.any(2))
     assert 0 < float((~present).float().mean()) < 0.2

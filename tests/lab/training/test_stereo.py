@@ -14,7 +14,8 @@ import small_spectro
 from chirrup.evaluate.metrics import score
 from chirrup.lab.models import CONFIGS
 from chirrup.lab.models.spectrostream import SpectroStream
-from chirrup.lab.training.config import DataConfig, TrainingConfig
+from chirrup.lab.training.config import TrainingConfig
+from chirrup.lab.training.data_config import DataConfig
 from chirrup.lab.training.loop import Trainer
 from chirrup.lab.training.validation import clips, validate
 from small_spectro import DELAY, FRAME, NAME, RATE_HZ, stereo
@@ -52,7 +53,7 @@ def config(corpus: Path, **changes: Any) -> TrainingConfig:
             "speech": "music_train",
             "validation": "music_test",
             "channels": changes.pop("channels", "keep"),
-            "conditions": [1, 0, 0, 0],
+            "conditions": {"clean": 1},
             "crop_seconds": 0.2,
         },
         "stages": [
@@ -165,11 +166,11 @@ def test_discriminators_judge_channels_apart_or_together(
     figures = advance(trainer, 2)
     assert all(np.isfinite(f["discriminator"]) for f in figures)
     rows = torch.randn(4, 9600)  # two clips of two channels
-    outputs = trainer.adversary.discriminate(rows)
+    outputs = trainer.adversary(rows)
     joint = [name for name, d in discriminators.items() if d["options"].get("input_channels") == 2]
     sizes = {len(features[-1]) for features in outputs}
     assert sizes == {2} if len(joint) == len(discriminators) else 4 in sizes
-    swapped = trainer.adversary.discriminate(rows[[1, 0, 3, 2]])
+    swapped = trainer.adversary(rows[[1, 0, 3, 2]])
     for features, others in zip(outputs, swapped, strict=True):
         alike = torch.allclose(features[-1].sort(0)[0], others[-1].sort(0)[0], atol=1e-5)
         assert alike == (len(features[-1]) == 4), "who judges both knows left from right"

@@ -12,8 +12,8 @@ from torch import Tensor
 from torch.testing import assert_close
 
 from chirrup.evaluate.metrics import score
-from chirrup.lab.training.batches.reading import read_mono
-from chirrup.lab.training.config import DataConfig
+from chirrup.lab.training.batches.audio_files import read_mono
+from chirrup.lab.training.data_config import DataConfig
 from chirrup.lab.training.validation import NOISE_DB, clips, score_of, validate
 from small_lrac import small_lrac
 from small_model import RATE_HZ, small_iris

@@ -25,11 +25,12 @@ codebooks may be in the decoder's file as well. Keys begin with ``params/`` or
 Behind each layer come ``/conv/kernel``, ``[time, bins, in, out]``, in transposed ones with time and
 bins from the last to the first, and ``/conv/bias``, ``[out]``.
 
-Known from how public programs read these files. Written with these keys and shapes, files have the
-published sizes to the byte (`tests/lab/test_importing.py`). Not verified, as the weights are not at
-hand: the sound that comes out, and the codes. Their first spectrum begins at the first sample,
-ours, which streams, a hop before it: by that, our codes of audio from sample 480 on are theirs of
-all of it, but for the first frames.
+The keys are known from public programs that read these files. A file with these keys and shapes has
+the published size to the byte (`tests/lab/released/test_spectrostream.py`). The decoded audio and
+the codes are not verified, because the weights are not available here. In the published model the
+first spectrum begins at the first sample; in ours, which streams, it begins one hop earlier. So our
+codes of audio without its first 480 samples equal the published codes of the whole, except for the
+first frames.
 """
 
 import re
@@ -49,13 +50,13 @@ CODEBOOKS = "quantizer/embedding"
 SKIP = "shortcut_layer/conv1x1"
 
 
-def is_spectrostream(folder: Path) -> bool:
+def is_released(folder: Path) -> bool:
     """Whether a folder holds such weights."""
     return all((folder / name).is_file() for name in FILES)
 
 
 @torch.no_grad()
-def import_spectrostream(model: SpectroStream, folder: Path) -> None:
+def load_weights(model: SpectroStream, folder: Path) -> None:
     """Put the published weights into ``model``, which is left half done if they do not fit.
 
     Raises:

@@ -1,7 +1,7 @@
-"""What a training leaves: its checkpoint, read again, as a model, or packed for the next one.
+"""Checkpoints: writing, reading with checks, loading as a model, packing.
 
-A checkpoint may come from anybody. PyTorch runs no code that a pickle names (``weights_only``), and
-nothing in it is used before its types and sizes are checked here.
+A checkpoint may come from a stranger. PyTorch loads it without running code (``weights_only``), and
+its types and sizes are checked before use.
 """
 
 import functools
@@ -29,22 +29,25 @@ from chirrup.runtime.reading import regular_size
 
 MOST_BYTES = 1 << 36
 MOST_PICKLE_BYTES = 1 << 21
-"""Of all but the tensors: 0.1 KB each, 184 KB of iris-t1 with discriminators and optimisers."""
+"""Limit for everything except tensor data. A tensor takes 0.1 KB; a large checkpoint has 200 KB."""
 MOST_ITEMS = 1_000_000
 MOST_STATE_ELEMENTS = 1 << 24
 TENSORS = {"ema", "model", "usage", "adversary"}
 OPTIMISERS = {"optimiser", "adversary_optimiser"}
 
 VERSION = 2
-"""Of what a checkpoint holds. The first version did not name its version."""
+"""Version of the content. Version 1 has no such entry."""
 
 
 def load_checkpoint(checkpoint: Path) -> dict[str, Any]:
-    """Read ``checkpoint.pt`` of a training, or of its folder.
+    """Read a checkpoint.
+
+    Args:
+        checkpoint: ``checkpoint.pt``, or the folder of a training.
 
     Raises:
-        FileNotFoundError: there is none.
-        ModelError: the file is none, or is damaged.
+        FileNotFoundError: there is no such file.
+        ModelError: the file is not a checkpoint, or it is damaged.
     """
     path = checkpoint / "checkpoint.pt" if checkpoint.is_dir() else checkpoint
     if not path.exists():
@@ -53,7 +56,7 @@ def load_checkpoint(checkpoint: Path) -> dict[str, Any]:
     try:
         _check_records(path)
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of pickles that torch.save never writes
+            warnings.simplefilter("ignore")  # about pickles that torch.save does not write
             saved = torch.load(path, map_location="cpu", weights_only=True)
         _check_items(saved)
         whole = isinstance(saved, dict) and {"config", "step", "hours"} <= set(saved)
@@ -66,7 +69,7 @@ def load_checkpoint(checkpoint: Path) -> dict[str, Any]:
             config["model_changes"] = checkpoint_defaults(config.get("model")) | changes
     except OSError:
         raise
-    except Exception as error:  # of any kind, by what the file holds instead
+    except Exception as error:  # any kind, depending on the content
         raise ModelError(f"{wrong}: {error}") from error
     return saved
 
@@ -124,7 +127,7 @@ def _check_values(saved: dict[str, Any]) -> None:
 
 
 def save_checkpoint(content: dict[str, Any], path: Path) -> None:
-    """Write a checkpoint, whole or not at all.
+    """Write a checkpoint; after an error the previous file remains.
 
     Raises:
         FileError: it cannot be written.
@@ -132,17 +135,21 @@ def save_checkpoint(content: dict[str, Any], path: Path) -> None:
     with written(path) as draft:
         try:
             torch.save(content, draft)
-        except RuntimeError as error:  # of PyTorch's writer, which does not tell why
+        except RuntimeError as error:  # PyTorch's writer gives no reason
             why = str(error).splitlines()[0]
             raise FileError(f"{path} cannot be written: is the disk full? ({why})") from error
 
 
 def trained_model(saved: dict[str, Any]) -> Model:
-    """The model of a checkpoint that `load_checkpoint` has read: its averaged (EMA) weights, or of
-    a packed one its weights.
+    """Build the model of a checkpoint with its averaged (EMA) weights.
+
+    A packed checkpoint has no averages; its weights are taken instead.
+
+    Args:
+        saved: result of `load_checkpoint`.
 
     Raises:
-        ModelError: the configuration is none, or the weights do not fit its model.
+        ModelError: the configuration is invalid, or the weights do not fit its model.
     """
     try:
         config = TrainingConfig.model_validate(saved["config"])
@@ -171,8 +178,7 @@ Restore = Callable[[Any, Path], None]
 
 
 def refuses_other_checkpoints(restore: Restore) -> Restore:
-    """Decorate a method that takes values from a checkpoint: whatever is missing in it, or of
-    another type, becomes ModelError."""
+    """Decorate a method that restores a checkpoint: missing or unfit values raise ModelError."""
 
     @functools.wraps(restore)
     def checked(self: Any, path: Path) -> None:
@@ -189,13 +195,13 @@ def refuses_other_checkpoints(restore: Restore) -> Restore:
 
 
 def restore_members(members: nn.Module, saved: dict[str, Any]) -> bool:
-    """Load the parts that were saved; others, which the recipe has added since, are as they were.
+    """Load the modules that were saved. Modules that the recipe added later are left unchanged.
 
     Returns:
-        Whether all of them were saved, and no others.
+        Whether the saved modules are exactly the current ones.
 
     Raises:
-        ModelError: a part is not what it was.
+        ModelError: a module has other shapes than before.
     """
     ours = members.state_dict()
     for name in ours.keys() & saved.keys():
@@ -213,27 +219,27 @@ def restore_members(members: nn.Module, saved: dict[str, Any]) -> bool:
 def restore_optimiser(
     optimiser: Optimizer, saved: dict[str, Any], names: Iterable[str], groups: list[list[str]]
 ) -> None:
-    """Give an optimiser, which numbers its parameters, the moments of the saved one.
+    """Load the moments of a saved optimiser.
 
-    Parts of a model, and so its parameters, may have changed places since it was saved. Rates,
-    betas and decay are the recipe's, not the saved ones.
+    An optimiser numbers its parameters, and their order may have changed since it was saved.
+    Learning rates, betas and weight decay stay those of the recipe.
 
     Args:
-        saved: the saved state.
-        names: of all that was saved with it, in the order of the parameters then.
-        groups: names of the parameters as they are now.
+        saved: state of the saved optimiser.
+        names: names of the saved parameters in their order.
+        groups: names of the current parameters in each group.
 
     Raises:
-        ModelError: it is of other parameters.
+        ModelError: the saved optimiser has other parameters.
     """
     place = {name: index for index, name in enumerate(names)}
     number: dict[str, int] = {}
     for before, group in zip(saved["param_groups"], groups, strict=True):
         if len(group) != len(before["params"]):
-            raise ModelError("the checkpoint's optimiser is of other parameters than the model's")
+            raise ModelError("the checkpoint's optimiser has other parameters than the model")
         number |= zip(sorted(group, key=place.__getitem__), before["params"])
     now = {name: index for index, name in enumerate(chain(*groups))}
-    moments = saved["state"]  # none of what has not learned yet
+    moments = saved["state"]  # parameters that were never updated have none
     state = {now[name]: moments[then] for name, then in number.items() if then in moments}
     parameters = list(chain(*(group["params"] for group in optimiser.param_groups)))
     for index, values in state.items():
@@ -241,17 +247,20 @@ def restore_optimiser(
             if torch.is_tensor(value) and value.dim() and value.shape != parameters[index].shape:
                 raise ModelError("the checkpoint's optimiser has moments of other shapes")
     settings = [
-        group | {"lr": before["lr"]}  # of the step, which the next one sets
+        group | {"lr": before["lr"]}  # the next step sets its own
         for group, before in zip(optimiser.state_dict()["param_groups"], saved["param_groups"])
     ]
     optimiser.load_state_dict({"state": state, "param_groups": settings})
 
 
 def pack_checkpoint(checkpoint: Path, out: Path) -> None:
-    """Write what a later training needs to go on, in a third of the size.
+    """Write a checkpoint of a third of the size, from which a later training can continue.
 
-    Weights become float16 and optimiser states bfloat16; the averages are left out, since they are
-    what was exported: they begin again at the weights.
+    Weights become float16 and optimiser states bfloat16. The averaged weights are left out, since
+    the exported model has them; averaging starts again from the weights.
+
+    Raises:
+        ModelError: the checkpoint has no discriminators or optimisers.
     """
 
     def smaller(value: Any, kind: torch.dtype) -> Any:

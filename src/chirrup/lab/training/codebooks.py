@@ -1,4 +1,4 @@
-"""Codebook health: a start from data, a count of what is used, and revival of what is not."""
+"""Codebooks in training: initialisation from data, usage statistics, revival of unused entries."""
 
 import torch
 from torch import Tensor, nn
@@ -6,14 +6,15 @@ from torch import Tensor, nn
 from chirrup.errors import UsageError
 from chirrup.lab.quantizers.level import Level, counts_and_sums
 from chirrup.lab.quantizers.quantizer import Quantizer
-from chirrup.lab.training.distributed import add_up
+from chirrup.lab.training.distributed import all_reduce
 
 
-def entries_apart(model: nn.Module, levels: list[Level]) -> list[list[str]]:
-    """Names of all parameters but the entries, or SimVQ's maps that make them; then of these.
+def parameter_groups(model: nn.Module, levels: list[Level]) -> list[list[str]]:
+    """Split the names of parameters in two: those of the model, and those of codebook entries.
 
-    They learn at a rate of their own. Decay, which knows nothing of the vectors, would draw
-    entries to zero, and through a map all of them together: they have none.
+    The second group, which has SimVQ's maps too, gets a learning rate of its own and no weight
+    decay. Weight decay would pull entries towards zero; through a map it would pull all of them at
+    once.
     """
     moving = {id(parameter) for level in levels for parameter in level.entry_parameters}
     groups: list[list[str]] = [[], []]
@@ -23,23 +24,27 @@ def entries_apart(model: nn.Module, levels: list[Level]) -> list[list[str]]:
 
 
 def check_start(quantizer: Quantizer, vectors: int) -> None:
-    """Raise ModelError if so many latents are too few to start the entries of a level."""
+    """Check that ``vectors`` latents are enough to initialise every entry.
+
+    Raises:
+        UsageError: they are too few.
+    """
     size = quantizer.codebook_size
     if any(level.starts_from_data for level in quantizer.trained_levels) and vectors < size:
         raise UsageError(
-            f"{vectors} vectors cannot start {size} entries: raise codes.initialise_batches to "
-            f"{-(-size // max(1, vectors))} times its value"
+            f"{vectors} vectors cannot initialise {size} entries: raise codes.initialise_batches "
+            f"to {-(-size // max(1, vectors))} times its value"
         )
 
 
 def initialise(quantizer: Quantizer, latents: Tensor, seed: int) -> list[float]:
-    """Start the codebooks from data: ``latents [vectors, dim]`` of an autoencoder.
+    """Initialise the codebooks from latents of an autoencoder, ``[vectors, dim]``.
 
     Returns:
-        Share of the variance that is left after each codebook.
+        Share of the variance that remains after each codebook.
 
     Raises:
-        ModelError: fewer vectors than entries.
+        UsageError: there are fewer vectors than entries.
     """
     check_start(quantizer, len(latents))
     return quantizer.initialise(latents, torch.Generator(latents.device).manual_seed(seed))
@@ -47,31 +52,31 @@ def initialise(quantizer: Quantizer, latents: Tensor, seed: int) -> list[float]:
 
 @torch.no_grad()
 def ema_update(quantizer: Quantizer, codes: Tensor, projected: Tensor) -> None:
-    """Let the entries that follow averages take in a step, of all processes.
+    """Update entries that are averages of their vectors with the vectors of all processes.
 
     Args:
         codes: ``int64 [batch, codebooks, frames]``.
-        projected: ``[codebooks, batch * frames, code_dim]``, as `Quantized.projected`.
+        projected: `Quantized.projected`, ``[codebooks, batch * frames, code_dim]``.
     """
     levels = quantizer.trained_levels
     if not any(level.uses_ema for level in levels):
         return
     rows = zip(codes.transpose(0, 1).flatten(1), projected, strict=True)
     found = [counts_and_sums(row, vectors, quantizer.codebook_size) for row, vectors in rows]
-    counts, sums = (add_up(torch.stack(part)) for part in zip(*found, strict=True))
+    counts, sums = (all_reduce(torch.stack(part)) for part in zip(*found, strict=True))
     for level, count, total in zip(levels, counts, sums, strict=True):
         level.ema_update(count, total)
 
 
 class Usage(nn.Module):
-    """Running share of each entry, ``[codebooks, codebook_size]``.
+    """Running frequency of each entry, ``share [codebooks, codebook_size]``.
 
     Args:
-        decay: of a step; by default the mean is over some hundred steps, and over more, in
-            proportion, of more than 1024 entries.
-        from_data: entries start from data and are revived. Then their shares are alike at first,
-            so that nothing is taken for dead before it had its chance, and sum to 1 a codebook.
-            Else they are what was counted, and sum to less at first.
+        decay: decay of the running mean per step. The default averages about 100 steps for 1024
+            entries or fewer, and proportionally more for larger codebooks.
+        from_data: whether entries are initialised from data and revived. If so, all shares are
+            equal at first, so that no entry counts as unused too early. Otherwise they start at 0
+            and sum to less than 1 at first.
     """
 
     share: Tensor
@@ -90,26 +95,25 @@ class Usage(nn.Module):
         self.register_buffer("share", torch.full((codebooks, codebook_size), first))
 
     def update(self, counts: Tensor) -> None:
-        """Take in how often each entry was used in a step, already summed over all processes."""
+        """Add the counts of one step, summed over all processes."""
         share = counts / counts.sum(1, keepdim=True)
         self.share.lerp_(share, 1 - self.decay)
 
     def perplexity(self) -> Tensor:
-        """Exponential of the entropy, ``[codebooks]``: their size when all are used alike."""
-        share = self.of_all()
+        """Compute the exponential of the entropy, ``[codebooks]``; at most the codebook's size."""
+        share = self.normalised()
         return torch.exp(-(share * (share + 1e-12).log()).sum(1))
 
     def used(self) -> Tensor:
-        """Share of the entries in use at all, ``[codebooks]``: above a twentieth of the average."""
-        return (self.of_all() > 0.05 / self.share.shape[1]).float().mean(1)
+        """Compute the share of entries used over a twentieth of the average, ``[codebooks]``."""
+        return (self.normalised() > 0.05 / self.share.shape[1]).float().mean(1)
 
-    def of_all(self) -> Tensor:
-        """Shares that sum to 1 a codebook."""
+    def normalised(self) -> Tensor:
+        """Return shares normalised to a sum of 1 in each codebook."""
         return self.share / self.share.sum(1, keepdim=True).clamp(min=1e-12)
 
     def figures(self) -> dict[str, float]:
-        """Of every codebook, by name: perplexity, its logarithm, which is the entropy of a code in
-        bits, and share of entries in use."""
+        """Return perplexity, entropy in bits and share of used entries of every codebook."""
         perplexity, figures = self.perplexity(), {}
         for name, values in (
             ("perplexity", perplexity),
@@ -127,15 +131,15 @@ class Usage(nn.Module):
         below: float,
         generator: torch.Generator,
     ) -> int:
-        """Move every entry used less than ``below`` times the average onto a vector of the batch.
+        """Move entries used less than ``below`` times the average to random vectors of the batch.
 
-        Does nothing to levels whose entries do not start from data.
+        Levels whose entries are not initialised from data are left unchanged.
 
         Args:
-            projected: ``[codebooks, vectors, code_dim]``, as `Quantized.projected`.
+            projected: `Quantized.projected`, ``[codebooks, vectors, code_dim]``.
 
         Returns:
-            How many entries were moved.
+            Number of moved entries.
         """
         moved = 0
         for index, level in enumerate(quantizer.trained_levels):
@@ -152,7 +156,7 @@ class Usage(nn.Module):
 
 
 def counts(codes: Tensor, codebook_size: int) -> Tensor:
-    """How often each entry is in ``int64 [batch, codebooks, frames]``: ``[codebooks, size]``."""
+    """Count each entry in ``codes [batch, codebooks, frames]``: ``[codebooks, size]``."""
     flat = codes.transpose(0, 1).flatten(1)
     hits = torch.zeros(len(flat), codebook_size, device=codes.device)
     return hits.scatter_add_(1, flat, torch.ones_like(flat, dtype=hits.dtype))

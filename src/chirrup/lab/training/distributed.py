@@ -1,4 +1,7 @@
-"""Several processes under ``torchrun``: the same model in each, gradients averaged."""
+"""Training in several processes under ``torchrun``: equal models, averaged gradients.
+
+Every function does nothing in a single process.
+"""
 
 import torch
 import torch.distributed as dist
@@ -17,15 +20,15 @@ def average_gradients(parameters: list[nn.Parameter]) -> None:
         parameter.grad = gradient.view_as(parameter)
 
 
-def add_up(tensor: Tensor) -> Tensor:
-    """The sum over the processes, in place."""
+def all_reduce(tensor: Tensor) -> Tensor:
+    """Add a tensor over the processes, in place."""
     if dist.is_initialized():
         dist.all_reduce(tensor)
     return tensor
 
 
-def gathered(tensor: Tensor) -> Tensor:
-    """The tensors of all processes, each of this shape, one after the other."""
+def all_gather(tensor: Tensor) -> Tensor:
+    """Concatenate the tensors of all processes, which have one shape."""
     if not dist.is_initialized():
         return tensor
     every = [torch.empty_like(tensor) for _ in range(dist.get_world_size())]
@@ -33,8 +36,8 @@ def gathered(tensor: Tensor) -> Tensor:
     return torch.cat(every)
 
 
-def first_says(decision: bool, device: torch.device) -> bool:
-    """The decision of the first process, in every one."""
+def broadcast_decision(decision: bool, device: torch.device) -> bool:
+    """Return the first process's decision in every process."""
     if not dist.is_initialized():
         return decision
     flag = torch.tensor(int(decision), device=device)
@@ -42,8 +45,8 @@ def first_says(decision: bool, device: torch.device) -> bool:
     return bool(flag)
 
 
-def share_parameters(module: nn.Module) -> None:
-    """Give every process the parameters and buffers of the first."""
+def broadcast_parameters(module: nn.Module) -> None:
+    """Copy the parameters and buffers of the first process to all others."""
     if dist.is_initialized():
         for tensor in [*module.parameters(), *module.buffers()]:
             dist.broadcast(tensor.data, 0)

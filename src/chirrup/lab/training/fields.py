@@ -1,4 +1,4 @@
-"""Fields of a recipe: numbers with their ranges, and errors in one line."""
+"""Types of the fields of a recipe, with their ranges, and one-line error messages."""
 
 import math
 from difflib import get_close_matches
@@ -8,7 +8,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
 
 
 def _within(low: float, high: float) -> AfterValidator:
-    """Of a number, which is not NaN."""
+    """Check a range; NaN is outside of it."""
 
     def check(value: float) -> float:
         if not low <= value <= high:
@@ -24,17 +24,10 @@ def _rising(values: tuple[float, float]) -> tuple[float, float]:
     return values
 
 
-def some_weight(values: tuple[float, ...]) -> tuple[float, ...]:
-    """`AfterValidator` of weights."""
-    if not any(values):
-        raise ValueError("give one a weight above 0")
-    return values
-
-
 Share = Annotated[float, _within(0, 1)]
 Decay = Annotated[float, _within(0, 1 - 1e-9)]
 Rate = Annotated[float, _within(1e-12, 10)]
-"""Of learning."""
+"""A learning rate."""
 Weight = Annotated[float, _within(0, 1e9)]
 Positive = Annotated[float, _within(1e-9, 1e9)]
 Seconds = Annotated[float, _within(1e-4, 3600)]
@@ -52,13 +45,13 @@ Decibels = Annotated[
 
 
 class Strict(BaseModel):
-    """Immutable, and an unknown key is an error."""
+    """Base of all tables of a recipe: immutable, and an unknown key is an error."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 def explained(error: ValidationError, model: type[Strict]) -> str:
-    """The first mistake: the key, its value, and what it may be."""
+    """Describe the first mistake: the key, its value, and the values it may have."""
     first = error.errors(include_url=False)[0]
     key = ".".join(map(str, first["loc"]))
     if first["type"] == "extra_forbidden":
@@ -73,7 +66,7 @@ def explained(error: ValidationError, model: type[Strict]) -> str:
 
 
 def _fields(model: type[Strict], parents: list[str]) -> list[str]:
-    """Keys of the table at ``parents``."""
+    """Return the keys of the table at ``parents``."""
     for name in parents:
         if name in model.model_fields:
             model = _table(model.model_fields[name].annotation) or model
@@ -81,14 +74,14 @@ def _fields(model: type[Strict], parents: list[str]) -> list[str]:
 
 
 def _table(annotation: Any) -> type[Strict] | None:
-    """The first `Strict` in a type such as ``dict[str, Strict]``."""
+    """Return the first `Strict` in a type such as ``dict[str, Strict]``."""
     if isinstance(annotation, type) and issubclass(annotation, Strict):
         return annotation
     return next(filter(None, map(_table, get_args(annotation))), None)
 
 
 def _shortened(value: Any) -> str:
-    """As a recipe has it, in so many letters at most."""
+    """Format a value in at most about 40 characters."""
     if isinstance(value, int) and abs(value) > 10**18:
         return f"about 10^{math.log10(abs(value)):.0f}"
     text = repr(value)

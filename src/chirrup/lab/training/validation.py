@@ -1,4 +1,4 @@
-"""A look at a model in training: scores, audio and spectrograms of a few whole clips."""
+"""Validation in training: scores, audio and spectrograms of a few whole clips."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -12,18 +12,23 @@ from chirrup.data.manifest import Entry
 from chirrup.evaluate.metrics.spectral import lsd, lsd_high, lsd_low
 from chirrup.evaluate.metrics.stereo import ild_error, ipd_error
 from chirrup.lab.models import Model
-from chirrup.lab.training.batches.data import from_direct_path, mix, reverberate
-from chirrup.lab.training.batches.reading import listed, read_jointly, read_mono
-from chirrup.lab.training.batches.resampling import Resampler
-from chirrup.lab.training.config import DataConfig
+from chirrup.lab.training.batches.audio_files import list_recordings, read_jointly, read_mono
+from chirrup.lab.training.batches.mixing import from_direct_path, mix, reverberate
+from chirrup.lab.training.batches.resampler import Resampler
+from chirrup.lab.training.data_config import DataConfig
 from chirrup.lab.training.losses.pesq_loss import PESQLoss
-from chirrup.lab.training.losses.spectral import stft
+from chirrup.lab.training.losses.stft import stft
 
 
 @dataclass
 class Validation:
-    """Mean figures; audio ``[1, samples]``, the average of the channels, and pictures
-    ``[height, width]`` of one clip."""
+    """Mean scores of all clips, and audio and spectrograms of one clip.
+
+    Attributes:
+        figures: scores by name.
+        audio: average of the channels, ``[1, samples]``, by name.
+        spectrograms: images ``[height, width]`` with values from 0 to 1, by name.
+    """
 
     sample_rate_hz: int
     figures: dict[str, float] = field(default_factory=dict)
@@ -35,26 +40,29 @@ LOWEST_BPS = 1000
 NOISE_DB = 5.0
 """Signal-to-noise ratio of the noisy clips."""
 MUSIC_SECONDS = 10
-"""The most of a clip that is scored by LSD, from its middle. Speech is scored whole."""
+"""Length of the middle part of a music clip that is scored. Speech is scored whole."""
 
 
 def score_of(data: DataConfig, sample_rate_hz: int) -> str:
-    """``pesq`` or ``lsd``, what the figures begin with."""
+    """Return ``pesq`` or ``lsd``, the score of validation."""
     if data.validation_score != "auto":
         return data.validation_score
     return "pesq" if sample_rate_hz <= 24_000 else "lsd"
 
 
 def clips(data: DataConfig, sample_rate_hz: int, channels: int = 1) -> list[tuple[Tensor, Tensor]]:
-    """Evenly spread clips of the validation folder: input and target, each ``[1, samples]``, or
-    ``[channels, samples]`` of kept channels.
+    """Read evenly spaced clips of the validation folder.
 
-    A model that enhances gets the first one noisy, the second in a room, the third clean, and so
-    on; noises and rooms are evenly spread too.
+    For a model that enhances, noise is added to the first clip of each three and a room to the
+    second. Noises and rooms are evenly spaced too.
+
+    Returns:
+        Pairs of input and target, each ``[1, samples]``, or ``[channels, samples]`` if channels are
+        kept.
     """
 
     def spread(folder: str, count: int) -> list[Entry]:
-        entries = sorted(listed(data.manifest, folder))
+        entries = sorted(list_recordings(data.manifest, folder))
         return entries[:: max(1, len(entries) // count)][:count]
 
     def mono(entry: Entry) -> Tensor:
@@ -90,12 +98,13 @@ def clips(data: DataConfig, sample_rate_hz: int, channels: int = 1) -> list[tupl
 def validate(model: Model, data: DataConfig, fewest: int = 1) -> Validation:
     """Code the validation clips without quantizer, with all codebooks, and with the fewest.
 
-    PESQ is the differentiable model of `pesq_loss`, which needs no other package. Music, which is
-    also coded with half of the codebooks, has the three LSD of `chirrup.evaluate`. Of several
-    channels a figure is their mean, and of two there are also the errors of what lies between them.
+    Speech is scored by the PESQ of `PESQLoss`, which needs no other package. Music is scored by the
+    log-spectral distances of `chirrup.evaluate`, and coded with half of the codebooks too. Scores
+    are means over the channels. Stereo also gets errors of phase and level between channels.
 
     Args:
-        fewest: codebooks that the training goes down to; at least `LOWEST_BPS` is validated.
+        fewest: smallest number of codebooks in training. The number validated gives at least
+            `LOWEST_BPS`.
     """
     rate_hz, delay = model.sample_rate_hz, model.delay_samples
     chunk = model.chunk_frames * model.frame_samples
@@ -113,11 +122,11 @@ def validate(model: Model, data: DataConfig, fewest: int = 1) -> Validation:
     scores: dict[str, list[float]] = {}
     model.eval()
     for index, pair in enumerate(clips(data, rate_hz, model.channels)):
-        heard, target = (model.tiled(clip[None].to(device))[0] for clip in pair)
-        samples = heard.shape[1]
-        padded = F.pad(heard, (0, delay + -(samples + delay) % chunk))
+        source, target = (model.tiled(clip[None].to(device))[0] for clip in pair)
+        samples = source.shape[1]
+        padded = F.pad(source, (0, delay + -(samples + delay) % chunk))
         latent = model.encoder.offline(resampler(padded[None]))
-        outputs = {"input": heard} if data.enhance else {}
+        outputs = {"input": source} if data.enhance else {}
         for name, books in settings.items():
             coded = model.quantizer.bypassed(latent)
             if books is not None:
@@ -127,13 +136,17 @@ def validate(model: Model, data: DataConfig, fewest: int = 1) -> Validation:
             error = (output - target).square().sum()
             snr_db = 10 * torch.log10(target.square().sum() / error.clamp(min=1e-9))
             parts = [scores_of(x[None], y[None]) for x, y in zip(output, target, strict=True)]
-            for values in (*parts, between(output, target, rate_hz), {"snr_db": float(snr_db)}):
+            for values in (
+                *parts,
+                channel_errors(output, target, rate_hz),
+                {"snr_db": float(snr_db)},
+            ):
                 for figure, value in values.items():
                     scores.setdefault(f"{figure}_{name}", []).append(value)
         if index == 0:
             for name, output in (outputs | {"original": target}).items():
                 result.audio[name] = output.mean(0, keepdim=True).cpu()
-                result.spectrograms[name] = picture(result.audio[name])
+                result.spectrograms[name] = spectrogram(result.audio[name])
     model.train()
     for name, values in scores.items():
         known = [value for value in values if np.isfinite(value)]
@@ -143,16 +156,17 @@ def validate(model: Model, data: DataConfig, fewest: int = 1) -> Validation:
 
 
 Scorer = Callable[[Tensor, Tensor], dict[str, float]]
-"""Scores an output against its target, each ``[1, samples]``; NaN where it cannot."""
+"""Scores an output against its target, each ``[1, samples]``; NaN if it is undefined."""
 
 
 def speech_scorer(sample_rate_hz: int, device: torch.device) -> Scorer:
+    """Return a scorer of wide-band PESQ."""
     pesq = PESQLoss(sample_rate_hz).to(device)
     return lambda output, target: {"pesq": float(pesq.score(output, target))}
 
 
 def music_scorer(sample_rate_hz: int) -> Scorer:
-    """LSD of the whole band, and of its lower and upper half."""
+    """Return a scorer of the LSD of the whole band, and of its lower and upper half."""
 
     def scores(output: Tensor, target: Tensor) -> dict[str, float]:
         pair = target[0].cpu().numpy(), output[0].cpu().numpy()
@@ -163,16 +177,16 @@ def music_scorer(sample_rate_hz: int) -> Scorer:
     return scores
 
 
-def between(output: Tensor, target: Tensor, sample_rate_hz: int) -> dict[str, float]:
-    """Errors of phase and level between two channels ``[2, samples]``; of others nothing."""
+def channel_errors(output: Tensor, target: Tensor, sample_rate_hz: int) -> dict[str, float]:
+    """Compute phase and level errors between two channels ``[2, samples]``; else nothing."""
     if len(target) != 2:
         return {}
     pair = target.cpu().numpy(), output.cpu().numpy()
     return {metric.__name__: metric(*pair, sample_rate_hz) for metric in (ipd_error, ild_error)}
 
 
-def picture(audio: Tensor) -> Tensor:
-    """Log spectrogram of ``[1, samples]`` over 80 dB, low frequencies at the bottom, 0 to 1."""
+def spectrogram(audio: Tensor) -> Tensor:
+    """Draw the log spectrogram of ``[1, samples]``; 80 dB map to 0 to 1, the lowest bin is last."""
     window = torch.hann_window(1024, device=audio.device)
     level_db = 20 * stft(audio, window, 256)[0].abs().clamp(min=1e-6).log10()
     return ((level_db - level_db.max() + 80) / 80).clamp(0, 1).T.flip(0).cpu()

@@ -7,19 +7,19 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from chirrup.lab.training.adversarial.adversarial import (
-    feature_matching_loss,
-    hinge_discriminator_loss,
-    hinge_generator_loss,
-    least_squares_discriminator_loss,
-    least_squares_generator_loss,
-)
 from chirrup.lab.training.adversarial.discriminators import (
     Discriminators,
     MultiLengthMelDiscriminator,
     MultiPeriodDiscriminator,
     MultiScaleSTFTDiscriminator,
     MultiScaleSubbandSTFTDiscriminator,
+)
+from chirrup.lab.training.adversarial.losses import (
+    feature_matching_loss,
+    hinge_discriminator_loss,
+    hinge_generator_loss,
+    least_squares_discriminator_loss,
+    least_squares_generator_loss,
 )
 
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from chirrup.lab.training.adversarial.adversarial import (
+from chirrup.lab.training.adversarial.losses import (
     build_discriminator,
     feature_matching_loss,
     hinge_discriminator_loss,

@@ -17,17 +17,19 @@ from chirrup.data.prepare import prepare
 from chirrup.data.recipe import recipe_of
 from chirrup.errors import ModelError, UsageError
 from chirrup.lab.models import CONFIGS
+from chirrup.lab.training.batches.audio_files import list_recordings
 from chirrup.lab.training.batches.corpus import (
-    Streamed,
+    StreamedRecordings,
+    build_sampler,
+    entry_seconds,
     free_bytes,
     open_recordings,
-    sampler_of,
-    seconds_of,
-    warn_of_lacking,
+    warn_of_missing,
 )
-from chirrup.lab.training.batches.data import Recordings, Sampler, load_recordings
-from chirrup.lab.training.batches.reading import listed
-from chirrup.lab.training.config import DataConfig, TrainingConfig, load_recipe
+from chirrup.lab.training.batches.recordings import Recordings, load_recordings
+from chirrup.lab.training.batches.sampler import Sampler
+from chirrup.lab.training.config import TrainingConfig, load_recipe
+from chirrup.lab.training.data_config import Conditions, DataConfig
 from chirrup.lab.training.loop import Trainer
 from chirrup.lab.training.validation import clips
 from data_samples import here, room, write
@@ -82,8 +84,8 @@ def both(manifest: Path, folder: str, rate_hz: int) -> tuple[Recordings, Recordi
     data = config(manifest)
     whole = open_recordings(data, folder, rate_hz, CPU)
     streamed = open_recordings(data.model_copy(update={"memory_gb": 0.0}), folder, rate_hz, CPU)
-    assert isinstance(streamed, Streamed)
-    assert not isinstance(whole, Streamed)
+    assert isinstance(streamed, StreamedRecordings)
+    assert not isinstance(whole, StreamedRecordings)
     return whole, streamed
 
 
@@ -94,7 +96,7 @@ def sampler(speech: Recordings, noise: Recordings, rooms: Recordings, seed: int 
         rooms,
         sample_rate_hz=RATE_HZ,
         crop_samples=CROP,
-        conditions=(1, 1, 1, 1, 1),
+        conditions=Conditions(clean=1, noisy=1, reverberant=1, two_talkers=1, noisy_reverberant=1),
         enhance=False,
         speed_range=1.12,
         level_db=(-24.0, -0.5),
@@ -130,12 +132,20 @@ def test_crops_are_the_same_to_the_bit(shards: Path) -> None:
 
 def test_batches_of_all_conditions_are_the_same(shards: Path) -> None:
     """To the bit; speed, noise and rooms included, and the target of a model that enhances."""
-    changes = {"conditions": (1, 1, 1, 1, 1), "crop_seconds": 0.2, "enhance": True}
+    changes = {
+        "conditions": Conditions(
+            clean=1, noisy=1, reverberant=1, two_talkers=1, noisy_reverberant=1
+        ),
+        "crop_seconds": 0.2,
+        "enhance": True,
+    }
     made = []
     for limit in (None, 0.0):
         data = config(shards, memory_gb=limit, **changes)
-        one = sampler_of(data, RATE_HZ, 480, torch.Generator().manual_seed(5), CPU)
-        streamed = [isinstance(part, Streamed) for part in (one.speech, one.noise, one.rooms)]
+        one = build_sampler(data, RATE_HZ, 480, torch.Generator().manual_seed(5), CPU)
+        streamed = [
+            isinstance(part, StreamedRecordings) for part in (one.speech, one.noise, one.rooms)
+        ]
         assert streamed == [limit == 0, limit == 0, False]
         made.append(one.batch(40))
     for whole, streamed in zip(*made):
@@ -158,11 +168,11 @@ def test_stereo_streams_as_it_is_decoded(tmp_path: Path, channels: str) -> None:
             memory_gb=limit,
             channels=channels,
             speech="music_train",
-            conditions=(1, 0, 0, 0, 0),
+            conditions=Conditions(clean=1),
             crop_seconds=0.2,
         )
-        one = sampler_of(data, RATE_HZ, 480, torch.Generator().manual_seed(5), CPU, channels=2)
-        assert isinstance(one.speech, Streamed) == (limit == 0)
+        one = build_sampler(data, RATE_HZ, 480, torch.Generator().manual_seed(5), CPU, channels=2)
+        assert isinstance(one.speech, StreamedRecordings) == (limit == 0)
         made.append(one.batch(20)[0])
     assert made[0].shape[1] == (2 if channels == "keep" else 1)
     assert torch.equal(*made)
@@ -180,10 +190,10 @@ def test_another_rate_is_resampled_in_place(shards: Path, rate_hz: int) -> None:
 def test_a_plain_manifest_streams_too(tmp_path: Path) -> None:
     """One that does not tell how long its recordings are."""
     manifest = write_corpus(tmp_path)
-    entries = listed(manifest, "speech_train")
-    assert [seconds_of(entry, each_channel=True) for entry in entries] == [1.0] * 3
+    entries = list_recordings(manifest, "speech_train")
+    assert [entry_seconds(entry, each_channel=True) for entry in entries] == [1.0] * 3
     whole = load_recordings(manifest, "speech_train", RATE_HZ, tmp_path / "cache")
-    streamed = Streamed.of(entries, RATE_HZ, CPU)
+    streamed = StreamedRecordings.of(entries, RATE_HZ, CPU)
     rows = [sampler(one, one, one).crops(one, 10) for one in (whole, streamed)]
     assert torch.equal(*rows)
 
@@ -192,15 +202,15 @@ def test_lengths_that_a_manifest_rounds_are_not_believed(tmp_path: Path) -> None
     """Of a file of its own; of a shard they are those that were written."""
     soundfile.write(tmp_path / "a.wav", np.full(1003, 0.5), RATE_HZ)
     entry = Entry("a.wav", tmp_path, facts={"seconds": "0.04", "sample_rate_hz": "24000"})
-    assert seconds_of(entry, each_channel=False) == 0.04
-    assert Streamed.of([entry], RATE_HZ, CPU).length.tolist() == [1003]
+    assert entry_seconds(entry, each_channel=False) == 0.04
+    assert StreamedRecordings.of([entry], RATE_HZ, CPU).length.tolist() == [1003]
 
 
 def test_a_shard_that_promises_too_much_gives_silence(shards: Path) -> None:
-    entry = listed(shards, "noise_train")[0]
+    entry = list_recordings(shards, "noise_train")[0]
     seconds = float(entry.facts["seconds"])
     more = replace(entry, facts={**entry.facts, "seconds": f"{seconds + 0.01:.6f}"})
-    streamed = Streamed.of([more], RATE_HZ, CPU)
+    streamed = StreamedRecordings.of([more], RATE_HZ, CPU)
     length = round(seconds * RATE_HZ)
     assert streamed.length.tolist() == [length + 240]
     piece = streamed.decode(0, length - 100, length + 240)
@@ -223,7 +233,7 @@ def test_music_streams_each_of_its_channels(tmp_path: Path) -> None:
             whole = open_recordings(data, "music_train", rate_hz, CPU)
             data = data.model_copy(update={"memory_gb": 0.0})
             streamed = open_recordings(data, "music_train", rate_hz, CPU)
-            assert isinstance(streamed, Streamed)
+            assert isinstance(streamed, StreamedRecordings)
             assert torch.equal(whole.length, streamed.length)
             assert len(whole.length) == count
             rows = [sampler(one, one, one).crops(one, 20) for one in (whole, streamed)]
@@ -233,18 +243,18 @@ def test_music_streams_each_of_its_channels(tmp_path: Path) -> None:
 def test_memory_decides(shards: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Rooms are never streamed."""
     data = config(shards)
-    entries = listed(shards, "speech_train")
-    needed = 2 * RATE_HZ * sum(seconds_of(entry, each_channel=False) for entry in entries)
+    entries = list_recordings(shards, "speech_train")
+    needed = 2 * RATE_HZ * sum(entry_seconds(entry, each_channel=False) for entry in entries)
     for free, streams in ((2.1 * needed, False), (1.9 * needed, True)):
         monkeypatch.setattr(corpus_module, "free_bytes", lambda device, free=free: free)
         for folder, expected in (("speech_train", streams), ("rir", False)):
             found = open_recordings(data, folder, RATE_HZ, CPU)
-            assert isinstance(found, Streamed) == expected
-    with pytest.raises(ModelError, match=r"in talks/ but in noise_train, rir_train.*: prepare"):
+            assert isinstance(found, StreamedRecordings) == expected
+    with pytest.raises(ModelError, match=r"in talks/, only in noise_train, rir_train.*: prepare"):
         open_recordings(data, "talks", RATE_HZ, CPU)
-    assert listed(shards.parent, "speech_train") == entries
+    assert list_recordings(shards.parent, "speech_train") == entries
     with pytest.raises(ModelError, match=r"no corpus at nowhere: .* --data FOLDER"):
-        listed(Path("nowhere"), "speech_train")
+        list_recordings(Path("nowhere"), "speech_train")
 
 
 def test_processes_share_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -257,11 +267,11 @@ def test_a_recipe_needs_the_manifest_alone(shards: Path) -> None:
     """Folders have the names that recipes know."""
     changes = [f"data.manifest={shards}", f"data.cache={shards.parent}/cache"]
     data = load_recipe(RECIPES / "iris-t1.toml", changes).data
-    made = sampler_of(data, RATE_HZ, 480, torch.Generator().manual_seed(0), CPU)
+    made = build_sampler(data, RATE_HZ, 480, torch.Generator().manual_seed(0), CPU)
     assert made.noise is not None
     assert made.rooms is not None
     assert torch.isfinite(made.batch(20)[0]).all()
-    assert len(clips(data, RATE_HZ)) == len(listed(shards, "speech_test"))
+    assert len(clips(data, RATE_HZ)) == len(list_recordings(shards, "speech_test"))
 
 
 # --- in a training -------------------------------------------------------------------------------
@@ -302,7 +312,7 @@ def test_every_process_has_crops_of_its_own(
     for rank in (0, 1, 1):
         trainer = Trainer(streaming(shards, tmp_path), tmp_path / "run", CPU)
         trainer.rank = rank
-        assert isinstance(trainer.sampler().speech, Streamed)
+        assert isinstance(trainer.sampler().speech, StreamedRecordings)
         losses(trainer, 2)
     first, second, again = (torch.cat(batches[start : start + 2]) for start in (0, 2, 4))
     assert len(batches) == 6
@@ -328,13 +338,17 @@ def test_a_corpus_without_rooms_trains_without_them(
     manifest = write_corpus(tmp_path)
     lines = manifest.read_text().splitlines()
     manifest.write_text("\n".join(line for line in lines if not line.startswith("rir/")) + "\n")
-    data = DataConfig(manifest=manifest, cache=tmp_path / "cache", conditions=(1, 2, 3, 4, 5))
-    sampler = sampler_of(data, RATE_HZ, 480, torch.Generator(), CPU)
-    warn_of_lacking(data, sampler)
+    data = DataConfig(
+        manifest=manifest,
+        cache=tmp_path / "cache",
+        conditions=Conditions(clean=1, noisy=2, reverberant=3, two_talkers=4, noisy_reverberant=5),
+    )
+    sampler = build_sampler(data, RATE_HZ, 480, torch.Generator(), CPU)
+    warn_of_missing(data, sampler)
     assert caplog.messages == [
-        f"{manifest} has no recordings in rir/: training goes without reverberant, noisy and "
+        f"{manifest} has no recordings in rir/: training goes without reverberant, noisy "
         "reverberant speech"
     ]
-    assert sampler.conditions.tolist() == [1, 2, 0, 4, 0]
+    assert sampler.weights.tolist() == [1, 2, 0, 4, 0]
     with pytest.raises(UsageError, match="clean speech a weight"):
-        sampler.set_conditions([0, 0, 1, 0])
+        sampler.set_conditions(Conditions(reverberant=1))

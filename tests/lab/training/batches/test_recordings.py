@@ -13,10 +13,11 @@ from torch import Tensor
 from torch.testing import assert_close
 
 from chirrup.errors import FileError, ModelError
-from chirrup.lab.training.batches.corpus import sampler_of
-from chirrup.lab.training.batches.data import Recordings, load_recordings
-from chirrup.lab.training.batches.reading import listed, read_mono
-from chirrup.lab.training.config import DataConfig
+from chirrup.lab.training.batches.audio_files import list_recordings, read_mono
+from chirrup.lab.training.batches.corpus import build_sampler
+from chirrup.lab.training.batches.recordings import Recordings, load_recordings
+from chirrup.lab.training.batches.sampler import CONDITIONS
+from chirrup.lab.training.data_config import NEEDS_NOISE, Conditions, DataConfig
 from small_batches import CROP, frequency_hz, recordings, sampler, tone
 from small_model import RATE_HZ, speech_like
 from tiny_training import write_corpus
@@ -118,16 +119,16 @@ def test_files_are_left_out_by_their_names(tmp_path: Path) -> None:
 
 def test_a_folder_without_files_is_refused(tmp_path: Path) -> None:
     manifest = write_corpus(tmp_path)
-    with pytest.raises(ModelError, match="no file in talks/ but in noise_test, noise_train, rir"):
+    with pytest.raises(ModelError, match="no file in talks/, only in noise_test, noise_train, rir"):
         load_recordings(manifest, "talks", RATE_HZ, tmp_path / "cache")
 
 
 def test_a_name_without_a_split_is_its_training_part(tmp_path: Path) -> None:
     """So `rir` are the rooms of a prepared corpus too."""
     manifest = write_corpus(tmp_path)
-    found = {entry.path.partition("/")[0] for entry in listed(manifest, "speech")}
+    found = {entry.path.partition("/")[0] for entry in list_recordings(manifest, "speech")}
     assert found == {"speech_train"}
-    assert [entry.path for entry in listed(manifest, "rir")] == ["rir/0.wav"]
+    assert [entry.path for entry in list_recordings(manifest, "rir")] == ["rir/0.wav"]
 
 
 @pytest.mark.parametrize("damage", ["nothing", "no audio"])
@@ -152,7 +153,7 @@ def test_a_recording_without_samples_is_named(
     soundfile.write(tmp_path / "speech_train" / "1.wav", np.zeros(samples), RATE_HZ)
     data = DataConfig(manifest=manifest, cache=tmp_path / "cache", memory_gb=memory_gb)
     with pytest.raises(ModelError, match=rf"speech_train/1.wav has {samples} samples"):
-        sampler_of(data, RATE_HZ, CROP, torch.Generator(), torch.device("cpu"))
+        build_sampler(data, RATE_HZ, CROP, torch.Generator(), torch.device("cpu"))
 
 
 def test_any_rate_and_channels_become_mono(tmp_path: Path) -> None:
@@ -201,11 +202,11 @@ def test_a_recipe_chooses_the_channels(tmp_path: Path) -> None:
         manifest=manifest,
         cache=tmp_path / "cache",
         speech="music_train",
-        conditions=(1, 0, 0, 0),
+        conditions=Conditions(clean=1),
     )
     for channels, recordings_of_it in (("mix", 2), ("each", 3)):
         data = basis.model_copy(update={"channels": channels})
-        made = sampler_of(data, RATE_HZ, 480, torch.Generator(), torch.device("cpu"))
+        made = build_sampler(data, RATE_HZ, 480, torch.Generator(), torch.device("cpu"))
         assert len(made.speech.length) == recordings_of_it
         assert made.crop_samples == RATE_HZ
         assert made.batch(2)[0].shape == (2, 1, RATE_HZ)
@@ -214,20 +215,20 @@ def test_a_recipe_chooses_the_channels(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("conditions", "decoded"),
     [
-        ((1, 0, 0, 0, 0), {"speech_train"}),
-        ((1, 0, 0, 1), {"speech_train"}),
-        ((1, 2, 0, 0), {"speech_train", "noise_train"}),
-        ((1, 0, 0.1, 0, 0), {"speech_train", "rir"}),
-        ((1, 0, 0, 0, 1), {"speech_train", "noise_train", "rir"}),
+        (Conditions(clean=1), {"speech_train"}),
+        (Conditions(clean=1, two_talkers=1), {"speech_train"}),
+        (Conditions(clean=1, noisy=2), {"speech_train", "noise_train"}),
+        (Conditions(clean=1, reverberant=0.1), {"speech_train", "rir"}),
+        (Conditions(clean=1, noisy_reverberant=1), {"speech_train", "noise_train", "rir"}),
     ],
 )
 def test_only_what_a_condition_needs_is_decoded(
-    tmp_path: Path, conditions: tuple[float, ...], decoded: set[str]
+    tmp_path: Path, conditions: Conditions, decoded: set[str]
 ) -> None:
     data = DataConfig(
         manifest=write_corpus(tmp_path), cache=tmp_path / "cache", conditions=conditions
     )
-    made = sampler_of(data, RATE_HZ, 480, torch.Generator(), torch.device("cpu"))
+    made = build_sampler(data, RATE_HZ, 480, torch.Generator(), torch.device("cpu"))
     assert {path.name.split("-")[0] for path in (tmp_path / "cache").iterdir()} == decoded
     assert torch.isfinite(made.batch(20)[0]).all()
 
@@ -257,22 +258,22 @@ def panned(signal: Tensor, right: float = -0.5) -> Recordings:
     )
 
 
-@pytest.mark.parametrize("kind", range(5))
+@pytest.mark.parametrize("kind", CONDITIONS)
 @pytest.mark.parametrize("speed_range", [1.0, 1.12])
-def test_both_channels_have_one_place_speed_and_gain(kind: int, speed_range: float) -> None:
+def test_both_channels_have_one_place_speed_and_gain(kind: str, speed_range: float) -> None:
     """In every condition: what lies between the channels is as it was, but for the noise, which
     both have alike."""
-    weights = [float(kind == k) for k in range(5)]
+    conditions = Conditions.model_validate({kind: 1})
     speech = panned(torch.from_numpy(speech_like(2 * RATE_HZ)))
-    made = sampler(speech=speech, conditions=weights, speed_range=speed_range, enhance=True)
+    made = sampler(speech=speech, conditions=conditions, speed_range=speed_range, enhance=True)
     audio, target = made.batch(20)
     assert audio.shape == target.shape == (20, 2, CROP)
     assert_close(target[:, 1], -0.5 * target[:, 0], atol=2e-4, rtol=0)
     peak_db = 20 * audio.abs().amax((1, 2)).log10()
     assert -24.01 < float(peak_db.min()) < float(peak_db.max()) < -0.49
-    if kind in (0, 2, 3):
+    if kind not in NEEDS_NOISE:
         assert_close(audio[:, 1], -0.5 * audio[:, 0], atol=2e-4, rtol=0)
-    if kind == 1:
+    if kind == "noisy":
         noise = audio - target
         assert_close(noise[:, 0], noise[:, 1], atol=1e-5, rtol=0)
         snr_db = 10 * (target.square().mean((1, 2)) / noise.square().mean((1, 2))).log10()
@@ -289,10 +290,10 @@ def test_a_model_of_two_channels_keeps_them_if_the_recipe_says_so(tmp_path: Path
             cache=tmp_path / "cache",
             speech="music_train",
             noise="music_train",
-            conditions=(0, 1, 0, 0),
+            conditions=Conditions(noisy=1),
             channels=channels,  # type: ignore[arg-type]
         )
-        made = sampler_of(data, RATE_HZ, 480, torch.Generator(), torch.device("cpu"), channels=2)
+        made = build_sampler(data, RATE_HZ, 480, torch.Generator(), torch.device("cpu"), channels=2)
         assert made.batch(2)[0].shape == shape
         assert made.noise is not None
         assert len(made.noise.audio) == 1

@@ -19,12 +19,12 @@ from chirrup.errors import UsageError
 from chirrup.lab import fast
 from chirrup.lab.fast.bands import band_magnitudes
 from chirrup.lab.fast.filters import Filters, filters, has_fast_transform
-from chirrup.lab.training.adversarial.discriminator_stacks import (
+from chirrup.lab.training.adversarial.stacks import (
     BandStacks,
     period_stack,
     spectrogram_stack,
 )
-from chirrup.lab.training.losses.spectral import mel_filterbank, of_unit_power, stft
+from chirrup.lab.training.losses.stft import mel_filterbank, stft, unit_power
 
 Features = list[list[Tensor]]
 
@@ -258,7 +258,7 @@ class _LogMelPlanes(_Spectrogram):
         with torch.autocast(audio.device.type, enabled=False):
             if self.fast and fast.takes(audio) and has_fast_transform(len(self.window)):
                 if self._filters is None:
-                    self._filters = filters(of_unit_power(self.window), self.filterbank)
+                    self._filters = filters(unit_power(self.window), self.filterbank)
                 rows = band_magnitudes(self.padded_rows(audio), self._filters, self.hop)
                 mels = rows.unflatten(0, audio.shape[:2])
             else:

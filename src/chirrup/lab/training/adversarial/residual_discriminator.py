@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from chirrup.lab.training.losses.spectral import stft
+from chirrup.lab.training.losses.stft import stft
 
 STRIDES = ((1, 2), (2, 2), (1, 2), (2, 2), (1, 2), (2, 2))
 """Along time and frequency; the latter make one bin of 64."""

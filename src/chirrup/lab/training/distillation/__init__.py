@@ -1,1 +1,1 @@
-"""Teachers, and what a model learns from them."""
+"""Feature distillation: teachers, and the stages that use their features."""

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from chirrup.lab.training.losses.spectral import mel_filterbank
+from chirrup.lab.training.losses.stft import mel_filterbank
 from chirrup.lab.weights import load_weights
 
 RATE_HZ, WINDOW, HOP, MELS = 16_000, 400, 160, 80

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from chirrup.lab import fast
 from chirrup.lab.fast.bands import band_powers
 from chirrup.lab.fast.filters import Filters, filters
-from chirrup.lab.training.losses.spectral import rfft
+from chirrup.lab.training.losses.stft import rfft
 
 MODEL_RATE_HZ = 16000
 FRAME = 512  # samples, 32 ms

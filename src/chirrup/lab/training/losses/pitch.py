@@ -1,4 +1,4 @@
-"""The pitch of speech, for a model to learn: YIN (de Cheveigné and Kawahara, 2002)."""
+"""Pitch of speech by YIN (de Cheveigné and Kawahara, 2002, doi 10.1121/1.1458024), as a target."""
 
 import torch
 import torch.nn.functional as F
@@ -8,15 +8,15 @@ from chirrup.lab.nn.harmonic_noise import HIGHEST_HZ, LOWEST_HZ, PITCHES, pitch_
 
 WINDOW_SECONDS = 0.03
 PERIODIC = 0.15
-"""The dip of YIN's difference function, 1 in noise, below which a frame has a pitch."""
+"""A frame is voiced if YIN's normalised difference function, 1 in noise, falls below this."""
 SPREAD = 4.0
-"""Of a target's Gaussian around the pitch, in pitches: two thirds of a semitone, so that few frames
-teach many scores."""
+"""Standard deviation of a target around the pitch, in pitches: two thirds of a semitone. A frame
+trains the scores of neighbouring pitches too."""
 
 
 @torch.no_grad()
 def pitch(audio: Tensor, sample_rate_hz: int, frame_samples: int) -> Tensor:
-    """Frequencies in Hz at the end of each frame, ``[batch, frames]``; 0 where there is none.
+    """Estimate the pitch in Hz at the end of each frame, ``[batch, frames]``; 0 if unvoiced.
 
     Args:
         audio: ``[batch, samples]``, a whole number of frames; zeros follow it.
@@ -46,16 +46,24 @@ def pitch(audio: Tensor, sample_rate_hz: int, frame_samples: int) -> Tensor:
 
 
 def with_pitch(scores: Tensor, pitch_hz: Tensor) -> Tensor:
-    """Scores ``[batch, PITCHES, frames]`` of which the highest is at frequencies ``[batch,
-    frames]``, where a frame has one."""
+    """Replace the scores of voiced frames by a one at the given pitch.
+
+    Args:
+        scores: ``[batch, PITCHES, frames]``.
+        pitch_hz: ``[batch, frames]``, 0 if unvoiced.
+    """
     place = pitch_index(pitch_hz.clamp(LOWEST_HZ, HIGHEST_HZ)).round().long()
     known = F.one_hot(place, PITCHES).transpose(1, 2).to(scores.dtype)
     return torch.where(_voiced(pitch_hz)[:, None], known, scores)
 
 
 def pitch_loss(scores: Tensor, pitch_hz: Tensor) -> Tensor:
-    """Cross-entropy in nats of the pitches' scores ``[batch, PITCHES, frames]`` against frequencies
-    ``[batch, frames]``, as the mean over frames that have one."""
+    """Compute the cross-entropy of pitch scores in nats, the mean over voiced frames.
+
+    Args:
+        scores: ``[batch, PITCHES, frames]``.
+        pitch_hz: ``[batch, frames]``, 0 if unvoiced.
+    """
     voiced = _voiced(pitch_hz)
     place = pitch_index(pitch_hz.clamp(LOWEST_HZ, HIGHEST_HZ))
     distance = torch.arange(PITCHES, device=scores.device)[:, None] - place[:, None]

@@ -1,4 +1,4 @@
-"""What a model is trained against: the recipe's discriminators and how they learn."""
+"""The discriminators of a recipe and their training."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -9,8 +9,13 @@ from torch.nn.utils import parametrize
 from torch.optim import Optimizer
 
 from chirrup.lab import fast
-from chirrup.lab.training.adversarial import adversarial
 from chirrup.lab.training.adversarial.discriminators import Discriminators
+from chirrup.lab.training.adversarial.losses import (
+    build_discriminator,
+    feature_matching_loss,
+    hinge_discriminator_loss,
+    hinge_generator_loss,
+)
 from chirrup.lab.training.checkpoints import restore_members, restore_optimiser
 from chirrup.lab.training.config import AdversaryConfig
 from chirrup.lab.training.distributed import average_gradients
@@ -18,12 +23,16 @@ from chirrup.lab.training.distributed import average_gradients
 LARGEST_GRADIENT = 10.0
 
 
-class Adversary:
+class DiscriminatorTrainer:
     """Discriminators and their optimiser.
 
     Args:
-        channels: of the audio, which are told apart one by one.
-        optimise: makes an optimiser of parameters.
+        channels: channels of the audio; a batch has one row for each.
+        optimise: builds an optimiser of parameters.
+
+    Raises:
+        UsageError: a discriminator does not fit the number of channels.
+        ModelError: a discriminator has no such options.
     """
 
     def __init__(
@@ -35,52 +44,53 @@ class Adversary:
     ) -> None:
         self.config, self.channels, self.device = config, channels, device
         members = config.discriminators.items()
-        built = {name: adversarial.build_discriminator(member) for name, member in members}
+        built = {name: build_discriminator(member) for name, member in members}
         self.discriminators = Discriminators(built, channels).to(device)
         self.parameters = list(self.discriminators.parameters())
         self.optimiser = optimise(self.parameters) if self.parameters else None
         self.bf16, self.fast = config.bf16, False
 
     def use_fast_forms(self) -> None:
-        """On a CPU: fast forms, and bfloat16 only where the processor gains by it."""
+        """Use fast forms, and bfloat16 only if the CPU has fast products in it."""
         fast.enable(self.discriminators)
         self.fast = fast.available()
         self.bf16 = self.config.bf16 and fast.products_in_bf16()
 
     def set_learning_rate(self, learning_rate: float) -> None:
+        """Set the learning rate of the discriminators."""
         if self.optimiser is not None:
             self.optimiser.param_groups[0]["lr"] = learning_rate
 
-    def discriminate(self, audio: Tensor) -> list[list[Tensor]]:
-        """Features and logits of ``audio [batch * channels, samples]``."""
+    def __call__(self, audio: Tensor) -> list[list[Tensor]]:
+        """Compute features and logits of ``audio [batch * channels, samples]``."""
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
             return self.discriminators(audio.unflatten(0, (-1, self.channels)))
 
-    def turn(
+    def step(
         self, estimate: Tensor, target: Tensor, weights: Mapping[str, float]
     ) -> tuple[dict[str, float], Tensor]:
-        """Update the discriminators, and give the model's losses through them as they were before.
+        """Update the discriminators, and compute the model's losses through them before the update.
 
-        Both sides use the features of one pass, so that neither real nor decoded audio is judged
-        twice.
+        Both use the features of one pass.
 
         Args:
-            estimate: ``[batch * channels, samples]``, of unit level; likewise ``target``.
-            weights: of the model's losses ``adversarial`` and ``features``.
+            estimate: decoded audio of unit power, ``[batch * channels, samples]``.
+            target: original audio in the same form.
+            weights: weights of the model's losses ``adversarial`` and ``features``.
 
         Returns:
-            The losses by name, with the discriminators' own as ``discriminator``; and the gradient
+            Losses by name, including the discriminators' loss ``discriminator``, and the gradient
             of the weighted sum of the model's losses with respect to ``estimate``.
         """
         assert self.optimiser is not None, "the recipe names no discriminator"
         estimate = estimate.detach().requires_grad_()
-        with parametrize.cached():  # weight normalisation, once for both
-            real, fake = self.discriminate(target), self.discriminate(estimate)
-        own = adversarial.hinge_discriminator_loss(real, fake)
+        with parametrize.cached():  # normalises weights once for both
+            real, fake = self(target), self(estimate)
+        own = hinge_discriminator_loss(real, fake)
         gradients = torch.autograd.grad(own, self.parameters, retain_graph=True, allow_unused=True)
         losses = {
-            "adversarial": adversarial.hinge_generator_loss(fake),
-            "features": adversarial.feature_matching_loss(
+            "adversarial": hinge_generator_loss(fake),
+            "features": feature_matching_loss(
                 real,
                 fake,
                 include_logits=self.config.include_logits,
@@ -102,13 +112,14 @@ class Adversary:
         return figures | {"discriminator": float(own.detach())}, gradient
 
     def state(self) -> dict[str, Any]:
+        """Return what a checkpoint needs."""
         return {
             "adversary": self.discriminators.state_dict(),
             "adversary_optimiser": self.optimiser and self.optimiser.state_dict(),
         }
 
     def restore(self, saved: dict[str, Any]) -> None:
-        """Go on from what `state` gave; those that were not in it start afresh."""
+        """Continue from the result of `state`. Discriminators that it lacks start untrained."""
         if self.optimiser is None or not saved["adversary_optimiser"]:
             return
         if restore_members(self.discriminators, saved["adversary"]):

@@ -1,4 +1,4 @@
-"""What a training says while it runs: a JSONL line, TensorBoard, and a bar on a terminal."""
+"""Progress of a training: JSON lines, TensorBoard events, and a bar on the terminal."""
 
 import json
 from collections.abc import Iterable
@@ -17,7 +17,7 @@ FIGURES_SHOWN = 8
 
 
 class _Progress(Progress):
-    """A bar, and under it figures, which a column beside it would cut off."""
+    """A progress bar with figures on the line below, where they are not cut off."""
 
     figures = ""
 
@@ -26,7 +26,7 @@ class _Progress(Progress):
         yield Text(self.figures)
 
 
-class Logbook:
+class TrainingLogger:
     """Writes ``log.jsonl`` and TensorBoard's event files into ``folder``."""
 
     def __init__(self, folder: Path, steps: int, step: int, *, quiet: bool) -> None:
@@ -45,7 +45,7 @@ class Logbook:
         )
         self.task = self.progress.add_task("training", total=steps, completed=step)
 
-    def __enter__(self) -> "Logbook":
+    def __enter__(self) -> "TrainingLogger":
         if not self.quiet:
             self.progress.start()
         return self
@@ -62,7 +62,7 @@ class Logbook:
             self.lines.close()
 
     def figures(self, step: int, hours: float, figures: dict[str, float]) -> None:
-        """Take in a step's figures; their means are written every `FIGURES_EVERY` steps."""
+        """Add a step's figures; their means are written every `FIGURES_EVERY` steps."""
         if self.quiet:
             return
         for name, value in figures.items():
@@ -79,6 +79,7 @@ class Logbook:
         self.progress.update(self.task, completed=step)
 
     def validation(self, step: int, hours: float, result: Validation) -> None:
+        """Write the figures, audio and spectrograms of a validation."""
         self.write({"step": step, "hours": round(hours, 4)} | result.figures)
         for name, value in result.figures.items():
             self.board.add_scalar(f"validation/{name}", value, step)

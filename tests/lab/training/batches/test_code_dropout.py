@@ -5,7 +5,7 @@ from collections import Counter
 import pytest
 import torch
 
-from chirrup.lab.training.batches.draws import draw_lost, draw_used
+from chirrup.lab.training.batches.code_dropout import draw_codebooks, draw_lost_chunks
 from chirrup.lab.training.config import CodesConfig
 from small_spectro import FRAME, small_spectro
 
@@ -16,7 +16,7 @@ RELEASED = (*range(1, 17), *range(18, 33, 2), *range(36, 65, 4))
 def test_choices_are_drawn_alike() -> None:
     assert len(RELEASED) == 32
     codes = CodesConfig(choices=RELEASED)
-    drawn = draw_used(codes, 64, 32_000, torch.Generator().manual_seed(0)).tolist()
+    drawn = draw_codebooks(codes, 64, 32_000, torch.Generator().manual_seed(0)).tolist()
     counts = Counter(drawn)
     assert set(counts) == set(RELEASED)
     assert min(counts.values()) > 800
@@ -31,7 +31,7 @@ def test_choices_are_drawn_alike() -> None:
 
 def test_without_choices_some_keep_the_fewest_and_some_all() -> None:
     codes = CodesConfig(lowest=2, lowest_share=0.5, drop=0.5)
-    drawn = Counter(draw_used(codes, 12, 10_000, torch.Generator().manual_seed(0)).tolist())
+    drawn = Counter(draw_codebooks(codes, 12, 10_000, torch.Generator().manual_seed(0)).tolist())
     assert min(drawn) == 2
     assert drawn[12] / 10_000 == pytest.approx(0.5 + 0.25 / 11, abs=0.02)
     assert drawn[2] / 10_000 == pytest.approx(0.25 + 0.25 / 11, abs=0.02)
@@ -39,7 +39,7 @@ def test_without_choices_some_keep_the_fewest_and_some_all() -> None:
 
 def test_frames_are_lost_in_some_examples_only() -> None:
     codes = CodesConfig(lossy=0.5, loss_rate=0.2)
-    lost = draw_lost(codes, 2000, 100, torch.Generator().manual_seed(0))
+    lost = draw_lost_chunks(codes, 2000, 100, torch.Generator().manual_seed(0))
     assert lost.any(1).float().mean() == pytest.approx(0.5, abs=0.05)
     assert lost.float().mean() == pytest.approx(0.1, abs=0.03)
 

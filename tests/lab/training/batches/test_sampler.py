@@ -8,7 +8,10 @@ import torch
 from torch import Tensor
 from torch.testing import assert_close
 
-from chirrup.lab.training.batches.data import interpolate, reverberate
+from chirrup.lab.training.batches.mixing import reverberate
+from chirrup.lab.training.batches.recordings import interpolate
+from chirrup.lab.training.batches.sampler import CONDITIONS
+from chirrup.lab.training.data_config import NEEDS_ROOMS, Conditions
 from small_batches import CROP, ROOM, frequency_hz, recordings, sampler, tone
 from small_model import RATE_HZ, speech_like
 
@@ -103,7 +106,7 @@ def test_clean_speech_is_only_scaled() -> None:
 
 
 def test_noise_is_as_loud_as_the_range_says() -> None:
-    audio = sampler(conditions=(0, 1, 0, 0, 0)).batch(100)[0][:, 0]
+    audio = sampler(conditions=Conditions(noisy=1)).batch(100)[0][:, 0]
     snr_db = 20 * (amplitude(audio, 500) / amplitude(audio, 3000)).log10()
     assert float(snr_db.min()) > 9.9
     assert float(snr_db.max()) < 20.1
@@ -130,7 +133,7 @@ def test_a_room_longer_than_a_crop() -> None:
 def test_reverberant_speech_differs_from_clean() -> None:
     speech = recordings(torch.from_numpy(speech_like(RATE_HZ)))
     clean, _ = sampler(speech=speech).batch(4)
-    wet, _ = sampler(speech=speech, conditions=(0, 0, 1, 0, 0)).batch(4)
+    wet, _ = sampler(speech=speech, conditions=Conditions(reverberant=1)).batch(4)
     assert torch.isfinite(wet).all()
     assert not torch.allclose(clean, wet, atol=1e-2)
 
@@ -169,22 +172,22 @@ def with_echo(dry: Tensor) -> Tensor:
     return wet * (dry.square().mean(1, True) / wet.square().mean(1, True)).sqrt()
 
 
-@pytest.mark.parametrize("kind", range(5))
-def test_the_target_is_the_input_or_speech_alone(kind: int) -> None:
+@pytest.mark.parametrize("kind", CONDITIONS)
+def test_the_target_is_the_input_or_speech_alone(kind: str) -> None:
     """In every condition; at the level that the speech has in the input."""
-    weights = [float(kind == k) for k in range(5)]
-    changes: dict[str, Any] = {"conditions": weights, "rooms": recordings(ECHO)}
+    conditions = Conditions.model_validate({kind: 1})
+    changes: dict[str, Any] = {"conditions": conditions, "rooms": recordings(ECHO)}
     audio, target = sampler(**changes).batch(20)
     assert torch.equal(audio, target)
 
     audio, target = (x[:, 0] for x in sampler(**changes, enhance=True).batch(20))
-    if kind in (0, 3):
+    if kind in ("clean", "two_talkers"):
         assert torch.equal(audio, target)
         return
     assert float(amplitude(target, 3000).max()) < 1e-3
-    speech = with_echo(target) if kind in (2, 4) else target
+    speech = with_echo(target) if kind in NEEDS_ROOMS else target
     noise = audio - speech
-    if kind == 2:
+    if kind == "reverberant":
         assert float(noise.abs().max()) < 1e-3
         return
     assert_close(amplitude(noise, 500), torch.zeros(20), atol=1e-3, rtol=0)
@@ -196,7 +199,9 @@ def test_the_target_is_the_input_or_speech_alone(kind: int) -> None:
 
 def test_noise_comes_to_a_room_and_not_out_of_it() -> None:
     """The fifth condition: the noise tone has no echo, the speech has one."""
-    crop = sampler(conditions=(0, 0, 0, 0, 1), rooms=recordings(ECHO)).batch(20)[0][:, 0]
+    crop = sampler(conditions=Conditions(noisy_reverberant=1), rooms=recordings(ECHO)).batch(20)[0][
+        :, 0
+    ]
     before, after = crop[:, :1800], crop[:, 1800:4800]
     grows = [amplitude(after, hz) / amplitude(before, hz) for hz in (500, 3000)]
     assert float((grows[0] - 1).abs().min()) > 0.1
@@ -206,7 +211,7 @@ def test_noise_comes_to_a_room_and_not_out_of_it() -> None:
 def test_a_second_talker_is_added() -> None:
     tones = [500, 1000, 1500, 2000]
     speech = recordings(*(tone(hz) for hz in tones))
-    audio = sampler(speech=speech, conditions=(0, 0, 0, 1, 0)).batch(60)[0][:, 0]
+    audio = sampler(speech=speech, conditions=Conditions(two_talkers=1)).batch(60)[0][:, 0]
     found = torch.stack([amplitude(audio, hz) for hz in tones]).sort(dim=0, descending=True)[0]
     two = found[1] > 1e-2 * found[0]
     assert float(two.float().mean()) == pytest.approx(0.75, abs=0.2)
@@ -217,14 +222,14 @@ def test_a_second_talker_is_added() -> None:
 
 def test_conditions_come_as_often_as_weighted() -> None:
     loud = recordings(tone(3000))
-    audio = sampler(conditions=(3, 1, 0, 0, 0), noise=loud).batch(400)[0][:, 0]
+    audio = sampler(conditions=Conditions(clean=3, noisy=1), noise=loud).batch(400)[0][:, 0]
     noisy = amplitude(audio, 3000) > 0.01 * amplitude(audio, 500)
     assert float(noisy.float().mean()) == pytest.approx(0.25, abs=0.07)
 
 
 def test_conditions_can_be_weighed_anew() -> None:
-    made = sampler(conditions=(1, 1, 0, 0, 0), noise=recordings(tone(3000)))
-    made.set_conditions((1, 0, 0, 0))
+    made = sampler(conditions=Conditions(clean=1, noisy=1), noise=recordings(tone(3000)))
+    made.set_conditions(Conditions(clean=1))
     audio = made.batch(50)[0][:, 0]
     assert bool((amplitude(audio, 3000) < 0.01 * amplitude(audio, 500)).all())
 
@@ -232,11 +237,11 @@ def test_conditions_can_be_weighed_anew() -> None:
 # --- levels and chance ---------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("kind", range(5))
-def test_levels_are_within_their_range_in_every_condition(kind: int) -> None:
+@pytest.mark.parametrize("kind", CONDITIONS)
+def test_levels_are_within_their_range_in_every_condition(kind: str) -> None:
     speech = recordings(torch.from_numpy(speech_like(2 * RATE_HZ)))
-    weights = [float(kind == k) for k in range(5)]
-    audio, _ = sampler(speech=speech, conditions=weights, speed_range=1.12).batch(24)
+    conditions = Conditions.model_validate({kind: 1})
+    audio, _ = sampler(speech=speech, conditions=conditions, speed_range=1.12).batch(24)
     assert audio.shape == (24, 1, CROP)
     assert audio.dtype == torch.float32
     peak_db = 20 * audio.abs().amax((1, 2)).log10()
@@ -253,10 +258,10 @@ def test_both_polarities_come() -> None:
 
 
 def test_silence_stays_silent() -> None:
-    for kind in range(5):
-        weights = [float(kind == k) for k in range(5)]
+    for kind in CONDITIONS:
+        conditions = Conditions.model_validate({kind: 1})
         silence = recordings(torch.zeros(RATE_HZ))
-        audio, _ = sampler(speech=silence, conditions=weights).batch(3)
+        audio, _ = sampler(speech=silence, conditions=conditions).batch(3)
         assert torch.isfinite(audio).all()
         assert float(audio.abs().max()) <= 1.0
 
@@ -264,7 +269,9 @@ def test_silence_stays_silent() -> None:
 def test_the_generator_alone_decides() -> None:
     settings: dict[str, Any] = {
         "speech": recordings(torch.from_numpy(speech_like(2 * RATE_HZ))),
-        "conditions": (1, 1, 1, 1, 1),
+        "conditions": Conditions(
+            clean=1, noisy=1, reverberant=1, two_talkers=1, noisy_reverberant=1
+        ),
         "speed_range": 1.12,
     }
     first, other = sampler(3, **settings), sampler(4, **settings)

@@ -1,4 +1,4 @@
-"""Recordings as a manifest lists them, read at a model's rate: plain files, or in shards."""
+"""Recordings of a manifest, in files or shards, read at a model's sample rate."""
 
 from collections.abc import Generator, Iterable, Sequence
 from contextlib import ExitStack, contextmanager
@@ -14,14 +14,14 @@ from chirrup.errors import ModelError
 from chirrup.files.sounds import UnreadableError, open_sound, read_samples
 
 FACTS = ("seconds", "sample_rate_hz", "channels", "sha256")
-"""Columns of a manifest that are of use to training."""
-SECONDS_OFF = 0.02
-"""By which a manifest may round."""
+"""Columns of a manifest that training uses."""
+ROUNDING_S = 0.02
+"""Largest rounding of a duration in a manifest."""
 
 
 @contextmanager
-def opened(source: Path | Entry) -> Generator[soundfile.SoundFile, None, None]:
-    """Any format soundfile reads, in a shard too.
+def open_recording(source: Path | Entry) -> Generator[soundfile.SoundFile, None, None]:
+    """Open a recording in any format that soundfile reads, in a file or in a shard.
 
     Raises:
         ModelError: it cannot be read.
@@ -40,12 +40,15 @@ def opened(source: Path | Entry) -> Generator[soundfile.SoundFile, None, None]:
 
 
 def read(source: Path | Entry) -> tuple[np.ndarray, int]:
-    """All of a recording, ``float32 [samples, channels]``, and its rate.
+    """Read a whole recording.
+
+    Returns:
+        ``float32 [samples, channels]`` and the sample rate.
 
     Raises:
-        ModelError: it cannot be read, or is shorter than it or the manifest says.
+        ModelError: it cannot be read, or it is shorter than its header or the manifest states.
     """
-    with opened(source) as file:
+    with open_recording(source) as file:
         audio = read_samples(file)
         if len(audio) < file.frames:
             raise ModelError(f"{source} ends after {len(audio)} of {file.frames} samples")
@@ -59,15 +62,15 @@ def read(source: Path | Entry) -> tuple[np.ndarray, int]:
 
 
 def has_length(entry: Entry, seconds: float) -> bool:
-    """Whether a recording is not shorter than the manifest says, which may say nothing."""
-    return seconds > float(entry.facts.get("seconds", 0)) - SECONDS_OFF
+    """Return whether ``seconds`` reach the duration in the manifest, if it has one."""
+    return seconds > float(entry.facts.get("seconds", 0)) - ROUNDING_S
 
 
 def check_length(source: Path | Entry, samples: int) -> None:
-    """Refuse a recording of which no position can be drawn.
+    """Check that positions can be drawn from a recording.
 
     Raises:
-        ModelError: it has less than two samples at the model's rate.
+        ModelError: it has fewer than two samples at the model's rate.
     """
     if samples < 2:
         raise ModelError(
@@ -77,22 +80,25 @@ def check_length(source: Path | Entry, samples: int) -> None:
 
 
 def read_channels(source: Path | Entry, sample_rate_hz: int) -> np.ndarray:
-    """Each channel, resampled: ``float32 [channels, samples]``."""
+    """Read all channels of a recording, resampled: ``float32 [channels, samples]``."""
     audio, rate_hz = read(source)
     return soxr.resample(audio, rate_hz, sample_rate_hz).T
 
 
 def read_mono(source: Path | Entry, sample_rate_hz: int) -> np.ndarray:
-    """Likewise, but the average of the channels: ``float32 [samples]``."""
+    """Read the average of a recording's channels, resampled: ``float32 [samples]``."""
     audio, rate_hz = read(source)
     return soxr.resample(audio.mean(axis=1), rate_hz, sample_rate_hz)
 
 
-def joined(audio: np.ndarray, channels: int, source: object) -> np.ndarray:
-    """``[channels, samples]`` for a model that codes so many jointly; mono is in all of them.
+def match_channels(audio: np.ndarray, channels: int, source: object) -> np.ndarray:
+    """Return ``[channels, samples]`` for a model of joint channels; mono is repeated.
+
+    Args:
+        source: name of the recording for the error.
 
     Raises:
-        ModelError: the recording has another number of channels.
+        ModelError: the recording is not mono and has another number of channels.
     """
     if len(audio) not in (1, channels):
         raise ModelError(
@@ -103,20 +109,23 @@ def joined(audio: np.ndarray, channels: int, source: object) -> np.ndarray:
 
 
 def read_jointly(source: Path | Entry, sample_rate_hz: int, channels: int) -> np.ndarray:
-    """Likewise, but `joined`."""
-    return joined(read_channels(source, sample_rate_hz), channels, source)
+    """Read a recording for a model of joint channels: ``float32 [channels, samples]``."""
+    return match_channels(read_channels(source, sample_rate_hz), channels, source)
 
 
-def listed(manifest: Path | None, folder: str, leave_out: Sequence[str] = ()) -> list[Entry]:
-    """Recordings of a folder of the manifest, plain files or in shards.
+def list_recordings(
+    manifest: Path | None, folder: str, leave_out: Sequence[str] = ()
+) -> list[Entry]:
+    """List the recordings in a folder of a manifest, files or entries of shards.
 
-    A prepared corpus has rooms in ``rir_train``, others in ``rir``: ``rir`` means either.
+    If there is no ``folder``, ``folder_train`` is taken: ``chirrup data prepare`` writes room
+    responses to ``rir_train``, other corpora have them in ``rir``.
 
     Args:
-        leave_out: patterns of names of files that are not to be among them.
+        leave_out: patterns of file names to leave out.
 
     Raises:
-        ModelError: there are none, or there is no such manifest.
+        ModelError: there is no manifest, or the folder is empty.
     """
     if manifest is None or not manifest.exists():
         missing = "no corpus is named" if manifest is None else f"there is no corpus at {manifest}"
@@ -128,24 +137,23 @@ def listed(manifest: Path | None, folder: str, leave_out: Sequence[str] = ()) ->
         for entry in read_manifest(find_manifest(manifest))
         if not any(map(Path(entry.path).match, leave_out))
     ]
-    if found := _of_folder(entries, folder):
+    if found := _in_folder(entries, folder):
         return found
     others = sorted({entry.path.partition("/")[0] for entry in entries if "/" in entry.path})
     raise ModelError(
-        f"{manifest} lists no file in {folder}/ but in {', '.join(others[:9])}: prepare such "
-        "recordings too, or train without noise and rooms, with data.conditions=[1,0,0,0]"
+        f"{manifest} lists no file in {folder}/, only in {', '.join(others[:9])}: prepare such "
+        "recordings too, or train without noise and rooms, with data.conditions={clean=1}"
     )
 
 
-def is_listed(manifest: Path | None, folder: str) -> bool:
-    """Return whether a corpus has recordings of a folder; True where there is no corpus."""
+def has_recordings(manifest: Path | None, folder: str) -> bool:
+    """Return whether a corpus has recordings in a folder; True if there is no corpus."""
     if manifest is None or not manifest.exists():
         return True
-    return bool(_of_folder(read_manifest(find_manifest(manifest)), folder))
+    return bool(_in_folder(read_manifest(find_manifest(manifest)), folder))
 
 
-def _of_folder(entries: Iterable[Entry], folder: str) -> list[Entry]:
-    """Recordings of a folder; of the folder for training if a prepared corpus is split."""
+def _in_folder(entries: Iterable[Entry], folder: str) -> list[Entry]:
     entries = list(entries)
     for name in (folder, f"{folder}_train"):
         if found := [entry for entry in entries if entry.path.startswith(name + "/")]:

@@ -5,12 +5,12 @@ from pathlib import Path
 
 from rich.console import Console
 
-from chirrup.lab.training.logbook import FIGURES_EVERY, Logbook
+from chirrup.lab.training.logger import FIGURES_EVERY, TrainingLogger
 
 
 def test_figures_are_not_cut_off(tmp_path: Path) -> None:
     names = ("adversarial", "feature_matching", "complex", "mel", "learning_rate", "commitment")
-    with Logbook(tmp_path, 1000, 0, quiet=False) as logbook:
+    with TrainingLogger(tmp_path, 1000, 0, quiet=False) as logbook:
         logbook.figures(FIGURES_EVERY, 0.5, dict.fromkeys(names, 0.31725))
         screen = Console(file=io.StringIO(), width=80)
         screen.print(*logbook.progress.get_renderables())

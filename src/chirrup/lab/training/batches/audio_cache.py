@@ -1,4 +1,4 @@
-"""Decoded recordings that are kept from one training to the next."""
+"""Storage of decoded recordings between trainings."""
 
 import hashlib
 import logging
@@ -10,11 +10,11 @@ import numpy as np
 
 from chirrup.data.manifest import Entry
 from chirrup.files.drafts import written
-from chirrup.lab.training.batches.reading import has_length
+from chirrup.lab.training.batches.audio_files import has_length
 
 
 def key(entries: Sequence[Entry]) -> str:
-    """Return a hash of the recordings' names, and of their hashes or sizes and times."""
+    """Hash the names of recordings, and their content hashes or file sizes and times."""
     texts = (f"{entry} {entry.facts.get('sha256', '')} {_stamp(entry)}" for entry in entries)
     return hashlib.sha256("\n".join(texts).encode(errors="surrogateescape")).hexdigest()[:16]
 
@@ -25,18 +25,18 @@ def _stamp(entry: Entry) -> str:
     try:
         about = (entry.folder / (entry.shard or entry.path)).stat()
     except OSError:
-        return "missing"  # reading it says so
+        return "missing"  # reading it raises the error
     return f"{about.st_size} {about.st_mtime_ns} {entry.offset}"
 
 
 def save(path: Path, audio: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-    """Keep recordings, each ``int16 [channels, samples]``.
+    """Store recordings, each ``int16 [channels, samples]``.
 
     Returns:
-        As `load`.
+        The recordings and their lengths in the form of `load`.
 
     Raises:
-        FileError: they cannot be written.
+        FileError: the file cannot be written.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     joined = np.concatenate(audio, axis=1)
@@ -49,18 +49,19 @@ def save(path: Path, audio: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarra
 def load(
     path: Path, entries: Sequence[Entry], sample_rate_hz: int, each_channel: bool
 ) -> tuple[np.ndarray, np.ndarray] | None:
-    """Load what `save` kept.
+    """Load stored recordings.
 
     Returns:
-        All recordings, ``int16 [channels, samples]``, and the number of samples of each. None if
-        there is no such file, if it is damaged, or if a recording is shorter than in the manifest.
+        All recordings, concatenated, ``int16 [channels, samples]``, and the length of each in
+        samples. None if there is no such file, if it is damaged, or if a recording is shorter than
+        in the manifest.
     """
     try:
         with path.open("rb") as file, np.load(file) as arrays:
             audio, length = np.atleast_2d(arrays["audio"]), arrays["length"]
         if (audio.dtype, length.ndim) != (np.int16, 1) or length.sum() != audio.shape[1]:
-            raise ValueError("these are no recordings")
-        if not each_channel:  # where a file is several recordings
+            raise ValueError("the arrays do not have the form of recordings")
+        if not each_channel:  # otherwise a file gives several recordings
             seconds = (length / sample_rate_hz).tolist()
             if not all(has_length(*pair) for pair in zip(entries, seconds, strict=True)):
                 raise ValueError("a recording is too short")

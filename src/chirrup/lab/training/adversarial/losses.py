@@ -1,9 +1,10 @@
-"""The discriminators that a recipe may name, and the losses over what they say.
+"""Adversarial losses, and the discriminators that a recipe can name.
 
-An output is a list, one entry per sub-discriminator, of that sub-discriminator's feature maps, the
-last of them its logits. Every loss is a mean over logits and over the K sub-discriminators, so that
-its weight does not depend on how many there are. Papers that sum instead (HiFi-GAN, DAC) want their
-weights times K here. Everything is reduced in float32, also when the features are bfloat16.
+The output of a discriminator is a list with an entry for each sub-discriminator: its feature maps,
+of which the last is its logits. Every loss is a mean over the logits and over the K
+sub-discriminators, so its weight does not depend on their number. For papers that add the losses
+of sub-discriminators (HiFi-GAN, DAC), multiply the paper's weights by K. Means are computed in
+float32, even of features in bfloat16.
 """
 
 from collections.abc import Callable, Sequence
@@ -29,7 +30,7 @@ DISCRIMINATORS = {
 
 
 def build_discriminator(config: DiscriminatorConfig) -> nn.Module:
-    """A discriminator as a recipe names it.
+    """Build a discriminator of a recipe.
 
     Raises:
         ModelError: its class has no such options.
@@ -37,11 +38,15 @@ def build_discriminator(config: DiscriminatorConfig) -> nn.Module:
     try:
         return DISCRIMINATORS[config.kind](**config.options)
     except TypeError as error:
-        raise ModelError(f"a discriminator of kind {config.kind} cannot be: {error}") from error
+        raise ModelError(
+            f"a discriminator of kind {config.kind} cannot be built: {error}"
+        ) from error
 
 
 def hinge_discriminator_loss(real_outputs: Outputs, fake_outputs: Outputs) -> Tensor:
-    """`mean max(0, 1 - D(x)) + max(0, 1 + D(G(x)))`: 0 once a margin of 1 separates the two.
+    """Compute `mean max(0, 1 - D(x)) + max(0, 1 + D(G(x)))`.
+
+    It is 0 if a margin of 1 separates real and decoded audio.
 
     SoundStream (arXiv 2107.03312), equation 1; EnCodec (arXiv 2210.13438), section 3.4.
     """
@@ -51,23 +56,23 @@ def hinge_discriminator_loss(real_outputs: Outputs, fake_outputs: Outputs) -> Te
 
 
 def hinge_generator_loss(fake_outputs: Outputs) -> Tensor:
-    """`mean -D(G(x))`, unbounded, as in LRAC's baselines and AudioCraft.
+    """Compute `mean -D(G(x))`, unbounded as in the code of LRAC's baselines and AudioCraft.
 
-    The papers of SoundStream (equation 2) and EnCodec (section 3.4) write `max(0, 1 - D(G(x)))`:
-    the same gradient plus a stop beyond the margin.
+    SoundStream (arXiv 2107.03312, equation 2) and EnCodec (arXiv 2210.13438, section 3.4) have
+    `max(0, 1 - D(G(x)))`, which has the same gradient up to the margin and none beyond it.
     """
     return _mean_over_logits(lambda fake: -fake, fake_outputs)
 
 
 def least_squares_discriminator_loss(real_outputs: Outputs, fake_outputs: Outputs) -> Tensor:
-    """`mean (D(x) - 1)^2 + D(G(x))^2`: HiFi-GAN (arXiv 2010.05646), equation 1; DAC's code."""
+    """Compute `mean (D(x) - 1)^2 + D(G(x))^2`, as HiFi-GAN (arXiv 2010.05646, equation 1), DAC."""
     return _mean_over_logits(lambda real: (1 - real).square(), real_outputs) + _mean_over_logits(
         torch.square, fake_outputs
     )
 
 
 def least_squares_generator_loss(fake_outputs: Outputs) -> Tensor:
-    """`mean (D(G(x)) - 1)^2`: HiFi-GAN (arXiv 2010.05646), equation 2; DAC's code."""
+    """Compute `mean (D(G(x)) - 1)^2`, as HiFi-GAN (arXiv 2010.05646, equation 2) and DAC."""
     return _mean_over_logits(lambda fake: (1 - fake).square(), fake_outputs)
 
 
@@ -80,11 +85,15 @@ def feature_matching_loss(
     average_layers: bool = False,
     fast: bool = False,
 ) -> Tensor:
-    """Mean absolute difference of features, summed over layers; no gradient reaches the real side.
+    """Compute the mean absolute difference of features, summed over layers.
 
-    `fast` computes each layer's distance in one pass, on a CPU.
+    No gradient reaches the real side.
 
-    `normalise` divides each layer's difference by the mean absolute real feature of that layer.
+    Args:
+        include_logits: whether the logits count as features.
+        normalise: whether a layer's difference is divided by its mean absolute real feature.
+        average_layers: whether layers are averaged instead of summed.
+        fast: whether to compute a layer's distance in one pass, on a CPU.
 
     | | include_logits | normalise | average_layers |
     |---|---|---|---|

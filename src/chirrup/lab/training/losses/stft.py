@@ -1,4 +1,4 @@
-"""Spectral building blocks of losses and discriminators."""
+"""Spectra and mel filters for losses and discriminators."""
 
 from typing import Any
 
@@ -9,9 +9,10 @@ from torch.autograd.function import once_differentiable
 
 
 def mel_filterbank(sample_rate_hz: int, n_fft: int, mels: int) -> Tensor:
-    """Triangular filters, equal in area, evenly spaced on Slaney's mel scale up to half the rate.
+    """Compute triangular filters of equal area, evenly spaced on Slaney's mel scale.
 
-    Linear below 1 kHz (200/3 Hz a mel), logarithmic above (factor 6.4 in 27 mels).
+    They reach to half the sample rate. The scale is linear below 1 kHz (200/3 Hz a mel) and
+    logarithmic above (a factor of 6.4 in 27 mels).
 
     Returns:
         ``[n_fft // 2 + 1, mels]``, to multiply magnitude spectra by.
@@ -30,22 +31,22 @@ def mel_filterbank(sample_rate_hz: int, n_fft: int, mels: int) -> Tensor:
     return (torch.minimum(rising, falling).clamp(min=0) * (2 / (high - low))).float()
 
 
-def of_unit_power(window: Tensor) -> Tensor:
+def unit_power(window: Tensor) -> Tensor:
     """Scale a window so that white noise of unit variance has unit power in each bin."""
     return window / window.square().sum().sqrt()
 
 
 def stft(audio: Tensor, window: Tensor, hop: int) -> Tensor:
-    """Complex spectra ``[batch, frames, bins]`` of ``[batch, samples]``, frames inside the signal.
+    """Compute complex spectra ``[batch, frames, bins]`` of ``[batch, samples]``, without padding.
 
     The window is scaled to unit power. First gradients exist with respect to ``audio``; second ones
     do not.
     """
-    return rfft(_Frames.apply(audio, of_unit_power(window), hop), len(window))
+    return rfft(_Frames.apply(audio, unit_power(window), hop), len(window))
 
 
 def rfft(signal: Tensor, size: int) -> Tensor:
-    """Compute ``torch.fft.rfft(signal, size)``; PyTorch's backward does twice the work.
+    """Compute ``torch.fft.rfft(signal, size)`` with a backward of half the work of PyTorch's.
 
     First gradients exist; second ones do not.
     """
@@ -53,7 +54,7 @@ def rfft(signal: Tensor, size: int) -> Tensor:
 
 
 class _RealTransform(torch.autograd.Function):
-    """A real transform whose backward is a real transform, too."""
+    """A real transform whose backward is a real transform."""
 
     @staticmethod
     def forward(ctx: Any, signal: Tensor, size: int) -> Tensor:
@@ -65,7 +66,7 @@ class _RealTransform(torch.autograd.Function):
     def backward(  # pyright: ignore[reportIncompatibleMethodOverride]
         ctx: Any, d_spectrum: Tensor
     ) -> tuple[Tensor | None, ...]:
-        # `irfft` counts all bins twice but the first, and the last of an even size.
+        # `irfft` counts every bin twice, except the first, and the last of an even size.
         share = torch.full(d_spectrum.shape[-1:], ctx.size / 2, device=d_spectrum.device)
         share[0] = ctx.size
         if ctx.size % 2 == 0:
@@ -75,7 +76,7 @@ class _RealTransform(torch.autograd.Function):
 
 
 class _Frames(torch.autograd.Function):
-    """Windowed frames whose backward adds whole hops, since the backward of ``unfold`` is slow."""
+    """Windowed frames. The backward adds whole hops, because that of ``unfold`` is slow."""
 
     @staticmethod
     def forward(ctx: Any, audio: Tensor, window: Tensor, hop: int) -> Tensor:

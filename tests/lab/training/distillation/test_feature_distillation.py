@@ -1,5 +1,6 @@
 """The stages of FocalCodec-Stream's training: who learns what of whom."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,9 @@ from chirrup.errors import ChirrupError, UsageError
 from chirrup.lab.models import CONFIGS
 from chirrup.lab.models.focalcodec import FocalCodec
 from chirrup.lab.nn.harmonic_noise import PITCHES
+from chirrup.lab.training.batches.code_dropout import CodeDropout
 from chirrup.lab.training.config import TrainingConfig
-from chirrup.lab.training.distillation.distillation import Lessons
+from chirrup.lab.training.distillation.feature_distillation import FeatureDistillation
 from chirrup.lab.training.distillation.teachers import load_teacher
 from chirrup.lab.training.loop import Trainer
 from chirrup.lab.training.losses.pitch import pitch, pitch_loss, with_pitch
@@ -26,7 +28,7 @@ from tiny_training import advance, differing, resumed, stopped, tiny_config, wri
 CPU = torch.device("cpu")
 FRAMES = 20
 AUDIO = 0.2 * torch.randn(2, 1, 320 * FRAMES, generator=torch.Generator().manual_seed(0))
-PASSED = torch.zeros(2).bool(), torch.ones(2, FRAMES).bool()
+PASSED = CodeDropout(torch.ones(2).long(), torch.zeros(2).bool(), torch.ones(2, FRAMES).bool())
 """No row bypasses, every frame arrives."""
 
 DECODER = {"decodes": "teacher", "train": ["waveform"], "weights": {"mel": 15}}
@@ -154,27 +156,29 @@ def test_a_stopped_run_goes_on_as_it_would_have(corpus: Path, tmp_path: Path) ->
 # --- what is compared ----------------------------------------------------------------------------
 
 
-def lessons_of(recipe: TrainingConfig, model: FocalCodec) -> Lessons:
-    return Lessons(recipe, model, recipe.teacher and load_teacher(recipe.teacher))
+def distillation_of(recipe: TrainingConfig, model: FocalCodec) -> FeatureDistillation:
+    return FeatureDistillation(recipe, model, recipe.teacher and load_teacher(recipe.teacher))
 
 
-def lessons(corpus: Path, *names: str, **changes: Any) -> tuple[Lessons, TrainingConfig]:
+def distillation(
+    corpus: Path, *names: str, **changes: Any
+) -> tuple[FeatureDistillation, TrainingConfig]:
     recipe = config(corpus, *names, **changes)
     torch.manual_seed(3)
-    made = lessons_of(recipe, FocalCodec(CONFIG))
-    made.start(AUDIO)
+    made = distillation_of(recipe, FocalCodec(CONFIG))
+    made.initialise(AUDIO)
     return made, recipe
 
 
 def test_terms_are_what_they_are_said_to_be(corpus: Path) -> None:
-    made, recipe = lessons(corpus, *STAGES)
-    results = [made(AUDIO, stage, *PASSED) for stage in recipe.stages]
+    made, recipe = distillation(corpus, *STAGES)
+    results = [made(AUDIO, stage, PASSED) for stage in recipe.stages]
     decoder, positions, encoder, quantizer, joint, whole, anchored = results
     model, taught = made.model, made.targets(AUDIO)
     own = model.features_by_layer(AUDIO)
     error = [(a - b).square().mean() for a, b in zip(own, taught, strict=True)]
-    assert_close(positions.terms["positions"], error[0])
-    assert_close(encoder.terms["layers"], (0.5 * error[1] + error[2]) / 1.5)
+    assert_close(positions.losses["positions"], error[0])
+    assert_close(encoder.losses["layers"], (0.5 * error[1] + error[2]) / 1.5)
     assert positions.audio is encoder.audio is encoder.quantized is None
 
     codes = model.quantizer.encode(model.compressor.offline(own[-1]))
@@ -182,15 +186,15 @@ def test_terms_are_what_they_are_said_to_be(corpus: Path) -> None:
     plain, refined = model.decompressed(bits, refine=False), model.decompressed(bits)
     assert not torch.allclose(plain, refined)
     assert_close(refined, model.decompressor.offline(bits))
-    assert_close(quantizer.terms["own_features"], (plain - own[-1]).square().mean())
-    assert_close(anchored.terms["first_features"], (refined - own[0]).square().mean())
-    assert_close(joint.terms["teacher_features"], (refined - taught[-1]).square().mean())
+    assert_close(quantizer.losses["own_features"], (plain - own[-1]).square().mean())
+    assert_close(anchored.losses["first_features"], (refined - own[0]).square().mean())
+    assert_close(joint.losses["teacher_features"], (refined - taught[-1]).square().mean())
     assert quantizer.quantized is not None
     assert torch.equal(quantizer.quantized.codes, codes)
     assert decoder.audio is not None
     assert_close(decoder.audio, model.waveform.offline(taught[-1]))
     assert whole.audio is not None
-    assert_close(whole.audio, model(AUDIO, torch.ones(2).long(), *PASSED)[0])
+    assert_close(whole.audio, model(AUDIO, PASSED.used, PASSED.bypass, PASSED.present)[0])
 
 
 def test_audio_of_the_models_own_features(corpus: Path) -> None:
@@ -198,26 +202,26 @@ def test_audio_of_the_models_own_features(corpus: Path) -> None:
     stage = {"name": "a", "steps": 1, "decodes": "features", "weights": {"mel": 1}}
     recipe = tiny_config(corpus, model=NAME, stages=[stage])
     torch.manual_seed(3)
-    made = lessons_of(recipe, FocalCodec(CONFIG))
-    made.start(AUDIO)
-    result = made(AUDIO, recipe.stages[0], *PASSED)
+    made = distillation_of(recipe, FocalCodec(CONFIG))
+    made.initialise(AUDIO)
+    result = made(AUDIO, recipe.stages[0], PASSED)
     assert result.quantized is None
     assert result.audio is not None
     model = made.model
     assert_close(result.audio, model.waveform.offline(model.features.offline(AUDIO)))
 
 
-def test_pitch_is_what_yin_hears_and_pulses_have_it(
+def test_pitch_is_from_yin_and_pulses_have_it(
     corpus: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(CONFIGS, NAME, (FocalCodec, SPOKEN))
     stage = {"name": "a", "steps": 1, "weights": {"mel": 1, "pitch": 1}}
     recipe = tiny_config(corpus, model=NAME, stages=[stage])
     torch.manual_seed(3)
-    made = lessons_of(recipe, FocalCodec(SPOKEN))
+    made = distillation_of(recipe, FocalCodec(SPOKEN))
     turns = 180 / 16_000 * torch.arange(320 * FRAMES).repeat(2, 1, 1)
     voiced = 0.2 * (2 * torch.pi * turns).cos() + 0.1 * (4 * torch.pi * turns).cos()
-    result = made(voiced, recipe.stages[0], *PASSED)
+    result = made(voiced, recipe.stages[0], PASSED)
     model = made.model
     features = model.decompressed(
         model.quantizer.decode(
@@ -227,25 +231,27 @@ def test_pitch_is_what_yin_hears_and_pulses_have_it(
     controls = model.waveform.controls(features)
     known = torch.full((2, FRAMES), 180.0)
     known[:, -1] = 0  # nothing follows it
-    assert_close(result.terms["pitch"], pitch_loss(controls[:, :PITCHES], known), rtol=0.01, atol=0)
+    assert_close(
+        result.losses["pitch"], pitch_loss(controls[:, :PITCHES], known), rtol=0.01, atol=0
+    )
     assert result.audio is not None
     assert not torch.equal(result.audio, model.waveform.offline(features))
-    heard = pitch(voiced[:, 0], 16_000, 320)
-    controls[:, :PITCHES] = with_pitch(controls[:, :PITCHES], heard)
+    original = pitch(voiced[:, 0], 16_000, 320)
+    controls[:, :PITCHES] = with_pitch(controls[:, :PITCHES], original)
     assert_close(result.audio, model.waveform.layers[-1].offline(controls))
 
 
 def test_a_model_without_a_voice_has_no_pitch_to_learn(corpus: Path) -> None:
     stage = {"name": "a", "steps": 1, "weights": {"mel": 1, "pitch": 1}}
     with pytest.raises(UsageError, match="stage a has a weight for pitch"):
-        lessons_of(tiny_config(corpus, model=NAME, stages=[stage]), FocalCodec(CONFIG))
+        distillation_of(tiny_config(corpus, model=NAME, stages=[stage]), FocalCodec(CONFIG))
 
 
-def test_own_features_are_not_drawn_to_what_the_codes_say(corpus: Path) -> None:
-    made, recipe = lessons(corpus, "quantizer")
+def test_no_gradient_of_own_features_reaches_the_target(corpus: Path) -> None:
+    made, recipe = distillation(corpus, "quantizer")
     for parameter in made.model.compressor.parameters():
         parameter.requires_grad_(False)
-    made(AUDIO, recipe.stages[0], *PASSED).terms["own_features"].backward()
+    made(AUDIO, recipe.stages[0], PASSED).losses["own_features"].backward()
     grads = [p.grad for p in made.model.decompressor.parameters()]
     assert any(g is not None and g.abs().sum() > 0 for g in grads)
     latent = made.model.compressor.offline(made.model.features_by_layer(AUDIO)[-1])
@@ -253,13 +259,13 @@ def test_own_features_are_not_drawn_to_what_the_codes_say(corpus: Path) -> None:
 
 
 def test_bypass_and_loss_of_frames(corpus: Path) -> None:
-    made, recipe = lessons(corpus, "joint")
+    made, recipe = distillation(corpus, "joint")
     term = [
-        float(made(AUDIO, recipe.stages[0], bypass, present).terms["teacher_features"].detach())
-        for bypass, present in (
+        float(made(AUDIO, recipe.stages[0], dropout).losses["teacher_features"].detach())
+        for dropout in (
             PASSED,
-            (torch.ones(2).bool(), PASSED[1]),
-            (PASSED[0], torch.zeros(2, FRAMES).bool()),
+            replace(PASSED, bypass=torch.ones(2).bool()),
+            replace(PASSED, present=torch.zeros(2, FRAMES).bool()),
         )
     ]
     assert len(set(term)) == 3
@@ -270,17 +276,17 @@ def test_bypass_and_loss_of_frames(corpus: Path) -> None:
 
 def test_in_half_precision_all_but_the_quantizer(corpus: Path) -> None:
     """Its entropy would drown in rounding."""
-    made, recipe = lessons(corpus, "joint", "whole")
-    heard = []
-    made.model.quantizer.register_forward_pre_hook(lambda _, given: heard.append(given[0].dtype))
+    made, recipe = distillation(corpus, "joint", "whole")
+    kinds = []
+    made.model.quantizer.register_forward_pre_hook(lambda _, given: kinds.append(given[0].dtype))
     for stage in recipe.stages:
-        whole = made(AUDIO, stage, *PASSED)
+        whole = made(AUDIO, stage, PASSED)
         with torch.autocast("cpu", torch.bfloat16):
-            half = made(AUDIO, stage, *PASSED)
-        for name, value in whole.terms.items():
-            assert not torch.equal(half.terms[name], value), f"{name} is in single precision"
-            assert_close(half.terms[name], value, rtol=0.05, atol=0.01)
-    assert set(heard) == {torch.float32}
+            half = made(AUDIO, stage, PASSED)
+        for name, value in whole.losses.items():
+            assert not torch.equal(half.losses[name], value), f"{name} is in single precision"
+            assert_close(half.losses[name], value, rtol=0.05, atol=0.01)
+    assert set(kinds) == {torch.float32}
 
 
 @pytest.mark.parametrize("bf16", [False, True])
@@ -302,7 +308,7 @@ def refused(corpus: Path, *names: str, model: str = NAME, **teacher: Any) -> str
     recipe["teacher"] = recipe["teacher"] | teacher if teacher else None
     kind, about = CONFIGS[model]
     with pytest.raises((ChirrupError, ValidationError)) as error:
-        lessons_of(TrainingConfig.model_validate(recipe), kind(about))  # type: ignore[arg-type]
+        distillation_of(TrainingConfig.model_validate(recipe), kind(about))  # type: ignore[arg-type]
     return str(error.value)
 
 

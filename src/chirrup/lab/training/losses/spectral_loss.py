@@ -1,6 +1,6 @@
-"""Reconstruction losses: ``[batch, samples]`` against the same, both of unit level.
+"""Spectral losses of ``[batch, samples]`` of unit power at several scales.
 
-All scales share their spectra between the terms, so a term costs little once another one is used.
+The losses share the spectra of a scale, so another loss adds little cost.
 """
 
 import math
@@ -13,56 +13,36 @@ from chirrup.lab import fast
 from chirrup.lab.fast.filters import Filters, filters, has_fast_transform
 from chirrup.lab.fast.spectral_loss import TERMS as FAST_TERMS
 from chirrup.lab.fast.spectral_loss import spectral_terms
-from chirrup.lab.training.losses.spectral import mel_filterbank, of_unit_power, stft
+from chirrup.lab.training.losses.stft import mel_filterbank, stft, unit_power
 
 FLOOR = 1e-3
-"""Magnitudes below this count as this: 60 dB below white noise of the clip's level."""
-
-
-def normalise_level(estimate: Tensor, target: Tensor, heard: Tensor) -> tuple[Tensor, Tensor]:
-    """Bring each clip to unit level, measured on the target: quiet clips count like loud ones.
-
-    Where the target is silent a tenth of the level of what was ``heard``, the input, counts. All
-    ``[batch, ..., samples]``; a clip has one level for all channels.
-    """
-    level, floor = (power(x).sqrt() for x in (target, heard))
-    level = torch.maximum(level, 0.1 * floor).clamp(min=1e-3)
-    return estimate / level, target / level
-
-
-def power(audio: Tensor) -> Tensor:
-    """Mean square of each row ``[batch, ..., samples]``, over its channels too: a factor for it."""
-    return audio.square().mean(tuple(range(1, audio.ndim)), keepdim=True)
-
-
-def waveform_loss(estimate: Tensor, target: Tensor) -> Tensor:
-    """L1 distance of ``[batch, samples]``, of unit level."""
-    return F.l1_loss(estimate, target)
+"""Smallest magnitude, 60 dB below white noise of the clip's level."""
 
 
 class SpectralLoss(nn.Module):
-    """Terms over several STFT scales, Hann windows, hop a quarter of the window.
+    """Losses over several STFT scales, with Hann windows and hops of a quarter window.
 
-    - ``mel``: L1 of log10 mel magnitudes (IRIS, section 6, "multi-scale mel loss").
-    - ``mel_magnitude``: L1 of mel magnitudes, each filter a weighted mean of its bins: what is loud
-      counts by how loud it is (TQCodec, section 3.1.3, adds it to ``mel``).
-    - ``log_mel``: L1, and weighted L2, of natural-log mel magnitudes, as the code of LRAC's
-      baselines weights them: sqrt(2^i - 1) for a window of 2^i (seed 001, section 4.3).
-    - ``stft``: L1 of log magnitudes, plus the spectral convergence (Parallel WaveGAN, eq. 4, 5).
-    - ``complex``: L1 of spectra whose magnitude is compressed by a power 0.3: phase-aware where
-      there is energy, and not ruled by the loudest bins.
-    - ``wavefm``: WaveFM's refined STFT loss (arXiv 2503.16689, section 3.2): wrapped phase
-      difference, and first and second differences of the log magnitude along time and
-      frequency. The phase counts by the target's compressed magnitude.
-    - ``soundstream``: L1 of mel magnitudes plus sqrt(n_fft / 2) times the squared difference of
-      their natural logs, as SpectroStream weights SoundStream's reconstruction (facts, section 2),
-      which has 64 bands at every scale.
+    - ``mel``: L1 distance of log10 mel magnitudes (the "multi-scale mel loss" of IRIS).
+    - ``mel_magnitude``: L1 distance of mel magnitudes, in which a filter is a weighted mean of its
+      bins. TQCodec (section 3.1.3) adds it to ``mel``.
+    - ``log_mel``: L1 and weighted L2 distance of natural-log mel magnitudes, with the weights of
+      the LRAC baselines' code: sqrt(2^i - 1) for a window of 2^i (section 4.3).
+    - ``stft``: L1 distance of log magnitudes, plus the spectral convergence (Parallel WaveGAN,
+      arXiv 1910.11480, equations 4 and 5).
+    - ``complex``: L1 distance of spectra whose magnitudes are compressed by a power of 0.3. It
+      includes the phase, and the loudest bins do not dominate it.
+    - ``wavefm``: the refined STFT loss of WaveFM (arXiv 2503.16689, section 3.2): wrapped phase
+      difference, weighted by the target's compressed magnitude, and first and second differences
+      of the log magnitude along time and frequency.
+    - ``soundstream``: L1 distance of mel magnitudes plus sqrt(n_fft / 2) times the squared
+      difference of their natural logs, the reconstruction loss of SoundStream (arXiv 2107.03312,
+      equations 4 and 5) with the weights of SpectroStream and 64 bands at every scale.
 
     Args:
         n_ffts: window lengths in samples.
-        mels: bands of each scale. One without any FFT bin counts for nothing; DAC's scales have
-            two such at 48 kHz, none at 44.1 kHz.
-        wavefm_n_ffts: scales that the ``wavefm`` term is computed on.
+        mels: bands of each scale. A band without any FFT bin is ignored. DAC's scales have two of
+            them at 48 kHz, none at 44.1 kHz.
+        wavefm_n_ffts: scales of the ``wavefm`` loss.
     """
 
     def __init__(
@@ -84,7 +64,7 @@ class SpectralLoss(nn.Module):
         self._filters: list[Filters] = []
 
     def forward(self, estimate: Tensor, target: Tensor, terms: set[str]) -> dict[str, Tensor]:
-        """Compute the named ``terms``, each a scalar, the mean over the scales."""
+        """Compute the named losses, each a scalar, the mean over the scales."""
         if not terms:
             return {}
         if not (self.fast and fast.runs_on(estimate) and all(map(has_fast_transform, self.n_ffts))):
@@ -99,16 +79,16 @@ class SpectralLoss(nn.Module):
         return values
 
     def _scales(self) -> list[Filters]:
-        """Tables of the fast form, made at its first use."""
+        """Return the tables of the fast form, which are made at its first use."""
         if not self._filters:
             self._filters = [
-                filters(of_unit_power(self.get_buffer(f"window_{n}")), self.get_buffer(f"mel_{n}"))
+                filters(unit_power(self.get_buffer(f"window_{n}")), self.get_buffer(f"mel_{n}"))
                 for n in self.n_ffts
             ]
         return self._filters
 
     def _plain(self, estimate: Tensor, target: Tensor, terms: set[str]) -> dict[str, Tensor]:
-        """The definition of the terms."""
+        """Compute the losses by their definition."""
         sums = {term: estimate.new_zeros(()) for term in terms}
         for n_fft in self.n_ffts:
             if terms == {"wavefm"} and n_fft not in self.wavefm_n_ffts:
@@ -131,7 +111,7 @@ class SpectralLoss(nn.Module):
                     term = error.abs().mean() + share * error.square().mean()
                     sums["log_mel"] = sums["log_mel"] + term / self.log_mel_weight
                 if "soundstream" in terms:
-                    # Of 64 bands some hold no bin of a short window: their floor is on both sides.
+                    # With 64 bands, some have no bin of a short window: both sides get the floor.
                     x_mel, y_mel = x_mel.clamp(min=FLOOR), y_mel.clamp(min=FLOOR)
                     logs = F.mse_loss(x_mel.log(), y_mel.log())
                     term = F.l1_loss(x_mel, y_mel) + (n_fft / 2) ** 0.5 * logs
@@ -155,21 +135,21 @@ class SpectralLoss(nn.Module):
 
 
 def magnitude(spectrum: Tensor) -> Tensor:
-    """Magnitude with a floor and a gradient everywhere."""
+    """Compute a magnitude with a floor, which has a gradient at zero."""
     return (torch.view_as_real(spectrum).square().sum(-1) + FLOOR**2).sqrt()
 
 
 def wavefm_term(x: Tensor, y: Tensor, x_log: Tensor, y_log: Tensor) -> Tensor:
-    """Phase, gradient and Laplacian differences of one scale; see ``SpectralLoss``.
+    """Compute phase, gradient and Laplacian differences of one scale (see `SpectralLoss`).
 
-    The gradient of a phase is one over the magnitude: bins that are still too quiet would rule all
-    others, and count by as much less.
+    The gradient of a phase is inversely proportional to the magnitude. Bins of the estimate that
+    are still too quiet get a smaller weight, or they would dominate all others.
     """
     turned = x * y.conj()
     weight = torch.exp(0.3 * y_log)
-    heard = (x_log - y_log).detach().clamp(max=0).exp()
+    quiet = (x_log - y_log).detach().clamp(max=0).exp()
     phase = torch.atan2(turned.imag, turned.real + FLOOR**2).abs()
-    loss = (phase * weight * heard).sum() / weight.sum() / torch.pi
+    loss = (phase * weight * quiet).sum() / weight.sum() / torch.pi
     for dim in (1, 2):
         slope = (x_log - y_log).diff(dim=dim)
         loss = loss + 0.25 * slope.abs().mean() + 0.25 * slope.diff(dim=dim).abs().mean()

@@ -6,7 +6,7 @@ import soxr
 import torch
 from torch import Tensor
 
-from chirrup.lab.training.batches.resampling import Resampler
+from chirrup.lab.training.batches.resampler import Resampler
 
 RATES = [(24_000, 16_000), (24_000, 48_000), (44_100, 16_000), (16_000, 24_000)]
 

@@ -1,4 +1,4 @@
-"""From the rate of a model's audio to the rate that its encoder hears, on the device."""
+"""Resampling on the training device, from the rate of the decoded audio to the encoder's."""
 
 from math import gcd
 
@@ -7,19 +7,18 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 ZERO_CROSSINGS = 32
-"""Of the interpolating sinc, on each side."""
+"""Zero crossings of the interpolating sinc on each side."""
 PASSED = 0.945
-"""Share of the band that passes; the rest is the filter's slope."""
+"""Share of the band that passes; the filter's slope takes the rest."""
 
 
 class Resampler(nn.Module):
-    """``[batch, channels, samples]`` to another rate by windowed sinc.
+    """Resample ``[batch, channels, samples]`` by windowed sinc.
 
-    Before and after the signal is silence, so the ends of a crop fade a little. At one rate it is
-    passed as it is.
+    The signal is padded with zeros at both ends. If both rates are equal, it is returned unchanged.
 
     Attributes:
-        kernel: the filter at each of the places that an output sample has between input samples,
+        kernel: one filter for each phase of an output sample between input samples,
             ``[up, 1, taps]``.
     """
 
@@ -40,7 +39,7 @@ class Resampler(nn.Module):
         self.register_buffer("kernel", kernel[:, None].float(), persistent=False)
 
     def forward(self, audio: Tensor) -> Tensor:
-        """As many output samples as the input is long, rounded up."""
+        """Return ``ceil(samples * to_hz / from_hz)`` samples."""
         if self.up == self.down:
             return audio
         batch, channels, samples = audio.shape

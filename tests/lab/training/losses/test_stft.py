@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from chirrup.lab.training.losses.spectral import rfft, stft
+from chirrup.lab.training.losses.stft import rfft, stft
 
 
 def weighted(spectrum: Tensor) -> Tensor:

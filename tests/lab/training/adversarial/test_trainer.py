@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from chirrup.lab import fast
 from chirrup.lab.models import CONFIGS
-from chirrup.lab.training.adversarial import adversarial
+from chirrup.lab.training.adversarial import losses
 from chirrup.lab.training.loop import Trainer
 from small_model import ENTRY, NAME
 from tiny_training import advance, tiny_config, with_adversary
@@ -47,21 +47,15 @@ def test_discriminators_take_turns(corpus: Path, tmp_path: Path) -> None:
     assert turns == [False, False, True, False, True, False]
 
 
-def test_discriminators_hear_all_clips_at_one_level(
-    corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_discriminators_get_all_clips_at_one_level(corpus: Path, tmp_path: Path) -> None:
     """Quiet clips drown in the biases of a discriminator, which then learns nothing."""
     trainer = Trainer(tiny_config(corpus, **with_adversary()), tmp_path, CPU)
-    heard: list[Tensor] = []
-    discriminate = trainer.adversary.discriminate
-
-    def record(audio: Tensor) -> list[list[Tensor]]:
-        heard.append(audio.detach())
-        return discriminate(audio)
-
-    monkeypatch.setattr(trainer.adversary, "discriminate", record)
+    seen: list[Tensor] = []
+    discriminators = trainer.adversary.discriminators
+    discriminators.register_forward_pre_hook(lambda _, given: seen.append(given[0].detach()))
     advance(trainer, 3)
-    assert heard[0].square().mean(1).sqrt().tolist() == pytest.approx([1.0] * len(heard[0]))
+    levels = seen[0].square().mean((1, 2)).sqrt()
+    assert levels.tolist() == pytest.approx([1.0] * len(levels))
 
 
 @pytest.mark.parametrize("plain", [False, True])
@@ -74,12 +68,10 @@ def test_a_turn_gives_both_sides_the_gradients_of_separate_passes(
     assert adversary.fast is (fast.available() and not plain)
     target, estimate = torch.randn(2, 2, 4560).unbind(0)
     estimate.requires_grad_()
-    real, fake = adversary.discriminate(target), adversary.discriminate(estimate)
-    own = adversarial.hinge_discriminator_loss(real, fake)
-    through = 2 * adversarial.hinge_generator_loss(fake)
-    through += 3 * adversarial.feature_matching_loss(
-        real, fake, normalise=True, average_layers=True
-    )
+    real, fake = adversary(target), adversary(estimate)
+    own = losses.hinge_discriminator_loss(real, fake)
+    through = 2 * losses.hinge_generator_loss(fake)
+    through += 3 * losses.feature_matching_loss(real, fake, normalise=True, average_layers=True)
     expected = torch.autograd.grad(own, adversary.parameters, retain_graph=True)
     (expected_through,) = torch.autograd.grad(through, estimate)
     seen: list[Tensor] = []
@@ -90,7 +82,7 @@ def test_a_turn_gives_both_sides_the_gradients_of_separate_passes(
 
     monkeypatch.setattr(adversary.optimiser, "step", record)
     monkeypatch.setattr(nn.utils, "clip_grad_norm_", lambda *_: torch.ones(()))
-    figures, gradient = adversary.turn(estimate, target, {"adversarial": 2, "features": 3})
+    figures, gradient = adversary.step(estimate, target, {"adversarial": 2, "features": 3})
     torch.testing.assert_close(gradient, expected_through, rtol=1e-3, atol=1e-6)
     for found, right in zip(seen, expected, strict=True):
         torch.testing.assert_close(found, right, rtol=1e-3, atol=1e-5)

@@ -1,0 +1,91 @@
+"""The functions behind the command ``chirrup export``: from a checkpoint to a model folder."""
+
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import chirrup
+from chirrup.files.drafts import open_scratch
+from chirrup.lab.export.export import export
+from chirrup.lab.export.int8 import export_int8, export_int8_storage
+from chirrup.lab.export.parity import Parity
+from chirrup.lab.released import is_released, load_released
+from chirrup.lab.training.batches.audio_files import read_mono
+from chirrup.lab.training.checkpoints import load_checkpoint, trained_model
+from chirrup.lab.training.config import TrainingConfig
+
+DEMO_CLIP = Path(__file__).parents[2] / "clips" / "joe.flac"
+
+
+def export_checkpoint(
+    checkpoint: Path, folder: Path, audio: Path | None = None, *, compact: bool = False
+) -> Parity:
+    """Export a model to a folder that ``chirrup.load`` opens.
+
+    Args:
+        checkpoint: ``checkpoint.pt`` of a training or its folder, whose averaged (EMA) weights are
+            exported. Or the folder of a released checkpoint (`lab/released`).
+        audio: recording on which the export is compared with the model, by default the bundled
+            clip.
+        compact: round weights to 8 bits, for half the size. Released weights are not changed.
+
+    Raises:
+        FileNotFoundError: there is no checkpoint.
+        ModelError: the file is not a checkpoint, or the graphs would differ from the model.
+    """
+    if is_released(checkpoint):
+        return export_released(checkpoint, folder, audio)
+    saved = load_checkpoint(checkpoint)
+    model, name = trained_model(saved), saved["config"]["model"]
+    recipe = saved["config"] | {"data": _without_paths(saved["config"]["data"])}
+    card = {"steps": saved["step"], "hours": round(saved["hours"], 2), "recipe": recipe}
+    lowest = TrainingConfig.model_validate(saved["config"]).codes.lowest
+    clip = excerpt(audio, model.input_rate_hz)
+    return export(model, name, folder, clip, card, lowest=lowest, compact=compact)
+
+
+def _without_paths(data: dict[str, Any]) -> dict[str, Any]:
+    """Remove the paths of this machine from the data of a recipe."""
+    return {key: value for key, value in data.items() if key not in ("manifest", "cache")}
+
+
+def export_released(folder: Path, out: Path, audio: Path | None = None) -> Parity:
+    """Export published weights (`lab/released`) without changes to them.
+
+    Raises:
+        ValueError: the files in ``folder`` do not fit a known model.
+    """
+    released = load_released(folder)
+    clip = excerpt(audio, released.model.input_rate_hz)
+    return export(released.model, released.name, out, clip, released.card, exact=True)
+
+
+def export_with_int8(
+    source: Path, folder: Path, parts: Collection[str], audio: Path | None = None
+) -> Parity:
+    """Export a model with 8-bit weights.
+
+    Args:
+        source: a model folder, or a source of `export_checkpoint`.
+        parts: parts that compute with 8-bit weights (`export_int8`). If empty, all weights are
+            stored in 8 bits and computed in float32 (`export_int8_storage`).
+        audio: as in `export_checkpoint`.
+    """
+    if not (source / "model.json").is_file():
+        if not parts and not is_released(source):
+            return export_checkpoint(source, folder, audio, compact=True)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with open_scratch(folder) as whole:
+            export_checkpoint(source, whole, audio)
+            return export_with_int8(whole, folder, parts, audio)
+    clip = excerpt(audio, chirrup.load(source).input_rate_hz)
+    if not parts:
+        return export_int8_storage(source, folder, clip)
+    return export_int8(source, folder, parts, clip)
+
+
+def excerpt(audio: Path | None, rate_hz: int) -> np.ndarray:
+    """Read five seconds of a recording, or of the bundled clip: ``float32 [samples]``."""
+    return read_mono(audio or DEMO_CLIP, rate_hz)[: 5 * rate_hz]

@@ -1,0 +1,54 @@
+"""The forward pass of a training step."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import Tensor
+
+from chirrup.lab.models import Model
+from chirrup.lab.quantizers.quantizer import Quantized
+from chirrup.lab.training.batches.code_dropout import CodeDropout
+from chirrup.lab.training.config import CodesConfig, Stage
+
+
+@dataclass(frozen=True)
+class StepOutput:
+    """The result of a forward pass.
+
+    Attributes:
+        audio: ``[batch, channels, samples]``, or None in a stage without losses on audio.
+        quantized: the quantizer's result, or None if it did not run.
+        losses: losses that do not depend on ``audio``, by the names of their weights.
+    """
+
+    audio: Tensor | None = None
+    quantized: Quantized | None = None
+    losses: dict[str, Tensor] = field(default_factory=dict)
+
+
+class Forward:
+    """Codes and decodes a batch with the whole model.
+
+    A subclass can train parts of a model in stages of their own.
+    """
+
+    def __init__(self, codes: CodesConfig, model: Model) -> None:
+        self.codes, self.model = codes, model
+
+    def __call__(self, audio: Tensor, stage: Stage, dropout: CodeDropout) -> StepOutput:
+        """Run the model on ``audio [batch, channels, samples]`` at the rate of its input."""
+        used = dropout.used if stage.quantize else None
+        committed = None if self.codes.commit_bypassed else ~dropout.bypass
+        decoded, quantized = self.model(audio, used, dropout.bypass, dropout.present, committed)
+        return StepOutput(decoded, quantized)
+
+    def initialise(self, audio: Tensor) -> None:
+        """Prepare a new training from ``audio [batch, channels, samples]``."""
+        self.model.start(audio)
+
+    def state(self) -> dict[str, Any]:
+        """Return what a checkpoint needs beside the model."""
+        return {}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Load the result of `state`."""
