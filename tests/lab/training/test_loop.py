@@ -48,7 +48,7 @@ def test_too_few_vectors_for_the_codebooks_are_seen_at_the_start(
     changes = {"codes": {"initialise_batches": 1}, "batch_size": 1}
     data = tiny_recipe(corpus)["data"] | {"crop_seconds": 0.1}
     trainer = Trainer(tiny_config(corpus, **changes, data=data), tmp_path, CPU)
-    with pytest.raises(UsageError, match="5 vectors cannot start 256 entries: raise codes"):
+    with pytest.raises(UsageError, match="5 vectors cannot initialise 256 entries: raise codes"):
         trainer.run()
 
 

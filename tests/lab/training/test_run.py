@@ -13,7 +13,6 @@ from chirrup.files.drafts import only_one
 from chirrup.lab.models import CONFIGS, Model
 from chirrup.lab.models.iris import ConvNeXtBlock
 from chirrup.lab.training import export as exporting
-from chirrup.lab.training import run
 from chirrup.lab.training.checkpoints import VERSION, pack_checkpoint
 from chirrup.lab.training.export import export_checkpoint
 from chirrup.lab.training.run import train
@@ -111,7 +110,7 @@ def test_the_averaged_weights_of_a_training_are_exported(
         assert not compact
         return "parity"
 
-    monkeypatch.setattr(run, "export", take)
+    monkeypatch.setattr(exporting, "export", take)
     clip = recipe.parent / "speech_test" / "0.wav"
     for path in (tmp_path, tmp_path / "checkpoint.pt"):
         assert export_checkpoint(path, tmp_path / "model", clip) == "parity"
@@ -133,7 +132,7 @@ def test_changes_of_the_model_are_kept_with_its_weights(
     assert step(tmp_path) == 3
     pack_checkpoint(tmp_path, tmp_path / "packed.pt")
     given: list[Any] = []
-    monkeypatch.setattr(run, "export", lambda *arguments, **_: given.extend(arguments))
+    monkeypatch.setattr(exporting, "export", lambda *arguments, **_: given.extend(arguments))
     for path in (tmp_path, tmp_path / "packed.pt"):
         given.clear()
         export_checkpoint(path, tmp_path / "model")

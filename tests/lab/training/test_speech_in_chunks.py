@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from chirrup.lab.models import CONFIGS
-from chirrup.lab.training import run
+from chirrup.lab.training import export as exporting
 from chirrup.lab.training.config import TrainingConfig
 from chirrup.lab.training.export import export_checkpoint
 from chirrup.lab.training.loop import Trainer
@@ -46,7 +46,7 @@ def test_a_run_trains_and_its_checkpoint_is_exported(
     assert {"pesq_all", "pesq_bypass", "entropy_bits_00", "entries_used_00"} <= set(figures)
     assert "pesq_lowest" not in figures, "there is one codebook: the lowest is all"
     given: list[Any] = []
-    monkeypatch.setattr(run, "export", lambda *arguments, **_: given.extend(arguments))
+    monkeypatch.setattr(exporting, "export", lambda *arguments, **_: given.extend(arguments))
     export_checkpoint(tmp_path / "run", tmp_path / "model", corpus / "speech_test" / "0.wav")
     model, name, _, clip, _ = given
     assert (name, model.config) == (NAME, CONFIG)

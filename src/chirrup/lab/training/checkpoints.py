@@ -222,7 +222,7 @@ def restore_optimiser(
     """Load the moments of a saved optimiser.
 
     An optimiser numbers its parameters, and their order may have changed since it was saved.
-    Learning rates, betas and weight decay stay those of the recipe.
+    Learning rates, betas and weight decay stay as in the recipe.
 
     Args:
         saved: state of the saved optimiser.

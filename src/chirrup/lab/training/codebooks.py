@@ -10,10 +10,10 @@ from chirrup.lab.training.distributed import all_reduce
 
 
 def parameter_groups(model: nn.Module, levels: list[Level]) -> list[list[str]]:
-    """Split the names of parameters in two: those of the model, and those of codebook entries.
+    """Split the names of parameters into two groups: codebook entries are the second one.
 
-    The second group, which has SimVQ's maps too, gets a learning rate of its own and no weight
-    decay. Weight decay would pull entries towards zero; through a map it would pull all of them at
+    The second group, which has SimVQ's maps too, gets its own learning rate and no weight decay.
+    Weight decay would pull entries towards zero; through a map it would pull all of them at
     once.
     """
     moving = {id(parameter) for level in levels for parameter in level.entry_parameters}

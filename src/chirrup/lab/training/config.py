@@ -100,7 +100,7 @@ class Stage(Strict):
     refine: bool = True
     """Whether the model's refiner runs, if it has one."""
     learning_rate: Rate | None = None
-    """Gives the stage a warm-up and a decay to ``final_learning_rate`` of its own."""
+    """Gives the stage its own warm-up and decay to ``final_learning_rate``."""
 
     @property
     def makes_audio(self) -> bool:
@@ -268,7 +268,7 @@ class TrainingConfig(Strict):
     def learning_rate_at(self, step: int) -> float:
         """Return the learning rate of a step: a linear warm-up, then a decay to the final rate.
 
-        The decay ends at the last step of the recipe, or of a stage with a rate of its own.
+        The decay ends at the last step of the recipe, or of a stage with its own rate.
         """
         index, stage = self.stage_at(step)
         first, final, steps = self.learning_rate, self.final_learning_rate, self.steps

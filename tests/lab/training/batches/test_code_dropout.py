@@ -10,7 +10,7 @@ from chirrup.lab.training.config import CodesConfig
 from small_spectro import FRAME, small_spectro
 
 RELEASED = (*range(1, 17), *range(18, 33, 2), *range(36, 65, 4))
-"""SpectroStream's choices (facts, section 2): four, two and one to the codebook."""
+"""SpectroStream's choices (arXiv 2508.05207): steps of 1, 2 and 4 codebooks."""
 
 
 def test_choices_are_drawn_alike() -> None:

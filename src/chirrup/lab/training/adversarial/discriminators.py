@@ -1,11 +1,11 @@
-"""The discriminators that neural codecs are trained against.
+"""Discriminators of neural codecs.
 
-Every one takes audio `[batch, channels, samples]` and returns, per sub-discriminator, its feature
-maps in order, the last of them the logits: positive where it believes the audio is real. The losses
-over these lists are in `adversarial`.
+A discriminator takes audio ``[batch, channels, samples]`` and returns a list of feature maps for
+each sub-discriminator. The last feature map is its logits, which are positive for audio classified
+as real. The losses over these lists are in `losses`.
 
-A sub-discriminator is a view of the audio, as a stack of planes, and convolutions that judge it.
-Convolutions are two-dimensional and run under autocast; views are computed in float32.
+A sub-discriminator is a view of the audio, a stack of planes, and two-dimensional convolutions.
+Views are computed in float32; convolutions run under autocast.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -33,7 +33,7 @@ DAC_BANDS = ((0.0, 0.1), (0.1, 0.25), (0.25, 0.5), (0.5, 0.75), (0.75, 1.0))
 
 
 class _Views(nn.Module):
-    """Several views of the same audio, and for each the convolutions that judge it."""
+    """Several views of the same audio, with a stack of convolutions for each."""
 
     def __init__(
         self, views: Iterable[nn.Module], stacks: Iterable[nn.Module], input_channels: int
@@ -44,18 +44,21 @@ class _Views(nn.Module):
         self.stacks = nn.ModuleList(stacks)
 
     def forward(self, audio: Tensor) -> Features:
-        """`[batch, channels, samples]` to feature maps `[batch, width, height, breadth]`.
+        """Compute feature maps of ``[batch, channels, samples]``.
 
-        The last two axes are positions and phases of a period, or frames and bins or mels.
+        Returns:
+            ``[batch, width, height, breadth]`` for each layer. The last two axes are positions and
+            phases of a period, or frames and bins or mels.
         """
         return [stack(view(audio)) for view, stack in zip(self.views, self.stacks, strict=True)]
 
 
 class MultiPeriodDiscriminator(_Views):
-    """Looks at every `period`-th sample, for several periods (HiFi-GAN, arXiv 2010.05646, 2.3).
+    """Classifies every ``period``-th sample, for several periods.
 
-    Audio is folded into `[samples / period, period]` and convolved along the first axis only. Each
-    layer but the last strides by 3. Thin `channels` make it affordable on a CPU.
+    Source: HiFi-GAN (arXiv 2010.05646, section 2.3). Audio is folded into
+    ``[samples / period, period]`` and convolved along the first axis only. Every layer except the
+    last has a stride of 3. Few ``channels`` make it affordable on a CPU.
     """
 
     def __init__(
@@ -74,12 +77,11 @@ class MultiPeriodDiscriminator(_Views):
 
 
 class MultiScaleSTFTDiscriminator(_Views):
-    """Looks at complex spectrograms of several window lengths (EnCodec, arXiv 2210.13438, 3.4).
+    """Classifies complex spectrograms of several window lengths.
 
-    The defaults are those of the LRAC baselines, which use 16 `channels`: five windows, a quarter
-    of a window between frames, no padding at the ends, and no weight normalisation in the first
-    convolution and the last. EnCodec itself has a `slope` of 0.2. SpectroStream's view is windows
-    from 128 to 4096, `input_channels=2`, `hops_per_window=2` and `modulus=True`.
+    Source: EnCodec (arXiv 2210.13438, section 3.4). The defaults are from the LRAC baselines,
+    which have 16 ``channels``: five windows, a hop of a quarter window, no padding, and no weight
+    normalisation in the first and the last convolution. EnCodec itself has a ``slope`` of 0.2.
     """
 
     def __init__(
@@ -104,12 +106,12 @@ class MultiScaleSTFTDiscriminator(_Views):
 
 
 class MultiScaleSubbandSTFTDiscriminator(_Views):
-    """Looks at each band of several complex spectrograms on its own (DAC, arXiv 2306.06546, 3.4).
+    """Classifies the bands of complex spectrograms of several window lengths.
 
-    A band has its own stack of convolutions; one last convolution runs over all bands joined along
-    frequency. A sub-discriminator's features are those of its first band, then of the next, and at
-    the end the joint logits. DAC does not normalise its spectrograms; here windows have unit
-    energy, so that values have the size of the samples at every scale.
+    Source: DAC (arXiv 2306.06546, section 3.4). Every band has a stack of convolutions; one last
+    convolution runs over all bands joined along frequency. A sub-discriminator returns the
+    features of its bands in order, then the joint logits. DAC does not normalise its spectrograms.
+    Here windows have unit energy, so that values are of the size of the samples at every scale.
     """
 
     def __init__(
@@ -129,10 +131,11 @@ class MultiScaleSubbandSTFTDiscriminator(_Views):
 
 
 class MultiLengthMelDiscriminator(_Views):
-    """Looks at log-mel spectrograms of several window lengths, as IRIS names but does not specify.
+    """Classifies log-mel spectrograms of several window lengths.
 
-    Windows double and mels grow with them: at 24 kHz every filter spans two FFT bins or more. The
-    convolutions are EnCodec's. Phase is invisible to it.
+    The poster of IRIS names such a discriminator without its details. Here windows double and the
+    number of mels grows with them, so that at 24 kHz every filter spans two FFT bins or more. The
+    convolutions are EnCodec's. It cannot detect errors of phase.
     """
 
     def __init__(
@@ -156,12 +159,12 @@ class MultiLengthMelDiscriminator(_Views):
 
 
 class Discriminators(nn.ModuleDict):
-    """The discriminators a recipe has chosen, by name, seen from outside as one.
+    """The discriminators of a recipe by name, with the interface of one discriminator.
 
-    One of a single input channel judges every channel by itself.
+    A discriminator of one input channel gets every channel as a clip.
 
     Raises:
-        ModelError: one is for another number of channels than 1 and ``channels``.
+        UsageError: a discriminator has neither one input channel nor ``channels``.
     """
 
     def __init__(self, members: Mapping[str, nn.Module], channels: int = 1) -> None:
@@ -171,11 +174,11 @@ class Discriminators(nn.ModuleDict):
             if together not in (1, channels):
                 raise UsageError(
                     f"adversary.discriminators.{name} has {together} input_channels, the model "
-                    f"{channels}: give it as many, or 1"
+                    f"{channels}: set input_channels to {channels} or 1"
                 )
 
     def forward(self, audio: Tensor) -> Features:
-        """The outputs of all members for ``[batch, channels, samples]``, in their order."""
+        """Compute the outputs of all discriminators for ``[batch, channels, samples]``."""
         return [
             features
             for member, together in zip(self.values(), self.together, strict=True)
@@ -184,7 +187,7 @@ class Discriminators(nn.ModuleDict):
 
 
 class _Fold(nn.Module):
-    """`[batch, channels, samples]` to `[batch, channels, ceil(samples / period), period]`."""
+    """Folds ``[batch, channels, samples]`` into ``[batch, channels, positions, period]``."""
 
     def __init__(self, period: int) -> None:
         super().__init__()
@@ -196,10 +199,10 @@ class _Fold(nn.Module):
 
 
 class _Spectrogram(nn.Module):
-    """Complex spectrogram, Hann window, unit power for unit noise, float32 whatever the autocast.
+    """Complex spectrogram in float32, with a Hann window of unit power.
 
-    Padded, it reflects the ends by `(n_fft - hop) / 2`, which gives one frame per begun hop;
-    otherwise frames lie wholly inside the audio.
+    If ``padded``, the ends are reflected by ``(n_fft - hop) / 2``, which gives a frame for every
+    hop begun. Otherwise all frames lie inside the audio.
     """
 
     window: Tensor
@@ -211,13 +214,13 @@ class _Spectrogram(nn.Module):
         self.padding = (n_fft - hop) // 2 if padded else 0
 
     def forward(self, audio: Tensor) -> Tensor:
-        """`[batch, channels, samples]` to `[batch, channels, frames, bins]`."""
+        """Compute ``[batch, channels, frames, bins]`` of ``[batch, channels, samples]``."""
         with torch.autocast(audio.device.type, enabled=False):
             spectrum = stft(self.padded_rows(audio), self.window.float(), self.hop)
         return spectrum.unflatten(0, audio.shape[:2])
 
     def padded_rows(self, audio: Tensor) -> Tensor:
-        """`[batch, channels, samples]` to `[batch * channels, padded samples]` in float32."""
+        """Pad ``[batch, channels, samples]``; return ``[batch * channels, samples]`` in float32."""
         audio = audio.float()
         if self.padding:
             ends = (self.padding, self.padding + -audio.shape[-1] % self.hop)
@@ -226,7 +229,7 @@ class _Spectrogram(nn.Module):
 
 
 class _ComplexPlanes(_Spectrogram):
-    """Real parts of all channels, then imaginary parts, then if wanted moduli."""
+    """Real and imaginary parts of all channels, and optionally moduli, as planes."""
 
     def __init__(self, n_fft: int, hop: int, *, padded: bool, modulus: bool = False) -> None:
         super().__init__(n_fft, hop, padded=padded)
@@ -239,9 +242,9 @@ class _ComplexPlanes(_Spectrogram):
 
 
 class _LogMelPlanes(_Spectrogram):
-    """Natural logarithm of mel magnitudes above a floor, 0 for silence, with a quarter-window hop.
+    """Log-mel spectrogram ``log(1 + mel / FLOOR)`` with hops of a quarter window; 0 for silence.
 
-    `log(1 + mel / FLOOR)` where others clamp: near silence its gradient fades in smoothly.
+    Unlike a clamped logarithm it has a smooth gradient near silence.
     """
 
     FLOOR = 1e-4  # about 60 dB below white noise of unit level, as in the losses

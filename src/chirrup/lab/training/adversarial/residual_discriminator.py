@@ -1,7 +1,6 @@
 """The discriminator of SpectroStream: residual 2-D convolutions over complex spectrograms.
 
-As `discriminators` has it: audio `[batch, channels, samples]` in, and per scale the feature maps in
-order, the last of them the logits.
+It has the interface of `discriminators`.
 """
 
 from collections.abc import Sequence
@@ -19,16 +18,21 @@ STRIDES = ((1, 2), (2, 2), (1, 2), (2, 2), (1, 2), (2, 2))
 
 
 class MultiScaleResidualDiscriminator(nn.Module):
-    """Looks at real and imaginary parts and moduli of several window lengths (facts, section 2).
+    """Classifies real and imaginary parts and moduli of spectra of several window lengths.
 
-    Windows are half a window apart; the highest bin is left out. A scale is a 7 x 7 convolution,
-    six blocks like the encoder's levels, and a convolution over all bins that are left. The facts
-    leave open where layer norm stands: here it is over the channels, before each rectifier.
+    Source: SpectroStream (arXiv 2508.05207). The hop is half a window; the highest bin is left out.
+    A scale has a 7 x 7 convolution, six blocks like the levels of the encoder, and a convolution
+    over all remaining bins. The paper does not state where layer norm is applied. Here it runs over
+    the channels before each rectifier.
 
     Args:
-        n_ffts: windows in samples, each 128 or a multiple.
-        channels: of the first convolution; ``widths`` are of the blocks.
-        input_channels: of the audio, whose planes are judged together.
+        n_ffts: window lengths in samples, multiples of 128.
+        channels: channels of the first convolution.
+        widths: channels of the blocks.
+        input_channels: channels of the audio, which are classified jointly.
+
+    Raises:
+        ValueError: a window is not a multiple of 128 samples.
     """
 
     def __init__(
@@ -52,14 +56,14 @@ class MultiScaleResidualDiscriminator(nn.Module):
         )
 
     def forward(self, audio: Tensor) -> list[list[Tensor]]:
-        """`[batch, channels, samples]` to feature maps `[batch, width, frames, bins]`."""
+        """Compute features ``[batch, width, frames, bins]`` of ``[batch, channels, samples]``."""
         return [
             scale(self.planes(audio, n_fft))
             for scale, n_fft in zip(self.scales, self.n_ffts, strict=True)
         ]
 
     def planes(self, audio: Tensor, n_fft: int) -> Tensor:
-        """Real parts, imaginary parts and moduli: `[batch, 3 * channels, frames, bins]`."""
+        """Compute real and imaginary parts and moduli, ``[batch, 3 * channels, frames, bins]``."""
         with torch.autocast(audio.device.type, enabled=False):
             audio, window = audio.float(), self.get_buffer(f"window_{n_fft}").float()
             short = max(0, n_fft - audio.shape[-1])
@@ -91,13 +95,13 @@ class _Scale(nn.Module):
 
 
 class _Block(nn.Module):
-    """Norm, rectifier, 3 x 3, norm, rectifier, strided convolution; averages as the skip."""
+    """Norm, rectifier, 3 x 3, norm, rectifier, strided convolution; the skip is an average."""
 
     def __init__(self, inputs: int, outputs: int, stride: tuple[int, int], slope: float) -> None:
         super().__init__()
         kernel = max(3, 2 * stride[0]), max(3, 2 * stride[1])
         self.stride, self.slope = stride, slope
-        # What is missing of the kernel at both ends, so that a stride halves what it strides over.
+        # Padding at both ends, so that a stride of 2 halves the length.
         self.padding = [
             end
             for size, step in ((kernel[1], stride[1]), (kernel[0], stride[0]))
@@ -116,7 +120,7 @@ class _Block(nn.Module):
 
 
 class _ChannelNorm(nn.LayerNorm):
-    """Layer norm over the channels of each place."""
+    """Layer norm over the channels of each position."""
 
     def __init__(self, channels: int) -> None:
         super().__init__(channels)

@@ -1,7 +1,7 @@
-"""The convolutions of the discriminators, as stacks that return the features of every layer.
+"""Stacks of convolutions for discriminators, which return the features of every layer.
 
-The fast forms compute features of the same values, which may lie otherwise in memory or have other
-axes: losses are means over all of them.
+The fast forms return features with the same values, but their memory layout or their axes can
+differ. Losses are means over all values.
 """
 
 from collections.abc import Sequence
@@ -20,9 +20,9 @@ Pair = tuple[int, int]
 
 
 class ConvStack(nn.Module):
-    """Convolutions, each followed by a leaky rectifier, and possibly one that gives the logits.
+    """Convolutions with leaky rectifiers, and optionally a last one for the logits.
 
-    Feature maps are kept channels-last, the faster layout on CPUs and for tensor cores.
+    Feature maps are channels-last, the faster layout on CPUs and for tensor cores.
     """
 
     def __init__(
@@ -49,10 +49,10 @@ class ConvStack(nn.Module):
 
 
 class PeriodStack(ConvStack):
-    """Convolutions along the first axis of `[batch, channels, positions, phases]` alone."""
+    """Convolutions along the positions of ``[batch, channels, positions, phases]``."""
 
     def forward(self, x: Tensor) -> list[Tensor]:
-        """The fast form's features are `[batch * phases, positions, channels]`."""
+        """Compute features; the fast form's are ``[batch * phases, positions, channels]``."""
         if not (self.fast and fast.takes(x)):
             return super().forward(x)
         x = x.permute(0, 3, 2, 1).flatten(0, 1).contiguous()
@@ -67,7 +67,7 @@ class PeriodStack(ConvStack):
 
 
 def _conv(a: int, b: int, kernel: Pair, stride: Pair = (1, 1), dilation: int = 1) -> nn.Conv2d:
-    """`a` to `b` channels, dilated along the first axis, keeping the length of unstrided axes."""
+    """Build a padded convolution, dilated along the first axis."""
     padding = dilation * (kernel[0] - 1) // 2, (kernel[1] - 1) // 2
     return nn.Conv2d(a, b, kernel, stride, padding, (dilation, 1))
 
@@ -82,25 +82,25 @@ def period_stack(inputs: int, channels: Sequence[int], slope: float) -> PeriodSt
 
 
 def _inner_convs(channels: int, dilations: Sequence[int]) -> list[nn.Module]:
-    """Over spectrograms: strided by 2 along frequency, dilated along time; then a square one."""
+    """Build convolutions strided along frequency and dilated along time, then a square one."""
     convs = [_conv(channels, channels, (3, 9), (1, 2), dilation) for dilation in dilations]
     return [weight_norm(conv) for conv in (*convs, _conv(channels, channels, (3, 3)))]
 
 
 def spectrogram_stack(inputs: int, channels: int, slope: float) -> ConvStack:
-    """EnCodec's, without weight normalisation at both ends."""
+    """Build EnCodec's stack without weight normalisation in the first and last convolution."""
     convs = [_conv(inputs, channels, (3, 9)), *_inner_convs(channels, (1, 2, 4))]
     return ConvStack(convs, slope, _conv(channels, 1, (3, 3)))
 
 
 def _band_stack(inputs: int, channels: int, slope: float) -> ConvStack:
-    """DAC's, without logits, which the bands share."""
+    """Build DAC's stack for one band, without logits."""
     first = weight_norm(_conv(inputs, channels, (3, 9)))
     return ConvStack([first, *_inner_convs(channels, (1, 1, 1))], slope)
 
 
 class BandStacks(nn.Module):
-    """A stack of convolutions for each band, and one convolution from all to the logits."""
+    """A stack of convolutions for each band, and one convolution for the joint logits."""
 
     def __init__(
         self, bands: Sequence[tuple[float, float]], inputs: int, channels: int, slope: float

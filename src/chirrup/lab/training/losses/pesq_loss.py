@@ -1,7 +1,7 @@
 """Differentiable wide-band PESQ (ITU-T P.862 with the P.862.2 extension) as a training loss.
 
-The perceptual model is the standard's; its time alignment is left out, so the caller removes the
-codec's delay first. Everything is vectorised over the batch and the frames.
+The perceptual model is the standard's. Its time alignment is left out, so the caller removes the
+codec's delay first. All steps are vectorised over the batch and the frames.
 
     waveform -> resample, level, input filter   one product in the frequency domain
              -> Bark power density              Hann frames of 32 ms, 49 critical bands
@@ -83,13 +83,17 @@ LOSS_LOUDER = 2.0  # power over the target's that is compensated at most, in the
 class PESQLoss(nn.Module):
     """Wide-band PESQ of time-aligned speech, as a loss and as a score.
 
-    Waveforms are float `[batch, samples]` with full scale 1, at `sample_rate_hz` (16 kHz or more).
-    A target without any speech-level sample has no PESQ: it gets no loss, and the best score.
-    Clips longer than 16 s lack the standard's recency weighting.
+    Waveforms are float ``[batch, samples]`` with full scale 1, at ``sample_rate_hz`` (16 kHz or
+    more). PESQ is undefined for a target without a speech-level sample: the loss is 0 and the score
+    the best one. The standard's recency weighting of clips longer than 16 s is left out.
 
-    The standard undoes what a system does to the level, of a clip and of each frame, and counts a
-    frame's disturbance up to a maximum. A decoder that is taught by that learns bursts in place of
-    what it cannot know: the loss goes on above the maximum, and undoes 3 dB of what is too loud.
+    The loss differs from the standard in two places. The standard compensates level differences of
+    a clip and of each frame, and limits the disturbance of a frame. A decoder trained with that
+    makes bursts in frames that it cannot predict. So the loss keeps growing above the limit, and
+    compensates at most 3 dB of a level that is too high.
+
+    Raises:
+        ValueError: the sample rate is below 16 kHz.
     """
 
     window: Tensor
@@ -133,11 +137,11 @@ class PESQLoss(nn.Module):
         self._filters: Filters | None = None
 
     def forward(self, estimate: Tensor, target: Tensor) -> Tensor:
-        """Loss `[batch]`: what the disturbances take off the raw MOS of 4.5, 0 at best."""
+        """Compute the loss ``[batch]``: 4.5 minus the raw MOS, 0 at best."""
         return self._mos_drop(estimate, target, LOSS_SLOPE, LOSS_LOUDER)
 
     def score(self, estimate: Tensor, target: Tensor) -> Tensor:
-        """Wide-band MOS-LQO `[batch]`, from 1.0 to 4.64 (P.862.2)."""
+        """Compute the wide-band MOS-LQO ``[batch]``, from 1.0 to 4.64 (P.862.2)."""
         raw_mos = 4.5 - self._mos_drop(estimate, target, 0.0, math.inf)
         return 0.999 + 4 * torch.sigmoid(1.3669 * raw_mos - 3.8224)
 
@@ -148,25 +152,25 @@ class PESQLoss(nn.Module):
                 f"not {list(estimate.shape)} and {list(target.shape)}"
             )
         if estimate.shape[1] * self.up < FRAME * self.down:
-            raise ValueError(f"{estimate.shape[1]} samples are less than one frame of 32 ms")
+            raise ValueError(f"{estimate.shape[1]} samples are shorter than one frame of 32 ms")
         with torch.autocast(estimate.device.type, enabled=False):
             with torch.no_grad():
-                speech, gain = self._listen(target.float())
+                speech, gain = self._prepare(target.float())
                 reference = self._bark_power(speech)
                 start, stop = speech_frames(speech)
-            heard, _ = self._listen(estimate.float(), gain / louder**0.5)
-            degraded = self._bark_power(heard)
+            filtered, _ = self._prepare(estimate.float(), gain / louder**0.5)
+            degraded = self._bark_power(filtered)
             reference, degraded = self._compensate(reference, degraded, stop, louder)
             frames = self._frame_disturbances(reference, degraded)
             excess = (frames - MAX_DISTURBANCE).clamp(min=0)
             clip = clip_disturbance(frames - (1 - slope) * excess, start, stop)
             return 0.1 * clip[:, 0] + 0.0309 * clip[:, 1]
 
-    def _listen(self, waveform: Tensor, least_gain: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def _prepare(self, waveform: Tensor, least_gain: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Resample to 16 kHz, align the level and apply the input filter (P.862, 10.1).
 
-        Resampling and filter are one product of the spectrum of the whole clip, zero-padded so that
-        the filter's ringing does not wrap around.
+        Resampling and filter are one multiplication of the clip's spectrum. The clip is
+        zero-padded, so that the filter's ringing does not wrap around.
 
         Returns:
             The filtered waveform, and the gain `[batch]` that aligned its level, at least
@@ -190,7 +194,7 @@ class PESQLoss(nn.Module):
         return filtered * gain[:, None], gain
 
     def _bark_power(self, speech: Tensor) -> Tensor:
-        """Power density per frame and critical band `[batch, frames, 48]` (P.862, 10.2)."""
+        """Compute power densities ``[batch, frames, critical bands]`` (P.862, 10.2)."""
         frames = speech.shape[-1] // HOP
         speech = F.pad(speech, (0, (frames + 1) * HOP - speech.shape[-1]))
         if self.fast and fast.runs_on(speech):
@@ -202,41 +206,41 @@ class PESQLoss(nn.Module):
         return torch.view_as_real(spectrum).square().sum(-1) @ self.bark_bands
 
     def _audible(self, power: Tensor, factor: float = 1.0) -> Tensor:
-        """Powers with those under `factor` times the threshold of hearing set to zero."""
+        """Set powers below ``factor`` times the threshold of hearing to zero."""
         return power * (power > factor * self.threshold)
 
     def _compensate(
         self, reference: Tensor, degraded: Tensor, stop: Tensor, louder: float
     ) -> tuple[Tensor, Tensor]:
-        """Filter the reference as the system does and undo its gain changes (P.862, 10.2)."""
+        """Compensate filtering in the reference and gain changes in the estimate (P.862, 10.2)."""
         frames = reference.shape[1]
-        heard = self._audible(reference, 100).sum(-1) >= SILENT_POWER
-        heard &= torch.arange(frames, device=stop.device) <= stop[:, None]
+        audible = self._audible(reference, 100).sum(-1) >= SILENT_POWER
+        audible &= torch.arange(frames, device=stop.device) <= stop[:, None]
         mean_frames = frames + PADDING // HOP - 1
         means = [
-            (self._audible(power, 100) * heard[..., None]).sum(1, keepdim=True) / mean_frames
+            (self._audible(power, 100) * audible[..., None]).sum(1, keepdim=True) / mean_frames
             for power in (reference, degraded)
         ]
         reference = reference * ((means[1] + 1e3) / (means[0] + 1e3)).clamp(0.01, min(100, louder))
 
         totals = [self._audible(power).sum(-1) + 5e3 for power in (reference, degraded)]
-        # The standard's recursion g[t] = 0.2 g[t-1] + 0.8 ratio[t], cut where 0.2^k vanishes.
+        # The standard's recursion g[t] = 0.2 g[t-1] + 0.8 ratio[t], truncated where 0.2^k vanishes.
         ratio = F.pad(totals[0] / totals[1], (self.gain_memory.shape[-1] - 1, 0), "replicate")
         gain = F.conv1d(ratio[:, None], self.gain_memory)[:, 0].clamp(max(3e-4, 1 / louder), 5)
         return reference, degraded * gain[..., None]
 
     def _loudness(self, power: Tensor) -> Tensor:
-        """Loudness density in sone per Bark by Zwicker's law (P.862, 10.2)."""
+        """Compute the loudness density in sone per Bark by Zwicker's law (P.862, 10.2)."""
         sensation = (power / self.threshold).clamp(min=1)
         return self.loudness_gain * ((0.5 + 0.5 * sensation) ** self.loudness_power - 1)
 
     def _frame_disturbances(self, reference: Tensor, degraded: Tensor) -> Tensor:
-        """Symmetric and asymmetric disturbance per frame `[batch, 2, frames]` (P.862, 10.2)."""
+        """Compute symmetric and asymmetric disturbances ``[batch, 2, frames]`` (P.862, 10.2)."""
         loudness, degraded_loudness = self._loudness(reference), self._loudness(degraded)
         masked = 0.25 * torch.minimum(loudness, degraded_loudness)
         density = ((degraded_loudness - loudness).abs() - masked).clamp(min=0) * self.width_bark
 
-        # What the system adds disturbs more than what it leaves out.
+        # Added components disturb more than missing ones.
         asymmetry = ((degraded + 50) / (reference + 50)) ** 1.2
         asymmetry = (asymmetry * (asymmetry >= 3)).clamp(max=12)
 
@@ -249,12 +253,12 @@ class PESQLoss(nn.Module):
 
 @lru_cache(maxsize=2)
 def input_filter(samples: int, up: int, down: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Tables of `PESQLoss._listen` for a clip of this length.
+    """Compute the tables of `PESQLoss._prepare` for a clip length.
 
     Returns:
-        Ramps over the first and last millisecond against clicks, to multiply the clip by,
-        ``[samples]``; and the response of resampling and input filter, to multiply its spectrum by,
-        ``[bins]``. The size of the spectrum leaves room for the filter's ringing.
+        A window with ramps of a millisecond at both ends, ``[samples]``, and the frequency response
+        of resampling and input filter, ``[bins]``. The spectrum's size includes the filter's
+        ringing.
     """
     length = 16 * down // up
     index = torch.arange(1, samples + 1, device=device)
@@ -277,10 +281,10 @@ def input_filter(samples: int, up: int, down: int, device: torch.device) -> tupl
 
 
 def speech_frames(speech: Tensor) -> tuple[Tensor, Tensor]:
-    """First and last frame `[batch]` of the speech, without leading and trailing silence.
+    """Find the first and last frame ``[batch]`` between leading and trailing silence.
 
-    At either end, silence is skipped up to half of the clip with its margins and padding, as the
-    standard does. Without speech there is no frame: the last is -1.
+    At each end, silence is skipped up to half of the clip with its margins and padding, as in the
+    standard. If there is no speech, the last frame is -1.
     """
     samples = speech.shape[-1]
     longest_skip = (samples + MARGINS) // 2
@@ -294,9 +298,10 @@ def speech_frames(speech: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def clip_disturbance(frames: Tensor, start: Tensor, stop: Tensor) -> Tensor:
-    """L6 norm in syllables, L2 over them: `[batch, kinds, frames]` to `[batch, kinds]` (10.2).
+    """Aggregate ``[batch, kinds, frames]`` to ``[batch, kinds]`` (P.862, 10.2).
 
-    Syllables start every 10 frames from `start`; frames after `stop` count as undisturbed.
+    The norm is L6 within a syllable and L2 over syllables. Syllables start every 10 frames from
+    ``start``. Frames after ``stop`` have no disturbance.
     """
     batch, kinds, count = frames.shape
     first = torch.arange(0, count, SYLLABLE_HOP, device=frames.device) + start[:, None]

@@ -76,7 +76,7 @@ class _RealTransform(torch.autograd.Function):
 
 
 class _Frames(torch.autograd.Function):
-    """Windowed frames. The backward adds whole hops, because that of ``unfold`` is slow."""
+    """Windowed frames. The backward adds whole hops, because the backward of ``unfold`` is slow."""
 
     @staticmethod
     def forward(ctx: Any, audio: Tensor, window: Tensor, hop: int) -> Tensor:
