@@ -1,4 +1,7 @@
-"""Weights from elsewhere into a module: all of them, or a line that says what does not fit."""
+"""Checked loading of weights from files that others wrote.
+
+Either all tensors fit a module, or an error of one line names those that do not.
+"""
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -11,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn.modules.module import register_module_module_registration_hook
 
 MAX_NUMBER, MAX_ITEMS = 1_000_000, 100
-"""Number, and list, in a configuration from elsewhere."""
+"""Largest number, and longest list, that a configuration from a file may have."""
 
 M = TypeVar("M", bound=nn.Module)
 
@@ -20,21 +23,21 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     """Read a safetensors file.
 
     Raises:
-        ValueError: it is damaged.
+        ValueError: the file is damaged.
     """
     try:
         return load_file(path)
     except OSError:
         raise
-    except Exception as error:  # safetensors has several kinds, one directly below Exception
+    except Exception as error:  # safetensors has classes directly below Exception
         raise ValueError(f"{path} is damaged: {error}") from error
 
 
 def check_numbers(values: Any) -> None:
-    """Refuse numbers and lists that no configuration has, before they become layers.
+    """Check the numbers and lists of a configuration before layers are built from them.
 
     Raises:
-        ValueError: one is beyond `MAX_NUMBER` or `MAX_ITEMS`.
+        ValueError: a number exceeds `MAX_NUMBER`, or a list has more than `MAX_ITEMS` items.
     """
     if isinstance(values, dict | list | tuple):
         if len(values) > MAX_ITEMS:
@@ -46,19 +49,20 @@ def check_numbers(values: Any) -> None:
 
 
 def build_on_meta(build: Callable[[], M], weights: Mapping[str, Tensor]) -> M:
-    """Build a module without values, on the device "meta", and compare it with the weights that it
-    is to get: a module that they do not fit costs neither time nor memory.
+    """Build a module on the device "meta", without values, and compare it with its weights.
+
+    If the weights do not fit, this takes neither time nor memory.
 
     Raises:
-        ValueError: it cannot be built, has more layers than the weights can fill, or as `check_fit`
-            has it.
+        ValueError: the module cannot be built, has far more layers than the weights, or does not
+            fit; see `check_fit`.
     """
     try:
         with torch.device("meta"), _fewer_modules(8 * len(weights) + 100):
             built = build()
     except ValueError:
         raise
-    except Exception as error:  # of any kind, by the layer that a number reaches first
+    except Exception as error:  # its kind depends on the layer that fails
         raise ValueError(str(error)) from error
     check_fit(built, weights)
     return built
@@ -66,7 +70,7 @@ def build_on_meta(build: Callable[[], M], weights: Mapping[str, Tensor]) -> M:
 
 @contextmanager
 def _fewer_modules(most: int) -> Iterator[None]:
-    """Let a module with more than so many layers fail soon."""
+    """Raise ValueError as soon as a module has more than ``most`` layers."""
     left = most
 
     def count(*_: object) -> None:
@@ -83,11 +87,13 @@ def _fewer_modules(most: int) -> Iterator[None]:
 
 
 def check_fit(module: nn.Module, weights: Mapping[str, Tensor]) -> None:
-    """Compare the names and shapes of tensors with those of ``module``, which may be on the device
-    "meta".
+    """Check that ``weights`` has exactly the tensors of ``module``, with equal shapes.
+
+    The module may be on the device "meta".
 
     Raises:
-        ValueError: some are missing, not known, or of other shapes: how many, and one of each.
+        ValueError: tensors are missing, unknown, or have other shapes. The message contains their
+            number and the name of one.
     """
     own = module.state_dict()
     shared = [name for name in own if name in weights]
@@ -96,13 +102,19 @@ def check_fit(module: nn.Module, weights: Mapping[str, Tensor]) -> None:
         "not known": [name for name in weights if name not in own],
         "of other shapes": [name for name in shared if own[name].shape != weights[name].shape],
     }
-    said = [f"{len(names)} {fault} ({names[0]})" for fault, names in faults.items() if names]
-    if said:
-        raise ValueError(f"of its tensors {', '.join(said)}")
+    listed = [f"{len(names)} {fault} ({names[0]})" for fault, names in faults.items() if names]
+    if listed:
+        raise ValueError(f"tensors: {', '.join(listed)}")
 
 
 def load_weights(module: nn.Module, weights: Mapping[str, Tensor], *, assign: bool = False) -> None:
-    """Give ``module`` the values of all its tensors, or ``assign`` the tensors themselves; raise as
-    `check_fit` does."""
+    """Load all tensors of ``module``.
+
+    Args:
+        assign: whether to assign the tensors instead of copying their values.
+
+    Raises:
+        ValueError: the weights do not fit; see `check_fit`.
+    """
     check_fit(module, weights)
     module.load_state_dict(weights, assign=assign)

@@ -1,4 +1,4 @@
-"""What an audit gets of a configuration, and of the same model exported."""
+"""The audit of a configuration equals the audit of the exported model."""
 
 import json
 import subprocess
@@ -29,7 +29,7 @@ def test_an_unknown_name_raises() -> None:
 
 
 def test_the_largest_configurations_fit_in_two_gigabytes() -> None:
-    """Half a minute of CPU time: the memory of an audit depends on the size of the model alone."""
+    """The memory of an audit depends on the size of the model only. Takes 30 s of CPU time."""
     program = (
         "import resource; resource.setrlimit(resource.RLIMIT_DATA, (2 * 10**9,) * 2);"
         "from chirrup.lab.audit.configuration import audit_config;"

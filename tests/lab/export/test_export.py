@@ -1,4 +1,4 @@
-"""The folder that a model is exported to: its graphs, of one frame and of blocks."""
+"""Exported folders: graphs for one frame and for blocks, and ``model.json``."""
 
 import json
 import stat
@@ -35,7 +35,7 @@ GRAPHS = ("encoder", "encoder-frame", "decoder", "decoder-frame")
 
 @pytest.fixture(scope="session", params=MODELS)
 def exported(request: pytest.FixtureRequest) -> tuple[str, Exported]:
-    """Each model with its name in `MODELS`."""
+    """Return each model with its name in `MODELS`."""
     fixture = {"iris": "small_export", "lrac": "small_lrac_export"}[request.param]
     return request.param, request.getfixturevalue(fixture)
 
@@ -57,7 +57,7 @@ def test_parity_is_measured_and_written_down(exported: tuple[str, Exported]) -> 
 
 
 def in_pieces(graph: Engine, x: np.ndarray, lengths: list[int], unit: int) -> np.ndarray:
-    """What the graph gives for pieces of so many frames; what is left comes as the last piece."""
+    """Run the graph in pieces of this many frames; the last piece may be shorter."""
     state, pieces, place = graph.initial_state(len(x)), [], 0
     for length in [*lengths, x.shape[-1] // unit]:
         piece = x[..., place : place + length * unit]
@@ -110,7 +110,7 @@ def test_frame_graphs_are_the_block_graphs_and_torch(codec: tuple[str, chirrup.C
 
 
 def test_without_the_state_the_audio_differs(codec: tuple[str, chirrup.Codec]) -> None:
-    """The negative control of the tests above."""
+    """Negative control of the tests above."""
     name, frame, (encoder, decoder) = codec[0], codec[1].frame_samples, codec[1].graphs()
     x, given = audio(60)[:, None].numpy(), codes(name).int().numpy()
     half = encoder(x[:, :, 30 * frame :], encoder.initial_state())[0]
@@ -124,7 +124,7 @@ def test_batch_rows_are_independent(small_codec: chirrup.Codec) -> None:
     rows = np.concatenate([audio(60, seed)[:, None].numpy() for seed in (1, 2, 3)])
     together = in_pieces(encoder, rows, [20], FRAME)
     alone = np.concatenate([in_pieces(encoder, row[None], [20], FRAME) for row in rows])
-    assert (together == alone).mean() >= 0.998  # of 720
+    assert (together == alone).mean() >= 0.998  # of 720 samples
     sounds = in_pieces(decoder, alone, [20], 1)
     for row, sound in zip(alone, sounds):
         assert error_db(sound, in_pieces(decoder, row[None], [20], 1)[0]) < -60
@@ -136,7 +136,7 @@ def test_description(small_codec: chirrup.Codec) -> None:
     assert (small_codec.frame_samples, small_codec.delay_samples) == (FRAME, DELAY)
     assert about["audit"]["latency_samples"] == FRAME + DELAY
     measured = about["audit"]["latency_measured_samples"]
-    assert FRAME + DELAY - 1 <= measured <= FRAME + DELAY  # the window's edge may round to nothing
+    assert FRAME + DELAY - 1 <= measured <= FRAME + DELAY  # the window's edge may be 0
     assert small_codec.default_bitrate_bps == small_codec.bitrates_bps[-1] == 1600
 
 
@@ -174,7 +174,7 @@ def test_weights_are_stored_once_in_half_precision_and_not_in_the_graphs(
             assert not np.array_equal(array.astype(np.float16).astype(np.float32), array), name
     trained = sum(p.numel() for p in folded().parameters())
     halves = sum(array.size for array in stored.values() if array.dtype == np.float16)
-    assert halves > 0.75 * trained  # the rest: small ones, and the quantizer's products
+    assert halves > 0.75 * trained  # the rest are small tensors and the quantizer's products
     weights = sum(array.nbytes for array in stored.values())
     graphs = sum((small_export.folder / f"{graph}.onnx").stat().st_size for graph in GRAPHS)
     assert (small_export.folder / "model.safetensors").stat().st_size < weights + 20_000
@@ -188,7 +188,7 @@ def test_weights_are_stored_once_in_half_precision_and_not_in_the_graphs(
 def cheap_export(
     small_export: Exported, monkeypatch: pytest.MonkeyPatch
 ) -> Callable[[Path], Parity]:
-    """`export` of the small model that takes its graphs from the folder exported before."""
+    """`export` of the small model with the graphs of an earlier export."""
     graphs, _ = read(small_export.folder)
     names = iter(GRAPHS)
 
@@ -207,7 +207,7 @@ def content(folder: Path) -> dict[str, bytes]:
 def test_cheap_export_is_the_export(
     cheap_export: Callable[[Path], Parity], small_export: Exported, tmp_path: Path
 ) -> None:
-    """The control: without tampering it writes the same folder, also where there is none yet."""
+    """Control: without tampering it writes an equal folder, also to a new path."""
     cheap_export(tmp_path / "new" / "folder")
     got, expected = content(tmp_path / "new" / "folder"), content(small_export.folder)
     assert {n for n in expected if got[n] != expected[n]} <= {"model.json"}
@@ -269,7 +269,7 @@ def test_limits_of_parity(codes_equal: float, audio_error_db: float, good: bool)
 
 
 def test_move_weights_stores_equal_tensors_once() -> None:
-    """In another shape, transposed, in another graph; and keeps float32 where halves would lose."""
+    """Equal tensors may be reshaped, transposed or in another graph; float16 only if exact."""
     random = np.random.default_rng(0)
     exact = random.integers(-8, 8, (8, 16)).astype(np.float32)
     fine = random.standard_normal((8, 16)).astype(np.float32)

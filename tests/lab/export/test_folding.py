@@ -1,4 +1,4 @@
-"""Folding, and the graphs in PyTorch."""
+"""Folding, and the modules for export in PyTorch."""
 
 from functools import cache
 

@@ -1,4 +1,4 @@
-"""Weights of 8 bits: what becomes small, how far off it is, how it is stored and loaded."""
+"""8-bit weights: which tensors are rounded, the error, and how they are stored and loaded."""
 
 from pathlib import Path
 
@@ -28,7 +28,7 @@ DIM = 256
 
 
 class Net(nn.Module):
-    """Two large products and a small one."""
+    """A model of two large products and a small one."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -76,7 +76,7 @@ def test_results_are_near(graphs: tuple[Net, onnx.ModelProto, onnx.ModelProto]) 
 
 
 class Flat(nn.Module):
-    """Products of two axes and a sum, as `one_frame.py` has them, and a transform."""
+    """A graph of 2-D products with bias, as in `nn/one_step.py`, and a DFT."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -103,7 +103,7 @@ def test_products_with_a_bias_become_small_and_transforms_stay(
     got = np.asarray(ort.InferenceSession(small.SerializeToString()).run(None, feeds)[0])
     expected = net(x, state)[0].detach().numpy()
     assert 1e-5 < np.linalg.norm(got - expected) / np.linalg.norm(expected) < 0.02
-    assert capfd.readouterr() == ("", ""), "the quantizer tells of each product"
+    assert capfd.readouterr() == ("", ""), "the quantizer logs each product"
 
 
 def test_stored_apart_they_come_back(
@@ -163,7 +163,7 @@ def test_rows_are_stored_as_bytes_in_either_orientation() -> None:
         assert sum(stored.nbytes for stored in weights.values()) == array.size + 4 * 64
 
 
-# --- a shipped model once more -------------------------------------------------------------------
+# --- variants of a shipped model ------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
@@ -174,7 +174,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_model_in_eight_bits_reads_the_files_of_the_model(model: Path, tmp_path: Path) -> None:
-    """And the model reads its."""
+    """Each model decodes the other's files."""
     for coder, decoder in (("iris-t1", str(model)), (str(model), "iris-t1")):
         coded, decoded = tmp_path / "a.chirrup", tmp_path / "a.wav"
         assert run(["encode", str(DEMO_CLIP), str(coded), "--model", coder, "--force"]) == 0
@@ -187,7 +187,7 @@ def test_a_model_in_eight_bits_reads_the_files_of_the_model(model: Path, tmp_pat
 
 
 def test_live_frames_are_near_those_of_the_model(model: Path) -> None:
-    """In blocks its convolutions are the same; only one frame at a time has products."""
+    """In blocks the convolutions do not change; only the graph for one frame has products."""
     codes = np.random.default_rng(0).integers(0, 1024, (1, 12, 50), np.int32)
     whole, small = (stream(chirrup.load(m).graphs()[1], codes, 1) for m in ("iris-t1", model))
     error = np.square(small - whole).mean() / np.square(whole).mean()
@@ -242,7 +242,7 @@ def test_a_checkpoint_in_eight_bits_leaves_nothing_else(
 def test_a_checkpoint_stored_in_eight_bits_has_the_rounded_weights(
     small_export: Exported, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The rounded model is the one that parity is measured against."""
+    """Parity is measured against the rounded model."""
     monkeypatch.setitem(CONFIGS, NAME, ENTRY)
     checkpoint = small_export.folder.with_name("small-checkpoint.pt")
     folder = tmp_path / "model"

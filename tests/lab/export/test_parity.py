@@ -1,4 +1,4 @@
-"""How exported graphs are compared with what they are to give."""
+"""The comparison of exported graphs with expected outputs."""
 
 import numpy as np
 import pytest
@@ -16,7 +16,7 @@ def test_equal_codes_are_equal() -> None:
 
 @pytest.mark.parametrize("book", [0, 1, 30, BOOKS - 1])
 def test_a_wrong_code_counts_once(book: int) -> None:
-    """One near tie among thousands of choices must not forbid a model of many codebooks."""
+    """One near tie among thousands of codes must not fail the export."""
     codes = CODES.copy()
     codes[:, book:, 7] += 1
     counted = BOOKS * FRAMES - (BOOKS - 1 - book)

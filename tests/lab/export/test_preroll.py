@@ -1,4 +1,4 @@
-"""How long a recurrent decoder remembers, and that a seek by the number found is right."""
+"""The preroll of recurrent decoders, and the accuracy of a seek with it."""
 
 from collections.abc import Callable
 
@@ -18,7 +18,7 @@ FRAME, FRAMES = 64, 2400
 
 
 def tones(seed: int = 0) -> Tensor:
-    """Chords of tones that come and go, at 44.1 kHz: ``[samples]``."""
+    """Return chords of changing tones at 44.1 kHz, ``[samples]``."""
     generator = torch.Generator().manual_seed(seed)
     time = torch.arange(FRAMES * FRAME) / 44_100
     hz = 100 + 3000 * torch.rand(6, 1, generator=generator)
@@ -26,7 +26,7 @@ def tones(seed: int = 0) -> Tensor:
 
 
 def tq(forget_bias: float) -> TQCodec:
-    """The decoder's LSTM forgets about a share 1 - sigmoid(``forget_bias``) with each frame."""
+    """Return a model whose LSTM keeps about the share sigmoid(``forget_bias``) per frame."""
     torch.manual_seed(0)
     model = TQCodec(TQConfig(4, 4, 8, codebooks=4, codebook_size=32, code_dim=4))
     model = model.eval().requires_grad_(False)
@@ -42,7 +42,7 @@ def tq(forget_bias: float) -> TQCodec:
 
 @torch.no_grad()
 def error_at(model: TQCodec, wanted: int, preroll: int) -> float:
-    """Power of the error from a wanted frame on after a seek, as a part of the signal's."""
+    """Return the power of the error after a seek, relative to the signal."""
     latent = model.quantizer.decode(
         model.quantizer.encode(model.encoder.offline(tones(1)[None, None]))
     )
@@ -53,7 +53,7 @@ def error_at(model: TQCodec, wanted: int, preroll: int) -> float:
 
 
 def test_a_seek_is_right_after_as_many_frames_as_were_measured() -> None:
-    """On other music, at places of its own; and an eighth of them is too few."""
+    """The preroll suffices on other music and positions; an eighth of it does not."""
     for forget_bias in (2.0, 4.0):
         model = tq(forget_bias)
         preroll = preroll_frames(model, tones())
@@ -91,7 +91,7 @@ def test_without_recurrence_a_seek_is_exact_after_the_receptive_field(
 
 @torch.no_grad()
 def test_phases_may_begin_anywhere() -> None:
-    """From the measured frame on, a voice has the same filters; its pulses may come earlier."""
+    """After the preroll a voice has equal filters; its pulses may be shifted."""
     model = small_focal(SPOKEN)
     preroll = preroll_frames(model, tones())
     assert not model.decoder.recurrent

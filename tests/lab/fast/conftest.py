@@ -1,4 +1,4 @@
-"""Fixtures of the fast forms."""
+"""Fixtures for the tests of fast forms."""
 
 import pytest
 

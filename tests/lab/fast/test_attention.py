@@ -25,7 +25,7 @@ def transformer() -> Transformer:
 
 
 def results(layer: nn.Module, y: Tensor, x: Tensor) -> list[Tensor]:
-    """The output and the gradients of a random weighted sum of it."""
+    """Return the output, and the gradients of a randomly weighted sum of it."""
     generator = torch.Generator().manual_seed(1)
     weights = torch.randn(y.shape, generator=generator).to(y)
     return [y, *torch.autograd.grad((y * weights).sum(), [x, *layer.parameters()])]
@@ -34,7 +34,7 @@ def results(layer: nn.Module, y: Tensor, x: Tensor) -> list[Tensor]:
 @pytest.mark.parametrize("seen", [(0, 0), (8, 8), (0, 4)], ids=["first", "later", "mixed"])
 @pytest.mark.parametrize("bf16", [False, True], ids=["float32", "bfloat16"])
 def test_a_transformer_equals_plain(seen: tuple[int, int], bf16: bool) -> None:
-    """With bfloat16 its errors are not much larger than those of the plain form."""
+    """With bfloat16 the errors are not much larger than the errors of the plain form."""
     plain = transformer()
     x = torch.randn(2, 32, 20)
     state = {name: torch.randn_like(value) for name, value in plain.initial_state(2).items()}

@@ -22,7 +22,7 @@ pytestmark = pytest.mark.skipif(not fast.available(), reason="the extension does
 
 @pytest.fixture(params=[0, 10**6], ids=["windows", "direct"])
 def form(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every layer is computed by one of the two forms, whatever its size."""
+    """One of the two forms computes every layer, independent of its size."""
     monkeypatch.setattr(causal_conv, "FEW_WEIGHTS", request.param)
 
 
@@ -35,11 +35,11 @@ def after_elu(layer: Streaming) -> Sequential:
 @pytest.mark.parametrize(
     ("channels", "outputs", "kernel", "stride", "time"),
     [
-        (1, 16, 7, 1, 3001),  # one row in, one output, and other numbers without a large divisor
+        (1, 16, 7, 1, 3001),  # one input row, one output, and other numbers without a large divisor
         (16, 1, 7, 1, 500),
         (5, 11, 3, 1, 77),
         (16, 24, 1, 1, 1500),
-        (12, 24, 6, 3, 3000),  # each stride that has code of its own, and one that has not
+        (12, 24, 6, 3, 3000),  # strides with specialised code, and one without
         (16, 32, 4, 2, 2000),
         (24, 48, 8, 4, 1000),
         (6, 10, 10, 5, 400),
@@ -109,7 +109,7 @@ def test_another_elu_stays_plain() -> None:
 
 
 def test_gradient_of_weights_alone() -> None:
-    """The input of a model's first layer has none."""
+    """The input of a model's first layer requires no gradient."""
     layer = Conv1d(1, 12, 7)
     x = torch.randn(2, 1, 300)
     (expected,) = torch.autograd.grad(layer.offline(x).square().sum(), [layer.conv.weight])

@@ -1,4 +1,4 @@
-"""When a layer chooses its fast form."""
+"""The conditions for the use of fast forms."""
 
 import copy
 

@@ -23,11 +23,11 @@ pytestmark = pytest.mark.skipif(not fast.available(), reason="the extension does
 BINS = 12
 STRIDES = ((1, 1), (1, 2), (1, 3), (2, 2), (2, 1))
 WIDTHS = ((6, 10), (20, 34), (16, 70))
-"""Below a vector's lanes, not a multiple of them, and more than four vectors of 16 lanes."""
+"""Fewer channels than vector lanes, no multiple of 16, and more than four vectors."""
 
 
 def levels() -> dict[str, tuple[int, Streaming]]:
-    """By name, with the number of input channels."""
+    """Return layers by name, with the number of input channels."""
     torch.manual_seed(0)
     every: dict[str, tuple[int, Streaming]] = {}
     for stride, (a, b) in zip(STRIDES, WIDTHS * 2):
@@ -58,7 +58,7 @@ def test_equals_plain(name: str) -> None:
 
 @pytest.mark.parametrize("name", LEVELS)
 def test_in_bfloat16(name: str) -> None:
-    """The output and its gradients are as near to those in double precision as its type allows."""
+    """Output and gradients agree with double precision, as far as the type allows."""
     torch.manual_seed(0)
     channels, level = LEVELS[name]
     x, state = torch.randn(2, channels, 8, BINS), random_state(level, 2)
@@ -88,7 +88,7 @@ def test_same_result_each_time() -> None:
 
 
 def test_odd_channels_are_computed_by_the_plain_form_in_bfloat16() -> None:
-    """A product takes in two bfloat16 at once."""
+    """The bfloat16 product instruction multiplies pairs of values."""
     plain = Sequential2d(elu(), square(3, 8, BINS))
     layer, x = fast_form(plain), torch.randn(1, 3, 4, BINS)
     with torch.autocast("cpu", torch.bfloat16):

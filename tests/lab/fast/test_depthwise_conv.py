@@ -18,7 +18,7 @@ pytestmark = pytest.mark.skipif(not fast.available(), reason="the extension does
 
 
 class Started(Streaming):
-    """A layer after its first call, so that its past has a gradient."""
+    """Return a layer and its state after a first call, so that its past has a gradient."""
 
     def __init__(self, channels: int, kernel_size: int) -> None:
         super().__init__()

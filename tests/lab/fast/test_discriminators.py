@@ -21,13 +21,13 @@ from fast_forms import relative_error
 pytestmark = pytest.mark.skipif(not fast.available(), reason="the extension does not compile")
 
 FLOAT32, BFLOAT16 = 1e-5, 1e-2
-"""Relative errors. A value of bfloat16 has 8 bits."""
+"""Largest relative errors. bfloat16 has 8 significant bits."""
 
 
 def compare(
     quick: Callable[[Tensor], Tensor], plain: Callable[[Tensor], Tensor], x: Tensor, conv: nn.Conv2d
 ) -> list[float]:
-    """Relative errors of the output and of the gradients of input, weight and bias."""
+    """Return relative errors of the output and of the gradients of input, weight and bias."""
     x.requires_grad_()
     assert conv.bias is not None
     parameters: list[Tensor] = [x, conv.weight, conv.bias]
@@ -61,7 +61,7 @@ def test_period_conv(
 
 
 def test_period_conv_in_bfloat16_rounds_and_nothing_else() -> None:
-    """Without a rectifier, which a rounded value may pass on the other side of its corner."""
+    """There is no rectifier, because rounding may change the sign of its input."""
     torch.manual_seed(0)
     conv = nn.Conv2d(16, 24, (5, 1), (3, 1), (2, 0))
 
@@ -148,7 +148,7 @@ def test_feature_distance(kind: torch.dtype, normalise: bool) -> None:
     ],
 )
 def test_losses_through_whole_discriminators(kind: str, options: dict[str, object]) -> None:
-    """Values and gradients of both sides, the fast form against the plain one."""
+    """Compare values and gradients of the fast form with the plain form, for both losses."""
     torch.manual_seed(1)
     member = DiscriminatorConfig.model_validate({"kind": kind, "options": options})
     discriminator = losses.build_discriminator(member)
@@ -167,4 +167,4 @@ def test_losses_through_whole_discriminators(kind: str, options: dict[str, objec
     plain = run(False)
     fast.enable(discriminator)
     for found, expected in zip(run(True), plain, strict=True):
-        assert relative_error(found, expected) < 3e-3  # some rectifiers are at their corner
+        assert relative_error(found, expected) < 3e-3  # some inputs of rectifiers are near zero

@@ -1,4 +1,4 @@
-"""The compiled library: one for each source, whatever other processes do."""
+"""The compiled library: one per source version, with any number of processes."""
 
 import shutil
 from pathlib import Path
@@ -15,7 +15,7 @@ pytestmark = pytest.mark.skipif(not extension.available(), reason="the extension
 def test_a_library_is_compiled_once_for_each_source(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """And in a folder of its own: what a killed process has left there is nobody's lock."""
+    """Each process uses a separate folder, so the remains of a killed process lock nothing."""
     source = tmp_path / "first.cpp"
     source.write_text("// first")
     folders: list[Path] = []

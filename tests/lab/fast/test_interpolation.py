@@ -13,7 +13,7 @@ pytestmark = pytest.mark.skipif(not fast.available(), reason="the extension does
 
 @pytest.mark.parametrize("channels", [1, 2])
 def test_equals_plain(channels: int) -> None:
-    """At both ends of recordings, next to whole positions, and across blocks of the C++ part."""
+    """Positions at both ends, near whole samples, and across blocks of the C++ code."""
     generator = torch.Generator().manual_seed(0)
     audio = torch.randint(-32768, 32767, (channels, 6000), generator=generator).short()
     several = Recordings(audio, torch.tensor([0, 3000]), torch.tensor([3000, 3000]))

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.skipif(not fast.available(), reason="the extension does
 def run(
     quantizer: ResidualVectorQuantizer, latent: Tensor, used: Tensor, committed: Tensor | None
 ) -> tuple[list[Tensor], list[Tensor], Tensor]:
-    """Values, gradients of latent and parameters, and codes."""
+    """Return values, codes, and gradients of latent and parameters."""
     latent = latent.clone().requires_grad_()
     result = quantizer(latent, used, committed)
     torch.manual_seed(1)

@@ -70,7 +70,7 @@ def test_chunked_equals_whole() -> None:
 
 
 def test_large_arguments() -> None:
-    """Snake stays exact to float32 far from zero; the pure float32 version is the yardstick."""
+    """Far from zero, Snake is as exact as the plain float32 version."""
     unit = make(12, 1, 4)
     x, state = 2000 * torch.randn(1, 12, 4000), random_state(unit, 1)
     double = {key: value.double() for key, value in state.items()}

@@ -23,7 +23,7 @@ def make(n_ffts: tuple[int, ...], mels: tuple[int, ...], rate_hz: int = 24000) -
 
 
 def pair(batch: int, samples: int) -> tuple[Tensor, Tensor]:
-    """Noise with a level that changes, silent at times, and an estimate of it with errors."""
+    """Return noise of changing level with silent parts, and a noisy estimate of it."""
     generator = torch.Generator().manual_seed(samples)
     level = torch.rand(batch, samples // 200 + 1, generator=generator).sub(0.2).clamp(min=0)
     level = level.repeat_interleave(200, 1)[:, :samples]
@@ -35,7 +35,7 @@ def pair(batch: int, samples: int) -> tuple[Tensor, Tensor]:
 def exact(
     loss: SpectralLoss, estimate: Tensor, target: Tensor, terms: set[str], d_values: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Values and the gradient, by the plain form in double precision."""
+    """Return values and gradient of the plain form in double precision."""
     plain = copy.deepcopy(loss).double()
     plain.fast = False
     estimate = estimate.detach().double().requires_grad_()
@@ -50,8 +50,8 @@ def exact(
     [
         (*SPEECH, 1, 5000),
         ((32, 1024), (5, 64), 3, 1600),  # three frames of the longer window
-        ((16, 512), (4, 64), 1, 3001),  # bands without a bin, samples behind the last frame
-        ((64, 256), (8, 20), 2, 256 + 64 * 16),  # one frame more than a vector has lanes
+        ((16, 512), (4, 64), 1, 3001),  # bands without a bin, samples after the last frame
+        ((64, 256), (8, 20), 2, 256 + 64 * 16),  # one frame more than the lanes of a vector
     ],
 )
 @pytest.mark.parametrize(
@@ -93,7 +93,7 @@ def test_silence_against_silence_has_no_loss_and_no_gradient() -> None:
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
 def test_non_finite_values_stay_non_finite(bad: float) -> None:
-    """Training skips a step whose gradient is not finite."""
+    """Values are non-finite, and training skips a step with a non-finite gradient."""
     loss = make((64, 256), (8, 20))
     estimate, target = pair(1, 2000)
     with torch.no_grad():

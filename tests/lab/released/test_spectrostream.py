@@ -1,4 +1,4 @@
-"""Published weights: made-up files with the keys, shapes and sizes of the release."""
+"""Import of published weights, tested with random files of the released keys and shapes."""
 
 import json
 from pathlib import Path
@@ -22,7 +22,7 @@ RELEASED_BYTES = {"encoder": 37_013_392, "decoder": 209_853_216, "quantizer": 67
 
 
 def kernel_and_bias(module: nn.Module) -> tuple[Tensor, Tensor]:
-    """As the release keeps them: JAX, where transposed kernels run the other way round."""
+    """Return a weight in the layout of the release (JAX), which reverses transposed kernels."""
     conv: Any = module.get_submodule("conv")
     weight = conv.weight if conv.weight.dim() == 4 else conv.weight[..., None]
     if isinstance(module, ConvTranspose2d):
@@ -31,7 +31,7 @@ def kernel_and_bias(module: nn.Module) -> tuple[Tensor, Tensor]:
 
 
 def release(model: SpectroStream) -> dict[str, dict[str, Tensor]]:
-    """By file; the decoder's has the codebooks too."""
+    """Return the tensors by file; the decoder's file contains the codebooks too."""
     files: dict[str, dict[str, Tensor]] = {"encoder": {}, "decoder": {}}
     for key, module in layers(model).items():
         kernel, bias = kernel_and_bias(module)
@@ -47,7 +47,7 @@ def release(model: SpectroStream) -> dict[str, dict[str, Tensor]]:
 
 @pytest.fixture
 def released(tmp_path: Path) -> Path:
-    """A folder with the small model's weights."""
+    """Return a folder with the small model's weights."""
     folder = tmp_path / "released"
     folder.mkdir()
     for part, tensors in release(small_spectro()).items():
@@ -83,8 +83,10 @@ def test_a_release_becomes_the_model(released: Path) -> None:
 
 
 def test_a_transposed_kernel_is_that_of_a_convolution_of_spread_inputs() -> None:
-    """What the release's kernels are made for: zeros between the inputs, then a plain
-    convolution, from the first step on which the first input has a part."""
+    """A released transposed kernel is applied as a convolution of the zero-stuffed input.
+
+    The output starts at the first step that depends on the first input.
+    """
     unit = layers(small_spectro())["decoder/decoder_1/conv2dtranspose_4x4"]
     assert isinstance(unit, ConvTranspose2d)
     kernel, bias = kernel_and_bias(unit)
@@ -97,7 +99,7 @@ def test_a_transposed_kernel_is_that_of_a_convolution_of_spread_inputs() -> None
 
 
 def test_the_papers_model_makes_files_of_the_published_sizes() -> None:
-    """So keys and shapes are the release's: the header of such a file lists them."""
+    """The sizes of the files, whose headers list keys and shapes, equal the released sizes."""
     with torch.device("meta"):
         files = release(build("spectro"))  # type: ignore[arg-type]
     for part, tensors in files.items():
@@ -118,12 +120,12 @@ def test_tensors_that_do_not_fit_are_listed(released: Path) -> None:
         bottleneck__conv2d_3x3__conv__bias=None,
         norm__scale=torch.ones(7),
     )
-    with pytest.raises(ValueError, match="not this model's") as raised:
+    with pytest.raises(ValueError, match="do not fit this model") as raised:
         load_weights(fresh(), released)
     for words in (
         "encoder/base_conv_first/conv/kernel should be [7, 7, 2, 3], it is [5, 5, 2, 3]",
-        "encoder/bottleneck/conv2d_3x3/conv/bias should be [12], there is none",
-        "encoder/norm/scale [7] has no place",
+        "encoder/bottleneck/conv2d_3x3/conv/bias should be [12], it is missing",
+        "encoder/norm/scale [7] is unknown",
     ):
         assert words in str(raised.value)
 
@@ -138,7 +140,7 @@ def test_codebooks_that_do_not_fit_are_listed(released: Path) -> None:
 def test_export_takes_a_folder_of_the_release(
     released: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """By the same command as a training's checkpoint; its weights are not rounded."""
+    """`chirrup export` accepts a released folder and does not round its weights."""
     taken: dict[str, Any] = {}
 
     def export(model: SpectroStream, name: str, *args: object, exact: bool, **_: object) -> Parity:

@@ -1,1 +1,1 @@
-"""What a model costs, how late it is and how far back it looks."""
+"""Audit of models: complexity, parameters, latency and receptive field."""

@@ -1,7 +1,8 @@
-"""What a codec costs as the LRAC challenge counts it, how late it is, and how far back it looks.
+"""Complexity by the rules of the LRAC challenge, latency and receptive field of a model.
 
-The rule: a multiply-accumulate by a weight is two FLOPS, and nothing else counts: no bias,
-activation, norm, skip or Fourier transform. A codebook search is one product with every entry.
+A multiply-accumulate by a weight counts as two FLOPS (crowdsourcing.cisco.com/lrac-challenge/2025,
+"Baseline"). Biases, activations, normalisations, skip connections and Fourier transforms do not
+count. A codebook search counts as one product with every entry.
 """
 
 import copy
@@ -22,17 +23,19 @@ _TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d)
 _COUNTED = (*_CONVOLUTIONS, *_TRANSPOSED, nn.Linear, nn.GRU, nn.LSTM)
 
 SAMPLES = 12_000
-"""Of all streams and channels at once when latency is measured: each stream has a state of its own,
-in double precision."""
+"""Limit for the samples of all streams and channels in a batch of the latency measurement.
+
+It bounds the memory of the streams' states, which are in double precision.
+"""
 
 
 @dataclass(frozen=True)
 class Complexity:
-    """Cost of one part.
+    """Complexity of one part of a model.
 
     Attributes:
         mflops: millions of FLOPS per second of audio.
-        parameters: learned numbers, gains of weight norm and codebooks of any kind included.
+        parameters: number of parameters, including gains of weight norm and all codebooks.
     """
 
     mflops: float
@@ -40,10 +43,12 @@ class Complexity:
 
 
 def count(model: Model, folded: bool | None = None) -> dict[str, Complexity]:
-    """Cost of "encoder", "quantizer" (project in, search, project out, all codebooks), "decoder".
+    """Return the complexity of the parts "encoder", "quantizer" and "decoder".
+
+    The quantizer counts projections and search of all codebooks.
 
     Args:
-        folded: as in `Quantizer.macs_per_frame`.
+        folded: see `Quantizer.macs_per_frame`.
 
     Raises:
         ValueError: a layer with weights never ran as a module, so it cannot be counted.
@@ -76,10 +81,10 @@ def count(model: Model, folded: bool | None = None) -> dict[str, Complexity]:
 
 
 def audit(model: Model, tried: Model) -> dict[str, Any]:
-    """The audit of a model as ``model.json`` has it.
+    """Return the audit of a model for ``model.json``.
 
     Args:
-        tried: the model, or a smaller one of the same latency, to measure the latency on.
+        tried: the model, or a smaller one with equal latency, for the latency measurement.
     """
     return {
         "parts": {part: asdict(figures) for part, figures in count(model.on_meta()).items()},
@@ -90,9 +95,9 @@ def audit(model: Model, tried: Model) -> dict[str, Any]:
 
 
 def _plain(part: Any) -> Any:
-    """A copy on the CPU that computes layer by layer, without the fast forms.
+    """Return a copy in float32 on the CPU, without the fast forms.
 
-    A part without values, on the device "meta", stays there: it can be counted.
+    A part on the device "meta" stays there.
     """
     part = copy.deepcopy(part).float().eval()
     if not any(value.is_meta for value in (*part.parameters(), *part.buffers())):
@@ -105,7 +110,7 @@ def _plain(part: Any) -> Any:
 
 @contextmanager
 def _counting(part: nn.Module) -> Iterator[dict[str, int]]:
-    """Gathers the multiply-accumulates of each layer with weights, by name, while ``part`` runs."""
+    """Count the multiply-accumulates of each layer with weights, by name, while ``part`` runs."""
     layers = {name: layer for name, layer in part.named_modules() if isinstance(layer, _COUNTED)}
     macs = dict.fromkeys(layers, 0)
 
@@ -123,12 +128,15 @@ def _counting(part: nn.Module) -> Iterator[dict[str, int]]:
             handle.remove()
     silent = [name for name, value in macs.items() if value == 0]
     if silent:
-        raise ValueError(f"these layers never ran as modules, no count: {', '.join(silent)}")
+        raise ValueError(f"layers that never ran as modules cannot be counted: {', '.join(silent)}")
 
 
 def _macs(layer: nn.Module, x: Tensor, y: Any) -> int:
-    """A layer's steps times its weights. A step is an output of a convolution or a linear layer, of
-    all channels, and an input of a transposed convolution; groups are in the weight's shape."""
+    """Return a layer's number of steps times its number of weights.
+
+    A step is an output position of a convolution or a linear layer, or an input position of a
+    transposed convolution. The shape of the weight accounts for groups.
+    """
     if isinstance(layer, (nn.GRU, nn.LSTM)):
         weights = [p.numel() for name, p in layer.named_parameters() if name.startswith("weight")]
         return x.shape[:-1].numel() * sum(weights)
@@ -141,24 +149,24 @@ def _macs(layer: nn.Module, x: Tensor, y: Any) -> int:
 
 
 def nominal_latency_samples(model: Model) -> int:
-    """Algorithmic latency from the structure: a chunk of frames (mostly one) to fill, then the
-    delay of the output."""
+    """Return the algorithmic latency: the length of a chunk of frames plus the model's delay."""
     return model.chunk_frames * model.frame_samples + model.delay_samples
 
 
 @torch.no_grad()
 def latency_samples(model: Model) -> int:
-    """Algorithmic latency as measured, in samples of the output.
+    """Measure the algorithmic latency, in samples of the output.
 
-    Changes each sample of one chunk by itself and looks for the first sample of audio that differs,
-    on the streaming path, chunk by chunk, with the quantizer left out (it treats each frame on its
-    own). Of a frame of more than 1000 samples, 60 or so are tried, the last one, which all of its
-    output waits for, among them; of several channels, the first one. If audio sample m, its
-    ``delay_samples`` taken off, depends on input up to sample n, then n - m + 1 samples have to
-    come in before it can go out. The result is the largest such number.
+    For each input sample of one chunk, the model runs with only this sample changed, chunk by chunk
+    and without the quantizer, which treats frames separately. The first output sample that differs
+    gives the dependence. If output sample m, less ``delay_samples``, depends on input up to sample
+    n, then n - m + 1 input samples are needed before it can be output. The result is the maximum.
+
+    If a frame has more than 1000 samples, about 60 of them are tried, including the last one, for
+    which all of the frame's output waits. With several channels the first one is tried.
 
     Raises:
-        RuntimeError: some sample changes nothing.
+        RuntimeError: some input sample changes no output.
     """
     encoder, decoder = _plain(model.encoder).double(), _plain(model.decoder).double()
     chunk = model.chunk_frames * model.input_frame_samples
@@ -171,7 +179,7 @@ def latency_samples(model: Model) -> int:
     for offset in torch.arange(chunk - 1, -1, -every).split(rows):
         changed = list(noise.expand(-1, len(offset), -1, -1))
         changed[0] = changed[0].clone()
-        # By far more than a window takes away at its edge.
+        # Large enough to remain visible after a window's taper.
         changed[0][torch.arange(len(offset)), 0, offset] += 100
         first = _first_difference(plain, _streamed(encoder, decoder, changed))
         needed = (offset + 1) * model.sample_rate_hz / model.input_rate_hz
@@ -180,7 +188,7 @@ def latency_samples(model: Model) -> int:
 
 
 def _streamed(encoder: Streaming, decoder: Streaming, chunks: Iterable[Tensor]) -> Iterator[Tensor]:
-    """Audio of ``chunks [rows, channels, samples]``, chunk by chunk, from the initial state."""
+    """Return the audio of ``chunks [rows, channels, samples]``, chunk by chunk."""
     states: tuple[State, State] | None = None
     for x in chunks:
         before, after = states or (_start(encoder, len(x)), _start(decoder, len(x)))
@@ -191,7 +199,7 @@ def _streamed(encoder: Streaming, decoder: Streaming, chunks: Iterable[Tensor]) 
 
 
 def _first_difference(plain: Iterable[Tensor], changed: Iterable[Tensor]) -> Tensor:
-    """The first sample of the first channel that differs, ``int [rows]``, in chunks of audio.
+    """Return the first sample of the first channel that differs, ``int [rows]``.
 
     Raises:
         RuntimeError: a row never differs.
@@ -213,11 +221,13 @@ def _start(part: Streaming, rows: int) -> State:
 
 
 def receptive_field_samples(layers: Streaming, steps: int = 1) -> int:
-    """How many samples an output step sees, recurrent layers, which see everything, left out.
+    """Return the number of input samples that an output step depends on.
+
+    Recurrent layers, which depend on all earlier samples, are left out.
 
     Args:
-        steps: as many output steps in a row are tried, and the one that sees most counts: a step
-            of a decoder sees more or less, by its place in the frame.
+        steps: number of successive output steps to try; the largest result counts. In a decoder the
+            result depends on the position of the step in its frame.
     """
     spans = [layers.span((step, step)) for step in range(steps)]
     return max(last - first + 1 for first, last in spans)

@@ -1,4 +1,4 @@
-"""A configuration without weights, as far as an audit asks."""
+"""The audit of a configuration that has no trained weights."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from chirrup.lab.models import build
 
 
 def audit_config(name: str) -> dict[str, Any]:
-    """What ``model.json`` would say of a model with fresh weights, states and graphs left out.
+    """Return the fields of ``model.json`` that an audit needs, for a model with fresh weights.
 
     Raises:
         ModelError: no configuration has that name.

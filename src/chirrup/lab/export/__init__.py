@@ -1,1 +1,1 @@
-"""A trained model to a folder that the runtime loads."""
+"""Export of trained models to folders that the runtime loads."""

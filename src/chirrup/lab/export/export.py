@@ -1,14 +1,14 @@
-"""A trained model to a folder that the runtime loads: ONNX graphs, weights, ``model.json``.
+"""Export of a trained model to a folder of ONNX graphs, weights and ``model.json``.
 
-The folder:
+The folder contains:
 
-- ``encoder.onnx``, ``decoder.onnx``: any number of streams and frames;
-  ``encoder-frame.onnx``, ``decoder-frame.onnx``: one frame of one stream. Graphs only.
-- ``features.onnx``, ``waveform.onnx``: the two halves of a decoder that can change the voice.
+- ``encoder.onnx``, ``decoder.onnx``: graphs for any number of streams and frames;
+- ``encoder-frame.onnx``, ``decoder-frame.onnx``: graphs for one frame of one stream;
+- ``features.onnx``, ``waveform.onnx``: the two halves of a decoder that supports voice conversion;
 - ``model.safetensors`` and ``model.json``: see `model_folder.py`.
 
-Nothing is written unless the graphs, run frame by frame and in blocks, agree with the model in
-PyTorch.
+The graphs run frame by frame and in blocks before the folder is written. If their output differs
+from the model in PyTorch, nothing is written.
 """
 
 import logging
@@ -42,18 +42,22 @@ def export(
     exact: bool = False,
     compact: bool = False,
 ) -> Parity:
-    """Write a trained model to ``folder``.
+    """Export a trained model to ``folder``.
 
     Args:
-        audio: a few seconds of real signal at the model's ``input_rate_hz``, on which parity is
-            checked: ``float32 [samples]``, or ``[channels, samples]`` of what is coded jointly.
-        card: what to keep in ``model.json`` about the training.
+        name: the model's name in ``model.json``.
+        audio: a few seconds of real signal at the model's ``input_rate_hz`` to compare graphs and
+            model on: ``float32 [samples]``, or ``[channels, samples]`` for joint coding.
+        card: information about the training, for ``model.json``.
         lowest: fewest codebooks that the model was trained for.
-        exact: keep the weights as they are; else they are rounded to float16.
-        compact: round them to 8 bits, as `fold` has it.
+        exact: whether to keep float32 weights; else they are rounded to float16.
+        compact: whether to round matrices to 8 bits; see `fold`.
+
+    Returns:
+        The agreement between graphs and model.
 
     Raises:
-        ValueError: the graphs differ from the model (nothing is written).
+        ValueError: the graphs differ from the model; nothing is written.
     """
     folded = fold(model, exact, compact)
     description = describe(model, name, lowest, card or {})
@@ -68,7 +72,7 @@ def export(
 
 
 def graphs_of(folded: Model) -> dict[str, onnx.ModelProto]:
-    """Of a folded model, by the names of their files."""
+    """Return the graphs of a folded model, by the names of their files."""
     encoder, decoder = for_export(folded)
     states = initial_states(folded)
     chunk = folded.chunk_frames
@@ -98,7 +102,7 @@ def graphs_of(folded: Model) -> dict[str, onnx.ModelProto]:
 
 
 def describe(model: Model, name: str, lowest: int, card: dict[str, Any]) -> dict[str, Any]:
-    """For ``model.json``: what a reader and a runtime need to know, and what `export` is told."""
+    """Return the model's description for ``model.json``, without weights and hashes."""
     frame_by_frame = model.chunk_frames == 1 and model.input_rate_hz == model.sample_rate_hz
     return {
         "name": name,
@@ -125,14 +129,22 @@ def describe(model: Model, name: str, lowest: int, card: dict[str, Any]) -> dict
 
 
 def initial_states(model: Model) -> dict[str, dict[str, Tensor]]:
-    """Of both parts, for one stream."""
+    """Return the initial states of encoder and decoder for one stream."""
     return {"encoder": model.encoder.initial_state(1), "decoder": model.decoder.initial_state(1)}
 
 
 def to_onnx(
     module: nn.Module, inputs: tuple[Tensor, ...], states: dict[str, Tensor], step: int | None
 ) -> onnx.ModelProto:
-    """Export; with ``step`` (samples of a chunk, or its frames) for any batch and any length."""
+    """Export a module as an ONNX graph.
+
+    Args:
+        module: takes an input and the states, and returns an output and the new states.
+        inputs: examples of input and states.
+        states: the states by name.
+        step: length of a chunk along the input's last axis. The graph then takes any batch size and
+            any number of chunks. None fixes both to the sizes of ``inputs``.
+    """
     shapes = None
     if step is not None:
         batch, steps = torch.export.Dim("batch"), torch.export.Dim("frames")
@@ -141,7 +153,7 @@ def to_onnx(
     for logger in ("torch.onnx", "torch.export", "onnxscript", "onnx_ir"):
         logging.getLogger(logger).setLevel(logging.ERROR)
     with warnings.catch_warnings(), torch.no_grad():
-        warnings.simplefilter("ignore")  # the exporter warns of its own internals
+        warnings.simplefilter("ignore")  # warnings about internals of the exporter
         program = torch.onnx.export(
             module,
             inputs,
@@ -157,7 +169,7 @@ def to_onnx(
 
 @torch.no_grad()
 def compare(folded: Model, folder: Path, audio: np.ndarray) -> Parity:
-    """How far an exported folder is from the model, on ``audio`` as `export` has it."""
+    """Compare an exported folder with the model on ``audio``; see `export`."""
     codec = chirrup.load(folder)
     signal = whole_chunks(codec, audio)
     codes = folded.quantizer.encode(folded.encoder.offline(torch.from_numpy(signal)))

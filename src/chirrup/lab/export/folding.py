@@ -1,7 +1,7 @@
-"""A trained model rewritten for running: the same function, fewer and cheaper operations.
+"""Folding: rewriting a trained model as an equal model of fewer and cheaper operations.
 
-Weight norm becomes plain weights. Each layer and the quantizer say what else becomes a constant of
-theirs (`Streaming.fold`, `Quantizer.fold`), and in which operations they run (`exported`).
+Weight norm becomes plain weights. Layers and quantizers define further folding (`Streaming.fold`,
+`Quantizer.fold`) and their exported form (`exported`).
 """
 
 import copy
@@ -19,16 +19,17 @@ from chirrup.lab.quantizers.quantizer import Quantizer
 
 
 def fold(model: Model, exact: bool = False, compact: bool = False) -> Model:
-    """A copy without weight norm and layer scales, its weights rounded to float16.
+    """Return a copy without weight norm and layer scales, with weights rounded to float16.
 
-    They stay float32 tensors. The rounded model is the one that ships: what is exported from it
-    needs half the bytes and loses nothing.
+    The weights stay float32 tensors. The rounded model is the reference for the export, whose
+    float16 storage is therefore lossless.
 
     Args:
-        exact: do not round, so that codes are those of the model even where they are close.
-        compact: round matrices further, to 8 bits and a scale for each output.
+        exact: whether to skip rounding, so that even near ties give the model's codes.
+        compact: whether to round matrices further, to 8 bits with a scale per row.
     """
-    folded: Model = cast(Any, type(model))(model.config)  # copies share what removing undoes
+    # deepcopy would share the parametrizations that are removed below
+    folded: Model = cast(Any, type(model))(model.config)
     folded.eval().requires_grad_(False)
     folded.load_state_dict(model.state_dict())
     for module in folded.modules():
@@ -51,12 +52,12 @@ def fold(model: Model, exact: bool = False, compact: bool = False) -> Model:
 
 
 def for_export(folded: Model) -> tuple["EncoderGraph", "DecoderGraph"]:
-    """Encoder and decoder graphs of a folded model.
+    """Return the encoder and the decoder of a folded model as modules for the export.
 
-    The encoder takes audio ``[batch, samples]``, or ``[batch, channels, samples]`` if it codes
-    several jointly, and its states and gives codes ``int32 [batch, codebooks, frames]`` and the new
-    states; the decoder takes codes and its states and gives audio and the new states. State names
-    and order are `initial_state`'s.
+    The encoder takes audio ``[batch, samples]``, or ``[batch, channels, samples]`` for joint
+    coding, and its states. It returns codes ``int32 [batch, codebooks, frames]`` and the new
+    states. The decoder takes codes and its states, and returns audio and the new states.
+    `initial_state` defines names and order of the states.
     """
     copied = copy.deepcopy(folded)
     replace_layers(copied, lambda layer: layer.exported())
@@ -66,14 +67,14 @@ def for_export(folded: Model) -> tuple["EncoderGraph", "DecoderGraph"]:
 
 
 def for_one_frame(graph: nn.Module) -> nn.Module:
-    """A copy of a graph for calls of one frame, or of one chunk of frames."""
+    """Return a copy of a module for calls of one frame, or of one chunk of frames."""
     copied = copy.deepcopy(graph)
     replace_layers(copied, lambda layer: layer.one_frame())
     return copied
 
 
 def replace_layers(module: nn.Module, change: Callable[[Streaming], Streaming]) -> None:
-    """Put ``change(layer)`` in the place of every streaming layer within ``module``."""
+    """Replace every streaming layer within ``module`` by ``change(layer)``."""
     for parent in list(module.modules()):
         for name, child in list(parent.named_children()):
             if isinstance(child, Streaming) and (other := change(child)) is not child:
@@ -104,8 +105,11 @@ class DecoderGraph(nn.Module):
 
 
 class HalfGraph(nn.Module):
-    """One of the two layers of a decoder that `Model.has_features`, its states named as there: from
-    codes to features ``[batch, dim, frames]``, or from these to audio ``[batch, samples]``."""
+    """One of the two layers of a decoder with `Model.has_features`.
+
+    Layer 0 maps codes to features ``[batch, dim, frames]``, layer 1 maps features to audio
+    ``[batch, samples]``. The states have the decoder's names.
+    """
 
     def __init__(self, whole: DecoderGraph, index: int) -> None:
         super().__init__()

@@ -1,13 +1,15 @@
-"""Exported models once more with weights of 8 bits: to read less, where that is what takes the
-time, or to store less.
+"""Variants of an exported model with 8-bit weights, for speed (`export_int8`) or for size.
 
-To read less, every 32 weights of a matrix product share a scale; the runtime brings its input to 8
-bits in the same blocks. Convolutions, products in groups, Fourier transforms (`nn/stft.py`),
-whose errors all bins would share, and products so small that reading them takes nothing, stay as
-they are, the last of an encoder among them, whose signs or nearest entries are the codes.
+`export_int8` is for models whose time is spent on reading weights. Every 32 weights of a matrix
+product share a scale, and the runtime quantizes the product's input in equal blocks. These parts
+stay in floating point:
 
-To store less, every row of a matrix or kernel has a scale (`model_folder.rounded`), and all is
-computed as before.
+- convolutions and grouped products;
+- Fourier transforms (`nn/stft.py`), because an error would spread over all bins;
+- products with few weights. The last product of an encoder, whose output becomes the codes, is one.
+
+`export_int8_storage` stores 8-bit weights with a scale per row (`model_folder.rounded`) and
+computes in floating point.
 """
 
 import logging
@@ -29,28 +31,35 @@ from chirrup.lab.export.model_folder import digest, read, rounded, write
 from chirrup.lab.export.parity import Parity, measure, stream, whole_chunks
 
 BLOCK = 32
+"""Number of weights that share a scale."""
 SMALLEST = 1 << 15
-"""Products with fewer weights stay."""
+"""Products with fewer weights stay in floating point."""
 CODEBOOKS = ("search.", "lookup.")
-"""What the names of their tensors begin with."""
+"""Prefixes of the names of codebook tensors."""
 INTEGERS = 4
-"""ONNX Runtime's ``accuracy_level`` for products of integers, its fast one."""
+"""ONNX Runtime's ``accuracy_level`` for integer products, the fastest one."""
 LEAST_EQUAL, MOST_DB = 0.98, -20
-"""Share of the codes, and error of the audio, that are near enough."""
+"""Least share of equal codes, and largest error of the audio in dB, for `export_int8`."""
 LEAST_EQUAL_STORED = 0.95
-"""Likewise where every weight is rounded."""
+"""Least share of equal codes for `export_int8_storage`."""
 
 
 def export_int8(source: Path, folder: Path, parts: Collection[str], audio: np.ndarray) -> Parity:
-    """Write an exported model once more. Its codes mean the same: either decodes the other's files.
+    """Write a variant of an exported model with 8-bit weights in its matrix products.
+
+    The codes are compatible: each of the two models decodes files of the other.
 
     Args:
-        source: its folder.
-        parts: "encoder", "decoder" or both: whose matrix products get weights of 8 bits.
-        audio: a few seconds to compare both on, as `export.export` has it.
+        source: folder of the exported model.
+        folder: folder to write.
+        parts: the parts that get 8-bit weights: "encoder", "decoder" or both.
+        audio: a few seconds of real signal to compare both models on; see `export.export`.
+
+    Returns:
+        The agreement of the two models.
 
     Raises:
-        ValueError: the result would be too far from the model (nothing is written).
+        ValueError: the two models differ too much; nothing is written.
     """
     graphs, about = read(source)
     for part, graph in graphs.items():
@@ -61,7 +70,10 @@ def export_int8(source: Path, folder: Path, parts: Collection[str], audio: np.nd
 
 
 def export_int8_storage(source: Path, folder: Path, audio: np.ndarray) -> Parity:
-    """Write an exported model once more, in half the bytes; else as `export_int8`."""
+    """Write a variant of an exported model that needs half the bytes.
+
+    Arguments, result and errors are like in `export_int8`.
+    """
     graphs, about = read(source)
     done: dict[str, np.ndarray] = {}
     for graph in graphs.values():
@@ -73,14 +85,18 @@ def export_int8_storage(source: Path, folder: Path, audio: np.ndarray) -> Parity
 
 
 def is_rounded(tensor: onnx.TensorProto) -> bool:
-    """Whether it is a large matrix or kernel, and neither a Fourier transform nor a codebook."""
+    """Return whether a tensor is rounded: large, and neither a DFT matrix nor a codebook."""
     large = len(tensor.dims) > 1 and prod(tensor.dims) >= SMALLEST
     kept = tensor.name.endswith(("cosines", "sines")) or tensor.name.startswith(CODEBOOKS)
     return large and not kept and tensor.data_type == onnx.TensorProto.FLOAT
 
 
 def round_shared(array: np.ndarray, done: dict[str, np.ndarray]) -> np.ndarray:
-    """`rounded`, alike for all graphs that share a tensor; one may have its last axes swapped."""
+    """Round a tensor equally in all graphs that share it, also with its last two axes swapped.
+
+    Args:
+        done: rounded tensors by the digest of the original; it is extended.
+    """
     swapped = np.swapaxes(array, -1, -2)
     if digest(swapped) in done:
         return np.swapaxes(done[digest(swapped)].reshape(swapped.shape), -1, -2)
@@ -95,7 +111,7 @@ def write_variant(
     audio: np.ndarray,
     least_equal: float,
 ) -> Parity:
-    """Write changed graphs of ``source``, whose files they are to read."""
+    """Write changed graphs of ``source`` to ``folder``, with the hash of its codes."""
     codec = chirrup.load(source)
     signal, (encoder, decoder) = whole_chunks(codec, audio), codec.graphs()
     codes = stream(encoder, signal, codec.block_frames * codec.input_frame_samples)
@@ -111,7 +127,7 @@ def write_variant(
 
 
 def int8_products(graph: onnx.ModelProto) -> onnx.ModelProto:
-    """The graph with the weights of its matrix products in 8 bits."""
+    """Return the graph with 8-bit weights in its matrix products."""
     split_products(graph)
     sizes = {tensor.name: tensor.dims for tensor in graph.graph.initializer}
     small = [
@@ -134,7 +150,7 @@ def int8_products(graph: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def split_products(graph: onnx.ModelProto) -> None:
-    """Make every Gemm ``x @ w + b`` a product and a sum, in place."""
+    """Replace every Gemm ``x @ w + b`` by a MatMul and an Add, in place."""
     nodes: list[onnx.NodeProto] = []
     for node in graph.graph.node:
         factors = {

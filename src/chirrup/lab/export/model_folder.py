@@ -1,10 +1,10 @@
-"""A model's folder: graphs, each of its weights once, and ``model.json``.
+"""Reading and writing of model folders: graphs, weights and ``model.json``.
 
 - ``*.onnx``: graphs without weights.
-- ``model.safetensors``: the weights of all of them, each tensor once, float16 where that is exact,
-  or 8 bits with a scale for each row (`rounded`).
-- ``model.json``: rates, states, bitrates, audit, where each graph's weights are, and the hashes of
-  the weights and of each graph.
+- ``model.safetensors``: the weights of all graphs, each tensor once. A tensor is stored as float16
+  or as 8 bits with a scale per row (`rounded`) if this is exact, else as float32.
+- ``model.json``: sample rates, states, bitrates, audit, the location of each graph's weights, and
+  the SHA-256 of the weights and of each graph.
 """
 
 import hashlib
@@ -26,7 +26,7 @@ from chirrup.runtime.graph import Weights
 from chirrup.runtime.graph_file import WEIGHTS, graph_content
 
 SMALLEST = 64
-"""Tensors of fewer elements stay in the graph."""
+"""Tensors with fewer elements stay in the graph."""
 
 
 def write(
@@ -35,13 +35,16 @@ def write(
     description: dict[str, Any],
     check: Callable[[Path], dict[str, Any]],
 ) -> dict[str, Any]:
-    """Write a whole folder, or nothing; what its ``model.json`` then says.
+    """Write a model folder. If anything fails, nothing is written.
 
     Args:
-        graphs: with their weights, which they lose.
-        description: for ``model.json``.
-        check: gets a draft of the folder, and raises something if it is not good; what it returns
-            goes into ``model.json`` too.
+        graphs: graphs with weights; the weights are removed from them.
+        description: content of ``model.json`` apart from weights and hashes.
+        check: called with a draft of the folder; raises an exception if the draft is not valid.
+            The returned dictionary is added to ``model.json``.
+
+    Returns:
+        The content of ``model.json``.
     """
     weights: dict[str, np.ndarray] = {}
     places = {part: move_weights(graph, weights) for part, graph in graphs.items()}
@@ -55,7 +58,7 @@ def write(
     }
     folder.parent.mkdir(parents=True, exist_ok=True)
     with open_scratch(folder) as draft:
-        (draft / WEIGHTS).write_bytes(content)  # save_file would make it readable to its owner only
+        (draft / WEIGHTS).write_bytes(content)  # save_file would restrict reading to the owner
         for part, graph in contents.items():
             (draft / f"{part}.onnx").write_bytes(graph)
         (draft / "model.json").write_text(json.dumps(about, indent=1) + "\n")
@@ -68,7 +71,10 @@ def write(
 
 
 def read(folder: Path) -> tuple[dict[str, onnx.ModelProto], dict[str, Any]]:
-    """Graphs with their weights in them again, and what ``model.json`` says.
+    """Read a model folder.
+
+    Returns:
+        The graphs with their weights, and the content of ``model.json``.
 
     Raises:
         ModelError: the folder is damaged.
@@ -94,14 +100,15 @@ def read(folder: Path) -> tuple[dict[str, onnx.ModelProto], dict[str, Any]]:
 def move_weights(
     graph: onnx.ModelProto, weights: dict[str, np.ndarray]
 ) -> dict[str, dict[str, Any]]:
-    """Take the large tensors out of a graph into ``weights``, where each stands once.
+    """Move the large tensors of a graph to ``weights``, each once.
 
-    Two tensors of the same content in another shape, or with the last two axes swapped, are one.
+    Tensors with equal content are stored once, also if their shapes differ or their last two axes
+    are swapped.
 
     Returns:
-        For each tensor of the graph: ``tensor``, its name in ``weights``, ``shape``, and
-        ``swapped``, whether it is stored with the last two axes swapped; or ``waves`` and
-        ``n_fft`` of one that `runtime.dft` makes.
+        The location of each tensor of the graph: ``tensor``, its name in ``weights``, ``shape``,
+        and ``swapped``, whether it is stored with the last two axes swapped. A DFT matrix, which
+        `runtime.dft` computes, has ``waves`` and ``n_fft`` instead.
     """
     places: dict[str, dict[str, Any]] = {}
     for tensor in graph.graph.initializer:
@@ -134,7 +141,7 @@ def move_weights(
 
 
 def leave_empty(tensor: onnx.TensorProto, size: int) -> None:
-    """Take the content, ``size`` bytes, out of a graph's tensor: it comes from elsewhere."""
+    """Replace the content of a graph's tensor, ``size`` bytes, by a reference to external data."""
     tensor.ClearField("raw_data")
     tensor.ClearField("float_data")
     tensor.data_location = onnx.TensorProto.EXTERNAL
@@ -143,11 +150,11 @@ def leave_empty(tensor: onnx.TensorProto, size: int) -> None:
 
 
 def store(weights: dict[str, np.ndarray], name: str, array: np.ndarray) -> None:
-    """In as few bits as are exact; `runtime.graph.Weights` reads it."""
+    """Store an array with as few bits as are exact; `runtime.graph.Weights` reads it."""
     if array.dtype != np.float32:
         weights[name] = array.ravel()
         return
-    with np.errstate(over="ignore"):  # to infinity, which is not exact
+    with np.errstate(over="ignore"):  # float16 overflow gives infinity, which is not exact
         half = array.astype(np.float16)
     if (rows := rows_of(array)) is not None:
         weights[name], weights[f"{name}.scale"] = rows
@@ -158,9 +165,10 @@ def store(weights: dict[str, np.ndarray], name: str, array: np.ndarray) -> None:
 
 
 def rounded(array: np.ndarray) -> np.ndarray:
-    """``float32`` of 8 bits and a scale for each row, which is one index of the first axis.
+    """Round an array to 8-bit integers times a scale per row, returned as ``float32``.
 
-    A scale has 12 bits, so that no product is rounded and `rows_of` finds them again.
+    A row is an index of the first axis. A scale has 12 significant bits, so the products are exact
+    in float32 and `rows_of` recovers both factors.
     """
     rows = array.reshape(len(array), -1)
     mantissa, exponent = np.frexp(np.abs(rows).max(axis=1, keepdims=True) / 127)
@@ -170,8 +178,12 @@ def rounded(array: np.ndarray) -> np.ndarray:
 
 
 def rows_of(array: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
-    """What `rounded` has made: ``int8`` and ``float32 [rows]`` whose product is exactly the array,
-    in rows along the first axis or all but the last; else None."""
+    """Factor an array that `rounded` has returned into integers and scales.
+
+    Returns:
+        ``int8`` values and ``float32 [rows]`` scales whose product is exactly the array, or None.
+        The rows run along the first axis, or along all axes but the last.
+    """
     if array.dtype != np.float32 or array.ndim < 2:
         return None
     for count in {len(array), array.size // array.shape[-1]}:
@@ -185,5 +197,5 @@ def rows_of(array: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
 
 
 def digest(array: np.ndarray) -> str:
-    """A name for the content of an array, whatever its shape."""
+    """Return a name for the content of an array, independent of its shape."""
     return hashlib.sha256(str(array.dtype).encode() + array.tobytes()).hexdigest()[:16]

@@ -1,4 +1,4 @@
-"""How far exported graphs are from what they are to give."""
+"""Parity: how far the outputs of exported graphs differ from the expected outputs."""
 
 from dataclasses import dataclass
 
@@ -11,18 +11,20 @@ from chirrup.voice import VoiceDecoder, has_features
 
 @dataclass(frozen=True)
 class Parity:
-    """Share of equal codes, and error of the decoded audio, by frames or by blocks, the worse.
+    """Agreement of graphs and model, the worse of frame-by-frame and block processing.
 
-    A code that differs leaves another residual for all later codebooks of its frame to say, so
-    these do not count.
+    Attributes:
+        codes_equal: share of equal codes. If a code differs, the later codebooks of its frame
+            quantize another residual; their codes are not counted.
+        audio_error_db: error of the decoded audio, in dB relative to its power.
     """
 
     codes_equal: float
     audio_error_db: float
 
     def check(self, least: float = 0.999, most_db: float = -60) -> None:
-        """ValueError if fewer codes are equal than ``least``, or the error is above ``most_db``."""
-        if not (self.codes_equal >= least and self.audio_error_db <= most_db):  # or not a number
+        """Raise ValueError if ``codes_equal`` is below ``least`` or the error above ``most_db``."""
+        if not (self.codes_equal >= least and self.audio_error_db <= most_db):  # also if NaN
             raise ValueError(
                 f"the exported graphs differ from the model: {self.codes_equal:.2%} of the codes "
                 f"are equal, audio error {self.audio_error_db:.1f} dB; nothing was written"
@@ -30,10 +32,10 @@ class Parity:
 
 
 def whole_chunks(codec: Codec, audio: np.ndarray) -> np.ndarray:
-    """A signal as the encoder's graph wants it, cut to whole chunks of frames.
+    """Return a signal in the form of the encoder's input, cut to whole chunks of frames.
 
     Args:
-        audio: ``float32 [samples]``, or ``[channels, samples]`` of what is coded jointly.
+        audio: ``float32 [samples]``, or ``[channels, samples]`` for joint coding.
 
     Returns:
         ``[1, channels, samples]``.
@@ -44,10 +46,15 @@ def whole_chunks(codec: Codec, audio: np.ndarray) -> np.ndarray:
 
 
 def measure(codec: Codec, signal: np.ndarray, codes: np.ndarray, expected: np.ndarray) -> Parity:
-    """What a codec's graphs make of ``signal``, beside the codes and audio that are expected.
+    """Compare the outputs of a codec's graphs with the expected codes and audio.
 
-    The graphs, the decoder's halves too, get it frame by frame, then in blocks; what is furthest
-    off counts.
+    The graphs, including the halves of the decoder, run frame by frame and in blocks; the worst
+    result counts.
+
+    Args:
+        signal: input of the encoder, ``[1, channels, samples]``.
+        codes: expected codes, ``int32 [1, codebooks, frames]``.
+        expected: expected audio, ``[1, channels, samples]``.
     """
     encoder, decoder = codec.graphs()
     equal, errors = [], []
@@ -62,7 +69,10 @@ def measure(codec: Codec, signal: np.ndarray, codes: np.ndarray, expected: np.nd
 
 
 def share_equal(codes: np.ndarray, expected: np.ndarray) -> float:
-    """Of ``[batch, codebooks, frames]``, of those codes before which all of the frame are equal."""
+    """Return the share of equal codes in ``[batch, codebooks, frames]``.
+
+    A code counts only if all earlier codebooks of its frame are equal.
+    """
     equal = codes == expected
     before = np.pad(equal[:, :-1], ((0, 0), (1, 0), (0, 0)), constant_values=True)
     counts = np.logical_and.accumulate(before, axis=1)
@@ -70,7 +80,7 @@ def share_equal(codes: np.ndarray, expected: np.ndarray) -> float:
 
 
 def stream(graph: Engine, x: np.ndarray, step: int) -> np.ndarray:
-    """All that a graph gives for ``x``, handed to it in pieces of ``step`` along the last axis."""
+    """Return a graph's output for ``x``, run in pieces of ``step`` along the last axis."""
     state, pieces = graph.initial_state(), []
     for start in range(0, x.shape[-1], step):
         piece, state = graph(x[..., start : start + step], state)

@@ -1,4 +1,4 @@
-"""Frames that a decoder has to decode before a wanted one if it starts in the middle of a file."""
+"""Preroll: frames to decode before a wanted frame, if decoding starts within a file."""
 
 import torch
 from torch import Tensor
@@ -6,22 +6,25 @@ from torch import Tensor
 from chirrup.lab.models import Model
 
 TOLERANCE = 1e-6
-"""Largest error as a share of the mean power: -60 dB, as for exported graphs."""
+"""Largest error relative to the mean power: -60 dB, like in `parity`."""
 STARTS = 8
+"""Number of positions at which the decoder starts."""
 MARGIN = 2
+"""Factor from the measured number of frames to the result."""
 LONGEST = 0xFFFF
 """Largest number of frames that a file can state."""
 
 
 @torch.no_grad()
 def preroll_frames(model: Model, audio: Tensor) -> int:
-    """Return how many frames before a wanted one a decoder has to decode from its initial state.
+    """Return how many frames before a wanted frame the decoder must start from its initial state.
 
-    Convolutions depend on so many frames and no more. A recurrent layer depends on all of them,
-    ever less, and how fast is learned. Therefore it is measured: the decoder starts at several
-    places in the first half of ``audio``, and after the measured number of frames none of them
-    differs by more than `TOLERANCE` from a decoder that started at the beginning. The result is
-    that number times `MARGIN`, or `LONGEST` if a quarter of ``audio`` is too short.
+    Without recurrent layers the result is the receptive field. A recurrent layer depends on all
+    earlier frames, with a decreasing influence that depends on its weights, so the result is
+    measured. The decoder starts at several positions in the first half of ``audio``. The measured
+    number is the number of frames after which no error against a decoder that started at the first
+    frame exceeds `TOLERANCE`. The result is this number times `MARGIN`, or `LONGEST` if the number
+    exceeds a quarter of ``audio``.
 
     Args:
         audio: a few seconds of real signal at the model's ``input_rate_hz``, ``[samples]``.

@@ -1,4 +1,7 @@
-"""FocalCodec-Stream checkpoints as its authors release them: `config.json`, `model.safetensors`."""
+"""Import of FocalCodec-Stream checkpoints, released as `config.json` and `model.safetensors`.
+
+Source: github.com/lucadellalib/focalcodec.
+"""
 
 import json
 import re
@@ -31,19 +34,20 @@ _FOCAL = {
 
 
 def is_released(folder: Path) -> bool:
-    """Whether a folder holds such a checkpoint."""
+    """Return whether a folder contains a released checkpoint."""
     return (folder / WEIGHTS).is_file() and "encoder_name" in _json(folder / CONFIG)
 
 
 def from_pretrained(folder: Path) -> FocalCodec:
-    """A model with the weights of a released checkpoint, of any size.
+    """Return a model with the weights of a released checkpoint.
 
     Raises:
-        ValueError: it is none, or not one that streams, or its tensors do not fit its sizes.
+        ValueError: the folder has no checkpoint, the codec does not stream, or the tensors do not
+            fit ``config.json``.
     """
     about = _json(folder / CONFIG)
     if not is_released(folder):
-        raise ValueError(f"{folder} holds no checkpoint of FocalCodec-Stream: no {CONFIG} of it")
+        raise ValueError(f"{folder} contains no checkpoint of FocalCodec-Stream: see its {CONFIG}")
     try:
         check_numbers(about)
         config = config_of(about)
@@ -61,27 +65,29 @@ def from_pretrained(folder: Path) -> FocalCodec:
 
 
 def name_of(config: FocalConfig) -> str:
-    """``focal-2k``, ``focal-4k``, ``focal-65k``: by the number of codes, as its authors name it."""
+    """Return ``focal-2k``, ``focal-4k`` or ``focal-65k``, named after the number of codes."""
     size = config.codebook_size
     return f"focal-{size // 1000}k" if size >= 1000 else f"focal-{size}"
 
 
 def config_of(about: dict[str, Any]) -> FocalConfig:
-    """The sizes that a released ``config.json`` says; what it leaves out is the paper's.
+    """Return the configuration of a released ``config.json``.
+
+    Missing fields have the defaults of `FocalConfig`.
 
     Raises:
-        ValueError: it is of another architecture, such as a codec that does not stream.
+        ValueError: the architecture is not supported, such as a codec that does not stream.
     """
     for key, name in PARTS.items():
         if about.get(key) != name:
-            raise ValueError(f"{key} is {about.get(key)!r}: only {name!r} is known here")
+            raise ValueError(f"{key} is {about.get(key)!r}: only {name!r} is supported")
     encoder, compressor, quantizer, decompressor, decoder = (
         about.get(f"{part}_config") or {}
         for part in ("encoder", "compressor", "quantizer", "decompressor", "decoder")
     )
     for part in (encoder, compressor, decompressor, decoder):
         if not part.get("causal", False):
-            raise ValueError("this is a codec that does not stream: it is not causal")
+            raise ValueError("this codec is not causal, so it does not stream")
     paper = FocalConfig()
     size = quantizer.get("codebook_size", paper.codebook_size)
     bits = (size - 1).bit_length()
@@ -117,80 +123,83 @@ def config_of(about: dict[str, Any]) -> FocalConfig:
 
 def one(values: list[int], what: str) -> int:
     if len(set(values)) != 1:
-        raise ValueError(f"the {what} are {values}: only equal ones are known here")
+        raise ValueError(f"the {what} are {values}: only equal ones are supported")
     return values[0]
 
 
 def renamed(released: dict[str, Tensor], config: FocalConfig) -> dict[str, Tensor]:
-    """The tensors of a released checkpoint by the names they have here."""
+    """Return the tensors of a released checkpoint under this package's names."""
     rules = names(config)
     tensors = {}
-    for theirs, tensor in released.items():
-        name = theirs
-        for pattern, ours in rules.items():
-            match = re.fullmatch(pattern, theirs)
+    for source, tensor in released.items():
+        name = source
+        for pattern, target in rules.items():
+            match = re.fullmatch(pattern, source)
             if match:
-                name = match.expand(ours)
+                name = match.expand(target)
                 break
-        if name.endswith("linear.weight") and tensor.dim() == 3:  # a convolution of one step
-            transposed = theirs.endswith("upscale.upscale.weight")  # has its inputs first
+        if name.endswith("linear.weight") and tensor.dim() == 3:  # a 1x1 convolution
+            transposed = source.endswith("upscale.upscale.weight")  # its first axis is the input
             tensor = tensor[:, :, 0].T.contiguous() if transposed else tensor[:, :, 0]
-        elif theirs.endswith("gru_rel_pos_const"):
+        elif source.endswith("gru_rel_pos_const"):
             tensor = tensor[0]
-        elif theirs.endswith("gamma"):
+        elif source.endswith("gamma"):
             tensor = tensor[:, None]
         tensors[name] = tensor
     return tensors
 
 
 def names(config: FocalConfig) -> dict[str, str]:
-    """Patterns of released names, and the names here; layers in a row are numbered here."""
+    """Return patterns of released names, and the names of this package.
+
+    The layers of a `Sequential` are numbered.
+    """
     front, focal, blocks = len(config.front_kernels), config.focal_blocks, config.waveform_blocks
     features, compressor = "encoder.0", "encoder.1"
     decompressor, waveform = "decoder.0", "decoder.1"
     transformer = f"{features}.{3 * front + 3}"
     rules: dict[str, str] = {}
 
-    def rule(pattern: str, ours: str) -> None:
-        rules[pattern] = ours
+    def rule(pattern: str, target: str) -> None:
+        rules[pattern] = target
 
-    def norm(pattern: str, ours: str) -> None:
-        rule(rf"{pattern}\.weight", f"{ours}.gain")
-        rule(rf"{pattern}\.bias", f"{ours}.bias")
+    def norm(pattern: str, target: str) -> None:
+        rule(rf"{pattern}\.weight", f"{target}.gain")
+        rule(rf"{pattern}\.bias", f"{target}.bias")
 
-    def linear(pattern: str, ours: str) -> None:
-        rule(rf"{pattern}\.(weight|bias)", rf"{ours}.linear.\1")
+    def linear(pattern: str, target: str) -> None:
+        rule(rf"{pattern}\.(weight|bias)", rf"{target}.linear.\1")
 
     for index in range(front):
-        theirs = rf"encoder\.feature_extractor\.layers\.{index}"
-        rule(rf"{theirs}\.conv\.weight", f"{features}.{3 * index}.conv.weight")
-        norm(rf"{theirs}\.norm", f"{features}.{3 * index + 1}")
+        source = rf"encoder\.feature_extractor\.layers\.{index}"
+        rule(rf"{source}\.conv\.weight", f"{features}.{3 * index}.conv.weight")
+        norm(rf"{source}\.norm", f"{features}.{3 * index + 1}")
     norm(r"encoder\.norm", f"{features}.{3 * front}")
     linear(r"encoder\.feature_proj", f"{features}.{3 * front + 1}")
-    theirs = r"encoder\.encoder"
+    source = r"encoder\.encoder"
     position = rf"{features}.{3 * front + 2}.block.0.conv.\1"
-    rule(rf"{theirs}\.positional_embedding\.conv\.(\w+)", position)
-    rule(rf"{theirs}\.relative_embedding\.weight", f"{transformer}.bias.table.weight")
+    rule(rf"{source}\.positional_embedding\.conv\.(\w+)", position)
+    rule(rf"{source}\.relative_embedding\.weight", f"{transformer}.bias.table.weight")
     for index in range(config.layers):
-        theirs, ours = rf"encoder\.encoder\.layers\.{index}", f"{transformer}.layers.{index}"
-        norm(rf"{theirs}\.attention_norm", f"{ours}.norm")
-        attention = rf"{theirs}\.attention"
-        rule(rf"{attention}\.gru_rel_pos_const", f"{ours}.attention.scale")
-        rule(rf"{attention}\.gru_rel_pos_linear\.(\w+)", rf"{ours}.attention.gates.\1")
-        rule(rf"{attention}\.qkv_proj\.(\w+)", rf"{ours}.attention.project_in.\1")
-        rule(rf"{attention}\.out_proj\.(\w+)", rf"{ours}.attention.project_out.\1")
-        norm(rf"{theirs}\.feed_forward_norm", f"{ours}.feed_forward.block.0")
-        linear(rf"{theirs}\.feed_forward\.in_proj", f"{ours}.feed_forward.block.1")
-        linear(rf"{theirs}\.feed_forward\.out_proj", f"{ours}.feed_forward.block.3")
+        source, target = rf"encoder\.encoder\.layers\.{index}", f"{transformer}.layers.{index}"
+        norm(rf"{source}\.attention_norm", f"{target}.norm")
+        attention = rf"{source}\.attention"
+        rule(rf"{attention}\.gru_rel_pos_const", f"{target}.attention.scale")
+        rule(rf"{attention}\.gru_rel_pos_linear\.(\w+)", rf"{target}.attention.gates.\1")
+        rule(rf"{attention}\.qkv_proj\.(\w+)", rf"{target}.attention.project_in.\1")
+        rule(rf"{attention}\.out_proj\.(\w+)", rf"{target}.attention.project_out.\1")
+        norm(rf"{source}\.feed_forward_norm", f"{target}.feed_forward.block.0")
+        linear(rf"{source}\.feed_forward\.in_proj", f"{target}.feed_forward.block.1")
+        linear(rf"{source}\.feed_forward\.out_proj", f"{target}.feed_forward.block.3")
     for index in range(focal):
         down, up = rf"compressor\.layers\.{index}", rf"decompressor\.layers\.{index}"
         linear(rf"{down}\.downscale\.downscale", f"{compressor}.{3 * index}")
         rule(rf"{down}\.downscale\.activation\.alpha", f"{compressor}.{3 * index + 1}.alpha")
         rule(rf"{up}\.upscale\.activation\.alpha", f"{decompressor}.{3 * index + 2}.alpha")
         linear(rf"{up}\.upscale\.upscale", f"{decompressor}.{3 * index + 3}")
-        for pattern, ours in _FOCAL.items():
-            rule(rf"{down}\.focal_block\.{pattern}", f"{compressor}.{3 * index + 2}.{ours}")
-            rule(rf"{up}\.focal_block\.{pattern}", f"{decompressor}.{3 * index + 1}.{ours}")
+        for pattern, target in _FOCAL.items():
+            rule(rf"{down}\.focal_block\.{pattern}", f"{compressor}.{3 * index + 2}.{target}")
+            rule(rf"{up}\.focal_block\.{pattern}", f"{decompressor}.{3 * index + 1}.{target}")
     linear(r"compressor\.out_proj", f"{compressor}.{3 * focal}")
     linear(r"decompressor\.in_proj", f"{decompressor}.0")
     refiner = f"{decompressor}.{3 * focal + 1}"
@@ -199,12 +208,12 @@ def names(config: FocalConfig) -> dict[str, str]:
     rule(r"decoder\.backbone\.embedding\.(\w+)", rf"{waveform}.0.conv.\1")
     norm(r"decoder\.backbone\.input_norm", f"{waveform}.1")
     for index in range(blocks):
-        theirs, ours = rf"decoder\.backbone\.layers\.{index}", f"{waveform}.{index + 2}.block"
-        rule(rf"{theirs}\.dwconv\.(\w+)", rf"{ours}.0.conv.\1")
-        norm(rf"{theirs}\.norm", f"{ours}.1")
-        linear(rf"{theirs}\.pwconv1", f"{ours}.2")
-        linear(rf"{theirs}\.pwconv2", f"{ours}.4")
-        rule(rf"{theirs}\.gamma", f"{ours}.5.gain")
+        source, target = rf"decoder\.backbone\.layers\.{index}", f"{waveform}.{index + 2}.block"
+        rule(rf"{source}\.dwconv\.(\w+)", rf"{target}.0.conv.\1")
+        norm(rf"{source}\.norm", f"{target}.1")
+        linear(rf"{source}\.pwconv1", f"{target}.2")
+        linear(rf"{source}\.pwconv2", f"{target}.4")
+        rule(rf"{source}\.gamma", f"{target}.5.gain")
     norm(r"decoder\.backbone\.output_norm", f"{waveform}.{blocks + 2}")
     linear(r"decoder\.head\.proj", f"{waveform}.{blocks + 3}")
     return rules

@@ -1,36 +1,38 @@
-"""The published weights of SpectroStream, as Magenta RealTime 2 ships them.
+"""Import of the published weights of SpectroStream, which Magenta RealTime 2 ships.
 
-A folder with ``encoder.safetensors``, ``decoder.safetensors`` and ``quantizer.safetensors``; the
-codebooks may be in the decoder's file as well. Keys begin with ``params/`` or
-``params/soundstream/``; then, with ``T x F`` for the kernel's size along time and frequency:
+Source: github.com/magenta/magenta-realtime, ``resources/spectrostream``. The folder contains
+``encoder.safetensors``, ``decoder.safetensors`` and ``quantizer.safetensors``; the decoder's file
+may contain the codebooks too. Keys begin with ``params/`` or ``params/soundstream/``. ``TxF`` is
+the kernel's size along time and frequency:
 
 | key | layer |
 |---|---|
 | ``encoder/base_conv_first`` | first, 7 x 7 |
-| ``encoder/encoder_N/conv2d_3x3`` | level N, before the stride |
+| ``encoder/encoder_N/conv2d_3x3`` | level N, before the strided layer |
 | ``encoder/encoder_N/conv2d_TxF_a`` | level N, strided |
 | ``encoder/encoder_N/shortcut_layer/conv1x1`` | level N, its skip, where the width changes |
 | ``encoder/bottleneck/conv2d_3x3``, ``…/conv2d_3x3_a`` | bottleneck, first and second |
 | ``encoder/output_convs/shortcut_layer/conv1x1_b1``, ``…_b2`` | to the latent, first and second |
-| ``encoder/output_convs/conv1x1_last`` | to the latent, beside these two |
+| ``encoder/output_convs/conv1x1_last`` | to the latent, parallel to these two |
 | ``decoder/input_layer/shortcut_layer/conv1x1_b1``, ``…_b2`` | from the latent, first and second |
-| ``decoder/input_layer/conv1x1_first`` | from the latent, beside these two |
+| ``decoder/input_layer/conv1x1_first`` | from the latent, parallel to these two |
 | ``decoder/input_layers_residual_unit/conv2d_3x3_a``, ``…/conv2d_3x3`` | bottleneck, both |
 | ``decoder/decoder_N/conv2dtranspose_TxF`` | level N, transposed |
-| ``decoder/decoder_N/conv2d_3x3`` | level N, after it |
+| ``decoder/decoder_N/conv2d_3x3`` | level N, after the transposed layer |
 | ``decoder/decoder_N/shortcut_layer/conv1x1`` | level N, its skip, where the width changes |
 | ``decoder/output_layer/base_conv_last`` | last, 7 x 7 |
 | ``quantizer/embedding`` | all codebooks ``[levels, entries, dim]`` |
 
-Behind each layer come ``/conv/kernel``, ``[time, bins, in, out]``, in transposed ones with time and
-bins from the last to the first, and ``/conv/bias``, ``[out]``.
+Each layer has ``/conv/kernel``, ``[time, bins, in, out]``, and ``/conv/bias``, ``[out]``. The
+kernels of transposed layers are reversed along time and bins.
 
-The keys are known from public programs that read these files. A file with these keys and shapes has
-the published size to the byte (`tests/lab/released/test_spectrostream.py`). The decoded audio and
-the codes are not verified, because the weights are not available here. In the published model the
-first spectrum begins at the first sample; in ours, which streams, it begins one hop earlier. So our
-codes of audio without its first 480 samples equal the published codes of the whole, except for the
-first frames.
+The table comes from public programs that read these files. Files with these keys and shapes have
+exactly the published sizes (`tests/lab/released/test_spectrostream.py`). The audio and the codes
+are not verified, because the weights were not available.
+
+The released encoder's first spectrum starts at the first sample; the streaming encoder here starts
+one hop, 480 samples, earlier. So, except for the first frames, its codes of the audio from sample
+480 on equal the released encoder's codes of the whole audio.
 """
 
 import re
@@ -51,16 +53,18 @@ SKIP = "shortcut_layer/conv1x1"
 
 
 def is_released(folder: Path) -> bool:
-    """Whether a folder holds such weights."""
+    """Return whether a folder contains published weights of SpectroStream."""
     return all((folder / name).is_file() for name in FILES)
 
 
 @torch.no_grad()
 def load_weights(model: SpectroStream, folder: Path) -> None:
-    """Put the published weights into ``model``, which is left half done if they do not fit.
+    """Load the published weights into ``model``.
+
+    If they do not fit, the model is left partly loaded.
 
     Raises:
-        ValueError: a tensor is missing, is of another shape, or has no place here.
+        ValueError: a tensor is missing, has another shape, or is unknown.
     """
     tensors = read(folder)
     misfits = []
@@ -68,7 +72,7 @@ def load_weights(model: SpectroStream, folder: Path) -> None:
     def taken(key: str, shape: list[int]) -> Tensor | None:
         found = tensors.pop(key, None)
         if found is None or list(found.shape) != shape:
-            has = "there is none" if found is None else f"it is {list(found.shape)}"
+            has = "it is missing" if found is None else f"it is {list(found.shape)}"
             misfits.append(f"{key} should be {shape}, {has}")
             return None
         return found.float()
@@ -91,13 +95,13 @@ def load_weights(model: SpectroStream, folder: Path) -> None:
     for index, level in enumerate(levels):
         if entries is not None:
             level.set_entries(torch.arange(len(entries[index])), entries[index])
-    misfits += [f"{key} {list(tensor.shape)} has no place" for key, tensor in tensors.items()]
+    misfits += [f"{key} {list(tensor.shape)} is unknown" for key, tensor in tensors.items()]
     if misfits:
-        raise ValueError(f"the weights in {folder} are not this model's: {'; '.join(misfits)}")
+        raise ValueError(f"the weights in {folder} do not fit this model: {'; '.join(misfits)}")
 
 
 def read(folder: Path) -> dict[str, Tensor]:
-    """The tensors of all files, by the keys of the table above."""
+    """Return the tensors of all files, by the keys of the table above."""
     tensors: dict[str, Tensor] = {}
     for name in FILES:
         found = read_tensors(folder / name)
@@ -106,14 +110,14 @@ def read(folder: Path) -> dict[str, Tensor]:
 
 
 def layers(model: SpectroStream) -> dict[str, nn.Module]:
-    """Our layers with weights by their keys in the release, without ``/conv/…``."""
+    """Return the layers with weights, by their released keys without ``/conv/…``."""
     named = {
         "encoder/base_conv_first": convolutions(model.encoder)[0],
         "decoder/output_layer/base_conv_last": convolutions(model.decoder)[-1],
     }
 
     def add(name: str, parts: Sequence[str], unit: Residual) -> None:
-        """Two layers of a unit, and that of its skip if it has one."""
+        """Add the two layers of a unit, and the layer of its skip connection if there is one."""
         named.update(zip([f"{name}/{part}" for part in parts], convolutions(unit), strict=False))
 
     *levels, bottleneck, last = units(model.encoder)
