@@ -1,9 +1,8 @@
-"""Faster forms of layers and losses, for training on a CPU.
+"""Fast forms of layers and losses, for training on a CPU.
 
-The plain layers in `lab/nn`, `lab/models` and `lab/training` define what is computed. A fast form
-computes the same in fewer passes over memory, and is tested against the plain one. Fast forms take
-and return tensors and know no module; a layer that has one chooses it if its attribute ``fast`` is
-set (`enable`).
+The plain layers in `lab/nn`, `lab/models` and `lab/training` define the results. A fast form
+computes equal results in fewer passes over memory, and is tested against the plain form. Fast forms
+are functions of tensors. A layer uses its fast form if its attribute ``fast`` is set; see `enable`.
 """
 
 from typing import Any
@@ -18,7 +17,7 @@ __all__ = ["available", "enable", "products_in_bf16", "runs_on", "takes"]
 
 
 def enable(owner: Any) -> None:
-    """Let an object, or all parts of a module, use fast forms, if the extension compiles here."""
+    """Set ``fast`` of an object, or of all parts of a module, if the extension can be compiled."""
     if available():
         parts: list[Any] = list(owner.modules()) if isinstance(owner, nn.Module) else [owner]
         for part in parts:
@@ -27,13 +26,13 @@ def enable(owner: Any) -> None:
 
 
 def takes(x: Tensor) -> bool:
-    """Whether the fast forms take this tensor: float32 on the CPU."""
+    """Return whether fast forms accept this tensor, which must be float32 on the CPU."""
     return x.device.type == "cpu" and x.dtype is torch.float32
 
 
 def runs_on(x: Tensor) -> bool:
-    """Whether the fast forms of layers run on this tensor.
+    """Return whether the fast forms of layers run on this tensor.
 
-    Under autocast the plain layers run, since fast forms choose the types of their products.
+    Under autocast the plain layers run, because fast forms choose the types of their products.
     """
     return takes(x) and not torch.is_autocast_enabled("cpu")

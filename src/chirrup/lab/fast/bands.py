@@ -1,4 +1,4 @@
-"""Spectra summed in bands, with one backward; see `bands.cpp`."""
+"""Spectra summed in bands, with gradients; see `bands.cpp`."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ from chirrup.lab.fast.filters import Filters
 
 
 class _BandSums(torch.autograd.Function):
-    """Saves the signal only: the backward computes its spectra again."""
+    """Saves the signal only; the backward pass recomputes its spectra."""
 
     @staticmethod
     def forward(ctx: Any, signal: Tensor, filters: Filters, hop: int, squared: bool) -> Tensor:
@@ -31,12 +31,12 @@ class _BandSums(torch.autograd.Function):
 
 
 def band_magnitudes(signal: Tensor, filters: Filters, hop: int) -> Tensor:
-    """``|rfft(frames * window)| @ bank``; frames lie inside the signal.
-
-    First gradients exist; second ones do not.
+    """Compute ``|rfft(frames * window)| @ bank`` without padding. It can be differentiated once.
 
     Args:
         signal: float32 on the CPU, ``[batch, samples]``, at least one window.
+        filters: window and bank.
+        hop: hop of the frames in samples.
 
     Returns:
         ``[batch, frames, bands]``.
@@ -45,5 +45,5 @@ def band_magnitudes(signal: Tensor, filters: Filters, hop: int) -> Tensor:
 
 
 def band_powers(signal: Tensor, filters: Filters, hop: int) -> Tensor:
-    """``|rfft(frames * window)|^2 @ bank``, as `band_magnitudes`."""
+    """Compute ``|rfft(frames * window)|^2 @ bank``, otherwise like `band_magnitudes`."""
     return _BandSums.apply(signal, filters, hop, True)  # type: ignore[no-any-return]

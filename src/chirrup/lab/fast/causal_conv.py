@@ -1,7 +1,7 @@
-"""Causal convolutions and their transposes, with an ELU before them, as one operation each.
+"""Causal and transposed convolutions, fused with a preceding ELU.
 
-Layers of few weights are convolved where their inputs lie (`causal_conv.cpp`). For layers of many
-weights a matrix product in bfloat16 takes less time (`window_conv.cpp`).
+Layers with few weights use a direct convolution (`causal_conv.cpp`). For layers with many weights a
+bfloat16 matrix product of windows is faster (`window_conv.cpp`).
 """
 
 from typing import Any
@@ -13,9 +13,9 @@ from torch.autograd.function import once_differentiable
 from chirrup.lab.fast.extension import extension
 
 TAPS = (1, 2, 3, 7)
-"""Kernel sizes, divided by the stride, that `causal_conv.cpp` has."""
+"""Kernel sizes, divided by the stride, that `causal_conv.cpp` supports."""
 FEW_WEIGHTS = 16384
-"""Weights up to which the direct form takes less time than products of windows."""
+"""Number of weights up to which the direct form is faster than products of windows."""
 
 
 class _Direct(torch.autograd.Function):
@@ -61,7 +61,7 @@ class _Windows(torch.autograd.Function):
 
 
 class _Transposed(torch.autograd.Function):
-    """The direct form where ``bf16`` is given; else that of windows."""
+    """The direct form if ``how`` includes ``bf16``, else the form of windows."""
 
     @staticmethod
     def forward(
@@ -96,14 +96,14 @@ class _Transposed(torch.autograd.Function):
 
 
 def _is_direct(conv: nn.Conv1d | nn.ConvTranspose1d) -> bool:
-    """Whether `causal_conv.cpp` computes this convolution, and fast."""
+    """Return whether `causal_conv.cpp` supports this convolution and is the faster form."""
     (kernel,), (stride,) = conv.kernel_size, conv.stride
     weights = conv.in_channels * conv.out_channels * kernel
     return kernel % stride == 0 and kernel // stride in TAPS and weights <= FEW_WEIGHTS
 
 
 def takes_conv(conv: nn.Conv1d | nn.ConvTranspose1d, bf16: bool) -> bool:
-    """Whether a convolution, or a transposed one, takes less time in its fast form.
+    """Return whether the fast form of a convolution, or a transposed one, is faster.
 
     Args:
         bf16: whether products run in bfloat16.
@@ -117,17 +117,17 @@ def takes_conv(conv: nn.Conv1d | nn.ConvTranspose1d, bf16: bool) -> bool:
 def causal_conv(
     x: Tensor, past: Tensor, conv: nn.Conv1d, elu: bool, bf16: bool, exact: bool
 ) -> Tensor:
-    """``conv(torch.cat([past, x], dim=2))``, float32 on the CPU. It can be differentiated once.
+    """Compute ``conv(torch.cat([past, x], dim=2))``. It can be differentiated once.
 
     The output may have the memory layout ``[batch, time, outputs]``.
 
     Args:
-        x: ``[batch, channels, time]``, whole strides.
+        x: float32 on the CPU, ``[batch, channels, time]``; ``time`` is a multiple of the stride.
         past: the inputs before, ``[batch, channels, kernel_size - stride]``.
-        conv: a convolution that `takes_conv`.
-        elu: compute ``conv(torch.cat([past, elu(x)], dim=2))``.
-        bf16: round the factors of products to bfloat16.
-        exact: round them for the gradients only.
+        conv: a convolution for which `takes_conv` is true.
+        elu: whether to compute ``conv(torch.cat([past, elu(x)], dim=2))``.
+        bf16: whether to round the factors of products to bfloat16.
+        exact: whether to round them in the backward pass only.
     """
     (stride,) = conv.stride
     tensors = x, past, conv.weight, conv.bias
@@ -141,18 +141,18 @@ def causal_conv(
 def transposed_conv(
     x: Tensor, overlap: Tensor, conv: nn.ConvTranspose1d, bias: Tensor, elu: bool, bf16: bool
 ) -> tuple[Tensor, Tensor]:
-    """``conv(x) + overlap + bias``, float32 on the CPU. It can be differentiated once.
+    """Compute ``conv(x) + overlap + bias``. It can be differentiated once.
 
     Args:
-        x: ``[batch, channels, time]``.
-        overlap: what earlier inputs add, ``[batch, outputs, kernel_size - stride]``.
-        conv: a convolution that `takes_conv`; its own bias does not count.
+        x: float32 on the CPU, ``[batch, channels, time]``.
+        overlap: contributions of earlier inputs, ``[batch, outputs, kernel_size - stride]``.
+        conv: a convolution for which `takes_conv` is true; its bias is ignored.
         bias: ``[outputs]``.
-        elu: compute ``conv(elu(x))``.
-        bf16: round the factors of products to bfloat16.
+        elu: whether to compute ``conv(elu(x))``.
+        bf16: whether to round the factors of products to bfloat16.
 
     Returns:
-        ``[batch, outputs, time * stride]``, and the overlap behind it, without the bias.
+        The output, ``[batch, outputs, time * stride]``, and the new overlap without the bias.
     """
     how = (conv.stride[0], elu, bf16) if _is_direct(conv) else (conv.stride[0], elu)
     y, after = _Transposed.apply(how, x, overlap, conv.weight, bias)

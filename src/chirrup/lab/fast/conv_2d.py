@@ -1,6 +1,6 @@
-"""Convolutions over spectrograms as one operation with the ELU before them; see `conv_2d.cpp`.
+"""2-D convolutions over spectrograms, fused with a preceding ELU; see `conv_2d.cpp`.
 
-Rows are ``[batch, time, bins, channels]``, float32 or bfloat16; weights, biases and their gradients
+Rows are ``[batch, time, bins, channels]``, float32 or bfloat16. Weights, biases and their gradients
 are float32.
 """
 
@@ -17,9 +17,9 @@ Pair = tuple[int, int]
 
 
 def number_type(x: Tensor, conv: nn.Conv2d | nn.ConvTranspose2d) -> torch.dtype | None:
-    """The type in which the fast form computes this convolution, or None if it cannot.
+    """Return the type in which the fast form computes this convolution, or None if it cannot.
 
-    The type is bfloat16 under autocast, and else that of ``x``.
+    It is bfloat16 under autocast, and else the type of ``x``.
     """
     if x.device.type != "cpu" or x.dtype not in (torch.float32, torch.bfloat16):
         return None
@@ -27,32 +27,32 @@ def number_type(x: Tensor, conv: nn.Conv2d | nn.ConvTranspose2d) -> torch.dtype 
         return None
     if x.dtype is torch.float32 and not torch.is_autocast_enabled("cpu"):
         return torch.float32
-    # A product takes in two channels.
+    # The bfloat16 product instruction multiplies pairs of channels.
     even = conv.in_channels % 2 == conv.out_channels % 2 == 0
     return torch.bfloat16 if even else None
 
 
 def rows_of(x: Tensor, dtype: torch.dtype) -> Tensor:
-    """``[batch, channels, time, bins]`` as rows, copied only if they do not lie so."""
+    """Return ``[batch, channels, time, bins]`` as rows, a copy only if the layout differs."""
     return _lying(x.to(dtype).permute(0, 2, 3, 1))
 
 
 def _lying(rows: Tensor) -> Tensor:
-    """Rows whose steps, bins and channels lie in order; batches may lie apart."""
+    """Return rows that are contiguous except along the batch."""
     _, _, bins, channels = rows.shape
     in_order = rows.stride()[1:] == (bins * channels, channels, 1)
     return rows if in_order else rows.contiguous()
 
 
 def _gradient(dy: Tensor | None, shape: torch.Size, like: Tensor) -> Tensor:
-    """The gradient of rows of a shape, of the type of ``like``."""
+    """Return the gradient of rows in the type of ``like``; None becomes zeros."""
     return like.new_zeros(shape) if dy is None else _lying(dy.to(like.dtype))
 
 
 def _gradients(
     backward: Callable[..., Sequence[Tensor]], ctx: Any, dy: Tensor | None, d_after: Tensor | None
 ) -> tuple[Tensor | None, ...]:
-    """Gradients of a forward pass's seven arguments, of which the first four are tensors."""
+    """Return the gradients of the seven arguments of a forward pass; four are tensors."""
     inner, weight = ctx.saved_tensors
     dy = _gradient(dy, ctx.shape, inner)
     tensors = backward(dy, d_after, ctx.needs_input_grad[0], inner, weight, *ctx.about)
@@ -120,14 +120,16 @@ class _ConvTranspose2d(torch.autograd.Function):
 def conv_2d(
     x: Tensor, past: Tensor, weight: Tensor, bias: Tensor, stride: Pair, ends: Pair, elu: bool
 ) -> tuple[Tensor, Tensor]:
-    """Convolution causal in time, of ``elu(x)`` where wanted. It can be differentiated once.
+    """Convolve ``x`` or ``elu(x)``, causally in time. It can be differentiated once.
 
     Args:
-        x: rows, float32 or bfloat16; the output has the same type.
+        x: rows, float32 or bfloat16; the output has its type.
         past: the last steps of the convolution's input, ``[batch, steps, bins, channels]``.
         weight: ``[outputs, channels, kernel along time, along frequency]``.
         bias: ``[outputs]``.
-        ends: zeros before the first bin and after the last one.
+        stride: strides along time and frequency.
+        ends: numbers of zeros before the first and after the last bin.
+        elu: whether to apply an ELU to ``x``.
 
     Returns:
         Rows, and the new past.
@@ -138,14 +140,16 @@ def conv_2d(
 def conv_transposed_2d(
     x: Tensor, overlap: Tensor, weight: Tensor, bias: Tensor, stride: Pair, low: int, elu: bool
 ) -> tuple[Tensor, Tensor]:
-    """Transposed convolution of ``x``, of ``elu(x)`` where wanted. It can be differentiated once.
+    """Apply a transposed convolution to ``x`` or ``elu(x)``. It can be differentiated once.
 
     Args:
-        x: rows, float32 or bfloat16; the output has the same type.
-        overlap: what earlier inputs add to the first steps, ``[batch, steps, bins, outputs]``.
+        x: rows, float32 or bfloat16; the output has its type.
+        overlap: contributions of earlier inputs, ``[batch, steps, bins, outputs]``.
         weight: ``[channels, outputs, kernel along time, along frequency]``.
-        bias: ``[phases, outputs]``, one for all places or one for each place within a stride.
-        low: bins of the whole result before the first one that is kept.
+        bias: ``[phases, outputs]``: one phase, or one phase per position within a stride.
+        stride: strides along time and frequency.
+        low: number of lowest bins of the full result that are cut off.
+        elu: whether to apply an ELU to ``x``.
 
     Returns:
         Rows, and the new overlap.

@@ -1,4 +1,4 @@
-"""Convolutional modulation and a feed-forward part as one operation; see `conv_modulation.cpp`."""
+"""Convolutional modulation and feed-forward part in one operation; see `conv_modulation.cpp`."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from chirrup.lab.fast.extension import extension
 
 
 class _ConvModulation(torch.autograd.Function):
-    """In rows ``[batch, time, channels]``."""
+    """The operation on rows ``[batch, time, channels]``."""
 
     @staticmethod
     def forward(
@@ -51,29 +51,28 @@ def conv_modulation(
     eps: float,
     bf16: bool,
 ) -> tuple[Tensor, Tensor]:
-    """Add convolutional modulation to ``x``, then a feed-forward part; float32 on the CPU.
+    """Compute a Conv2Former block. It can be differentiated once, also by ``past``.
 
     ``y = norm_1(x)``, ``x = x + scale_1 * project(depthwise([past, gelu(y)]) * y)``, then
-    ``x + scale_2 * contract(gelu(expand(norm_2(x))))``. Both can be differentiated once, with
-    respect to the past too. The output has the memory layout ``[batch, time, channels]``. An input
-    of this layout is not copied.
+    ``x + scale_2 * contract(gelu(expand(norm_2(x))))``. The output has the memory layout
+    ``[batch, time, channels]``. An input with this layout is not copied.
 
     Args:
-        x: ``[batch, channels, time]``.
+        x: float32 on the CPU, ``[batch, channels, time]``.
         past: the last inputs of ``depthwise``, ``[batch, channels, context]``.
-        norm_1: gain and bias ``[channels]`` of a layer normalisation; likewise ``norm_2``.
-        depthwise: a convolution of each channel by itself, of any kernel size.
+        norm_1, norm_2: gain and bias ``[channels]`` of layer normalisations.
+        depthwise: a depthwise convolution of any kernel size.
         project: a convolution of kernel size 1.
-        scale_1: ``[channels, 1]``; likewise ``scale_2``.
-        expand: a convolution of kernel size 1 in groups; likewise ``contract``, in as many.
-        eps: of both norms.
-        bf16: round the factors of matrix products to bfloat16.
+        scale_1, scale_2: layer scales, ``[channels, 1]``.
+        expand, contract: convolutions of kernel size 1 with equal numbers of groups.
+        eps: epsilon of both normalisations.
+        bf16: whether to round the factors of matrix products to bfloat16.
 
     Returns:
-        The output and the new past, of the same shapes.
+        The output and the new past, in the shapes of ``x`` and ``past``.
 
     Raises:
-        ValueError: the convolutions are not of this kind.
+        ValueError: the convolutions do not have this form.
     """
     ones = all(conv.kernel_size == (1,) for conv in (project, expand, contract))
     apart = depthwise.groups == depthwise.in_channels and depthwise.dilation == (1,)

@@ -1,4 +1,4 @@
-"""A convolution of each channel by itself; see `depthwise_conv.cpp`."""
+"""Depthwise convolution; see `depthwise_conv.cpp`."""
 
 from typing import Any
 
@@ -26,22 +26,22 @@ class _DepthwiseConv(torch.autograd.Function):
 
 
 def takes_depthwise_conv(conv: nn.Conv1d) -> bool:
-    """Whether `depthwise_conv` computes this convolution."""
+    """Return whether `depthwise_conv` supports this convolution."""
     apart = conv.groups == conv.in_channels == conv.out_channels
     one_by_one = conv.stride == conv.dilation == (1,)
     return apart and one_by_one and conv.padding == (0,) and conv.bias is not None
 
 
 def depthwise_conv(line: Tensor, conv: nn.Conv1d) -> Tensor:
-    """Convolve each channel by itself, in float32. It can be differentiated once.
+    """Compute a depthwise convolution in float32. It can be differentiated once.
 
     Args:
         line: ``[batch, channels, kernel - 1 + time]``, float32 or bfloat16.
-        conv: as `takes_depthwise_conv` has it.
+        conv: a convolution for which `takes_depthwise_conv` is true.
 
     Returns:
-        ``[batch, channels, time]``, bfloat16 under autocast and else of the type of ``line``; in
-        memory the channels of a step lie together.
+        ``[batch, channels, time]`` with the memory layout ``[batch, time, channels]``; bfloat16
+        under autocast, else in the type of ``line``.
     """
     rows = line.transpose(1, 2)
     y: Tensor = _DepthwiseConv.apply(rows.float(), conv.weight, conv.bias)

@@ -8,26 +8,26 @@ from torch import Tensor, nn
 from chirrup.lab.fast.extension import extension
 
 LANES = 16
-"""`thin_conv` has a multiple of so many outputs."""
+"""The number of outputs of `thin_conv` is a multiple of this."""
 
 
 def period_conv(x: Tensor, conv: nn.Conv2d, slope: float) -> Tensor:
-    """Convolution along time alone, with "same" padding, then a leaky rectifier.
+    """Convolve along time with "same" padding, then apply a leaky ReLU.
 
     Args:
-        x: ``[rows, time, channels]``, float32 or bfloat16; the result has the same type.
-        conv: of kernel size ``[odd, 1]``.
-        slope: of the rectifier below 0; 1 for none.
+        x: ``[rows, time, channels]``, float32 or bfloat16; the result has its type.
+        conv: a convolution of kernel size ``[odd, 1]``.
+        slope: negative slope of the leaky ReLU; 1 for no activation.
 
     Returns:
-        ``[rows, steps, outputs]``, one step for each begun stride.
+        ``[rows, steps, outputs]``, where steps is time / stride, rounded up.
     """
     rows = conv.weight[..., 0].transpose(1, 2).flatten(1)
     return extension().period_conv(x, rows, conv.bias, conv.stride[0], slope)
 
 
 def takes_thin_conv(conv: nn.Conv2d) -> bool:
-    """Whether `thin_conv` computes this convolution: few planes, no stride, "same" padding."""
+    """Return whether `thin_conv` supports a convolution: few planes, no stride, "same" padding."""
     return (
         conv.in_channels <= 4
         and conv.out_channels % LANES == 0
@@ -38,23 +38,24 @@ def takes_thin_conv(conv: nn.Conv2d) -> bool:
 
 
 def thin_conv(x: Tensor, conv: nn.Conv2d, slope: float, bf16: bool) -> Tensor:
-    """Two-dimensional convolution of few planes, then a leaky rectifier.
+    """Convolve few planes in two dimensions, then apply a leaky ReLU.
 
     Args:
         x: ``[batch, planes, height, width]``, float32.
-        conv: as `takes_thin_conv` has it.
+        conv: a convolution for which `takes_thin_conv` is true.
+        slope: negative slope of the leaky ReLU; 1 for no activation.
         bf16: whether the result is bfloat16; the sums are float32.
 
     Returns:
-        ``[batch, outputs, height, width]``, channels last in memory.
+        ``[batch, outputs, height, width]`` in the channels-last memory format.
     """
     y = extension().thin_conv(x, conv.weight, conv.bias, slope, bf16)
     return y.permute(0, 3, 1, 2)
 
 
 def feature_distance(real: Tensor, fake: Tensor, normalise: bool) -> Tensor:
-    """Mean absolute difference, over the mean absolute value of ``real`` if ``normalise`` is set.
+    """Return the mean absolute difference, optionally divided by the mean absolute ``real``.
 
-    Both tensors have one type and lie alike in memory. No gradient reaches ``real``.
+    Both tensors have equal types and memory layouts. No gradient reaches ``real``.
     """
     return extension().feature_distance(real, fake, normalise)

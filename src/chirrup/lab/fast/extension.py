@@ -1,4 +1,4 @@
-"""The C++ part, compiled at its first use for the processor at hand and kept in a cache."""
+"""The C++ extension, compiled for the current processor at its first use and cached."""
 
 import hashlib
 import importlib.util
@@ -18,18 +18,18 @@ FLAGS = "-O3 -march=native -mprefer-vector-width=512 -fno-math-errno -fno-trappi
 
 @cache
 def extension() -> Any:
-    """The compiled functions, or None where they cannot be compiled."""
+    """Return the compiled functions, or None if they cannot be compiled."""
     folder = Path(__file__).parent
     try:
         return load(sorted(folder.glob("*.cpp")), sorted(folder.glob("*.h")), cache_folder())
-    except Exception as error:  # no compiler, no ninja, no writable cache: all mean the same here
+    except Exception as error:  # no compiler, no ninja, no writable cache, ...
         reason = str(error).partition("\n")[0]
         logging.getLogger(__name__).warning("training is slower without C++: %s", reason)
         return None
 
 
 def available() -> bool:
-    """Whether the C++ part can be used here. Compiles it at the first call (a minute)."""
+    """Return whether the extension can be used. The first call compiles it, for about a minute."""
     return extension() is not None
 
 
@@ -40,8 +40,8 @@ def cache_folder() -> Path:
 def load(sources: list[Path], headers: list[Path], kept: Path) -> Any:
     """Load the library of ``sources`` from the folder ``kept``, or compile it into that folder.
 
-    Every process compiles in a folder of its own, and a whole library takes its place in one step:
-    `cpp_extension.load` alone would wait for ever for the lock of a process that was killed.
+    Every process compiles in a separate folder and moves the finished library atomically.
+    `cpp_extension.load` in a shared folder would wait forever for the lock of a killed process.
     """
     about = b"".join(path.read_bytes() for path in [*sources, *headers])
     about += f"{FLAGS} {torch.__version__} {processor_flags()}".encode()
@@ -68,7 +68,7 @@ def load(sources: list[Path], headers: list[Path], kept: Path) -> Any:
 
 
 def processor_flags() -> str:
-    """What `-march=native` depends on: a cache may be shared by machines that differ."""
+    """Return the flags that `-march=native` depends on: different machines may share a cache."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:

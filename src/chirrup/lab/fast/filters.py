@@ -1,4 +1,4 @@
-"""Frames under a window and banks of filters over their bins, as the C++ part reads them."""
+"""Windows and filter banks in the form that the C++ extension reads."""
 
 from typing import NamedTuple
 
@@ -10,8 +10,8 @@ class Sparse(NamedTuple):
     """A matrix whose rows are zero outside one range of columns.
 
     Attributes:
-        places: first column and number of columns, ``int32 [2, rows]``.
-        weights: the columns of all rows, row after row.
+        places: first column and number of columns of each row, ``int32 [2, rows]``.
+        weights: the values in these columns, row by row.
     """
 
     places: Tensor
@@ -19,12 +19,12 @@ class Sparse(NamedTuple):
 
 
 class Filters(NamedTuple):
-    """A window and filters.
+    """A window and a filter bank.
 
     Attributes:
         window: ``[n_fft]``.
-        bands: the filters, one a row.
-        bins: their transpose.
+        bands: the filter bank, ``[bands, bins]``.
+        bins: its transpose, ``[bins, bands]``.
     """
 
     window: Tensor
@@ -37,7 +37,7 @@ class Filters(NamedTuple):
 
 
 def sparse(matrix: Tensor) -> Sparse:
-    """Keep each row of ``[rows, columns]`` from its first to its last column that is not zero."""
+    """Keep each row of ``[rows, columns]`` from its first to its last non-zero column."""
     filled, column = matrix != 0, torch.arange(matrix.shape[1])
     first = torch.where(filled, column, matrix.shape[1]).amin(1)
     stop = torch.where(filled, column + 1, 0).amax(1)
@@ -47,16 +47,22 @@ def sparse(matrix: Tensor) -> Sparse:
 
 
 def has_fast_transform(n_fft: int) -> bool:
-    """Whether the C++ part transforms frames of this length: a power of two of at least 16."""
+    """Return whether the extension has a transform of this length: a power of two from 16 on."""
     return n_fft >= 16 and n_fft & (n_fft - 1) == 0
 
 
 def filters(window: Tensor, bank: Tensor) -> Filters:
-    """Tables for a window ``[n_fft]`` and a bank of filters ``[n_fft // 2 + 1, bands]``.
+    """Return the tables for a window and a filter bank.
+
+    Args:
+        window: ``[n_fft]``.
+        bank: ``[n_fft // 2 + 1, bands]``.
 
     Raises:
-        ValueError: the C++ part has no transform of this length.
+        ValueError: the extension has no transform of this length.
     """
     if not has_fast_transform(len(window)):
-        raise ValueError(f"a window must have a power of two of samples from 16, not {len(window)}")
+        raise ValueError(
+            f"a window of {len(window)} samples is no power of two from 16 on"
+        )
     return Filters(window.float().contiguous(), sparse(bank.t()), sparse(bank))

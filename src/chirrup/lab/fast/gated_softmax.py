@@ -1,4 +1,4 @@
-"""The weights of attention with a gated bias; see `gated_softmax.cpp`."""
+"""Attention weights with a gated bias; see `gated_softmax.cpp`."""
 
 from typing import Any
 
@@ -27,11 +27,12 @@ class _GatedSoftmax(torch.autograd.Function):
 
 
 def gated_softmax(scores: Tensor, bias: Tensor, gates: Tensor, mask: Tensor) -> Tensor:
-    """``softmax(scores + gates * bias + mask)`` over the keys. It can be differentiated once.
+    """Compute ``softmax(scores + gates * bias + mask)`` over the keys.
+
+    It can be differentiated once.
 
     Args:
-        scores: ``[batch, heads, queries, keys]``, float32 or bfloat16; the result has the same
-            type.
+        scores: ``[batch, heads, queries, keys]``, float32 or bfloat16; the result has its type.
         bias: ``[heads, queries, keys]``.
         gates: ``[batch, heads, queries, 1]``.
         mask: 0 or minus infinity, ``[batch, 1, queries, keys]``; it has no gradient.

@@ -1,4 +1,4 @@
-"""One layer of a GRU as one operation; see `gru.cpp`."""
+"""A GRU layer in one operation; see `gru.cpp`."""
 
 from typing import Any
 
@@ -53,15 +53,15 @@ class _GRU(torch.autograd.Function):
 
 
 def gru(x: Tensor, hidden: Tensor, layer: nn.GRU, bf16: bool) -> tuple[Tensor, Tensor]:
-    """A GRU of one layer, float32 on the CPU. It can be differentiated once, by the state too.
+    """Run a GRU of one layer. It can be differentiated once, also by the state.
 
     Args:
-        x: ``[batch, time, channels]``.
-        hidden: the state before, ``[batch, hidden]``.
-        bf16: multiply in bfloat16, except in the recurrence.
+        x: float32 on the CPU, ``[batch, time, channels]``.
+        hidden: the initial state, ``[batch, hidden]``.
+        bf16: whether to multiply in bfloat16, except in the recurrence.
 
     Returns:
-        All states ``[batch, time, hidden]``, and the last one ``[batch, hidden]``.
+        All states, ``[batch, time, hidden]``, and the last state, ``[batch, hidden]``.
     """
     parameters = layer.weight_ih_l0, layer.weight_hh_l0, layer.bias_ih_l0, layer.bias_hh_l0
     return _GRU.apply(bf16, x, hidden, *parameters)  # type: ignore[no-any-return]

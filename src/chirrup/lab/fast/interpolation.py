@@ -6,13 +6,15 @@ from chirrup.lab.fast.extension import extension
 
 
 def interpolate(audio: Tensor, position: Tensor, start: Tensor, stop: Tensor) -> Tensor:
-    """Read ``audio`` at fractional positions, as `data.interpolate`, on the CPU.
+    """Interpolate ``audio`` at fractional positions on the CPU.
+
+    The plain form is `interpolate` in ``lab/training/batches/data.py``.
 
     Args:
-        audio: ``int16 [channels, samples]``.
-        position: ``float64 [batch, samples]``.
-        start: first sample of the recording that a row reads, ``int64 [batch]``.
-        stop: the sample after its last one.
+        audio: all recordings, ``int16 [channels, samples]``.
+        position: positions to read, ``float64 [batch, samples]``.
+        start: first sample of each row's recording, ``int64 [batch]``.
+        stop: end of each row's recording, exclusive, ``int64 [batch]``.
 
     Returns:
         ``float32 [batch, channels, samples]``.

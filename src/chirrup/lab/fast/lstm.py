@@ -1,4 +1,4 @@
-"""One layer of an LSTM as one operation; see `lstm.cpp`."""
+"""An LSTM layer in one operation; see `lstm.cpp`."""
 
 from typing import Any
 
@@ -53,16 +53,16 @@ class _LSTM(torch.autograd.Function):
 
 
 def lstm(x: Tensor, before: tuple[Tensor, Tensor], layers: nn.LSTM, bf16: bool) -> list[Tensor]:
-    """An LSTM, float32 on the CPU. It can be differentiated once, by the states too.
+    """Run an LSTM. It can be differentiated once, also by the states.
 
     Args:
-        x: ``[batch, time, channels]``.
-        before: hidden states and cells, each ``[batch, layers, hidden]``.
-        bf16: multiply in bfloat16, except in the recurrence.
+        x: float32 on the CPU, ``[batch, time, channels]``.
+        before: initial hidden states and cells, each ``[batch, layers, hidden]``.
+        bf16: whether to multiply in bfloat16, except in the recurrence.
 
     Returns:
-        The last layer's states ``[batch, time, hidden]``, then the last hidden states and cells of
-        all layers, each ``[batch, layers, hidden]``.
+        The states of the last layer, ``[batch, time, hidden]``, and the final hidden states and
+        cells of all layers, each ``[batch, layers, hidden]``.
     """
     hiddens, cells = [], []
     for layer in range(layers.num_layers):

@@ -1,4 +1,4 @@
-"""What the processor at hand does fast."""
+"""Measurement of the current processor's speed in bfloat16."""
 
 import time
 from functools import cache
@@ -6,15 +6,16 @@ from functools import cache
 import torch
 
 GAIN = 1.5
-"""Products run in bfloat16 where they are at least this much faster than in float32."""
+"""Least speed-up of bfloat16 against float32 for which bfloat16 products are used."""
 
 
 @cache
 def products_in_bf16() -> bool:
-    """Whether matrix products take clearly less time in bfloat16 than in float32.
+    """Return whether matrix products are clearly faster in bfloat16 than in float32.
 
     Processors with AMX or AVX512-BF16 multiply several times faster in bfloat16; others emulate it.
-    Measured at the first call, in some milliseconds, since flags do not tell how fast a unit is.
+    The first call measures the speed in a few milliseconds, because processor flags do not state
+    it.
     """
     spent = {}
     for kind in (torch.float32, torch.bfloat16):

@@ -1,4 +1,4 @@
-"""All levels of a residual vector quantizer as one operation; see `residual_quantizer.cpp`."""
+"""A residual vector quantizer in one operation; see `residual_quantizer.cpp`."""
 
 from typing import Any, NamedTuple
 
@@ -13,11 +13,13 @@ class Levels(NamedTuple):
     """Projections and entries of all levels, stacked.
 
     Attributes:
-        w_in, b_in: ``[levels, code_dim, channels]`` and ``[levels, code_dim]``.
-        w_out, b_out: ``[levels, channels, code_dim]`` and ``[levels, channels]``.
+        w_in, b_in: input projections, ``[levels, code_dim, channels]`` and ``[levels, code_dim]``.
+        w_out, b_out: output projections, ``[levels, channels, code_dim]`` and
+            ``[levels, channels]``.
         entries: ``[levels, codebook_size, code_dim]``.
-        table, offsets: a code's score is ``table @ projected + offset``, ``[levels, codebook_size,
-            code_dim]`` and ``[levels, codebook_size]``. They have no gradients.
+        table, offsets: the scores of the codes are ``table @ projected + offsets``. Their shapes
+            are ``[levels, codebook_size, code_dim]`` and ``[levels, codebook_size]``. They have no
+            gradients.
     """
 
     w_in: Tensor
@@ -30,15 +32,15 @@ class Levels(NamedTuple):
 
 
 class Found(NamedTuple):
-    """What the levels make of a latent.
+    """The result of `residual_quantizer`.
 
     Attributes:
-        latent: the sum of the outputs, ``[batch, channels, frames]``.
-        commitment: mean squares of projected less entry, ``[levels, batch]``; their gradient
-            reaches what was projected.
-        codebook: the same values; their gradient reaches the entries.
+        latent: masked sum of the levels' outputs, ``[batch, channels, frames]``.
+        commitment: mean squared difference of projected residual and entry, ``[levels, batch]``,
+            with gradients for the projected residual.
+        codebook: equal values with gradients for the entries.
         codes: ``int64 [batch, levels, frames]``.
-        projected: ``[levels, batch * frames, code_dim]``, without gradient.
+        projected: projected residuals, ``[levels, batch * frames, code_dim]``, without gradient.
     """
 
     latent: Tensor
@@ -81,10 +83,11 @@ class _ResidualQuantizer(torch.autograd.Function):
 
 
 def residual_quantizer(latent: Tensor, levels: Levels, mask: Tensor) -> Found:
-    """Quantize a latent by residual levels, float32 on the CPU. It can be differentiated once.
+    """Quantize a latent by residual levels. It can be differentiated once.
 
     Args:
-        latent: ``[batch, channels, frames]``.
+        latent: float32 on the CPU, ``[batch, channels, frames]``.
+        levels: projections and entries.
         mask: factor of each level's output in the sum, ``[levels, batch]``.
     """
     return Found(*_ResidualQuantizer.apply(latent, mask, *levels))

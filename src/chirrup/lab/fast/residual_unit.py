@@ -1,4 +1,4 @@
-"""The residual unit of the IRIS encoder as one operation; see `residual_unit.cpp`."""
+"""The residual unit of the IRIS encoder in one operation; see `residual_unit.cpp`."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from chirrup.lab.fast.extension import extension
 
 
 class _ResidualUnit(torch.autograd.Function):
-    """Saves its inputs only: the backward computes everything between them and the output again."""
+    """Saves its inputs only; the backward pass recomputes all intermediate values."""
 
     @staticmethod
     def forward(ctx: Any, dilation: int, groups: int, *tensors: Tensor) -> tuple[Tensor, Tensor]:
@@ -43,22 +43,22 @@ def residual_unit(
     snake_2: tuple[Tensor, Tensor],
     outer: torch.nn.Conv1d,
 ) -> tuple[Tensor, Tensor]:
-    """``x + outer(snake_2(inner([past, snake_1(x)])))`` and the new past, float32 on the CPU.
+    """Compute ``x + outer(snake_2(inner([past, snake_1(x)])))`` and the new past.
 
-    ``inner`` has kernel size 5 or 7, any dilation and any number of output channels; ``outer`` has
-    kernel size 1; both have biases and the same groups. First gradients exist, with respect to the
-    state too; second ones do not.
+    It can be differentiated once, also by the past.
 
     Args:
-        x: ``[batch, channels, time]``.
+        x: float32 on the CPU, ``[batch, channels, time]``.
         past: the last inputs of ``inner``, ``[batch, channels, context]``.
-        snake_1: alpha and 1 / beta of each channel; likewise ``snake_2``.
+        snake_1, snake_2: alpha and 1 / beta of each channel.
+        inner: a convolution with bias, kernel size 5 or 7, and any dilation.
+        outer: a convolution with bias, kernel size 1, and the groups of ``inner``.
 
     Returns:
-        Tensors of the same shapes.
+        Output and new past, in the shapes of ``x`` and ``past``.
 
     Raises:
-        ValueError: the convolutions are not of this kind.
+        ValueError: the convolutions do not have this form.
     """
     kernels = (inner.kernel_size, outer.kernel_size)
     if kernels not in (((5,), (1,)), ((7,), (1,))) or inner.groups != outer.groups:

@@ -1,4 +1,4 @@
-"""Snake as one operation; see `snake.cpp`."""
+"""Snake in one operation; see `snake.cpp`."""
 
 from typing import Any
 
@@ -26,12 +26,11 @@ class _Snake(torch.autograd.Function):
 
 
 def snake(x: Tensor, alpha: Tensor, height: Tensor) -> Tensor:
-    """``x + height * sin(alpha * x)²``, float32 on the CPU. It can be differentiated once.
+    """Compute ``x + height * sin(alpha * x)²``. It can be differentiated once.
 
     Args:
-        x: ``[batch, channels, time]``.
-        alpha: one for each channel, ``[channels, 1]``.
-        height: one for each channel, ``[channels, 1]``.
+        x: float32 on the CPU, ``[batch, channels, time]``.
+        alpha, height: ``[channels, 1]``.
 
     Returns:
         A tensor of the shape of ``x``.

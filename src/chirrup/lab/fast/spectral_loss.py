@@ -1,4 +1,4 @@
-"""Terms of `losses.SpectralLoss` with their gradients in one pass; see `spectral_loss.cpp`."""
+"""Terms of `SpectralLoss` and their gradients in one pass; see `spectral_loss.cpp`."""
 
 import math
 from typing import Any
@@ -15,7 +15,7 @@ PARTS = {"stft": ("logs", "convergence")}
 
 
 class _SpectralTerms(torch.autograd.Function):
-    """Computes the gradients together with the values, and saves them for the backward."""
+    """Computes the gradients together with the values, and saves them for the backward pass."""
 
     @staticmethod
     def forward(
@@ -56,7 +56,7 @@ class _SpectralTerms(torch.autograd.Function):
 
 
 def factor(part: str, scale: Filters, audio: Tensor) -> float:
-    """Factor that makes a mean of a part's sum over clips, frames, and bands or bins."""
+    """Return the factor from a term's sum over clips, frames, and bands or bins to its mean."""
     clips, samples = audio.shape
     if part == "convergence":
         return 1 / clips
@@ -69,14 +69,15 @@ def factor(part: str, scale: Filters, audio: Tensor) -> float:
 def spectral_terms(
     estimate: Tensor, target: Tensor, scales: list[Filters], names: list[str]
 ) -> dict[str, Tensor]:
-    """Compute those of ``TERMS`` that are in ``names``, each the mean over the scales.
+    """Compute the terms ``names`` of ``TERMS``, each averaged over the scales.
 
     The hop is a quarter of the window. ``log_mel`` is not yet divided by the mean of its weights.
-    First gradients exist with respect to ``estimate`` only; second ones do not.
+    The terms can be differentiated once, by ``estimate`` only.
 
     Args:
+        names: terms to compute.
         estimate, target: float32 on the CPU, ``[batch, samples]``.
-        scales: with windows of unit power.
+        scales: windows of unit power and their mel filters.
 
     Raises:
         ValueError: the shapes differ, or the clips are shorter than a window.
