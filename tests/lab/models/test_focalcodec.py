@@ -109,28 +109,28 @@ def at_random(x: Tensor, frame: int, seed: int = 0) -> Iterator[Tensor]:
 @pytest.mark.parametrize("cut", [at_once, by_chunks, at_random])
 @torch.no_grad()
 def test_every_stage_is_the_authors(cut: Cut) -> None:
-    model, theirs = released(), outputs()
+    model, expected = released(), outputs()
     features, compressor = model.encoder.layers
     decompressor, waveform = model.decoder.layers
-    close(streamed(features, cut(theirs["audio"], 320)), theirs["features"], 5e-5)
-    latents = streamed(compressor, cut(theirs["features"], 1))
-    close(torch.nn.functional.normalize(latents, dim=1), theirs["latents"], 1e-5)
-    assert torch.equal(model.quantizer.encode(theirs["latents"]), theirs["tokens"])
-    close(model.quantizer.decode(theirs["tokens"]), theirs["bits"], 1e-7)
-    close(streamed(decompressor, cut(theirs["bits"], 1)), theirs["decompressed"], 1e-5)
-    close(streamed(waveform, cut(theirs["decompressed"], 1)), theirs["waveform"], 1e-5)
+    close(streamed(features, cut(expected["audio"], 320)), expected["features"], 5e-5)
+    latents = streamed(compressor, cut(expected["features"], 1))
+    close(torch.nn.functional.normalize(latents, dim=1), expected["latents"], 1e-5)
+    assert torch.equal(model.quantizer.encode(expected["latents"]), expected["tokens"])
+    close(model.quantizer.decode(expected["tokens"]), expected["bits"], 1e-7)
+    close(streamed(decompressor, cut(expected["bits"], 1)), expected["decompressed"], 1e-5)
+    close(streamed(waveform, cut(expected["decompressed"], 1)), expected["waveform"], 1e-5)
 
 
 @pytest.mark.parametrize("cut", [at_once, by_chunks, at_random])
 @torch.no_grad()
 def test_whole_codec_is_the_authors(cut: Cut) -> None:
     """All 2 x 100 tokens are equal, and the waveform is."""
-    model, theirs = released(), outputs()
-    tokens = model.quantizer.encode(streamed(model.encoder, cut(theirs["audio"], 320)))
+    model, expected = released(), outputs()
+    tokens = model.quantizer.encode(streamed(model.encoder, cut(expected["audio"], 320)))
     assert tokens.shape == (2, 1, FRAMES)
-    assert torch.equal(tokens, theirs["tokens"])
+    assert torch.equal(tokens, expected["tokens"])
     audio = streamed(model.decoder, cut(model.quantizer.decode(tokens), 1))
-    close(audio, theirs["waveform"], 1e-4)
+    close(audio, expected["waveform"], 1e-4)
 
 
 def test_released_folder_is_known(tmp_path: Path) -> None:

@@ -118,9 +118,9 @@ def test_count_does_not_change_the_model_and_ignores_fast_forms(
 def test_the_convnext_decoder_costs_as_much() -> None:
     other = count(build("iris-t1", decoder_block="convnext"))
     assert other["decoder"].mflops == pytest.approx(complexity("iris-t1")["decoder"].mflops)
-    ours, theirs = (each["decoder"].parameters for each in (other, complexity("iris-t1")))
-    assert ours != theirs
-    assert ours == pytest.approx(theirs, rel=0.005)
+    first, second = (each["decoder"].parameters for each in (other, complexity("iris-t1")))
+    assert first != second
+    assert first == pytest.approx(second, rel=0.005)
     assert {part: other[part] for part in ("encoder", "quantizer")} == {
         part: complexity("iris-t1")[part] for part in ("encoder", "quantizer")
     }

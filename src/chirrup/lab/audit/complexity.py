@@ -213,7 +213,7 @@ def _first_difference(plain: Iterable[Tensor], changed: Iterable[Tensor]) -> Ten
         start += y.shape[1]
         if (first >= 0).all():
             return first
-    raise RuntimeError(f"{int((first < 0).sum())} samples of a frame change no output")
+    raise RuntimeError(f"{int((first < 0).sum())} input samples change no output")
 
 
 def _start(part: Streaming, rows: int) -> State:

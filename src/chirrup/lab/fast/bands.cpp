@@ -1,6 +1,6 @@
 // Magnitudes or powers of spectra summed in bands, and the gradient with respect to the signal.
 //
-// A task is a clip. It takes 2 W frames at a time. The backward computes the spectra again.
+// A task is a clip, processed 2 W frames at a time. The backward pass recomputes the spectra.
 
 #include "spectra.h"
 
@@ -54,7 +54,8 @@ struct Bands : Spectra {
     }
 };
 
-// Calls f(bands, place in the signal, first frame, frames in the first set, in the second).
+// Calls f(bands, position in the signal, first frame, frames in the first set, frames in the second
+// set).
 template <class F>
 void with_frames(const Tensor& signal, const Tensor& window, int64_t hop, const Bank& bands,
                  const Bank& bins_back, bool squared, F f) {

@@ -1,12 +1,12 @@
-// A causal convolution over time and its transpose, each with an ELU of its input if wanted:
+// A causal convolution over time and a transposed one, each with an optional ELU f of its input:
 //
 //   conv:       y[o][t] = bias[o] + sum_cj w[o][c][j] [past, f(x)][c][t * stride + j]
 //   transposed: y[c][t * stride + j] = sum_o w[o][c][j] f(x)[o][t], summed over all t and j that fit
 //
-// The stride divides the kernel size. The samples of the faster side are dealt out to `stride` rows a
-// channel, one a phase. Between these n rows and those of the slower side both are convolutions
-// without stride, of K = kernel size / stride taps. A task is one item of the batch. It walks along
-// time in tiles that stay in the cache.
+// The stride divides the kernel size. The samples of the side with the higher rate are distributed to
+// `stride` rows per channel, one per phase. Between these n rows and the rows of the other side, both
+// operations are convolutions without stride, of K = kernel size / stride taps. A task is one item of
+// the batch. It processes time in tiles that stay in the cache.
 
 #include "conv_tiles.h"
 #include "elu.h"
@@ -24,7 +24,7 @@ static float sum_of(const float* x, int64_t length) {
     for (int64_t t = 0; t < length; ++t) sum += x[t];
     return sum;
 }
-// Rows of x [outputs, time], from step t0 on.
+// Loads rows of x [outputs, time] from step t0 on.
 static void copy_in(const Tiling& s, const float* x, int64_t t0, const Rows& rows, int64_t from,
                     int64_t length) {
     for (int64_t o = 0; o < s.outputs; ++o)
@@ -57,8 +57,8 @@ static void forward(const Tiling& s, const Tensor& w, const float* x, const floa
     });
 }
 
-// dx may be null. Weight gradients are those of the items of one thread, at its first item; the
-// others stay zero. Sums of dy [batch, outputs].
+// dx may be null. The weight gradients of all items of a thread are stored at its first item; the other
+// items stay zero. Sums of dy are [batch, outputs].
 template <int K>
 static void backward(const Tiling& s, const Tensor& w, const float* dy, const float* x,
                      const float* past, bool activate, float* dx, float* d_past, float* dw,
@@ -66,13 +66,13 @@ static void backward(const Tiling& s, const Tensor& w, const float* dy, const fl
     const Weights<K> transposed(s, w, true);
     const int64_t samples = s.time * s.phases, before = s.context * s.phases;
     at::parallel_for(0, s.batch, 1, [&](int64_t begin, int64_t end) {
-        Rows in(s, s.n), d_in(s, s.n), d(s, s.outputs);  // d: dy behind the `context` steps before it
+        Rows in(s, s.n), d_in(s, s.n), d(s, s.outputs);  // d: dy with `context` steps before it
         Gradients<K> gradients(s);
         for (int64_t b = begin; b < end; ++b) {
             d.fill(0, s.context);
             std::fill(d_bias + b * s.outputs, d_bias + (b + 1) * s.outputs, 0.0f);
             s.deal_out(past + b * s.channels * before, before, in.first, s.context);
-            // The steps of [past, x]: `context` more than those of y, where dy is zero.
+            // The steps of [past, x]: `context` steps more than y, for which dy is zero.
             for (int64_t t0 = 0; t0 < s.time + s.context; t0 += s.tile) {
                 const int64_t steps = std::min(s.tile, s.time + s.context - t0);
                 const int64_t length = std::max<int64_t>(0, std::min(s.tile, s.time - t0));
@@ -103,8 +103,8 @@ static void backward(const Tiling& s, const Tensor& w, const float* dy, const fl
     });
 }
 
-// Samples of the output that later inputs add to follow those of y [batch, channels, time * phases]:
-// `after` [batch, channels, context * phases], without bias.
+// `after` [batch, channels, context * phases] receives the output samples after y [batch, channels,
+// time * phases] to which later inputs contribute, without bias.
 template <int K>
 static void forward_transposed(const Tiling& s, const Tensor& w, const float* x, const float* bias,
                                bool activate, float* y, float* after) {
@@ -142,7 +142,8 @@ static void backward_transposed(const Tiling& s, const Tensor& w, const float* d
         Rows in(s, s.outputs), d_in(s, s.outputs), d(s, s.n);
         Gradients<K> gradients(s);
         for (int64_t b = begin; b < end; ++b) {
-            // Steps [from, from + length) of the gradients of y and, behind them, of `after`.
+            // Loads steps [from, from + length) of the gradients of y, followed by the gradients of
+            // `after`.
             const auto deal_out = [&](int64_t from, float* rows, int64_t length) {
                 const int64_t of_y = std::max<int64_t>(0, std::min(length, s.time - from));
                 s.deal_out(dy + b * s.channels * samples + from * s.phases, samples, rows, of_y);
@@ -204,7 +205,7 @@ std::vector<Tensor> causal_conv_backward(const Tensor& dy, const Tensor& x, cons
     return {dx, wants_x ? d_past : Tensor(), dw.sum(0), d_bias.sum(0)};
 }
 
-// y and the samples behind it, to which later inputs add.
+// Returns y and the samples after it, to which later inputs contribute.
 std::vector<Tensor> transposed_conv(const Tensor& x, const Tensor& w, const Tensor& bias,
                                     int64_t stride, bool activate, bool bf16) {
     const Tiling s(x.size(0), x.size(2), w, stride, bf16);
@@ -217,7 +218,7 @@ std::vector<Tensor> transposed_conv(const Tensor& x, const Tensor& w, const Tens
     return {y, after};
 }
 
-// The gradients of x, w and the bias.
+// Returns the gradients of x, w and the bias.
 std::vector<Tensor> transposed_conv_backward(const Tensor& dy, const Tensor& d_after, const Tensor& x,
                                              const Tensor& w, int64_t stride, bool activate,
                                              bool bf16) {

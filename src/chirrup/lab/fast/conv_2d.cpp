@@ -1,12 +1,11 @@
-// Convolutions over spectrograms, plain and transposed, of an ELU of their input where wanted.
+// Convolutions and transposed convolutions over spectrograms, with an optional ELU of their input.
 //
-// Grids are [batch, time, bins, channels], float or bfloat16; weights, biases and their gradients are
-// float. A convolution's past, and what a transposed one adds to later steps, are as `nn/conv2d.py`
-// has them. `inner` is the ELU's output within the zeros that a convolution sees.
+// Grids are [batch, time, bins, channels], float or bfloat16. Weights, biases and their gradients are
+// float. `nn/conv2d.py` defines past and overlap. `inner` is the ELU's output with the zero padding.
 
 #include "grid_gradient.h"
 
-// x from (row, column) on in a grid of zeros, or its ELU; rows before `row` are left to the caller.
+// Copies x, or its ELU, to (row, column) in a grid of zeros; the caller fills the rows before `row`.
 template <class S>
 static Tensor surrounded(const Tensor& x, int64_t above, int64_t below, int64_t low, int64_t high, bool elu) {
     if (!above && !below && !low && !high && !elu) return x;
@@ -40,7 +39,7 @@ static Tensor surrounded(const Tensor& x, int64_t above, int64_t below, int64_t 
     return result;
 }
 
-// Sums over positions of each phase, [phases, channels].
+// Returns sums over the positions of each phase, [phases, channels].
 template <class S>
 static Tensor phase_sums(const Grid<S>& d, int64_t rows, Stride phases) {
     Tensor result = at::zeros({phases.time * phases.bins, d.channels});
@@ -74,7 +73,7 @@ std::vector<Tensor> conv_2d(const Tensor& x, const Tensor& past, const Tensor& w
     return {y, inner};
 }
 
-// The gradients of x, past, w and bias; `d_past` is of the steps that follow, or undefined.
+// Returns the gradients of x, past, w and bias; `d_past` is the gradient of the new past, or undefined.
 std::vector<Tensor> conv_2d_backward(const Tensor& dy, const std::optional<Tensor>& d_new_past,
                                      bool wants_x, const Tensor& inner, const Tensor& w,
                                      int64_t stride_time, int64_t stride_bins, int64_t steps,
@@ -108,7 +107,8 @@ std::vector<Tensor> conv_2d_backward(const Tensor& dy, const std::optional<Tenso
 }
 
 // x [batch, time, bins, inputs], overlap [batch, steps, bins of the output, outputs],
-// w [inputs, outputs, kt, kf], bias [phases or 1, outputs]. The output has the next overlap at its end.
+// w [inputs, outputs, kt, kf], bias [phases or 1, outputs]. The last steps of the output are the next
+// overlap.
 std::vector<Tensor> conv_transposed_2d(const Tensor& x, const Tensor& overlap, const Tensor& w,
                                        const Tensor& bias, int64_t stride_time, int64_t stride_bins,
                                        int64_t low, bool elu) {
@@ -125,7 +125,7 @@ std::vector<Tensor> conv_transposed_2d(const Tensor& x, const Tensor& overlap, c
     return {y, inner};
 }
 
-// The gradients of x, overlap, w and bias, of that of the whole output.
+// Returns the gradients of x, overlap, w and bias from the gradient of the whole output.
 std::vector<Tensor> conv_transposed_2d_backward(const Tensor& dy, const std::optional<Tensor>& d_overlap,
                                                 bool wants_x, const Tensor& inner, const Tensor& w,
                                                 int64_t stride_time, int64_t stride_bins, int64_t low,

@@ -1,12 +1,12 @@
-// Convolutional modulation and a feed-forward part, each behind a norm and a scale:
+// Convolutional modulation and a feed-forward part, each with a normalisation and a layer scale:
 //
 //   y = norm1(x)        c = depthwise([past, gelu(y)])      x1 = x + scale1 * project(c * y)
 //   z = norm2(x1)       e = expand(z)                       out = x1 + scale2 * contract(gelu(e))
 //
-// All is in rows, one a frame. x, x1, out and their gradients have rows of C channels; all else is
-// padded with zeros to whole vectors: rows of Cp, and for `expand` and `contract` in groups
-// [groups, rows, np or mp], of n channels and m hidden ones. The factors of products are of the type
-// Number, float or bfloat16; all else is float.
+// All data are in rows, one per frame. x, x1, out and their gradients have rows of C channels. All
+// other rows are padded with zeros to whole vectors: rows of Cp and, for `expand` and `contract`,
+// groups [groups, rows, np or mp] of n channels and m hidden channels. The factors of products have the
+// type Number, float or bfloat16; everything else is float.
 
 #include "rows.h"
 
@@ -31,11 +31,11 @@ struct Sizes {
     int64_t behind_past(int64_t row) const { return row + (row / time + 1) * P; }
 };
 
-// The first part up to c and the product c y.
+// Computes the first part up to c and the product c y.
 template <class Number>
 struct Modulation {
     Norm norm;
-    Tensor a, c, filter;  // a: gelu(y) behind the past, [batch, P + time, Cp]; filter [K, Cp]
+    Tensor a, c, filter;  // a: past and gelu(y), [batch, P + time, Cp]; filter [K, Cp]
     Matrix<Number> product;
 
     Modulation(const Sizes& s, const Tensor& x, const Tensor& past, const Parameters& p, float eps)
@@ -65,7 +65,7 @@ struct Modulation {
     }
 };
 
-// gelu(e), of [groups, rows, mp]; e lacks its bias [groups, m].
+// gelu(e) of [groups, rows, mp]; e excludes its bias [groups, m].
 template <class Number>
 static Matrix<Number> activated(const Sizes& s, const Matrix<Number>& e, const Tensor& bias) {
     Matrix<Number> u(s.groups, s.rows, s.mp);
@@ -82,7 +82,7 @@ static Matrix<Number> activated(const Sizes& s, const Matrix<Number>& e, const T
     return u;
 }
 
-// The sum x + scale * (part + bias), and its gradients by part, bias and scale.
+// Computes x + scale * (part + bias), and the gradients by part, bias and scale.
 struct ScaledSum {
     int64_t C;
     const float *scale, *bias;
@@ -139,8 +139,8 @@ static std::vector<Tensor> forward(const Sizes& s, const Tensor& x, const Tensor
             project.tensor, expand.tensor, contract.tensor};
 }
 
-// out = x1 + scale2 * contract(gelu(e)), e = expand(z), z = norm2(x1): the gradients of x1 and the
-// parameters, in their order.
+// Returns the gradients of x1 and the parameters, in order, for out = x1 + scale2 * contract(gelu(e)),
+// e = expand(z), z = norm2(x1).
 template <class Number>
 static std::vector<Tensor> feed_forward_backward(
     const Sizes& s, const Tensor& d_out, const Tensor& x1, const Matrix<Number>& e,
@@ -187,8 +187,8 @@ static std::vector<Tensor> feed_forward_backward(
             weight_of(d_contract, p.contract), sum.d_bias, sum.d_scale};
 }
 
-// x1 = x + scale1 * project(c * y), c = depthwise([past, gelu(y)]), y = norm1(x): the gradients of x,
-// past and the parameters, in their order.
+// Returns the gradients of x, past and the parameters, in order, for x1 = x + scale1 * project(c * y),
+// c = depthwise([past, gelu(y)]), y = norm1(x).
 template <class Number>
 static std::vector<Tensor> modulation_backward(
     const Sizes& s, const Tensor& d_x1, const Tensor& d_new_past, bool wants_past, const Tensor& x,
@@ -205,7 +205,7 @@ static std::vector<Tensor> modulation_backward(
     }
     const Matrix<Number> d_project = d.transposed_times(modulation.product);
     const Matrix<Number> d_product = d.times(project);
-    // P rows of zeros lie before and behind dc. The gradient of y that passes by c takes c's place.
+    // P rows of zeros are before and after dc. The gradient of y that bypasses c overwrites c.
     const int64_t length = s.P + s.time + s.P;
     Tensor dc = at::zeros({s.batch, length, s.Cp}), d_filter = at::zeros({s.K, s.Cp});
     Tensor dc_sum = at::zeros({s.Cp});
@@ -222,7 +222,7 @@ static std::vector<Tensor> modulation_backward(
             cr[i] *= d_p;
         }
     }
-    // da too has rows for the past.
+    // da includes rows for the past.
     Tensor da = at::zeros({s.batch, s.P + s.time, s.Cp});
     if (d_new_past.defined()) da.narrow(1, s.time, s.P).narrow(2, 0, s.C).copy_(d_new_past);
     const Tensor reversed = modulation.filter.flip(0);

@@ -1,8 +1,8 @@
-// Convolutions of rows of time steps, one row a channel, and their weight gradients. Rows are padded
-// to whole vectors and lie `stride` numbers apart. K is the kernel size.
+// Convolutions of rows of time steps, and their weight gradients. Each channel is a row. Rows are
+// padded to whole vectors and are `stride` floats apart. K is the kernel size.
 //
-// With PAIRS a row of inputs holds the bfloat16 values of two channels in the place of each float,
-// and so do the weights. A weight gradient takes rows of bfloat16 as they are. Sums are floats.
+// With PAIRS, inputs and weights hold the bfloat16 values of two channels in each 32-bit word. Weight
+// gradients read rows of single bfloat16 values. Sums are floats.
 
 #pragma once
 
@@ -23,14 +23,14 @@ template <class Factor>
 static inline Vec add_pairs(Vec sum, Vec, Factor) { return sum; }
 #endif
 
-// sum + a b. If PAIRS, each place of a and b holds two values of bfloat16.
+// Returns sum + a b. With PAIRS, each word of a and b holds two bfloat16 values.
 template <bool PAIRS, class Factor>
 static inline __attribute__((always_inline)) Vec add_products(Vec sum, Vec a, Factor b) {
     if constexpr (PAIRS) return add_pairs(sum, a, b);
     else return sum + a * b;
 }
 
-// O output rows, M vectors: out[o][t] = bias[o] + sum_ik w[i][k][o] in[i][t + k * dilation].
+// Computes O output rows of M vectors: out[o][t] = bias[o] + sum_ik w[i][k][o] in[i][t + k * dilation].
 template <int O, int M, int K, bool PAIRS>
 static inline void conv_block(const float* w, const float* bias, const float* in, float* out,
                               int64_t n, int64_t dilation, int64_t stride) {
@@ -64,14 +64,14 @@ static void conv_rows(const float* w, const float* bias, const float* in, float*
     }
 }
 
-// The largest block of output rows that divides their number.
+// Returns the largest block size that divides the number of output rows.
 static int64_t block_of(int64_t rows) {
     for (int64_t o : {8, 6, 4, 3, 2})
         if (rows % o == 0) return o;
     return 1;
 }
 
-// Calls f with block_of(rows) as a constant.
+// Calls f with block_of(rows) as a compile-time constant.
 template <class F>
 static void with_block(int64_t rows, F f) {
     switch (block_of(rows)) {
@@ -84,7 +84,7 @@ static void with_block(int64_t rows, F f) {
     }
 }
 
-// `rows` outputs of `n` rows of inputs; `w` as `pack` has it.
+// Computes `rows` outputs of `n` input rows; `pack` defines the layout of `w`.
 template <int K, bool PAIRS = false>
 static void conv(const float* w, const float* bias, const float* in, float* out, int64_t n,
                  int64_t rows, int64_t dilation, int64_t stride, int64_t length) {
@@ -93,9 +93,9 @@ static void conv(const float* w, const float* bias, const float* in, float* out,
     });
 }
 
-// Weight gradient: sum_t d[o][t] in[i][t + k * dilation], for O rows by J columns (i, k) at a time.
-// `sums` keeps the W partial sums of each from tile to tile; columns are padded to whole J. The rows
-// are of floats, or of bfloat16 with a length of whole vectors of them.
+// Accumulates the weight gradient sum_t d[o][t] in[i][t + k * dilation] for blocks of O rows by J
+// columns (i, k). `sums` keeps the W partial sums of each element from tile to tile; columns are padded
+// to a multiple of J. The rows are floats, or bfloat16 padded to whole vectors.
 template <int K>
 struct WeightGradient {
     static constexpr int columns_at_once(int O) {
@@ -155,8 +155,8 @@ struct WeightGradient {
     }
 };
 
-// [rows of all groups, inputs, K] to blocks of O outputs, each [inputs, K, O]; transposed: inputs
-// for outputs, taps reversed.
+// Packs [rows of all groups, inputs, K] into blocks of O outputs, each [inputs, K, O]. If transposed,
+// inputs and outputs are swapped and taps are reversed.
 static Tensor pack(const Tensor& w, int64_t groups, bool transposed) {
     Tensor v = w.detach().view({groups, -1, w.size(1), w.size(2)});
     if (transposed) v = v.transpose(1, 2).flip(3);
@@ -164,7 +164,7 @@ static Tensor pack(const Tensor& w, int64_t groups, bool transposed) {
     return v.reshape({groups, rows / O, O, v.size(2), v.size(3)}).permute({0, 1, 3, 4, 2}).contiguous();
 }
 
-// Rows in bfloat16, and two rows of floats as one row of pairs; b may be null.
+// Converts a row to bfloat16, and two float rows to one row of pairs; b may be null.
 static inline void narrow_row(const float* a, uint16_t* out, int64_t length) {
 #pragma omp simd
     for (int64_t t = 0; t < length; ++t) out[t] = number<at::BFloat16>(a[t]).x;

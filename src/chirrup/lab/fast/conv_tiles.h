@@ -1,12 +1,12 @@
-// Tiles of a convolution with a stride that divides its kernel size: shapes, rows of one side, packed
-// weights and weight gradients. The n rows of the faster side are its channels, one for each phase of
-// the stride; K is the number of taps of each row.
+// Tiles of a convolution whose stride divides its kernel size: shapes, rows, packed weights and weight
+// gradients. The side with the higher rate has n rows, one for each channel and phase of the stride. K
+// is the number of taps of each row.
 
 #pragma once
 
 #include "conv_rows.h"
 
-// Deals `length` steps of S samples out to S rows, or gathers them.
+// Copies `length` steps of S interleaved samples to S rows, or back.
 template <int S>
 static void deal(const float* x, float* rows, int64_t row_stride, int64_t length) {
 #pragma omp simd
@@ -20,27 +20,27 @@ static void gather(const float* rows, float* x, int64_t row_stride, int64_t leng
         for (int s = 0; s < S; ++s) x[t * S + s] = rows[s * row_stride + t];
 }
 
-constexpr int64_t BUFFER = 512 * 1024;  // floats of a tile's rows
-constexpr int64_t UNIT = 6 * W;         // steps that fill whole blocks of a convolution
+constexpr int64_t BUFFER = 512 * 1024;  // floats in the rows of a tile
+constexpr int64_t UNIT = 6 * W;         // steps in whole blocks of a convolution
 
 struct Tiling {
     int64_t batch, channels, time, outputs, phases, n, context, tile, stride;
     bool pairs;
 
-    // The faster side [batch, channels, samples], w [outputs, channels, K * phases].
+    // The side with the higher rate is [batch, channels, samples]; w is [outputs, channels, K * phases].
     Tiling(int64_t batch, int64_t time, const Tensor& w, int64_t phases, bool bf16)
         : batch(batch), channels(w.size(1)), time(time), outputs(w.size(0)), phases(phases),
           n(channels * phases), context(w.size(2) / phases - 1), pairs(bf16 && HAS_PAIRS && n > 1) {
         const int64_t fitting = BUFFER / (n + outputs) / UNIT * UNIT;
         tile = std::min(std::max(UNIT, std::min(8 * UNIT, fitting)), padded(time + context));
         stride = tile + padded(context) + 2 * W;
-        if (stride % 256 == 0) stride += W;  // rows must not all fall into the same cache sets
+        if (stride % 256 == 0) stride += W;  // avoids rows that map to the same cache sets
     }
 
-    // Whole vectors of bfloat16.
+    // Rounds a length up to whole vectors of bfloat16.
     static int64_t padded(int64_t length) { return (length + 2 * W - 1) / (2 * W) * (2 * W); }
 
-    // Where a weight [outputs, channels, K * phases] of output o, row i of n and tap k lies.
+    // Returns the index of output o, row i of n and tap k in a weight [outputs, channels, K * phases].
     int64_t place(int64_t o, int64_t i, int64_t k) const {
         return ((o * channels + i / phases) * (context + 1) + k) * phases + i % phases;
     }
@@ -49,7 +49,7 @@ struct Tiling {
         return at::zeros({batch, outputs, channels, (context + 1) * phases});
     }
 
-    // Steps of all channels, `pitch` samples apart, between x and rows.
+    // Copies steps of all channels, `pitch` samples apart, from x to rows or back.
     void deal_out(const float* x, int64_t pitch, float* rows, int64_t length) const {
         for (int64_t c = 0; c < channels; ++c, x += pitch, rows += phases * stride) switch (phases) {
             case 1: std::memcpy(rows, x, 4 * length); break;
@@ -76,7 +76,7 @@ struct Tiling {
     }
 };
 
-// Rows of one side with what is made of them; `length` counts from their first step, context too.
+// The rows of one side and their packed forms; `length` counts from the first step, including context.
 struct Rows {
     const Tiling& s;
     int64_t count;
@@ -92,12 +92,12 @@ struct Rows {
         for (int64_t i = 0; i < count; ++i) std::fill(row(i) + from, row(i) + to, 0.0f);
     }
 
-    // Moves the last `context` steps, from `length` on, to the front.
+    // Moves the last `context` steps before `length` to the front.
     void keep(int64_t length) const {
         for (int64_t i = 0; i < count; ++i) std::memmove(row(i), row(i) + length, 4 * s.context);
     }
 
-    // As the inputs of a convolution: floats or pairs.
+    // Returns the rows as inputs of a convolution: floats or pairs.
     const float* factors(int64_t length) {
         if (!s.pairs) return first;
         if (!paired.defined()) paired = at::zeros({(count + 1) / 2, s.stride}, at::kInt);
@@ -107,7 +107,7 @@ struct Rows {
         return static_cast<const float*>(paired.const_data_ptr());
     }
 
-    // As the factors of a weight gradient.
+    // Returns the rows as factors of a weight gradient.
     const uint16_t* narrow(int64_t length) {
         if (!narrowed.defined()) narrowed = at::zeros({count, s.stride}, at::kBFloat16);
         auto* out = static_cast<uint16_t*>(narrowed.mutable_data_ptr());
@@ -116,8 +116,8 @@ struct Rows {
     }
 };
 
-// A convolution of rows to rows. The weights are packed as conv_rows.h has it; transposed: outputs to
-// n, taps reversed.
+// A convolution from rows to rows with packed weights (conv_rows.h). If transposed, it maps outputs to
+// n rows with reversed taps.
 template <int K>
 struct Weights {
     const Tiling& s;
@@ -128,7 +128,7 @@ struct Weights {
         : s(s), inputs(transposed ? s.outputs : s.n), outputs(transposed ? s.n : s.outputs) {
         const float* from = data(w);
         const auto weight = [&](int64_t o, int64_t i, int64_t k) {
-            if (i == inputs) return 0.0f;  // the other half of the last pair
+            if (i == inputs) return 0.0f;  // the last pair is padded with zero
             return from[transposed ? s.place(i, o, K - 1 - k) : s.place(o, i, k)];
         };
         packed = at::empty({outputs, (inputs + 1) / 2 * 2, K}, s.pairs ? at::kBFloat16 : at::kFloat);
@@ -154,7 +154,7 @@ struct Weights {
     }
 };
 
-// The gradient of the weights: the sums of d, `from` steps behind its first one, times `in`.
+// The weight gradient: sums of d, shifted by `from` steps, times `in`.
 template <int K>
 struct Gradients {
     using Sums = WeightGradient<K>;
@@ -173,7 +173,7 @@ struct Gradients {
                       writable(sums), s.n, s.outputs, 1, s.stride, length);
     }
 
-    // To [outputs, channels, K * phases].
+    // Writes the gradient as [outputs, channels, K * phases].
     void finish(float* dw) {
         Tensor rows = at::empty({s.outputs, s.n, K});
         Sums::reduce(data(sums), writable(rows), s.n, s.outputs);

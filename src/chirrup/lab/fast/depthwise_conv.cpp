@@ -1,4 +1,4 @@
-// A convolution of each channel by itself, over rows [batch, steps, channels], and its gradients.
+// A depthwise convolution over rows [batch, steps, channels], and its gradients.
 
 #include "rows.h"
 
@@ -21,7 +21,7 @@ Tensor depthwise_conv(const Tensor& line, const Tensor& w, const Tensor& bias) {
     return y.narrow(2, 0, C);
 }
 
-// The gradients of line, w and bias.
+// Returns the gradients of line, w and bias.
 std::vector<Tensor> depthwise_conv_backward(const Tensor& dy, const Tensor& line, const Tensor& w) {
     const int64_t K = w.size(2), C = w.size(0), Cp = padded(C), steps = line.size(1), time = dy.size(1);
     const Tensor filter = filter_of(w).flip(0), rows = at::constant_pad_nd(line, {0, Cp - C}).contiguous();

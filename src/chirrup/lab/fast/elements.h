@@ -1,4 +1,4 @@
-// Features of discriminators: bfloat16 or float32, whose sums are float32; the leaky rectifier.
+// Elements of discriminator features, bfloat16 or float32 with float32 sums, and the leaky ReLU.
 
 #pragma once
 
@@ -6,12 +6,12 @@
 
 #include <torch/csrc/autograd/custom_function.h>
 
-// The functions of autograd are in C++, where they know which gradients a pass wants: that of the
-// discriminators wants those of the weights, that of the model those of the inputs.
+// The autograd functions are in C++ because only there a pass knows which gradients it needs: training
+// a discriminator needs the weight gradients, training the model needs the input gradients.
 using torch::autograd::AutogradContext;
 using torch::autograd::tensor_list;
 
-// bfloat16 is the upper half of a float32.
+// A bfloat16 value is the upper half of a float32 value.
 static inline float wide(uint16_t x) {
     const uint32_t bits = uint32_t(x) << 16;
     float y;
@@ -20,7 +20,7 @@ static inline float wide(uint16_t x) {
 }
 static inline float wide(float x) { return x; }
 static inline void narrow(float x, float& y) { y = x; }
-static inline void narrow(float x, uint16_t& y) {  // to the nearest, to even
+static inline void narrow(float x, uint16_t& y) {  // rounds to nearest even
     uint32_t bits;
     std::memcpy(&bits, &x, 4);
     y = uint16_t((bits + 0x7fff + ((bits >> 16) & 1)) >> 16);
@@ -38,7 +38,7 @@ static const S* in(const Tensor& x) { return static_cast<const S*>(x.const_data_
 template <class S>
 static S* out(Tensor& x) { return static_cast<S*>(x.mutable_data_ptr()); }
 
-// The leaky rectifier of z + bias, in place: [rows, channels].
+// Applies the leaky ReLU to z + bias, in place: [rows, channels].
 template <class S>
 static void rectify(S* __restrict z, const float* __restrict bias, int64_t rows, int64_t channels,
                     float slope) {
@@ -50,8 +50,8 @@ static void rectify(S* __restrict z, const float* __restrict bias, int64_t rows,
         }
 }
 
-// Its backward: dz = dy where y > 0, else slope dy; the sums over rows are added to `sums`, those
-// of some rows first, for precision.
+// Its backward pass: dz = dy if y > 0, else slope * dy. Adds the sums over rows to `sums`; partial sums
+// over some rows come first, for precision.
 template <class S, class D>
 static void rectify_backward(const S* __restrict dy, const S* __restrict y, D* __restrict dz,
                              float* __restrict sums, int64_t rows, int64_t channels, float slope) {

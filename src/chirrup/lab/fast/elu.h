@@ -1,4 +1,4 @@
-// The exponential linear unit, and its slope at x as a function of y = elu(x).
+// The exponential linear unit (ELU), and its derivative at x as a function of y = elu(x).
 
 #pragma once
 

@@ -1,4 +1,5 @@
-// What the files of the C++ part share: vectors, the sine of Snake, and the functions by name.
+// Common declarations of the extension: vectors, elementary functions, and the functions called from
+// Python.
 
 #pragma once
 
@@ -11,7 +12,7 @@
 using at::Tensor;
 
 #ifdef __AVX512F__
-constexpr int W = 16, REGISTERS = 24;  // floats a vector; vectors that may hold sums
+constexpr int W = 16, REGISTERS = 24;  // floats per vector; vector registers for sums
 #else
 constexpr int W = 8, REGISTERS = 12;
 #endif
@@ -24,8 +25,8 @@ static inline Vec load(const Number* p) { return *reinterpret_cast<const Unalign
 static inline void store(float* p, Vec v) { *reinterpret_cast<Unaligned*>(p) = v; }
 static inline int64_t whole(int64_t length) { return (length + W - 1) / W * W; }
 
-// sin^2(z) and sin(2z) = 2 sin z cos z both have period pi, so that z can be reduced to
-// [-pi/2, pi/2] without minding a sign. Minimax polynomials there: errors 5e-9 and 5e-8.
+// sin^2(z) and sin(2z) = 2 sin z cos z have period pi, so z is reduced to [-pi/2, pi/2]. The minimax
+// polynomials have errors of 5e-9 and 5e-8.
 struct Sine {
     float squared, doubled;
 };
@@ -45,7 +46,7 @@ static inline void snake_row(const float* x, float* y, int64_t length, float alp
     for (int64_t t = 0; t < length; ++t) y[t] = x[t] + height * sine(alpha * x[t]).squared;
 }
 
-// e^x to a relative error of 1e-7, for |x| up to 87; beyond, what it is there. 2^n (1 + r + r^2 p).
+// e^x with a relative error of 1e-7, as 2^n (1 + r + r^2 p); arguments are clipped to [-87, 87].
 static inline __attribute__((always_inline)) float exponential(float x) {
     x = std::max(-87.0f, std::min(87.0f, x));
     const float n = std::nearbyint(x * 1.44269504f);
@@ -60,11 +61,11 @@ static inline __attribute__((always_inline)) float exponential(float x) {
 static inline __attribute__((always_inline)) float sigmoid(float x) {
     return 1 / (1 + exponential(-x));
 }
-static inline __attribute__((always_inline)) float tangent(float x) {  // hyperbolic
+static inline __attribute__((always_inline)) float tangent(float x) {  // tanh
     return 2 * sigmoid(2 * x) - 1;
 }
 
-// The normal distribution: cumulative(-|x|) = density(x) t q(t) to an error of 1e-8.
+// The normal distribution: cumulative(-|x|) = density(x) t q(t) with an error of 1e-8.
 struct Normal {
     float cumulative, density;
 };
@@ -82,7 +83,7 @@ static inline __attribute__((always_inline)) float gelu_slope(float x) {
     return at.cumulative + x * at.density;
 }
 
-// Between float and the type of a product's factors.
+// Conversions between float and the type of a product's factors.
 static inline float value(float x) { return x; }
 static inline float value(at::BFloat16 x) {
     const uint32_t bits = static_cast<uint32_t>(x.x) << 16;
@@ -97,7 +98,7 @@ static inline Number number(float x) {
     } else {
         uint32_t bits;
         std::memcpy(&bits, &x, 4);
-        return Number((bits + 0x7fff + (bits >> 16 & 1)) >> 16, Number::from_bits());  // to even
+        return Number((bits + 0x7fff + (bits >> 16 & 1)) >> 16, Number::from_bits());  // rounds to nearest even
     }
 }
 

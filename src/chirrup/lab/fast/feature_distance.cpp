@@ -1,10 +1,10 @@
-// The distance of two sets of features, and its gradient, each in one pass over memory.
+// The distance between two sets of features, and its gradient, each in one pass over memory.
 
 #include "elements.h"
 
-constexpr int64_t BLOCK = 4096;  // summed in float32, the blocks in float64
+constexpr int64_t BLOCK = 4096;  // summed in float32; the sums of blocks are float64
 
-// Sums of |real - fake| and of |real|. Both lie alike in memory, without gaps.
+// Returns the sums of |real - fake| and |real|. Both tensors are dense, with equal layouts.
 static std::pair<double, double> distance_and_size(const Tensor& real, const Tensor& fake) {
     double distance = 0, size = 0;
     with_type(real, [&](auto type) {
@@ -25,7 +25,7 @@ static std::pair<double, double> distance_and_size(const Tensor& real, const Ten
     return {distance, size};
 }
 
-// scale where fake is larger, -scale where real is.
+// Writes scale if fake is larger, -scale if real is larger.
 template <class S>
 static void signs(const S* __restrict real, const S* __restrict fake, S* __restrict y,
                   int64_t length, float scale) {
@@ -36,7 +36,7 @@ static void signs(const S* __restrict real, const S* __restrict fake, S* __restr
     }
 }
 
-// Mean |real - fake|, over mean |real| if wanted; no gradient reaches real.
+// Returns mean |real - fake|, optionally divided by mean |real|; no gradient reaches real.
 struct FeatureDistance : torch::autograd::Function<FeatureDistance> {
     static Tensor forward(AutogradContext* ctx, const Tensor& real, const Tensor& fake, bool normalise) {
         const auto [distance, size] = distance_and_size(real, fake);

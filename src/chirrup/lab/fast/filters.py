@@ -62,7 +62,5 @@ def filters(window: Tensor, bank: Tensor) -> Filters:
         ValueError: the extension has no transform of this length.
     """
     if not has_fast_transform(len(window)):
-        raise ValueError(
-            f"a window of {len(window)} samples is no power of two from 16 on"
-        )
+        raise ValueError(f"the window has {len(window)} samples, not a power of two from 16 on")
     return Filters(window.float().contiguous(), sparse(bank.t()), sparse(bank))

@@ -1,7 +1,7 @@
-// Frames of a signal in the lanes of vectors, and their Fourier transforms.
+// Windowed frames of a signal in vector lanes, and their Fourier transforms.
 //
-// A row holds one sample, or one frequency, of W frames, one frame in each lane. Only `load_frames`
-// and `overlap_add` shuffle lanes.
+// A row holds one sample, or one frequency, of W frames, one frame per lane. Only `load_frames` and
+// `overlap_add` exchange data between lanes.
 
 #pragma once
 
@@ -10,7 +10,7 @@
 #include <map>
 #include <mutex>
 
-// One step of a transposition exchanges the blocks of S lanes on the two sides of the diagonal.
+// One step of a transposition: exchanges the blocks of S lanes on both sides of the diagonal.
 template <int S>
 static inline void exchange(Vec* rows) {
     Integers low, high;
@@ -46,7 +46,7 @@ static void load_frames(const float* signal, const float* window, int64_t n, int
     }
 }
 
-// Adds windowed frames to a signal: the transpose of `load_frames`.
+// Adds windowed frames to a signal: the adjoint of `load_frames`.
 static void overlap_add(const float* rows, const float* window, int64_t n, int64_t hop,
                         int64_t count, float* signal) {
     for (int64_t t = 0; t < n; t += W) {
@@ -61,13 +61,13 @@ static void overlap_add(const float* rows, const float* window, int64_t n, int64
     }
 }
 
-// Complex Fourier transforms in place, of a power of two of rows `re [n][W]` and `im [n][W]`.
-// Frequency k is in row `place[k]` after `forward` and before `inverse`. `inverse` does not divide
-// by n. Each pass is of radix 4; an odd power of two has one more pass, of radix 2.
+// Complex Fourier transforms in place, of n rows `re [n][W]` and `im [n][W]`, n a power of two. After
+// `forward` and before `inverse`, frequency k is in row `place[k]`. `inverse` does not divide by n.
+// Passes have radix 4; an odd power of two has one additional pass of radix 2.
 struct Transform {
     int64_t n;
     std::vector<int64_t> place;
-    std::vector<float> turns;  // cos and sin of 1, 2 and 3 times each angle, pass after pass
+    std::vector<float> turns;  // cos and sin of 1, 2 and 3 times each angle, pass by pass
 
     explicit Transform(int64_t n) : n(n), place(n) {
         for (int64_t k = 0; k < n; ++k) {
@@ -84,7 +84,7 @@ struct Transform {
                 }
     }
 
-    // The transform of a size, made once.
+    // Returns the cached transform of a size.
     static const Transform& of(int64_t n) {
         static std::map<int64_t, Transform> kept;
         static std::mutex mutex;

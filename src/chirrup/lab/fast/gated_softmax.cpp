@@ -1,9 +1,9 @@
-// softmax(scores + gates * bias + mask) over the keys of attention, and its gradients.
+// softmax(scores + gates * bias + mask) over the keys of an attention, and its gradients.
 
 #include "elements.h"
 
 // scores [batch, heads, queries, keys], float or bfloat16; bias [heads, queries, keys];
-// gates [batch, heads, queries]; mask [batch, queries, keys]. The result has the scores' type.
+// gates [batch, heads, queries]; mask [batch, queries, keys]. The result has the type of the scores.
 Tensor gated_softmax(const Tensor& scores, const Tensor& bias, const Tensor& gates, const Tensor& mask) {
     const int64_t heads = scores.size(1), queries = scores.size(2), keys = scores.size(3);
     Tensor result = at::empty_like(scores);
@@ -38,7 +38,7 @@ Tensor gated_softmax(const Tensor& scores, const Tensor& bias, const Tensor& gat
     return result;
 }
 
-// The gradients of scores, bias and gates.
+// Returns the gradients of scores, bias and gates.
 std::vector<Tensor> gated_softmax_backward(const Tensor& dy, const Tensor& y, const Tensor& bias,
                                            const Tensor& gates) {
     const int64_t rows = y.size(1) * y.size(2), keys = y.size(3), batch = y.size(0);

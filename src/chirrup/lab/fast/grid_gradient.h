@@ -4,8 +4,8 @@
 
 #include "grids.h"
 
-// A row of a grid for sums over its positions, as words [positions, channels]: those of p hold what is
-// at position p * every, and with bfloat16 also what is `next` positions further on.
+// Copies a row of a grid as words [positions, channels] for sums over positions. Word p holds position
+// p * every and, with bfloat16, also the position `next` after it.
 template <class S>
 static void as_words(const S* __restrict x, int64_t columns, int64_t channels, int64_t next, int64_t every,
                      int64_t positions, Word* __restrict words) {
@@ -27,7 +27,7 @@ static void as_words(const S* __restrict x, int64_t columns, int64_t channels, i
     }
 }
 
-// sums[m][lane] += the sum over rows and positions of x[m] y[lane], for M by V vectors.
+// sums[m][lane] += sum over rows and positions of x[m] y[lane], for M by V vectors.
 template <class S, int M, int V>
 static void add_products(const Word* x, int64_t x_step, int64_t x_row, const Word* y, int64_t y_step,
                          int64_t y_row, int64_t positions, int64_t rows, float* sums, int64_t stride) {
@@ -47,9 +47,9 @@ static void add_products(const Word* x, int64_t x_step, int64_t x_row, const Wor
         for (int v = 0; v < V; ++v) store(sums + m * stride + v * W, sum[m][v]);
 }
 
-// d w[cc, fc, kt, kf] = sum of coarse[t, f, cc] fine[t * stride + kt, f * stride + kf, fc], of the
-// coarse grid from `row` and `column` on, [rows, columns]. Lanes are what the taps along frequency
-// see, which lies together.
+// dw[cc, fc, kt, kf] = sum of coarse[t, f, cc] fine[t * stride + kt, f * stride + kf, fc] over the
+// coarse grid [rows, columns] from `row` and `column` on. The lanes are the taps along frequency and
+// the fine channels, which are contiguous.
 template <class S>
 static Tensor weight_gradient(const Grid<S>& fine, const Grid<S>& coarse, int64_t row, int64_t column,
                               int64_t rows, int64_t columns, Stride stride, at::IntArrayRef shape) {

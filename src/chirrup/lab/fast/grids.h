@@ -1,11 +1,12 @@
 // Convolutions of grids [batch, time, bins, channels] by products of channels, in float or bfloat16.
 //
-// A fine grid and a coarse one are joined by weights [coarse channels, fine channels, kt, kf]:
-// a convolution goes from the fine grid to the coarse one (`narrowed`), a transposed one from the
-// coarse grid to the fine one (`spread`). Each is the other's backward, and their weight gradient is
-// the same sum of products (`weight_gradient`).
+// Weights [coarse channels, fine channels, kt, kf] connect a fine and a coarse grid. A convolution maps
+// the fine grid to the coarse grid (`narrowed`), a transposed convolution maps the coarse grid to the
+// fine grid (`spread`). Each is the backward pass of the other, and both have one weight gradient
+// (`weight_gradient`).
 //
-// A word is what a lane of a product takes in at once: a float, or two bfloat16. Sums are float.
+// A word is the operand of one lane of a product instruction: a float, or two bfloat16 values. Sums are
+// floats.
 
 #pragma once
 
@@ -17,7 +18,7 @@
 
 typedef float Word __attribute__((may_alias));
 
-constexpr int ROWS = REGISTERS / 2;  // of a block of products, at most: more would need more addresses
+constexpr int ROWS = REGISTERS / 2;  // largest block of products; larger blocks need more address registers
 
 template <class S>
 constexpr int WORD = 4 / sizeof(S);  // elements of a word
@@ -38,7 +39,7 @@ static inline __attribute__((always_inline)) Vec multiply_add(Vec sum, const Wor
     }
 }
 
-// A tensor [batch, rows, columns, channels] that lies so in memory, but for the batch's stride.
+// A tensor [batch, rows, columns, channels] that is contiguous except along the batch.
 template <class S>
 struct Grid {
     Tensor tensor;
@@ -54,7 +55,8 @@ struct Grid {
     }
 };
 
-// Calls f(size, start) until `count` is done, `size` a constant of at most `Largest`.
+// Calls f(size, start) until `count` is reached; `size` is a compile-time constant of at most
+// `Largest`.
 template <int Largest, class F>
 static inline void in_parts(int64_t count, F f) {
     int64_t start = 0;
@@ -69,7 +71,7 @@ static inline void in_parts(int64_t count, F f) {
     all(std::integral_constant<int, 1>());
 }
 
-// Calls f(vectors, first lane) for all vectors of `lanes`, four at a time or fewer.
+// Calls f(vectors, first lane) for all vectors of `lanes`, at most four at a time.
 template <class F>
 static inline void in_vectors(int64_t lanes, F f) {
     int64_t lane = 0;
@@ -82,12 +84,12 @@ static inline void in_vectors(int64_t lanes, F f) {
     all(std::integral_constant<int, 1>());
 }
 
-// Products along one row of outputs: sums over `runs` words each of `starts`, of weights
+// Products along one row of outputs: sums over `runs` words from each of `starts`, times weights
 // [starts, runs, lanes].
 template <class S>
 struct Products {
-    std::vector<int64_t> starts;  // in words from the input of the first output
-    int64_t run, step;            // words; inputs of neighbouring outputs are `step` words apart
+    std::vector<int64_t> starts;  // in words, from the input of the first output
+    int64_t run, step;            // in words; inputs of neighbouring outputs are `step` words apart
     Tensor weights;
     int64_t lanes, outputs;
 
@@ -106,8 +108,9 @@ struct Products {
         }
     }
 
-    // `count` outputs from `out` on, `pitch` elements apart, of V vectors of lanes. Where `active` is
-    // given, outputs of an ELU that lie likewise, its slopes are factors. `bias` may be null.
+    // Computes `count` outputs from `out` on, `pitch` elements apart, of V vectors. If `active` is
+    // given, it holds outputs of an ELU in the layout of `out`, and the results are multiplied by its
+    // derivative. `bias` may be null.
     template <int V, class Out>
     void row(int64_t lane, const S* in, Out* out, int64_t count, int64_t pitch, const float* bias,
              const S* active) const {
@@ -137,8 +140,8 @@ struct Products {
     }
 };
 
-// Products with weights [runs of taps along time, taps along frequency, inputs, outputs], these
-// perhaps the last tap along frequency first, as words of lanes.
+// Products with weights [runs of taps along time, taps along frequency, inputs, outputs] as words of
+// lanes; the taps along frequency may be reversed.
 template <class S>
 static Products<S> products(const Tensor& w, bool reversed, std::vector<int64_t> starts, int64_t step) {
     const int64_t runs = w.size(0), across = w.size(1), inputs = w.size(2), outputs = w.size(3);
@@ -164,8 +167,8 @@ struct Stride {
     int64_t time, bins;
 };
 
-// coarse[t, f] = bias + sum over taps of fine[t * stride + kt, f * stride + kf] w. The fine grid has
-// all that taps see. `active` and its slopes as in `Products`, from its row and column on.
+// coarse[t, f] = bias + sum over taps of fine[t * stride + kt, f * stride + kf] w. The fine grid
+// includes all padding. `active` is an ELU's output as in `Products`, from its row and column on.
 template <class S>
 static void narrowed(const Grid<S>& fine, const Tensor& w, const float* bias, Stride stride,
                      const Grid<S>* active, int64_t active_row, int64_t active_column,
@@ -173,7 +176,8 @@ static void narrowed(const Grid<S>& fine, const Tensor& w, const float* bias, St
     std::vector<int64_t> starts;
     for (int64_t k = 0; k < w.size(2); ++k) starts.push_back(k * fine.columns * fine.channels / WORD<S>);
     const int64_t kf = w.size(3), few = coarse.channels, step = stride.bins * fine.channels / WORD<S>;
-    // Few outputs leave lanes empty: then these are for the taps along frequency, added up afterwards.
+    // With few outputs most lanes would be empty: the lanes then hold the taps along frequency, which
+    // are summed afterwards.
     const bool taps_as_lanes = kf * few <= W && kf > 1 && stride.bins == 1 && !active;
     const auto all = taps_as_lanes
         ? products<S>(w.permute({2, 1, 3, 0}).reshape({w.size(2), 1, w.size(1), kf * few}), false, starts, step)
@@ -203,14 +207,15 @@ static void narrowed(const Grid<S>& fine, const Tensor& w, const float* bias, St
     });
 }
 
-// The taps of a coarse grid that a row or a column of a fine one sees: those of one phase.
+// The taps of the coarse grid that contribute to a row or column of the fine grid: the taps of one
+// phase.
 static int64_t taps_of(int64_t kernel, int64_t stride, int64_t phase) {
     return phase < kernel ? (kernel - phase - 1) / stride + 1 : 0;
 }
 
-// fine[t, f] = bias + the sum of all coarse[q] w[k] where q * stride + k is (t, f + low). The coarse
-// grid has `taps_of(.., 0) - 1` zeros around it. `bias` is of each phase, [phases, fine channels],
-// for rows before `biased`; slopes of `active` are factors of rows from `first_active` on.
+// fine[t, f] = bias + sum of all coarse[q] w[k] with q * stride + k = (t, f + low). The coarse grid has
+// `taps_of(.., 0) - 1` zeros around it. `bias` is [phases, fine channels] and applies to rows before
+// `biased`. From row `first_active` on, results are multiplied by the derivative of `active`.
 template <class S>
 static void spread(const Grid<S>& coarse, const Tensor& w, const float* bias, int64_t biased,
                    Stride stride, int64_t low, const Grid<S>* active, int64_t first_active,

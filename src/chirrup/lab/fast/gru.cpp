@@ -1,14 +1,14 @@
-// The recurrence of a GRU, forward and backward. What can be computed for all frames at once (the
-// products of inputs, the weight gradients) is not here but in `gru.py`.
+// The recurrence of a GRU, forward and backward. `gru.py` computes products of the inputs and weight
+// gradients, which need no recurrence.
 //
-//   r, z = sigmoid(a_r + u_r), sigmoid(a_z + u_z)       a: of the inputs, with bias
+//   r, z = sigmoid(a_r + u_r), sigmoid(a_z + u_z)       a: products of the inputs, with bias
 //   n = tanh(a_n + r u_n)                               u = weight h + bias
 //   h = n + z (h_before - n)
 
 #include "recurrence.h"
 
-// a [batch, time, 3 hidden]: products of the inputs, without bias; hidden [batch, hidden]. Returns
-// the states [batch, time + 1, hidden], the first one `hidden`, and r, z, n, u_n of each frame.
+// a [batch, time, 3 hidden]: products of the inputs, without bias; hidden [batch, hidden]. Returns the
+// states [batch, time + 1, hidden], starting with `hidden`, and r, z, n, u_n of each frame.
 std::vector<Tensor> gru(const Tensor& a, const Tensor& hidden, const Tensor& w,
                         const Tensor& input_bias, const Tensor& bias) {
     const int64_t batch = a.size(0), time = a.size(1), H = w.size(1);

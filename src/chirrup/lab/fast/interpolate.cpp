@@ -1,14 +1,15 @@
-// `data.interpolate`: audio at fractional positions, by a sinc of 16 taps under a Hann window.
+// Audio at fractional positions: a sinc of 16 taps with a Hann window (`interpolate` in
+// lab/training/batches/data.py).
 //
-// Let f be the fraction of a position and k = -7, ..., 8 a tap. Then sin(pi (k - f)) is sin(pi f)
-// up to its sign, and cos(pi (k - f) / 8) is a sum of two products. So a sample needs a sine of
-// pi f, and a sine and a cosine of pi f / 8; a tap needs none.
+// Let f be the fraction of a position and k = -7, ..., 8 a tap. Then sin(pi (k - f)) is +-sin(pi f),
+// and cos(pi (k - f) / 8) is a sum of two products. So a sample needs the sine of pi f and sine and
+// cosine of pi f / 8, and a tap needs no trigonometric function.
 
 #include "fast.h"
 
 constexpr int TAPS = 16, BEFORE = TAPS / 2 - 1, BLOCK = 512;
 
-// sin(z) for |z| <= pi / 2 and cos(z) for |z| <= pi / 8, with errors up to 1e-7 of the value.
+// sin(z) for |z| <= pi / 2 and cos(z) for |z| <= pi / 8, with relative errors up to 1e-7.
 static inline float sin_near(float z) {
     const float q = z * z;
     const float p = -2.50521084e-8f * q + 2.75573192e-6f;
@@ -20,8 +21,8 @@ static inline float cos_near(float z) {
     return 1 + q * (-0.5f + q * (4.16666667e-2f + q * (-1.38888889e-3f + q * p)));
 }
 
-// Reads `audio`, int16 `[channels, all]`, at `position`, float64 `[batch, samples]`. A row reads
-// from `start` up to `stop`, int64 `[batch]`; its first and last sample go on beyond them.
+// Reads `audio`, int16 `[channels, all]`, at `position`, float64 `[batch, samples]`. A row reads from
+// `start` to `stop` (exclusive), int64 `[batch]`; beyond them its first and last sample are repeated.
 Tensor interpolate(
     const Tensor& audio, const Tensor& position, const Tensor& start, const Tensor& stop) {
     const int64_t batch = position.size(0), samples = position.size(1), channels = audio.size(0);

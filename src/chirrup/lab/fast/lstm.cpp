@@ -1,7 +1,7 @@
-// The recurrence of an LSTM, forward and backward. The products of inputs and the weight gradients,
-// which are computed for all steps at once, are in `lstm.py`.
+// The recurrence of an LSTM, forward and backward. `lstm.py` computes products of the inputs and weight
+// gradients, which need no recurrence.
 //
-//   i, f, o = sigmoid(u_i), sigmoid(u_f), sigmoid(u_o)     u = a + weight h + bias; a: of the inputs
+//   i, f, o = sigmoid(u_i), sigmoid(u_f), sigmoid(u_o)     u = a + weight h + bias; a: from the inputs
 //   g = tanh(u_g)
 //   c = f c_before + i g
 //   h = o tanh(c)
@@ -9,8 +9,8 @@
 #include "recurrence.h"
 
 // a [batch, time, 4 hidden]: products of the inputs, without bias, in the order i, f, g, o; hidden and
-// cell [batch, hidden]. Returns the states and the cells [batch, time + 1, hidden], the given ones
-// first, and i, f, g, o of each step.
+// cell [batch, hidden]. Returns the states and the cells [batch, time + 1, hidden], starting with the
+// given ones, and i, f, g, o of each step.
 std::vector<Tensor> lstm(const Tensor& a, const Tensor& hidden, const Tensor& cell, const Tensor& w,
                          const Tensor& bias) {
     const int64_t batch = a.size(0), time = a.size(1), H = w.size(1);
@@ -43,8 +43,8 @@ std::vector<Tensor> lstm(const Tensor& a, const Tensor& hidden, const Tensor& ce
     return {states, cells, gates};
 }
 
-// dy [batch, time, hidden] and the gradients of the last state and the last cell. Returns those of u
-// [batch, time, 4 hidden], of the first state and of the first cell.
+// dy [batch, time, hidden] and the gradients of the last state and the last cell. Returns the gradients
+// of u [batch, time, 4 hidden], of the first state and of the first cell.
 std::vector<Tensor> lstm_backward(const Tensor& dy, const Tensor& d_last, const Tensor& d_last_cell,
                                   const Tensor& cells, const Tensor& gates, const Tensor& w) {
     const int64_t batch = dy.size(0), time = dy.size(1), H = w.size(1);

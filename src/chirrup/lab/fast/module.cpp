@@ -1,4 +1,4 @@
-// What Python sees of the C++ part.
+// The functions of the extension that Python can call.
 
 #include <torch/csrc/utils/pybind.h>
 

@@ -1,7 +1,7 @@
 // The convolutions of a multi-period discriminator, forward and backward.
 //
-// They work on rows: [rows, time, channels], the positions of one phase of a period in a row. The
-// inputs of each output are copied side by side, so that forward and backward are products.
+// They work on [rows, time, channels]; a row holds the positions of one phase of a period. The inputs
+// of each output are copied side by side, so that forward and backward pass are matrix products.
 
 #include "elements.h"
 
@@ -24,12 +24,13 @@ struct Windows {
         : rows(x.size(0)), time(x.size(1)), channels(x.size(2)), kernel(kernel), stride(stride),
           padding(kernel / 2), steps((time + 2 * padding - kernel) / stride + 1) {}
 
-    // Taps [first, last) of output step t lie inside the row; its first tap is at input step from(t).
+    // Taps [first, last) of output step t are inside the row; its first tap reads input step from(t).
     int64_t from(int64_t t) const { return t * stride - padding; }
     int64_t first(int64_t t) const { return std::max<int64_t>(0, -from(t)); }
     int64_t last(int64_t t) const { return std::min(kernel, time - from(t)); }
 
-    // The inputs of every output, [rows * steps, kernel * channels]; zeros outside of the row.
+    // Returns the inputs of every output, [rows * steps, kernel * channels], with zeros outside the
+    // row.
     Tensor columns(const Tensor& x) const {
         Tensor result = at::empty({rows * steps, kernel * channels}, x.options());
         with_type(x, [&](auto type) {
@@ -50,7 +51,7 @@ struct Windows {
         return result;
     }
 
-    // Adds up what every output's columns give each input: the transpose of `columns`.
+    // Adds the gradients of all outputs' inputs: the adjoint of `columns`.
     Tensor folded(const Tensor& columns) const {
         Tensor result = at::empty({rows, time, channels}, columns.options());
         with_type(columns, [&](auto type) {
@@ -73,7 +74,7 @@ struct Windows {
     }
 };
 
-// x [rows, time, channels], w [outputs, kernel * channels], b [outputs], the latter in float32.
+// x [rows, time, channels], w [outputs, kernel * channels], b [outputs] in float32.
 static Tensor forward(const Tensor& x, const Tensor& w, const Tensor& b, int64_t stride, double slope) {
     const Windows windows(x, w.size(1) / x.size(2), stride);
     const int64_t outputs = w.size(0);

@@ -1,10 +1,10 @@
-// Natural logarithm and exponential of vectors, with errors up to 2e-7 of the value or of 1.
+// Natural logarithm and exponential of vectors, with relative or absolute errors up to 2e-7.
 
 #pragma once
 
 #include "fast.h"
 
-// The logarithm of positive normal numbers. It is not finite where the argument is not.
+// The logarithm of positive normal numbers. For a non-finite argument the result is not finite.
 static inline __attribute__((always_inline)) Vec logarithm(Vec x) {
     const Integers bits = (Integers)x;
     const Integers exponent = (bits - 0x3f3504f3) >> 23;  // the mantissa is in [1/sqrt 2, sqrt 2)
@@ -24,7 +24,7 @@ static inline __attribute__((always_inline)) Vec logarithm(Vec x) {
 
 // The exponential of arguments between -87 and 88.
 static inline __attribute__((always_inline)) Vec exponential(Vec x) {
-    const Vec shifted = x * 1.44269504f + 12582912.0f;  // its last bits are the nearest integer
+    const Vec shifted = x * 1.44269504f + 12582912.0f;  // the lowest bits of the sum are the nearest integer
     const Vec n = shifted - 12582912.0f;
     const Vec r = x - n * 0.693359375f + n * 2.12194440e-4f;
     Vec p = 1.9875691500e-4f * r + 1.3981999507e-3f;

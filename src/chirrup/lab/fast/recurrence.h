@@ -1,15 +1,15 @@
-// The product of each step of a recurrence: few rows times a matrix that stays in the cache.
+// The matrix product in each step of a recurrence: a few rows times a matrix that stays in the cache.
 
 #pragma once
 
 #include "fast.h"
 
-// Rows of a batch that are multiplied at once, and vectors of outputs; ROWS * outputs sums are held
-// in registers.
+// Number of rows of a batch multiplied at once, and number of output vectors; ROWS * outputs sums are
+// kept in registers.
 constexpr int SUMS = REGISTERS * 2 / 3, ROWS = SUMS / 2;
 
-// The matrix [inputs, outputs] as [blocks of outputs, inputs, J * W]: a frame reads it from start
-// to end, once for up to ROWS rows.
+// The matrix [inputs, outputs] packed as [blocks of outputs, inputs, J * W], so that a step reads it
+// sequentially, once for up to ROWS rows.
 struct Packed {
     int64_t inputs, outputs, block;
     Tensor panels;

@@ -1,16 +1,16 @@
-// All levels of a residual vector quantizer with projections, forward and backward. For each level:
+// A residual vector quantizer with projections, forward and backward. For each level:
 //
-//   p = w_in r + b_in          the entry e of the best code is the one of the largest table p + offset
+//   p = w_in r + b_in          e is the entry with the largest score, table p + offset
 //   o = w_out e + b_out        r - o is the next level's r; the output is the sum of mask o
 //
-// The gradient of e is that of p. Rows lie along time as in conv_rows.h, those of all items of the
-// batch after each other. C is the number of channels, D that of a code's dimensions.
+// The gradient of e equals the gradient of p. As in conv_rows.h, rows are along time; they contain all
+// items of the batch one after another. C is the number of channels, D the dimension of a code.
 
 #include "conv_rows.h"
 
-constexpr int64_t STEPS = 2 * W;  // that are searched at once
+constexpr int64_t STEPS = 2 * W;  // vectors searched at once
 
-// J entries from `first` on against the best ones so far.
+// Compares J entries from `first` on with the best entries so far.
 template <int J>
 static inline void compare(const float* p, int64_t stride, int64_t D, const float* table,
                            const float* offsets, int first, Vec* top, Integers* best) {
@@ -36,7 +36,7 @@ struct Quantizer {
         : batch(latent.size(0)), C(latent.size(1)), time(latent.size(2)), levels(entries.size(0)),
           D(entries.size(2)), size(entries.size(1)), stride((time + STEPS - 1) / STEPS * STEPS) {}
 
-    // The steps behind `time` are zero.
+    // Steps after `time` are zero.
     Tensor rows(int64_t channels) const { return at::zeros({batch, channels, stride}); }
     Tensor rows_of(const Tensor& x) const { return at::constant_pad_nd(x, {0, stride - time}); }
 
@@ -52,16 +52,16 @@ struct Quantizer {
         }
     }
 
-    // The entries of codes as rows.
+    // Returns the entries of codes as rows.
     void look_up(const float* entries, const int64_t* codes, float* rows) const {
         for (int64_t t = 0; t < time; ++t)
             for (int64_t d = 0; d < D; ++d) rows[d * stride + t] = entries[codes[t] * D + d];
     }
 };
 
-// latent [batch, C, time]; by levels, w_in [D, C], b_in, w_out [C, D], b_out, table [size, D], offsets
-// [size], entries [size, D], mask [batch]. Returns the sum of the outputs [batch, C, time], the mean
-// square of p - e [levels, batch], the codes [batch, levels, time], all p as rows, and the last r.
+// latent [batch, C, time]; for each level w_in [D, C], b_in, w_out [C, D], b_out, table [size, D],
+// offsets [size], entries [size, D], mask [batch]. Returns the sum of the outputs [batch, C, time], the
+// mean square of p - e [levels, batch], the codes [batch, levels, time], all p as rows, and the last r.
 std::vector<Tensor> residual_quantizer(
     const Tensor& latent, const Tensor& w_in, const Tensor& b_in, const Tensor& w_out,
     const Tensor& b_out, const Tensor& table, const Tensor& offsets, const Tensor& entries,
@@ -103,8 +103,8 @@ std::vector<Tensor> residual_quantizer(
     return {sum.narrow(2, 0, time).contiguous(), distances, codes, projected, residual};
 }
 
-// dy: of the output; d_projected and d_entries: of the distances through p and through e, [levels,
-// batch]. Returns the gradients of latent, w_in, b_in, w_out, b_out and entries.
+// dy is the gradient of the output; d_projected and d_entries are the gradients of the distances by p
+// and by e, [levels, batch]. Returns the gradients of latent, w_in, b_in, w_out, b_out and entries.
 std::vector<Tensor> residual_quantizer_backward(
     const Tensor& dy, const Tensor& d_projected, const Tensor& d_entries, const Tensor& w_in,
     const Tensor& w_out, const Tensor& b_out, const Tensor& entries, const Tensor& mask,
@@ -116,7 +116,7 @@ std::vector<Tensor> residual_quantizer_backward(
     const Tensor in_transposed = pack(w_in.reshape({levels * D, C, 1}), levels, true);
     Tensor residual = last.clone(), d_residual = q.rows(C), dys = q.rows_of(dy);
     Tensor entry = at::zeros({D, stride}), dp_rows = at::zeros({D, stride});
-    Tensor channels = at::zeros({2, C, stride});  // o, then what the gradient of r gains; the gradient of o
+    Tensor channels = at::zeros({2, C, stride});  // o, then the increment of r's gradient; the gradient of o
     Tensor dw_in = at::empty({levels, D, C}), dw_out = at::empty({levels, C, D});
     Tensor db_in = at::zeros({levels, D}), db_out = at::zeros({levels, C});
     Tensor de = at::zeros(entries.sizes());

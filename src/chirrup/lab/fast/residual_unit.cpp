@@ -1,15 +1,15 @@
-// The residual unit of the IRIS encoder, forward and backward in one pass over memory each:
+// The residual unit of the IRIS encoder; forward and backward are one pass over memory each:
 //
 //   h = snake(x; alpha1, inverse_beta1)          snake(x; a, r) = x + r sin^2(a x)
 //   u = bias1 + weight1 * [past, h]              kernel 5 or 7, dilated, grouped, causal
 //   v = snake(u; alpha2, inverse_beta2)
 //   y = x + bias2 + weight2 v                    kernel 1, grouped
 //
-// A task is one (batch, group) pair: n channels of x, m channels of u, independent of all others.
-// It walks along time in tiles whose intermediates stay in the cache; the backward walks from the
-// end to the start and computes h, u, v again. All tile buffers are rows of time steps, one row a
-// channel, padded with zeros to whole vectors; rows are `stride` floats apart. Names: K is the
-// kernel size of weight1, P = (K - 1) * dilation the context.
+// A task is one pair of batch item and group: n channels of x, m channels of u. It processes time in
+// tiles whose intermediate values stay in the cache. The backward pass runs from the end to the start
+// and recomputes h, u and v. Tile buffers are rows of time steps, one per channel, padded with zeros to
+// whole vectors; rows are `stride` floats apart. K is the kernel size of weight1, P = (K - 1) *
+// dilation the context.
 
 #include "conv_rows.h"
 
@@ -22,7 +22,7 @@ struct Shape {
           P((w1.size(2) - 1) * dilation) {
         tile = std::max(whole(std::min<int64_t>(time, n <= 8 ? 1024 : 512)), whole(P));
         stride = tile + whole(P) + W;
-        if (stride % 256 == 0) stride += W;  // rows must not all fall into the same cache sets
+        if (stride % 256 == 0) stride += W;  // avoids rows that map to the same cache sets
     }
 };
 
@@ -53,7 +53,8 @@ static void forward_tasks(const Shape& s, const Tensor& w1, const Tensor& w2, co
                     float* v = u + i * s.stride;
                     snake_row(v, v, padded, alpha2[k0 + i], height2[k0 + i]);
                 }
-                // The tile part of h is free now, it takes the second convolution's output.
+                // This tile's part of h is no longer needed; it receives the second convolution's
+                // output.
                 conv<1>(p2 + c0 * m, bias2 + c0, u, h + P, m, n, 1, s.stride, padded);
                 for (int64_t i = 0; i < n; ++i) {
                     const int64_t at = (row0 + i) * s.time + t0;
@@ -69,9 +70,9 @@ static void forward_tasks(const Shape& s, const Tensor& w1, const Tensor& w2, co
     });
 }
 
-// dy and d_new_past in; dx, d_past, weight gradients [batch, rows, inputs, K] and per-channel sums
-// out: of x [batch, channels, 3] alpha1, height1, bias2, of u [batch, hidden, 3] alpha2, height2,
-// bias1. d_new_past and d_past may be null.
+// Inputs: dy and d_new_past. Outputs: dx, d_past, weight gradients [batch, rows, inputs, K] and sums
+// per channel: of x [batch, channels, 3] alpha1, height1, bias2; of u [batch, hidden, 3] alpha2,
+// height2, bias1. d_new_past and d_past may be null.
 template <int K>
 static void backward_tasks(const Shape& s, const Tensor& w1, const Tensor& w2, const float* x,
                            const float* past, const float* alpha1, const float* height1,
@@ -104,7 +105,7 @@ static void backward_tasks(const Shape& s, const Tensor& w1, const Tensor& w2, c
                     const float alpha = alpha1[c0 + i], height = height1[c0 + i];
                     float *row = h + from + P, *sq = squared + from, *dbl = doubled + from;
                     const float* values = x + at;
-                    const int64_t seen = std::min(P, t0);  // context that lies in x, not in past
+                    const int64_t seen = std::min(P, t0);  // context from x; the rest comes from past
                     snake_row(x + at - seen, row - seen, seen, alpha, height);
                     std::memcpy(row - P, past + (row0 + i) * P + seen, 4 * (P - seen));
 #pragma omp simd
@@ -118,7 +119,8 @@ static void backward_tasks(const Shape& s, const Tensor& w1, const Tensor& w2, c
                     std::memcpy(e + from, dy + at, 4 * length);
                     std::fill(e + from + length, e + from + padded, 0.0f);
                 }
-                // What the later tile left is du after this one. It moves behind our end.
+                // The front of the later tile is the du after this tile. It moves behind this tile's
+                // end.
                 for (int64_t i = 0; i < m; ++i)
                     std::memmove(d + i * s.stride + padded, d + i * s.stride, 4 * P);
                 conv<K>(p1 + k0 * n * K, bias1 + k0, h, v, n, m, s.dilation, s.stride, padded);
@@ -144,11 +146,13 @@ static void backward_tasks(const Shape& s, const Tensor& w1, const Tensor& w2, c
                 }
                 Gradient2::add(e, v, sums2, m, n, 1, s.stride, padded);
                 Gradient1::add(d, h, sums1, n, m, s.dilation, s.stride, padded);
-                // The transposed convolution: dh[t] takes du at t, ..., t + P, hence flipped taps.
+                // The transposed convolution: dh[t] depends on du at t, ..., t + P, hence the flipped
+                // taps.
                 conv<K>(q1 + c0 * m * K, nullptr, d, dh0, m, n, s.dilation, s.stride, padded);
                 for (int64_t i = 0; i < n; ++i) {
                     const int64_t at = (row0 + i) * s.time + t0, from = i * s.stride;
-                    // Vectors need pointers of their own: one that the closure holds is read each time.
+                    // Local pointers: a pointer captured by the lambda would be reloaded for each
+                    // vector.
                     const float *values = x + at, *dys = e + from, *sq = squared + from;
                     const float* dbl = doubled + from;
                     float *dh = dh0 + from, *to = dx + at;
@@ -191,7 +195,7 @@ static void backward_tasks(const Shape& s, const Tensor& w1, const Tensor& w2, c
     });
 }
 
-// Calls f with the kernel size as a constant.
+// Calls f with the kernel size as a compile-time constant.
 template <class F>
 static void with_kernel(const Tensor& w1, F f) {
     if (w1.size(2) == 7) f(std::integral_constant<int, 7>());

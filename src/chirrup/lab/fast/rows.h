@@ -1,4 +1,5 @@
-// Frames as rows of channels, for matrix products: one row a frame, padded with zeros to whole vectors.
+// Frames as rows of channels, for matrix products. Each frame is a row, padded with zeros to whole
+// vectors.
 
 #pragma once
 
@@ -33,11 +34,11 @@ struct Norm {
         for (int64_t i = 0; i < C; ++i) y[i] = (x[i] - mean) * rate * g[i] + b[i];
     }
 
-    // dx = skip + the gradient of x, where dy is that of y.
+    // dx = skip + gradient of x, where dy is the gradient of y.
     void backward(int64_t row, const float* x, const float* dy, const float* skip, float* dx,
                   float* d_gain, float* d_bias) const {
         const float mean = moments[2 * row], rate = moments[2 * row + 1];
-        const float* gain = g;  // a member is read again after each store
+        const float* gain = g;  // local copy: the compiler would reload a member after each store
         const int64_t count = C;
         float sum = 0, product = 0;
 #pragma omp simd reduction(+ : sum, product)
@@ -58,7 +59,7 @@ struct Norm {
     }
 };
 
-// A matrix for products, or one for each group.
+// A matrix for products, or one matrix per group.
 template <class Number>
 struct Matrix {
     int64_t rows, columns;
@@ -92,7 +93,7 @@ struct Matrix {
         for (int64_t i = 0; i < width; ++i) to[i] = value(from[i]);
     }
 
-    // A row of `width` channels for each group.
+    // A row of `width` channels per group.
     void put_groups(int64_t r, const float* from, int64_t width) {
         for (int64_t g = 0; g < tensor.size(0); ++g) put(g, r, from + g * width, width);
     }
@@ -114,7 +115,7 @@ static Matrix<Number> matrix_of(const Tensor& w, int64_t groups) {
     return result;
 }
 
-// The other way, of a gradient.
+// The inverse, for a gradient.
 template <class Number>
 static Tensor weight_of(const Matrix<Number>& matrix, const Tensor& like) {
     const int64_t outputs = like.size(0) / matrix.tensor.size(0), inputs = like.size(1);
@@ -124,7 +125,7 @@ static Tensor weight_of(const Matrix<Number>& matrix, const Tensor& like) {
     return result;
 }
 
-// out[r] += sum_k w[k] in[r + k] for R rows, two vectors of each.
+// out[r] += sum_k w[k] in[r + k] for R rows, with two vectors each.
 template <int R>
 static inline void correlate_block(const float* w, int64_t count, const float* in, float* out,
                                    int64_t width) {
@@ -140,8 +141,8 @@ static inline void correlate_block(const float* w, int64_t count, const float* i
         for (int v = 0; v < 2; ++v) store(out + r * width + v * W, sum[r][v]);
 }
 
-// out[r] += sum_k w[k] in[r + k], each channel by itself: a depthwise convolution, and with gradients
-// for w the gradient of its taps. `width` is padded.
+// out[r] += sum_k w[k] in[r + k] for each channel: a depthwise convolution, or, with gradients for w,
+// the gradient of its taps. `width` is padded.
 static void correlate(const float* w, int64_t count, const float* in, float* out, int64_t rows,
                       int64_t width) {
     for (int64_t i = 0; i < width; i += 2 * W) {

@@ -14,7 +14,7 @@ Tensor snake(const Tensor& x, const Tensor& alpha, const Tensor& height) {
     return y;
 }
 
-// The gradients of x, alpha and height.
+// Returns the gradients of x, alpha and height.
 std::vector<Tensor> snake_backward(const Tensor& dy, const Tensor& x, const Tensor& alpha,
                                    const Tensor& height) {
     const int64_t rows = x.size(0) * x.size(1), channels = x.size(1), time = x.size(2);

@@ -1,13 +1,13 @@
-// Spectra of windowed frames, W frames at a time, and gradients back from them.
+// Spectra of windowed frames, W frames at a time, and their gradients.
 //
-// The transform is complex. Two sets of real frames, or two gradients, go through it together: one
-// as the real part, one as the imaginary part.
+// The transform is complex. One transform processes two sets of real frames, or two gradients: one as
+// the real part, one as the imaginary part.
 
 #pragma once
 
 #include "frames.h"
 
-// A sparse matrix. Row r has `count[r]` weights, in the columns from `first[r]` on.
+// A sparse matrix. Row r has `count[r]` weights in the columns from `first[r]` on.
 struct Bank {
     const int32_t *first, *count;
     const float* weights;
@@ -18,7 +18,7 @@ struct Bank {
         : first(places.const_data_ptr<int32_t>()), count(first + places.size(1)),
           weights(data(weights)), rows(places.size(1)) {}
 
-    // out[r] = sum_c weights[r][c] in[c], each a row of W.
+    // out[r] = sum_c weights[r][c] in[c], where out[r] and in[c] are rows of W.
     void apply(const float* in, float* out) const {
         const float* weight = weights;
         for (int64_t r = 0; r < rows; ++r) {
@@ -32,7 +32,7 @@ struct Bank {
 struct Spectra {
     const int64_t n, hop, bins;
     const Transform& transform;
-    std::vector<float> window;   // halved: `forward` and `inverse` leave out a factor of 1/2
+    std::vector<float> window;   // halved, because `forward` and `inverse` leave out a factor of 1/2
     Tensor memory;
     float *re, *im;            // [n][W]
     float *ar, *ai, *br, *bi;  // [bins][W], the spectra of both sets

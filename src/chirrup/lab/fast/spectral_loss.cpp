@@ -1,14 +1,14 @@
-// One scale of `SpectralLoss`: values, and gradients with respect to the estimate, in one pass.
+// One scale of `SpectralLoss`: values, and gradients by the estimate, in one pass.
 //
-// A task is a clip. It takes W frames at a time, so that everything stays in the cache: the spectra
-// of estimate (x) and target (y), the terms, their gradients with respect to the bins, and with
-// respect to the samples, two terms a transform. The backward needs the gradients only, which are
-// as long as the audio.
+// A task is a clip. It processes W frames at a time, so that all intermediate values stay in the cache:
+// the spectra of estimate (x) and target (y), the terms, and their gradients by the bins and by the
+// samples. One transform processes two terms. The backward pass needs only the gradients, which are as
+// long as the audio.
 
 #include "powers.h"
 #include "spectra.h"
 
-constexpr float FLOOR = 1e-3f;  // as in `losses.FLOOR`
+constexpr float FLOOR = 1e-3f;  // equals `losses.FLOOR`
 
 enum Term { MEL, MEL_MAGNITUDE, LOG_MEL, SOUNDSTREAM, COMPLEX, LOGS, CONVERGENCE };
 
@@ -56,8 +56,8 @@ struct Frames : Spectra {
         bands.apply(y_size, y_mel);
     }
 
-    // The sum over bands of `term(x, y, slope)` in each lane; slopes are with respect to x. A slot
-    // is the set that gradients are put in, 0 or 1, or -1 for none.
+    // Returns the sum over bands of `term(x, y, slope)` in each lane; slopes are derivatives by x. The
+    // slot selects the set that receives the gradients, 0 or 1; -1 means no gradients.
     template <class F>
     Vec of_bands(int slot, float factor, F term) {
         Vec sum{};
@@ -78,8 +78,8 @@ struct Frames : Spectra {
         return sum;
     }
 
-    // The sum over bins of `term(place, r, i)` in each lane; r and i are slopes with respect to the
-    // real and imaginary parts of x.
+    // Returns the sum over bins of `term(place, r, i)` in each lane; r and i are the derivatives by the
+    // real and the imaginary part of x.
     template <class F>
     Vec of_bins(int slot, float factor, F term) {
         Vec sum{};
@@ -96,7 +96,7 @@ struct Frames : Spectra {
         else put_second(k, r, i);
     }
 
-    // The sum of a term in each lane. CONVERGENCE adds the target's squares to `squares`.
+    // Returns the sum of a term in each lane. CONVERGENCE adds the target's squares to `squares`.
     Vec term(Term which, int slot, float factor, Vec& squares) {
         const float root = std::sqrt(float(n - 1)), half_root = std::sqrt(float(n) / 2);
         switch (which) {
@@ -156,9 +156,9 @@ double first_lanes(Vec sums, int64_t count) {
 
 }  // namespace
 
-// Adds one scale to `sums [terms, clips]`, float64, and to `gradients [terms, clips, samples]` if
-// they are wanted. A term is its factor times the sum of its elements; CONVERGENCE is its factor
-// times a ratio of norms.
+// Adds one scale to `sums [terms, clips]`, float64, and to `gradients [terms, clips, samples]` if they
+// are defined. A term is its factor times the sum of its elements; CONVERGENCE is its factor times a
+// ratio of norms.
 void spectral_terms(
     const Tensor& estimate, const Tensor& target, const Tensor& window, const Tensor& band_places,
     const Tensor& band_weights, const Tensor& bin_places, const Tensor& bin_weights,
@@ -173,14 +173,14 @@ void spectral_terms(
     float* gradient = gradients ? gradients->mutable_data_ptr<float>() : nullptr;
     at::parallel_for(0, clips, 1, [&](int64_t from, int64_t to) {
         Frames frames(window, bands, bins_back);
-        std::vector<float> unscaled(gradient ? samples : 0);  // of CONVERGENCE
+        std::vector<float> unscaled(gradient ? samples : 0);  // gradient of CONVERGENCE
         const int64_t count = (samples - frames.n) / frames.hop + 1;
-        // The order of what divides CONVERGENCE in the end. Two gradients share a transform, and so
-        // the rounding of the larger one.
+        // Approximate size of CONVERGENCE's final divisor. Two gradients share a transform, and the
+        // rounding error of the larger one.
         const float small = 1 / float(count * frames.bins);
         for (int64_t clip = from; clip < to; ++clip) {
             std::fill(unscaled.begin(), unscaled.end(), 0.0f);
-            double error = 0, size = 0;  // of CONVERGENCE
+            double error = 0, size = 0;  // sums of CONVERGENCE
             const auto place = [&](int64_t term, int64_t at) {
                 if (terms[term] == CONVERGENCE) return unscaled.data() + at;
                 return gradient + (term * clips + clip) * samples + at;

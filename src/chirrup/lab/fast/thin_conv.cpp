@@ -1,10 +1,10 @@
-// A two-dimensional convolution of few planes to many channels, forward and backward.
+// A 2-D convolution from few planes to many channels, forward and backward.
 //
-// The channels are the lanes of a vector; a matrix product would have next to nothing to add up.
+// Vector lanes are channels; a matrix product would have too few terms to sum.
 
 #include "elements.h"
 
-// Eight outputs of a line, or fewer, W channels of each: `y` is [outputs of the line, stride].
+// Computes up to eight outputs of a line, W channels each: `y` is [outputs of the line, stride].
 template <class S, int N>
 static void thin_block(const float* __restrict x, const float* __restrict weights,
                        const int64_t* __restrict at, int64_t taps, Vec bias, S* __restrict y,
@@ -30,24 +30,24 @@ struct Planes {
     std::vector<int64_t> at;
     int64_t batch, height, width, line, image;
 
-    // Planes of x padded by zeros.
+    // Planes of x, padded with zeros.
     Planes(const Tensor& x, const Tensor& w)
         : batch(x.size(0)), height(x.size(2)), width(x.size(3)) {
         const int64_t h = w.size(2), v = w.size(3);
         padded = at::constant_pad_nd(x, {v / 2, v / 2, h / 2, h / 2}).contiguous();
         line = padded.size(3);
         image = padded.size(1) * padded.size(2) * line;
-        for (int64_t p = 0; p < w.size(1); ++p)  // where each tap lies behind an output's first one
+        for (int64_t p = 0; p < w.size(1); ++p)  // offset of each tap from the first tap of an output
             for (int64_t i = 0; i < h; ++i)
                 for (int64_t j = 0; j < v; ++j) at.push_back((p * padded.size(2) + i) * line + j);
     }
 
-    // Where the first tap of the first output of a line lies; lines are numbered over the batch.
+    // Returns the offset of the first tap of a line's first output; lines are numbered over the batch.
     int64_t first(int64_t h) const { return h / height * image + h % height * line; }
 };
 
-// x [batch, planes, height, width], w [outputs, planes, kh, kw], all float32, outputs a multiple of
-// W; y [batch, height, width, outputs], bfloat16 if wanted.
+// x [batch, planes, height, width], w [outputs, planes, kh, kw], both float32; the number of outputs is
+// a multiple of W. y [batch, height, width, outputs] is bfloat16 if requested.
 static Tensor thin_forward(const Tensor& x, const Tensor& w, const Tensor& b, double slope, bool bf16) {
     const Planes planes(x, w);
     const Tensor packed = w.flatten(1).t().contiguous();  // [taps, outputs]
@@ -76,7 +76,8 @@ static Tensor thin_forward(const Tensor& x, const Tensor& w, const Tensor& b, do
     return y;
 }
 
-// Gradient of N inputs next to each other: all channels of the outputs that each is a tap of.
+// Computes the gradient of N neighbouring inputs: a sum over all outputs, of all channels, that use the
+// input.
 template <int N>
 static void thin_inputs(const float* __restrict d, const float* __restrict weights,
                         const int64_t* __restrict at, int64_t taps, int64_t outputs,
@@ -97,7 +98,7 @@ static void thin_inputs(const float* __restrict d, const float* __restrict weigh
     }
 }
 
-// Gradients of N taps for W channels. Lines are summed by themselves first, for precision.
+// Computes gradients of N taps for W channels. Lines are summed separately first, for precision.
 template <int N>
 static void thin_weights(const Planes& planes, const float* __restrict source,
                          const float* __restrict d, const int64_t* __restrict at, int64_t outputs,
@@ -117,7 +118,7 @@ static void thin_weights(const Planes& planes, const float* __restrict source,
     for (int k = 0; k < N; ++k) store(total + k * outputs, all[k]);
 }
 
-// dy and y [batch, height, width, outputs]; dx like x, dw like w.
+// dy and y are [batch, height, width, outputs]; dx has the shape of x, dw the shape of w.
 static tensor_list thin_backward(const Tensor& dy, const Tensor& x, const Tensor& y, const Tensor& w,
                                  double slope, bool wants_x, bool wants_w) {
     const int64_t outputs = w.size(0), rows = dy.numel() / outputs;

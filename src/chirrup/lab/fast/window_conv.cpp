@@ -1,16 +1,16 @@
-// A causal convolution and its transpose as matrix products in bfloat16, for layers of many weights.
+// A causal convolution and a transposed one as bfloat16 matrix products, for layers with many weights.
 //
 //   windows[b, t][c, j] = signal[b][c][t * stride + j]     j < kernel; signal: [past, f(x)]
 //
-// are multiplied by the weights [outputs, channels * kernel]. f is an ELU if wanted. The transposed
-// convolution adds up such windows, products of the weights, to a signal.
+// The windows are multiplied by the weights [outputs, channels * kernel]. f is an optional ELU. The
+// transposed convolution multiplies by the weights and then adds overlapping windows to a signal.
 
 #include "elu.h"
 
-constexpr int64_t BLOCK = 32;  // windows of all channels that are written before the next ones
+constexpr int64_t BLOCK = 32;  // windows of all channels written before the next block
 
 // Calls f(window, samples, size) for all windows [batch, time, channels * kernel] of a signal [batch,
-// channels, samples]. The kernel size is a constant where the compiler is to unroll.
+// channels, samples]. Common kernel sizes are compile-time constants, so that the compiler unrolls.
 template <class Number, class Sample, class F>
 static void each_window(Number* window, int64_t batch, int64_t channels, int64_t time,
                         Sample* signal, int64_t samples, int64_t kernel, int64_t stride, F f) {
@@ -34,7 +34,7 @@ static void each_window(Number* window, int64_t batch, int64_t channels, int64_t
     }
 }
 
-// The windows of a signal [batch, channels, samples], [batch * time, channels * kernel].
+// Returns the windows of a signal [batch, channels, samples] as [batch * time, channels * kernel].
 template <class Number>
 static Tensor windows(const Tensor& signal, int64_t kernel, int64_t stride) {
     const int64_t time = (signal.size(2) - kernel) / stride + 1;
@@ -48,7 +48,7 @@ static Tensor windows(const Tensor& signal, int64_t kernel, int64_t stride) {
     return result;
 }
 
-// The sum of windows in bfloat16, [batch, channels, samples].
+// Returns the sum of bfloat16 windows, [batch, channels, samples].
 static Tensor add_windows(const Tensor& windows, int64_t batch, int64_t samples, int64_t kernel,
                           int64_t stride) {
     const int64_t channels = windows.size(1) / kernel;
@@ -62,7 +62,7 @@ static Tensor add_windows(const Tensor& windows, int64_t batch, int64_t samples,
     return signal;
 }
 
-// [past, f(x)]; past may be undefined.
+// Returns [past, f(x)]; past may be undefined.
 static Tensor join(const Tensor& past, const Tensor& x, bool activate) {
     const int64_t rows = x.size(0) * x.size(1), time = x.size(2);
     const int64_t before = past.defined() ? past.size(2) : 0;
@@ -78,7 +78,7 @@ static Tensor join(const Tensor& past, const Tensor& x, bool activate) {
     return signal;
 }
 
-// The gradients of x and past from that of the signal, [past, f(x)].
+// Returns the gradients of x and past from the gradient of the signal [past, f(x)].
 static std::pair<Tensor, Tensor> part(const Tensor& d_signal, const Tensor& signal, int64_t before,
                                       bool activate) {
     const Tensor d_x = d_signal.narrow(2, before, d_signal.size(2) - before).contiguous();
@@ -94,7 +94,8 @@ static std::pair<Tensor, Tensor> part(const Tensor& d_signal, const Tensor& sign
 static Tensor narrowed(const Tensor& t) { return t.to(at::kBFloat16); }
 static Tensor matrix(const Tensor& w) { return narrowed(w.detach()).flatten(1).contiguous(); }
 
-// y [batch, time, outputs], the signal and its windows. If `exact`, y is of factors in float32.
+// Returns y [batch, time, outputs], the signal and its windows. If `exact`, the factors of y are
+// float32.
 std::vector<Tensor> window_conv(const Tensor& x, const Tensor& past, const Tensor& w,
                                 const Tensor& bias, int64_t stride, bool activate, bool exact) {
     const Tensor signal = join(past, x, activate);
@@ -110,7 +111,7 @@ std::vector<Tensor> window_conv(const Tensor& x, const Tensor& past, const Tenso
     return {y.view({x.size(0), -1, w.size(0)}), signal, rows};
 }
 
-// dy [batch, time, outputs]. The gradients of x, past, w and the bias.
+// dy [batch, time, outputs]. Returns the gradients of x, past, w and the bias.
 std::vector<Tensor> window_conv_backward(const Tensor& dy, const Tensor& signal, const Tensor& rows,
                                          const Tensor& w, int64_t stride, bool activate,
                                          bool wants_x) {
@@ -126,7 +127,7 @@ std::vector<Tensor> window_conv_backward(const Tensor& dy, const Tensor& signal,
 }
 
 // x [batch, inputs, time], w [inputs, channels, kernel]. Returns y [batch, channels, time * stride],
-// the samples behind it without bias, to which later inputs add, f(x) and its rows in bfloat16.
+// the samples after it, without bias, to which later inputs contribute, f(x), and its rows in bfloat16.
 std::vector<Tensor> window_transposed(const Tensor& x, const Tensor& w, const Tensor& bias,
                                       int64_t stride, bool activate) {
     const Tensor signal = join(Tensor(), x, activate);
@@ -137,7 +138,7 @@ std::vector<Tensor> window_transposed(const Tensor& x, const Tensor& w, const Te
             rows};
 }
 
-// The gradients of x, w and the bias.
+// Returns the gradients of x, w and the bias.
 std::vector<Tensor> window_transposed_backward(const Tensor& dy, const Tensor& d_after,
                                                const Tensor& signal, const Tensor& rows,
                                                const Tensor& w, int64_t stride, bool activate) {

@@ -62,7 +62,9 @@ class FocalConfig:
     def __post_init__(self) -> None:
         stride = prod(self.front_strides)
         if stride * self.sample_rate_hz != self.frame_samples * self.input_rate_hz:
-            raise ValueError("a frame must be as long at the decoder as at the encoder")
+            raise ValueError(
+                f"a frame of {self.frame_samples} samples must be as long as the encoder's {stride}"
+            )
 
     @classmethod
     def small(cls) -> "FocalConfig":

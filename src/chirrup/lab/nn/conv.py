@@ -51,7 +51,9 @@ class Conv1d(Streaming):
         super().__init__()
         self.context = (kernel_size - 1) * dilation + 1 - stride
         if self.context < 0:
-            raise ValueError("a stride longer than the kernel would skip samples")
+            raise ValueError(
+                f"a stride of {stride} is longer than the kernel and would skip samples"
+            )
         if not 0 <= look_ahead <= self.context:
             raise ValueError(f"look_ahead must be from 0 to {self.context}, got {look_ahead}")
         self.conv = nn.Conv1d(
@@ -148,7 +150,9 @@ class ConvTranspose1d(Streaming):
     ) -> None:
         super().__init__()
         if kernel_size < stride:
-            raise ValueError("a kernel shorter than the stride would leave holes")
+            raise ValueError(
+                f"a kernel of {kernel_size} is shorter than the stride and would leave holes"
+            )
         self.conv = nn.ConvTranspose1d(
             in_channels, out_channels, kernel_size, stride=stride, bias=False
         )

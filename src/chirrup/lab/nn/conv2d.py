@@ -54,7 +54,9 @@ class Conv2d(Streaming):
         super().__init__()
         self.context, self.bins = kernel[0] - stride[0], bins
         if self.context < 0 or kernel[1] < stride[1]:
-            raise ValueError("a stride longer than the kernel would skip samples")
+            raise ValueError(
+                f"a stride of {stride} is longer than the kernel and would skip samples"
+            )
         if bins % stride[1]:
             raise ValueError(f"a stride of {stride[1]} does not divide {bins} bins")
         low, high = edge_padding(kernel[1], stride[1])
@@ -123,7 +125,9 @@ class ConvTranspose2d(Streaming):
         super().__init__()
         self.overlap, self.bins = kernel[0] - stride[0], bins * stride[1]
         if self.overlap < 0 or kernel[1] < stride[1]:
-            raise ValueError("a kernel shorter than the stride would leave holes")
+            raise ValueError(
+                f"a kernel of {kernel} is shorter than the stride and would leave holes"
+            )
         self.low, high = edge_padding(kernel[1], stride[1])
         trimmed = self.low if self.low == high else 0
         self.whole = trimmed == self.low
