@@ -1,5 +1,5 @@
-// Audio at fractional positions: a sinc of 16 taps with a Hann window (`interpolate` in
-// lab/training/batches/data.py).
+// Audio at fractional positions: a sinc of 16 taps with a Hann window. The plain form is `interpolate` in
+// lab/training/batches.
 //
 // Let f be the fraction of a position and k = -7, ..., 8 a tap. Then sin(pi (k - f)) is +-sin(pi f),
 // and cos(pi (k - f) / 8) is a sum of two products. So a sample needs the sine of pi f and sine and

@@ -8,7 +8,7 @@ from chirrup.lab.fast.extension import extension
 def interpolate(audio: Tensor, position: Tensor, start: Tensor, stop: Tensor) -> Tensor:
     """Interpolate ``audio`` at fractional positions on the CPU.
 
-    The plain form is `interpolate` in ``lab/training/batches/data.py``.
+    The plain form is `interpolate` in ``lab/training/batches``.
 
     Args:
         audio: all recordings, ``int16 [channels, samples]``.

@@ -8,7 +8,7 @@
 
 #include "conv_rows.h"
 
-constexpr int64_t STEPS = 2 * W;  // vectors searched at once
+constexpr int64_t STEPS = 2 * W;  // steps searched at once
 
 // Compares J entries from `first` on with the best entries so far.
 template <int J>

@@ -8,7 +8,7 @@
 #include "powers.h"
 #include "spectra.h"
 
-constexpr float FLOOR = 1e-3f;  // equals `losses.FLOOR`
+constexpr float FLOOR = 1e-3f;  // equals FLOOR of the plain form
 
 enum Term { MEL, MEL_MAGNITUDE, LOG_MEL, SOUNDSTREAM, COMPLEX, LOGS, CONVERGENCE };
 
