@@ -13,7 +13,7 @@ from chirrup.data import quality
 from chirrup.data.manifest import Entry, find_manifest, read_manifest
 from chirrup.data.reverberation import reverberation_time_s
 from chirrup.data.spectra import spectrum
-from chirrup.evaluate.conditions import read
+from chirrup.evaluate.clips import read_clip
 from shared import console, machine, table
 
 SNRS_DB = (0, 5, 10, 20, 30, 40, 50, 60)
@@ -33,7 +33,7 @@ def clean(corpus: Path, count: int, least_db: float) -> list[tuple[np.ndarray, i
             speakers.setdefault(speaker, entry)
     chosen = sorted(speakers.values())
     chosen = chosen[:: max(1, len(chosen) // count)][:count]
-    clips = [read(Path(str(entry)), mono=True) for entry in chosen]
+    clips = [read_clip(Path(str(entry)), mono=True) for entry in chosen]
     return [(audio[0], rate_hz) for audio, rate_hz in clips]
 
 

@@ -24,13 +24,12 @@ import pages
 from boards import BOARDS
 from chirrup.codec import Codec
 from chirrup.data.manifest import languages
-from chirrup.evaluate import board, conditions
-from chirrup.evaluate.board import Settings, System
-from chirrup.evaluate.clips import audio_files
+from chirrup.evaluate.clips import audio_files, read_clip
 from chirrup.evaluate.metrics import METRICS
-from chirrup.evaluate.peers import Model, find
+from chirrup.evaluate.peers import ModelPeer, find
 from chirrup.evaluate.report import write_report
 from chirrup.evaluate.results import Results
+from chirrup.evaluate.run import Settings, System, evaluate
 from chirrup.evaluate.usage import usage
 from chirrup.zoo import UNTRAINED, models
 
@@ -71,20 +70,20 @@ def run(name: str, corpus: Path, workers: int, codecs: list[str]) -> Results:
     def progress(done: int, total: int, what: str) -> None:
         console.print(f"{name} {done}/{total} {what}")
 
-    results = board.evaluate(settings, folder, progress=progress)
+    results = evaluate(settings, folder, progress=progress)
     results.run["models"] = {
         f"{system.codec}-{system.bitrate_bps}": facts(peer, system.bitrate_bps, settings.clips)
         for system in installed
-        if isinstance(peer := find(system.codec), Model)
+        if isinstance(peer := find(system.codec), ModelPeer)
     }
     write_report(results, folder, folder / "report.html", {m: METRICS[m] for m in of.metrics})
     return results
 
 
-def facts(model: Model, bitrate_bps: int, clips: tuple[Path, ...]) -> dict[str, Any]:
+def facts(model: ModelPeer, bitrate_bps: int, clips: tuple[Path, ...]) -> dict[str, Any]:
     """Latency of a model, and use of its codes."""
     codec = model.codec
-    signals = (conditions.read(clip, codec.input_rate_hz, mono=True)[0][0] for clip in clips)
+    signals = (read_clip(clip, codec.input_rate_hz, mono=True)[0][0] for clip in clips)
     return {
         "latency_ms": 1000 * codec.latency_samples / codec.sample_rate_hz,
         "real_time_factor": real_time_factor(codec, bitrate_bps, clips[:TIMED]),
@@ -96,7 +95,7 @@ def real_time_factor(codec: Codec, bitrate_bps: int, clips: tuple[Path, ...]) ->
     """CPU time to code and decode on one thread, as a part of the audio's."""
     spent = seconds = 0.0
     for clip in clips:
-        signal = conditions.read(clip, codec.input_rate_hz, mono=True)[0][0]
+        signal = read_clip(clip, codec.input_rate_hz, mono=True)[0][0]
         codec.decode(codec.encode(signal[: codec.input_rate_hz // 10], bitrate_bps))  # warm
         start = time.process_time()
         codec.decode(codec.encode(signal, bitrate_bps))

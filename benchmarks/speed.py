@@ -21,7 +21,7 @@ import numpy as np
 from rich.table import Table
 
 import chirrup
-from chirrup.evaluate.peers import PEERS, CommandPeer, Model, Peer
+from chirrup.evaluate.peers import PEERS, CommandPeer, ModelPeer, Peer
 from chirrup.runtime.graph import Graph
 from processes import memory, start_up
 from shared import console, machine, speech_like, table
@@ -159,7 +159,7 @@ def bulk(codec: chirrup.Codec, seconds: float = 60) -> Table:
 
 def next_to_peers(name: str, rounds: int = 5, seconds: float = 10) -> Table:
     """The same signal through the model and each installed codec, taking turns."""
-    peers: list[Peer] = [Model(name), *PEERS.values()]
+    peers: list[Peer] = [ModelPeer(name), *PEERS.values()]
     signal, rng = speech_like(seconds, RATE), np.random.default_rng(0)
     systems = [
         (peer, rate)

@@ -11,8 +11,7 @@ from pathlib import Path
 import numpy as np
 
 import chirrup
-from chirrup.evaluate import conditions
-from chirrup.evaluate.clips import audio_files
+from chirrup.evaluate.clips import audio_files, read_clip
 from chirrup.evaluate.metrics import METRICS, score
 from chirrup.files.stereo import left_right, mid_side
 from experiments import ROOT, Experiment, compare, parser
@@ -46,7 +45,7 @@ def two_channels(model: str, corpus: Path) -> None:
     """The same clips at the same bitrates as left and right, and as mid and side."""
     codec = chirrup.load(model)
     every = audio_files(corpus / "music_test")
-    clips = [conditions.read(clip, codec.sample_rate_hz)[0] for clip in every]
+    clips = [read_clip(clip, codec.sample_rate_hz)[0] for clip in every]
     clips = [clip for clip in clips if len(clip) == 2]
     headings = [f"{METRICS[name].label} ({METRICS[name].better})" for name in SCORES]
     shown = table(f"{codec.name}, means of {len(clips)} clips", "two channels, kbps", *headings)

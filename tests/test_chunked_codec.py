@@ -12,7 +12,7 @@ import soundfile
 import chirrup
 from chirrup.cli import run
 from chirrup.codes import Codes
-from chirrup.evaluate.peers.model import Model
+from chirrup.evaluate.peers.model import ModelPeer
 from chirrup.files import decode_file, describe, encode_file
 from chirrup.lab.audit.comparison import compare_with_paper
 from file_samples import Pipe
@@ -199,7 +199,7 @@ def test_audit(small_focal_codec: chirrup.Codec) -> None:
 
 
 def test_compared_with_others(small_focal_export: Exported) -> None:
-    peer = Model(small_focal_export.folder)
+    peer = ModelPeer(small_focal_export.folder)
     audio = speech_like(24_000)[None]
     coded = peer.roundtrip(audio, 800)
     assert coded.audio.shape == audio.shape

@@ -14,7 +14,7 @@ import chirrup
 import small_spectro
 from chirrup.bitstream import Reader, unpack_packet
 from chirrup.cli import app
-from chirrup.evaluate.peers.model import Model as ModelPeer
+from chirrup.evaluate.peers.model import ModelPeer
 from chirrup.files import FileError, decode_file, describe, encode_file
 from chirrup.lab.audit.comparison import compare_with_paper, measured_latency_samples
 from chirrup.lab.export.folding import fold, for_export

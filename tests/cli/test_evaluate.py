@@ -81,14 +81,14 @@ def test_what_there_is(model_folder: Path, capsys: pytest.CaptureFixture[str]) -
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["nowhere"], "nowhere is no folder"),
+        (["nowhere"], "nowhere is not a folder"),
         (["clips", "-c", "oris"], "no codec 'oris'"),
         (["clips", "-c", "own_codec:Coarse@7k"], "Coarse has no bitrate of 7000"),
         (["clips", "-c", "own_codec:Coarse@fast"], "'fast' is no bitrate"),
         (["clips", "-m", "beauty"], "no metric 'beauty'"),
         (["clips", "-m", "snr", "--rate", "0"], "--rate"),
-        (["clips", "-m", "snr", "--condition", "rain"], "'rain' is no condition"),
-        (["clips", "-m", "snr", "--noises", "nowhere"], "nowhere is no folder"),
+        (["clips", "-m", "snr", "--condition", "rain"], "'rain' is not a condition"),
+        (["clips", "-m", "snr", "--noises", "nowhere"], "nowhere is not a folder"),
         (["clips", "-m", "snr", "-c", "own_codec:Coarse", "--out", "/proc/no"], "/proc/no"),
     ],
 )

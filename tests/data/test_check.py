@@ -16,7 +16,7 @@ from chirrup.data.manifest import read_manifest
 from chirrup.data.prepare import prepare
 from chirrup.data.recipe import recipe_of
 from chirrup.errors import FileError
-from chirrup.evaluate import conditions
+from chirrup.evaluate.clips import read_clip
 from data_samples import RATE_HZ, here, noise, talk, write
 
 Rows = list[dict[str, Any]]
@@ -157,7 +157,7 @@ def test_a_flac_that_claims_two_to_the_36_samples(plain: Path) -> None:
     try:
         assert list(found(plain)) == ["unreadable"]
         with pytest.raises(FileError, match=r"a__0\.flac cannot be read as audio"):
-            conditions.read(path)
+            read_clip(path)
         assert tracemalloc.get_traced_memory()[1] < 1 << 25
     finally:
         tracemalloc.stop()

@@ -7,7 +7,8 @@ import pytest
 import soundfile
 
 from chirrup.errors import UsageError
-from chirrup.evaluate.conditions import Condition, apply, lost_frames, parse, read, reference
+from chirrup.evaluate.clips import read_clip
+from chirrup.evaluate.conditions import Condition, apply, lost_frames, parse, reference
 from chirrup.files import FileError
 
 RATE_HZ = 16_000
@@ -45,7 +46,7 @@ def test_names(text: str, expected: str) -> None:
 
 @pytest.mark.parametrize("text", ["", "rain", "noise:loud", "clean:3", "loss:101", "noise:nan"])
 def test_what_is_no_condition_is_refused(text: str) -> None:
-    with pytest.raises(UsageError, match="is no condition: use clean"):
+    with pytest.raises(UsageError, match="is not a condition: use clean"):
         parse(text)
 
 
@@ -91,14 +92,14 @@ def test_so_many_frames_are_lost(share: float) -> None:
 
 def test_reading_resamples_and_mixes(tmp_path: Path) -> None:
     path = recordings(tmp_path)[0]
-    assert read(path)[0].shape == (2, 8000)
-    assert read(path, 16_000, mono=True)[0].shape == (1, 16_000)
+    assert read_clip(path)[0].shape == (2, 8000)
+    assert read_clip(path, 16_000, mono=True)[0].shape == (1, 16_000)
     soundfile.write(tmp_path / "empty.wav", np.zeros((0, 1)), 8000)
     with pytest.raises(FileError, match=r"empty\.wav is empty"):
-        read(tmp_path / "empty.wav")
+        read_clip(tmp_path / "empty.wav")
     (tmp_path / "text.wav").write_text("no audio")
     with pytest.raises(FileError, match=r"text\.wav cannot be read as audio"):
-        read(tmp_path / "text.wav")
+        read_clip(tmp_path / "text.wav")
 
 
 @pytest.mark.parametrize("text", ["clean", "noise:5", "reverb", "loss"])

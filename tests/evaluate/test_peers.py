@@ -16,7 +16,7 @@ from pesq import pesq
 
 import chirrup
 from chirrup.bitstream import pack
-from chirrup.evaluate.peers import PEERS, Coded, Model, Peer, PeerError, find
+from chirrup.evaluate.peers import PEERS, Coded, ModelPeer, Peer, PeerError, find
 
 CLIP = Path(chirrup.__file__).parent / "clips" / "joe.flac"
 RATE_HZ = 24_000
@@ -268,4 +268,4 @@ def test_a_model_of_a_folder_goes_to_another_process(model_folder: Path) -> None
     there = pickle.loads(pickle.dumps(peer))
     again = there.code(clip()[:4801], 48_000, 6000)
     assert again.audio.shape == (1, 4802)
-    assert Model(model_folder, "mine").name == "mine"
+    assert ModelPeer(model_folder, "mine").name == "mine"

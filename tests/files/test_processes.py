@@ -26,7 +26,7 @@ if __name__ == "__main__":
 """
 EVALUATE = """
 from pathlib import Path
-from chirrup.evaluate.board import Settings, System, evaluate
+from chirrup.evaluate.run import Settings, System, evaluate
 from chirrup.evaluate.clips import audio_files
 from chirrup.evaluate.conditions import parse
 if __name__ == "__main__":

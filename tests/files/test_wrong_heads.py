@@ -12,7 +12,7 @@ import soundfile
 import chirrup
 from chirrup.bitstream import Reader
 from chirrup.data.audio import opened, read
-from chirrup.evaluate import conditions
+from chirrup.evaluate.clips import read_clip
 from chirrup.files import FileError, decode_file, describe, encode_file
 from chirrup.files.inputs import Source, open_audio
 from chirrup.files.outputs import open_sink
@@ -187,7 +187,7 @@ def test_another_file_behind_is_said_so(tmp_path: Path, ending: str, by: str) ->
 def test_evaluations_and_corpora_read_the_same(tmp_path: Path, name: str) -> None:
     """Training does so by the same function."""
     (tmp_path / "a.wav").write_bytes(CASES[name][0])
-    audio, rate = conditions.read(tmp_path / "a.wav")
+    audio, rate = read_clip(tmp_path / "a.wav")
     np.testing.assert_array_equal(audio[0] * 32768, AUDIO)
     for source in (tmp_path / "a.wav", io.BytesIO(CASES[name][0])):
         with opened(source) as file:

@@ -27,6 +27,23 @@ class Coarse(Peer):
         return Coded(decoded, bitrate_bps * audio.shape[1] // 16_000, 0.1, 0.2)
 
 
+class Stated(Coarse):
+    """States a delay and a version, and accepts packet loss: it loses all."""
+
+    name, label = "stated", "Stated"
+    delay_ms, version, accepts_loss = 5.0, "2", True
+
+    def with_loss(self, share: float, seed: str) -> Peer:
+        return Silent()
+
+
+class Silent(Coarse):
+    name, label = "silent", "Silent"
+
+    def roundtrip(self, audio: np.ndarray, bitrate_bps: int) -> Coded:
+        return Coded(0 * audio, bitrate_bps, 0.1, 0.2)
+
+
 class Waiting(Peer):
     """Never ends."""
 

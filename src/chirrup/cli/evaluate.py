@@ -12,8 +12,8 @@ from chirrup.errors import FileError, UsageError
 from chirrup.files.naming import AUDIO_ENDINGS
 
 if TYPE_CHECKING:
-    from chirrup.evaluate.board import System
     from chirrup.evaluate.results import Results
+    from chirrup.evaluate.run import System
     from chirrup.evaluate.statistics import Interval
 
 CLIPS = Path(__file__).parents[1] / "clips"
@@ -77,7 +77,7 @@ def evaluate(
     if find_spec("scipy") is None:
         raise FileError("evaluate needs scipy, which is not installed: pip install 'chirrup[eval]'")
     from chirrup.data.manifest import languages
-    from chirrup.evaluate import board, conditions
+    from chirrup.evaluate import conditions, run
     from chirrup.evaluate.clips import ENDINGS, audio_files, check_names
     from chirrup.evaluate.metrics import METRICS
 
@@ -91,7 +91,7 @@ def evaluate(
     check_names(files)
     if limit is not None:
         files = tuple(files[round(i * len(files) / limit)] for i in range(min(limit, len(files))))
-    settings = board.Settings(
+    settings = run.Settings(
         clips=files,
         systems=_systems(codec),
         conditions=tuple(dict.fromkeys(map(conditions.parse, condition or ["clean"]))),
@@ -104,7 +104,7 @@ def evaluate(
         workers=workers,
     )
     with console.steps("evaluating", quiet) as progress:
-        results = board.evaluate(settings, out, progress=progress)
+        results = run.evaluate(settings, out, progress=progress)
     _print(results, names)
     for text in results.run["left_out"]:
         console.note(f"left out: {text}")
@@ -146,8 +146,8 @@ def _metrics(wanted: Sequence[str] | None) -> tuple[str, ...]:
 
 def _systems(wanted: Sequence[str] | None) -> "tuple[System, ...]":
     """What ``NAME@BPS,...`` asks for; a codec that is missing is skipped with a note."""
-    from chirrup.evaluate.board import System
-    from chirrup.evaluate.peers import Model, find
+    from chirrup.evaluate.peers import find
+    from chirrup.evaluate.run import System
 
     found = []
     for text in wanted or ["iris-t1@1k,3k,6k", "opus@6k,9k,12k", "codec2@1200,3200"]:
@@ -163,10 +163,7 @@ def _systems(wanted: Sequence[str] | None) -> "tuple[System, ...]":
             continue
         asked = [console.parse_bitrate(rate) for rate in rates.split(",") if rate]
         every = codec.bitrates_bps
-        default = every
-        if isinstance(codec, Model):
-            default = dict.fromkeys((codec.codec.lowest_bitrate_bps, every[-1]))
-        for bitrate in asked or default:
+        for bitrate in asked or codec.default_bitrates_bps:
             if bitrate not in every:
                 raise UsageError(
                     f"{codec.label} has no bitrate of {bitrate:g} bit/s; it has "

@@ -1,8 +1,9 @@
-"""What is done to a clip before it is coded, or to its packets after.
+"""Conditions of an evaluation: noise, rooms, other talkers, packet loss.
 
-The reference of every metric is what the codec was given: a codec is to keep noise and rooms as
-they are. Only under ``denoise`` and ``dereverb`` it is the speech alone, for models that take noise
-and rooms away. Everything random comes from the clip's name, so that every codec gets the same.
+A condition changes a clip before it is coded, or loses some of its packets. The reference of the
+metrics is the changed clip, because a codec must preserve noise and rooms. Under ``denoise`` and
+``dereverb`` the reference is the speech alone, for models that remove noise and rooms. The name of
+the clip seeds every random choice, so all codecs get the same signal.
 """
 
 import zlib
@@ -13,13 +14,14 @@ from pathlib import Path
 import numpy as np
 
 from chirrup.errors import FileError, UsageError
+from chirrup.evaluate.clips import read_clip
 
 KINDS = ("clean", "noise", "reverb", "talkers", "loss", "denoise", "dereverb")
 DEFAULTS = {"noise": 15.0, "talkers": 0.0, "loss": 10.0, "denoise": 15.0}
 NOISY, IN_A_ROOM = ("noise", "denoise"), ("reverb", "dereverb")
-MOST_CHANNELS = 8
 EARLY_S = 0.05
-"""What of a room is part of the speech alone (LRAC challenge, track 2)."""
+"""Under ``dereverb``, the part of a room response that belongs to the reference. The LRAC challenge
+uses this value in track 2 (arXiv 2510.00264, section 3.2)."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +30,8 @@ class Condition:
 
     Attributes:
         kind: one of `KINDS`.
-        value: signal-to-noise ratio in dB, level over the second talker in dB, or per cent lost.
+        value: signal-to-noise ratio in dB, level of the first talker above the second in dB, or
+            lost packets in per cent.
     """
 
     kind: str
@@ -36,17 +39,21 @@ class Condition:
 
     @property
     def name(self) -> str:
-        """For files and tables: ``noise-15``."""
+        """Name in files and tables, such as ``noise-15``."""
         return f"{self.kind}-{self.value:g}" if self.kind in DEFAULTS else self.kind
 
     @property
     def loss(self) -> float:
-        """Share of the packets that are lost."""
+        """Share of the packets that are lost, 0 to 1."""
         return self.value / 100 if self.kind == "loss" else 0.0
 
 
 def parse(text: str) -> Condition:
-    """A condition as a person writes it: ``noise`` or ``noise:15``."""
+    """Parse a condition, such as ``noise`` or ``noise:15``.
+
+    Raises:
+        UsageError: the text is not a condition.
+    """
     kind, colon, number = text.partition(":")
     try:
         value = float(number) if colon else DEFAULTS.get(kind, 0.0)
@@ -55,7 +62,7 @@ def parse(text: str) -> Condition:
     bad = kind not in KINDS or not np.isfinite(value) or (colon and kind not in DEFAULTS)
     if bad or (kind == "loss" and not 0 <= value <= 100):
         raise UsageError(
-            f"{text!r} is no condition: use clean, noise:15 (dB), reverb, talkers:0 (dB), "
+            f"{text!r} is not a condition: use clean, noise:15 (dB), reverb, talkers:0 (dB), "
             "loss:10 (%), denoise:15 (dB) or dereverb"
         )
     return Condition(kind, value)
@@ -68,15 +75,19 @@ def apply(
     clip: str,
     others: Sequence[Path],
 ) -> np.ndarray:
-    """The clip under a condition; ``audio`` and the result are ``float32 [channels, samples]``.
+    """Apply a condition to a clip.
 
     Args:
-        clip: its name, the seed of all that is random.
-        others: recordings of noise, room responses, or other talkers; without any, noise is pink
-            and a room is noise that decays by 60 dB in 0.5 s.
+        audio: ``float32 [channels, samples]``.
+        clip: name of the clip, which seeds the random choices.
+        others: recordings of noise, room responses or other talkers. If there are none, noise is
+            pink, and a room response is noise that decays by 60 dB in 0.5 s.
+
+    Returns:
+        ``float32 [channels, samples]``.
 
     Raises:
-        FileError: two talkers, and no other to draw from.
+        FileError: the condition is a second talker, and ``others`` is empty.
     """
     random = _random(condition, clip)
     samples = audio.shape[1]
@@ -95,48 +106,30 @@ def apply(
 def reference(
     condition: Condition, audio: np.ndarray, rate_hz: int, clip: str, others: Sequence[Path]
 ) -> np.ndarray:
-    """What a codec is to give back; arguments and result as those of `apply`.
+    """Return the reference of the metrics. Arguments and result are described at `apply`.
 
-    Of a room the first 50 ms stay, as loud as all that is heard.
+    Under ``dereverb`` the reference has the first 50 ms of the room response, and the level of the
+    reverberant clip.
     """
     if condition.kind == "denoise":
         return audio
-    heard = apply(condition, audio, rate_hz, clip, others)
+    changed = apply(condition, audio, rate_hz, clip, others)
     if condition.kind == "dereverb":
         early = _room(others, _random(condition, clip), rate_hz)[: round(EARLY_S * rate_hz)]
         dry = _convolved(audio, early)
-        return dry * np.sqrt(np.square(heard).mean() / np.maximum(np.square(dry).mean(), 1e-12))
-    return heard
-
-
-def read(path: Path, rate_hz: int | None = None, mono: bool = False) -> tuple[np.ndarray, int]:
-    """``float32 [channels, samples]`` and its rate, resampled to ``rate_hz`` if that is given."""
-    import soxr
-
-    from chirrup.files.sounds import UnreadableError, read_sound
-
-    try:
-        audio, rate = read_sound(path)
-    except UnreadableError as error:
-        raise FileError(f"{path} cannot be read as audio: {error}") from error
-    if not np.isfinite(audio).all():
-        raise FileError(f"{path} has samples that are no finite numbers: repair it first")
-    if mono:
-        audio = audio.mean(axis=1, keepdims=True)
-    if audio.shape[1] > MOST_CHANNELS:
-        raise FileError(
-            f"{path} has {audio.shape[1]} channels: up to {MOST_CHANNELS} can be evaluated; mix "
-            "them (--mono)"
-        )
-    if rate_hz is not None and rate_hz != rate:
-        audio, rate = soxr.resample(audio, rate, rate_hz), rate_hz
-    if not len(audio):
-        raise FileError(f"{path} is empty")
-    return np.ascontiguousarray(audio.T), rate
+        return dry * np.sqrt(np.square(changed).mean() / np.maximum(np.square(dry).mean(), 1e-12))
+    return changed
 
 
 def lost_frames(frames: int, share: float, clip: str) -> np.ndarray:
-    """Which frames are lost, ``bool [frames]``: bursts of one to three, ``share`` of all."""
+    """Draw the lost frames, in bursts of one to three, until ``share`` of all frames is lost.
+
+    Args:
+        clip: name of the clip, which seeds the draw.
+
+    Returns:
+        ``bool [frames]``.
+    """
     random = np.random.default_rng(zlib.crc32(f"loss/{clip}".encode()))
     lost = np.zeros(frames, bool)
     while lost.mean() < share:
@@ -158,8 +151,8 @@ def _convolved(audio: np.ndarray, response: np.ndarray) -> np.ndarray:
 def _draw(
     paths: Sequence[Path], random: np.random.Generator, rate_hz: int, samples: int
 ) -> np.ndarray:
-    """``[samples]`` from a random place of a random recording, repeated if it is too short."""
-    audio = read(paths[int(random.integers(len(paths)))], rate_hz, mono=True)[0][0]
+    """Return ``[samples]`` from a random place of a random recording, repeated if it is short."""
+    audio = read_clip(paths[int(random.integers(len(paths)))], rate_hz, mono=True)[0][0]
     start = int(random.integers(max(1, len(audio) - samples)))
     return np.resize(audio[start:], samples)
 
@@ -170,9 +163,9 @@ def _pink(random: np.random.Generator, samples: int) -> np.ndarray:
 
 
 def _room(paths: Sequence[Path], random: np.random.Generator, rate_hz: int) -> np.ndarray:
-    """A response whose direct path is at time zero, of unit energy."""
+    """Return a room response of unit energy, whose direct path is at time zero."""
     if paths:
-        response = read(paths[int(random.integers(len(paths)))], rate_hz, mono=True)[0][0]
+        response = read_clip(paths[int(random.integers(len(paths)))], rate_hz, mono=True)[0][0]
         response = response[int(np.abs(response).argmax()) :]
     else:
         time_s = np.arange(round(0.5 * rate_hz)) / rate_hz
@@ -182,6 +175,6 @@ def _room(paths: Sequence[Path], random: np.random.Generator, rate_hz: int) -> n
 
 
 def _mixed(audio: np.ndarray, other: np.ndarray, ratio_db: float) -> np.ndarray:
-    """Add ``other [samples]`` at ``ratio_db`` below the clip."""
+    """Add ``other [samples]``, ``ratio_db`` below the level of the clip."""
     level, other_level = (np.sqrt(np.square(x).mean()) + 1e-9 for x in (audio, other))
     return (audio + other * (level / other_level) * 10 ** (-ratio_db / 20)).astype(np.float32)

@@ -1,16 +1,14 @@
-"""The codecs that a codec is compared with, behind one small interface.
+"""The codecs of a comparison, with one small interface.
 
 >>> peer = find("opus")
 >>> peer.missing()  # None, or what to install
 >>> coded = peer.code(audio, 48_000, bitrate_bps=6000)
 >>> kbps = coded.bits / seconds / 1000
 
-`PEERS` has the codecs, `find` also knows the models of this package and codecs of your own. To add
-one, write what it is and what it does to a signal at its rate: twenty lines, shown in
-docs/evaluate.md. ``find("mulaw:MuLaw")`` takes in a class of a file ``mulaw.py`` in the current
-folder, and so does every command that takes the names of codecs; in Python, ``register(MuLaw())``
-puts it into `PEERS`. A codec that is two commands has even less to write: see `CommandPeer` and
-``speex.py``.
+`PEERS` has the codecs of other projects. `find` also finds the models of this package and your own
+codecs: ``find("mulaw:MuLaw")`` imports the class from ``mulaw.py`` in the current folder. Every
+command that accepts the name of a codec accepts this form, too. docs/evaluate.md shows a codec in
+twenty lines. A codec that consists of two commands needs fewer: see `CommandPeer` and ``speex.py``.
 """
 
 import importlib
@@ -23,7 +21,7 @@ from chirrup.evaluate.peers.codec2 import Codec2
 from chirrup.evaluate.peers.commands import CommandPeer
 from chirrup.evaluate.peers.lc3 import LC3_PEERS
 from chirrup.evaluate.peers.lyra import Lyra2
-from chirrup.evaluate.peers.model import Model
+from chirrup.evaluate.peers.model import ModelPeer
 from chirrup.evaluate.peers.mp3 import Mp3
 from chirrup.evaluate.peers.opus import Opus, OpusCbr
 from chirrup.evaluate.peers.pcm import Pcm
@@ -37,7 +35,7 @@ __all__ = [
     "Coded",
     "CommandPeer",
     "Lyra2",
-    "Model",
+    "ModelPeer",
     "Peer",
     "PeerError",
     "find",
@@ -46,41 +44,44 @@ __all__ = [
 ]
 
 PEERS: dict[str, Peer] = {}
-"""Every codec that is known, by name, whether it is installed or not. Models are not among them."""
+"""Codecs by name, without the models of this package. Some of them may not be installed."""
 
 
 def register(peer: Peer) -> None:
-    """Add a codec to `PEERS`; one of the same name and class takes the place of the earlier.
+    """Add a codec to `PEERS`. It replaces a codec of the same name and class.
 
     Raises:
-        ValueError: another codec has that name, or it is no name for tables and files.
+        ValueError: a codec of another class has the name, or the name is not valid.
     """
     if not re.fullmatch(r"[a-z0-9][a-z0-9._-]*", peer.name):
-        raise ValueError(f"{peer.name!r} is no name: use lower-case letters, digits and . _ -")
+        raise ValueError(
+            f"{peer.name!r} is not a valid name: use lower-case letters, digits and . _ -"
+        )
     if peer.name in PEERS and type(PEERS[peer.name]) is not type(peer):
-        raise ValueError(f"there is already a codec of the name {peer.name}")
+        raise ValueError(f"there is already a codec named {peer.name}: choose another name")
     PEERS[peer.name] = peer
 
 
 def find(name: str) -> Peer:
-    """A codec by what a user calls it.
+    """Return a codec.
 
     Args:
-        name: a key of `PEERS`; a model of this package or a folder of one; or ``module:name`` of a
-            codec's class or instance, which is registered. The module may be in the current folder.
+        name: a key of `PEERS`, a model of this package, the folder of a model, or ``module:name``
+            of a codec's class or instance, which is registered. The module may be in the current
+            folder.
 
     Raises:
-        ValueError: no such codec.
+        ValueError: there is no such codec.
     """
     if name in PEERS:
         return PEERS[name]
     if name in models() or (Path(name) / "model.json").is_file():
-        return Model(name)
+        return ModelPeer(name)
     module, colon, attribute = name.partition(":")
     if not colon:
         raise ValueError(
-            f"no codec {name!r}: it is none of {', '.join([*PEERS, *models()])}, no folder of a "
-            "model, and not the module:name of a codec of your own"
+            f"no codec {name!r}: use one of {', '.join([*PEERS, *models()])}, the folder of a "
+            "model, or module:name of your own codec"
         )
     if "" not in sys.path and str(Path.cwd()) not in sys.path:
         sys.path.insert(0, str(Path.cwd()))

@@ -1,4 +1,4 @@
-"""What a codec has to be to be compared, and what all of them share: rates, channels, checks."""
+"""The interface of the codecs in a comparison, with their common work: rates, channels, checks."""
 
 import time
 from abc import ABC, abstractmethod
@@ -16,22 +16,21 @@ T = TypeVar("T")
 
 
 class PeerError(RuntimeError):
-    """A codec is not installed, or failed; the message says what to do or what it said."""
+    """A codec is not installed, or failed. The message has the remedy, or the codec's output."""
 
 
 @dataclass(frozen=True)
 class Coded:
-    """A signal after a codec.
+    """A decoded signal, and its cost.
 
     Attributes:
-        audio: ``float32 [channels, samples]``, levels untouched. The codec's delay is left in, if
-            its decoder does not remove it, and the end of the signal is there: it has at least as
-            many samples as what was coded, often some more.
-        bits: of the codes or packets as they are sent, their padding to bytes included where the
-            codec sends bytes, containers (Ogg, file headers) left out. Frames of silence that
-            push the end of the signal out are counted: they are sent as well.
-        encode_seconds, decode_seconds: wall time of the codec. That of a command includes the
-            start of the process and its files, some 10 ms; elsewhere loading is left out.
+        audio: ``float32 [channels, samples]``, at the codec's own level. The codec's delay is not
+            removed, except by decoders that remove it. The audio is at least as long as the input.
+        bits: size of the codes or packets that are sent. The padding of packets to bytes counts,
+            and so do frames of silence that flush the end of the signal; containers (Ogg, file
+            headers) do not count.
+        encode_seconds, decode_seconds: wall time. For a command it includes the start of the
+            process and its files, about 10 ms; for a library it excludes loading.
     """
 
     audio: np.ndarray
@@ -41,15 +40,19 @@ class Coded:
 
 
 class Peer(ABC):
-    """A codec that takes part in a comparison. To add one, say what it is and write `roundtrip`.
+    """A codec in a comparison. A subclass sets ``name`` to ``sample_rate_hz``, and has `roundtrip`.
 
     Attributes:
-        name: key in tables and files: lower-case letters, digits, ``.``, ``_``, ``-``.
-        label: for people to read.
-        bitrates_bps: nominal bitrates it can do, of one signal that it codes at once: of a mono
-            signal, and of all channels together where it codes them jointly.
-        sample_rate_hz: it codes at this rate; audio of any other is resampled.
-        channels: numbers of channels that it codes jointly; others are coded one by one.
+        name: key in tables and files, of lower-case letters, digits, ``.``, ``_`` and ``-``.
+        label: name for readers.
+        bitrates_bps: nominal bitrates of one coded signal: a mono signal, or all channels that the
+            codec codes jointly.
+        sample_rate_hz: rate of the codec; other audio is resampled.
+        channels: numbers of channels that the codec codes jointly; others are coded one by one.
+        ours: whether the codec is a model of this package.
+        version: results of another version are computed again.
+        delay_ms: delay of the decoded audio; None if it is to be estimated from the audio.
+        accepts_loss: whether the codec has `with_loss`.
     """
 
     name: str
@@ -57,43 +60,67 @@ class Peer(ABC):
     bitrates_bps: tuple[int, ...]
     sample_rate_hz: int
     channels: tuple[int, ...] = (1,)
+    ours: bool = False
+    version: str = ""
+    delay_ms: float | None = None
+    accepts_loss: bool = False
+
+    @property
+    def default_bitrates_bps(self) -> tuple[int, ...]:
+        """Bitrates of a comparison that names none."""
+        return self.bitrates_bps
 
     def missing(self) -> str | None:
-        """None if it can run here, else a line that says what to install."""
+        """Return what to install, in one line, or None if the codec can run here."""
         return None
+
+    def with_loss(self, share: float, seed: str) -> "Peer":
+        """Return the codec with packet loss.
+
+        Args:
+            share: share of the frames that are lost, 0 to 1.
+            seed: seeds the draw of the lost frames.
+
+        Raises:
+            PeerError: the codec does not accept loss.
+        """
+        raise PeerError(f"{self.label} cannot be evaluated with lost packets")
 
     @abstractmethod
     def roundtrip(self, audio: np.ndarray, bitrate_bps: int) -> Coded:
-        """Code and decode one signal.
+        """Encode and decode one signal.
 
         Args:
-            audio: ``float32 [channels, samples]`` at ``sample_rate_hz``, one of ``channels``, at
-                least one sample; full scale is 1 and may be exceeded.
+            audio: ``float32 [channels, samples]`` at ``sample_rate_hz``, with one of the numbers of
+                ``channels`` and at least one sample. Full scale is 1 and may be exceeded.
             bitrate_bps: one of ``bitrates_bps``.
 
         Returns:
-            Audio at ``sample_rate_hz``, with the same channels.
+            Audio at ``sample_rate_hz`` with as many channels.
         """
 
     def code(self, audio: np.ndarray, sample_rate_hz: int, bitrate_bps: int) -> Coded:
-        """Code and decode audio of any rate and any number of channels.
+        """Encode and decode audio of any rate and any number of channels.
 
         Args:
             audio: ``float32 [samples]`` or ``[channels, samples]``, full scale 1.
-            bitrate_bps: one of ``bitrates_bps``. Channels that are coded one by one take it each:
-                what all of them took is in the ``bits`` that come back.
+            bitrate_bps: one of ``bitrates_bps``. If the channels are coded one by one, each takes
+                this bitrate, and the ``bits`` of the result are those of all channels.
 
         Returns:
-            Audio ``[channels, samples]`` at ``sample_rate_hz``. Resampling is not in the seconds.
+            Audio ``[channels, samples]`` at ``sample_rate_hz``. The seconds exclude resampling.
 
         Raises:
-            PeerError: it is not installed, or it failed.
-            ValueError: not a signal, or a bitrate that it does not have.
+            PeerError: the codec is not installed, or failed.
+            ValueError: ``audio`` is not a signal, or the codec does not have the bitrate.
         """
         signal = checked(audio)
         if bitrate_bps not in self.bitrates_bps:
             known = ", ".join(map(str, self.bitrates_bps))
-            raise ValueError(f"{self.name} has no bitrate of {bitrate_bps} bit/s; it has {known}")
+            raise ValueError(
+                f"bitrate {bitrate_bps} bit/s is not supported by {self.name}; "
+                f"choose one of {known}"
+            )
         if (lack := self.missing()) is not None:
             raise PeerError(f"{self.label} is not installed: {lack}")
         native = resampled(signal, sample_rate_hz, self.sample_rate_hz)
@@ -114,25 +141,26 @@ class Peer(ABC):
         decoded = np.asarray(coded.audio, np.float32)
         if decoded.ndim != 2 or len(decoded) != len(audio) or not np.isfinite(decoded).all():
             raise PeerError(
-                f"{self.name} must give back finite audio [{len(audio)}, samples], gave "
+                f"{self.name} must return finite audio [{len(audio)}, samples], but returned "
                 f"{list(decoded.shape)}"
             )
         if decoded.shape[1] < audio.shape[1]:
             raise PeerError(
-                f"{self.name} lost the end: {decoded.shape[1]} of {audio.shape[1]} samples"
+                f"{self.name} returned {decoded.shape[1]} of {audio.shape[1]} samples: "
+                "the end is lost"
             )
         return replace(coded, audio=decoded)
 
 
 def timed(function: Callable[..., T], *arguments: object) -> tuple[T, float]:
-    """What ``function(*arguments)`` returns, and the seconds it took."""
+    """Return the result of ``function(*arguments)``, and the wall time in seconds."""
     begin = time.perf_counter()
     result = function(*arguments)
     return result, time.perf_counter() - begin
 
 
 def resampled(audio: np.ndarray, rate_hz: int, new_rate_hz: int) -> np.ndarray:
-    """``float32 [channels, samples]`` at another rate, never shorter in time, not clipped."""
+    """Resample ``float32 [channels, samples]``. The result is not clipped, and never shorter."""
     if rate_hz == new_rate_hz:
         return audio
     result = soxr.resample(np.ascontiguousarray(audio.T), rate_hz, new_rate_hz).T
@@ -141,16 +169,16 @@ def resampled(audio: np.ndarray, rate_hz: int, new_rate_hz: int) -> np.ndarray:
 
 
 def padded_together(parts: list[np.ndarray]) -> np.ndarray:
-    """One array of ``[channels, samples]`` arrays, the shorter ones padded with silence."""
+    """Concatenate ``[channels, samples]`` arrays by channel; pad the shorter ones with silence."""
     longest = max(part.shape[1] for part in parts)
     return np.concatenate([np.pad(p, ((0, 0), (0, longest - p.shape[1]))) for p in parts])
 
 
 def to_int16(audio: np.ndarray) -> np.ndarray:
-    """16-bit samples of a signal, clipped at full scale."""
+    """Convert a signal to 16-bit samples, clipped at full scale."""
     return np.clip(np.round(audio * 32768.0), -32768, 32767).astype("<i2")
 
 
 def from_int16(samples: np.ndarray) -> np.ndarray:
-    """``float32`` of 16-bit samples, full scale 1."""
+    """Convert 16-bit samples to ``float32``, full scale 1."""
     return samples.astype(np.float32) / 32768

@@ -1,7 +1,8 @@
-"""The run of an evaluation: codecs at bitrates, times conditions, times clips.
+"""Run an evaluation: each system on each clip under each condition.
 
-Everything goes by units of one codec at one bitrate under one condition: code all clips, find the
-one delay, score, write. A run that was stopped goes on with the first unit that is not written.
+A system is a codec at a bitrate. A unit is one system under one condition: its clips are coded, its
+delay is found, its clips are scored and its rows are written. If a run is stopped, the next run in
+the same folder continues with the first unit that is not written.
 """
 
 import hashlib
@@ -20,10 +21,9 @@ import numpy as np
 
 from chirrup.errors import FileError
 from chirrup.evaluate import alignment, conditions, metrics
-from chirrup.evaluate.clips import name_of, speaker
+from chirrup.evaluate.clips import name_of, read_clip, speaker
 from chirrup.evaluate.conditions import Condition
-from chirrup.evaluate.peers import Model, find
-from chirrup.evaluate.peers.peer import PeerError
+from chirrup.evaluate.peers import Peer, PeerError, find
 from chirrup.evaluate.results import RESULTS, Results, Row, audio_path
 from chirrup.files.drafts import only_one, open_scratch, written
 from chirrup.files.outputs import open_sink
@@ -34,7 +34,7 @@ PACKAGES = ("chirrup", "numpy", "onnxruntime", "pesq", "pystoi", "visqol-python"
 
 @dataclass(frozen=True)
 class System:
-    """A codec, by what `peers.find` knows it as, at a bitrate."""
+    """A codec, by its name for `peers.find`, at a bitrate."""
 
     codec: str
     bitrate_bps: int
@@ -42,16 +42,17 @@ class System:
 
 @dataclass(frozen=True)
 class Settings:
-    """What to run.
+    """Everything that determines a run.
 
     Attributes:
-        clips: files; the part of a name before its last ``__`` is the speaker.
-        systems, conditions, metrics: what to try, and names of what to measure.
-        noises, rooms: recordings for the conditions; without, they are made.
-        languages: ISO 639 codes of clips; the others' are not known.
-        rate_hz: clips are taken at this rate; None: at their own.
-        mono: channels are mixed to one.
-        workers: processes.
+        clips: audio files. The part of a file name before the last ``__`` is the speaker.
+        metrics: names in `chirrup.evaluate.metrics.METRICS`.
+        noises, rooms: recordings of noise and room responses for the conditions; if there are none,
+            noise and rooms are synthetic.
+        languages: ISO 639 code of each clip whose language is known.
+        rate_hz: rate to which the clips are resampled; None keeps the rate of each clip.
+        mono: whether the channels are mixed to one.
+        workers: number of processes.
     """
 
     clips: tuple[Path, ...]
@@ -65,8 +66,8 @@ class Settings:
     mono: bool = False
     workers: int = 2
 
-    def others(self, condition: Condition, clip: Path) -> tuple[Path, ...]:
-        """What a condition draws from."""
+    def recordings(self, condition: Condition, clip: Path) -> tuple[Path, ...]:
+        """Return the recordings that a condition draws from for a clip."""
         if condition.kind == "talkers":
             return tuple(other for other in self.clips if speaker(other) != speaker(clip))
         if condition.kind in conditions.NOISY:
@@ -86,14 +87,15 @@ def evaluate(
     *,
     progress: Callable[[int, int, str], None] = lambda done, total, what: None,
 ) -> Results:
-    """Run what is not yet in ``folder/results.jsonl``, and return all that was asked for.
+    """Run the units that ``folder/results.jsonl`` does not have, and return the rows of all units.
 
     Args:
-        progress: called with units done, units in all, and what comes next.
+        progress: called with the number of units that are done, the number of all units, and the
+            name of the next unit.
 
     Raises:
-        FileError: a clip, codec or result that cannot be used, or another evaluation is at work in
-            the folder.
+        FileError: a clip, a codec or the existing results cannot be used, or another evaluation
+            runs in the folder.
     """
     with only_one(folder, "chirrup evaluate"):
         _check_writable(folder)
@@ -104,18 +106,19 @@ def _evaluate(
     settings: Settings, folder: Path, progress: Callable[[int, int, str], None]
 ) -> Results:
     rows = _kept(folder)
-    run = describe(settings)
+    run = describe_run(settings)
     every = [Unit(s, c) for c in settings.conditions for s in settings.systems]
-    units = [unit for unit in every if _possible(unit)]
+    units = [unit for unit in every if _can_run(unit)]
     reasons = [
-        f"{unit.system.codec} under {unit.condition.name}: its decoder is not told of lost packets"
+        f"{unit.system.codec} under {unit.condition.name}: "
+        "only models are evaluated with lost packets"
         for unit in every
-        if not _possible(unit)
+        if unit not in units
     ]
     run["left_out"] = list(dict.fromkeys(reasons))
     if not units:
         raise FileError(f"nothing is left to evaluate: {'; '.join(run['left_out'])}")
-    asked: list[Row] = []
+    wanted: list[Row] = []
     with (
         open_scratch(folder / "scratch") as scratch,
         open_pool(settings.workers, scratch) as pool,
@@ -125,21 +128,21 @@ def _evaluate(
             name = f"{codec.label} {unit.system.bitrate_bps / 1000:g} kbps, {unit.condition.name}"
             progress(number, len(units), name)
             keys = [(*_key(unit), name_of(clip)) for clip in settings.clips]
-            made_of = [_source(settings, unit.condition, clip) for clip in settings.clips]
+            hashes = [_source(settings, unit.condition, clip) for clip in settings.clips]
             if not all(
                 _complete(rows.get(key), codec, settings.metrics, source)
-                for key, source in zip(keys, made_of, strict=True)
+                for key, source in zip(keys, hashes, strict=True)
             ):
                 for row in _unit(pool, unit, settings, folder, scratch):
                     rows[(*_key(unit), row.clip)] = row
                 Results(run, list(rows.values())).write(folder / RESULTS)
-            asked += [rows[key] for key in keys]
+            wanted += [rows[key] for key in keys]
         progress(len(units), len(units), "")
-    return Results(run, asked)
+    return Results(run, wanted)
 
 
-def describe(settings: Settings) -> dict[str, Any]:
-    """What made a run: when, where, with which versions and settings."""
+def describe_run(settings: Settings) -> dict[str, Any]:
+    """Return the time, the machine, the versions and the settings of a run."""
     versions = {"python": platform.python_version()}
     for package in PACKAGES:
         with suppress(importlib.metadata.PackageNotFoundError):
@@ -157,12 +160,12 @@ def describe(settings: Settings) -> dict[str, Any]:
     }
 
 
-def _possible(unit: Unit) -> bool:
-    return not unit.condition.loss or isinstance(find(unit.system.codec), Model)
+def _can_run(unit: Unit) -> bool:
+    return not unit.condition.loss or find(unit.system.codec).accepts_loss
 
 
 def _check_writable(folder: Path) -> None:
-    """Before hours of work, not after."""
+    """Raise OSError before hours of work, not after."""
     with tempfile.TemporaryFile(dir=folder):
         pass
 
@@ -174,7 +177,7 @@ def _kept(folder: Path) -> dict[tuple[str, int, str, str], Row]:
     try:
         rows = Results.read(path).rows
     except ValueError as error:
-        raise FileError(f"{error}: give another folder, or remove it") from error
+        raise FileError(f"{error}: use another folder, or remove the file") from error
     return {(row.codec, row.bitrate_bps, row.condition, row.clip): row for row in rows}
 
 
@@ -182,24 +185,20 @@ def _key(unit: Unit) -> tuple[str, int, str]:
     return find(unit.system.codec).name, unit.system.bitrate_bps, unit.condition.name
 
 
-def _complete(row: Row | None, codec: Any, wanted: Sequence[str], source: str) -> bool:
-    """Whether a row has every metric, of the codec and the audio as they are now."""
-    if row is None or (row.version, row.source) != (_version(codec), source):
+def _complete(row: Row | None, codec: Peer, wanted: Sequence[str], source: str) -> bool:
+    """Return whether a row has every metric, and is of the present codec and audio."""
+    if row is None or (row.version, row.source) != (codec.version, source):
         return False
     return set(wanted) <= set(row.scores)
 
 
 def _source(settings: Settings, condition: Condition, clip: Path) -> str:
-    """A hash of a clip and of what else makes the signal that is coded."""
-    others = [path.name for path in settings.others(condition, clip)]
-    made = repr((settings.rate_hz, settings.mono, others)).encode()
+    """Return a hash of a clip and of the settings that change the coded signal."""
+    recordings = [path.name for path in settings.recordings(condition, clip)]
+    changes = repr((settings.rate_hz, settings.mono, recordings)).encode()
     if any(metrics.METRICS[name].languages for name in settings.metrics):
-        made += settings.languages.get(clip, "").encode()
-    return hashlib.blake2b(clip.read_bytes() + made, digest_size=6).hexdigest()
-
-
-def _version(codec: Any) -> str:
-    return codec.codec.weights_sha256[:12] if isinstance(codec, Model) else ""
+        changes += settings.languages.get(clip, "").encode()
+    return hashlib.blake2b(clip.read_bytes() + changes, digest_size=6).hexdigest()
 
 
 # --- one unit, spread over the processes --------------------------------------------------------
@@ -207,7 +206,7 @@ def _version(codec: Any) -> str:
 
 @dataclass(frozen=True)
 class Job:
-    """One clip of a unit; ``draft`` is where the decoded audio waits for its delay."""
+    """One clip of a unit. ``draft`` is the file of the decoded audio, its delay not yet removed."""
 
     unit: Unit
     settings: Settings
@@ -237,16 +236,16 @@ def _unit(
         rate: alignment.best_delay(o.agreement for o in outcomes if o.rate_hz == rate)
         for rate in {outcome.rate_hz for outcome in outcomes}
     }
-    if isinstance(codec, Model):  # which has removed it
-        delays = dict.fromkeys(delays, 0)
+    if codec.delay_ms is not None:
+        delays = {rate: round(codec.delay_ms * rate / 1000) for rate in delays}
     late = [delays[outcome.rate_hz] for outcome in outcomes]
     scored = list(pool.map(score_clip, jobs, late, [folder] * len(jobs)))
     for job, outcome, (seconds, scores, blank) in zip(jobs, outcomes, scored, strict=True):
         yield Row(
             codec=codec.name,
             label=codec.label,
-            ours=isinstance(codec, Model),
-            version=_version(codec),
+            ours=codec.ours,
+            version=codec.version,
             bitrate_bps=unit.system.bitrate_bps,
             condition=unit.condition.name,
             clip=name_of(job.clip),
@@ -262,27 +261,27 @@ def _unit(
         )
 
 
-def prepared(job: Job, make: Callable[..., np.ndarray]) -> tuple[np.ndarray, int]:
-    """What `conditions.apply` or `conditions.reference` makes of the clip, and its rate."""
+def under_condition(job: Job, make: Callable[..., np.ndarray]) -> tuple[np.ndarray, int]:
+    """Return ``make`` of the clip, `conditions.apply` or `conditions.reference`, and its rate."""
     settings, condition = job.settings, job.unit.condition
-    audio, rate_hz = conditions.read(job.clip, settings.rate_hz, settings.mono)
-    others = settings.others(condition, job.clip)
-    return make(condition, audio, rate_hz, name_of(job.clip), others), rate_hz
+    audio, rate_hz = read_clip(job.clip, settings.rate_hz, settings.mono)
+    recordings = settings.recordings(condition, job.clip)
+    return make(condition, audio, rate_hz, name_of(job.clip), recordings), rate_hz
 
 
 def code_clip(job: Job) -> Outcome:
-    """Code and decode one clip, in a process of the pool."""
-    audio, rate_hz = prepared(job, conditions.apply)
+    """Code and decode one clip. Runs in a process of the pool."""
+    audio, rate_hz = under_condition(job, conditions.apply)
     codec = find(job.unit.system.codec)
-    if isinstance(codec, Model) and job.unit.condition.loss:
+    if job.unit.condition.loss:
         codec = codec.with_loss(job.unit.condition.loss, name_of(job.clip))
     try:
         coded = codec.code(audio, rate_hz, job.unit.system.bitrate_bps)
     except (PeerError, ValueError) as error:
-        raise FileError(f"{codec.label} failed at {job.clip}: {error}") from error
+        raise FileError(f"{codec.label} failed on {job.clip}: {error}") from error
     with written(job.draft) as draft, draft.open("wb") as file:
         np.save(file, coded.audio)
-    reference, _ = prepared(job, conditions.reference)
+    reference, _ = under_condition(job, conditions.reference)
     agreement = alignment.correlations(reference, coded.audio, rate_hz)
     return Outcome(coded.bits, coded.encode_seconds, coded.decode_seconds, agreement, rate_hz)
 
@@ -290,8 +289,15 @@ def code_clip(job: Job) -> Outcome:
 def score_clip(
     job: Job, delay: int, folder: Path
 ) -> tuple[float, dict[str, float | None], dict[str, str]]:
-    """Seconds, scores and reasons of blanks of one clip; keeps both signals for listening."""
-    audio, rate_hz = prepared(job, conditions.reference)
+    """Score one clip, and write reference and decoded audio for listening.
+
+    Args:
+        delay: delay of the decoded audio in samples.
+
+    Returns:
+        Seconds of the clip, its scores, and the reasons of blank scores, by metric.
+    """
+    audio, rate_hz = under_condition(job, conditions.reference)
     decoded = alignment.moved(np.load(job.draft), delay, audio.shape[1])
     codec = find(job.unit.system.codec)
     condition = job.unit.condition.name

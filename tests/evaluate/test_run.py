@@ -11,15 +11,16 @@ import pytest
 import soundfile
 
 from chirrup.evaluate import tables
-from chirrup.evaluate.board import Job, Settings, System, Unit, evaluate, score_clip
-from chirrup.evaluate.clips import audio_files, check_names
-from chirrup.evaluate.conditions import parse, read
+from chirrup.evaluate.clips import audio_files, check_names, read_clip
+from chirrup.evaluate.conditions import parse
 from chirrup.evaluate.metrics import METRICS, recognition
+from chirrup.evaluate.peers import PeerError, find
 from chirrup.evaluate.results import RESULTS, Results, audio_path
+from chirrup.evaluate.run import Job, Settings, System, Unit, evaluate, score_clip
 from chirrup.files import FileError
 
 RATE_HZ = 16_000
-COARSE = "own_codec:Coarse"
+COARSE, STATED = "own_codec:Coarse", "own_codec:Stated"
 
 
 @pytest.fixture
@@ -107,7 +108,7 @@ def test_a_word_error_rate_needs_the_language_of_the_clip(
     languages = {clip: language} if language else {}
     asked = replace(settings(clips, names=["wer", "snr"]), languages=languages)
     job = Job(Unit(asked.systems[0], parse("clean")), asked, clip, tmp_path / "draft.npy")
-    audio, _ = read(clip)
+    audio, _ = read_clip(clip)
     np.save(job.draft, audio)
     _, scores, blank = score_clip(job, 0, tmp_path / "out")
     assert scores == {"wer": None, "snr": np.inf}
@@ -132,15 +133,15 @@ def test_rows_are_compared_at_alike_bitrates(clips: Path, tmp_path: Path) -> Non
 
 
 def test_nothing_left_to_do_is_an_error(clips: Path, tmp_path: Path) -> None:
-    with pytest.raises(FileError, match=r"nothing is left to evaluate: .* not told of lost"):
+    with pytest.raises(FileError, match=r"nothing is left to evaluate: .* only models are"):
         evaluate(settings(clips, ["loss:10"]), tmp_path / "out")
 
 
 @pytest.mark.parametrize(
     ("audio", "words"),
     [
-        (np.full(100, np.nan), "ann__0.wav has samples that are no finite numbers"),
-        (np.zeros((100, 9)), "ann__0.wav has 9 channels: up to 8 can be evaluated"),
+        (np.full(100, np.nan), "ann__0.wav has samples that are not finite"),
+        (np.zeros((100, 9)), "ann__0.wav has 9 channels, more than 8: mix them"),
     ],
 )
 def test_clips_that_cannot_be_used_are_named(
@@ -149,6 +150,23 @@ def test_clips_that_cannot_be_used_are_named(
     soundfile.write(clips / "ann__0.wav", audio, RATE_HZ, subtype="FLOAT")
     with pytest.raises(FileError, match=words):
         evaluate(settings(clips), tmp_path / "out")
+
+
+def test_any_codec_may_state_its_delay_and_version_and_accept_loss(
+    clips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = replace(settings(clips, ["clean", "loss:30"]), systems=(System(STATED, 64_000),))
+    results = evaluate(asked, tmp_path / "out")
+    assert results.run["left_out"] == []
+    assert {(row.delay_ms, row.version, row.ours) for row in results.rows} == {(5.0, "2", False)}
+    for row in results.rows:
+        assert (row.scores["snr"] == 0) == (row.condition == "loss-30")
+    before = coded()
+    monkeypatch.setattr(type(find(STATED)), "version", "3")
+    evaluate(asked, tmp_path / "out")
+    assert coded() == before + 3
+    with pytest.raises(PeerError, match="Coarse cannot be evaluated with lost packets"):
+        find(COARSE).with_loss(0.1, "seed")
 
 
 def test_losses_are_for_models_only(clips: Path, tmp_path: Path, model_folder: Path) -> None:
@@ -160,7 +178,7 @@ def test_losses_are_for_models_only(clips: Path, tmp_path: Path, model_folder: P
     results = evaluate(asked, tmp_path / "out")
     assert len(results.rows) == 9
     assert results.run["left_out"] == [
-        f"{COARSE} under loss-30: its decoder is not told of lost packets"
+        f"{COARSE} under loss-30: only models are evaluated with lost packets"
     ]
     ours = {
         name: [r.scores["snr"] for r in results.rows if r.ours and r.condition == name]
@@ -223,9 +241,9 @@ def test_results_of_something_else_are_kept(
 
 
 def test_folders_without_clips_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(FileError, match="is no folder"):
+    with pytest.raises(FileError, match="is not a folder"):
         audio_files(tmp_path / "none")
-    with pytest.raises(FileError, match="has no audio"):
+    with pytest.raises(FileError, match="has no audio files"):
         audio_files(tmp_path)
     for name in ("a.wav", "a.flac", "out/b.wav"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
@@ -233,5 +251,5 @@ def test_folders_without_clips_are_refused(tmp_path: Path) -> None:
     assert len(audio_files(tmp_path)) == 3
     files = audio_files(tmp_path, but=tmp_path / "out")
     assert [path.name for path in files] == ["a.flac", "a.wav"]
-    with pytest.raises(FileError, match="two clips of the name a"):
+    with pytest.raises(FileError, match="two clips named a"):
         check_names(files)
