@@ -2,6 +2,8 @@
 speech."""
 
 import os
+import re
+import tomllib
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,9 @@ import soxr
 import chirrup
 from chirrup.evaluate.metrics import METRICS, available, learned, perceptual, recognition, score
 
+ROOT = Path(__file__).parents[2]
+MODULES = {"visqol-python": "visqol", "Resemblyzer": "resemblyzer"}
+"""Modules of packages whose names differ by more than hyphens."""
 CLIP = Path(chirrup.__file__).parent / "clips" / "joe.flac"
 RATE_HZ = 24_000
 
@@ -182,3 +187,14 @@ def test_visqol_conformance(name: str, reference: str, degraded: str, expected: 
         rates.add(rate)
     value = METRICS[name].score(pair[0], pair[1], rates.pop())
     assert value == pytest.approx(expected, abs=0.01)
+
+
+@pytest.mark.parametrize("extra", ["eval", "eval-all"])
+def test_an_extra_has_only_what_metrics_import(extra: str) -> None:
+    """The report draws its plots itself, so matplotlib, for example, is not among them."""
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    wanted = settings["project"]["optional-dependencies"][extra]
+    names = {re.split(r"[\[><=]", text)[0] for text in wanted} - {"chirrup"}
+    sources = [path.read_text() for path in (ROOT / "src/chirrup/evaluate").rglob("*.py")]
+    imported = set(re.findall(r'(?:package|find_spec)\("(\w+)', "\n".join(sources)))
+    assert {MODULES.get(name, name.replace("-", "_")) for name in names} <= imported
