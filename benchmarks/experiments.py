@@ -24,7 +24,7 @@ from shared import console, table
 
 ROOT = Path(__file__).parents[1]
 WHISPER_BASE = ROOT / "runs" / "whisper-base"
-"""A teacher; docs/training.md says how to come by it."""
+"""A teacher; docs/how-to/train.md says how to come by it."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,7 @@
-"""The `.chirrup` file and the live packet: codes as bytes and back. Specified in docs/format.md."""
+"""The `.chirrup` file and the live packet: codes as bytes and back.
+
+Specified in docs/reference/format.md.
+"""
 
 from chirrup.errors import FormatError
 

@@ -1,6 +1,7 @@
 """The header of a `.chirrup` file: everything that decoding needs to know beside the codes.
 
-Layout in docs/format.md: magic, version, body length, body, CRC-32. All integers little endian.
+Layout in docs/reference/format.md: magic, version, body length, body, CRC-32. All integers are
+little endian.
 """
 
 import struct

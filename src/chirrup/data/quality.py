@@ -1,4 +1,6 @@
-"""Estimates of a recording's quality from itself alone; docs/data.md tells how good they are.
+"""Estimates of a recording's quality from itself alone.
+
+docs/reference/corpus.md has their accuracy.
 
 Levels come from a spectrum of 32 ms Hann frames, 16 ms apart. A figure that a recording is too
 short or too silent for is left out.

@@ -39,7 +39,7 @@ def load(model: str | Path = "iris-t1", *, threads: int = 1) -> Codec:
         way = (
             "download its authors' config.json and model.safetensors and export that folder"
             if model in RELEASED
-            else "train it (docs/training.md) and export the run"
+            else "train it (docs/how-to/train.md) and export the run"
         )
         raise ModelError(
             f"{model} ships without weights: {way} with `chirrup export`; "
