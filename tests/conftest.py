@@ -16,13 +16,13 @@ settings.load_profile("no clock")
 
 @pytest.fixture(scope="session")
 def model_folder() -> Path:
-    """The shipped model."""
+    """The folder of iris-t1."""
     return FOLDER / "iris-t1"
 
 
 @pytest.fixture
 def limited_size() -> Iterator[Callable[[int], None]]:
-    """Files can grow to so many bytes, as on a disk that is full then."""
+    """A function that limits the size of files in bytes, to simulate a full disk."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     yield lambda size: resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))

@@ -1,4 +1,4 @@
-"""The library in other hands: copies, processes, comparisons, and arguments of wrong types."""
+"""Copies, other processes, comparisons and arguments of wrong types."""
 
 import copy
 import multiprocessing
@@ -78,7 +78,7 @@ def test_a_voice_goes_with_a_copy(focal: chirrup.Codec) -> None:
 def test_a_used_codec_goes_to_another_process_and_folder(
     small_export: Exported, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """As to the spawned workers of a DataLoader."""
+    """A DataLoader with spawned workers pickles the codec."""
     monkeypatch.chdir(small_export.folder.parent)
     codec = chirrup.load(small_export.folder.name)
     monkeypatch.chdir(tmp_path)
@@ -105,7 +105,7 @@ WRONG: list[tuple[Callable[[Any], Any], type[Exception], str]] = [
     (lambda codec: codec.encoder(frames_per_packet="2"), ValueError, "1 to 4 frames, not '2'"),
     (lambda codec: codec.decoder(frames_per_packet=0), ValueError, "1 to 4 frames, not 0"),
     (lambda codec: codec.encoder(redundancy=0.5), ValueError, "0 to 4 codebooks, not 0.5"),
-    (lambda codec: codec.decoder().push("AB"), TypeError, "a packet is bytes, .* got str"),
+    (lambda codec: codec.decoder().push("AB"), TypeError, "a packet must be bytes, .* got str"),
     (lambda codec: codec.decoder().push(None, np.zeros(3)), TypeError, "got ndarray"),
     (lambda _: chirrup.Codec("iris-t1"), chirrup.ModelError, r"chirrup\.load\('iris-t1'\)"),
 ]
@@ -122,9 +122,9 @@ def test_a_wrong_type_names_the_right_one(
         call(small_codec)
 
 
-def test_a_single_recording_is_no_list_of_them(focal: chirrup.Codec) -> None:
+def test_a_single_recording_is_not_a_list(focal: chirrup.Codec) -> None:
     recording: Any = AUDIO
-    with pytest.raises(TypeError, match=r"give \[recording\]"):
+    with pytest.raises(TypeError, match=r"pass \[recording\]"):
         chirrup.in_voice(focal, recording)
 
 

@@ -1,4 +1,4 @@
-"""What the benchmarks ask for exists: models, bitrates, metrics."""
+"""The models, bitrates and metrics that the benchmarks name exist."""
 
 import re
 import sys
@@ -50,7 +50,7 @@ def tqcodec() -> ModuleType:
 
 
 def configs(experiment: Any) -> dict[str, TrainingConfig]:
-    """Of each variant."""
+    """Return the configuration of each variant of an experiment."""
     return {
         name: load_recipe(experiment.recipe, [*changes, *experiment.short])
         for name, changes in experiment.variants.items()
@@ -63,7 +63,7 @@ def built(config: TrainingConfig) -> Model:
 
 
 def variants(script: ModuleType, experiment: str) -> dict[str, Model]:
-    """By name; each of another configuration, for few steps."""
+    """Return the models of all variants, trained for a few steps."""
     found = configs(script.EXPERIMENTS[experiment])
     assert {config.steps for config in found.values()} == {3000}
     models = {name: built(config) for name, config in found.items()}
@@ -79,7 +79,8 @@ def test_where_channels_are_joined_is_varied(spectrostream: ModuleType) -> None:
 
 
 def test_what_the_decoder_waits_for_is_varied(spectrostream: ModuleType) -> None:
-    """By whole embeddings of 40 ms, beside that of the code and 10 ms of the spectrogram."""
+    """The look-ahead is a multiple of 40 ms, in addition to 40 ms of the code and 10 ms of the
+    spectrogram."""
     models = variants(spectrostream, "look-ahead")
     latencies_ms = {name: nominal_latency_samples(model) / 48 for name, model in models.items()}
     assert latencies_ms == {f"look-ahead-{ahead}ms": 50 + ahead for ahead in (0, 40, 80, 120)}
@@ -182,7 +183,7 @@ def test_teachers_differ_in_nothing_else(tmp_path: Path, monkeypatch: pytest.Mon
 
 
 class Same:
-    """A codec that loses nothing, of one channel at a time."""
+    """A lossless codec that codes one channel at a time."""
 
     name, sample_rate_hz = "same", 44_100
 
@@ -190,7 +191,7 @@ class Same:
         return audio
 
     def decode(self, codes: np.ndarray) -> np.ndarray:
-        return codes + 1e-3 * np.array([[1], [0]])  # but for an error of left, or of mid
+        return codes + 1e-3 * np.array([[1], [0]])  # with an error in left, or in mid
 
 
 def test_mid_and_side_are_left_and_right_again(
@@ -230,7 +231,7 @@ def test_fresh_rows_of_a_codec_take_the_place_of_all_its_old_ones() -> None:
 
 
 def made_up(system: str, scores: dict[str, float | None]) -> list[Row]:
-    """Rows of ``NAME@BPS,BPS,...``, the same scores in each."""
+    """Return rows of ``NAME@BPS,BPS,...``, each with the same scores."""
     name, _, rates = system.partition("@")
     return [
         Row(

@@ -1,4 +1,4 @@
-"""The bitrate that a person asks for, and the one that is taken."""
+"""Requested bitrates, and the bitrates that are used."""
 
 from pathlib import Path
 

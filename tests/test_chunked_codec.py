@@ -1,5 +1,7 @@
-"""A codec that hears 16 kHz and gives 24 kHz, in chunks of four frames, with codes of 16 bits:
-signals, live streams, files, audit, comparison."""
+"""A codec that takes 16 kHz and decodes to 24 kHz, in chunks of four frames, with codes of 16 bits.
+
+The tests cover signals, live streams, files, the audit and the evaluation.
+"""
 
 import io
 import json
@@ -62,7 +64,7 @@ def test_signal(small_focal_codec: chirrup.Codec) -> None:
 
 
 def test_codes_of_part_of_a_chunk(small_focal_codec: chirrup.Codec) -> None:
-    """The frames that are missing are as good as lost."""
+    """Missing frames count as lost."""
     codes = small_focal_codec.encode(AUDIO).data[:, :10]
     sound = small_focal_codec.decode(codes)
     assert sound.shape == (10 * 480,)
@@ -101,21 +103,21 @@ def test_live_is_the_signal(
 
 
 def test_latency_of_a_live_stream(small_focal_codec: chirrup.Codec) -> None:
-    """Sample by sample: the first sample of a chunk is heard 80 ms after it was said."""
+    """Samples are pushed one by one. The first sample of a chunk is decoded 80 ms later."""
     encoder, decoder = small_focal_codec.encoder(), small_focal_codec.decoder()
-    said = 0
+    pushed = 0
     sounds = np.zeros(0, np.float32)
     while not len(sounds):
-        packets = encoder.push(AUDIO[said : said + 1])
-        said += 1
+        packets = encoder.push(AUDIO[pushed : pushed + 1])
+        pushed += 1
         sounds = np.concatenate([sounds, *map(decoder.push, packets)])
-    assert said / 16_000 == 0.080
+    assert pushed / 16_000 == 0.080
     assert len(sounds) / 24_000 == 0.080
 
     changed = AUDIO.copy()
     changed[0] += 0.5
     plain, other = (small_focal_codec.encode(audio).data for audio in (AUDIO, changed))
-    assert (plain != other).any(axis=0)[:4].any(), "and it is heard in that chunk"
+    assert (plain != other).any(axis=0)[:4].any(), "and it changes the codes of that chunk"
 
 
 def test_lost_packets(small_focal_codec: chirrup.Codec) -> None:
@@ -148,10 +150,10 @@ def test_a_stream_goes_on_elsewhere_in_the_middle_of_a_chunk(
 @pytest.mark.parametrize("rate_hz", [8000, 16_000, 24_000, 44_100])
 def test_files(small_focal_codec: chirrup.Codec, tmp_path: Path, rate_hz: int) -> None:
     codec = small_focal_codec
-    source = tmp_path / "said.wav"
+    source = tmp_path / "talk.wav"
     said = np.stack([AUDIO, AUDIO[::-1]], axis=1)
     soundfile.write(source, said, rate_hz)
-    coded, heard = tmp_path / "said.chirrup", tmp_path / "heard.wav"
+    coded, heard = tmp_path / "talk.chirrup", tmp_path / "decoded.wav"
     encode_file(codec, source, coded)
     facts = describe(coded)
     assert facts["sample_rate_hz"] == 24_000
@@ -170,7 +172,7 @@ def test_files(small_focal_codec: chirrup.Codec, tmp_path: Path, rate_hz: int) -
 
 @pytest.mark.parametrize("samples", [1, 7321, 16_000])
 def test_length_is_kept_through_pipes(small_focal_codec: chirrup.Codec, samples: int) -> None:
-    """The encoder learns of the end last, and its last chunk may reach far beyond it."""
+    """The encoder pads its last chunk, which may reach far beyond the end of the signal."""
     coded, heard = io.BytesIO(), io.BytesIO()
     audio = np.rint(np.resize(AUDIO, samples) * 32767).astype("<i2")
     encode_file(small_focal_codec, Pipe(audio.tobytes()), coded, raw="s16@16000")
@@ -209,7 +211,7 @@ def test_compared_with_others(small_focal_export: Exported) -> None:
 
 
 def test_codes_by_hand(small_focal_codec: chirrup.Codec) -> None:
-    """0 and 65535 are the corners, and 65536 is none."""
+    """0 and 65535 are valid codes, and 65536 is out of range."""
     corners = np.array([[0, 65_535, -1, 32_768]])
     assert small_focal_codec.decode(Codes(corners, 1920)).shape == (1920,)
     with pytest.raises(ValueError, match="from 0 to 65535"):

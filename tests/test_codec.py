@@ -58,7 +58,7 @@ def test_channels_are_coded_one_by_one(small_codec: chirrup.Codec) -> None:
 
 
 def test_output_is_aligned_with_the_input(small_codec: chirrup.Codec) -> None:
-    """What comes after a sample cannot change what was decoded more than a frame before it."""
+    """A sample does not change decoded audio more than one frame before it."""
     audio = speech_like(RATE_HZ)
     changed = audio.copy()
     changed[12_000:] = 0
@@ -158,7 +158,7 @@ def test_no_frames_are_no_samples(small_codec: chirrup.Codec) -> None:
 
 
 def cut(x: np.ndarray, lengths: list[int]) -> Iterator[np.ndarray]:
-    """``x`` along its last axis in pieces of these lengths, in a circle."""
+    """Yield pieces of ``x`` along its last axis, with lengths that repeat."""
     place = index = 0
     while place < x.shape[-1]:
         yield x[..., place : place + lengths[index % len(lengths)]]
@@ -170,7 +170,7 @@ def cut(x: np.ndarray, lengths: list[int]) -> Iterator[np.ndarray]:
 def test_encoding_in_pieces_is_encoding_at_once(
     small_codec: chirrup.Codec, lengths: list[int], samples: int
 ) -> None:
-    """To the bit, since the pieces are gathered to the same blocks."""
+    """The result is equal bit by bit, because the pieces are joined to the same blocks."""
     lengths = [max(length, samples // 500) for length in lengths]
     audio = np.stack([speech_like(samples, 1), speech_like(samples, 2)])
     pieces = list(small_codec.encode_blocks(cut(audio, lengths), 3, 2))
@@ -273,7 +273,7 @@ def test_wrong_codes_are_refused(small_codec: chirrup.Codec, codes: np.ndarray, 
 
 
 def test_threads_share_a_codec(small_export: Exported) -> None:
-    """Also its very first use, when sessions and weights are made."""
+    """Also at the first use, when sessions and weights are loaded."""
     codec = chirrup.load(small_export.folder)
     signals = [speech_like(2 * RATE_HZ, seed) for seed in range(6)]
 

@@ -1,4 +1,4 @@
-"""What reaches an encoder on every path: no offset, nothing above full scale, nothing subnormal."""
+"""The input of encoders on every path has no offset, no overload and no subnormal numbers."""
 
 import io
 from collections.abc import Callable, Iterator
@@ -94,8 +94,11 @@ def test_what_reaches_an_encoder(
 def test_speech_after_an_overload_is_what_it_is_without_it(
     talk: np.ndarray, model: str, equal: float
 ) -> None:
-    """0.2 s of a square wave at 18 dB above full scale. When it reached the recurrent units as it
-    is, 49 % and 10 % of the first codes were equal, and PESQ was lower by 0.5 for half a minute."""
+    """A square wave of 0.2 s at 18 dB above full scale.
+
+    Without limiting, 49 % and 10 % of the first codes were equal, and PESQ was lower by 0.5 for
+    half a minute.
+    """
     codec, overloaded = chirrup.load(model), talk.copy()
     time = np.arange(4800) / 24_000
     overloaded[12_000:16_800] = 8 * np.sign(np.sin(2 * np.pi * 440 * time) + 1e-9)
@@ -149,7 +152,8 @@ def test_an_offset_goes_and_nothing_else(offset: float, frame: int, rate_hz: int
 
 
 def test_a_thump_is_no_offset() -> None:
-    """A second far beyond full scale is forgotten as fast as an offset of a quarter of it."""
+    """The effect of one second far beyond full scale ends as soon as the effect of an offset of
+    0.25."""
     audio = np.zeros((1, 3 * RATE_HZ), np.float32)
     audio[:, :RATE_HZ] = 1e9
     left = Conditioner(1, 480, RATE_HZ).push(audio)[0]
@@ -168,7 +172,8 @@ def test_codes_of_speech_with_an_offset(talk: np.ndarray, offset: float) -> None
 
 
 def test_codes_of_clean_speech_stay(talk: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
-    """On 10 clips of speech_test 0.3 % of the frames of iris-t1 change, on this one none."""
+    """On 10 clips of speech_test, 0.3 % of the frames of iris-t1 change. On this clip none
+    change."""
     codec = chirrup.load("iris-t1")
     found = codec.encode(talk)
     monkeypatch.setattr(conditioning, "TOLERATED_OFFSET", 10.0)
@@ -179,7 +184,7 @@ def test_codes_of_clean_speech_stay(talk: np.ndarray, monkeypatch: pytest.Monkey
 def test_live_codes_of_speech_with_an_offset_are_those_of_the_signal(
     small_codec: chirrup.Codec,
 ) -> None:
-    """Also in the end, which is padded, of a signal shorter than a block."""
+    """Also in the padded end of a signal that is shorter than a block."""
     for samples in (700, 12_345, 60_000):
         audio = speech_like(samples) + np.float32(0.1)
         expected = small_codec.encode(audio).data

@@ -1,4 +1,4 @@
-"""The documentation: its links lead somewhere, its Python runs, its tables agree with the code."""
+"""The documentation: links, Python code, and tables that agree with the code."""
 
 import re
 import shlex
@@ -95,7 +95,7 @@ PYTHON = [
 def test_python_of_the_pages_runs(
     page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """After the page's own commands that code files."""
+    """The commands of the page that code files run first."""
     monkeypatch.chdir(tmp_path)
     text = page.read_text()
     for line in re.findall(r"^chirrup ((?:demo|encode|decode|info)\b(?!.*my-model).*)", text, re.M):

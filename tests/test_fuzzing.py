@@ -1,4 +1,4 @@
-"""A few rounds of `fuzzing`, which runs many as a script."""
+"""A few rounds of `fuzzing`, which runs many rounds as a script."""
 
 import subprocess
 import sys
@@ -20,7 +20,8 @@ import fuzzing_models
     ],
 )
 def test_tampered_input_raises_the_named_errors_only(what: str, rounds: int) -> None:
-    """In a process of its own, which forks: threads of this one would not survive that."""
+    """The script runs in a separate process, because it forks, and threads do not survive a
+    fork."""
     command = [sys.executable, fuzzing.__file__, "--what", *what.split(), "--rounds", str(rounds)]
     done = subprocess.run(command, capture_output=True, text=True)
     print(done.stdout)

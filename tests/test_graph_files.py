@@ -1,4 +1,4 @@
-"""Graph files: hashed, reading nothing but the weights, and errors of a run are the model's."""
+"""Graph files: hashes, references to other files, and errors while a graph runs."""
 
 import json
 import shutil
@@ -77,14 +77,14 @@ def in_sparse(graph: onnx.GraphProto, tensor: onnx.TensorProto) -> None:
 def test_a_graph_reads_no_other_file(
     folder: Path, location: str, put: Callable[[onnx.GraphProto, onnx.TensorProto], None]
 ) -> None:
-    """Whatever ONNX Runtime would do: 1.20 to 1.23 put the content of any file into the audio."""
+    """ONNX Runtime 1.20 to 1.23 writes the content of any file into the audio."""
     changed(folder, "encoder", lambda graph: put(graph, elsewhere(location)))
     with pytest.raises(chirrup.ModelError, match=f"reads '{location}'; a graph may read model.saf"):
         chirrup.load(folder).encode(NOISE[:2400])
 
 
 def test_a_later_location_counts_too(tmp_path: Path) -> None:
-    """Protobuf takes the last of several values; each is looked at."""
+    """Protobuf uses the last of several values, but all of them are checked."""
     entry = b"\x0a\x08location" + b"\x12\x11model.safetensors" + b"\x12\x05/etc/"
     tensor = b"\x6a" + bytes([len(entry)]) + entry
     graph = b"\x2a" + bytes([len(tensor)]) + tensor
@@ -139,7 +139,7 @@ def test_codes_beyond_the_codebook_are_the_models_fault(folder: Path) -> None:
 
 
 def test_a_code_beyond_the_codebook_is_a_malformed_packet(folder: Path) -> None:
-    """513 codes take 10 bits, so that a packet can hold others; the stream is as before."""
+    """513 codes take 10 bits, so a packet can hold invalid codes. The stream does not change."""
     without_hashes(folder, codebook_size=513)
     codec = chirrup.load(folder)
     decoder, control = codec.decoder(), codec.decoder()
@@ -149,7 +149,9 @@ def test_a_code_beyond_the_codebook_is_a_malformed_packet(folder: Path) -> None:
     for stream in (decoder, control):
         stream.push(sound)
     for packet, following in ((wrong, None), (None, again)):
-        with pytest.raises(FormatError, match="code 513 is not in a codebook of 513 entries"):
+        with pytest.raises(
+            FormatError, match="code 513 is too large for a codebook of 513 entries"
+        ):
             decoder.push(packet, following)
     for packet in (None, sound):
         np.testing.assert_array_equal(decoder.push(packet), control.push(packet))
@@ -161,7 +163,8 @@ def test_a_code_beyond_the_codebook_is_a_malformed_packet(folder: Path) -> None:
 def test_the_default_packet_fits_the_model(
     folder: Path, changes: dict[str, int], bits: int, frames: int
 ) -> None:
-    """A packet has at most 4 frames, and of short codes as many as tell their number."""
+    """The default packet has at most 4 frames, and enough frames to determine the number of
+    codebooks."""
     rates = {"default_bitrate_bps": 600 * bits, "lowest_bitrate_bps": 100 * bits}
     without_hashes(folder, **changes, **rates)
     codec = chirrup.load(folder)

@@ -1,4 +1,4 @@
-"""A model that codes two channels jointly: signals, files, live streams, mono, and refusals."""
+"""A model that codes two channels jointly: signals, files, live streams, mono and errors."""
 
 import json
 from dataclasses import replace

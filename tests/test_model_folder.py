@@ -1,4 +1,4 @@
-"""A model's folder that is damaged, is not there, or is given as a string."""
+"""Model folders that are damaged, missing or given as a string."""
 
 import json
 import shutil
@@ -50,7 +50,7 @@ DAMAGE: dict[str, tuple[Callable[[Path], None], str]] = {
     "a flipped bit": (flip_a_bit, "model.safetensors is damaged: its hash is wrong"),
     "empty weights": (write("model.safetensors", b""), "hash is wrong"),
     "another hash": (change("weights_sha256", "0" * 64), "hash is wrong"),
-    "a newer format": (change("format", 3), "format 3, .* reads formats 1 and 2: upgrade chirrup"),
+    "a newer format": (change("format", 3), "format 3; .* reads formats 1 and 2: upgrade chirrup"),
     "no format": (change("format", None), "not a whole model folder: .* no format"),
     "a key less": (
         change("frame_samples", None),

@@ -1,4 +1,4 @@
-"""The package as a user has it who trains nothing: a fresh environment, without torch."""
+"""The package in a fresh environment without torch, as most users have it."""
 
 import json
 import os
@@ -26,7 +26,7 @@ Run = Callable[..., str]
 
 @pytest.fixture(scope="session")
 def environment(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A virtual environment with nothing but the package and what it asks for."""
+    """Return a virtual environment with only the package and its dependencies."""
     folder = tmp_path_factory.mktemp("no-torch") / "venv"
     subprocess.run([sys.executable, "-m", "venv", folder], check=True)
     install = ["-m", "pip", "install", "--quiet", "--constraint", CONSTRAINTS, ROOT]
@@ -44,7 +44,7 @@ def clean_environment() -> dict[str, str]:
 
 @pytest.fixture
 def run(environment: Path, tmp_path: Path) -> Run:
-    """Run a program of the environment in ``tmp_path``; gives what it prints."""
+    """Run a program of the environment in ``tmp_path``; return its output."""
 
     def call(program: str, *arguments: str) -> str:
         result = subprocess.run(
@@ -148,15 +148,15 @@ def test_models_and_audit(run: Run, model: str) -> None:
 
 
 def test_demo(run: Run, model: str, tmp_path: Path) -> None:
-    run("chirrup", "demo", "heard", "--model", model)
-    sounds = [path for path in (tmp_path / "heard").iterdir() if path.suffix in (".wav", ".flac")]
+    run("chirrup", "demo", "folder", "--model", model)
+    sounds = [path for path in (tmp_path / "folder").iterdir() if path.suffix in (".wav", ".flac")]
     assert len(sounds) >= 2
     for path in sounds:
         assert soundfile.info(path).frames > 1000
 
 
 def test_training_says_what_it_needs(environment: Path, tmp_path: Path) -> None:
-    """Not a traceback, but which extra to install."""
+    """The error names the extra to install."""
     (tmp_path / "recipe.toml").write_text('model = "iris-t1"\nstages = []\n')
     arguments = ["train", "recipe.toml", "--out", "run"]
     result = subprocess.run(

@@ -1,4 +1,4 @@
-"""A process that codes audio opens no network connection and writes no file of its own."""
+"""A process that codes audio opens no network connection and leaves no files."""
 
 import os
 import re

@@ -1,4 +1,4 @@
-"""Live streams some of whose packets are lost, or are none."""
+"""Live streams with lost and malformed packets."""
 
 import numpy as np
 import pytest
@@ -15,7 +15,7 @@ from small_model import DELAY, FRAME, RATE_HZ, speech_like
 pytest_plugins = ["models_fixture"]
 
 HOLD_FRAMES, FADE_FRAMES = 5, 10
-"""Of the small model, 50 frames a second."""
+"""Limits of the small model, which has 50 frames per second."""
 
 
 def rms(audio: np.ndarray) -> float:
@@ -111,7 +111,7 @@ def test_a_short_gap_is_held_at_full_level(small_codec: chirrup.Codec) -> None:
 
 @pytest.mark.parametrize("model", ["iris-t1", "lrac-t1", "focal-small", "spectro-small"])
 def test_a_gap_does_not_run_the_network(model: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Once it is silent: in signals and live streams, which give the same."""
+    """After the fade to silence, lost frames are not computed in signals and live streams."""
     codec = chirrup.load(model)
     codes = np.zeros((codec.codebooks, 400 * codec.chunk_frames), np.int32)
     codes[:, 8 * codec.chunk_frames : 390 * codec.chunk_frames] = -1
@@ -142,7 +142,7 @@ def pack(codec: chirrup.Codec, codes: np.ndarray) -> bytes | None:
 
 
 def test_one_stream_that_goes_on_keeps_the_others_state(small_codec: chirrup.Codec) -> None:
-    """The streams of a signal are silent, and start again, together."""
+    """The streams of a signal become silent and start again together."""
     codes = small_codec.encode(speech_like(4 * RATE_HZ)).data
     both = np.stack([codes, codes])
     both[1, :, 30:60] = -1
@@ -166,7 +166,7 @@ def test_gaps_are_as_long_whatever_the_frames(small_codec: chirrup.Codec, model:
 
 
 def test_files_conceal_as_live_streams_do(small_codec: chirrup.Codec) -> None:
-    """Losses before and after a block without any are not one gap."""
+    """Losses before and after a block without losses are separate gaps."""
     codes = small_codec.encode(speech_like(4 * RATE_HZ)).data.copy()
     codes[:, [*range(45, 50), *range(100, 103), *range(151, 160)]] = -1
     decoder = small_codec.decoder()
@@ -184,7 +184,7 @@ def test_files_conceal_as_live_streams_do(small_codec: chirrup.Codec) -> None:
 
 
 def test_a_lost_packet_is_as_long_as_its_neighbours(small_codec: chirrup.Codec) -> None:
-    """Also where the next repeats less of it, or is the first of all that came."""
+    """Also if the next packet repeats fewer frames, or is the first packet that arrives."""
     codes, again = np.ones((4, 2), np.int16), np.ones((2, 1), np.int16)
     later = pack_packet(codes, again, small_codec.bits_per_code)
     decoder = small_codec.decoder()

@@ -1,4 +1,4 @@
-"""The Python and the commands in the README run as they stand."""
+"""The Python code and the commands of the README run unchanged."""
 
 import re
 import shlex
@@ -21,7 +21,8 @@ def test_the_python_of_the_readme_runs(model_folder: Path) -> None:
 
 
 def test_the_commands_of_the_readme_run_in_order(model_folder: Path, tmp_path: Path) -> None:
-    """From encode to convert, in a folder of recordings, none of which is overwritten."""
+    """All commands from encode to convert run in a folder of recordings, and overwrite none of
+    them."""
     text = README.read_text().replace("1:30", "0:01").replace("1:45", "0:02")
     lines = re.findall(r"^chirrup [^#\n]*|(?<=`)chirrup [^`]*", text, re.MULTILINE)
     lines = [line for line in lines if re.match(r"chirrup (encode|decode|info|convert) ", line)]

@@ -1,4 +1,4 @@
-"""Arrays of any sample rate: in signals, live streams and voices; and the resampler itself."""
+"""Audio of any sample rate in signals, live streams and voices, and the resampler."""
 
 import numpy as np
 import pytest
@@ -31,7 +31,7 @@ def test_signals(small_codec: chirrup.Codec, rate_hz: int) -> None:
 
 
 def test_a_model_of_two_rates(focal: chirrup.Codec) -> None:
-    """It takes 16 kHz and gives 24 kHz: 24,000 samples at 24 kHz come back as 24,000."""
+    """The model takes 16 kHz and decodes to 24 kHz: 24,000 samples at 24 kHz return as 24,000."""
     audio = speech_like(24_000)
     codes = focal.encode(audio, sample_rate_hz=24_000)
     assert focal.decode(codes).shape == (24_000,)

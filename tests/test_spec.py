@@ -1,4 +1,4 @@
-"""What ``model.json`` and the files beside it must be: everything else is a ModelError, soon."""
+"""Checks of ``model.json`` and the other files of a model. Every fault is a ModelError."""
 
 import hashlib
 import json
@@ -58,7 +58,7 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "path": ({"weights": {"../encoder": {}}}, "weights has a graph '../encoder'"),
     "matrix": (
         {"weights": {"encoder": {"x": {"waves": "cosines", "n_fft": 20_000}}}},
-        "no matrix of a transform",
+        "must be a Fourier matrix",
     ),
     "hash": ({"weights_sha256": "00"}, "'weights_sha256' is '00', must be 64 hexadecimal digits"),
     "graphs": ({"graphs_sha256": {"encoder": "0" * 64}}, "other graphs than weights"),
@@ -144,7 +144,7 @@ def test_the_shipped_models_state_all_there_is(name: str) -> None:
 
 
 def test_older_folders_lack_some_values(folder: Path) -> None:
-    """Those with a default load, and code as with them."""
+    """Missing values with defaults are filled in, and the codes do not change."""
     expected = chirrup.load(folder).encode(NOISE).data
     about = described(folder)
     for key in ("graphs_sha256", "input_rate_hz", "input_frame_samples", "chunk_frames", "audit"):

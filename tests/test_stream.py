@@ -1,4 +1,4 @@
-"""Live streams: packets out of samples, samples out of packets."""
+"""Live streams: samples to packets, and packets to samples."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -53,7 +53,8 @@ def test_codes_of_a_long_stream_are_those_of_encode(small_codec: chirrup.Codec) 
 
 @pytest.mark.parametrize("frames", [1, 2, 3, 4])
 def test_sizes_of_packets(small_codec: chirrup.Codec, frames: int) -> None:
-    """A header byte and the bits of the codes; redundancy is two bytes of header and its bits."""
+    """A packet has a header byte and the bits of the codes. Redundancy adds two header bytes and
+    its bits."""
     audio, bits = AUDIO[: 24 * FRAME - DELAY], small_codec.bits_per_code
     for count, bitrate_bps in enumerate(small_codec.bitrates_bps, 1):
         packets = send(small_codec.encoder(bitrate_bps, frames_per_packet=frames), audio)
@@ -240,7 +241,7 @@ def test_wrong_samples_leave_the_stream_as_it_was(
 
 @pytest.mark.parametrize("saved", [None, {}, b"x", [1]])
 def test_only_a_saved_state_is_restored(small_codec: chirrup.Codec, saved: Any) -> None:
-    """Not one of another kind of stream, and not one of another model, whose shapes may fit."""
+    """States of another kind of stream, or of another model with the same shapes, are rejected."""
     encoder, decoder = small_codec.encoder(), small_codec.decoder()
     other = chirrup.load("iris-t1")
     for stream, wrong in (

@@ -1,5 +1,8 @@
 """Chirrup: streaming neural audio codecs.
 
+The public API: `load` returns a `Codec`, which encodes a signal to `Codes` and decodes them, and
+makes live streams, an `Encoder` and a `Decoder`.
+
 >>> codec = chirrup.load("iris-t1")
 >>> codes = codec.encode(audio, bitrate_bps=1000)
 >>> audio = codec.decode(codes)
@@ -9,8 +12,8 @@
 import os
 
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
-"""ONNX Runtime 1.29 and later store a device id and upload events of each loaded model. The runtime
-reads this variable when it is imported."""
+"""Turns off the telemetry of ONNX Runtime, which otherwise stores a device id and uploads an event
+for each loaded model (from version 1.29 on). It reads this variable when it is imported."""
 
 from chirrup.codec import Codec
 from chirrup.codes import Codes

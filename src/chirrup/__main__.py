@@ -1,4 +1,4 @@
-"""``python -m chirrup`` is the command ``chirrup``, also under ``torchrun -m``."""
+"""Run the command ``chirrup`` as ``python -m chirrup``, for example under ``torchrun -m``."""
 
 from chirrup.cli import main
 

@@ -1,4 +1,4 @@
-"""A codec: a trained model that codes and decodes signals and live streams."""
+"""The class `Codec`: a trained model that encodes and decodes signals and live streams."""
 
 from collections.abc import Iterator
 from copy import copy
@@ -16,7 +16,7 @@ from chirrup.concealment import ConcealingDecoder
 from chirrup.encoding import ChunkEncoder
 from chirrup.errors import ModelError
 from chirrup.model_json import read_spec
-from chirrup.resampling import checked_rate, length_at, resampled
+from chirrup.resampling import checked_rate, length_at, resample_blocks
 from chirrup.runtime.engine import Engine
 from chirrup.runtime.graph import Graph, Sessions, Weights
 from chirrup.runtime.graph_file import WEIGHTS
@@ -24,38 +24,58 @@ from chirrup.stream import Decoder, Encoder
 
 
 class Codec:
-    """A loaded model.
+    """A loaded model that encodes and decodes signals and live streams.
 
-    Thread-safe: it holds no state of any signal, and calls may run at the same time. The streams
-    that `encoder` and `decoder` give are independent; each belongs to one thread at a time.
+    A codec has no state of a signal: it is thread-safe, and it can be pickled and copied. Each
+    stream that `encoder` or `decoder` returns has its state and belongs to one thread at a time.
+
+    >>> codec = chirrup.load()
+    >>> audio = codec.decode(codec.encode(audio, bitrate_bps=1000))
+
+    Args:
+        folder: a model folder, which ``chirrup export`` wrote.
+        threads: number of threads that one call may use.
+
+    Raises:
+        ModelError: the folder does not exist, or a file in it is missing, damaged or of a newer
+            format.
 
     Attributes:
-        name: the model's name.
-        sample_rate_hz: sample rate of the decoded audio. All sample counts use it, except
+        name: name of the model.
+        sample_rate_hz: sample rate of the decoded audio, in Hz. All sample counts use it, except
             ``input_frame_samples``.
-        input_rate_hz, input_frame_samples: sample rate of the audio that an encoder takes, and its
-            samples a frame. Most models have one rate.
-        channels: channels that the model codes jointly, as one stream of codes; mono is repeated to
-            all of them, and averaged after decoding. If 1, any number are coded one by one.
-        frame_samples: samples a frame.
-        chunk_frames, block_frames: frames coded at once in a live stream, and in a signal.
-        packet_frames: frames in a packet of a live stream by default.
-        delay_samples: how late a decoder stream's output is, beside the encoder's input. `decode`
+        input_rate_hz: sample rate of the encoder's input, in Hz. In most models it equals
+            ``sample_rate_hz``.
+        input_frame_samples: samples in a frame of the encoder's input.
+        channels: number of channels that the model codes jointly, as one stream of codes. If it is
+            1, the channels of a signal are coded one by one. If it is higher, mono input is
+            repeated to all channels, and the decoded channels are averaged.
+        frame_samples: samples in a frame of the decoded audio.
+        frame_rate_hz: frames per second.
+        chunk_frames: frames that a live stream codes at once.
+        block_frames: frames that `encode` and `decode` code at once.
+        packet_frames: default number of frames in a packet of a live stream.
+        delay_samples: delay of a live decoder's output after the encoder's input. `decode`
             removes it.
-        latency_samples: algorithmic latency of a live stream: a chunk of frames and the delay.
-        codebooks, codebook_size: most codes a frame, and how many values each can have.
-        lowest_bitrate_bps: the lowest that the model was trained for; lower ones sound bad.
+        latency_samples: algorithmic latency of a live stream: one chunk and the delay.
+        codebooks: highest number of codes per frame.
+        codebook_size: number of values of a code.
         bits_per_code: bits of a code in files and packets.
-        frame_rate_hz: frames a second.
-        weights_sha256, codes_sha256: hexadecimal hashes of the weights, and of those that files are
-            coded with, which are others only where `chirrup export` gave weights of 8 bits.
-        spec, description: the checked values of ``model.json``, and everything in it.
+        code_dtype: int16, or int32 if codes have 16 bits.
+        default_bitrate_bps: bitrate if none is given, in bit/s.
+        lowest_bitrate_bps: lowest bitrate that the model was trained for, in bit/s. Lower bitrates
+            sound bad.
+        weights_sha256: SHA-256 of the stored weights, in hexadecimal.
+        codes_sha256: SHA-256 of the weights that produced the codes. It differs from
+            ``weights_sha256`` only in 8-bit exports.
+        spec: the checked values of ``model.json``.
+        description: the whole content of ``model.json``.
     """
 
     def __init__(self, folder: str | Path, *, threads: int = 1) -> None:
         name, folder = str(folder), Path(folder).absolute()
         if not folder.is_dir():
-            raise ModelError(f"no folder {name!r}: chirrup.load({name!r}) loads a model by name")
+            raise ModelError(f"no folder {name!r}; chirrup.load({name!r}) loads a model by name")
         self.spec, self.description = read_spec(folder)
         spec = self.spec
         self.name, self.channels = spec.name, spec.channels
@@ -80,15 +100,18 @@ class Codec:
 
     @property
     def bitrates_bps(self) -> list[int]:
-        """Bitrates of a channel, or of all coded jointly, for each number of codebooks from 1."""
+        """Bitrates in bit/s of one stream of codes, for 1, 2, ... codebooks."""
         return self.spec.bitrates_bps
 
     def codebooks_at(self, bitrate_bps: float | None) -> int:
-        """Codebooks of a bitrate; None is the model's default bitrate.
+        """Return the number of codebooks of a bitrate.
+
+        Args:
+            bitrate_bps: one of ``bitrates_bps``. None is ``default_bitrate_bps``.
 
         Raises:
-            ValueError: the model has no such bitrate.
-            TypeError: the bitrate is no number.
+            ValueError: the model does not have this bitrate.
+            TypeError: the bitrate is not a number.
         """
         bitrate_bps = self.default_bitrate_bps if bitrate_bps is None else bitrate_bps
         if bitrate_bps not in self.bitrates_bps:
@@ -96,11 +119,17 @@ class Codec:
         return self.bitrates_bps.index(int(bitrate_bps)) + 1
 
     def codebooks_within(self, bitrate_bps: float | None) -> int:
-        """Codebooks of the highest bitrate not above the one asked for, such as 62016 for 64000.
+        """Return the number of codebooks of the highest bitrate that is not above a limit.
+
+        A limit of 64000 bit/s selects, for example, a bitrate of 62016 bit/s.
+
+        Args:
+            bitrate_bps: the limit, in bit/s. None selects ``default_bitrate_bps``.
 
         Raises:
-            ValueError: it is below the lowest, or above the highest by a codebook or more.
-            TypeError: it is no number.
+            ValueError: the limit is below the lowest bitrate, or above the highest one by at least
+                the bitrate of a codebook.
+            TypeError: the limit is not a number.
         """
         if bitrate_bps is None:
             return self.codebooks_at(None)
@@ -111,7 +140,7 @@ class Codec:
 
     def _no_bitrate(self, bitrate_bps: object) -> ValueError | TypeError:
         if not isinstance(bitrate_bps, Real):
-            return TypeError(f"bitrate_bps is a number of bit/s, such as 6000; got {bitrate_bps!r}")
+            return TypeError(f"bitrate_bps must be in bit/s, such as 6000; got {bitrate_bps!r}")
         choices = ", ".join(map(str, self.bitrates_bps))
         return ValueError(f"{self.name} has no bitrate of {bitrate_bps:g} bit/s; it has {choices}")
 
@@ -124,19 +153,25 @@ class Codec:
         *,
         sample_rate_hz: int | None = None,
     ) -> Codes:
-        """Code a signal.
+        """Encode a signal.
 
         Args:
-            audio: ``float32 [samples]`` or ``[channels, samples]``, full scale 1. Samples beyond
-                full scale are limited to it. Channels are coded as ``channels`` says.
-            bitrate_bps: one of ``bitrates_bps``, for each stream.
-            sample_rate_hz: sample rate of ``audio``, which is resampled if the model takes
-                another. None is ``input_rate_hz``.
+            audio: ``float32 [samples]`` or ``[channels, samples]`` with a full scale of 1. Samples
+                beyond full scale are limited to it. If the model codes several channels jointly,
+                the audio must have 1 or ``channels`` channels.
+            bitrate_bps: one of ``bitrates_bps``, for each stream of codes. None is
+                ``default_bitrate_bps``.
+            sample_rate_hz: sample rate of ``audio``, which is resampled to ``input_rate_hz``. None
+                is ``input_rate_hz``.
+
+        Returns:
+            The codes. ``data`` is ``[codebooks, frames]`` if ``audio`` has one axis, else
+            ``[streams, codebooks, frames]``.
 
         Raises:
-            ValueError: wrong shape, samples that are not finite or no floating point, more
-                channels than are coded jointly, no such bitrate or sample rate.
-            TypeError: an argument of another type.
+            ValueError: the shape is wrong, the samples are not floating point or not finite, or the
+                model does not support the bitrate, the sample rate or the number of channels.
+            TypeError: an argument has the wrong type.
         """
         count = self.codebooks_at(bitrate_bps)
         rate_hz = self.input_rate_hz if sample_rate_hz is None else checked_rate(sample_rate_hz)
@@ -144,7 +179,7 @@ class Codec:
         samples = length_at(signal.shape[1], rate_hz, self.sample_rate_hz)
         size = self.block_frames * self.input_frame_samples
         parts = (signal[:, start : start + size] for start in range(0, signal.shape[1], size))
-        native = resampled(parts, len(signal), rate_hz, self.input_rate_hz)
+        native = resample_blocks(parts, len(signal), rate_hz, self.input_rate_hz)
         data = np.concatenate([*self.encode_blocks(native, count, len(signal))], axis=2)
         joint = len(signal) if self.channels > 1 else None
         return Codes(data[0] if np.ndim(audio) == 1 else data, samples, joint)
@@ -152,15 +187,17 @@ class Codec:
     def encode_blocks(
         self, pieces: Iterator[np.ndarray], codebooks: int, channels: int = 1
     ) -> Iterator[np.ndarray]:
-        """Code a signal that comes piece by piece, in constant memory.
+        """Encode a signal piece by piece, in constant memory.
 
         Args:
-            pieces: each ``float32 [channels, any number of samples]`` at ``input_rate_hz``.
-            codebooks: how many of the first codebooks to keep.
+            pieces: the signal in pieces ``float32 [channels, any number of samples]`` at
+                ``input_rate_hz``.
+            codebooks: number of codebooks to keep, from the first on.
+            channels: number of channels of the signal.
 
         Yields:
-            ``int16 [streams, codebooks, frames]`` (int32 for codes of 16 bits), in all as many
-            whole chunks of frames as samples and ``delay_samples`` reach into.
+            Codes ``[streams, codebooks, frames]`` of type ``code_dtype``. Together they are the
+            whole chunks that cover the signal and ``delay_samples`` after it.
         """
         encoder = ChunkEncoder(self.spec, self._encoder, channels, codebooks, self.block_frames)
         for piece in pieces:
@@ -168,17 +205,21 @@ class Codec:
         yield from encoder.finish()
 
     def decode(self, codes: Codes | np.ndarray) -> np.ndarray:
-        """Turn codes back into a signal of the length it had.
+        """Decode a signal.
 
         Args:
-            codes: what `encode` gave, or ``int [codebooks, frames]`` or
-                ``[streams, codebooks, frames]``, whose length is then as long as the frames reach.
+            codes: the codes that `encode` returned, or an array ``int [codebooks, frames]`` or
+                ``[streams, codebooks, frames]``. Higher codebooks may be left out. Frames of -1 are
+                lost; they are concealed.
 
         Returns:
-            ``float32 [samples]`` or ``[channels, samples]``.
+            ``float32 [samples]`` or ``[channels, samples]`` at ``sample_rate_hz``. `Codes` give the
+            length of the encoded signal; an array gives ``frames * frame_samples`` samples less
+            ``delay_samples``.
 
         Raises:
-            ValueError: wrong shape, or a code that the codebooks do not have.
+            ValueError: the shape is wrong, or a code is out of range.
+            TypeError: ``codes`` is not an array.
         """
         given = codes.channels if isinstance(codes, Codes) else None
         form = "integers [codebooks, frames] or [streams, codebooks, frames]"
@@ -198,16 +239,17 @@ class Codec:
     def decode_blocks(
         self, pieces: Iterator[np.ndarray], channels: int = 1
     ) -> Iterator[np.ndarray]:
-        """Decode codes that come piece by piece, in constant memory; the delay is removed.
+        """Decode codes piece by piece, in constant memory, and remove the delay.
 
         Lost frames are concealed, and a long gap fades to silence.
 
         Args:
-            pieces: each ``int [streams, codebooks, any number of frames]``.
-            channels: to give. Of those coded jointly, 1 is their average.
+            pieces: the codes in pieces ``int [streams, codebooks, any number of frames]``.
+            channels: number of channels to return. If the model codes several channels jointly, 1
+                returns their average.
 
         Yields:
-            ``float32 [channels, samples]``.
+            ``float32 [channels, samples]`` at ``sample_rate_hz``.
         """
         streams, skip = self.spec.streams(channels), self.delay_samples
         decoder = ConcealingDecoder(self.spec, self._decoder, streams)
@@ -231,15 +273,23 @@ class Codec:
         redundancy: int = 0,
         sample_rate_hz: int | None = None,
     ) -> Encoder:
-        """A live stream in: samples to packets.
+        """Return the sender's end of a live stream, which encodes samples to packets.
+
+        >>> enc, dec = codec.encoder(bitrate_bps=6000), codec.decoder()
+        >>> audio = [dec.push(packet) for packet in enc.push(samples)]
 
         Args:
-            bitrate_bps: one of ``bitrates_bps``, redundancy not counted.
-            frames_per_packet: 1 to 4; by default ``packet_frames``.
-            redundancy: codebooks of the packet before that each packet carries again, so that a
-                single lost packet can be heard, if coarsely; at most 16. 0 carries nothing.
-            sample_rate_hz: sample rate of the samples, as in `encode`. Resampling adds 40 ms of
-                latency, from 8 kHz 80 ms.
+            bitrate_bps: one of ``bitrates_bps``, without the redundancy. None is
+                ``default_bitrate_bps``.
+            frames_per_packet: 1 to 4. None is ``packet_frames``.
+            redundancy: number of codebooks of the previous packet that each packet repeats, at most
+                16. If a single packet is lost, the decoder then decodes it at a lower bitrate.
+            sample_rate_hz: sample rate of the samples. None is ``input_rate_hz``. Resampling adds
+                40 ms of latency, or 80 ms from 8 kHz.
+
+        Raises:
+            ValueError: an argument is out of range.
+            TypeError: an argument has the wrong type.
         """
         count = self.codebooks_at(bitrate_bps)
         frames = self.packet_frames if frames_per_packet is None else frames_per_packet
@@ -253,16 +303,24 @@ class Codec:
         )
 
     def decoder(self, *, frames_per_packet: int | None = None) -> Decoder:
-        """A live stream out: packets, or None for a lost one, to samples."""
+        """Return the receiver's end of a live stream, which decodes packets to samples.
+
+        Args:
+            frames_per_packet: number of frames, 1 to 4, of a packet that is lost before any packet
+                has arrived. None is ``packet_frames``.
+
+        Raises:
+            ValueError: ``frames_per_packet`` is out of range.
+        """
         frames = self.packet_frames if frames_per_packet is None else frames_per_packet
         return Decoder(self.spec, self._decoder, frames_per_packet=frames)
 
     def graphs(self) -> tuple[Engine, Engine]:
-        """The encoder's and the decoder's engine, for those who keep the state themselves."""
+        """Return the engines of the encoder and the decoder, for callers that manage the state."""
         return self._encoder, self._decoder
 
     def with_decoder(self, decoder: Engine) -> Self:
-        """A codec like this one that decodes with another engine."""
+        """Return a copy of this codec that decodes with another engine."""
         changed = copy(self)
         changed._decoder = decoder
         return changed
@@ -281,7 +339,7 @@ class Codec:
         return self.graph("decoder")
 
     def graph(self, part: str) -> Graph:
-        """The "encoder" or the "decoder" in ONNX Runtime."""
+        """Open the graph of a part, "encoder" or "decoder", in ONNX Runtime."""
         spec, chunk = self.spec, self.chunk_frames
         codes = (self.codebooks, chunk)
         if part == "encoder":

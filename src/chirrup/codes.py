@@ -1,4 +1,4 @@
-"""The codes of a signal: what a codec turns audio into and back."""
+"""The class `Codes`, the encoded form of a signal, and checks of audio and codes from callers."""
 
 from dataclasses import dataclass
 
@@ -7,19 +7,22 @@ import numpy as np
 from chirrup.spec import ModelSpec
 
 ABSENT = -1
-"""The code of a codebook left out for a lower bitrate, or of a lost frame."""
+"""Code of a codebook that is left out for a lower bitrate, or of a lost frame."""
 
 
 @dataclass(frozen=True, eq=False)
 class Codes:
-    """Codes of one signal. They compare by value, and hash by it as long as nobody writes to
-    ``data``.
+    """The codes of one signal.
+
+    Codes compare and hash by value. They must not be changed while they are in a set or dictionary.
 
     Attributes:
-        data: ``int16 [codebooks, frames]``, or ``[streams, codebooks, frames]``, a stream a channel
-            or one for all that are coded jointly; -1 is absent. int32 for codes of 16 bits.
-        samples: length of the signal, at the codec's ``sample_rate_hz``.
-        channels: of the signal, where the codec codes several jointly; None is as many as it does.
+        data: ``int16 [codebooks, frames]`` or ``[streams, codebooks, frames]``; int32 if codes have
+            16 bits. A stream holds one channel, or all channels of a codec that codes them jointly.
+            -1 stands for a codebook that is left out, or for a lost frame.
+        samples: length of the signal in samples at the codec's ``sample_rate_hz``.
+        channels: number of channels of the signal, if the codec codes several channels jointly.
+            None is the number of channels of the codec.
     """
 
     data: np.ndarray
@@ -28,10 +31,12 @@ class Codes:
 
     @property
     def frames(self) -> int:
+        """Number of frames."""
         return self.data.shape[-1]
 
     @property
     def codebooks(self) -> int:
+        """Number of codebooks."""
         return self.data.shape[-2]
 
     def __eq__(self, other: object) -> bool:
@@ -49,7 +54,12 @@ class Codes:
 
 
 def checked_samples(audio: np.ndarray) -> np.ndarray:
-    """Samples that a caller gave as ``float32``, or an error with what to do."""
+    """Return a caller's samples as ``float32``.
+
+    Raises:
+        ValueError: the samples are not floating point or not finite.
+        TypeError: the samples are not an array.
+    """
     form = "float32 [samples], or [channels, samples] with rows of one length"
     samples = as_array(audio, "audio", form)
     if not np.issubdtype(samples.dtype, np.floating):
@@ -66,7 +76,12 @@ def checked_samples(audio: np.ndarray) -> np.ndarray:
 
 
 def checked(audio: np.ndarray) -> np.ndarray:
-    """``float32 [channels, samples]`` of what a caller gave, or an error with what to do."""
+    """Return a caller's signal as ``float32 [channels, samples]``.
+
+    Raises:
+        ValueError: the shape is wrong, or the samples are not floating point or not finite.
+        TypeError: the signal is not an array.
+    """
     signal = checked_samples(audio)
     if signal.ndim not in (1, 2) or signal.shape[-1] == 0 or signal.shape[0] == 0:
         mono = signal.ndim == 3 and signal.shape[1] == 1
@@ -79,25 +94,29 @@ def checked(audio: np.ndarray) -> np.ndarray:
 
 
 def as_array(value: object, name: str, form: str) -> np.ndarray:
-    """An argument as an array.
+    """Return an argument as an array.
 
     Args:
-        name, form: what to call the argument, and what it should be, in an error.
+        name: name of the argument in the error message.
+        form: expected type and shape in the error message.
 
     Raises:
-        TypeError: it is none, such as a ragged list, or a tensor on another device.
+        TypeError: the value cannot be converted, such as a ragged list, or a tensor on another
+            device.
     """
     try:
         return np.asarray(value)
-    except Exception as error:  # of whatever library the value comes from
+    except Exception as error:  # any library may define the value's class
         raise TypeError(f"{name} must be {form}; got {type(value).__name__}: {error}") from error
 
 
 def all_codebooks(codes: np.ndarray, spec: ModelSpec) -> np.ndarray:
-    """``int32 [..., codebooks, frames]`` of a model, with -1 for the codebooks left out.
+    """Return codes as ``int32 [..., codebooks, frames]`` with all codebooks of the model.
+
+    Codebooks that are left out become -1.
 
     Raises:
-        ValueError: more codebooks than the model has, or a code out of range.
+        ValueError: there are more codebooks than the model has, or a code is out of range.
     """
     missing = spec.codebooks - codes.shape[-2]
     if missing < 0:

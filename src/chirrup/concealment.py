@@ -1,6 +1,7 @@
-"""Decoding with frames that are lost: concealed, faded to silence in a long gap, and back at once.
+"""Decoding with packet loss concealment.
 
-Signals, files and live streams all decode here.
+Signals, files and live streams all decode here. The model conceals lost frames. A long gap fades to
+silence, and the first frame after the gap returns to full level.
 """
 
 from collections.abc import Iterator
@@ -15,16 +16,20 @@ from chirrup.runtime.engine import Engine
 from chirrup.spec import ModelSpec
 
 HOLD_SECONDS = 0.1
-"""How much of a gap is concealed at full level; after it the sound fades."""
+"""Duration for which a gap is concealed at full level, before it fades."""
 FADE_SECONDS = 0.2
-"""From full level to silence. The first frame after a gap goes back to full level."""
+"""Duration of the fade from full level to silence."""
 
 
 class ConcealingDecoder:
-    """The decoder of a model with the state of some streams: codes in, audio out.
+    """The decoder of a model, with the state of some streams.
+
+    Args:
+        streams: number of streams that are decoded together.
 
     Attributes:
-        lost: for each stream, how many of the last frames were lost.
+        lost: number of frames lost in a row up to now, ``[streams]``.
+        waiting: codes ``[streams, codebooks, frames]`` of an incomplete chunk.
     """
 
     def __init__(self, spec: ModelSpec, engine: Engine, streams: int = 1) -> None:
@@ -43,7 +48,7 @@ class ConcealingDecoder:
         """Decode ``int32 [streams, codebooks, any number of frames]``.
 
         Yields:
-            ``float32 [streams, channels, samples]`` of all chunks that are whole.
+            ``float32 [streams, channels, samples]`` of all complete chunks.
         """
         codes = np.concatenate([self.waiting, codes], axis=2)
         whole = codes.shape[2] - codes.shape[2] % self.chunk_frames
@@ -52,15 +57,18 @@ class ConcealingDecoder:
         self.waiting = codes[:, :, whole:]
 
     def finish(self) -> Iterator[np.ndarray]:
-        """Decode the frames whose chunk is not whole: those that are missing count as lost."""
+        """Decode the frames of the incomplete chunk; its missing frames count as lost."""
         streams, codebooks, frames = self.waiting.shape
         missing = np.full((streams, codebooks, -frames % self.chunk_frames), ABSENT, np.int32)
         for audio in self.push(missing):
             yield audio[..., : frames * self.frame_samples]
 
     def _decoded(self, codes: np.ndarray) -> Iterator[np.ndarray]:
-        """Once all streams are silent, lost frames cost nothing, and the next frame that is there
-        starts from the initial state."""
+        """Decode whole chunks.
+
+        When all streams have faded to silence, lost frames are not computed, and the next frame
+        that arrives starts from the initial state.
+        """
         lost = codes[:, 0] == ABSENT
         before = self._lost_before(lost)
         faded = np.all(before[:, : -1 : self.chunk_frames] >= self.silent_frames, axis=0)
@@ -81,14 +89,21 @@ class ConcealingDecoder:
         self.lost = before[:, -1]
 
     def _lost_before(self, lost: np.ndarray) -> np.ndarray:
-        """Frames lost in a row before each frame, and after the last ``[streams, frames + 1]``."""
+        """Count the frames lost in a row before each frame and after the last.
+
+        Returns:
+            ``[streams, frames + 1]``.
+        """
         frame = np.arange(1, lost.shape[1] + 1)
         arrived = np.maximum.accumulate(np.where(lost, -self.lost[:, None], frame), axis=1)
         return np.concatenate([self.lost[:, None], frame - arrived], axis=1)
 
     def _at_level(self, audio: np.ndarray, lost: np.ndarray) -> np.ndarray:
-        """Each frame of the audio from its first level to its last, by the frames lost before it
-        and after it."""
+        """Scale each frame with a ramp between the levels at its two ends.
+
+        Args:
+            lost: number of frames lost in a row at the ends of frames ``[streams, frames + 1]``.
+        """
         levels = np.clip(1 - (lost - self.hold_frames) / self.fade_frames, 0, 1)
         if (levels == 1).all():
             return audio
@@ -97,7 +112,7 @@ class ConcealingDecoder:
         return audio * ramps.astype(np.float32).reshape(len(lost), 1, -1)
 
     def save(self) -> dict[str, Any]:
-        """The state as arrays."""
+        """Return the state as arrays."""
         return {
             "engine": self.engine.save(self.state),
             "waiting": self.waiting.copy(),
@@ -105,6 +120,6 @@ class ConcealingDecoder:
         }
 
     def restore(self, saved: dict[str, Any]) -> None:
-        """Go on from what `save` gave."""
+        """Continue from a state that `save` returned."""
         self.state = self.engine.restore(saved["engine"])
         self.waiting, self.lost = saved["waiting"].copy(), saved["lost"].copy()

@@ -1,8 +1,8 @@
-"""What every sample passes before an encoder: one place for signals, files and live streams.
+"""Conditioning of the input of every encoder, for signals, files and live streams.
 
-Encoders are trained with speech or music within full scale that has no offset. Samples beyond full
-scale upset a recurrent encoder for many seconds, an offset costs quality as long as it lasts, and
-subnormal numbers take a processor several times as long to multiply.
+Encoders are trained with audio within full scale and without an offset. Samples beyond full scale
+lower the quality of a recurrent encoder for many seconds. An offset lowers it as long as the offset
+lasts. A processor multiplies subnormal numbers several times more slowly than others.
 """
 
 from typing import Any
@@ -12,29 +12,29 @@ import numpy as np
 LOUDEST = 1.0
 """Full scale. Samples beyond it are limited to it."""
 SMALLEST = 1e-15
-"""Samples closer to zero become zero."""
+"""Samples of a smaller magnitude become zero."""
 OFFSET_SECONDS = 1.0
-"""Time constant of the estimate of the offset."""
+"""Time constant of the offset estimate."""
 SETTLING_SECONDS = 0.05
-"""The estimate begins as the mean of this much silence and all samples so far."""
+"""The estimate begins as the mean of all samples so far and of this duration of silence."""
 LARGEST_OFFSET = 0.25
-"""The estimate goes no further. More is a thump or an overload, which would leave an offset in the
-speech that follows."""
+"""Largest magnitude of the estimate. A larger mean comes from a thump or an overload, and would
+leave an offset in the speech after it."""
 TOLERATED_OFFSET = 0.002
-"""An offset up to this stays. The codes of a signal without an offset are then those of the signal
-itself, although low frequencies move the estimate a little."""
+"""Largest offset that is not removed. A signal without an offset is thus not changed, although its
+low frequencies move the estimate a little."""
 
 
 class Conditioner:
-    """Remove the offset of a stream of samples, limit them to full scale, flush subnormal ones.
+    """Remove the offset of a stream, limit its samples to full scale and flush subnormal ones.
 
-    The estimate of the offset is an exponential average of the means of frames; it is subtracted
-    with linear interpolation between the ends of frames. Its steps are those of frames, so that
-    the result does not depend on the pieces in which samples come.
+    The estimate of the offset is an exponential average of the means of frames. It is interpolated
+    linearly between the ends of frames and subtracted. It is updated once a frame, so the result
+    does not depend on how the stream is cut into pieces.
 
     Args:
-        channels: channels of the signal, each with its own offset.
-        frame_samples: samples a frame at ``rate_hz``.
+        channels: number of channels. Each has an estimate.
+        frame_samples: samples in a frame at ``rate_hz``.
     """
 
     def __init__(self, channels: int, frame_samples: int, rate_hz: int) -> None:
@@ -44,20 +44,20 @@ class Conditioner:
         self.offset = np.zeros(channels)
 
     def push(self, samples: np.ndarray) -> np.ndarray:
-        """Take in ``float32 [channels, any number]``; return all whole frames that are ready."""
+        """Condition ``float32 [channels, any number of samples]``; return the complete frames."""
         waiting = np.concatenate([self.waiting, samples], axis=1)
         whole = waiting.shape[1] - waiting.shape[1] % self.frame_samples
         self.waiting = waiting[:, whole:].copy()
         return self._conditioned(waiting[:, :whole])
 
     def finish(self, samples: int) -> np.ndarray:
-        """Add ``samples`` of silence; return all frames, which are then whole."""
+        """Append ``samples`` of silence, which must complete a frame; return the frames."""
         silence = np.repeat(self.removed[:, None], samples, axis=1)
         return self.push(silence.astype(np.float32))
 
     @property
     def removed(self) -> np.ndarray:
-        """The offset to subtract ``[channels]``: what the estimate exceeds the tolerated one by."""
+        """Offset to subtract ``[channels]``: the part of the estimate beyond the tolerated one."""
         return self.offset - np.clip(self.offset, -TOLERATED_OFFSET, TOLERATED_OFFSET)
 
     def _conditioned(self, signal: np.ndarray) -> np.ndarray:
@@ -82,10 +82,10 @@ class Conditioner:
         return result
 
     def save(self) -> dict[str, Any]:
-        """The state as arrays and numbers."""
+        """Return the state as arrays and numbers."""
         return {"waiting": self.waiting.copy(), "seen": self.seen, "offset": self.offset.copy()}
 
     def restore(self, saved: dict[str, Any]) -> None:
-        """Go on from what `save` gave."""
+        """Continue from a state that `save` returned."""
         self.waiting, self.seen = saved["waiting"].copy(), saved["seen"]
         self.offset = saved["offset"].copy()

@@ -1,7 +1,4 @@
-"""Encoding piece by piece: samples in, codes out.
-
-Signals, files and live streams all encode here.
-"""
+"""Encoding of a stream of samples to codes, for signals, files and live streams."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -18,13 +15,13 @@ class ChunkEncoder:
     """The encoder of a model with the state of one signal.
 
     Args:
-        channels: channels of the signal; 1, or as many as the model codes jointly. A model that
-            codes one takes any number.
-        codebooks: how many of the first codebooks to keep.
+        channels: number of channels of the signal. A model that codes several channels jointly
+            takes 1 or all of them.
+        codebooks: number of codebooks to keep, from the first on.
         piece_frames: frames to code at once, a whole number of chunks.
 
     Raises:
-        ValueError: the model does not code so many channels.
+        ValueError: the model does not support the number of channels.
     """
 
     def __init__(
@@ -40,18 +37,18 @@ class ChunkEncoder:
         self.samples = 0
 
     def push(self, signal: np.ndarray) -> Iterator[np.ndarray]:
-        """Take in ``float32 [channels, any number of samples]`` at ``input_rate_hz``.
+        """Encode ``float32 [channels, any number of samples]`` at ``input_rate_hz``.
 
         Yields:
-            Codes ``int16 [streams, codebooks, frames]`` (int32 for codes of 16 bits) of all pieces
-            that are whole.
+            Codes ``int16 [streams, codebooks, frames]`` (int32 if codes have 16 bits) of each
+            complete piece.
         """
         self.samples += signal.shape[1]
         signal = np.broadcast_to(signal, (self.inputs, signal.shape[1]))
         yield from self._coded(self.conditioner.push(signal))
 
     def finish(self) -> Iterator[np.ndarray]:
-        """Add silence until a decoder can give every sample back, and code the rest."""
+        """Append the silence that a decoder needs to return every sample, and code the rest."""
         if not self.samples:
             return
         yield from self._coded(self.conditioner.finish(self.spec.padding_samples(self.samples)))
@@ -72,7 +69,7 @@ class ChunkEncoder:
         return codes[:, : self.codebooks].astype(self.dtype)
 
     def save(self) -> dict[str, Any]:
-        """The state as arrays and numbers."""
+        """Return the state as arrays and numbers."""
         return {
             "engine": self.engine.save(self.state),
             "conditioner": self.conditioner.save(),
@@ -81,7 +78,7 @@ class ChunkEncoder:
         }
 
     def restore(self, saved: dict[str, Any]) -> None:
-        """Go on from what `save` gave."""
+        """Continue from a state that `save` returned."""
         self.state = self.engine.restore(saved["engine"])
         self.conditioner.restore(saved["conditioner"])
         self.waiting, self.samples = saved["waiting"].copy(), saved["samples"]

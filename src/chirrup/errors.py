@@ -1,4 +1,4 @@
-"""The errors that chirrup raises on purpose. The message is one line: what is wrong, what to do."""
+"""The expected errors of chirrup. A message is one line, which names the fault and the remedy."""
 
 
 class ChirrupError(Exception):
@@ -6,22 +6,22 @@ class ChirrupError(Exception):
 
 
 class UsageError(ChirrupError, ValueError):
-    """An option, a setting of a recipe, or options that do not fit together."""
+    """An option or a recipe setting is wrong, or options contradict each other."""
 
 
 class FileError(ChirrupError):
-    """A file or folder that cannot be read or written, or a package that is not installed."""
+    """A file or folder cannot be read or written, or a package is not installed."""
 
 
 class ModelError(ChirrupError, ValueError):
-    """A model, a checkpoint or a configuration that cannot be used."""
+    """A model, a checkpoint or a configuration cannot be used."""
 
 
 class FormatError(ChirrupError, ValueError):
-    """Bytes that are not what they should be.
+    """A file or packet is malformed.
 
     Attributes:
-        offset: byte, counted from the start of the file or packet, where the reader gave up.
+        offset: position of the fault in bytes from the start of the file or packet.
     """
 
     def __init__(self, message: str, offset: int) -> None:

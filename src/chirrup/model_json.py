@@ -1,7 +1,8 @@
-"""``model.json``: read, checked value by value, and turned into a `spec.ModelSpec`.
+"""Reading of ``model.json`` into a `spec.ModelSpec`.
 
-A model's folder may come from anybody, so nothing in it is used before it is checked: types here,
-ranges in `spec.ModelSpec`, and the memory that shapes ask for against the size of the files.
+A model's folder may come from anybody, so every value is checked before it is used. This module
+checks types, and compares the memory that tensor shapes require with the size of the files.
+`spec.ModelSpec` checks ranges.
 """
 
 import json
@@ -22,19 +23,19 @@ MOST_JSON_BYTES = 1 << 22
 MOST_DIMENSIONS = 8
 MOST_FFT = 1 << 13
 MOST_MADE_BYTES = 1 << 26
-"""Memory of states and Fourier matrices beyond `MOST_EXPANSION`."""
+"""Memory in bytes that states and Fourier matrices may take in addition to `MOST_EXPANSION`."""
 MOST_EXPANSION = 20
-"""Times the size of the weights' file that all tensors, widened to float32, may take."""
+"""Largest ratio of the memory of all tensors in float32 to the size of the weight file."""
 
 
 def read_spec(folder: Path) -> tuple[ModelSpec, dict[str, Any]]:
-    """Read and check the specification of a model's folder, and the hashes of its files.
+    """Read the specification of a model's folder and check the hashes of its files.
 
     Returns:
-        The specification, and everything in ``model.json``.
+        The specification, and the whole content of ``model.json``.
 
     Raises:
-        ModelError: the folder is not whole, or a file in it is damaged.
+        ModelError: a file in the folder is missing or damaged.
     """
     about = _read_json(folder)
     try:
@@ -56,7 +57,7 @@ def _read_json(folder: Path) -> dict[str, Any]:
         raise ModelError(f"{folder} is not a whole model folder: model.json states no format")
     if about["format"] not in FORMATS:
         raise ModelError(
-            f"{folder} is of model format {shown(about['format'])}, this version of chirrup reads "
+            f"{folder} is of model format {shown(about['format'])}; this version of chirrup reads "
             "formats 1 and 2: upgrade chirrup"
         )
     return about
@@ -64,12 +65,12 @@ def _read_json(folder: Path) -> dict[str, Any]:
 
 def _check_files(folder: Path, spec: ModelSpec) -> None:
     weights, (read, made) = folder / WEIGHTS, spec.tensor_elements()
-    most = 8 * read + MOST_JSON_BYTES  # elements of the widest type, and a header
+    most = 8 * read + MOST_JSON_BYTES  # the widest type has 8 bytes; a header comes first
     size = regular_size(weights, most)
     if 4 * (read + made) > MOST_EXPANSION * size + MOST_MADE_BYTES:
         raise ModelError(
             f"{folder} is not a whole model folder: its tensors and states would take "
-            f"{4 * (read + made) / 1e6:.0f} MB, but {WEIGHTS} has {size / 1e6:.3f} MB"
+            f"{4 * (read + made) / 1e6:.0f} MB, but the size of {WEIGHTS} is {size / 1e6:.3f} MB"
         )
     hashes = {WEIGHTS: spec.weights_sha256}
     for name in spec.weights:
@@ -103,7 +104,7 @@ def _parse(about: dict[str, Any]) -> ModelSpec:
         codebook_size=_whole(about, "codebook_size"),
         default_bitrate_bps=_whole(about, "default_bitrate_bps"),
         lowest_bitrate_bps=_whole(about, "lowest_bitrate_bps", 0),
-        # Without this figure a seek decodes from the beginning.
+        # Without this value, a seek decodes from the start of the file.
         preroll_frames=_whole(about, "preroll_frames", MOST_PREROLL_FRAMES),
         encoder_states=_states(states, "encoder"),
         decoder_states=_states(states, "decoder"),
@@ -168,7 +169,7 @@ def _states(states: dict[str, Any], part: str) -> States:
 
 def _places(part: Any, graph: str) -> dict[str, Place]:
     if not re.fullmatch("[a-z0-9-]{1,64}", graph):
-        raise ValueError(f"weights has a graph {shown(graph)}")
+        raise ValueError(f"weights has a graph {shown(graph)}, which is not a valid name")
     if not isinstance(part, dict):
         raise ValueError(f"weights of {graph} are {shown(part)}, must be an object")
     for name in part:
@@ -177,18 +178,22 @@ def _places(part: Any, graph: str) -> dict[str, Place]:
             n_fft = _whole(place, "n_fft")
             if place["waves"] not in KINDS or n_fft % 2 or not 4 <= n_fft <= MOST_FFT:
                 raise ValueError(
-                    f"{shown(name)} of {graph} is {shown(place)}, no matrix of a transform"
+                    f"{shown(name)} of {graph} is {shown(place)}, must be a Fourier matrix of a "
+                    f"known kind with an even n_fft from 4 to {MOST_FFT}"
                 )
             continue
         _text(place, "tensor")
         shape, swapped = _shape(place, "shape"), _value(place, "swapped")
         if type(swapped) is not bool or (swapped and len(shape) < 2):
-            raise ValueError(f"{shown(name)} of {graph} is {shown(place)}")
+            raise ValueError(
+                f"{shown(name)} of {graph} is {shown(place)}: swapped must be true or false, and "
+                "true only with two dimensions or more"
+            )
     return part
 
 
 def _check_card(about: dict[str, Any]) -> None:
-    """Check the figures that commands print."""
+    """Check the numbers that commands print."""
     if "audit" in about:
         audit = _object(about, "audit")
         parts = _object(audit, "parts")

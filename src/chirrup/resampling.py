@@ -1,4 +1,4 @@
-"""Streams of samples at another rate, for signals, files and live streams alike."""
+"""Resampling of a stream of samples, for signals, files and live streams."""
 
 from collections import deque
 from collections.abc import Iterator
@@ -10,20 +10,25 @@ import numpy as np
 import soxr
 
 RATES_HZ = (1_000, 1_000_000)
-"""Lowest and highest sample rate that is taken in and given back."""
+"""Lowest and highest supported sample rate of input and output."""
 PAST_SECONDS = 0.2
-"""After which a resampler gives what it would if it had been started earlier, but for rounding."""
+"""A resampler's output depends on this much of the input, apart from rounding."""
 
 
 def length_at(samples: int, rate_hz: int, new_rate_hz: int) -> int:
-    """Samples that cover at least the same time at another rate."""
+    """Return the number of samples at another rate that cover at least the same time."""
     return -(-samples * new_rate_hz // rate_hz)
 
 
 def checked_rate(rate_hz: float) -> int:
-    """A sample rate that a caller gave, or an error with what to do."""
+    """Return a caller's sample rate as an integer.
+
+    Raises:
+        ValueError: the rate is out of range.
+        TypeError: the rate is not a whole number.
+    """
     if not isinstance(rate_hz, Real) or rate_hz % 1 != 0:
-        raise TypeError(f"a sample rate is a whole number of Hz, such as 44100; got {rate_hz!r}")
+        raise TypeError(f"a sample rate must be a whole number, such as 44100; got {rate_hz!r}")
     low, high = RATES_HZ
     if not low <= rate_hz <= high:
         raise ValueError(f"a sample rate of {rate_hz} Hz is not supported: use {low} to {high} Hz")
@@ -31,20 +36,20 @@ def checked_rate(rate_hz: float) -> int:
 
 
 class Resampler:
-    """A stream of ``float32 [channels, samples]`` at another rate, neither early nor late.
+    """Resample a stream of ``float32 [channels, samples]`` without a delay.
 
-    It has `length_at` samples in all: soxr rounds to the nearest, which can be one less, so that
-    going to another rate and back would lose a sample. Zeros make up for it.
+    The output has `length_at` samples. soxr rounds to the nearest length, which can be one sample
+    less. A zero is then appended, so that resampling to another rate and back loses no sample.
 
-    The state of soxr's own stream cannot be saved. The last samples of the input are kept instead,
-    and resampled again by `restore`.
+    The state of soxr's stream cannot be saved. The resampler therefore keeps the last samples of
+    the input, and `restore` resamples them again.
     """
 
     def __init__(self, channels: int, rate_hz: int, new_rate_hz: int) -> None:
         self.channels, self.rate_hz, self.new_rate_hz = channels, rate_hz, new_rate_hz
         self.stream = soxr.ResampleStream(rate_hz, new_rate_hz, channels, dtype="float32")
         self.taken = self.given = 0
-        # Samples of the input that are a whole number of samples of the output.
+        # The shortest input that is a whole number of samples of the output.
         self.step = rate_hz // gcd(rate_hz, new_rate_hz)
         self.past: deque[np.ndarray] = deque()
         self.past_samples = 0
@@ -52,7 +57,7 @@ class Resampler:
         self.ready = np.zeros((channels, 0), np.float32)
 
     def push(self, samples: np.ndarray) -> np.ndarray:
-        """Take in samples; return those that are ready."""
+        """Add samples of the input; return the output that is ready."""
         self._remember(samples)
         ready = np.concatenate([self.ready, self._resampled(samples)], axis=1)
         self.ready = ready[:, :0]
@@ -60,7 +65,7 @@ class Resampler:
         return ready
 
     def finish(self) -> np.ndarray:
-        """Return the rest."""
+        """Return the rest of the output."""
         end = np.concatenate([self.ready, self._resampled(self.ready[:, :0], last=True)], axis=1)
         missing = length_at(self.taken, self.rate_hz, self.new_rate_hz) - self.given - end.shape[1]
         return np.pad(end, ((0, 0), (0, max(0, missing))))
@@ -81,7 +86,7 @@ class Resampler:
             self.past_samples -= self.past.popleft().shape[1]
 
     def save(self) -> dict[str, Any]:
-        """The state as arrays and numbers."""
+        """Return the state as arrays and numbers."""
         past = np.concatenate([np.zeros((self.channels, 0), np.float32), *self.past], axis=1)
         return {
             "rate_hz": self.rate_hz,
@@ -91,7 +96,7 @@ class Resampler:
         }
 
     def restore(self, saved: dict[str, Any]) -> None:
-        """Go on from what `save` gave: to the sample, but for rounding."""
+        """Continue from a state that `save` returned. The output differs only by rounding."""
         self.__init__(self.channels, self.rate_hz, self.new_rate_hz)
         past, taken = saved["past"], saved["taken"]
         start = -(-(taken - past.shape[1]) // self.step) * self.step
@@ -102,10 +107,10 @@ class Resampler:
         self.ready = self._resampled(past)
 
 
-def resampled(
+def resample_blocks(
     blocks: Iterator[np.ndarray], channels: int, rate_hz: int, new_rate_hz: int
 ) -> Iterator[np.ndarray]:
-    """Resample a signal that comes in blocks, ``float32 [channels, any number of samples]``."""
+    """Resample a signal in blocks ``float32 [channels, any number of samples]``."""
     if rate_hz == new_rate_hz:
         yield from blocks
         return

@@ -1,4 +1,4 @@
-"""A model's specification: rates, frames, bitrates and states, with checked ranges."""
+"""The class `ModelSpec`: the rates, frames, bitrates and states of a model, with checked ranges."""
 
 import math
 from collections.abc import Mapping
@@ -6,37 +6,37 @@ from dataclasses import dataclass
 from typing import Any
 
 GRAPHS = ("encoder", "encoder-frame", "decoder", "decoder-frame")
-"""The graphs that every folder has."""
+"""The graphs that every model folder has."""
 
 MOST_CODEBOOKS, MOST_CODE_BITS = 128, 16
 MOST_FRAME_SAMPLES = 0xFFFF
-"""As a ``.chirrup`` file has it, all channels together."""
+"""Most samples in a frame, all channels together: the largest value in a ``.chirrup`` file."""
 BLOCK_FRAMES = 50
-"""Frames coded at once in a signal or file: most of the speed of large blocks, little memory."""
+"""Frames coded at once in a signal or file: nearly as fast as larger blocks, with little memory."""
 MOST_CHUNK_FRAMES = BLOCK_FRAMES
-"""A block holds whole chunks."""
+"""A block holds at least one whole chunk."""
 MOST_PREROLL_FRAMES = 0xFFFF
 
 Shape = tuple[int, ...]
 States = Mapping[str, Shape]
 Place = Mapping[str, Any]
-"""Where a graph's tensor is: see `lab.model_folder.move_weights`."""
+"""The place of a graph's tensor in the weight file; see `lab.export.model_folder.move_weights`."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ModelSpec:
-    """The specification of one model.
+    """The specification of one model. `Codec` documents the fields that it shares.
 
     Raises:
-        ValueError: a value is out of range, or contradicts another one.
+        ValueError: a value is out of range or contradicts another value.
     """
 
     name: str
     sample_rate_hz: int
-    """Rate of the decoded audio; all counts of samples but ``input_frame_samples`` use it."""
+    """Rate of the decoded audio. All sample counts use it, except ``input_frame_samples``."""
     input_rate_hz: int
     channels: int
-    """Channels that are coded jointly."""
+    """Number of channels that are coded jointly."""
     frame_samples: int
     input_frame_samples: int
     chunk_frames: int
@@ -47,19 +47,19 @@ class ModelSpec:
     codebook_size: int
     default_bitrate_bps: int
     lowest_bitrate_bps: int
-    """The lowest that the model was trained for; 0 becomes the lowest there is."""
+    """Lowest bitrate that the model was trained for; 0 becomes the lowest of ``bitrates_bps``."""
     preroll_frames: int
-    """Frames of the past that a seek has to decode before the wanted one."""
+    """Frames that a seek decodes before the first frame that it returns."""
     encoder_states: States
-    """Shape of each state for one stream, without the batch."""
+    """Shape of each state tensor for one stream, without the batch dimension."""
     decoder_states: States
     weights: Mapping[str, Mapping[str, Place]]
-    """The place of each tensor, by graph and by the tensor's name in it."""
+    """Place of each tensor, by graph and by the tensor's name in the graph."""
     weights_sha256: str
     codes_sha256: str
-    """Hash of the weights that files are coded with; another one for weights of 8 bits."""
+    """SHA-256 of the weights that produced the codes; not ``weights_sha256`` in 8-bit exports."""
     graphs_sha256: Mapping[str, str]
-    """Hash of each graph; empty in folders that earlier versions exported."""
+    """SHA-256 of each graph; empty in folders that earlier versions exported."""
 
     def __post_init__(self) -> None:
         rate, most = self.sample_rate_hz, MOST_FRAME_SAMPLES // max(1, self.channels)
@@ -100,33 +100,36 @@ class ModelSpec:
 
     @property
     def bits_per_code(self) -> int:
+        """Bits of a code in files and packets."""
         return (self.codebook_size - 1).bit_length()
 
     @property
     def frame_rate_hz(self) -> float:
+        """Frames per second."""
         return self.sample_rate_hz / self.frame_samples
 
     @property
     def bitrates_bps(self) -> list[int]:
-        """Bitrates of a channel, or of all coded jointly, for each number of codebooks from 1."""
+        """Bitrates in bit/s of one stream of codes, for 1, 2, ... codebooks."""
         step = self.bits_per_code * self.frame_rate_hz
         return [round(step * count) for count in range(1, self.codebooks + 1)]
 
     @property
     def block_frames(self) -> int:
-        """Frames that are coded at once in a signal or file, a whole number of chunks."""
+        """Frames that are coded at once in a signal or file: a whole number of chunks."""
         return BLOCK_FRAMES - BLOCK_FRAMES % self.chunk_frames
 
     @property
     def packet_frames(self) -> int:
-        """Frames in a packet by default: a chunk, at least 8 bits of each codebook, at most 4."""
+        """Default frames in a packet: a chunk, and at least 8 bits of each codebook; at most 4."""
         return min(4, max(self.chunk_frames, -(-8 // self.bits_per_code)))
 
     def streams(self, channels: int) -> int:
-        """Return how many streams of codes a signal of so many channels is.
+        """Return the number of streams of codes of a signal with ``channels`` channels.
 
         Raises:
-            ValueError: neither one channel nor all that are coded jointly.
+            ValueError: the model codes several channels jointly, and ``channels`` is neither 1 nor
+                their number.
         """
         if self.channels > 1 and channels not in (1, self.channels):
             raise ValueError(
@@ -135,14 +138,23 @@ class ModelSpec:
         return channels if self.channels == 1 else 1
 
     def padding_samples(self, samples: int) -> int:
-        """Return the silence that the encoder needs after ``samples``, at ``input_rate_hz``, until
-        whole chunks have given every sample back."""
+        """Return the length of the silence that follows a signal before the encoder.
+
+        With it, the signal and the decoder's delay fill whole chunks.
+
+        Args:
+            samples: length of the signal at ``input_rate_hz``.
+        """
         delay = -(-self.delay_samples * self.input_rate_hz // self.sample_rate_hz)
         return delay + -(samples + delay) % (self.chunk_frames * self.input_frame_samples)
 
     def tensor_elements(self) -> tuple[int, int]:
-        """Count the elements of all tensors that are read from the weights, and of all that are
-        made: states and Fourier matrices. A tensor that several graphs share counts once."""
+        """Count the elements of tensors; a tensor that several graphs share counts once.
+
+        Returns:
+            The elements that are read from the weight file, and the elements of the states and
+            Fourier matrices, which are computed.
+        """
         places = {str(place): place for part in self.weights.values() for place in part.values()}
         read = sum(math.prod(place["shape"]) for place in places.values() if "shape" in place)
         states = (*self.encoder_states.values(), *self.decoder_states.values())
@@ -151,6 +163,6 @@ class ModelSpec:
 
 
 def shown(value: object) -> str:
-    """Return a value as an error message shows it."""
+    """Format a value for an error message, at most about 60 characters."""
     text = repr(value)
     return text if len(text) < 60 else f"{text[:60]}..."

@@ -1,4 +1,4 @@
-"""Live streams of a codec: samples to packets, packets to samples, each with its own state."""
+"""Live streams: `Encoder` converts samples to packets, and `Decoder` packets to samples."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -30,7 +30,7 @@ def _checked_frames(frames_per_packet: int) -> int:
 
 
 def _label(kind: str, spec: ModelSpec) -> str:
-    """What a saved state belongs to: one kind of stream, of one model."""
+    """Return the label of a saved state, which names the kind of stream and the model."""
     return f"{kind} {spec.name} {spec.codes_sha256[:16]}"
 
 
@@ -39,12 +39,18 @@ def _check_label(saved: object, kind: str, spec: ModelSpec) -> None:
     if label != _label(kind, spec):
         raise ValueError(
             f"the state is not of {'an encoder' if kind == 'encoder' else 'a decoder'} of "
-            f"{spec.name}: give what its save() returned"
+            f"{spec.name}: pass a state that its save() returned"
         )
 
 
 class Encoder:
-    """Samples in, packets out. Belongs to one thread at a time."""
+    """The sender's end of a live stream, which encodes samples to packets.
+
+    `Codec.encoder` makes it. It belongs to one thread at a time.
+
+    >>> encoder = codec.encoder(bitrate_bps=6000)
+    >>> packets = encoder.push(samples) + encoder.flush()
+    """
 
     def __init__(
         self,
@@ -58,7 +64,7 @@ class Encoder:
     ) -> None:
         most = min(codebooks, MAX_REDUNDANT)
         if redundancy not in range(most + 1):
-            raise ValueError(f"redundancy is from 0 to {most} codebooks, not {redundancy!r}")
+            raise ValueError(f"redundancy must be from 0 to {most} codebooks, not {redundancy!r}")
         self.spec, self.engine, self.codebooks = spec, engine, codebooks
         self.frames_per_packet, self.redundancy = _checked_frames(frames_per_packet), redundancy
         self.sample_rate_hz = checked_rate(sample_rate_hz)
@@ -66,7 +72,7 @@ class Encoder:
 
     def _begin(self) -> None:
         spec = self.spec
-        # A packet's frames are coded in one call, those of short frames in a third of the time.
+        # One call codes all frames of a packet: with short frames this takes a third of the time.
         chunks = -(-self.frames_per_packet // spec.chunk_frames)
         self.encoder = ChunkEncoder(
             spec, self.engine, spec.channels, self.codebooks, chunks * spec.chunk_frames
@@ -77,29 +83,33 @@ class Encoder:
         self.before = self.ready.copy()
 
     def push(self, pcm: np.ndarray) -> list[bytes]:
-        """Take in samples.
+        """Encode the next samples.
 
         Args:
-            pcm: ``float32 [any number of samples]`` at the stream's ``sample_rate_hz``, full scale
-                1; or ``[channels, any number]`` of a codec that codes several jointly, which
-                repeats mono. Samples beyond full scale are limited to it.
+            pcm: ``float32 [any number of samples]`` at the stream's ``sample_rate_hz`` with a full
+                scale of 1, or ``[channels, any number of samples]`` if the codec codes several
+                channels jointly. Samples beyond full scale are limited to it.
 
         Returns:
-            The packets that are complete: none, one or more.
+            The packets that are now complete: none, one or more.
+
+        Raises:
+            ValueError: the shape is wrong, or the samples are not floating point or not finite.
+            TypeError: ``pcm`` is not an array.
         """
         pcm = checked_samples(pcm)
         channels = self.spec.channels
         if pcm.ndim != 1 and (channels == 1 or pcm.ndim != 2 or len(pcm) != channels):
             form = "mono, [samples]" + (f", or [{channels}, samples]" if channels > 1 else "")
-            raise ValueError(f"a live stream is {form}; got {list(pcm.shape)}")
+            raise ValueError(f"audio of a live stream must be {form}; got {list(pcm.shape)}")
         signal = np.broadcast_to(pcm, (channels, pcm.shape[-1]))
         native = signal if self.resampler is None else self.resampler.push(signal)
         return self._packets(self.encoder.push(native), self.frames_per_packet)
 
     def flush(self) -> list[bytes]:
-        """The last packets, padded with silence until the decoder has given every sample.
+        """Return the last packets and reset the stream.
 
-        Afterwards the stream begins anew.
+        The signal is padded with the silence that the decoder needs to return every sample.
         """
         packets = []
         if self.resampler is not None:
@@ -124,7 +134,10 @@ class Encoder:
         return packets
 
     def save(self) -> dict[str, Any]:
-        """The state of the stream as arrays, numbers and text, to go on from later or elsewhere."""
+        """Return the state of the stream as a dictionary of arrays, numbers and text.
+
+        Another stream of the same settings can continue from it, also in another process.
+        """
         return {
             "of": _label("encoder", self.spec),
             "encoder": self.encoder.save(),
@@ -134,13 +147,12 @@ class Encoder:
         }
 
     def restore(self, saved: dict[str, Any]) -> None:
-        """Go on from what `save` gave, also that of another stream of the same settings.
+        """Continue from a state that `save` returned, also of another stream of the same settings.
 
-        The packets are the same. Only if the stream resamples, they are of samples that differ by
-        rounding.
+        The following packets are equal. If the stream resamples, its samples differ by rounding.
 
         Raises:
-            ValueError: it was of another model, bitrate or sample rate.
+            ValueError: the state is of another model, bitrate or sample rate.
         """
         _check_label(saved, "encoder", self.spec)
         if len(saved["ready"]) != self.codebooks:
@@ -160,7 +172,14 @@ class Encoder:
 
 
 class Decoder:
-    """Packets in, samples out, ``delay_samples`` late. Belongs to one thread at a time."""
+    """The receiver's end of a live stream, which decodes packets to samples.
+
+    `Codec.decoder` makes it. Its output is ``delay_samples`` late. It belongs to one thread at a
+    time.
+
+    >>> decoder = codec.decoder()
+    >>> audio = [decoder.push(packet) for packet in packets]
+    """
 
     def __init__(self, spec: ModelSpec, engine: Engine, *, frames_per_packet: int) -> None:
         self.spec, self.engine = spec, engine
@@ -168,23 +187,24 @@ class Decoder:
         self.decoder = ConcealingDecoder(spec, engine)
 
     def push(self, packet: bytes | None, following: bytes | None = None) -> np.ndarray:
-        """Take in the next packet.
+        """Decode the next packet.
 
         Args:
-            packet: the packet, or None for a lost one, which is concealed: by what ``following``
-                repeats of it, else by the model, fading to silence over long gaps.
-            following: the packet after a lost one, where it is already at hand. It is not
-                consumed: push it next.
+            packet: the packet, or None if it is lost. A lost packet is decoded from the codes that
+                ``following`` repeats. Without them, the model conceals it, and a long gap fades to
+                silence.
+            following: the packet after a lost one, if it has already arrived. It is not consumed:
+                push it next.
 
         Returns:
-            ``float32 [frames * frame_samples]``, or ``[channels, frames * frame_samples]`` of a
-            codec that codes several jointly: a packet does not say whether mono was sent. Of a
-            model that decodes a chunk of frames at once, as many frames as whole chunks have become
-            of those that came so far.
+            ``float32 [frames * frame_samples]``, or ``[channels, frames * frame_samples]`` if the
+            codec codes several channels jointly, also if the encoder's input was mono. A model with
+            ``chunk_frames > 1`` returns audio only for complete chunks.
 
         Raises:
-            FormatError: the packet is malformed. The stream is as before: push None instead.
-            ModelError: the model is damaged. The stream is as before.
+            FormatError: the packet is malformed. The stream has not changed: push None instead.
+            ModelError: the model is damaged. The stream has not changed.
+            TypeError: the packet is neither bytes nor None.
         """
         codes = self._lost(following) if packet is None else self._unpacked(packet).codes
         audio = self._joined(self.decoder.push(all_codebooks(codes, self.spec)[None]))
@@ -195,12 +215,15 @@ class Decoder:
     def _unpacked(self, packet: bytes) -> Packet:
         if not isinstance(packet, (bytes, bytearray, memoryview)):
             kind = type(packet).__name__
-            raise TypeError(f"a packet is bytes, or None for a lost one; got {kind}")
+            raise TypeError(f"a packet must be bytes, or None if it is lost; got {kind}")
         spec = self.spec
         return unpack_packet(packet, spec.bits_per_code, spec.codebooks, spec.codebook_size)
 
     def _lost(self, following: bytes | None) -> np.ndarray:
-        """Codes of a lost packet ``[codebooks, frames]``: absent, but for what the next repeats."""
+        """Return the codes ``[codebooks, frames]`` of a lost packet that the next one repeats.
+
+        All other codes are `ABSENT`.
+        """
         frames, again = self.frames_per_packet, None
         if following is not None:
             later = self._unpacked(following)
@@ -219,15 +242,22 @@ class Decoder:
         return audio[0] if channels == 1 else audio
 
     def flush(self) -> np.ndarray:
-        """The rest of the stream, shaped as by `push`: frames that wait for their chunk to be
-        whole. Mostly nothing, since the encoder's own `flush` sends whole chunks until every sample
-        is out. Afterwards the stream begins anew."""
+        """Decode the frames of an incomplete chunk and reset the stream.
+
+        After the packets of `Encoder.flush` no frames are left, because it completes the chunk.
+
+        Returns:
+            Audio of the shape that `push` returns, with no samples if no frames are left.
+        """
         rest = self._joined(self.decoder.finish())
         self.decoder = ConcealingDecoder(self.spec, self.engine)
         return rest
 
     def save(self) -> dict[str, Any]:
-        """The state of the stream as arrays, numbers and text, to go on from later or elsewhere."""
+        """Return the state of the stream as a dictionary of arrays, numbers and text.
+
+        Another stream of the model can continue from it, also in another process.
+        """
         return {
             "of": _label("decoder", self.spec),
             "decoder": self.decoder.save(),
@@ -235,10 +265,10 @@ class Decoder:
         }
 
     def restore(self, saved: dict[str, Any]) -> None:
-        """Go on from what `save` gave.
+        """Continue from a state that `save` returned.
 
         Raises:
-            ValueError: it was of another model.
+            ValueError: the state is of another model.
         """
         _check_label(saved, "decoder", self.spec)
         self.decoder.restore(saved["decoder"])

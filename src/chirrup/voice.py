@@ -1,8 +1,8 @@
-"""One-shot voice conversion: what was said, in the voice of a few seconds of somebody else.
+"""One-shot voice conversion by nearest neighbours (kNN-VC, arXiv 2305.18975).
 
-A decoder that has features in the middle, as FocalCodec-Stream's, makes audio of them frame by
-frame. Each frame's features become the mean of those that are most like them among the frames of
-the other voice: the words stay, the voice does not.
+The decoder of FocalCodec-Stream (arXiv 2509.16195) computes features from codes, and audio from
+features. Between the two, the features of each frame are replaced by the mean of the most similar
+features among the frames of a target speaker. The words stay, and the voice changes.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,11 +12,12 @@ import numpy as np
 from chirrup.codec import Codec
 from chirrup.codes import checked
 from chirrup.errors import ModelError
-from chirrup.resampling import checked_rate, length_at, resampled
+from chirrup.resampling import checked_rate, length_at, resample_blocks
 from chirrup.runtime.graph import Graph, State
 
 NEIGHBOURS = 4
 HALVES = ("features", "waveform")
+"""Graphs of the decoder: codes to features, and features to audio."""
 
 
 def in_voice(
@@ -26,48 +27,58 @@ def in_voice(
     *,
     sample_rate_hz: int | None = None,
 ) -> Codec:
-    """A codec like this one whose decoder speaks in the voice of ``references``.
+    """Return a copy of a codec that decodes in the voice of a target speaker.
 
-    Codes, files and live streams are as before; it is decoding, whole or live, that differs.
+    Only decoding changes, of signals and of live streams. Codes, packets and files stay the same.
+
+    >>> codec = chirrup.in_voice(chirrup.load("focal-small"), [recording])
+    >>> converted = codec.decode(codec.encode(speech))
 
     Args:
-        references: recordings of one speaker, each ``float32 [samples]``, in all some seconds at
-            least, better two minutes or more.
-        neighbours: how many frames of the voice each frame becomes the mean of.
-        sample_rate_hz: sample rate of the recordings. None is ``input_rate_hz``.
+        codec: a codec whose decoder has features, such as ``focal-small``.
+        references: recordings of the target speaker, each ``float32 [samples]``. A few seconds
+            suffice; two minutes or more are better.
+        neighbours: number of frames of the target speaker that are averaged for each frame.
+        sample_rate_hz: sample rate of the recordings, in Hz. None is ``input_rate_hz``.
 
     Raises:
-        ModelError: the codec has no features to exchange.
-        ValueError: no reference, or one that is no signal, or fewer frames than neighbours.
+        ModelError: the decoder of the codec has no features.
+        ValueError: there is no recording, a recording is not a mono signal, or the recordings have
+            fewer frames than ``neighbours``.
+        TypeError: ``references`` is one array instead of a list of arrays.
     """
     if not has_features(codec):
         raise ModelError(
-            f"{codec.name} cannot change the voice: that is for models such as focal-65k, whose "
-            "features are apart from their sound, exported by this version"
+            f"{codec.name} cannot change the voice: use a model whose decoder has features, such "
+            "as focal-small, and export it with this version of chirrup"
         )
     if isinstance(references, np.ndarray):
-        raise TypeError("references is a list of recordings: give [recording]")
+        raise TypeError("references must be a list of recordings: pass [recording]")
     if not references:
-        raise ValueError("no voice is given: give at least one recording of it")
+        raise ValueError("no voice is given: pass at least one recording of it")
     rate_hz = codec.input_rate_hz if sample_rate_hz is None else checked_rate(sample_rate_hz)
     decoder = VoiceDecoder(codec, neighbours)
-    decoder.learn(references, rate_hz)
+    decoder.set_voice(references, rate_hz)
     return codec.with_decoder(decoder)
 
 
 def has_features(codec: Codec) -> bool:
-    """Whether the model's folder has the two halves of the decoder."""
+    """Return whether the model's folder has the two halves of the decoder."""
     return all(half in codec.spec.weights for half in HALVES)
 
 
 class VoiceDecoder:
-    """A decoder in two halves, an `engine.Engine` whose states are the whole decoder's.
+    """An `engine.Engine` that runs the decoder in two halves and replaces the features in between.
 
-    The features between the halves are exchanged once a voice is set.
+    Its states are the states of the whole decoder.
+
+    Args:
+        codec: a codec whose decoder has features.
+        neighbours: number of frames of the target speaker that are averaged for each frame.
 
     Attributes:
-        voice: features of the other voice, ``float32 [frames, dim]``.
-        directions: the same at unit length.
+        voice: features of the target speaker, ``float32 [frames, dim]``.
+        directions: ``voice`` with rows of unit length.
     """
 
     def __init__(self, codec: Codec, neighbours: int) -> None:
@@ -89,22 +100,23 @@ class VoiceDecoder:
     def restore(self, saved: Mapping[str, np.ndarray]) -> State:
         return self.whole.restore(saved)
 
-    def learn(self, references: Sequence[np.ndarray], rate_hz: int) -> None:
-        """Keep the features of the codes of ``references``."""
+    def set_voice(self, references: Sequence[np.ndarray], rate_hz: int) -> None:
+        """Set the target speaker's features from the codes of recordings."""
         frames = np.concatenate([self._features_of(signal, rate_hz) for signal in references])
         if not 1 <= self.neighbours <= len(frames):
             raise ValueError(
-                f"the voice has {len(frames)} frames: {self.neighbours} neighbours cannot be found"
+                f"the voice has {len(frames)} frames: the number of neighbours must be from 1 to "
+                f"{len(frames)}, not {self.neighbours}"
             )
         self.voice, self.directions = frames, _at_unit_length(frames)
 
     def _features_of(self, reference: np.ndarray, rate_hz: int) -> np.ndarray:
         signal = checked(reference)
         if len(signal) > 1:
-            raise ValueError(f"a voice is mono, [samples], got {list(np.shape(reference))}")
+            raise ValueError(f"a voice must be mono, [samples]; got {list(np.shape(reference))}")
         codec = self.codec
         state, pieces = self.halves[0].initial_state(), []
-        native = resampled(iter([signal]), 1, rate_hz, codec.input_rate_hz)
+        native = resample_blocks(iter([signal]), 1, rate_hz, codec.input_rate_hz)
         for codes in codec.encode_blocks(native, codec.codebooks):
             piece, state = self._features(codes.astype(np.int32), state)
             pieces.append(piece[0].T)
@@ -113,7 +125,7 @@ class VoiceDecoder:
         return np.concatenate(pieces)[:frames]
 
     def __call__(self, x: np.ndarray, state: State) -> tuple[np.ndarray, State]:
-        """Codes ``[batch, codebooks, frames]`` to audio ``[batch, 1, samples]``."""
+        """Decode codes ``[batch, codebooks, frames]`` to audio ``[batch, 1, samples]``."""
         first, second = ({name: state[name] for name in half.states} for half in self.halves)
         features, first = self._features(x, first)
         audio, second = self.halves[1](self.exchange(features), second)
@@ -122,7 +134,7 @@ class VoiceDecoder:
         return audio, {name: after[name] for name in self.whole.states}
 
     def _features(self, codes: np.ndarray, state: State) -> tuple[np.ndarray, State]:
-        """Codes ``[batch, codebooks, frames]`` to features ``[batch, dim, frames]``."""
+        """Decode codes ``[batch, codebooks, frames]`` to features ``[batch, dim, frames]``."""
         features, after = self.halves[0](codes, state)
         if features.ndim != 3 or features.shape[::2] != codes.shape[::2]:
             path = self.whole.sessions.path(HALVES[0])
@@ -130,13 +142,13 @@ class VoiceDecoder:
         return features, after
 
     def exchange(self, features: np.ndarray) -> np.ndarray:
-        """``[batch, dim, frames]`` to the mean of the most alike of the voice, by their cosine."""
+        """Replace ``[batch, dim, frames]`` by the mean of the features with the highest cosine."""
         if not len(self.voice):
             return features
         batch, dim, frames = features.shape
         rows = features.transpose(0, 2, 1).reshape(-1, dim)
-        likeness = _at_unit_length(rows) @ self.directions.T
-        nearest = np.argpartition(-likeness, self.neighbours - 1, axis=1)[:, : self.neighbours]
+        cosine = _at_unit_length(rows) @ self.directions.T
+        nearest = np.argpartition(-cosine, self.neighbours - 1, axis=1)[:, : self.neighbours]
         mean = self.voice[nearest].mean(axis=1)
         return mean.reshape(batch, frames, dim).transpose(0, 2, 1)
 

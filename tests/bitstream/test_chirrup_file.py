@@ -1,4 +1,4 @@
-"""Sound files: what goes in comes out, in any pieces, from any object, from any frame on."""
+"""Intact files: written and read in any pieces, with any file object, and from any frame on."""
 
 import dataclasses
 import io
@@ -140,7 +140,7 @@ def test_a_pipe_is_read_once() -> None:
 
 
 def test_a_live_pipe_is_not_held_up() -> None:
-    """A chunk is there for the reader as soon as its last byte is."""
+    """A chunk can be read as soon as its last byte has arrived."""
     header = make_header()
     codes = make_codes(header, 6)
     pipe = Pipe(most=10**6)
@@ -166,7 +166,7 @@ def test_newer_minor_version_is_read_and_newer_major_refused(header: Header, ext
 
 
 def with_byte(data: bytes, offset: int, value: int) -> bytes:
-    """A header with one byte changed and a true CRC-32."""
+    """Return a header with one byte changed and a correct CRC-32."""
     body = data[:offset] + bytes([value]) + data[offset + 1 : -4]
     return body + crc32(body).to_bytes(4, "little")
 

@@ -1,4 +1,4 @@
-"""Damaged, cut and hostile files: the good chunks, or FormatError, and nothing else."""
+"""Damaged, truncated and hostile files give the intact chunks or a FormatError."""
 
 import io
 import os
@@ -30,7 +30,7 @@ CHUNK_STARTS = range(0, FRAMES, CHUNK_FRAMES)
 
 
 def chunk_spans() -> Iterator[tuple[int, int]]:
-    """First byte and end of every chunk in DATA."""
+    """Return the first byte and the end of every chunk in DATA."""
     offset = HEADER_SIZE
     for _ in CHUNK_STARTS:
         size = 15 + struct.unpack_from("<H", DATA, offset + 9)[0]
@@ -42,7 +42,7 @@ SPANS = list(chunk_spans())
 
 
 def frames_by_number(data: bytes, pipe: bool = False) -> tuple[dict[int, np.ndarray], Reader]:
-    """Every frame that a reader gives, with the rule checked that items follow each other."""
+    """Return every frame that a reader yields, and check that items follow each other."""
     reader = Reader(Pipe(data) if pipe else io.BytesIO(data))
     frames: dict[int, np.ndarray] = {}
     position = 0
@@ -54,7 +54,7 @@ def frames_by_number(data: bytes, pipe: bool = False) -> tuple[dict[int, np.ndar
 
 
 def check_frames(frames: dict[int, np.ndarray], lost_chunks: set[int], end: int = FRAMES) -> None:
-    """All frames up to `end` are there, those of the lost chunks as -1, the others intact."""
+    """Check that all frames up to ``end`` exist: -1 in lost chunks, and unchanged in others."""
     assert sorted(frames) == list(range(end))
     for number, codes in frames.items():
         lost = number // CHUNK_FRAMES in lost_chunks
@@ -146,7 +146,7 @@ def test_seeking_into_damage_gives_a_gap_and_then_the_truth() -> None:
 
 
 def outcome(data: bytes) -> None:
-    """Reads in both ways; lets FormatError from the header pass, and nothing else."""
+    """Read a file in both ways. Only a FormatError of the header may be raised."""
     for file in (io.BytesIO(data), Pipe(data, 1000)):
         try:
             reader = Reader(file)
@@ -170,9 +170,9 @@ def test_random_bytes(data: bytes) -> None:
 
 
 def test_fuzz() -> None:
-    """Random changes to sound files, half of them with true CRCs, so that they get further in.
+    """Random changes to intact files, half of them with corrected CRCs.
 
-    CHIRRUP_FUZZ_CASES=1000000 runs it for longer.
+    CHIRRUP_FUZZ_CASES=1000000 runs more cases.
     """
     rng = np.random.default_rng(7)
     shapes = [(1, 1, 16), (1, 3, 10), (2, 20, 9), (3, 5, 1)]

@@ -1,4 +1,4 @@
-"""The hex in docs/reference/format.md is what the code writes, and reads back."""
+"""The hexadecimal examples in docs/reference/format.md equal the code's output, and can be read."""
 
 import io
 import re
@@ -57,7 +57,7 @@ def test_file_example() -> None:
 
 
 def read_by_the_page(data: bytes) -> list[list[list[int]]]:
-    """Codes by frame, channel and codebook: a reader written from the page, not from the code."""
+    """Return codes by frame, channel and codebook. This reader follows the page, not the code."""
 
     def number(offset: int, size: int) -> int:
         return int.from_bytes(data[offset : offset + size], "little")

@@ -37,7 +37,8 @@ def test_round_trip(
 
 
 def test_the_length_tells_the_number_of_codebooks() -> None:
-    """Over all widths, frames and redundancies: more codebooks are longer, and come out again."""
+    """For all widths, frames and redundancies, more codebooks make a longer packet, and can be
+    unpacked."""
     for bits in range(1, 17):
         for frames in range(max(1, -(-8 // bits)), 5):
             for redundancy in (None, *((k, t) for k in (1, 2, 3, 16) for t in range(1, 17))):

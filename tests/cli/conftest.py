@@ -11,7 +11,7 @@ from chirrup.cli import run
 
 @pytest.fixture(scope="session")
 def folder(model_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A talk of 2 s in stereo, and its ``.chirrup`` file."""
+    """A folder with a stereo talk of 2 s and its ``.chirrup`` file."""
     folder = tmp_path_factory.mktemp("talk")
     random = np.random.default_rng(0)
     soundfile.write(folder / "talk.wav", 0.02 * random.standard_normal((44_101, 2)), 22_050)

@@ -1,4 +1,4 @@
-"""The command line: what it prints, its exit codes, pipes, and what it leaves behind."""
+"""The command line: output, exit codes, pipes and files."""
 
 import json
 import os
@@ -182,7 +182,7 @@ def test_audit_of_a_configuration_without_weights(capsys: pytest.CaptureFixture[
     """The paper's 6.31 billion multiplications beside ours, and why they differ."""
     assert run(["audit", "tq", "--json"]) == 0
     said = capsys.readouterr()
-    assert said.err == "chirrup: tq has no weights here: this is its configuration\n"
+    assert said.err == "chirrup: tq ships without weights: the audit is of its configuration\n"
     facts = json.loads(said.out)
     decoder = facts["parts"]["decoder"]["mflops"]
     assert decoder["paper"] == 2 * 6310

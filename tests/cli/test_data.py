@@ -1,4 +1,4 @@
-"""``chirrup data``: a corpus made and checked from the command line, and what it refuses."""
+"""``chirrup data``: preparation and check of a corpus, and errors."""
 
 import json
 from pathlib import Path
@@ -61,11 +61,11 @@ def test_layouts_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.parametrize(
     ("line", "words"),
     [
-        ("prepare none", "none is no folder"),
-        ("prepare talks", "nothing tells what"),
+        ("prepare none", "none is not a folder"),
+        ("prepare talks", "the layout of"),
         ("prepare vctk:talks", "does not look like VCTK"),
         ("prepare", "nothing to prepare: give a source"),
-        ("prepare speech:talks", "2 by licence (no licence: give --licence"),
+        ("prepare speech:talks", "2 by licence (it has no licence: give --licence"),
         ("prepare speech:talks --recipe none", "no recipe 'none': give a file, or one of as-is"),
         ("prepare speech:talks --recipe bad.toml", "recipe bad.toml has no 'sead'"),
         ("prepare speech:talks --style loud", "no style 'loud'"),

@@ -1,4 +1,4 @@
-"""What goes wrong gives one line, exit code 2, and leaves nothing behind."""
+"""Every error is one line with exit code 2, and leaves no files."""
 
 import subprocess
 import sys
@@ -28,14 +28,17 @@ def names(folder: Path) -> set[str]:
             "encode memo.m4a x",
             "convert it first, with ffmpeg -i memo.m4a memo.wav\n",
         ),
-        ("encode text.raw", "say what it holds, for example --raw s16@24000x1"),
+        ("encode text.raw", "give its format, for example --raw s16@24000x1"),
         ("encode talk.wav", "talk.chirrup exists: give another output, or overwrite it with --for"),
         (
             "encode talk.wav x.mp3 -f",
             "but encode writes .chirrup files: give for example x.chirrup\n",
         ),
-        ("encode talk.wav take", "take exists and is no .chirrup file: give another output\n"),
-        ("encode talk.wav take -f", "take exists and is no .chirrup file: give another output\n"),
+        ("encode talk.wav take", "take exists and is not a .chirrup file: give another output\n"),
+        (
+            "encode talk.wav take -f",
+            "take exists and is not a .chirrup file: give another output\n",
+        ),
         ("encode talk.wav mono.wav x", "x does not exist; a folder for the outputs is named with"),
         ("encode talk.wav mono.wav -", "- is standard input, which gives the output no name"),
         ("encode . -", "- takes no more than one output"),
@@ -44,16 +47,16 @@ def names(folder: Path) -> set[str]:
         ("encode take take -f", "is both input and output"),
         ("encode talk.wav none/x.chirrup", "the folder none does not exist"),
         ("encode talk.wav x -b 7k", "no bitrate of 7000 bit/s; it has 500, 1000, 1500,"),
-        ("encode talk.wav x -b 1e999", "is no bitrate: use for example 6000 or 6k"),
-        ("encode talk.wav x --bitrate fast", "'fast' is no bitrate"),
+        ("encode talk.wav x -b 1e999", "is not a bitrate: use for example 6000 or 6k"),
+        ("encode talk.wav x --bitrate fast", "'fast' is not a bitrate"),
         ("encode talk.wav x --metadata title", "is not of the form key=value"),
         ("encode talk.wav x --model none", "no model 'none'"),
         ("encode talk.wav x --raw s16", "for example s16@24000x1"),
-        ("encode many.wav x", "only 1 to 16 work"),
+        ("encode many.wav x", "use 1 to 16"),
         ("encode slow.wav x --stereo mid", "Invalid value for '--stereo'"),
-        ("encode mono.wav x --stereo mid-side", "of 2 channels, mono.wav has 1: code separate"),
+        ("encode mono.wav x --stereo mid-side", "need 2 channels, but mono.wav has 1: leave out"),
         ("encode talk.wav x --stereo mid-side --mix", "choose one"),
-        ("encode slow.wav x", "sample rate of 100 Hz: only 1000 to"),
+        ("encode slow.wav x", "sample rate of 100 Hz: use 1000 to"),
         ("encode", "Missing argument"),
         ("encode talk.wav --frobnicate", "--frobnicate"),
         (
@@ -70,20 +73,20 @@ def names(folder: Path) -> set[str]:
         ("decode talk.chirrup x.xyz", "use .wav, .flac"),
         ("decode talk.chirrup x.flac --float", "FLAC has no floating point"),
         ("decode talk.chirrup x.wav --rate 8000 --keep-rate", "choose one"),
-        ("decode talk.chirrup x.wav --from soon", "'soon' is no time: use seconds"),
-        ("decode talk.chirrup x.wav --from 3 --to 2", "from 3 s to 2 s is no part of a file"),
+        ("decode talk.chirrup x.wav --from soon", "'soon' is not a time: use seconds"),
+        ("decode talk.chirrup x.wav --from 3 --to 2", "from 3 s to 2 s is not a part of a file"),
         ("decode talk.chirrup x.wav --from 1:00", "talk.chirrup ends before 60 s"),
         ("decode talk.chirrup x.wav --rate 1", "use --rate with 1000 to"),
         ("decode talk.chirrup x.mp3 --rate 9999", "choose another format or --rate"),
         ("info none", "none does not exist"),
-        ("info text.wav", "text.wav is no .chirrup file and cannot be read as audio"),
+        ("info text.wav", "text.wav is not a .chirrup file and cannot be read as audio"),
         ("info head.chirrup", "head.chirrup: the file ends inside its header"),
         ("info .", "no model"),
         ("audit none", "no model 'none'"),
-        ("demo talk.wav", "is no folder"),
+        ("demo talk.wav", "is not a folder"),
         ("demo x --model none", "no model 'none'"),
         ("train none.toml --out x", "no recipe 'none.toml': give a file, or one of"),
-        ("train text.wav --out talk.wav", "is no folder"),
+        ("train text.wav --out talk.wav", "is not a folder"),
         ("train text.wav", "--out"),
         ("train text.wav --out x key", "'key' is not of the form key=value"),
         ("export none x", "none does not exist"),
@@ -157,7 +160,7 @@ def test_a_damaged_file_is_decoded_with_warnings(
     assert "chirrup: warning: " in capsys.readouterr().err
     assert soundfile.info(tmp_path / "bad.decoded.wav").frames == 44_101
     assert run(["info", str(tmp_path / "bad.chirrup"), "--check"]) == 2
-    assert "are no chunk" in capsys.readouterr().out
+    assert "are not a chunk" in capsys.readouterr().out
 
 
 def test_no_audio_at_all(

@@ -1,4 +1,4 @@
-"""``chirrup evaluate``: what it prints and writes, and what it refuses."""
+"""``chirrup evaluate``: output, results and errors."""
 
 import os
 from collections.abc import Callable
@@ -84,7 +84,7 @@ def test_what_there_is(model_folder: Path, capsys: pytest.CaptureFixture[str]) -
         (["nowhere"], "nowhere is not a folder"),
         (["clips", "-c", "oris"], "no codec 'oris'"),
         (["clips", "-c", "own_codec:Coarse@7k"], "Coarse has no bitrate of 7000"),
-        (["clips", "-c", "own_codec:Coarse@fast"], "'fast' is no bitrate"),
+        (["clips", "-c", "own_codec:Coarse@fast"], "'fast' is not a bitrate"),
         (["clips", "-m", "beauty"], "no metric 'beauty'"),
         (["clips", "-m", "snr", "--rate", "0"], "--rate"),
         (["clips", "-m", "snr", "--condition", "rain"], "'rain' is not a condition"),

@@ -1,4 +1,4 @@
-"""``-`` both ways, and what Ctrl-C, a stop and a reader that goes leave behind."""
+"""``-`` as input and output, and the files that remain after Ctrl-C, SIGTERM and a closed pipe."""
 
 import json
 import os
@@ -21,8 +21,9 @@ from chirrup.files import describe
 COMMAND = [sys.executable, "-m", "chirrup"]
 
 
-def hears_ctrl_c() -> None:
-    """A shell starts what is in its background deaf to it, nohup to a hangup; children inherit."""
+def restore_signals() -> None:
+    """Restore signal handlers: background jobs ignore SIGINT, nohup ignores SIGHUP, children
+    inherit it."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
@@ -41,7 +42,8 @@ def chirrup(*arguments: str | Path, **options: object) -> subprocess.CompletedPr
 
 
 def test_pipes_both_ways(folder: Path) -> None:
-    """The same as files give, but for the length, which a file may tell in its header."""
+    """Pipes give the same result as files, except for the length, which a file may state in its
+    header."""
     talk = (folder / "talk.wav").read_bytes()
     coded = chirrup("encode", "-", "-", "-b", "1k", input=talk)
     assert (coded.returncode, coded.stderr) == (0, b"")
@@ -59,7 +61,7 @@ def test_pipes_both_ways(folder: Path) -> None:
 
 
 def test_nobody_reads_the_output(folder: Path) -> None:
-    """Quietly, and with exit code 2."""
+    """The command ends without a message, with exit code 2."""
     soundfile.write(folder / "long.wav", np.zeros(24_000 * 20), 24_000)
     assert run(["encode", str(folder / "long.wav"), "-q", "-f"]) == 0
     with subprocess.Popen(
@@ -141,7 +143,7 @@ def test_a_stopped_command_leaves_nothing(
     source = tmp_path / "long.wav"
     soundfile.write(source, np.zeros(24_000 * 600), 24_000)
     with subprocess.Popen(
-        [*COMMAND, "encode", str(source)], stderr=subprocess.PIPE, preexec_fn=hears_ctrl_c
+        [*COMMAND, "encode", str(source)], stderr=subprocess.PIPE, preexec_fn=restore_signals
     ) as process:
         while len(names(tmp_path)) == 1 and process.poll() is None:
             time.sleep(0.05)

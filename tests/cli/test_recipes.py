@@ -1,4 +1,4 @@
-"""Recipes are found by their names, and each of them names no place of one machine."""
+"""Recipes are found by name, and contain no path of one machine."""
 
 from pathlib import Path
 

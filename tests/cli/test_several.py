@@ -1,4 +1,4 @@
-"""Several inputs and folders, and the names of outputs that nobody has named."""
+"""Several inputs and folders, and the default names of outputs."""
 
 import itertools
 import os
@@ -19,7 +19,7 @@ from file_samples import noise
 
 
 class Recordings:
-    """Recordings in the working folder, which no command may change."""
+    """Recordings in the current folder, which no command may change."""
 
     def __init__(self) -> None:
         self.written: dict[Path, bytes] = {}
@@ -87,7 +87,7 @@ def recordings(
 def test_names_that_nobody_has_given(
     recordings: Recordings, inputs: tuple[str, ...], lines: list[str], outputs: str
 ) -> None:
-    """Every input has an output of its own, and no recording is overwritten, even with -f."""
+    """Every input has a separate output, and no recording is overwritten, even with -f."""
     for name in inputs:
         recordings.add(name)
     for line in lines * 2:
@@ -120,9 +120,10 @@ def test_a_folder_goes_on_over_what_cannot_be_read(
     assert Path("coded/sub/A.chirrup").stat().st_mtime_ns == kept
     assert run(["encode", "in", "coded", "-b", "1k", "-f", "-q"]) == 2
     assert Path("coded/sub/A.chirrup").stat().st_mtime_ns != kept
-    assert run(["decode", "coded", "--out", "heard"]) == 0
-    heard = {"heard/a.decoded.wav", "heard/sub/deep/b.decoded.wav", "heard/sub/A.decoded.wav"}
-    assert recordings.others() == coded | heard
+    assert run(["decode", "coded", "--out", "decoded"]) == 0
+    names = ("a", "sub/deep/b", "sub/A")
+    decoded = {f"decoded/{name}.decoded.wav" for name in names}
+    assert recordings.others() == coded | decoded
 
 
 def test_a_folder_goes_on_over_what_may_not_be_read(
@@ -151,7 +152,7 @@ def test_a_folder_goes_on_over_what_may_not_be_read(
     assert Path("out/a.chirrup").stat().st_size > 0
     said = capsys.readouterr().err
     assert "chirrup: error: in/closed: Permission denied\n" in said
-    assert "chirrup: error: out/b.chirrup exists and is no .chirrup file" in said
+    assert "chirrup: error: out/b.chirrup exists and is not a .chirrup file" in said
 
 
 def test_two_outputs_of_one_name_are_refused(
@@ -168,7 +169,7 @@ def test_two_outputs_of_one_name_are_refused(
 
 
 def test_an_end_ends_the_work_on_every_input() -> None:
-    """Work that has begun goes on to its next block, and no other begins."""
+    """Running work stops after its current block, and no other work starts."""
     begun: list[Pair] = []
 
     def work(pair: Pair, progress: Progress) -> None:

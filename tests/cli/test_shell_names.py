@@ -1,4 +1,4 @@
-"""What a shell can give for IN and OUT: descriptors, pipes, devices, closed streams."""
+"""Inputs and outputs that a shell can give: descriptors, pipes, devices, closed streams."""
 
 import os
 import shlex
@@ -21,7 +21,7 @@ COMMAND = shlex.join([sys.executable, "-m", "chirrup"])
 
 @contextmanager
 def given(data: bytes) -> Iterator[str]:
-    """The name of a pipe with so many bytes, all of which must be taken from it."""
+    """Return the name of a pipe with this many bytes, all of which must be read."""
     reading, writing = os.pipe()
     broken: list[BaseException] = []
 
@@ -42,7 +42,7 @@ def given(data: bytes) -> Iterator[str]:
 
 @contextmanager
 def taken(found: list[bytes]) -> Iterator[str]:
-    """The name of a pipe; what comes through it."""
+    """Yield the name of a pipe and a list of the bytes that are written to it."""
     reading, writing = os.pipe()
 
     def read() -> None:
@@ -57,7 +57,7 @@ def taken(found: list[bytes]) -> Iterator[str]:
 
 
 def test_pipes_by_name(folder: Path) -> None:
-    """As of ``<(...)`` and ``>(...)``."""
+    """Descriptors as in ``<(...)`` and ``>(...)``."""
     talk, coded = (folder / "talk.wav").read_bytes(), (folder / "talk.chirrup").read_bytes()
     outputs: list[bytes] = []
     with given(talk) as source, taken(outputs) as target:
@@ -74,7 +74,7 @@ def test_pipes_by_name(folder: Path) -> None:
 
 
 def test_a_descriptor_is_written_where_it_stands(folder: Path, tmp_path: Path) -> None:
-    """As of ``{ echo before; chirrup encode talk.wav /dev/stdout; echo after; } > all``."""
+    """Output as in ``{ echo before; chirrup encode talk.wav /dev/stdout; echo after; } > all``."""
     with (tmp_path / "all").open("wb", buffering=0) as file:
         link = tmp_path / "link.chirrup"
         link.symlink_to(f"/dev/fd/{file.fileno()}")
@@ -105,12 +105,12 @@ def test_devices(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("encode fifo.flac", "is a pipe or device, which gives the output no name: give OUT"),
+        ("encode fifo.flac", "is a pipe or device, so the output has no name: give OUT"),
         ("decode talk.chirrup fifo.flac", "is a pipe or device, which gets WAV"),
         ("decode fifo.flac x.wav --keep-rate", "give --model as well"),
         ("encode talk.wav /dev/fd/987", "/dev/fd/987 cannot be written: Bad file descriptor"),
         ("encode /dev/fd/987 x", "/dev/fd/987 cannot be read: Bad file descriptor"),
-        ("export talk.wav x --audio fifo.flac", "fifo.flac is no file: give an audio file"),
+        ("export talk.wav x --audio fifo.flac", "fifo.flac is not a file: give an audio file"),
     ],
 )
 def test_names_that_cannot_do(
@@ -134,7 +134,7 @@ def test_names_that_cannot_do(
 def test_two_files_in_one(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], by: str
 ) -> None:
-    """The first is decoded, as if it was alone, and the second is not passed over in silence."""
+    """Only the first of two joined files is decoded, and a note mentions the second."""
     soundfile.write(tmp_path / "long.wav", noise(20 * 8000), 8000)
     assert run(["encode", str(tmp_path / "long.wav"), "-q"]) == 0
     short = (folder / "talk.chirrup").read_bytes()
@@ -159,7 +159,7 @@ def pipe_is_read(name: str) -> None:
 
 
 def test_a_writer_is_not_killed(folder: Path, tmp_path: Path) -> None:
-    """Of what follows the samples, by standard input."""
+    """Notes on bytes after the samples in standard input."""
     big = b"LIST" + (500_000).to_bytes(4, "little") + bytes(500_000)
     (tmp_path / "trail.wav").write_bytes((folder / "talk.wav").read_bytes() + big)
     (tmp_path / "trail.chirrup").write_bytes((folder / "talk.chirrup").read_bytes() + big)
@@ -180,7 +180,7 @@ def test_a_writer_is_not_killed(folder: Path, tmp_path: Path) -> None:
 
 
 def test_closed_standard_error(folder: Path, tmp_path: Path) -> None:
-    """Nor does a library write its warnings into a file that is opened in its place."""
+    """A library's warnings are not written into a file that gets the closed descriptor."""
     script = f"{COMMAND} encode talk.wav {tmp_path}/x.chirrup -b 1k 2>&- && "
     script += f"{COMMAND} decode {tmp_path}/x.chirrup {tmp_path}/x.mp3 2>&- && "
     script += f"{COMMAND} decode {tmp_path}/x.chirrup {tmp_path}/x.wav 0<&- 1>&- 2>&-"

@@ -1,4 +1,4 @@
-"""Sources, and the corpus that is prepared of them."""
+"""Sources and a corpus that is prepared from them."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from prepared import FACTS, recipe
 
 @pytest.fixture(scope="module")
 def sources(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
-    """Six speakers of two talks, four noises, a room in stereo."""
+    """Sources with six speakers of two talks, four noises and a stereo room response."""
     root = tmp_path_factory.mktemp("sources")
     for speaker in range(6):
         for number in range(2):

@@ -1,4 +1,4 @@
-"""A corpus is looked at again: each thing that can be wrong is found, and nothing else."""
+"""The check of a corpus finds each kind of problem, and no others."""
 
 import csv
 import os
@@ -24,7 +24,7 @@ Rows = list[dict[str, Any]]
 
 @pytest.fixture
 def plain(tmp_path: Path) -> Path:
-    """A corpus of files: two speakers in train, one in test."""
+    """Write a corpus of files with two speakers in train and one in test."""
     rows = []
     for number, place in enumerate(("speech_train/a__0", "speech_train/b__0", "speech_test/c__0")):
         write(tmp_path / f"{place}.wav", talk(1, seed=number))
@@ -77,8 +77,8 @@ def test_wrong_rate_and_length(plain: Path) -> None:
     write(plain / "speech_train" / "a__0.wav", talk(1, 8000), 8000)
     write(plain / "speech_train" / "b__0.wav", talk(1.5))
     assert found(plain) == {
-        "wrong rate": ["speech_train/a__0.wav: 8000 Hz in place of 16000"],
-        "wrong length": ["speech_train/b__0.wav: 1.500 s in place of 1.000"],
+        "wrong rate": ["speech_train/a__0.wav: 8000 Hz instead of 16000"],
+        "wrong length": ["speech_train/b__0.wav: 1.500 s instead of 1.000"],
     }
     assert len(found(plain, rate_hz=24_000)["wrong rate"]) == 3
     assert set(found(plain, quick=True)) == {"wrong rate", "wrong length"}
@@ -115,8 +115,8 @@ def test_the_same_audio_in_two_splits(plain: Path) -> None:
         ({"path": "speech_train/../../x.wav"}, "outside", "../x.wav"),
         ({"shard": "../x.tar"}, "outside", "../x.tar"),
         ({"shard": "speech_train/b__0.wav", "size": str(10**12)}, "unreadable", "ends before"),
-        ({"path": "speech_train/pipe.wav"}, "unreadable", "is no regular file"),
-        ({"path": "speech_train/zero.wav", "sha256": "0"}, "unreadable", "is no regular file"),
+        ({"path": "speech_train/pipe.wav"}, "unreadable", "is not a regular file"),
+        ({"path": "speech_train/zero.wav", "sha256": "0"}, "unreadable", "is not a regular file"),
         ({"path": "speech_train/" + "a" * 300}, "unreadable", "File name too long"),
         ({"path": "b" * 300 + "/x.wav"}, "unreadable", "File name too long"),
     ],
@@ -125,7 +125,8 @@ def test_the_same_audio_in_two_splits(plain: Path) -> None:
 def test_a_bad_row_is_a_problem_of_that_row(
     plain: Path, facts: dict[str, str], problem: str, words: str
 ) -> None:
-    """And of no other one; nothing outside the folder, and no pipe or device, is opened."""
+    """A bad row is a problem of this row only, and no file outside the folder, pipe or device is
+    opened."""
     os.mkfifo(plain / "speech_train" / "pipe.wav")
     (plain / "speech_train" / "zero.wav").symlink_to("/dev/zero")
     rows = [
@@ -144,7 +145,7 @@ def test_a_bad_row_is_a_problem_of_that_row(
 
 
 def test_a_flac_that_claims_two_to_the_36_samples(plain: Path) -> None:
-    """It takes the memory of the samples that are there."""
+    """It takes the memory of the samples that exist."""
     path = plain / "speech_train" / "a__0.flac"
     soundfile.write(path, talk(1), RATE_HZ)
     data = bytearray(path.read_bytes())
@@ -189,7 +190,7 @@ def test_no_manifest(tmp_path: Path) -> None:
     with pytest.raises(FileError, match=r"has no manifest\.csv"):
         check(tmp_path, here)
     (tmp_path / "manifest.csv").write_text("path\n")
-    with pytest.raises(FileError, match="lists nothing"):
+    with pytest.raises(FileError, match="lists no recordings"):
         check(tmp_path, here)
 
 

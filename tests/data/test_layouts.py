@@ -1,4 +1,4 @@
-"""Each layout on a made-up tree: the right files, with all that the source tells of them."""
+"""Each layout with a small tree of files: the recordings, and their facts."""
 
 import json
 from pathlib import Path
@@ -15,7 +15,7 @@ Facts = dict[str, dict[str, str]]
 
 
 def facts(items: list[Item], root: Path, *names: str) -> Facts:
-    """By path below ``root``, the named facts."""
+    """Return the named facts of items, by path below ``root``."""
     return {
         Path(item.path).relative_to(root).as_posix(): {n: getattr(item, n) for n in names}
         for item in items
@@ -23,7 +23,7 @@ def facts(items: list[Item], root: Path, *names: str) -> Facts:
 
 
 def scanned(root: Path, expected: str) -> list[Item]:
-    """The items of a folder that tells its layout itself."""
+    """Return the items of a folder whose layout is recognised."""
     name, folder = parse(str(root))
     assert name == expected
     return list(scan(name, folder))
@@ -331,9 +331,9 @@ def test_a_manifest_of_our_own(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("rows", "words"),
     [
-        ("path\nx/1.flac\n", "does not say what x/1.flac is"),
-        ("path,kind\nx/1.flac,talk\n", "does not say what"),
-        ("path,kind,split\nx/1.flac,noise,half\n", "'half' is no split"),
+        ("path\nx/1.flac\n", "does not state the kind of x/1.flac"),
+        ("path,kind\nx/1.flac,talk\n", "does not state the kind"),
+        ("path,kind,split\nx/1.flac,noise,half\n", "'half' is not a split"),
         ("path,kind,shard,offset,size\nx,noise,a.tar,0,9\n", "lists files in shards"),
         ("path,kind,shard,offset,size\nx,noise,a.tar,zero,9\n", "row 2"),
         ("path,kind\n,noise\n", "row 2: it has no path"),

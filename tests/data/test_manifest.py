@@ -1,4 +1,4 @@
-"""What a manifest says of recordings beside it."""
+"""Facts in manifests, and damaged manifests."""
 
 from pathlib import Path
 
@@ -10,7 +10,10 @@ from chirrup.errors import FileError
 
 
 def test_the_languages_of_recordings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """From a manifest beside or above them; a genre is none, and a damaged manifest tells none."""
+    """Languages are read from a manifest in the same folder or above it.
+
+    A genre is not a language, and a damaged manifest is ignored.
+    """
     monkeypatch.chdir(tmp_path)
     (tmp_path / "MANIFEST.csv").write_text(
         "path,language_or_genre,seconds\n"
@@ -26,7 +29,7 @@ def test_the_languages_of_recordings(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 
 def test_a_parquet_file_whose_pages_are_damaged(tmp_path: Path) -> None:
-    """Its end, which is read when it is opened, is sound."""
+    """The end of the file, which is read first, is intact."""
     pyarrow = pytest.importorskip("pyarrow")
     from pyarrow import parquet
 

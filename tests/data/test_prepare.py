@@ -1,4 +1,4 @@
-"""A small corpus from start to end: what is written and what is refused."""
+"""Preparation of a small corpus: written files and refused recordings."""
 
 import csv
 import gc
@@ -111,7 +111,7 @@ def test_webdataset_reads_the_shards(corpus: Path) -> None:
 
 
 def test_the_same_again_is_the_same(sources: list[str], corpus: Path, tmp_path: Path) -> None:
-    """To the byte, in processes as well."""
+    """The corpus is equal byte by byte, also with worker processes."""
     from chirrup.data.workers import processes
 
     prepare(sources, tmp_path / "again", recipe(), processes(2), facts=FACTS)
@@ -158,7 +158,7 @@ def test_opus(sources: list[str], tmp_path: Path) -> None:
 
 
 def test_keep_copies_what_needs_no_change(sources: list[str], tmp_path: Path) -> None:
-    """And writes FLAC of what does."""
+    """Recordings that need a change are written as FLAC."""
     output = {
         "speech": {"rate_hz": 0, "format": "keep"},
         "noise": {"rate_hz": 8000, "format": "keep"},
@@ -187,7 +187,7 @@ def test_long_recordings_are_cut_into_pieces(tmp_path: Path) -> None:
 
 
 def test_names_that_are_no_utf_8_and_names_that_clash(tmp_path: Path) -> None:
-    """Both sources give ``in__x__000``."""
+    """Both sources have a recording of the name ``in__x__000``."""
     folder = os.fsencode(tmp_path / "in")
     os.makedirs(folder + b"/sp\xffeaker")
     for number, name in enumerate((b"/sp\xffeaker/\xe9t\xe9.wav", b"/x__000.wav", b"/x__001.wav")):
@@ -269,7 +269,7 @@ def test_no_licence_no_recording(sources: list[str], tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("given", "words"),
     [
-        (["speech:none"], "none is no folder"),
+        (["speech:none"], "none is not a folder"),
         ([], "nothing to prepare"),
         (["speech:empty"], "no audio"),
         (["vctk:empty"], "does not look like VCTK"),

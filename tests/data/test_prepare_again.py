@@ -1,4 +1,4 @@
-"""A preparation again: after a stop, with another recipe, on Ray."""
+"""Repeated preparation: after a stop, with another recipe, and on Ray."""
 
 import os
 import resource
@@ -29,7 +29,7 @@ TESTS, SOURCE = Path(__file__).parents[1] / "support", Path(chirrup.__file__).pa
 
 
 class Counting:
-    """A `workers.Run` that counts its jobs, and stops after some."""
+    """A `workers.Run` that counts its jobs and stops after some of them."""
 
     def __init__(self, stop_after: int = 10**9) -> None:
         self.left, self.jobs = stop_after, Counter[str]()
@@ -141,7 +141,7 @@ def test_files_of_others_stay_and_its_own_old_ones_go(sources: list[str], tmp_pa
 
 
 def test_the_same_on_ray(sources: list[str], corpus: Path, tmp_path: Path) -> None:
-    """In a process of its own, with which all of Ray ends."""
+    """The test runs in a separate process, with which all processes of Ray end."""
     pytest.importorskip("ray")
     arguments, environment = command(tmp_path, sources)
     arguments.append("--ray")

@@ -1,4 +1,4 @@
-"""Estimates on made-up recordings whose truth is known."""
+"""Estimates of quality for synthetic recordings with known values."""
 
 import numpy as np
 import pytest
@@ -22,20 +22,20 @@ def levels_of(audio: np.ndarray, rate_hz: int = RATE_HZ) -> np.ndarray:
 
 
 def with_noise(clean: np.ndarray, snr_db: float, seed: int, coloured: bool) -> np.ndarray:
-    """Noise below the words, both as loud as `quality.SPEECH_HZ` hears them."""
+    """Add noise to words, with the SNR in the band `quality.SPEECH_HZ`."""
     added = noise(len(clean) / RATE_HZ, seed=seed)
     if coloured:
         spectrum = np.fft.rfft(added)
         added = np.fft.irfft(spectrum / np.sqrt(np.arange(len(spectrum)) + 1), len(added))
-    heard = levels_of(clean)
-    words = heard[heard > heard.max() * 1e-3].mean()
+    levels = levels_of(clean)
+    words = levels[levels > levels.max() * 1e-3].mean()
     return clean + added * np.sqrt(words / levels_of(added).mean() * 10 ** (-snr_db / 10))
 
 
 @pytest.mark.parametrize("coloured", [False, True], ids=["white", "pink"])
 @pytest.mark.parametrize(("snr_db", "off_db"), [(5, 4), (15, 3), (25, 2), (40, 2), (55, 2)])
 def test_snr(snr_db: float, off_db: float, coloured: bool) -> None:
-    """The floor of what is told is that of the pauses; near it, only the loud words stand out."""
+    """The noise floor is the level of the pauses. If it is high, only loud words exceed it."""
     found = [
         quality.snr_db(levels_of(with_noise(talk(6, seed=seed), snr_db, seed, coloured)))
         for seed in range(3)
@@ -62,7 +62,7 @@ def test_reverberation_time(rt60_s: float) -> None:
 
 def test_a_dry_talk_has_hardly_any_reverberation() -> None:
     dry = talk(10, pause_share=0.6) * (1 + 0 * noise(10))
-    smooth = np.convolve(dry, np.exp(-np.arange(400) / 60))[: len(dry)]  # as of a mouth
+    smooth = np.convolve(dry, np.exp(-np.arange(400) / 60))[: len(dry)]  # decays of a vocal tract
     found = reverberation_time_s((smooth + 1e-5 * noise(10)).astype(np.float32), RATE_HZ)
     assert found is None or found < 0.2
 

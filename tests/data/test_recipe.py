@@ -1,4 +1,4 @@
-"""Recipes: the file says what the defaults are, and mistakes are named."""
+"""Recipes of corpora: defaults, and errors."""
 
 import json
 import math

@@ -1,4 +1,4 @@
-"""The report: the paper's table 1, counts that are right, and nothing from outside."""
+"""The report of a corpus: its tables, correct counts, and no references to other files."""
 
 import re
 from pathlib import Path
@@ -18,7 +18,7 @@ pytest.importorskip("matplotlib")
 
 @pytest.fixture(scope="module")
 def page(tmp_path_factory: pytest.TempPathFactory) -> Page:
-    """Of four talks of 3 s, one of them noisy, and three noises of 2 s."""
+    """A corpus of four talks of 3 s, one of them noisy, and three noises of 2 s."""
     root = tmp_path_factory.mktemp("report")
     for number in range(4):
         loud = 0.3 if number == 3 else 3e-4

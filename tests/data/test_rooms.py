@@ -1,4 +1,4 @@
-"""Room responses: measured ones whose truth is made up, and simulated ones."""
+"""Room responses: synthetic ones with known values, and simulated ones."""
 
 import numpy as np
 import pytest
@@ -56,7 +56,8 @@ SMALL = Simulation(rooms=3, rate_hz=RATE_HZ, rt60_s=(0.2, 0.5))
 
 
 def test_simulated_rooms_have_the_reverberation_they_were_asked_for() -> None:
-    """Sabine's formula, by which the walls are chosen, is kind: a room decays a bit faster."""
+    """Sabine's formula, which determines the absorption, is approximate: a room decays slightly
+    faster."""
     pytest.importorskip("pyroomacoustics")
     for number in range(3):
         response, asked_s = shoebox(SMALL, number)

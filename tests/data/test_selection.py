@@ -1,4 +1,4 @@
-"""What is kept, of whom how much, and in which split."""
+"""Selection of clips: filters, balance and splits."""
 
 import math
 from collections import Counter, defaultdict
@@ -17,7 +17,7 @@ HOUR = 3600.0
 
 
 def clip(number: int, seconds: float = 10.0, **facts: Any) -> Clip:
-    """Speech that is good in every way, unless told otherwise."""
+    """Return a clip of good speech, with changes."""
     good = {"snr_db": 50.0, "rt60_s": 0.2, "bandwidth_hz": 12_000.0, "silence_share": 0.2}
     figures = good | {"clipped_share": 0.0, "dc_offset": 0.0, "loudness_lufs": -23.0}
     figures |= {name: facts.pop(name) for name in filters.ORDER if name in facts}
@@ -65,7 +65,7 @@ def recipe(**table: Any) -> Recipe:
         ({"dc_offset": 0.1}, "dc_offset", "0.1 is above 0.02"),
         ({"loudness_lufs": -66.0}, "loudness_lufs", "-66 is below -50"),
         ({"seconds": 0.5}, "seconds", "0.5 is below 1"),
-        ({"licensed": False}, "licence", "no licence"),
+        ({"licensed": False}, "licence", "it has no licence"),
         ({"rt60_s": math.nan}, "", ""),
         ({"snr_db": 12.0, "filters": "studio"}, "", ""),
     ],
@@ -74,23 +74,23 @@ def test_each_limit_refuses_for_its_own_reason(
     facts: dict[str, Any], reason: str, detail: str
 ) -> None:
     one = clip(0, facts.pop("seconds", 10.0), **facts)
-    filters.refuse_what_is_out_of_limits([one], Recipe())
+    filters.refuse_outside_limits([one], Recipe())
     assert one.reason == reason
     assert one.detail.startswith(detail)
 
 
 def test_the_same_audio_twice() -> None:
     pair = [clip(0, content=7), clip(1, content=7), clip(2, content=8)]
-    filters.refuse_what_is_out_of_limits(pair, Recipe())
+    filters.refuse_outside_limits(pair, Recipe())
     assert [one.reason for one in pair] == ["", "duplicate", ""]
     pair = [clip(0, content=7), clip(1, content=7)]
-    filters.refuse_what_is_out_of_limits(pair, recipe(duplicates=True))
+    filters.refuse_outside_limits(pair, recipe(duplicates=True))
     assert [one.reason for one in pair] == ["", ""]
 
 
 def test_what_was_refused_is_no_original_of_a_duplicate() -> None:
     pair = [clip(0, content=7, licensed=False), clip(1, content=7)]
-    filters.refuse_what_is_out_of_limits(pair, Recipe())
+    filters.refuse_outside_limits(pair, Recipe())
     assert [one.reason for one in pair] == ["licence", ""]
 
 
@@ -131,7 +131,7 @@ def test_a_budget_is_poured_evenly(amounts: list[float], budget: float) -> None:
 def test_forty_per_cent_of_read_speech_and_all_of_studio_speech() -> None:
     clips = [clip(n, 36.0, group=f"s:{n % 20}", snr_db=30.0 + n % 37) for n in range(1000)]
     clips += [clip(1000 + n, 36.0, filters="studio", snr_db=5.0) for n in range(100)]
-    filters.refuse_what_is_out_of_limits(clips, Recipe())
+    filters.refuse_outside_limits(clips, Recipe())
     balance.speech(clips, Recipe())
     hours = kept_hours(clips, "filters")
     assert hours["read"] == pytest.approx(4.0, rel=0.02)
@@ -141,14 +141,14 @@ def test_forty_per_cent_of_read_speech_and_all_of_studio_speech() -> None:
 
 def test_the_share_counts_what_the_limits_refused() -> None:
     clips = [clip(n, 36.0, snr_db=50.0 if n % 2 else 10.0) for n in range(1000)]
-    filters.refuse_what_is_out_of_limits(clips, Recipe())
+    filters.refuse_outside_limits(clips, Recipe())
     balance.speech(clips, Recipe())
     assert kept_hours(clips, "filters")["read"] == pytest.approx(4.0, rel=0.02)
     assert Counter(one.reason for one in clips)["snr_db"] == 500
 
 
 def test_languages_genders_and_speakers_get_even_shares() -> None:
-    """9 h of English by 30 speakers, of whom 25 are men, and 1 h of Czech by one woman."""
+    """The clips are 9 h of English by 25 men and 5 women, and 1 h of Czech by one woman."""
     clips = []
     for n in range(900):
         speaker = n % 30
@@ -211,7 +211,7 @@ def test_noise_of_one_category_is_left_alone() -> None:
 
 
 def test_what_is_kept_does_not_depend_on_numbers_in_the_working_file() -> None:
-    """They come in the order in which processes finished."""
+    """Clips arrive in the order in which processes finish."""
     picks = []
     for offset in (0, 5000):
         clips = [clip(n, 36.0, group=f"s:{n % 7}") for n in range(200)]
@@ -227,7 +227,7 @@ def test_what_is_kept_does_not_depend_on_numbers_in_the_working_file() -> None:
 
 
 def assigned(clips: list[Clip], **table: Any) -> dict[str, set[str]]:
-    """Groups by split."""
+    """Return the groups of each split."""
     splits.assign(clips, recipe(splits=table))
     found: dict[str, set[str]] = defaultdict(set)
     for one in clips:

@@ -1,4 +1,4 @@
-"""Sources as a person writes them, and what the person tells of them."""
+"""Sources on the command line, and facts that the user gives."""
 
 from pathlib import Path
 
@@ -13,9 +13,9 @@ def test_sources_as_a_person_writes_them(tmp_path: Path) -> None:
     assert parse(f"vctk:{tmp_path}") == ("vctk", tmp_path)
     with pytest.raises(FileError, match="speech:FOLDER"):
         parse(str(tmp_path))
-    with pytest.raises(FileError, match="no layout is called vtck"):
+    with pytest.raises(FileError, match="vtck is not a layout"):
         parse(f"vtck:{tmp_path}")
-    with pytest.raises(FileError, match="is no folder"):
+    with pytest.raises(FileError, match="is not a folder"):
         parse(str(tmp_path / "none"))
 
 

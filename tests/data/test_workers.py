@@ -16,7 +16,7 @@ def test_every_job_has_its_result() -> None:
 
 
 def test_jobs_are_drawn_as_they_are_needed() -> None:
-    """Memory does not grow with their number."""
+    """Memory does not grow with the number of jobs."""
     drawn = 0
 
     def jobs() -> Iterator[str]:

@@ -24,7 +24,7 @@ AUDIO = noise(RATE)
 
 @pytest.fixture
 def stopped_by_a_signal() -> Iterator[None]:
-    """As `chirrup.cli.main` has it."""
+    """Let SIGTERM raise SystemExit, as `chirrup.cli.main` does."""
 
     def stop(number: int, _: object) -> None:
         raise SystemExit(128 + number)
@@ -45,8 +45,10 @@ Arrange = Callable[[str, int, Callable[[_Kept], object]], list[int]]
 
 @pytest.fixture
 def at_call(monkeypatch: pytest.MonkeyPatch) -> Arrange:
-    """Let something happen in a certain call of "read" or "write" by libsndfile; the list has the
-    number of each call."""
+    """Run an action in a certain call of "read" or "write" by libsndfile.
+
+    Return a list of the numbers of the calls.
+    """
     methods = {"read": _Kept.read, "write": _Kept.write}
 
     def arrange(name: str, number: int, happen: Callable[[_Kept], object]) -> list[int]:
@@ -65,7 +67,7 @@ def at_call(monkeypatch: pytest.MonkeyPatch) -> Arrange:
 
 
 def send(_: object) -> None:
-    """In the callback, but outside of what a file object does."""
+    """Send SIGTERM in the callback, but outside of the file object's methods."""
     os.kill(os.getpid(), signal.SIGTERM)
 
 
@@ -119,7 +121,7 @@ def test_an_error_in_any_write_comes_out(
 
 
 class Failing(io.BytesIO):
-    """A file that does something in one of its calls."""
+    """A file that runs an action in one of its calls."""
 
     def __init__(self, data: bytes, number: int, happen: Callable[[], None]) -> None:
         super().__init__(data)
@@ -153,7 +155,7 @@ def test_formats_are_written_as_by_soundfile(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("ending", FORMATS)
 def test_an_error_in_a_file_that_is_read_comes_out(tmp_path: Path, ending: str) -> None:
-    """In every fifth of its calls."""
+    """The action runs in every fifth call."""
 
     def happen() -> None:
         raise KeyboardInterrupt

@@ -1,4 +1,4 @@
-"""Audio files to ``.chirrup`` and back: every length, rate and format, pipes, damage, memory."""
+"""Audio files to ``.chirrup`` and back: lengths, rates, formats, pipes, damage and memory."""
 
 import io
 import os
@@ -16,7 +16,7 @@ from chirrup.bitstream import MAGIC, FormatError, Header, Reader, Writer
 from chirrup.codec import Codec
 from chirrup.files import FileError, decode_file, describe, encode_file
 from chirrup.files.stereo import Stereo
-from chirrup.files.wav import Format, wav_head
+from chirrup.files.wav import Format, wav_header
 from chirrup.resampling import length_at
 from file_samples import RATES, Pipe, noise
 
@@ -120,8 +120,8 @@ def test_clipping_is_counted_and_float_does_not_clip(
 
 
 def test_through_pipes_both_ways(codec: Codec) -> None:
-    """Lengths hold although neither end is known before it comes."""
-    wav = wav_head(Format("s16", 44_100, 1), None)
+    """Lengths are kept although the end of neither pipe is known in advance."""
+    wav = wav_header(Format("s16", 44_100, 1), None)
     audio = np.rint(noise(200_001) * 32768).astype("<i2")
     coded, decoded = io.BytesIO(), io.BytesIO()
     encode_file(codec, Pipe(wav + audio.tobytes()), coded, bitrate_bps=1000)
@@ -153,7 +153,7 @@ def test_a_pipe_gets_each_chunk_at_once(codec: Codec) -> None:
 
 
 class Silence:
-    """Seconds of 16-bit samples at 48 kHz, never held at once."""
+    """A pipe of many seconds of 16-bit samples at 48 kHz, which are never in memory together."""
 
     def __init__(self, seconds: int, channels: int) -> None:
         self.left = seconds * 48_000 * 2 * channels
@@ -168,7 +168,7 @@ class Silence:
 def test_memory_does_not_grow_with_the_length(
     codec: Codec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, channels: int, stereo: Stereo
 ) -> None:
-    """With a codec that takes no time; its own blocks are of a constant size."""
+    """The codec needs no time, and its blocks have a constant size."""
 
     def encode_blocks(
         pieces: Iterator[np.ndarray], codebooks: int, channels: int = 1
@@ -269,7 +269,7 @@ def test_a_failure_leaves_the_folder_as_it_was(codec: Codec, tmp_path: Path) -> 
     (tmp_path / "old.chirrup").write_bytes(MAGIC + b"precious")
     before = names(tmp_path)
     for target in ("old.chirrup", "new.chirrup"):
-        with pytest.raises(FileError, match=r"no finite number at 6\.250 s"):
+        with pytest.raises(FileError, match=r"not a finite number at 6\.250 s"):
             encode_file(codec, tmp_path / "nan.wav", tmp_path / target, force=True)
     assert names(tmp_path) == before
     assert (tmp_path / "old.chirrup").read_bytes() == MAGIC + b"precious"
@@ -323,7 +323,7 @@ def test_metadata_and_description(codec: Codec, tmp_path: Path) -> None:
 def test_a_code_that_no_codebook_has_is_named(
     codec: Codec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """1000 entries take 10 bits, which can count to 1023."""
+    """1000 entries take 10 bits, which can hold 1023."""
     coded = chirrup_file(codec, tmp_path / "a.chirrup")
     monkeypatch.setattr(codec, "codebook_size", 600)
     with pytest.raises(FileError, match=r"a\.chirrup has code \d+, which is not in the codebooks"):

@@ -1,4 +1,4 @@
-"""Files that appear whole, in folders that others may write to at the same time."""
+"""Files that appear whole, in folders to which others write at the same time."""
 
 import errno
 import fcntl
@@ -42,7 +42,7 @@ def test_a_draft_takes_its_place_only_when_whole(
 def test_only_a_disk_that_fails_keeps_a_file_back(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, content: bytes
 ) -> None:
-    """Some file systems cannot sync. That is no error."""
+    """Some file systems cannot sync, which is not an error."""
     path = tmp_path / "file"
     path.write_bytes(b"old")
 
@@ -59,7 +59,7 @@ def test_only_a_disk_that_fails_keeps_a_file_back(
 def test_a_draft_goes_wherever_a_signal_ends_the_program(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Just made, and just handed out: no line of the caller's has run."""
+    """Signals arrive directly after a draft is made, or directly after it is returned."""
 
     def stopped(number: int) -> None:
         raise SystemExit(143)
@@ -108,8 +108,8 @@ def test_what_appears_meanwhile_is_not_overwritten(
         pytest.raises(FileError, match="give another output"),
         open_draft(path, force=False),
     ):
-        path.write_bytes(b"theirs")
-    assert path.read_bytes() == b"theirs"
+        path.write_bytes(b"other")
+    assert path.read_bytes() == b"other"
     with open_draft(path) as draft:
         draft.write_bytes(b"ours")
     assert path.read_bytes() == b"ours"
@@ -133,7 +133,7 @@ def test_a_draft_is_on_the_disk_before_it_has_its_name(
 
 
 def test_what_a_killed_process_left_is_removed(tmp_path: Path) -> None:
-    """But not what another one is writing, nor what belongs to another file."""
+    """Drafts of other processes and of other files stay."""
     program = (
         "import os, sys; from pathlib import Path; from chirrup.files.drafts import open_draft;"
         "kept = open_draft(Path(sys.argv[1])); kept.__enter__(); os.kill(os.getpid(), 9)"

@@ -1,4 +1,4 @@
-"""Parts of ``.chirrup`` files: what `decode_file` gives from one time to another."""
+"""Decoding of a part of a ``.chirrup`` file."""
 
 import io
 from pathlib import Path
@@ -107,7 +107,7 @@ def test_times(text: str, seconds: float) -> None:
 
 @pytest.mark.parametrize("text", ["", "x", "-1", "1:", "1:2:3:4", "nan", "inf", "1 ", "1:-3"])
 def test_no_times(text: str) -> None:
-    with pytest.raises(UsageError, match=r"is no time: use seconds, or for example 1:30"):
+    with pytest.raises(UsageError, match=r"is not a time: use seconds, or for example 1:30"):
         parse_time(text)
 
 

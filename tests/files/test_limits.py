@@ -1,4 +1,4 @@
-"""Small files that stand for much: what is refused, and what little the rest costs."""
+"""Small files that decode to long audio: errors, and the cost of allowed files."""
 
 import io
 from math import inf
@@ -21,8 +21,10 @@ from file_samples import Pipe
 
 
 def bomb(codec: Codec, rate_hz: int, lost_frames: int = 0) -> bytes:
-    """A sound file without a code: its last record claims 2^32 - 1 frames, or its one chunk has
-    ``lost_frames``."""
+    """Return an intact file without codes.
+
+    Its end record claims 2^32 - 1 frames, or its only chunk has ``lost_frames``.
+    """
     header = Header(
         model=codec.name,
         weights_hash=codec.codes_sha256,
@@ -49,7 +51,7 @@ def bomb(codec: Codec, rate_hz: int, lost_frames: int = 0) -> bytes:
 def test_lost_frames_do_not_run_the_network(
     model: str, lost_frames: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """112 bytes took 17 s of a processor."""
+    """A file of 112 bytes took 17 s of CPU time."""
     codec, decoded, run_graph = chirrup.load(model), 0, Graph.__call__
 
     def counted(self: Graph, x: np.ndarray, state: dict) -> object:
@@ -79,7 +81,7 @@ def test_what_would_be_too_long_is_refused(model_folder: Path, tmp_path: Path) -
 
 
 def test_a_pipe_that_goes_on_is_kept_so_far(model_folder: Path, tmp_path: Path) -> None:
-    """And one that ends in another pipe goes on: it may be a radio."""
+    """Output to a pipe is not limited, because it may be a radio."""
     codec = chirrup.load(model_folder)
     long = bomb(codec, 24_000, 3000)
     result = decode_file(codec, Pipe(long), tmp_path / "x.wav", max_seconds=59.5)

@@ -1,4 +1,4 @@
-"""What a source's level is worth a note of."""
+"""Notes on the level of a source."""
 
 import io
 import re

@@ -1,4 +1,4 @@
-"""What file coding is made of: reading pipes, resampling and cutting, files that appear whole."""
+"""Parts of file coding: reading of pipes, resampling, cutting and drafts."""
 
 import io
 from collections.abc import Callable, Iterator
@@ -12,8 +12,8 @@ from chirrup.files import FileError
 from chirrup.files.excerpt import cut
 from chirrup.files.inputs import open_audio, parse_raw
 from chirrup.files.outputs import open_sink
-from chirrup.files.wav import Format, wav_head
-from chirrup.resampling import length_at, resampled
+from chirrup.files.wav import Format, wav_header
+from chirrup.resampling import length_at, resample_blocks
 from file_samples import RATES, Pipe, noise
 
 # --- pipes -------------------------------------------------------------------------------------
@@ -45,7 +45,7 @@ def test_a_pipe_gives_what_the_file_gives(kind: str, subtype: str, channels: int
 
 @pytest.mark.parametrize("size", [0, 0x7FFFF000, 0xFFFFFFFF])
 def test_a_wav_of_unknown_length_is_read_to_its_end(size: int) -> None:
-    head = bytearray(wav_head(Format("s16", 8000, 1), None))
+    head = bytearray(wav_header(Format("s16", 8000, 1), None))
     head[-4:] = size.to_bytes(4, "little")
     with open_audio(Pipe(bytes(head) + bytes(2000))) as audio:
         assert sum(block.shape[1] for block in audio.blocks) == 1000
@@ -55,7 +55,7 @@ def test_a_wav_of_unknown_length_is_read_to_its_end(size: int) -> None:
 @pytest.mark.parametrize("kind", ["s16", "f32"])
 def test_our_wav_head_is_read_by_others(samples: int | None, kind: str) -> None:
     form = Format(kind, 11_025, 2)
-    file = io.BytesIO(wav_head(form, samples) + bytes(1000 * form.frame_bytes))
+    file = io.BytesIO(wav_header(form, samples) + bytes(1000 * form.frame_bytes))
     audio, rate = soundfile.read(file)
     assert (audio.shape, rate) == ((1000, 2), 11_025)
     assert not audio.any()
@@ -110,9 +110,11 @@ def test_resampling_there_and_back_shifts_nothing(rate: int) -> None:
     time = np.arange(rate + 1) / rate
     audio = np.sin(2 * np.pi * 440 * time).astype(np.float32)[None]
     pieces = iter(np.split(audio, [1, 500, 501, rate // 2], axis=1))
-    there = list(resampled(pieces, 1, rate, 24_000))
+    there = list(resample_blocks(pieces, 1, rate, 24_000))
     assert sum(piece.shape[1] for piece in there) == length_at(rate + 1, rate, 24_000)
-    back = np.concatenate(list(resampled(iter(there), 1, 24_000, rate)), axis=1)[:, : rate + 1]
+    back = np.concatenate(list(resample_blocks(iter(there), 1, 24_000, rate)), axis=1)[
+        :, : rate + 1
+    ]
     assert back.shape == audio.shape
     middle = slice(rate // 10, -rate // 10)
     np.testing.assert_allclose(back[:, middle], audio[:, middle], atol=1e-3)
@@ -164,7 +166,7 @@ def test_a_format_that_cannot_be_empty_is_said_so(tmp_path: Path) -> None:
     for ending in ("flac", "mp3"):
         path = tmp_path / f"talk.{ending}"
         with (
-            pytest.raises(FileError, match="cannot hold audio of no samples"),
+            pytest.raises(FileError, match="cannot hold audio without samples"),
             open_sink(path, 24_000, 1, 0, floating=False, raw=False),
         ):
             pass

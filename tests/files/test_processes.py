@@ -81,7 +81,7 @@ def test_temporary_files_of_workers_go_with_those_of_the_run(tmp_path: Path) -> 
 
 
 def alive(process: int) -> bool:
-    """Zombies, whose new parent may not look after them, are not."""
+    """Zombies do not count, because their new parent may not collect them."""
     try:
         return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except OSError:

@@ -1,4 +1,4 @@
-"""What to do with files that libsndfile does not read."""
+"""Advice for files that libsndfile does not read."""
 
 import shlex
 from pathlib import Path

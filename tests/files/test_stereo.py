@@ -1,4 +1,4 @@
-"""Two channels coded as mid and side: what is coded, what comes back, and at what price."""
+"""Two channels coded as mid and side: codes, decoded audio and costs."""
 
 import io
 from pathlib import Path
@@ -14,7 +14,7 @@ from chirrup.bitstream import Reader
 from chirrup.codec import Codec
 from chirrup.files import FileError, decode_file, describe, encode_file
 from chirrup.files.stereo import left_right, mid_side
-from chirrup.files.wav import Format, wav_head
+from chirrup.files.wav import Format, wav_header
 from file_samples import RATES, Pipe, noise
 
 
@@ -87,7 +87,7 @@ def test_through_pipes_as_from_files(codec: Codec, tmp_path: Path) -> None:
     audio = np.rint(related(50_001) * 32768).astype("<i2")
     soundfile.write(tmp_path / "a.wav", audio, 24_000)
     coded, decoded = io.BytesIO(), io.BytesIO()
-    wav = wav_head(Format("s16", 24_000, 2), None) + audio.tobytes()
+    wav = wav_header(Format("s16", 24_000, 2), None) + audio.tobytes()
     encode_file(codec, Pipe(wav), coded, bitrate_bps=1000, stereo="mid-side")
     assert decode_file(codec, Pipe(coded.getvalue()), decoded, raw=True).samples == 50_001
     encode_file(codec, tmp_path / "a.wav", tmp_path / "a.chirrup", bitrate_bps=1000,
@@ -136,7 +136,7 @@ def test_other_numbers_of_channels_have_no_side(
     codec: Codec, tmp_path: Path, channels: int
 ) -> None:
     soundfile.write(tmp_path / "a.wav", noise(100, channels), 24_000)
-    with pytest.raises(FileError, match=rf"of 2 channels, .*a\.wav has {channels}:"):
+    with pytest.raises(FileError, match=rf"need 2 channels, but .*a\.wav has {channels}:"):
         encode_file(codec, tmp_path / "a.wav", tmp_path / "a.chirrup", stereo="mid-side")
     assert not (tmp_path / "a.chirrup").exists()
 

@@ -70,7 +70,8 @@ def test_tags_both_ways(
 def test_tags_of_a_wav_file_that_libsndfile_does_not_read(
     codec: Codec, tmp_path: Path, by: str
 ) -> None:
-    """As ffmpeg writes it to a pipe: tags first, and no size of the samples."""
+    """A WAV file as ffmpeg writes it to a pipe, with tags first and without a size of the
+    samples."""
     info = (
         b"INFOINAM" + struct.pack("<I", 5) + b"talk\0\0" + b"IPRD" + struct.pack("<I", 3) + b"abc"
     )
@@ -85,7 +86,7 @@ def test_tags_of_a_wav_file_that_libsndfile_does_not_read(
 
 
 def test_long_tags(codec: Codec, tmp_path: Path) -> None:
-    """A tag with no room is left out with a note, and never makes a file unreadable."""
+    """A tag that does not fit is left out with a note, and the file stays readable."""
     source = tagged(
         tmp_path / "a.flac", {"title": "x" * 40_000, "comment": "y" * 40_000, "date": "1"}
     )

@@ -1,4 +1,4 @@
-"""Headers, codes, files and awkward file objects that the tests of the bitstream share."""
+"""Headers, codes, files and unusual file objects for tests of the bitstream."""
 
 import io
 import struct
@@ -38,7 +38,8 @@ def make_header(
 
 
 def make_codes(header: Header, frames: int, seed: int = 0, absent: bool = False) -> np.ndarray:
-    """Random codes `[channels, codebooks, frames]`, with lost and shortened frames if `absent`."""
+    """Return random codes ``[channels, codebooks, frames]``; ``absent`` adds lost and shortened
+    frames."""
     rng = np.random.default_rng(seed)
     shape = header.channels, header.codebooks, frames
     codes = rng.integers(0, 1 << header.bits_per_code, shape)
@@ -59,7 +60,7 @@ def make_file(
 
 
 def mend(data: bytearray) -> bytes:
-    """Makes CRCs true again where the layout can still be followed, to get past that check."""
+    """Correct the CRCs of changed records, so that later checks are reached."""
     size = 12 + int.from_bytes(data[10:12], "little")
     struct.pack_into("<I", data, min(size, len(data) - 4), crc32(data[:size]))
     offset = size + 4
@@ -88,7 +89,7 @@ headers = st.builds(
 
 
 class Pipe:
-    """Reads and writes a few bytes at a time, and has neither `seek` nor `read1`."""
+    """A file that reads and writes a few bytes at a time, without ``seek`` and ``read1``."""
 
     def __init__(self, data: bytes = b"", most: int = 7) -> None:
         self.data, self.most, self.position = bytearray(data), most, 0

@@ -1,4 +1,4 @@
-"""Work for the tests of worker processes, which import it."""
+"""Jobs for the tests of worker processes."""
 
 import os
 import tempfile
@@ -11,7 +11,7 @@ def double(job: str) -> str:
 
 
 def double_or_die(job: str) -> str:
-    """Ends its process on the job ``die``."""
+    """End the process at the job ``die``."""
     if job == "die":
         os._exit(9)
     return job * 2

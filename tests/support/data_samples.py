@@ -1,4 +1,4 @@
-"""Made-up recordings with known truth, and trees of them."""
+"""Synthetic recordings with known values, and trees of files."""
 
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -12,9 +12,10 @@ RATE_HZ = 16_000
 def talk(
     seconds: float = 4.0, rate_hz: int = RATE_HZ, seed: int = 0, pause_share: float = 0.3
 ) -> np.ndarray:
-    """Words of harmonics and hiss that end abruptly, with silence between: ``float64 [samples]``.
+    """Return words of harmonics and hiss that end abruptly, with silence between, ``float64
+    [samples]``.
 
-    Full bandwidth, an RMS of about 0.1 in its words.
+    They have full bandwidth and an RMS of about 0.1.
     """
     random = np.random.default_rng(seed)
     samples = round(seconds * rate_hz)
@@ -37,7 +38,8 @@ def noise(seconds: float = 3.0, rate_hz: int = RATE_HZ, seed: int = 0) -> np.nda
 
 
 def room(rt60_s: float, rate_hz: int = RATE_HZ, seed: int = 0, delay: int = 0) -> np.ndarray:
-    """A direct path of 1 and a diffuse tail of the same energy that decays by 60 dB."""
+    """Return a response with a direct path of 1 and a diffuse tail of the same energy, which decays
+    by 60 dB."""
     random = np.random.default_rng(seed)
     time_s = np.arange(round(1.3 * rt60_s * rate_hz)) / rate_hz
     tail = random.standard_normal(len(time_s)) * 10 ** (-3 * time_s / rt60_s)
@@ -60,7 +62,7 @@ def write(path: Path, audio: np.ndarray, rate_hz: int = RATE_HZ) -> Path:
 
 
 def tree(folder: Path, names: str) -> Path:
-    """Empty files of a made-up data set, by their names."""
+    """Create empty files of a data set by name."""
     for name in names.split():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).touch()

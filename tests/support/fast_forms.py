@@ -13,7 +13,7 @@ Layer = TypeVar("Layer", bound=Streaming)
 
 
 def fast_form(layer: Layer) -> Layer:
-    """A copy of ``layer`` that uses its fast form."""
+    """Return a copy of ``layer`` that uses its fast form."""
     layer = copy.deepcopy(layer)
     fast.enable(layer)
     return layer
@@ -30,9 +30,9 @@ def random_state(layer: Streaming, batch: int) -> State:
 def values_and_gradients(
     layer: Streaming, x: Tensor, state: State
 ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """The outputs, new states, and the gradients of input, state and parameters, by name.
+    """Return the outputs, new states and gradients of input, state and parameters, by name.
 
-    The gradients are those of one random weighted sum of all outputs and new states.
+    The gradients are of one random weighted sum of all outputs and new states.
     """
     inputs = {"x": x.clone().requires_grad_()}
     inputs |= {f"state {key}": value.clone().requires_grad_() for key, value in state.items()}
@@ -46,7 +46,7 @@ def values_and_gradients(
 
 
 def errors(layer: Streaming, x: Tensor, state: State | None = None) -> tuple[float, float]:
-    """The largest relative error of an output or new state, and that of a gradient."""
+    """Return the largest relative error of outputs and new states, and of gradients."""
     state = random_state(layer, len(x)) if state is None else state
     values, gradients = values_and_gradients(fast_form(layer), x, state)
     exact = copy.deepcopy(layer).double()

@@ -8,7 +8,7 @@ RATES = (8000, 11025, 16000, 22050, 24000, 44100, 48000, 96000)
 
 
 class Pipe(io.RawIOBase):
-    """Bytes that come in odd pieces and do not seek."""
+    """A pipe that returns bytes in pieces of odd sizes and cannot seek."""
 
     def __init__(self, data: bytes, piece: int = 1001) -> None:
         self.data, self.piece = data, piece

@@ -1,4 +1,4 @@
-"""Small models folded, as they are exported, and what they are given."""
+"""Small models in their exported form, and their inputs."""
 
 from collections.abc import Callable
 from functools import cache
@@ -26,7 +26,8 @@ def audio(frames: int = 100, seed: int = 1) -> Tensor:
 
 @cache
 def codes(name: str = "iris") -> Tensor:
-    """Of speech, ``int64 [1, codebooks, 60]``, with dropped codebooks and lost frames."""
+    """Return codes of speech ``int64 [1, codebooks, 60]`` with dropped codebooks and lost
+    frames."""
     model = folded(name)
     result = model.quantizer.encode(model.encoder.offline(audio(60)[:, None]))[:, :, :60]
     result[:, 2:, 10:20] = -1

@@ -60,7 +60,7 @@ def peak_bytes() -> int:
 
 
 def child(target: Target, seed: int, numbers: range, outside: Path, answer: int) -> None:
-    """Do rounds, and write of each a line with what is changed and one with what comes of it."""
+    """Run rounds, and write two lines for each: the change and the outcome."""
     quiet = os.open(os.devnull, os.O_WRONLY)
     os.dup2(quiet, 1)
     os.dup2(quiet, 2)

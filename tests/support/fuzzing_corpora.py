@@ -141,7 +141,7 @@ def use_corpus(folder: Path) -> None:
             lambda: batch(folder, None),
             lambda: batch(folder, 0.0),
         ]
-        if not any(folder.glob("*/*.tar")):  # which are no source of another corpus
+        if not any(folder.glob("*/*.tar")):  # shards cannot be a source
             actions.append(lambda: measured("manifest", folder))
     failed = None
     for action in actions:

@@ -1,4 +1,4 @@
-"""Samples into packets and back, as a live stream has them."""
+"""Conversion of samples to packets and back in a live stream."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -14,7 +14,7 @@ AUDIO = speech_like(RATE_HZ + 123)
 
 
 def cut(x: np.ndarray, lengths: list[int]) -> Iterator[np.ndarray]:
-    """``x`` in pieces of these lengths, and what is left."""
+    """Yield pieces of ``x`` with these lengths, and the rest."""
     place = 0
     for length in lengths:
         yield x[place : place + length]

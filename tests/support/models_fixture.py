@@ -1,6 +1,6 @@
-"""The small models' exported folders, made once a test session.
+"""Fixtures of exported small models, made once in a test session.
 
-A plugin: a test module that wants the fixtures says ``pytest_plugins = ["models_fixture"]``.
+This is a plugin: a test module uses it with ``pytest_plugins = ["models_fixture"]``.
 """
 
 from functools import partial
@@ -23,7 +23,7 @@ from small_model import ENTRY, NAME, RATE_HZ, Exported, small_iris, speech_like
 
 @pytest.fixture(scope="session")
 def small_export(tmp_path_factory: pytest.TempPathFactory) -> Exported:
-    """The folder of the exported model. Not to be changed: copy it first."""
+    """The folder of the exported model. Copy it before changing it."""
 
     def make(folder: Path) -> Exported:
         checkpoint = folder.with_name("small-checkpoint.pt")

@@ -1,4 +1,4 @@
-"""What all processes of a test session share, made by one of them."""
+"""Results that all processes of a test session share."""
 
 import pickle
 from collections.abc import Callable
@@ -12,7 +12,7 @@ T = TypeVar("T")
 
 
 def once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], T]) -> T:
-    """What ``make`` returns for a folder, made by one process of pytest-xdist for all of them."""
+    """Return the result of ``make`` for a folder; one process of pytest-xdist runs it for all."""
     root = factory.getbasetemp()
     root = root.parent if root.name.startswith("popen-") else root
     with FileLock(root / f"{name}.lock"):

@@ -1,4 +1,4 @@
-"""A part of a model fed as a live one is: piece by piece, its state handed on."""
+"""A part of a model, run piece by piece with its state."""
 
 from collections.abc import Iterable
 

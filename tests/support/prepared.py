@@ -1,4 +1,4 @@
-"""A small corpus in preparation."""
+"""Preparation of a small corpus."""
 
 from pathlib import Path
 from typing import Any

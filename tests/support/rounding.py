@@ -1,4 +1,4 @@
-"""What may differ by rounding."""
+"""Comparison up to rounding."""
 
 import numpy as np
 from torch import Tensor
@@ -10,7 +10,7 @@ def same(a: Tensor, b: Tensor) -> None:
 
 
 def error_db(value: np.ndarray | Tensor, expected: np.ndarray | Tensor) -> float:
-    """Power of what differs, of the power expected."""
+    """Return the power of the difference relative to the expected power."""
     difference = np.asarray(value, np.float64) - np.asarray(expected, np.float64)
     power = np.square(difference).sum() / np.square(np.asarray(expected, np.float64)).sum()
     return float(10 * np.log10(power + 1e-30))

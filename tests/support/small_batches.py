@@ -47,6 +47,6 @@ def sampler(seed: int = 0, **changes: Any) -> Sampler:
 
 
 def frequency_hz(audio: Tensor) -> float:
-    """Of a pure tone, from the turn of its phase."""
+    """Return the frequency of a pure tone, the peak of its spectrum."""
     bins = torch.fft.rfft(audio * torch.hann_window(len(audio)), 1 << 20).abs()
     return float(bins.argmax()) * RATE_HZ / (1 << 20)

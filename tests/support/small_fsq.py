@@ -1,4 +1,4 @@
-"""A model with a quantizer of its own, which no other file of the project knows.
+"""A model with a quantizer that no other file of the project imports.
 
 Finite scalar quantization (arXiv 2309.15505): each of a few dimensions is rounded to one of its
 levels, and the code numbers all combinations.
@@ -16,7 +16,8 @@ from chirrup.lab.quantizers.quantizer import Quantized, Quantizer
 
 
 class FiniteScalarQuantizer(Quantizer):
-    """One code of ``levels[i]``, an odd number, for dimension i, between projections."""
+    """A quantizer of each dimension i to ``levels[i]`` levels, an odd number, between two
+    projections."""
 
     sizes: Tensor
     places: Tensor

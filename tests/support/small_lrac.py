@@ -38,7 +38,7 @@ DELAY = (3 + 1) * 4 + 5 * 24
 @cache
 @torch.no_grad()
 def small_lrac() -> Lrac:
-    """The same at every call, in every process. Not to be changed: it is shared."""
+    """Return the model, which is equal in every process. It is shared and must not be changed."""
     with torch.random.fork_rng():
         torch.manual_seed(0)
         model = Lrac(CONFIG).eval().requires_grad_(False)

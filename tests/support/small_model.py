@@ -36,7 +36,7 @@ class Exported:
 
 
 def speech_like(samples: int, seed: int = 0) -> np.ndarray:
-    """Harmonics of a wandering pitch in syllables, and some noise: ``float32 [samples]``."""
+    """Return syllables with harmonics of a varying pitch and some noise, ``float32 [samples]``."""
     random = np.random.default_rng(seed)
     time = np.arange(samples) / RATE_HZ
     pitch_hz = 120 + 60 * random.random() + 30 * np.sin(2 * np.pi * (1 + random.random()) * time)
@@ -61,7 +61,7 @@ def one_thread() -> Iterator[None]:
 @cache
 @torch.no_grad()
 def small_iris() -> Iris:
-    """The same at every call, in every process. Not to be changed: it is shared."""
+    """Return the model, which is equal in every process. It is shared and must not be changed."""
     with torch.random.fork_rng(), one_thread():
         torch.manual_seed(0)
         model = Iris(CONFIG).eval().requires_grad_(False)

@@ -30,7 +30,7 @@ RATE_HZ, FRAME, DELAY = 48_000, 96, 24 + 96
 
 
 def stereo(samples: int, seed: int = 0) -> np.ndarray:
-    """Two voices, each panned elsewhere: ``float32 [2, samples]``."""
+    """Return two voices at different stereo positions, ``float32 [2, samples]``."""
     one, two = speech_like(samples, seed), speech_like(samples, seed + 50)
     return np.stack([one + 0.3 * two, 0.5 * one + two])
 
@@ -38,7 +38,7 @@ def stereo(samples: int, seed: int = 0) -> np.ndarray:
 @cache
 @torch.no_grad()
 def small_spectro(code_dim: int = 12) -> SpectroStream:
-    """The same at every call, in every process. Not to be changed: it is shared."""
+    """Return the model, which is equal in every process. It is shared and must not be changed."""
     config = replace(CONFIG, code_dim=code_dim)
     with torch.random.fork_rng():
         torch.manual_seed(0)

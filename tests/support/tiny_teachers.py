@@ -12,7 +12,7 @@ KINDS = {torch.float32: 0, torch.int16: 2, torch.float16: 4}
 
 
 def write_ctranslate2(path: Path, tensors: dict[str, Tensor], version: int = 6) -> None:
-    """The format as CTranslate2 writes it: names, shapes and values, then aliases."""
+    """Write the format of CTranslate2: names, shapes and values, then aliases."""
 
     def text(value: str) -> bytes:
         return struct.pack("<H", len(value) + 1) + value.encode() + b"\0"
@@ -26,7 +26,7 @@ def write_ctranslate2(path: Path, tensors: dict[str, Tensor], version: int = 6) 
 
 
 def whisper_tensors(dim: int = 40, depth: int = 3, frames: int = 1500) -> dict[str, Tensor]:
-    """Of a Whisper encoder, by CTranslate2's names, and one of its decoder."""
+    """Return tensors of a Whisper encoder by CTranslate2's names, and one tensor of its decoder."""
     random = torch.Generator().manual_seed(0)
 
     def values(*shape: int) -> Tensor:
@@ -59,7 +59,7 @@ def whisper_tensors(dim: int = 40, depth: int = 3, frames: int = 1500) -> dict[s
 
 
 def write_whisper(folder: Path, **sizes: int) -> Path:
-    """A folder with a Whisper that has three layers of 40 channels, if nothing else is said."""
+    """Write a Whisper to a folder, by default with three layers of 40 channels."""
     folder.mkdir(parents=True, exist_ok=True)
     write_ctranslate2(folder / "model.bin", whisper_tensors(**sizes))
     return folder

@@ -1,4 +1,4 @@
-"""A corpus of seconds and trainings of a few steps."""
+"""A corpus of a few seconds, and trainings of a few steps."""
 
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ LRAC_WAY = {
 
 
 def write_corpus(folder: Path) -> Path:
-    """Speech, noise and a room as WAV files; returns the manifest."""
+    """Write speech, noise and a room response as WAV files; return the manifest."""
     random = np.random.default_rng(0)
     room = random.standard_normal(3000) * np.exp(-np.arange(3000) / 400) * 0.1
     room[50] = 0.9
@@ -42,7 +42,7 @@ def write_corpus(folder: Path) -> Path:
 
 
 def tiny_recipe(corpus: Path, **changes: Any) -> dict[str, Any]:
-    """Two stages of three steps, as a recipe file would say it."""
+    """Return a configuration with two stages of three steps."""
     return {
         "model": NAME,
         "data": {
@@ -66,7 +66,7 @@ def tiny_config(corpus: Path, **changes: Any) -> TrainingConfig:
 
 
 def with_adversary(**options: Any) -> dict[str, Any]:
-    """Changes that make the second stage fight against small discriminators."""
+    """Return changes that add small discriminators to the second stage."""
     weights = MEL | {"adversarial": 1.0, "features": 1.0}
     return {
         "stages": [
@@ -94,7 +94,7 @@ def advance(trainer: Trainer, to: int) -> list[dict[str, float]]:
 
 
 def stopped(config: TrainingConfig, folder: Path, step: int) -> Trainer:
-    """One that was trained up to a step, and left its checkpoint in ``folder``."""
+    """Return a trainer after some steps, with its checkpoint in ``folder``."""
     trainer = Trainer(config, folder, torch.device("cpu"))
     advance(trainer, step)
     trainer.save()
@@ -102,7 +102,7 @@ def stopped(config: TrainingConfig, folder: Path, step: int) -> Trainer:
 
 
 def resumed(config: TrainingConfig, folder: Path) -> Trainer:
-    """One that goes on from the checkpoint in ``folder``."""
+    """Return a trainer that resumes from the checkpoint in ``folder``."""
     trainer = Trainer(config, folder, torch.device("cpu"))
     trainer.restore(folder / "checkpoint.pt")
     return trainer
@@ -111,7 +111,7 @@ def resumed(config: TrainingConfig, folder: Path) -> Trainer:
 def heard_by_losses(
     trainer: Trainer, delay: int, audio: Tensor, target: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Estimate and target that the losses get, were the model nothing but a delay in samples."""
+    """Return the estimate and target of the losses for a model that only delays the signal."""
     sampler, seen = trainer.sampler(), []
 
     def record(estimate: Tensor, target: Tensor, _: object) -> dict[str, Tensor]:
@@ -132,7 +132,7 @@ def heard_by_losses(
 
 
 def flat(state: Any, name: str = "") -> dict[str, Any]:
-    """Every leaf of a checkpoint by its path."""
+    """Return every leaf of a checkpoint by its path."""
     if isinstance(state, dict):
         items = state.items()
     elif isinstance(state, list):

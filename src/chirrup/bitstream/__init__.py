@@ -1,16 +1,19 @@
-"""The `.chirrup` file and the live packet: codes as bytes and back.
+"""Reading and writing of ``.chirrup`` files and live packets, as docs/reference/format.md specifies them."""
 
-Specified in docs/reference/format.md.
-"""
-
+from chirrup.bitstream.bits import code_dtype, pack, packed_size, unpack
+from chirrup.bitstream.header import MAGIC, MAX_METADATA, ChannelMode, Header
+from chirrup.bitstream.packets import (
+    MAX_PACKET_FRAMES,
+    MAX_REDUNDANT,
+    Packet,
+    pack_packet,
+    unpack_packet,
+)
+from chirrup.bitstream.reader import Reader, read
+from chirrup.bitstream.record import default_chunk_frames, max_chunk_frames
+from chirrup.bitstream.source import Readable
+from chirrup.bitstream.writer import Writer
 from chirrup.errors import FormatError
-
-from .bits import code_dtype, pack, packed_size, unpack
-from .header import MAGIC, MAX_METADATA, ChannelMode, Header
-from .packets import MAX_PACKET_FRAMES, MAX_REDUNDANT, Packet, pack_packet, unpack_packet
-from .reader import Reader, read
-from .record import default_chunk_frames, max_chunk_frames
-from .writer import Writer
 
 __all__ = [
     "MAGIC",
@@ -21,6 +24,7 @@ __all__ = [
     "FormatError",
     "Header",
     "Packet",
+    "Readable",
     "Reader",
     "Writer",
     "code_dtype",

@@ -1,7 +1,7 @@
-"""The header of a `.chirrup` file: everything that decoding needs to know beside the codes.
+"""The header of a ``.chirrup`` file, which holds all that decoding needs except the codes.
 
-Layout in docs/reference/format.md: magic, version, body length, body, CRC-32. All integers are
-little endian.
+It consists of a magic, the version, the length of the body, the body and a CRC-32. All integers are
+little endian. See docs/reference/format.md.
 """
 
 import struct
@@ -10,20 +10,21 @@ from dataclasses import dataclass, field
 from typing import Final, Literal
 from zlib import crc32
 
+from chirrup.bitstream.bits import MAX_BITS
+from chirrup.bitstream.source import SourceBuffer
 from chirrup.errors import FormatError
-
-from .bits import MAX_BITS
-from .source import Source
 
 MAGIC: Final = b"\x8fCHIRRUP"
 MAJOR: Final = 1
 MINOR: Final = 1
-"""Of a file in mid and side, which came with it; any other says 0."""
+"""Minor version of a file in mid and side. All other files have minor version 0."""
 
 MAX_CHANNELS: Final = 16
 MAX_CODEBOOKS: Final = 128
-MAX_METADATA: Final = 65_000  # bytes as stored; the rest of the body has room beside it
-UNKNOWN_COUNT: Final = 2**64 - 1  # stands for "not known yet" in the file
+MAX_METADATA: Final = 65_000
+"""Largest size of the stored metadata in bytes; the body is limited to 65,535 bytes."""
+UNKNOWN_COUNT: Final = 2**64 - 1
+"""Stored number of samples while it is not known."""
 
 ChannelMode = Literal["separate", "joint", "downmix", "mid-side"]
 _CHANNEL_MODES: Final[tuple[ChannelMode, ...]] = ("separate", "joint", "downmix", "mid-side")
@@ -36,40 +37,46 @@ _SHORT = struct.Struct("<H")
 
 @dataclass(frozen=True, kw_only=True)
 class Header:
-    """What a `.chirrup` file says about its codes. ValueError when a value makes no sense.
+    """The header of a ``.chirrup`` file, whose codes are ``[channels, codebooks, frames]``.
 
-    Codes are `[channels, codebooks, frames]`. `channel_mode` says how these channels came from
-    the `original_channels` of the audio: "separate" (each coded on its own; mono is one of one),
-    "joint" (the model codes them together: `channels` is 1), "downmix" (averaged to mono first) or
-    "mid-side" (of left and right, half their sum and half their difference are coded).
+    ``channel_mode`` is the relation between the ``original_channels`` of the audio and the
+    ``channels`` of the codes:
+
+    - "separate": each channel is coded on its own.
+    - "joint": the model codes all channels together; ``channels`` is 1.
+    - "downmix": the channels are averaged to mono before they are coded.
+    - "mid-side": half the sum and half the difference of left and right are coded.
+
+    Raises:
+        ValueError: a value is out of range or contradicts another value.
     """
 
     model: str
-    """Name of the model, at most 255 bytes of UTF-8."""
+    """Name of the model, 1 to 255 bytes of UTF-8."""
     weights_hash: str
-    """Hex SHA-256 of the weights. The file keeps the first 16 bytes, and so does this field."""
+    """First 16 bytes of the SHA-256 of the weights, in hexadecimal."""
     sample_rate_hz: int
-    """Rate of the model."""
+    """Sample rate of the model, in Hz."""
     original_sample_rate_hz: int
-    """Rate of the audio that was encoded, and that a decoder should give back."""
+    """Sample rate of the encoded audio, to which a decoder resamples, in Hz."""
     channels: int
     original_channels: int
     channel_mode: ChannelMode = "separate"
     codebooks: int
     bits_per_code: int
-    """Smallest number of bits that holds every code of a codebook: 10 for 1024 (or 1000)."""
+    """Smallest number of bits that holds every code of a codebook. A codebook of 1000 has 10."""
     frame_samples: int
-    """Samples per frame at `sample_rate_hz`."""
+    """Samples per frame at ``sample_rate_hz``."""
     delay_samples: int = 0
-    """Samples at `sample_rate_hz` to cut from the start of the decoded signal."""
+    """Samples at ``sample_rate_hz`` that a decoder removes from the start of the signal."""
     preroll_frames: int = 0
-    """Frames to decode and throw away before a seek target, so that the decoder has settled."""
+    """Frames that a decoder decodes and discards before a seek target, to settle its state."""
     bitrate_bps: int
-    """Nominal bitrate over all channels, for people and players to see."""
+    """Nominal bitrate of all channels together, in bit/s. It is only displayed."""
     sample_count: int | None = None
-    """Samples per channel at `original_sample_rate_hz`; None while it is not known."""
+    """Samples per channel at ``original_sample_rate_hz``; None while it is not known."""
     metadata: Mapping[str, str] = field(default_factory=dict)
-    """Free text by key."""
+    """Text by key."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "weights_hash", self.weights_hash[:32].lower())
@@ -113,21 +120,25 @@ class Header:
             raise ValueError(f"metadata takes {size} bytes, must be at most {MAX_METADATA}")
 
     def frame_at(self, sample: int) -> int:
-        """The frame whose decoding gives sample number `sample` (at `original_sample_rate_hz`)."""
+        """Return the frame that decodes to a sample, counted at ``original_sample_rate_hz``."""
         native = sample * self.sample_rate_hz // self.original_sample_rate_hz
         return (native + self.delay_samples) // self.frame_samples
 
 
 def encode_header(header: Header) -> bytes:
-    """The bytes that a file starts with."""
+    """Return the header as bytes."""
     body = _body(header)
     minor = MINOR if header.channel_mode == "mid-side" else 0
     data = _PREFIX.pack(MAGIC, MAJOR, minor, len(body)) + body
     return data + _CRC.pack(crc32(data))
 
 
-def read_header(source: Source) -> Header:
-    """Takes the header from the start of a file. FormatError when there is no sound header."""
+def read_header(source: SourceBuffer) -> Header:
+    """Read the header at the start of a file.
+
+    Raises:
+        FormatError: there is no header, or it is damaged or of another major version.
+    """
     if not source.fill(_PREFIX.size):
         raise FormatError("too short for a .chirrup file", source.available)
     magic, major, _, body_size = _PREFIX.unpack(source.peek(_PREFIX.size))
@@ -135,7 +146,7 @@ def read_header(source: Source) -> Header:
         raise FormatError("not a .chirrup file", 0)
     if major != MAJOR:
         raise FormatError(
-            f"format version {major} is not known here, only {MAJOR}: use another Chirrup release",
+            f"format version {major} is not supported, only {MAJOR}: use another chirrup release",
             len(MAGIC),
         )
     size = _PREFIX.size + body_size
@@ -147,7 +158,7 @@ def read_header(source: Source) -> Header:
     try:
         header = _parse_body(data[:size], _PREFIX.size)
     except (struct.error, ValueError) as error:
-        raise FormatError(f"the header makes no sense: {error}", _PREFIX.size) from error
+        raise FormatError(f"the header is not valid: {error}", _PREFIX.size) from error
     source.drop(size + _CRC.size)
     return header
 
@@ -177,9 +188,13 @@ def _body(header: Header) -> bytes:
 
 
 def _parse_body(data: bytes, position: int) -> Header:
-    """Reads the body at `position`; struct.error or ValueError when it does not hold together.
+    """Parse the body at ``position``, and ignore bytes after the metadata.
 
-    What follows the metadata was added by a newer minor version and is left unread.
+    A newer minor version may add such bytes.
+
+    Raises:
+        struct.error: the body is too short.
+        ValueError: the body is too short, or a value is not valid.
     """
 
     def take(size: int) -> bytes:

@@ -1,8 +1,8 @@
-"""Reading a `.chirrup` file, whole, as a stream or from a frame on, whatever happened to it.
+"""Reading of a ``.chirrup`` file, whole, as a stream or from a frame on, also if it is damaged.
 
-Only the header can fail. After it the reader steps from record to record; where none starts, it
-looks for the next sync marker that leads to a record with a true CRC-32, and gives the frames in
-between as lost.
+Only a damaged header is an error. After it the reader steps from record to record. Where no valid
+record starts, the reader searches for the next sync marker that starts a record with a correct
+CRC-32, and returns the frames in between as lost.
 """
 
 import io
@@ -11,9 +11,9 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from .bits import code_dtype
-from .header import MAGIC, Header, read_header
-from .record import (
+from chirrup.bitstream.bits import code_dtype
+from chirrup.bitstream.header import MAGIC, Header, read_header
+from chirrup.bitstream.record import (
     FOOTER_SIZE,
     HEAD_SIZE,
     SYNC,
@@ -26,28 +26,34 @@ from .record import (
     frame_bits,
     record_size,
 )
-from .source import Readable, Source
+from chirrup.bitstream.source import Readable, SourceBuffer
 
 _MAX_NOTES = 100
-# How many bytes of records that turn out false are checked: at first, and per byte of the file.
-# Damage by accident stays far below; without a bound, forged overlapping ones cost hours.
+# Limits on the bytes of false records that are checked: a constant, and a number per byte read.
+# Accidental damage stays far below them. Without them, forged overlapping records take hours.
 _FALSE_BYTES = 1 << 24
 _FALSE_BYTES_PER_BYTE = 64
 
 
 class Reader:
-    """Reads codes chunk by chunk, in constant memory.
+    """A reader of codes, chunk by chunk, in constant memory.
 
-    The file object may stand anywhere, needs no seeking, and may give short reads. FormatError
-    when there is no sound header there; damage after it never raises, see `damage`.
+    Damage after the header does not raise an error; see `damage`.
+
+    Args:
+        file: a binary file, read from its position on. It need not be seekable, and it may return
+            fewer bytes than requested.
+
+    Raises:
+        FormatError: there is no valid header.
     """
 
     header: Header
     damage: list[str]
-    """What the last `chunks` found lost so far, and where, in words; the first 100 notes."""
+    """Descriptions of the damage that the last `chunks` has found so far; at most 100."""
 
     def __init__(self, file: Readable) -> None:
-        self._source = Source(file)
+        self._source = SourceBuffer(file)
         self.header = read_header(self._source)
         self.damage = []
         self._false_bytes = 0
@@ -57,27 +63,29 @@ class Reader:
 
     @property
     def frames(self) -> int | None:
-        """Frames in the whole file. None in a file that was cut off, or while still unknown.
+        """Number of frames in the file; None if the file is cut off, or while it is not known.
 
-        It is known at once when the file seeks, else when `chunks` has come to the end.
+        In a seekable file it is known at once, else when `chunks` has reached the end.
         """
         return None if self._end is None else self._end.frames
 
     @property
     def sample_count(self) -> int | None:
-        """Samples per channel at the original rate: from the end of the file, else the header."""
+        """Samples per channel at the original rate, from the end record, else from the header."""
         if self._end is None or self._end.sample_count is None:
             return self.header.sample_count
         return self._end.sample_count
 
     @property
     def seekable(self) -> bool:
+        """Whether the file can seek."""
         return self._source.seekable
 
     def finish(self) -> None:
-        """Reads on to the end of the file, if `chunks` came to the end record; notes what is there.
+        """Read to the end of the file after `chunks` has reached the end record.
 
-        Of a pipe this waits for the end, so that its writer can write all.
+        Bytes after the end record are noted in `damage`. A pipe is read to its end, so that its
+        writer does not fail.
         """
         if not self._ended:
             return
@@ -86,16 +94,23 @@ class Reader:
         self._source.fill(len(MAGIC))
         another = self._source.peek(len(MAGIC)) == MAGIC
         if count := self._source.skip_rest():
-            what = ", which are another .chirrup file," if another else ""
-            self._note(f"the {count} bytes after its end{what} are left out")
+            content = ", which are another .chirrup file," if another else ""
+            self._note(f"the {count} bytes after its end{content} are left out")
 
     def chunks(self, start_frame: int = 0) -> Iterator[tuple[int, NDArray[np.integer]]]:
-        """Yields (frame number, codes `[channels, codebooks, frames]`) from `start_frame` on.
+        """Yield the codes from ``start_frame`` on.
 
-        Codes are int16 (int32 for 16 bits), -1 where absent or lost. Each item starts where the
-        one before it ended; the only exception is a jump too long to be true for a file of this
-        size, which is cut short and noted in `damage`. One iteration at a time; where the file
-        does not seek, one in all (io.UnsupportedOperation after that).
+        Only one iteration may run at a time.
+
+        Yields:
+            The number of the first frame, and codes ``[channels, codebooks, frames]``, int16, or
+            int32 if codes have 16 bits. -1 stands for absent and lost codes. Each item starts where
+            the previous one ended. If frames are missing whose number is implausible for the size
+            of the file, only a part of them is returned as lost, and `damage` has a note.
+
+        Raises:
+            io.UnsupportedOperation: the file is not seekable and has already been read.
+            ValueError: ``start_frame`` is negative.
         """
         if start_frame < 0:
             raise ValueError(f"start_frame is {start_frame}, must not be negative")
@@ -107,7 +122,7 @@ class Reader:
             offset = self._source.offset
             record, skipped = self._next_record()
             if skipped:
-                self._note(f"bytes {offset} to {offset + skipped - 1} are no chunk")
+                self._note(f"bytes {offset} to {offset + skipped - 1} are not a chunk")
             if record is None:
                 self._note(f"the file is cut off: frames from {frame} on are missing")
                 return
@@ -125,10 +140,10 @@ class Reader:
                 frame += codes.shape[2]
 
     def _go_towards(self, start_frame: int) -> None:
-        """Moves to the last chunk that the index has at or before a frame, or to the first."""
+        """Seek to the last chunk in the index at or before a frame, or to the first chunk."""
         if not self._source.seekable:
             if self._source.offset != self._first_chunk:
-                raise io.UnsupportedOperation("this file does not seek: it can be read once only")
+                raise io.UnsupportedOperation("this file is not seekable: it can be read only once")
             return
         offset, size = self._first_chunk, self._source.size()
         for entry_frame, entry_offset in self._end.index if self._end else []:
@@ -137,7 +152,7 @@ class Reader:
         self._source.seek(offset)
 
     def _find_end(self) -> End | None:
-        """The end record, through the footer; None when either is missing or damaged."""
+        """Return the end record to which the footer points, or None if either is damaged."""
         footer_offset = self._source.size() - FOOTER_SIZE
         self._source.seek(max(footer_offset, self._first_chunk))
         self._source.fill(FOOTER_SIZE)
@@ -149,7 +164,7 @@ class Reader:
         record = self._record_here()
         if not isinstance(record, End):
             return None
-        # The footer of two files in one leads to the end record of the second.
+        # If two files are joined, the footer points to the end record of the second.
         indexed = (offset for _, offset in record.index if self._first_chunk < offset < start)
         self._source.seek(max(indexed, default=self._first_chunk))
         while self._source.offset < start and isinstance(self._next_record()[0], Chunk):
@@ -157,7 +172,7 @@ class Reader:
         return record if self._source.offset in (start, footer_offset) else None
 
     def _next_record(self) -> tuple[Chunk | End | None, int]:
-        """The next whole record, None at the end of the file, and the bytes skipped before it."""
+        """Return the next record, or None at the end, and the number of bytes skipped before it."""
         start = self._source.offset
         while True:
             offset = self._source.offset
@@ -165,13 +180,13 @@ class Reader:
             if record is not None:
                 return record, offset - start
             if self._false_bytes > _FALSE_BYTES + _FALSE_BYTES_PER_BYTE * offset:
-                self._note("too many false chunks, made to waste time: the rest is not read")
+                self._note("the file has too many false chunks: the rest is not read")
                 return None, 0
             if not self._source.skip_to(SYNC):
                 return None, self._source.offset - start
 
     def _record_here(self) -> Chunk | End | None:
-        """Takes the record that starts here. When none does: None, and nothing is taken."""
+        """Return and consume the record that starts here. If there is none, return None."""
         if not self._source.fill(HEAD_SIZE):
             return None
         size = record_size(self.header, self._source.peek(HEAD_SIZE))
@@ -185,15 +200,15 @@ class Reader:
         return record
 
     def _gap(self, start: int, end: int) -> Iterator[tuple[int, NDArray[np.integer]]]:
-        """Yields lost frames in pieces of the usual chunk length.
+        """Yield lost frames in pieces of the usual length of a chunk.
 
-        A frame takes some bits even where it is absent, so the bytes so far bound the frame
-        number that can be true. The bound keeps a forged one from standing for years of silence.
+        Even an absent frame takes some bits, so the bytes read so far limit the frame number. The
+        limit prevents a forged number from producing years of silence.
         """
         self._note(f"frames {start} to {end - 1} are lost")
         plausible = self._source.offset * 8 // frame_bits(self.header)[0]
         if end > plausible:
-            self._note(f"of these, frames from {max(start, plausible)} on are left out: too many")
+            self._note(f"lost frames from {max(start, plausible)} on are too many and left out")
         step = default_chunk_frames(self.header)
         shape = self.header.channels, self.header.codebooks
         for frame in range(start, min(end, plausible), step):
@@ -211,9 +226,14 @@ class Reader:
 
 
 def read(file: Readable) -> tuple[Header, NDArray[np.integer], int | None]:
-    """Reads a whole file: header, codes `[channels, codebooks, frames]`, sample count if known.
+    """Read a whole file. For long files, and to detect damage, use `Reader`.
 
-    Lost frames are -1. For long files, and to hear about damage, use `Reader`.
+    Returns:
+        The header, the codes ``[channels, codebooks, frames]`` with -1 in lost frames, and the
+        number of samples per channel, or None if it is not known.
+
+    Raises:
+        FormatError: there is no valid header.
     """
     reader = Reader(file)
     shape = reader.header.channels, reader.header.codebooks, 0

@@ -1,10 +1,10 @@
-"""Records: what follows the header. Chunks of frames, then one end record.
+"""Records of a ``.chirrup`` file: chunks of frames, and one end record.
 
     sync (2 bytes) | start frame u32 | frames u16 | depth u8 | payload size u16 | payload | CRC-32
 
-The depth of a frame is how many of its first codebooks are there; the others are absent. The end
-record has no frames: its start frame is the length of the file in frames and its payload holds the
-exact sample count and the index.
+The depth of a frame is the number of its codebooks that are present, from the first on. The end
+record has no frames. Its start frame is the number of frames in the file, and its payload holds the
+exact number of samples and the index.
 """
 
 import struct
@@ -15,18 +15,17 @@ from zlib import crc32
 import numpy as np
 from numpy.typing import NDArray
 
+from chirrup.bitstream.bits import code_dtype, pack, packed_size, unpack
+from chirrup.bitstream.header import UNKNOWN_COUNT, Header
 from chirrup.errors import FormatError
-
-from .bits import code_dtype, pack, packed_size, unpack
-from .header import UNKNOWN_COUNT, Header
 
 SYNC: Final = b"\xa7\xc1"
 MAX_FRAME: Final = 0xFFFFFFFF
 MAX_INDEX: Final = 4096
 
 _MAX_PAYLOAD = 0xFFFF
-_MAX_CHUNK_CODES = 1 << 18  # present or not: bounds the array that a chunk unpacks to
-_MIXED = 0  # in place of a depth: the payload starts with the depth of each frame
+_MAX_CHUNK_CODES = 1 << 18  # with absent codes: limits the memory of a chunk
+_MIXED = 0  # instead of a depth: the payload starts with the depth of each frame
 _DEFAULT_CHUNK_S = 2.0
 
 _HEAD = struct.Struct("<2sIHBH")
@@ -42,7 +41,7 @@ FOOTER_SIZE: Final = _FOOTER.size
 
 @dataclass(frozen=True)
 class Chunk:
-    """Codes `[channels, codebooks, frames]` from frame number `start_frame` on; -1 is absent."""
+    """Codes ``[channels, codebooks, frames]`` from a frame number on; -1 is absent."""
 
     start_frame: int
     codes: NDArray[np.integer]
@@ -50,7 +49,13 @@ class Chunk:
 
 @dataclass(frozen=True)
 class End:
-    """The last record: total frames, samples per channel, and (start frame, byte offset) pairs."""
+    """The last record of a file.
+
+    Attributes:
+        frames: number of frames in the file.
+        sample_count: samples per channel at the original rate, or None if it is not known.
+        index: start frame and byte offset of some chunks.
+    """
 
     frames: int
     sample_count: int | None
@@ -58,27 +63,27 @@ class End:
 
 
 def frame_bits(header: Header) -> tuple[int, int]:
-    """The fewest and the most bits that one frame can take in a chunk."""
+    """Return the fewest and the most bits that one frame can take in a chunk."""
     depth, bits = header.codebooks.bit_length(), header.bits_per_code
     return header.channels * min(depth, bits), header.channels * (depth + header.codebooks * bits)
 
 
 def max_chunk_frames(header: Header) -> int:
-    """The most frames that a chunk can hold whatever the codes."""
-    by_payload = (_MAX_PAYLOAD - 2) * 8 // frame_bits(header)[1]  # 2: two paddings
+    """Return the number of frames that always fit in a chunk."""
+    by_payload = (_MAX_PAYLOAD - 2) * 8 // frame_bits(header)[1]  # two paddings of a byte
     by_codes = _MAX_CHUNK_CODES // (header.channels * header.codebooks)
     return min(by_payload, by_codes, 0xFFFF)
 
 
 def default_chunk_frames(header: Header) -> int:
-    """Frames in about two seconds, or fewer where a chunk cannot hold so many."""
+    """Return the number of frames in two seconds, or fewer if they do not fit in a chunk."""
     frames = round(_DEFAULT_CHUNK_S * header.sample_rate_hz / header.frame_samples)
     return max(1, min(frames, max_chunk_frames(header)))
 
 
 def encode_chunk(header: Header, chunk: Chunk) -> bytes:
-    """One chunk record, of codes in which only the last codebooks of a frame are absent."""
-    codes = chunk.codes.transpose(2, 0, 1)  # [frames, channels, codebooks]: the order in the file
+    """Encode a chunk, in which only the last codebooks of a frame may be absent."""
+    codes = chunk.codes.transpose(2, 0, 1)  # [frames, channels, codebooks], the order in the file
     present = codes >= 0
     depths = present.sum(axis=2)
     payload = pack(codes[present], header.bits_per_code)
@@ -90,7 +95,7 @@ def encode_chunk(header: Header, chunk: Chunk) -> bytes:
 
 
 def encode_end(end: End) -> bytes:
-    """The end record and the footer that leads to it from the end of the file."""
+    """Encode the end record and the footer, which gives its size."""
     count = UNKNOWN_COUNT if end.sample_count is None else end.sample_count
     index = b"".join(_ENTRY.pack(*entry) for entry in end.index)
     record = _encode(end.frames, 0, 0, _COUNT.pack(count) + index)
@@ -98,12 +103,12 @@ def encode_end(end: End) -> bytes:
 
 
 def encode_footer(end_size: int) -> bytes:
-    """The last bytes of a file: the size of the end record before it, and a magic."""
+    """Encode the last bytes of a file: the size of the end record, and a magic."""
     return _FOOTER.pack(end_size, _FOOTER_MAGIC)
 
 
 def decode_footer(data: bytes) -> int | None:
-    """The size of the end record, None when `data` is not a footer."""
+    """Return the size of the end record, or None if ``data`` is not a footer."""
     if len(data) != _FOOTER.size:
         return None
     size, magic = _FOOTER.unpack(data)
@@ -111,10 +116,13 @@ def decode_footer(data: bytes) -> int | None:
 
 
 def record_size(header: Header, head: bytes) -> int | None:
-    """Size in bytes of the record that starts with `head` (11 bytes); None if none can.
+    """Return the size in bytes of the record that starts with ``head``, or None if none does.
 
-    The payload size has to agree with the other fields, so that a damaged head is seldom taken
+    The size of the payload must agree with the other fields, so a damaged head is seldom mistaken
     for the start of a long record.
+
+    Args:
+        head: `HEAD_SIZE` bytes.
     """
     sync, start_frame, frames, depth, payload_size = _HEAD.unpack(head)
     depths = frames * header.channels
@@ -135,7 +143,7 @@ def record_size(header: Header, head: bytes) -> int | None:
 
 
 def decode_record(header: Header, data: bytes) -> Chunk | End | None:
-    """The record in `data`, as long as `record_size` said; None when it is damaged."""
+    """Decode a record of `record_size` bytes; return None if it is damaged."""
     body = data[: -_CRC.size]
     if crc32(body) != _CRC.unpack_from(data, len(body))[0]:
         return None
@@ -156,7 +164,7 @@ def _encode(start_frame: int, frames: int, depth: int, payload: bytes) -> bytes:
 
 
 def _decode_codes(header: Header, frames: int, depth: int, payload: bytes) -> NDArray[np.integer]:
-    """Codes `[channels, codebooks, frames]` of a chunk; FormatError when the payload is unsound."""
+    """Decode codes ``[channels, codebooks, frames]``; raise FormatError if they are damaged."""
     depths = np.full((frames, header.channels), depth, np.uint16)
     start = 0
     if depth == _MIXED:
@@ -168,12 +176,12 @@ def _decode_codes(header: Header, frames: int, depth: int, payload: bytes) -> ND
     present = _levels(depths, header.codebooks)
     count = int(depths.sum())
     if start + packed_size(count, header.bits_per_code) != len(payload):
-        raise FormatError("the payload does not hold the codes that it announces", start)
+        raise FormatError("the payload has another size than its codes", start)
     codes = np.full(present.shape, -1, code_dtype(header.bits_per_code))
     codes[present] = unpack(payload, header.bits_per_code, count, start)
     return np.ascontiguousarray(codes.transpose(1, 2, 0))
 
 
 def _levels(depths: NDArray[np.integer], codebooks: int) -> NDArray[np.bool_]:
-    """Which codes `[frames, channels, codebooks]` are there, from depths `[frames, channels]`."""
+    """Return whether each code ``[frames, channels, codebooks]`` is present."""
     return np.arange(codebooks) < depths[..., None]

@@ -1,4 +1,4 @@
-"""Bytes from a file, pipe or socket, with short reads joined up and a look ahead."""
+"""A buffer over a file, pipe or socket, which joins short reads and can look ahead."""
 
 import io
 from typing import Protocol
@@ -7,16 +7,16 @@ _READ_SIZE = 1 << 16
 
 
 class Readable(Protocol):
-    """A blocking binary file. `read` may return fewer bytes than asked; b"" is the end."""
+    """A blocking binary file. ``read`` may return fewer bytes than requested, none at the end."""
 
     def read(self, size: int, /) -> bytes: ...
 
 
-class Source:
-    """A look-ahead buffer over a readable object. It holds at most what `fill` asked for + 64 KiB.
+class SourceBuffer:
+    """A look-ahead buffer over a binary file. It holds at most 64 KiB more than `fill` requests.
 
-    Where the object has `read1` (buffered files and pipes do), or a `read` that returns what is
-    there, the source never waits for more than it needs, so a live pipe is not held up.
+    If the file has ``read1``, as buffered files and pipes have, or a ``read`` that returns the
+    available bytes, the buffer waits only for bytes that it needs, so a live pipe is not delayed.
     """
 
     def __init__(self, file: Readable) -> None:
@@ -26,15 +26,15 @@ class Source:
         self._origin = self._raw_seek(0, io.SEEK_CUR) if self.seekable else 0
         self._buffer = bytearray()
         self.offset = 0
-        """Position of the next byte, counted from where the file object stood at the start."""
+        """Position of the next byte, counted from the position of the file at the start."""
 
     @property
     def available(self) -> int:
-        """Bytes in the buffer."""
+        """Number of bytes in the buffer."""
         return len(self._buffer)
 
     def fill(self, size: int) -> bool:
-        """Reads on until `size` bytes are in the buffer; False when the file ends before that."""
+        """Read until ``size`` bytes are in the buffer; return False if the file ends earlier."""
         while len(self._buffer) < size:
             data = self._read(_READ_SIZE)
             if not data:
@@ -43,16 +43,16 @@ class Source:
         return True
 
     def peek(self, size: int) -> bytes:
-        """The next `size` bytes of the buffer, or as many as it has."""
+        """Return the next ``size`` bytes, or fewer if the buffer has fewer."""
         return bytes(self._buffer[:size])
 
     def drop(self, size: int) -> None:
-        """Moves on by `size` bytes, or to the end of the buffer."""
+        """Advance by ``size`` bytes, or to the end of the buffer."""
         self.offset += min(size, len(self._buffer))
         del self._buffer[:size]
 
     def skip_to(self, marker: bytes) -> bool:
-        """Moves on, by one byte or more, to the next `marker`. False, and at the end, if none."""
+        """Advance by at least a byte to the next marker; return False at the end of the file."""
         self.drop(1)
         while (found := self._buffer.find(marker)) < 0:
             self.drop(max(0, len(self._buffer) - len(marker) + 1))
@@ -63,7 +63,7 @@ class Source:
         return True
 
     def skip_rest(self) -> int:
-        """Moves on to the end; how many bytes that are."""
+        """Advance to the end of the file and return the number of bytes skipped."""
         start = self.offset
         if self.seekable:
             self.seek(max(start, self.size()))
@@ -74,13 +74,13 @@ class Source:
         return self.offset - start
 
     def seek(self, offset: int) -> None:
-        """Goes to a byte offset."""
+        """Move to a byte offset."""
         self._raw_seek(self._origin + offset, io.SEEK_SET)
         self._buffer.clear()
         self.offset = offset
 
     def size(self) -> int:
-        """Bytes in the whole file; the position is lost (`seek` next)."""
+        """Return the size of the file in bytes. It loses the position: call `seek` next."""
         return self._raw_seek(0, io.SEEK_END) - self._origin
 
     def _raw_seek(self, offset: int, whence: int) -> int:

@@ -1,4 +1,4 @@
-"""Writing a `.chirrup` file, to anything that has `write`: no seeking, constant memory."""
+"""Writing of a ``.chirrup`` file to a file or pipe, without seeking and in constant memory."""
 
 from types import TracebackType
 from typing import Protocol, Self
@@ -6,9 +6,9 @@ from typing import Protocol, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from .bits import code_dtype
-from .header import Header, encode_header
-from .record import (
+from chirrup.bitstream.bits import code_dtype
+from chirrup.bitstream.header import Header, encode_header
+from chirrup.bitstream.record import (
     MAX_FRAME,
     MAX_INDEX,
     Chunk,
@@ -23,18 +23,29 @@ _INDEX_EVERY_CHUNKS = 8
 
 
 class Writable(Protocol):
-    """A binary file. `write` may take a part of the data if it returns how much."""
+    """A binary file. ``write`` may write a part of the data if it returns the number of bytes."""
 
     def write(self, data: bytes, /) -> int | None: ...
 
 
 class Writer:
-    """Writes codes as they come; `finish` makes the file whole.
+    """A writer of codes, chunk by chunk, which `finish` completes.
 
-    `chunk_frames` (default: about two seconds) is what a reader loses with one damaged byte, and
-    what it waits for on a live pipe. Use it in a `with` statement: leaving it finishes the file,
-    unless an exception is on its way, in which case the file stays cut off after its last whole
-    chunk. The file object stays open; it is flushed after each chunk.
+    In a ``with`` statement, the writer finishes the file at the end. If an exception occurs, the
+    file stays cut off after its last whole chunk. The file object is flushed after each chunk and
+    stays open.
+
+    >>> with Writer(file, header) as writer:
+    ...     writer.write(codes)
+
+    Args:
+        file: a binary file.
+        header: the header of the file.
+        chunk_frames: frames in a chunk. A reader loses a chunk if one of its bytes is damaged, and
+            waits for a whole chunk on a live pipe. None is two seconds.
+
+    Raises:
+        ValueError: ``chunk_frames`` is out of range.
     """
 
     def __init__(self, file: Writable, header: Header, chunk_frames: int | None = None) -> None:
@@ -50,7 +61,7 @@ class Writer:
             (header.channels, header.codebooks, chunk_frames), code_dtype(header.bits_per_code)
         )
         self._pending_frames = 0
-        self._frames = 0  # in whole chunks
+        self._frames = 0  # in complete chunks
         self._chunks = 0
         self._index: list[tuple[int, int]] = []
         self._index_every = _INDEX_EVERY_CHUNKS
@@ -59,10 +70,15 @@ class Writer:
         self._put(encode_header(header))
 
     def write(self, codes: NDArray[np.integer]) -> None:
-        """Adds frames: integer codes `[channels, codebooks, frames]`, any number of frames.
+        """Append frames.
 
-        -1 is absent: the last codebooks of a frame at a lower bitrate, or all of a lost frame.
-        ValueError when shape or codes do not fit the header; then nothing of the call is kept.
+        Args:
+            codes: ``int [channels, codebooks, any number of frames]``. -1 is absent: the last
+                codebooks of a frame at a lower bitrate, or all codebooks of a lost frame.
+
+        Raises:
+            ValueError: the shape or a code does not fit the header, or the file is finished. No
+                frame of the call is then written.
         """
         if self._finished:
             raise ValueError("the file is finished: open another writer")
@@ -79,9 +95,14 @@ class Writer:
                 self._put_chunk()
 
     def finish(self, sample_count: int | None = None) -> None:
-        """Writes what is pending, the exact sample count and the index. Once is enough.
+        """Write pending frames, the number of samples and the index. Further calls do nothing.
 
-        `sample_count` is per channel, at the original rate; by default what the header says.
+        Args:
+            sample_count: samples per channel at the original rate. None is the number in the
+                header.
+
+        Raises:
+            ValueError: ``sample_count`` is out of range.
         """
         if self._finished:
             return
@@ -114,7 +135,7 @@ class Writer:
         self._chunks += 1
 
     def _add_to_index(self) -> None:
-        """Notes every eighth chunk but the first; when the index is full, thins it out by half."""
+        """Add every eighth chunk except the first to the index; halve the index if it is full."""
         if self._chunks == 0 or self._chunks % self._index_every:
             return
         self._index.append((self._frames, self._offset))
@@ -131,7 +152,7 @@ class Writer:
 
 
 def _check(codes: NDArray[np.integer], header: Header) -> None:
-    """ValueError, saying why, for codes that do not fit the header."""
+    """Raise ValueError if codes do not fit the header."""
     shape = (header.channels, header.codebooks)
     if codes.ndim != 3 or codes.shape[:2] != shape:
         raise ValueError(f"codes must be [{shape[0]}, {shape[1]}, frames], not {codes.shape}")
@@ -140,10 +161,10 @@ def _check(codes: NDArray[np.integer], header: Header) -> None:
     if codes.size and (codes.min() < -1 or codes.max() >= 1 << header.bits_per_code):
         raise ValueError(
             f"codes from {codes.min()} to {codes.max()} do not fit in {header.bits_per_code} bits: "
-            f"allowed are 0 to {(1 << header.bits_per_code) - 1}, and -1 for absent"
+            f"use 0 to {(1 << header.bits_per_code) - 1}, or -1 for absent codes"
         )
     if ((codes[:, :-1] < 0) & (codes[:, 1:] >= 0)).any():
         raise ValueError(
             "only the last codebooks of a frame may be absent (-1): "
-            "a residual quantizer cannot use a codebook without those before it"
+            "a residual quantizer needs all codebooks before each codebook that it uses"
         )

@@ -1,6 +1,6 @@
-"""The command line. `main` is the command ``chirrup``; each module holds one group of commands.
+"""The command line. `main` is the command ``chirrup``; each module has one group of commands.
 
-Commands import what they need when they run, so that ``chirrup --help`` is quick.
+Commands import other modules when they run, so that ``chirrup --help`` is fast.
 """
 
 import io
@@ -47,8 +47,9 @@ def _options(
 def run(arguments: Sequence[str]) -> int:
     """Run a command line and return its exit code.
 
-    0 is success; 2 is a failure that one line on standard error explains; 130 is Ctrl-C. What is
-    a mistake of Chirrup itself keeps its traceback.
+    Returns:
+        0 for success, 2 for an error with one line on standard error, 130 for Ctrl-C. Unexpected
+        exceptions are not caught.
     """
 
     try:
@@ -61,14 +62,14 @@ def run(arguments: Sequence[str]) -> int:
     except SystemExit as end:
         if end.code != 1:
             raise
-        return _nobody_reads()  # what typer makes of a BrokenPipeError
+        return _nobody_reads()  # typer converts a BrokenPipeError to SystemExit(1)
     except (ChirrupError, OSError) as error:
         return _fail(error)
     except (KeyboardInterrupt, typer.Abort):
         typer.echo("chirrup: interrupted", err=True)
         return 130
     except Exception as error:
-        usage = getattr(error, "format_message", None)  # of an error of the command line itself
+        usage = getattr(error, "format_message", None)  # an error in the arguments
         if usage is None:
             raise
         context = getattr(error, "ctx", None)
@@ -80,7 +81,7 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _nobody_reads() -> int:
-    """Whoever read our output has gone: quietly, and without another try when Python ends."""
+    """End quietly if nobody reads standard output, and do not write to it again at exit."""
     if sys.stdout is not None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 2
@@ -92,36 +93,36 @@ def _fail(error: Exception | str) -> int:
 
 
 def _open_what_is_closed() -> None:
-    """Let no file that is opened later be standard error, to which libraries write."""
+    """Open closed standard streams, so that no file gets the descriptor of standard error."""
     for number in range(3):
         try:
             os.fstat(number)
         except OSError:
-            os.open(os.devnull, os.O_RDWR)  # gets the lowest number that is free
+            os.open(os.devnull, os.O_RDWR)  # gets the lowest free descriptor
 
 
 class _Warnings(logging.Handler):
-    """Print warnings of the package as the command's own."""
+    """A handler that prints the package's warnings as notes of the command."""
 
     def emit(self, record: logging.LogRecord) -> None:
         console.note(f"warning: {record.getMessage()}")
 
 
 def main() -> None:
-    """The command ``chirrup``."""
+    """Run the command ``chirrup``."""
     _open_what_is_closed()
     logger = logging.getLogger("chirrup")
     logger.addHandler(_Warnings(logging.WARNING))
-    logger.propagate = False  # a library may have given the root a handler
+    logger.propagate = False  # a library may have added a handler to the root
     for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # of an encoding that may lack a letter
+        if isinstance(stream, io.TextIOWrapper):  # its encoding may lack a character
             stream.reconfigure(errors="backslashreplace")
 
     def stop(number: int, _: object) -> None:
-        raise SystemExit(128 + number)  # so that half-written files are removed
+        raise SystemExit(128 + number)  # removes half-written files
 
     for name in ("SIGTERM", "SIGHUP"):
-        number = getattr(signal, name, None)  # not everywhere
-        if number is not None and signal.getsignal(number) != signal.SIG_IGN:  # as by nohup
+        number = getattr(signal, name, None)  # not on all systems
+        if number is not None and signal.getsignal(number) != signal.SIG_IGN:  # nohup ignores it
             signal.signal(number, stop)
     sys.exit(run(sys.argv[1:]))

@@ -1,4 +1,4 @@
-"""What commands share: pipes, progress, options, words for numbers."""
+"""Functions that commands share: options, messages, pipes and progress bars."""
 
 import json
 import math
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
     from chirrup.files import Decoded
 
 LONG_SECONDS = 30
-"""Audio of at least this length gets a progress bar."""
+"""Shortest audio with a progress bar."""
 
 
 def parse_bitrate(text: str) -> float:
-    """Bits a second of ``6000``, ``6k`` or ``6kbps``."""
+    """Parse a bitrate such as ``6000``, ``6k`` or ``6kbps``; return bit/s."""
     number = text.lower().removesuffix("bps").removesuffix("bit/s").strip()
     scale = 1000 if number.endswith("k") else 1
     try:
@@ -32,12 +32,12 @@ def parse_bitrate(text: str) -> float:
     except ValueError:
         value = math.nan
     if not math.isfinite(value):
-        raise UsageError(f"{text!r} is no bitrate: use for example 6000 or 6k")
+        raise UsageError(f"{text!r} is not a bitrate: use for example 6000 or 6k")
     return value
 
 
 def parse_time(text: str) -> float:
-    """Seconds of ``90``, ``1:30`` or ``0:01:30.5``."""
+    """Parse a time such as ``90``, ``1:30`` or ``0:01:30.5``; return seconds."""
     seconds = 0.0
     try:
         if text.count(":") > 2 or text != text.strip():
@@ -47,12 +47,12 @@ def parse_time(text: str) -> float:
     except ValueError:
         seconds = math.nan
     if not math.isfinite(seconds) or "-" in text:
-        raise UsageError(f"{text!r} is no time: use seconds, or for example 1:30 or 0:01:30")
+        raise UsageError(f"{text!r} is not a time: use seconds, or for example 1:30 or 0:01:30")
     return seconds
 
 
 def parse_metadata(pairs: list[str]) -> dict[str, str]:
-    """``key=value`` pairs."""
+    """Parse texts of the form ``key=value``."""
     result = {}
     for pair in pairs:
         key, equals, value = pair.partition("=")
@@ -63,18 +63,18 @@ def parse_metadata(pairs: list[str]) -> dict[str, str]:
 
 
 def visible(text: str) -> str:
-    """Return text without control characters, by which a name or a tag could change a terminal."""
+    """Escape the control characters of a text, so that a name or a tag cannot change a terminal."""
     return re.sub("[\x00-\x1f\x7f-\x9f]", lambda found: repr(found[0])[1:-1], text)
 
 
 def note(text: str) -> None:
-    """A line on standard error, above a bar if there is one: typer's echo would end up in it."""
+    """Print a line on standard error, above a progress bar. (typer.echo would print into it.)"""
     if sys.stderr is not None:
         print(f"chirrup: {visible(text)}", file=sys.stderr)
 
 
 def fail(error: Exception | str) -> None:
-    """An error on standard error."""
+    """Print an error on standard error."""
     text = str(error)
     if isinstance(error, OSError):
         text = f"{error.filename}: " * bool(error.filename) + (error.strerror or text)
@@ -83,13 +83,13 @@ def fail(error: Exception | str) -> None:
 
 
 def warn(notes: Iterable[str], source: str) -> None:
-    """What is wrong with a source, a line each."""
+    """Print a warning for each fault of a source."""
     for text in notes:
         note(f"warning: {'standard input' if source == '-' else source}: {text}")
 
 
-def say_decoded(result: "Decoded", source: str, target: str, quiet: bool) -> None:
-    """What became of audio that was decoded: damage and clipping, then where it is."""
+def print_decoded(result: "Decoded", source: str, target: str, quiet: bool) -> None:
+    """Print the damage and the clipping of decoded audio, and the path of the output."""
     warn(result.damage, source)
     if result.clipped_samples:
         note(f"warning: {result.clipped_samples} samples were too loud and clipped: use --float")
@@ -98,7 +98,7 @@ def say_decoded(result: "Decoded", source: str, target: str, quiet: bool) -> Non
 
 
 def print_text(text: str, indent: int = 0) -> None:
-    """Print text in lines no wider than the terminal; all but the first are indented."""
+    """Print text in lines no wider than the terminal. Lines after the first are indented."""
     width = shutil.get_terminal_size().columns
     lines = textwrap.wrap(
         visible(text),
@@ -111,17 +111,18 @@ def print_text(text: str, indent: int = 0) -> None:
 
 
 def print_rows(rows: Mapping[str, str], width: int) -> None:
-    """Print a text beside each key, of which most have no more letters than ``width``."""
+    """Print each key, padded to ``width`` characters, and its text."""
     for key, text in rows.items():
         print_text(f"  {key:<{width}} {text}", indent=width + 3)
 
 
 def print_json(value: Any) -> None:
+    """Print a value as JSON."""
     typer.echo(json.dumps(value, indent=2))
 
 
 def duration(seconds: float) -> str:
-    """``7.05 s``, ``1:02:03``."""
+    """Format a duration: ``7.05 s``, ``1:02:03``."""
     if seconds < 60:
         return f"{seconds:.2f} s"
     minutes, rest = divmod(round(seconds), 60)
@@ -133,9 +134,9 @@ def duration(seconds: float) -> str:
 
 
 class LiveInput:
-    """Standard input, which Ctrl-C ends instead of breaking off: what came until then counts.
+    """Standard input, which ends at Ctrl-C, so that the data until then is kept.
 
-    A second Ctrl-C does break off.
+    A second Ctrl-C raises KeyboardInterrupt.
     """
 
     def __init__(self, file: BinaryIO) -> None:
@@ -158,7 +159,7 @@ class LiveInput:
             self.waiting = False
 
     def interrupt(self, *_: object) -> None:
-        """The handler of SIGINT."""
+        """Handle SIGINT."""
         if self.waiting or self.interrupted:
             raise KeyboardInterrupt
         self.interrupted = True
@@ -166,7 +167,7 @@ class LiveInput:
 
 @contextmanager
 def live_input() -> Generator[LiveInput, None, None]:
-    """Standard input for ``-``."""
+    """Open standard input for ``-``."""
     if sys.stdin is None or sys.stdin.isatty():
         raise FileError("- is standard input, but nothing is piped into it: give a file")
     live = LiveInput(sys.stdin.buffer)
@@ -180,7 +181,7 @@ def live_input() -> Generator[LiveInput, None, None]:
 
 
 def pipe_out() -> BinaryIO:
-    """Standard output for ``-``."""
+    """Return standard output for ``-``."""
     if sys.stdout is None or sys.stdout.isatty():
         raise FileError("- is standard output, but nothing reads it: give a file, or pipe it on")
     return sys.stdout.buffer
@@ -190,7 +191,7 @@ def pipe_out() -> BinaryIO:
 
 
 def _on_terminal() -> bool:
-    """Whether a person sees standard error, which may be closed."""
+    """Return whether standard error, which may be closed, is a terminal."""
     return sys.stderr is not None and sys.stderr.isatty()
 
 
@@ -198,7 +199,7 @@ def _on_terminal() -> bool:
 def progress_bar(
     text: str, quiet: bool
 ) -> Generator[Callable[[float, float | None], None] | None, None, None]:
-    """A bar on standard error, for long audio and on a terminal only."""
+    """Show a progress bar on standard error, only for long audio and on a terminal."""
     if quiet or not _on_terminal():
         yield None
         return
@@ -218,9 +219,13 @@ def progress_bar(
 
 @contextmanager
 def steps(text: str, quiet: bool) -> Generator[Callable[[int, int, str], None], None, None]:
-    """A bar on standard error for a run of ``done`` of ``total`` steps, saying what is next."""
+    """Show a progress bar for a number of steps, only on a terminal.
+
+    Yields:
+        A function of the steps done, their total number and the name of the next step.
+    """
     if quiet or not _on_terminal():
-        yield lambda done, total, what: None
+        yield lambda done, total, step: None
         return
     from rich.console import Console
     from rich.progress import MofNCompleteColumn, Progress
@@ -228,6 +233,6 @@ def steps(text: str, quiet: bool) -> Generator[Callable[[int, int, str], None], 
     columns = (*Progress.get_default_columns(), MofNCompleteColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task(text, total=None)
-        yield lambda done, total, what: bar.update(
-            task, completed=done, total=total, description=what or text
+        yield lambda done, total, step: bar.update(
+            task, completed=done, total=total, description=step or text
         )

@@ -1,4 +1,4 @@
-"""``chirrup convert``: what somebody said, in the voice of somebody else."""
+"""``chirrup convert``: voice conversion of speech."""
 
 from contextlib import ExitStack
 from pathlib import Path
@@ -35,9 +35,9 @@ def convert(
 ) -> None:
     """Convert speech to another voice.
 
-    Some seconds of the voice are the least, and two minutes or more work better. The model has to
-    be one of FocalCodec-Stream, whose codes are words rather than sound. A .chirrup file of the
-    model is decoded in the voice. Ask the person whose voice it is.
+    A few seconds of the other voice suffice; two minutes or more are better. The model must be a
+    FocalCodec-Stream, such as focal-small. A .chirrup file of the model is decoded in the other
+    voice. Ask the speaker for permission first.
     """
     from chirrup.files import convert_file
     from chirrup.zoo import load
@@ -56,7 +56,7 @@ def convert(
             to_end=live is not None,
             progress=stack.enter_context(console.progress_bar("converting", quiet)),
         )
-    console.say_decoded(result, source, target, quiet)
+    console.print_decoded(result, source, target, quiet)
     raise typer.Exit(130 if live is not None and live.interrupted else 0)
 
 

@@ -1,4 +1,4 @@
-"""``chirrup demo``: the bundled clip at a low bitrate and the highest."""
+"""``chirrup demo``: the bundled clip at the lowest and the highest bitrate."""
 
 from pathlib import Path
 from time import perf_counter
@@ -20,14 +20,11 @@ def demo(
     folder: Annotated[Path, typer.Argument(metavar="FOLDER")] = Path("chirrup-demo"),
     model: Annotated[str, typer.Option(help="Name or folder of a model.")] = "iris-t1",
 ) -> None:
-    """Code and decode a bundled clip at two bitrates.
-
-    They are the lowest and the highest: 1 and 6 kbit/s of iris-t1.
-    """
+    """Code and decode a bundled clip at the lowest and the highest bitrate."""
     from chirrup.zoo import load
 
     if folder.exists() and not folder.is_dir():
-        raise FileError(f"{folder} is no folder: give another one")
+        raise FileError(f"{folder} is not a folder: give another one")
     codec = load(model)
     _check(folder)
     chosen = dict.fromkeys((codec.lowest_bitrate_bps, codec.bitrates_bps[-1]))
@@ -37,15 +34,15 @@ def demo(
 
 
 def _check(folder: Path) -> None:
-    """FileError if the folder holds audio of others, which would be overwritten."""
+    """Raise FileError if the folder has another original.wav, which must not be overwritten."""
     from chirrup.files.sounds import UnreadableError, open_sound
 
     original = folder / "original.wav"
     if not original.exists():
         return
     try:
-        with open_sound(original) as theirs, open_sound(CLIP) as ours:
-            same = theirs.file.frames == ours.file.frames
+        with open_sound(original) as found, open_sound(CLIP) as clip:
+            same = found.file.frames == clip.file.frames
     except UnreadableError:
         same = False
     if not same:
@@ -53,7 +50,7 @@ def _check(folder: Path) -> None:
 
 
 def code_clip(codec: "Codec", bitrate_bps: int, folder: Path) -> dict[str, Any]:
-    """Code and decode the clip at one bitrate, and measure."""
+    """Code and decode the clip at one bitrate, and return sizes, speeds and the score."""
     from chirrup.files import decode_file, encode_file
     from chirrup.files.outputs import open_sink
     from chirrup.files.sounds import read_sound
@@ -83,7 +80,7 @@ def code_clip(codec: "Codec", bitrate_bps: int, folder: Path) -> dict[str, Any]:
 
 
 def pesq_wb(original: Path, decoded: Path) -> float | None:
-    """Wideband PESQ, 1 to 4.64; None if the package is not installed."""
+    """Return wideband PESQ, 1 to 4.64, or None if it cannot be computed."""
     try:
         from pesq import pesq
     except ModuleNotFoundError:
@@ -98,7 +95,7 @@ def pesq_wb(original: Path, decoded: Path) -> float | None:
         signals.append(soxr.resample(audio[:, 0], rate_hz, 16_000))
     try:
         return float(pesq(16_000, signals[0], signals[1], "wb"))
-    except Exception:  # "no utterances detected": a decoder that gives silence
+    except Exception:  # "no utterances detected": the decoded audio is silent
         return None
 
 
@@ -124,7 +121,7 @@ def _print(codec: "Codec", rows: list[dict[str, Any]], folder: Path) -> None:
             f"{row['decode_speed']:.0f}x",
         )
     Console().print(table)
-    typer.echo("PCM is the clip with 16 bits a sample; speeds are times faster than real time.")
+    typer.echo("PCM is the clip with 16 bits per sample. Speeds are multiples of real time.")
     if not scored:
         typer.echo("For scores: pip install 'chirrup[eval]'")
     files = ", ".join(["original.wav", *(row["file"] for row in rows)])

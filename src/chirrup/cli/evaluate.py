@@ -1,4 +1,4 @@
-"""``chirrup evaluate``: models and other codecs on the same clips."""
+"""``chirrup evaluate``: comparison of models and other codecs on the same clips."""
 
 from collections.abc import Collection, Sequence
 from importlib.util import find_spec
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
 CLIPS = Path(__file__).parents[1] / "clips"
 SHOWN = 5
-"""Files that are named of those that are skipped."""
+"""Most skipped files that a note names."""
 CODEC_WIDTH, METRIC_WIDTH = 32, 15
-"""Columns of text that a codec with its bitrate, and a metric, take in a table."""
+"""Width in a table, in characters, of a codec with its bitrate, and of a metric."""
 SPEECH = ("pesq_wb", "estoi", "visqol_speech", "dnsmos", "lsd", "snr")
 
 
@@ -71,8 +71,8 @@ def evaluate(
 ) -> None:
     """Compare models and other codecs on your clips.
 
-    A run that was stopped goes on where it was. Without --codec: iris-t1 and what is installed of
-    Opus and Codec2. Needs the extra: pip install 'chirrup[eval]'.
+    The same command continues a run that was stopped. The default codecs are iris-t1, and Opus and
+    Codec2 if they are installed. Needs the extra: pip install 'chirrup[eval]'.
     """
     if find_spec("scipy") is None:
         raise FileError("evaluate needs scipy, which is not installed: pip install 'chirrup[eval]'")
@@ -118,19 +118,19 @@ def evaluate(
 
 
 def _note_skipped(folder: Path, endings: Collection[str]) -> None:
-    """Name the audio files that are no clips because of their formats."""
+    """Print a note with the audio files whose formats are not supported."""
     others = AUDIO_ENDINGS.difference(endings)
     skipped = sorted(str(path) for path in folder.rglob("*") if path.suffix.lower() in others)
     if skipped:
         names = ", ".join(skipped[:SHOWN]) + ", ..." * (len(skipped) > SHOWN)
         console.note(
-            f"skipped, since evaluate reads only {', '.join(sorted(endings))}: {names}; convert "
+            f"skipped, because evaluate reads only {', '.join(sorted(endings))}: {names}; convert "
             "them first, for example with ffmpeg"
         )
 
 
 def _metrics(wanted: Sequence[str] | None) -> tuple[str, ...]:
-    """The names, checked; those that cannot run here are blank, with a note why."""
+    """Return the names of known metrics, and print a note for each that is not available."""
     from chirrup.evaluate.metrics import METRICS, available
 
     names = tuple(dict.fromkeys(METRICS if wanted and "all" in wanted else wanted or SPEECH))
@@ -145,7 +145,7 @@ def _metrics(wanted: Sequence[str] | None) -> tuple[str, ...]:
 
 
 def _systems(wanted: Sequence[str] | None) -> "tuple[System, ...]":
-    """What ``NAME@BPS,...`` asks for; a codec that is missing is skipped with a note."""
+    """Parse ``NAME@BPS,...``, and print a note for each codec that is not available."""
     from chirrup.evaluate.peers import find
     from chirrup.evaluate.run import System
 
@@ -201,7 +201,7 @@ def _print(results: "Results", names: Sequence[str]) -> None:
         for text in differences(rows, METRICS[names[0]]):
             console.print_text(text, indent=2)
     console.print_text(
-        "Means over the clips, ± half of the 95 % interval from a bootstrap over speakers."
+        "Means of all clips, ± half of the 95 % interval from a bootstrap over speakers."
     )
 
 

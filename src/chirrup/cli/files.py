@@ -215,7 +215,7 @@ def decode(
         )
 
     def say(result: "Decoded", source: str, target: str, interrupted: bool) -> None:
-        console.say_decoded(result, source, target, quiet)
+        console.print_decoded(result, source, target, quiet)
 
     naming = decoding(raw=raw, start_seconds=start_seconds, end_seconds=end_seconds)
     command = Command("decoding", naming, work, say, Path.is_file)

@@ -1,4 +1,4 @@
-"""``chirrup info``: what a file or a model is."""
+"""``chirrup info``: descriptions of files and models."""
 
 from collections.abc import Callable
 from functools import partial
@@ -27,9 +27,9 @@ def info(
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Print what files and models are.
+    """Describe files and models.
 
-    The exit code is 2 if one cannot be read, or with --check if one is damaged.
+    The exit code is 2 if one of them cannot be read, or if --check finds damage.
     """
 
     found, failed = [], False
@@ -53,7 +53,7 @@ def info(
 
 
 def _facts(name: str, check: bool) -> tuple[dict[str, Any], Callable[[dict[str, Any]], None]]:
-    """Return what a file or model is, and what prints it."""
+    """Return the description of a file or a model, and the function that prints it."""
     from chirrup.cli.models import print_model, summary
     from chirrup.files import describe
     from chirrup.files.about import describe_audio

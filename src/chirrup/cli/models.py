@@ -1,4 +1,4 @@
-"""``chirrup models`` and ``chirrup audit``."""
+"""``chirrup models`` and ``chirrup audit``: lists and costs of models."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -12,13 +12,13 @@ if TYPE_CHECKING:
     from chirrup.codec import Codec
 
 SCORES = {"pesq_wb": "PESQ", "visqol_audio": "ViSQOL"}
-"""Metrics that a card may tell of: of speech, of music."""
+"""Metrics of speech and of music in model cards, with their labels."""
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 def summary(codec: "Codec") -> dict[str, Any]:
-    """A model in plain values."""
+    """Return a dictionary of plain values that describes a model."""
     return {
         "name": codec.name,
         "folder": str(codec.folder),
@@ -39,12 +39,13 @@ def summary(codec: "Codec") -> dict[str, Any]:
 
 
 def scores(card: dict[str, Any]) -> dict[str, dict[str, float]]:
-    """What a model's training card says of its scores: of each metric, at each bitrate."""
-    said = card.get("scores", {})
-    return {name: values for name, values in said.items() if name in SCORES}
+    """Return the scores in a model's training card, by metric and bitrate."""
+    values = card.get("scores", {})
+    return {name: values[name] for name in values if name in SCORES}
 
 
 def score_lines(facts: dict[str, Any]) -> list[str]:
+    """Format each score of `summary`, such as ``PESQ 2.76@6k``."""
     return [
         f"{SCORES[name]} {value:.2f}@{rate.removesuffix('_kbps')}k"
         for name, values in facts["scores"].items()
@@ -53,6 +54,7 @@ def score_lines(facts: dict[str, Any]) -> list[str]:
 
 
 def print_model(facts: dict[str, Any]) -> None:
+    """Print the result of `summary`."""
     rates, lowest = facts["bitrates_bps"], facts["lowest_bitrate_bps"]
     lines = {
         "rate": f"{_rates(facts, ' Hz', 1)}, {_channels(facts['channels'])}",
@@ -71,7 +73,7 @@ def print_model(facts: dict[str, Any]) -> None:
 
 
 def models(as_json: Json = False) -> None:
-    """List the models that are installed."""
+    """List the installed models."""
     from chirrup.zoo import load
     from chirrup.zoo import models as names
 
@@ -107,10 +109,9 @@ def audit(
     model: Annotated[str, typer.Argument(metavar="MODEL", help="Name or folder of a model.")],
     as_json: Json = False,
 ) -> None:
-    """Print what a model costs, next to what its paper says.
+    """Print the costs of a model beside the figures of its paper.
 
-    A configuration that has no weights here needs the extra to be counted: pip install
-    'chirrup[train]'.
+    Models without weights need the extra: pip install 'chirrup[train]'.
     """
     facts = _audit(model)
     if as_json:
@@ -119,7 +120,7 @@ def audit(
     from rich.console import Console
     from rich.table import Table
 
-    table = Table("part", title=f"{facts['model']}, next to: {facts['paper'] or 'no paper'}")
+    table = Table("part", title=f"{facts['model']}, beside: {facts['paper'] or 'no paper'}")
     for heading in ("MFLOPS", "paper", "off by", "M weights", "paper", "off by"):
         table.add_column(heading, justify="right", no_wrap=True)
     for part, values in facts["parts"].items():
@@ -152,11 +153,11 @@ def audit(
 
 
 def _audit(model: str) -> dict[str, Any]:
-    """Of an exported model; else of the configuration of that name, if the lab can be used.
+    """Audit an exported model, or the configuration of this name if it has no weights.
 
     Raises:
-        ModelError: there is neither.
-        FileError: there is the configuration, but not what the lab needs.
+        ModelError: there is no such model.
+        FileError: a package that the configuration needs is not installed.
     """
     from chirrup.errors import ModelError
     from chirrup.lab.audit.comparison import compare_description, compare_with_paper
@@ -168,7 +169,7 @@ def _audit(model: str) -> dict[str, Any]:
         about = None if Path(model).exists() else _configuration(model)
         if about is None:
             raise
-    console.note(f"{model} has no weights here: this is its configuration")
+    console.note(f"{model} ships without weights: the audit is of its configuration")
     return compare_description(about, about["audit"]["latency_measured_samples"])
 
 
@@ -184,8 +185,8 @@ def _configuration(name: str) -> dict[str, Any] | None:
         if name not in UNTRAINED:
             return None
         raise FileError(
-            f"{name} has no weights here, and to audit its configuration needs {error.name}, which "
-            "is not installed: pip install 'chirrup[train]'"
+            f"{name} ships without weights, and the audit of its configuration needs {error.name}, "
+            "which is not installed: pip install 'chirrup[train]'"
         ) from error
     return audit_config(name) if name in CONFIGS else None
 
@@ -195,7 +196,7 @@ def _number(value: float | None, form: str, unit: str = "", scale: float = 1.0) 
 
 
 def _rates(facts: dict[str, Any], unit: str, scale: int) -> str:
-    """The sample rate, or those of the input and the output if they differ."""
+    """Format the sample rate, or the rates of input and output if they differ."""
     rates = dict.fromkeys((facts["input_rate_hz"], facts["sample_rate_hz"]))
     return " to ".join(f"{rate / scale:g}" for rate in rates) + unit
 

@@ -1,4 +1,4 @@
-"""Recipes that come with the package, found by their names."""
+"""Search for the recipes that ship with the package by name."""
 
 from pathlib import Path
 
@@ -7,18 +7,18 @@ from chirrup.errors import UsageError
 
 _PACKAGE = Path(chirrup.__file__).parent
 FOLDERS = (_PACKAGE / "recipes", _PACKAGE.parents[1] / "recipes")
-"""Of an installed package, and of a checkout."""
+"""Folders of recipes in an installed package and in a checkout."""
 
 
 def find_recipe(name: str, kind: str = "") -> Path:
     """Return the path of a recipe.
 
     Args:
-        name: a file, or the name of a recipe that comes with the package.
-        kind: sub-folder of the recipes.
+        name: a file, or the name of a recipe that ships with the package.
+        kind: sub-folder of the recipes, such as "corpora".
 
     Raises:
-        FileError: there is no such recipe.
+        UsageError: there is no such recipe.
     """
     path = Path(name)
     if path.exists() and not path.is_dir():

@@ -1,4 +1,4 @@
-"""``chirrup train`` and ``chirrup export``: what needs the extra ``train``."""
+"""``chirrup train`` and ``chirrup export``, which need the extra ``train``."""
 
 import os
 from collections.abc import Generator
@@ -32,7 +32,7 @@ PARTS = {Int8.decoder: ("decoder",), Int8.both: ("encoder", "decoder"), Int8.sto
 
 @contextmanager
 def _extra() -> Generator[None, None, None]:
-    """FileError where a package of the extra is not installed."""
+    """Raise FileError if a package of the extra is not installed."""
     try:
         yield
     except ModuleNotFoundError as error:
@@ -72,7 +72,7 @@ def train(
     """Train a model by a recipe. Needs the extra: pip install 'chirrup[train]'."""
     path = find_recipe(recipe)
     if out.exists() and not out.is_dir():
-        raise FileError(f"{out} is no folder: give another --out")
+        raise FileError(f"{out} is not a folder: give another --out")
     for text in overrides or []:
         if "=" not in text.lstrip("="):
             raise UsageError(f"{text!r} is not of the form key=value")
@@ -81,12 +81,12 @@ def train(
         from chirrup.lab.training.config import load_recipe
         from chirrup.lab.training.run import train as run
     try:
-        config = load_recipe(path, changes)  # once: it may be a pipe
+        config = load_recipe(path, changes)  # read once, because it may be a pipe
     except ValueError as error:
         raise FileError(f"recipe {recipe}: {error}") from error
     step = run(config, out, minutes=minutes, device=str(device), fresh=fresh, plain=plain)
     if os.environ.get("RANK", "0") == "0":
-        done = "" if step == config.steps else "; the same command goes on"
+        done = "" if step == config.steps else "; run the same command again to continue"
         note(f"{out / 'checkpoint.pt'}: step {step} of {config.steps}{done}")
 
 
@@ -100,21 +100,21 @@ def export(
     pack: Annotated[
         Path | None,
         typer.Option(
-            metavar="FILE", help="Also write a small checkpoint from which training can go on."
+            metavar="FILE", help="Also write a small checkpoint from which training can continue."
         ),
     ] = None,
     int8: Annotated[
         Int8,
         typer.Option(
-            help="Weights of 8 bits: large models run faster, same files; or stored so: half the "
-            "size, as fast."
+            help="Weights of 8 bits: decoder and both make live frames of large models faster; "
+            "stored halves the size."
         ),
     ] = Int8.none,
 ) -> None:
-    """Turn a checkpoint into a model folder.
+    """Export a checkpoint to a model folder.
 
-    It is one of chirrup train, or a folder with a released one of FocalCodec-Stream or
-    SpectroStream. With --int8 it may be a model, too: a folder, or a name.
+    CHECKPOINT is a file of chirrup train, or a folder with the authors' released checkpoint of
+    FocalCodec-Stream or SpectroStream. With --int8 it can also be the name or folder of a model.
 
     Needs the extra: pip install 'chirrup[train]'."""
     from chirrup.zoo import FOLDER, models
@@ -129,10 +129,10 @@ def export(
     if exported and pack is not None:
         raise FileError(f"{checkpoint} is a model: --pack needs a checkpoint of chirrup train")
     if audio is not None and not audio.is_file():
-        why = "is no file" if audio.exists() else "does not exist"
+        why = "is not a file" if audio.exists() else "does not exist"
         raise FileError(f"{audio} {why}: give an audio file")
     if folder.exists() and not folder.is_dir():
-        raise FileError(f"{folder} is no folder: give another one")
+        raise FileError(f"{folder} is not a folder: give another one")
     with _extra():
         from chirrup.lab.training import checkpoints
         from chirrup.lab.training.export import export_checkpoint, export_with_int8
@@ -147,7 +147,7 @@ def export(
     except ValueError as error:
         raise FileError(f"{checkpoint} cannot be exported: {error}") from error
     note(
-        f"{folder}: {parity.codes_equal:.2%} of the codes are the model's, the audio differs by "
+        f"{folder}: {parity.codes_equal:.2%} of the codes equal the model's, the audio differs by "
         f"{parity.audio_error_db:.0f} dB"
     )
 

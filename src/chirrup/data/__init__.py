@@ -1,7 +1,8 @@
-"""Corpora for training: from folders of recordings to a curated one with a manifest.
+"""Preparation of training corpora from folders of recordings. Guide: docs/how-to/data.md.
 
-``layouts`` knows how data sets lie on disk, ``measure`` looks at every file (`quality`,
-`reverberation`, `rooms`), ``filters``, ``balance`` and ``splits`` decide what is kept and where,
-``shards`` and ``manifest`` write it, ``report`` tells. ``prepare`` is all of it in a row, ``check``
-looks at a corpus again. docs/how-to/data.md is for those who use it.
+- ``layouts`` find the recordings of data sets on disk.
+- ``measure`` measures every file with `quality`, `reverberation` and `rooms`.
+- ``filters``, ``balance`` and ``splits`` select recordings and assign their splits.
+- ``shards``, ``manifest`` and ``report`` write the corpus.
+- ``prepare`` runs all of these steps, and ``check`` checks a finished corpus.
 """

@@ -1,4 +1,4 @@
-"""Recordings as arrays: opened, read in pieces or whole, and encoded anew."""
+"""Reading of recordings as arrays, whole or in blocks, resampling and encoding."""
 
 import io
 from collections.abc import Generator, Iterator
@@ -18,7 +18,12 @@ from chirrup.files.sounds import UnreadableError, blocks, open_sound
 
 
 class BadAudioError(Exception):
-    """Why a recording cannot be used: a reason in a word, and the detail."""
+    """A recording cannot be used.
+
+    Attributes:
+        reason: the reason in one word.
+        detail: a description.
+    """
 
     def __init__(self, reason: str, detail: str) -> None:
         super().__init__(f"{reason}: {detail}")
@@ -27,10 +32,10 @@ class BadAudioError(Exception):
 
 @contextmanager
 def opened(source: str | Path | BinaryIO) -> Generator[soundfile.SoundFile, None, None]:
-    """Any format soundfile reads.
+    """Open a file of any format that soundfile reads.
 
     Raises:
-        BadAudioError: not to be read.
+        BadAudioError: the file cannot be read.
     """
     try:
         with open_sound(source) as sound:
@@ -42,7 +47,7 @@ def opened(source: str | Path | BinaryIO) -> Generator[soundfile.SoundFile, None
 
 
 def read(file: soundfile.SoundFile, start: int = 0, stop: int | None = None) -> np.ndarray:
-    """`read_blocks` in one: ``float32 [channels, samples]``."""
+    """Return the blocks of `read_blocks` as one array ``float32 [channels, samples]``."""
     nothing = np.zeros((0, file.channels), np.float32)
     return np.ascontiguousarray(np.concatenate([nothing, *read_blocks(file, start, stop)]).T)
 
@@ -50,10 +55,18 @@ def read(file: soundfile.SoundFile, start: int = 0, stop: int | None = None) -> 
 def read_blocks(
     file: soundfile.SoundFile, start: int = 0, stop: int | None = None
 ) -> Iterator[np.ndarray]:
-    """``float32 [samples, channels]``, one after the other.
+    """Read a file in blocks.
+
+    Args:
+        file: the open file.
+        start: first sample.
+        stop: end in samples. None is the end of the file.
+
+    Yields:
+        ``float32 [samples, channels]``.
 
     Raises:
-        BadAudioError: damaged, or shorter than its header says.
+        BadAudioError: the file is damaged, or shorter than its header states.
     """
     end: int = file.frames if stop is None else stop
     place = start
@@ -62,7 +75,7 @@ def read_blocks(
             file.seek(start)
         for block in blocks(file, end - start):
             if not np.isfinite(block).all():
-                raise BadAudioError("damaged", "samples that are not finite")
+                raise BadAudioError("damaged", "it has samples that are not finite")
             place += len(block)
             yield block
     except (UnreadableError, soundfile.LibsndfileError) as error:
@@ -70,15 +83,15 @@ def read_blocks(
     if place < end:
         raise BadAudioError(
             "damaged",
-            f"ends after {place / file.samplerate:.2f} of {file.frames / file.samplerate:.2f} s",
+            f"it ends after {place / file.samplerate:.2f} of {file.frames / file.samplerate:.2f} s",
         )
 
 
 def source_of(item: Item) -> str | BinaryIO:
-    """What `opened` takes.
+    """Return the path of a recording, or its content if it is in a Parquet file.
 
     Raises:
-        BadAudioError: it is in a Parquet file that cannot be read.
+        BadAudioError: the Parquet file cannot be read.
     """
     if item.row < 0:
         return item.path
@@ -89,19 +102,26 @@ def source_of(item: Item) -> str | BinaryIO:
 
 
 def simulated_room(item: Item, simulation: rooms.Simulation) -> np.ndarray:
-    """``float32 [1, samples]``."""
+    """Return a simulated room response ``float32 [1, samples]``."""
     return rooms.shoebox(simulation, int(item.path.removeprefix(rooms.PREFIX)))[0][None]
 
 
-def resampled(audio: np.ndarray, rate_hz: int, new_rate_hz: int) -> np.ndarray:
-    """``float32 [channels, samples]`` at another rate."""
+def resample(audio: np.ndarray, rate_hz: int, new_rate_hz: int) -> np.ndarray:
+    """Resample ``float32 [channels, samples]``."""
     if rate_hz == new_rate_hz:
         return audio
     return np.ascontiguousarray(soxr.resample(audio.T, rate_hz, new_rate_hz).T)
 
 
 def encoded(audio: np.ndarray, rate_hz: int, form: str, bits: int = 16) -> bytes:
-    """``flac`` of so many bits, or ``opus``, of ``float32 [channels, samples]``."""
+    """Encode ``float32 [channels, samples]``.
+
+    Args:
+        audio: the samples, which are limited to full scale.
+        rate_hz: sample rate.
+        form: "flac" or "opus".
+        bits: bits of a sample in FLAC.
+    """
     memory = io.BytesIO()
     kind, subtype = ("OGG", "OPUS") if form == "opus" else ("FLAC", f"PCM_{bits}")
     shape = {"samplerate": rate_hz, "channels": len(audio)}

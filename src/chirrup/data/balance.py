@@ -1,5 +1,4 @@
-"""Who and what gets how many hours: a budget poured evenly over languages, genders and speakers,
-and noise categories thinned to a common height."""
+"""Balance of a corpus: even shares of hours for languages, genders, speakers and categories."""
 
 import hashlib
 from collections import defaultdict
@@ -13,13 +12,20 @@ from chirrup.data.store import Clip
 
 
 def order(seed: int, *parts: object) -> bytes:
-    """A number as good as random for these parts, the same in every run."""
+    """Return a pseudo-random sort key that depends only on the arguments."""
     return hashlib.sha256(repr((seed, *parts)).encode()).digest()[:8]
 
 
 def poured(amounts: Sequence[float], budget: float) -> list[float]:
-    """Shares of a budget, as even as the ``amounts`` that there are allow: all are filled up to
-    one level, like vessels of different heights."""
+    """Divide a budget as evenly as possible.
+
+    Args:
+        amounts: upper limit of each share.
+        budget: sum of the shares, unless the limits are reached.
+
+    Returns:
+        The shares. All shares below their limits are equal.
+    """
     left, shares = budget, [0.0] * len(amounts)
     places = sorted(range(len(amounts)), key=amounts.__getitem__)
     for done, place in enumerate(places):
@@ -29,10 +35,10 @@ def poured(amounts: Sequence[float], budget: float) -> list[float]:
 
 
 def speech(clips: Sequence[Clip], recipe: Recipe) -> None:
-    """Refuse what is over a speaker's hours or over the share of its class.
+    """Refuse clips beyond the hours of a speaker or beyond the share of a class.
 
-    The budget of a class is ``keep_share`` of the hours that could be read, refused ones among
-    them. It is poured over languages, then genders, then speakers; of a speaker the best are kept.
+    The budget of a class is ``keep_share`` of all its hours, including refused clips. It is divided
+    evenly among languages, then genders, then speakers. The best clips of a speaker are kept.
     """
     for name in SPEECH:
         every = [clip for clip in clips if clip.filters == name and clip.kind == "speech"]
@@ -59,9 +65,16 @@ def _keep_share(every: Sequence[Clip], name: str, recipe: Recipe) -> None:
 
 
 def _stratified(clips: Sequence[Clip], budget: float, strata: Sequence[str]) -> dict[str, float]:
-    """Seconds of each group, the last of ``strata``, which are names of `Clip`'s fields.
+    """Divide a budget evenly among strata.
 
-    A group that lies in two strata, a speaker of two languages, gets the sum.
+    Args:
+        clips: clips of all strata.
+        budget: seconds to divide.
+        strata: fields of `Clip`, from the largest stratum to the group.
+
+    Returns:
+        The seconds of each group. A group in two strata, such as a speaker of two languages, gets
+        the sum.
     """
     inside = _by(clips, lambda clip: getattr(clip, strata[0]))
     shares = poured([sum(clip.seconds for clip in part) for part in inside.values()], budget)
@@ -75,10 +88,10 @@ def _stratified(clips: Sequence[Clip], budget: float, strata: Sequence[str]) -> 
 
 
 def noise(clips: Sequence[Clip], recipe: Recipe) -> None:
-    """Thin the frequent categories: none gets more than ``category_ratio`` times the hours of the
-    median one, and within it all recordings get as even a share as they can fill.
+    """Refuse clips of frequent noise categories.
 
-    What has no category is left as it is.
+    No category keeps more than ``category_ratio`` times the hours of the median category. Within a
+    category, recordings get even shares. Clips without a category stay.
     """
     kept = [clip for clip in clips if clip.kind == "noise" and not clip.reason and clip.category]
     categories = _by(kept, lambda clip: clip.category)
@@ -102,9 +115,9 @@ def _take(
     reason: str,
     recipe: Recipe,
 ) -> None:
-    """Keep the best of each group up to its seconds, and refuse the rest.
+    """Keep the best clips of each group up to its seconds, and refuse the rest.
 
-    What whole clips leave over or take too much, the next group gets or lacks.
+    Only whole clips are kept. The difference from the seconds is carried over to the next group.
     """
     left = 0.0
     for clips, share in zip(groups, seconds):
@@ -117,14 +130,14 @@ def _take(
 
 
 DETAILS = {
-    "speaker_hours": "its speaker has as many hours as are wanted",
-    "keep_share": "others of its language, gender and speaker are better",
-    "category_ratio": "its category has as many hours as are wanted",
+    "speaker_hours": "its speaker has reached the limit of hours",
+    "keep_share": "other clips of its language, gender and speaker are better",
+    "category_ratio": "its category has reached the limit of hours",
 }
 
 
 def _by(clips: Iterable[Clip], key: Callable[[Clip], Hashable]) -> dict[str, list[Clip]]:
-    """Clips by a field, in the order of first sight."""
+    """Group clips by a key, in the order in which the keys occur."""
     found: dict[str, list[Clip]] = defaultdict(list)
     for clip in clips:
         found[str(key(clip))].append(clip)

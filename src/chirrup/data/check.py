@@ -1,4 +1,4 @@
-"""What is wrong with a corpus, found before a training finds it."""
+"""Check of a corpus before it is used for training."""
 
 import hashlib
 import json
@@ -19,28 +19,29 @@ from chirrup.errors import FileError
 
 SECONDS_OFF = 0.01
 PROBLEMS = {
-    "bad row": "cannot be used as the manifest has it",
+    "bad row": "has a row that cannot be used",
     "outside": "lies outside the folder of the manifest, and was not opened",
     "unreadable": "cannot be opened or decoded",
-    "changed": "is not what the manifest's hash says",
-    "silent": "holds no sound",
-    "wrong rate": "has another rate than it should",
-    "wrong length": "is shorter or longer than the manifest says",
+    "changed": "has another hash than in the manifest",
+    "silent": "is silent",
+    "wrong rate": "has another sample rate than expected",
+    "wrong length": "has another length than in the manifest",
     "no licence": "has no licence",
     "listed twice": "is in the manifest more than once",
-    "in two splits": "has its speaker, track or recording in another split too",
-    "same audio": "is the same audio as a recording of another split",
-    "not listed": "is in the folder, but not in the manifest",
+    "in two splits": "has its speaker, track or recording also in another split",
+    "same audio": "has the same audio as a recording of another split",
+    "not listed": "is in the folder but not in the manifest",
 }
-"""In the order in which they are told."""
+"""Kinds of problems, in the order of the output."""
 
 
 @dataclass
 class Report:
-    """
+    """The result of `check`.
+
     Attributes:
-        recordings: how many the manifest lists.
-        found: for each kind of problem the recordings that have it, and how.
+        recordings: number of recordings in the manifest.
+        found: for each kind of problem, the recordings that have it, with details.
     """
 
     recordings: int = 0
@@ -48,6 +49,7 @@ class Report:
 
     @property
     def problems(self) -> int:
+        """Number of all problems."""
         return sum(map(len, self.found.values()))
 
 
@@ -57,16 +59,19 @@ def check(
     *,
     rate_hz: int | None = None,
     quick: bool = False,
-    progress: Callable[[int, int, str], None] = lambda done, total, what: None,
+    progress: Callable[[int, int, str], None] = lambda done, total, step: None,
 ) -> Report:
-    """Look at every recording of a corpus: one of ours, or any folder with a manifest.
+    """Check every recording of a corpus.
 
     Args:
-        rate_hz: that all are to have; None: what the manifest says of each.
-        quick: look at headers only, not at the samples.
+        folder: the folder of the manifest, or the manifest.
+        run: runs the jobs, see `workers`.
+        rate_hz: expected sample rate of all recordings. None is the rate in the manifest.
+        quick: check only the headers of files, not the samples.
+        progress: called with the recordings done, their total number and the step.
 
     Raises:
-        FileError: there is no manifest, or it is none.
+        FileError: there is no manifest, or it cannot be read.
     """
     manifest = find_manifest(folder)
     report = Report()
@@ -76,15 +81,15 @@ def check(
         if isinstance(row, BadRow):
             report.found["bad row"].append(str(row))
         else:
-            kept.look(row)
+            kept.add(row)
     if not report.recordings:
-        raise FileError(f"{manifest} lists nothing")
+        raise FileError(f"{manifest} lists no recordings")
     jobs = (
         _job(row, rate_hz, quick)
         for row in read_rows(manifest)
         if isinstance(row, Entry) and not _outside(row)
     )
-    for done, text in enumerate(run(look, jobs, crashed)):
+    for done, text in enumerate(run(check_recording, jobs, crashed)):
         progress(done, report.recordings, "checking")
         result = json.loads(text)
         for problem, path, detail in result["found"]:
@@ -98,17 +103,18 @@ def check(
 
 @dataclass
 class _Kept:
-    """What has to be known of all recordings together."""
+    """Properties of all recordings, which are compared with each other."""
 
     report: Report
     paths: set[str] = field(default_factory=set)
-    """Relative to the manifest; so are the shards."""
+    """Paths relative to the manifest."""
     shards: set[str] = field(default_factory=set)
+    """Paths relative to the manifest."""
     groups: dict[str, dict[str, str]] = field(default_factory=lambda: defaultdict(dict))
-    """A recording of each split, by group."""
+    """For each group, a recording of each split."""
     contents: dict[str, list[tuple[str, str]]] = field(default_factory=lambda: defaultdict(list))
 
-    def look(self, entry: Entry) -> None:
+    def add(self, entry: Entry) -> None:
         if outside := _outside(entry):
             self.report.found["outside"].append(outside)
         else:
@@ -144,22 +150,22 @@ class _Kept:
 
 
 def _files(folder: Path) -> Iterator[Path]:
-    """All in a folder that can be read."""
+    """Find all files below a folder, except in folders that cannot be read."""
     for place, _, names in os.walk(folder):
         yield from (Path(place) / name for name in names)
 
 
 def _outside(entry: Entry) -> str:
-    """The path or the shard of an entry, if it lies outside the folder of the manifest."""
+    """Return the path or the shard of a row if it is outside of the folder, else an empty text."""
     names = (entry.path, entry.shard)
     return next((name for name in names if entry.within(name) is None), "")
 
 
 def split_of(entry: Entry) -> str:
-    """From its column, or the ending of its folder, such as ``speech_train``."""
-    told = entry.facts.get("split", "")
+    """Return the split from its column, or from the folder's name such as ``speech_train``."""
+    listed = entry.facts.get("split", "")
     ending = entry.path.rpartition("/")[0].rpartition("/")[2].rpartition("_")[2]
-    return told or (ending if ending in SPLITS else "")
+    return listed or (ending if ending in SPLITS else "")
 
 
 def _job(entry: Entry, rate_hz: int | None, quick: bool) -> str:
@@ -172,15 +178,15 @@ def crashed(job: str) -> str:
     return json.dumps({"found": [("unreadable", path, "the decoder crashed")]})
 
 
-def look(job: str) -> str:
-    """What is wrong with a recording, and a hash of its samples."""
-    told = json.loads(job)
-    row = told["row"]
+def check_recording(job: str) -> str:
+    """Check a recording; return its problems and a hash of its samples, as JSON."""
+    given = json.loads(job)
+    row = given["row"]
     entry = Entry(**{**row, "folder": Path(row["folder"])})
     found: list[tuple[str, str, str]] = []
     content = None
     try:
-        content = _look(entry, told["rate_hz"], told["quick"], found)
+        content = _check_audio(entry, given["rate_hz"], given["quick"], found)
     except (OSError, FileError) as error:
         why = getattr(error, "strerror", None) or str(error)
         found.append(("unreadable", entry.path, why))
@@ -191,7 +197,7 @@ def look(job: str) -> str:
     )
 
 
-def _look(
+def _check_audio(
     entry: Entry, rate_hz: int | None, quick: bool, found: list[tuple[str, str, str]]
 ) -> str | None:
     facts = entry.facts
@@ -202,15 +208,15 @@ def _look(
                 return None
             source.seek(0)
         with opened(source) as file:
-            told = facts.get("sample_rate_hz") or facts.get("file_sample_rate")
-            wanted = rate_hz or int(told or file.samplerate)
+            listed_hz = facts.get("sample_rate_hz") or facts.get("file_sample_rate")
+            wanted = rate_hz or int(listed_hz or file.samplerate)
             if file.samplerate != wanted:
-                detail = f"{file.samplerate} Hz in place of {wanted}"
+                detail = f"{file.samplerate} Hz instead of {wanted}"
                 found.append(("wrong rate", entry.path, detail))
             seconds = file.frames / file.samplerate
-            told = float(facts.get("seconds") or seconds)
-            if abs(seconds - told) > SECONDS_OFF:
-                detail = f"{seconds:.3f} s in place of {told:.3f}"
+            listed = float(facts.get("seconds") or seconds)
+            if abs(seconds - listed) > SECONDS_OFF:
+                detail = f"{seconds:.3f} s instead of {listed:.3f}"
                 found.append(("wrong length", entry.path, detail))
             if quick:
                 return None

@@ -1,4 +1,4 @@
-"""The limits of the recipe, and a rank among what is within them."""
+"""Filters with the limits of the recipe, and scores of clips of speech."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -9,24 +9,25 @@ from chirrup.data.recipe import MEASURES, Recipe
 from chirrup.data.store import Clip
 
 ORDER = tuple(sorted(MEASURES))
-"""Of `Clip.figures`."""
+"""Order of `Clip.figures`."""
 BETTER = {"snr_db": 1, "bandwidth_hz": 1, "rt60_s": -1, "dnsmos": 1}
-"""What makes speech good, and whether more of it is better."""
+"""Figures of good speech: 1 if a higher value is better, and -1 if a lower value is."""
 
 
 def figure(clip: Clip, name: str) -> float:
+    """Return a figure of a clip, or NaN if it was not measured."""
     return clip.figures[ORDER.index(name)]
 
 
-def refuse_what_is_out_of_limits(clips: Iterable[Clip], recipe: Recipe) -> None:
-    """Refuse what has no licence, is the same audio as another, or breaks a limit of its class."""
+def refuse_outside_limits(clips: Iterable[Clip], recipe: Recipe) -> None:
+    """Refuse clips without a licence, with the same audio as another, or outside the limits."""
     seen: set[int] = set()
     for clip in clips:
         if recipe.licence_required and not clip.licensed:
-            clip.refuse("licence", "no licence: give --licence or name it in the recipe")
+            clip.refuse("licence", "it has no licence: give --licence or name it in the recipe")
             continue
         if clip.content in seen and not recipe.duplicates:
-            clip.refuse("duplicate", "the same audio as another recording")
+            clip.refuse("duplicate", "it has the same audio as another recording")
             continue
         seen.add(clip.content)
         limits = recipe.filters.get(clip.filters)
@@ -35,7 +36,7 @@ def refuse_what_is_out_of_limits(clips: Iterable[Clip], recipe: Recipe) -> None:
         for low, bounds in ((True, limits.min), (False, limits.max)):
             for name, bound in bounds.items():
                 value = figure(clip, name)
-                if (value < bound) if low else (value > bound):  # never true of nan
+                if (value < bound) if low else (value > bound):  # a NaN is never refused
                     side = "below" if low else "above"
                     clip.refuse(name, f"{value:.4g} is {side} {bound:g}")
                     break
@@ -44,11 +45,13 @@ def refuse_what_is_out_of_limits(clips: Iterable[Clip], recipe: Recipe) -> None:
 
 
 def scores(clips: Sequence[Clip], highest_hz: float) -> list[float]:
-    """How good each clip of speech is among the others, 0 to 1: the mean of its ranks in
-    `BETTER`. A figure that could not be measured counts as the middle.
+    """Return a score from 0 to 1 for each clip of speech: the mean of its ranks in `BETTER`.
+
+    A figure that was not measured counts as the middle.
 
     Args:
-        highest_hz: bandwidth that counts; more does not survive the output's rate.
+        clips: the clips to compare.
+        highest_hz: bandwidth above which clips count as equal, because resampling removes it.
     """
     ranks = []
     for name, sign in BETTER.items():
@@ -66,6 +69,6 @@ def scores(clips: Sequence[Clip], highest_hz: float) -> list[float]:
 
 
 def output_band_hz(recipe: Recipe, kind: str) -> float:
-    """Half the rate that a kind is written at."""
+    """Return half the sample rate at which a kind is written, in Hz."""
     output = recipe.output.get(kind)
     return output.rate_hz / 2 if output and output.rate_hz else math.inf

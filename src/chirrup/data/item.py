@@ -1,4 +1,4 @@
-"""What a layout says about one recording on disk, before anything is decoded."""
+"""The class `Item`: the facts that a layout states about a recording, before it is decoded."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
@@ -7,31 +7,35 @@ from typing import Any
 
 KINDS = ("speech", "noise", "music", "rir")
 SPLITS = ("train", "validation", "test")
-"""From the least to the most reserved."""
+"""Splits, from the least to the most reserved."""
 ENDINGS = {
     *(".wav", ".flac", ".opus", ".ogg", ".oga", ".mp3", ".aiff", ".aif", ".aifc"),
     *(".au", ".caf", ".w64", ".rf64"),
 }
-"""Of files that are audio; in lower case."""
+"""Endings of audio files, in lower case."""
 
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One file, or one row of a Parquet file, and what its source tells of it.
+    """A file, or a row of a Parquet file, with the facts that its source states.
+
+    A fact that the source does not state is empty.
 
     Attributes:
-        path: absolute; ``shoebox:7`` for a room that is to be simulated.
+        path: absolute path, or for example ``shoebox:7`` for a simulated room.
         kind: one of `KINDS`.
         source: name of the data set.
-        group: speaker, track or recording, unique over all sources: never in two splits.
-        row: in a Parquet file of audio; -1: the file is audio itself.
-        gender: ``female``, ``male``, or empty where the source does not tell; so all below.
+        group: speaker, track or recording. It is unique in all sources, and never in two splits.
+        row: row in a Parquet file; -1 if the file is audio.
+        gender: ``female`` or ``male``.
         language: ISO 639-1 code.
-        category: what a noise is of, the genre of music.
-        style: ``read`` or ``studio``: which filters speech goes through.
-        split: one of `SPLITS`, where the source itself says so.
-        name: file name without ending that the corpus is to keep.
-        original: how the source calls the file.
+        category: category of a noise, or genre of music.
+        licence: licence of the recording.
+        attribution: authors of the recording.
+        style: ``read`` or ``studio``, which selects the filters of speech.
+        split: one of `SPLITS`, if the source defines splits.
+        name: file name in the corpus, without its ending.
+        original: name of the file in the source.
     """
 
     path: str
@@ -51,17 +55,19 @@ class Item:
 
     @property
     def key(self) -> str:
-        """Unique in a corpus."""
+        """Unique name in a corpus."""
         return self.path if self.row < 0 else f"{self.path}#{self.row}"
 
     @property
     def filters(self) -> str:
-        """Which filters of the recipe it goes through: ``read``, ``studio``, or its kind."""
+        """Class of the recipe's filters: ``read``, ``studio``, or the kind."""
         return (self.style or "read") if self.kind == "speech" else self.kind
 
     def with_facts(self, facts: Mapping[str, str]) -> "Item":
-        """The same with facts that a person gave, and names that can be written. What the source
-        tells itself stays, but for the style, which is a person's to judge."""
+        """Return a copy with the user's facts, and with names that are valid UTF-8.
+
+        Facts that the source states stay, except the style, which the user decides.
+        """
         known = {f.name for f in fields(self)}
         new = {
             name: value
@@ -73,17 +79,17 @@ class Item:
         return replace(self, **new)
 
     def as_json(self) -> dict[str, Any]:
-        """All that is not empty."""
+        """Return the fields that are not empty."""
         return {name: value for name, value in asdict(self).items() if value not in ("", -1)}
 
 
 def legible(text: str) -> str:
-    """A name from the disk that may be no UTF-8, as text that is."""
+    """Return a name from the disk, which may not be valid UTF-8, as valid UTF-8."""
     return text.encode("utf-8", "backslashreplace").decode()
 
 
 def gender_of(text: str | None) -> str:
-    """``female``, ``male`` or nothing, of the many ways to write it."""
+    """Return ``female``, ``male`` or an empty text for one of many spellings."""
     first = (text or "").strip().lower()
     if first in ("f", "female", "female_feminine", "w", "woman"):
         return "female"
@@ -91,5 +97,5 @@ def gender_of(text: str | None) -> str:
 
 
 def group_of_name(path: Path) -> str:
-    """What comes before the last ``__`` of a name; the name where there is none."""
+    """Return the part of a name before its last ``__``, or the whole name."""
     return path.stem.rpartition("__")[0] or path.stem

@@ -1,7 +1,7 @@
-"""The manifest: one row for each recording of a corpus, as CSV or Parquet, and how to open it.
+"""Reading and writing of manifests: CSV or Parquet files with one row for each recording.
 
-The only column that must be there is ``path``, relative to the manifest. A recording in a shard
-also has ``shard`` (a tar file, relative to the manifest), ``offset`` and ``size`` in bytes.
+Only the column ``path`` is required; it is relative to the manifest. A recording in a shard also
+has ``shard`` (a tar file, relative to the manifest), and ``offset`` and ``size`` in bytes.
 """
 
 import csv
@@ -31,7 +31,7 @@ FIGURES: dict[str, type] = {
     "dnsmos": float,
     "direct_to_reverberant_db": float,
 }
-"""What `quality` and `rooms` measure, in the order of the manifest's last columns."""
+"""Figures that `quality` and `rooms` measure, in the order of the manifest's last columns."""
 
 COLUMNS: dict[str, type] = {
     "path": str,
@@ -67,18 +67,19 @@ RANGES: dict[str, tuple[type, float, float]] = {
     "file_sample_rate": (int, 1, 2**31 - 1),
     "channels": (int, 1, 2**16 - 1),
 }
-"""Columns of numbers that others compute with."""
+"""Numeric columns that are used in computations, with their ranges."""
 
 
 @dataclass(frozen=True, order=True)
 class Entry:
-    """One recording of a corpus.
+    """A row of a manifest: one recording.
 
     Attributes:
-        path: of the file, or of the shard's member, relative to ``folder``.
-        folder: the manifest's.
-        shard: tar file relative to ``folder``; empty for a file of its own.
-        offset, size: bytes of the member in the shard.
+        path: path of the file, or of the member of the shard, relative to ``folder``.
+        folder: folder of the manifest.
+        shard: tar file relative to ``folder``; empty if the recording is a file.
+        offset: position of the member in the shard, in bytes.
+        size: size of the member in bytes.
         facts: all other columns that are not empty, as text.
     """
 
@@ -93,25 +94,28 @@ class Entry:
         return str(self.folder / self.path)
 
     def open(self) -> io.BufferedReader | io.BytesIO:
-        """The encoded audio file, readable and seekable.
+        """Open the encoded audio file.
+
+        Returns:
+            A seekable binary file.
 
         Raises:
-            OSError: no such file or shard.
-            FileError: it is no regular file, or the shard ends before the member does.
+            OSError: the file or shard cannot be opened.
+            FileError: it is not a regular file, or the shard ends before the member.
         """
         place = self.folder / (self.shard or self.path)
         if place.exists() and not place.is_file():
-            raise FileError(f"{place} is no regular file")
+            raise FileError(f"{place} is not a regular file")
         if not self.shard:
             return place.open("rb")
         with place.open("rb") as shard:
             if shard.seek(0, os.SEEK_END) < self.offset + self.size:
-                raise FileError(f"{place} ends before {self.path} does")
+                raise FileError(f"{place} ends before {self.path}")
             shard.seek(self.offset)
             return io.BytesIO(shard.read(self.size))
 
     def within(self, name: str) -> str | None:
-        """The path of a file of the corpus, relative to its folder; None if it lies outside."""
+        """Return a path relative to the folder of the corpus, or None if it is outside."""
         folder = os.path.abspath(self.folder)
         relative = os.path.relpath(os.path.join(folder, name), folder)
         return None if Path(relative).parts[:1] == ("..",) else Path(relative).as_posix()
@@ -119,11 +123,12 @@ class Entry:
 
 @dataclass(frozen=True)
 class BadRow:
-    """A row that is no entry.
+    """A row of a manifest that cannot be used.
 
     Attributes:
-        path: as the row has it, which may be empty.
-        why: what is wrong with it.
+        number: number of the row, counted from 1 with the heading.
+        path: the path in the row, which may be empty.
+        why: description of the fault.
     """
 
     number: int
@@ -135,10 +140,10 @@ class BadRow:
 
 
 def find_manifest(folder: Path) -> Path:
-    """The manifest of a folder; a manifest itself is taken as it is.
+    """Return the manifest of a folder. A file is returned as it is.
 
     Raises:
-        FileError: there is none.
+        FileError: the folder has no manifest.
     """
     if folder.is_file():
         return folder
@@ -152,26 +157,26 @@ def read_manifest(path: Path) -> Iterator[Entry]:
     """Read a manifest.
 
     Raises:
-        FileError: it is no table with a column ``path``, or a row cannot be used.
+        FileError: the file is not a table with a column ``path``, or a row cannot be used.
     """
     for row in read_rows(path):
         if isinstance(row, BadRow):
-            raise FileError(f"{path}, {row}: mend it; chirrup data check finds all such rows")
+            raise FileError(f"{path}, {row}: correct it; chirrup data check finds all such rows")
         yield row
 
 
 def read_rows(path: Path) -> Iterator[Entry | BadRow]:
-    """Read a manifest that may have bad rows.
+    """Read a manifest that may have rows that cannot be used.
 
     Raises:
-        FileError: it is no table with a column ``path``.
+        FileError: the file is not a table with a column ``path``.
     """
     rows = parquet.read_table(path) if path.suffix == ".parquet" else _csv_rows(path)
     for number, row in enumerate(rows, 2):
         facts = {
             key: str(value)
             for key, value in row.items()
-            if key and value not in (None, "") and value == value  # not NaN, as pandas has it
+            if key and value not in (None, "") and value == value  # NaN: an empty cell of pandas
         }
         name, shard = facts.pop("path", ""), facts.pop("shard", "")
         try:
@@ -204,10 +209,12 @@ def _number(key: str, text: str) -> float:
 
 
 def languages(recordings: Sequence[Path]) -> dict[Path, str]:
-    """The languages of recordings that a manifest beside or up to three folders above them lists.
+    """Look up the languages of recordings in manifests.
+
+    The manifests are searched in the folders of the recordings and up to three folders above.
 
     Returns:
-        ISO 639 codes without the region; recordings that no manifest tells of are left out.
+        ISO 639 codes without the region, by path. Recordings without a language are left out.
     """
     places = {os.path.abspath(path): path for path in recordings}
     folders = {folder for path in places for folder in Path(path).parents[:4]}
@@ -218,10 +225,10 @@ def languages(recordings: Sequence[Path]) -> dict[Path, str]:
                 place = places.get(os.path.abspath(folder / getattr(row, "path", "")))
                 if place is None or isinstance(row, BadRow):
                     continue
-                told = row.facts.get("language", "")
-                if not told and "speech" in row.path:
-                    told = row.facts.get("language_or_genre", "")
-                if code := re.split("[-_.@]", told.strip().lower())[0]:
+                language = row.facts.get("language", "")
+                if not language and "speech" in row.path:
+                    language = row.facts.get("language_or_genre", "")
+                if code := re.split("[-_.@]", language.strip().lower())[0]:
                     found[place] = code
     return found
 
@@ -234,11 +241,17 @@ def _csv_rows(path: Path) -> Iterator[dict[str, Any]]:
                 raise FileError(f"{path} has no column path")
             yield from reader
         except (csv.Error, UnicodeDecodeError) as error:
-            raise FileError(f"{path} is no CSV file that can be read: {error}") from error
+            raise FileError(f"{path} cannot be read as CSV: {error}") from error
 
 
 def write_manifest(path: Path, rows: Iterator[dict[str, Any]], form: str) -> None:
-    """Rows of `COLUMNS`, as ``csv`` or ``parquet``; what a row lacks stays empty."""
+    """Write a manifest.
+
+    Args:
+        path: path of the manifest.
+        rows: values of `COLUMNS`, by column. Missing values stay empty.
+        form: "csv" or "parquet".
+    """
     if form == "parquet":
         parquet.write_table(path, rows, COLUMNS)
         return

@@ -1,5 +1,7 @@
-"""What is measured in one file, in a process of its own: a job goes in and records come out, both
-as JSON, so that they travel to other processes and machines."""
+"""Measurement of one file in a worker process.
+
+A job and its result are JSON, so that they can be sent to other processes and machines.
+"""
 
 import hashlib
 import importlib
@@ -19,40 +21,42 @@ from chirrup.data.recipe import Recipe, recipe_of
 from chirrup.errors import FileError
 
 SILENT = 1e-4
-"""A peak below this, 3 bits of 16, is silence."""
+"""Peak below which a recording counts as silence: 3 of 16 bits."""
 
 
 def job(number: int, item: Item, settings: dict[str, Any]) -> str:
-    """For `run`; ``settings`` are those of `settings_of`."""
+    """Return a job for `run`, with the settings that `settings_of` returns."""
     return json.dumps({"number": number, "item": item.as_json(), "settings": settings})
 
 
 def settings_of(recipe: Recipe) -> dict[str, Any]:
-    """The part of a recipe that measuring needs, as a recipe."""
+    """Return the part of a recipe on which the measurement depends."""
     plain = recipe.plain()
     return {name: plain[name] for name in ("piece_seconds", "dnsmos", "classifier", "rooms")}
 
 
 def run(job: str) -> str:
-    """Measure a file: ``{"number": ..., "records": [...]}``.
+    """Measure a file.
 
-    A record has the samples it spans, its figures and the hash of its content; of a file that
-    cannot be used the only record has ``reason`` and ``detail``. What stops all of the work, such
-    as a package that is not there, comes as ``{"error": ...}``.
+    Returns:
+        ``{"number": ..., "records": [...]}``. A record has the range of samples, the figures and a
+        hash of the samples. If the file cannot be used, its only record has ``reason`` and
+        ``detail``. If an error must end all jobs, such as a missing package, the result is
+        ``{"error": ...}``.
     """
-    told = json.loads(job)
+    given = json.loads(job)
     try:
-        item, recipe = Item(**told["item"]), recipe_of(told["settings"])
+        item, recipe = Item(**given["item"]), recipe_of(given["settings"])
         records = list(_records(item, recipe))
     except BadAudioError as error:
         records = [{"reason": error.reason, "detail": error.detail}]
     except FileError as error:
         return json.dumps({"error": str(error)})
-    return json.dumps({"number": told["number"], "records": records})
+    return json.dumps({"number": given["number"], "records": records})
 
 
 def crashed(job: str) -> str:
-    """The result of a file that ended the process that measured it."""
+    """Return the result of a file that ended its worker process."""
     record = {"reason": "damaged", "detail": "the decoder crashed"}
     return json.dumps({"number": json.loads(job)["number"], "records": [record]})
 
@@ -64,7 +68,7 @@ def _records(item: Item, recipe: Recipe) -> Iterator[dict[str, Any]]:
         return
     with opened(source_of(item)) as file:
         if file.frames == 0:
-            raise BadAudioError("empty", "no samples")
+            raise BadAudioError("empty", "it has no samples")
         if item.kind == "rir":
             for number, channel in enumerate(read(file)):
                 record = _response(channel, file.samplerate, number)
@@ -84,7 +88,7 @@ def _record(
 ) -> dict[str, Any]:
     record = _head(audio, rate_hz, start)
     if np.abs(audio).max() < SILENT:
-        return record | {"reason": "silent", "detail": "no sound above -80 dB"}
+        return record | {"reason": "silent", "detail": "it has no sound above -80 dB"}
     found = quality.figures(audio, rate_hz, speech=item.kind == "speech")
     if recipe.dnsmos and item.kind == "speech":
         from chirrup.evaluate import metrics
@@ -99,7 +103,7 @@ def _record(
 def _response(response: np.ndarray, rate_hz: int, channel: int) -> dict[str, Any]:
     record = _head(response[None], rate_hz, 0) | {"channel": channel}
     if np.abs(response).max() < SILENT:
-        return record | {"reason": "silent", "detail": "no sound above -80 dB"}
+        return record | {"reason": "silent", "detail": "it has no sound above -80 dB"}
     found = rooms.figures(response, rate_hz)
     return record | {name: float(f"{value:.6g}") for name, value in found.items()}
 
@@ -119,10 +123,10 @@ def _head(audio: np.ndarray, rate_hz: int, start: int) -> dict[str, Any]:
 
 @cache
 def classifier(name: str) -> Callable[[np.ndarray, int], object]:
-    """The function that ``module:function`` names.
+    """Import the function that ``module:function`` names.
 
     Raises:
-        FileError: there is none.
+        FileError: there is no such function.
     """
     module, colon, function = name.partition(":")
     try:

@@ -1,4 +1,4 @@
-"""Parquet: tables of audio as data sets on the Hugging Face hub have them, and our manifest."""
+"""Parquet files: tables of audio, such as data sets on the Hugging Face hub, and manifests."""
 
 import io
 from collections.abc import Generator, Iterator, Mapping, Sequence
@@ -22,7 +22,7 @@ def _pyarrow(path: Path) -> Any:
 
 @contextmanager
 def _opened(path: Path, columns: Sequence[str] = ()) -> Generator[Any, None, None]:
-    """Open a file that has all ``columns``. What is wrong with it may be seen while it is read."""
+    """Open a file that has all ``columns``; errors while it is read also raise FileError."""
     arrow = _pyarrow(path)
     try:
         with arrow.parquet.ParquetFile(path) as file:
@@ -36,7 +36,7 @@ def _opened(path: Path, columns: Sequence[str] = ()) -> Generator[Any, None, Non
 
 
 def rows_without_audio(path: Path, columns: Sequence[str]) -> Iterator[dict[str, Any]]:
-    """The first of ``columns`` must be there, and so must ``audio``."""
+    """Read columns of a table of audio. ``audio`` and the first of ``columns`` are required."""
     with _opened(path, ("audio", columns[0])) as file:
         have = [name for name in columns if name in file.schema_arrow.names]
         for batch in file.iter_batches(columns=have):
@@ -44,7 +44,7 @@ def rows_without_audio(path: Path, columns: Sequence[str]) -> Iterator[dict[str,
 
 
 def audio_of_row(path: Path, row: int) -> io.BytesIO:
-    """The encoded audio file in the column ``audio``, as bytes or as a struct with ``bytes``."""
+    """Return the encoded audio of a row, which is bytes or a struct with ``bytes``."""
     with _opened(path, ("audio",)) as file:
         for group in range(file.num_row_groups):
             rows = file.metadata.row_group(group).num_rows
@@ -53,24 +53,31 @@ def audio_of_row(path: Path, row: int) -> io.BytesIO:
                 data = value.get("bytes") if isinstance(value, Mapping) else value
                 return io.BytesIO(data or b"")
             row -= rows
-    raise FileError(f"{path} has fewer rows than it had")
+    raise FileError(f"{path} has fewer rows than before: start again")
 
 
 @lru_cache(maxsize=2)
 def _group(path: Path, group: int) -> Any:
-    """The column of one row group, kept for the rows next to it."""
+    """Return the column ``audio`` of a row group, cached for the next rows."""
     with _opened(path) as file:
         return file.read_row_group(group, columns=["audio"]).column("audio")
 
 
 def read_table(path: Path) -> Iterator[dict[str, Any]]:
+    """Read the rows of a manifest."""
     with _opened(path, ("path",)) as file:
         for batch in file.iter_batches():
             yield from batch.to_pylist()
 
 
 def write_table(path: Path, rows: Iterator[dict[str, Any]], types: Mapping[str, type]) -> None:
-    """Rows of the columns ``types`` (str, int, float; None for nothing), in constant memory."""
+    """Write rows in constant memory.
+
+    Args:
+        path: path of the file.
+        rows: values by column; None is an empty value.
+        types: str, int or float, by column.
+    """
     arrow = _pyarrow(path)
     kinds = {str: arrow.string(), int: arrow.int64(), float: arrow.float64()}
     schema = arrow.schema([(name, kinds[kind]) for name, kind in types.items()])

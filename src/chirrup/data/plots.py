@@ -1,4 +1,4 @@
-"""Plots of the report: matplotlib's, as SVG pictures that fit a light and a dark page."""
+"""Plots of the report by matplotlib, as SVG pictures for light and dark pages."""
 
 import io
 from collections.abc import Callable, Mapping
@@ -18,7 +18,7 @@ WIDTH_IN, HEIGHT_IN = 4.4, 3.0
 def histogram(
     label: str, edges: np.ndarray, kept: np.ndarray | None, refused: np.ndarray | None = None
 ) -> Markup:
-    """Counts between ``edges``, refused ones on top of kept ones."""
+    """Plot counts between ``edges``, with refused recordings on top of kept recordings."""
     none = np.zeros(len(edges) - 1)
     below, above = (none if counts is None else counts for counts in (kept, refused))
 
@@ -28,22 +28,22 @@ def histogram(
             axes.bar(edges[:-1], above, np.diff(edges), below, align="edge", color=REFUSED)
         axes.set_xlim(edges[0], edges[-1])
 
-    told = f"{label}: {int(below.sum())} kept, {int(above.sum())} refused (grey)"
-    return _figure(label, told, draw, HEIGHT_IN)
+    text = f"{label}: {int(below.sum())} kept, {int(above.sum())} refused (grey)"
+    return _figure(label, text, draw, HEIGHT_IN)
 
 
 def bars(label: str, values: Mapping[str, float]) -> Markup:
-    """One bar for each name, the first on top."""
+    """Plot one bar for each name, from top to bottom."""
 
     def draw(axes: "Axes") -> None:
         axes.barh(list(values)[::-1], list(values.values())[::-1], color=KEPT)
         axes.margins(y=0.01)
 
-    told = "; ".join(f"{name} {value:.1f}" for name, value in values.items())
-    return _figure(label, f"{label}: {told}", draw, max(1.2, 0.6 + 0.2 * len(values)))
+    text = "; ".join(f"{name} {value:.1f}" for name, value in values.items())
+    return _figure(label, f"{label}: {text}", draw, max(1.2, 0.6 + 0.2 * len(values)))
 
 
-def _figure(label: str, told: str, draw: Callable[["Axes"], object], height_in: float) -> Markup:
+def _figure(label: str, text: str, draw: Callable[["Axes"], object], height_in: float) -> Markup:
     from matplotlib import rc_context
     from matplotlib.figure import Figure
 
@@ -63,5 +63,5 @@ def _figure(label: str, told: str, draw: Callable[["Axes"], object], height_in: 
         figure = Figure(figsize=(WIDTH_IN, height_in), layout="constrained")
         draw(figure.add_subplot())
         figure.savefig(file, format="svg", transparent=True, metadata={"Date": None})
-    picture = element("img", src=data_uri("image/svg+xml", file.getvalue()), alt=told)
+    picture = element("img", src=data_uri("image/svg+xml", file.getvalue()), alt=text)
     return element("figure", element("figcaption", label), picture)

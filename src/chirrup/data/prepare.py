@@ -169,7 +169,7 @@ def _results(results: Iterable[str]) -> Iterator[dict[str, Any]]:
 
 def _select(store: Store, recipe: Recipe) -> None:
     clips = list(store.clips(filters.ORDER))
-    filters.refuse_what_is_out_of_limits(clips, recipe)
+    filters.refuse_outside_limits(clips, recipe)
     balance.speech(clips, recipe)
     balance.noise(clips, recipe)
     splits.assign(clips, recipe)

@@ -1,9 +1,7 @@
-"""Estimates of a recording's quality from itself alone.
+"""Estimates of a recording's quality without a reference; docs/reference/corpus.md has accuracies.
 
-docs/reference/corpus.md has their accuracy.
-
-Levels come from a spectrum of 32 ms Hann frames, 16 ms apart. A figure that a recording is too
-short or too silent for is left out.
+Levels are computed from spectra of 32 ms Hann windows with a hop of 16 ms. A figure is left out if
+a recording is too short or too quiet for it.
 """
 
 import numpy as np
@@ -12,39 +10,42 @@ from chirrup.data.reverberation import reverberation_time_s
 from chirrup.data.spectra import db, spectrum
 
 SPEECH_HZ = (100.0, 8000.0)
-"""Where levels of speech and noise are taken: hum and rumble below say little of a voice."""
+"""Band of the levels of speech and noise. Hum and rumble are below it."""
 DIGITAL_SILENCE = 1e-10
-"""Mean power; less than half a bit of 16. Padding is no pause in which a room can be heard."""
+"""Mean power below half of the least significant of 16 bits. Digital silence is padding, which has
+no noise of the room."""
 
 QUIETEST = 0.10
-"""Share of the frames that tells a first noise floor."""
+"""Share of the frames whose mean is the first estimate of the noise floor."""
 NEAR_FLOOR_DB = 3.0
-"""Frames up to this above the first floor are noise alone, and their mean is the floor."""
+"""Frames up to this level above the first estimate are noise. Their mean is the noise floor."""
 LOUD = 0.95
-"""Quantile of the frames' power that counts as the level of speech."""
+"""Quantile of the frames' power that is the level of loud frames."""
 ACTIVE_DB, SILENT_DB = 25.0, 35.0
-"""Frames less than the first below the loud ones are active; more than the second, silent."""
+"""A frame is active if it is less than `ACTIVE_DB` below loud frames, and silent if it is more than
+`SILENT_DB` below them."""
 
 BAND_HZ = 125.0
 BAND_LOUD = 0.98
 BAND_DEPTH_DB = 70.0
-"""A band belongs to the recording if its loud frames come within this of the loudest band's."""
+"""A band counts as recorded if its loud frames are at most this far below the loudest band."""
 
 CLIP_RUN = 4
 CLIP_STEP = 0.5 / 32768
 CLIP_LOWEST = 0.1
-"""Below this peak, flat tops are those of the quantisation."""
+"""Peak below which flat tops come from quantisation."""
 
 LOUDNESS_S = 0.4
-"""The shortest block of ITU-R BS.1770."""
+"""Shortest block of ITU-R BS.1770."""
 
 
 def figures(audio: np.ndarray, rate_hz: int, *, speech: bool) -> dict[str, float]:
-    """All estimates of `manifest.FIGURES` but DNSMOS and those of rooms.
+    """Estimate the figures of `manifest.FIGURES`, except DNSMOS and the figures of rooms.
 
     Args:
-        audio: ``float32 [channels, samples]``, -1 to 1.
-        speech: also what makes sense for speech only, SNR and reverberation.
+        audio: ``float32 [channels, samples]`` with a full scale of 1.
+        rate_hz: sample rate.
+        speech: also estimate SNR and reverberation time.
     """
     mono = audio.mean(axis=0)
     power, hz = spectrum(mono, rate_hz)
@@ -63,37 +64,39 @@ def figures(audio: np.ndarray, rate_hz: int, *, speech: bool) -> dict[str, float
 
 
 def speech_levels(power: np.ndarray, hz: np.ndarray) -> np.ndarray:
-    """Power of each frame within `SPEECH_HZ`."""
+    """Return the power of each frame in the band `SPEECH_HZ`."""
     return power[:, (hz >= SPEECH_HZ[0]) & (hz <= SPEECH_HZ[1])].sum(axis=1, dtype=np.float64)
 
 
 def snr_db(levels: np.ndarray) -> float | None:
-    """Level of the active frames over that of the pauses, which are taken to hold noise alone.
+    """Estimate the SNR from the levels of active frames and of pauses, which count as noise.
 
-    Speech without a pause hides its noise: the figure is then too low. A gate that silences the
-    pauses makes it too high.
+    Without pauses in the speech, the SNR is too low. With a noise gate, it is too high.
+
+    Args:
+        levels: power of each frame ``[frames]``.
     """
-    heard = np.sort(levels[levels > DIGITAL_SILENCE])
-    if len(heard) < 1 / QUIETEST:
+    nonsilent = np.sort(levels[levels > DIGITAL_SILENCE])
+    if len(nonsilent) < 1 / QUIETEST:
         return None
-    floor = heard[: int(QUIETEST * len(heard))].mean()
-    noise = heard[heard < floor * 10 ** (NEAR_FLOOR_DB / 10)].mean()
-    loud = np.quantile(heard, LOUD)
+    floor = nonsilent[: int(QUIETEST * len(nonsilent))].mean()
+    noise = nonsilent[nonsilent < floor * 10 ** (NEAR_FLOOR_DB / 10)].mean()
+    loud = np.quantile(nonsilent, LOUD)
     least_db = max((db(noise) + db(loud)) / 2, db(loud) - ACTIVE_DB)
-    active = heard[db(heard) >= least_db].mean()
+    active = nonsilent[db(nonsilent) >= least_db].mean()
     return float(db(max(active - noise, 1e-20) / noise))
 
 
 def silence_share(levels: np.ndarray) -> float:
-    """Share of the frames that are digital silence or `SILENT_DB` below the loud ones."""
+    """Return the share of frames that are digital silence or `SILENT_DB` below loud frames."""
     loud = np.quantile(levels, LOUD)
     return float((levels < max(loud * 10 ** (-SILENT_DB / 10), DIGITAL_SILENCE)).mean())
 
 
 def bandwidth_hz(power: np.ndarray, hz: np.ndarray) -> float | None:
-    """Where the highest band ends that is not `BAND_DEPTH_DB` below the loudest one.
+    """Return the end of the highest band that is not `BAND_DEPTH_DB` below the loudest band.
 
-    Finds what was recorded, or once stored, at a lower rate, whatever the rate of the file.
+    It reveals recordings that were made or stored at a lower sample rate than the file has.
     """
     bands = np.minimum(hz // BAND_HZ, hz[-1] // BAND_HZ - 1).astype(int)
     starts = np.flatnonzero(np.diff(bands, prepend=-1))
@@ -107,9 +110,9 @@ def bandwidth_hz(power: np.ndarray, hz: np.ndarray) -> float | None:
 
 
 def clipped_share(audio: np.ndarray) -> float:
-    """Share of the samples in flat tops: four or more in a row at the extreme.
+    """Return the share of samples in flat tops: four or more in a row at an extreme value.
 
-    A lossy codec after the clipping rounds the tops, and hides it.
+    A lossy codec after the clipping rounds the tops and thus hides the clipping.
     """
     flat = 0
     for channel in audio:
@@ -124,7 +127,7 @@ def clipped_share(audio: np.ndarray) -> float:
 
 
 def loudness_lufs(audio: np.ndarray, rate_hz: int) -> float | None:
-    """Integrated loudness by ITU-R BS.1770-4 (package pyloudnorm); none of silence."""
+    """Return the integrated loudness by ITU-R BS.1770-4, or None for silence."""
     if audio.shape[1] < LOUDNESS_S * rate_hz:
         return None
     import pyloudnorm

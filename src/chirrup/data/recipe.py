@@ -1,6 +1,6 @@
-"""The recipe of a corpus: what is kept, in which shares and splits, and how it is written.
+"""The recipe of a corpus: filters, balance, splits and output formats, read from a TOML file.
 
-A TOML file (``recipes/corpora/curated.toml`` spells out all of it); the defaults here are the same.
+``recipes/corpora/curated.toml`` states all settings with their defaults.
 """
 
 import tomllib
@@ -20,7 +20,7 @@ MANIFESTS = ("csv", "parquet")
 SPEECH = ("read", "studio")
 CLASSES = (*SPEECH, *KINDS[1:])
 MEASURES = {"seconds", "sample_rate_hz", *FIGURES}
-"""What a filter can ask for."""
+"""Figures that a filter can limit."""
 OPUS_RATES_HZ = (8_000, 12_000, 16_000, 24_000, 48_000)
 NUMBERS: dict[str, tuple[float, float]] = {
     "seed": (0, 2**63 - 1),
@@ -38,19 +38,20 @@ NUMBERS: dict[str, tuple[float, float]] = {
     "largest_m": (1.1, 100),
     "rt60_s": (0.01, 10),
 }
-"""Ranges of numbers by their keys; limits of figures, which have no range, are finite."""
+"""Ranges of numbers by key. The limits of figures have no range, but are finite."""
 OFF = {"piece_seconds", "shard_minutes", "speaker_hours", "category_ratio", "rate_hz"}
-"""Numbers that may also be 0, which means never, or no limit."""
+"""Numbers that may also be 0, which turns the setting off."""
 
 
 @dataclass(frozen=True)
 class Filter:
-    """What a recording of a class must have.
+    """The filter of a class of recordings.
 
     Attributes:
-        min, max: limits of what `quality` measures; a figure that could not be measured passes.
-        keep_share: of speech, of the hours that could be read; the best are kept, evenly over
-            languages, genders and speakers.
+        min: lower limits of figures. A figure that was not measured passes.
+        max: upper limits of figures.
+        keep_share: share of the readable hours of speech to keep. The best recordings are kept,
+            evenly from languages, genders and speakers.
     """
 
     min: Mapping[str, float] = field(default_factory=dict)
@@ -60,10 +61,12 @@ class Filter:
 
 @dataclass(frozen=True)
 class Balance:
-    """
+    """Limits on the hours of groups.
+
     Attributes:
-        speaker_hours: most of one speaker; 0: no limit.
-        category_ratio: most hours of a noise category, over those of the median one; 0: no limit.
+        speaker_hours: most hours of a speaker; 0 sets no limit.
+        category_ratio: largest ratio of the hours of a noise category to the median category; 0
+            sets no limit.
     """
 
     speaker_hours: float = 2.0
@@ -72,11 +75,13 @@ class Balance:
 
 @dataclass(frozen=True)
 class Splits:
-    """
+    """Settings of the splits.
+
     Attributes:
-        given: keep the splits that a source has itself.
-        overlap: keep what is in train although its group is in test, where a source has it so.
-        validation, test: shares of the hours of the sources that have none, in whole groups.
+        given: keep the splits that a source defines.
+        overlap: keep recordings in train whose group is also in test, if a source defines it so.
+        validation: share of hours for validation from sources without splits, in whole groups.
+        test: share of hours for test from sources without splits, in whole groups.
     """
 
     given: bool = True
@@ -87,11 +92,13 @@ class Splits:
 
 @dataclass(frozen=True)
 class Output:
-    """
+    """The output of a kind of recordings.
+
     Attributes:
-        rate_hz: 0: as it is.
-        mono: mix channels to one.
-        format: ``flac``, ``opus``, or ``keep``: the file itself where nothing is changed.
+        rate_hz: sample rate; 0 is the rate of the recording.
+        mono: mix the channels to one.
+        format: ``flac`` or ``opus``. ``keep`` copies the file if nothing else changes, and is
+            ``flac`` otherwise.
     """
 
     rate_hz: int = 0
@@ -101,7 +108,7 @@ class Output:
 
 @dataclass(frozen=True)
 class Facts:
-    """A source in the recipe: the folder, and what the folder does not tell."""
+    """A source in the recipe, and facts that its folder does not state; see `Item`."""
 
     path: str
     source: str = ""
@@ -141,19 +148,27 @@ def _output() -> dict[str, Output]:
 
 @dataclass(frozen=True)
 class Recipe:
-    """
+    """The recipe of a corpus.
+
     Attributes:
-        seed: of all that is drawn.
-        piece_seconds: longer recordings are cut into pieces of equal length up to this; 0: never.
-        shard_minutes: of audio in a tar file; 0: no shards but a file for each recording.
+        seed: seed of all random numbers.
+        piece_seconds: longest recording. Longer ones are cut into pieces of equal length. 0 cuts
+            none.
+        shard_minutes: audio in a tar file; 0 writes one file for each recording.
         manifest: ``csv`` or ``parquet``.
-        licence_required: refuse what no source gives a licence for.
-        duplicates: keep what is the same audio as another recording.
-        dnsmos: also measure DNSMOS, which takes most of the time then.
-        classifier: ``module:function`` that names the category of a noise that has none, from
-            ``float32 [samples]`` and its rate. It runs code: look at it before you use a recipe
+        licence_required: refuse recordings without a licence.
+        duplicates: keep recordings with the same audio as another one.
+        dnsmos: also measure DNSMOS, which takes most of the time.
+        classifier: ``module:function`` that returns the category of a noise without one, from
+            ``float32 [samples]`` and the sample rate. It is code: read it before you use a recipe
             from somebody else.
-        early_ms: of a room response, beside it for targets.
+        early_ms: length of the early part of a room response, which is written for dry targets.
+        filters: filters by class: read or studio speech, noise, music and rir.
+        balance: limits on the hours of groups.
+        splits: settings of the splits.
+        output: outputs by kind.
+        rooms: simulated rooms.
+        sources: sources besides those on the command line.
     """
 
     seed: int = 1
@@ -173,14 +188,15 @@ class Recipe:
     sources: tuple[Facts, ...] = ()
 
     def plain(self) -> dict[str, Any]:
-        """As a table of TOML or JSON."""
+        """Return the recipe as a dictionary of plain values."""
         return asdict(self)
 
 
 def load_recipe(path: Path) -> Recipe:
-    """
+    """Read a recipe.
+
     Raises:
-        FileError: the file cannot be read, or names an unknown key or a wrong value.
+        FileError: the file cannot be read, or it has an unknown key or a wrong value.
     """
     try:
         table = tomllib.loads(path.read_text("utf-8"))
@@ -190,7 +206,15 @@ def load_recipe(path: Path) -> Recipe:
 
 
 def recipe_of(table: Mapping[str, Any], where: str = "recipe") -> Recipe:
-    """The recipe of a table; what it does not name has its default."""
+    """Return the recipe of a table, with defaults for missing keys.
+
+    Args:
+        table: the content of a TOML file.
+        where: name of the recipe in error messages.
+
+    Raises:
+        FileError: the table has an unknown key or a wrong value.
+    """
     recipe = _made(Recipe, table, Recipe(), where)
     _one_of(recipe.manifest, MANIFESTS, f"{where}: manifest")
     for name, wanted in recipe.filters.items():
@@ -198,19 +222,19 @@ def recipe_of(table: Mapping[str, Any], where: str = "recipe") -> Recipe:
         for measure in (*wanted.min, *wanted.max):
             _one_of(measure, sorted(MEASURES), f"{where}: filters.{name}")
         if name not in SPEECH and wanted.keep_share != 1:
-            raise FileError(f"{where}: filters.{name}.keep_share is for speech only")
+            raise FileError(f"{where}: filters.{name}.keep_share is for speech only: leave it out")
     for kind, output in recipe.output.items():
         _one_of(kind, KINDS, f"{where}: output")
         _one_of(output.format, FORMATS, f"{where}: output.{kind}.format")
         if output.format == "opus" and output.rate_hz not in OPUS_RATES_HZ:
             rates = ", ".join(map(str, OPUS_RATES_HZ))
-            raise FileError(f"{where}: output.{kind}.rate_hz: Opus has {rates} only")
+            raise FileError(f"{where}: output.{kind}.rate_hz is {output.rate_hz}: Opus has {rates}")
     for source in recipe.sources:
         _one_of(source.split, ("", *SPLITS), f"{where}: sources.split")
         _one_of(source.style, ("", *SPEECH), f"{where}: sources.style")
     rooms = recipe.rooms
     if not rooms.rate_hz:
-        raise FileError(f"{where}: rooms: rate_hz is 0: give that of the responses")
+        raise FileError(f"{where}: rooms: rate_hz is 0: give the sample rate of the responses")
     for key, count in (("smallest_m", 3), ("largest_m", 3), ("rt60_s", 2)):
         if len(getattr(rooms, key)) != count:
             raise FileError(f"{where}: rooms: {key} must have {count} numbers")
@@ -218,7 +242,7 @@ def recipe_of(table: Mapping[str, Any], where: str = "recipe") -> Recipe:
 
 
 def _made(kind: type, table: Any, default: Any, where: str) -> Any:
-    """A dataclass of a table; ``default`` gives what the table leaves out."""
+    """Return a dataclass from a table, with the values of ``default`` for missing keys."""
     if not isinstance(table, Mapping):
         raise FileError(f"{where} must be a table")
     hints = get_type_hints(kind)
@@ -272,7 +296,7 @@ def _one_of(value: str, choices: Any, where: str) -> None:
 
 
 def _number(value: float, where: str) -> float:
-    """The value, if it is in the range of its key."""
+    """Return a number if it is in the range of its key."""
     key = where.rpartition(" ")[2]
     low, high = NUMBERS.get(key, (-1e9, 1e9))
     if not (low <= value <= high or (value == 0 and key in OFF)):

@@ -1,5 +1,8 @@
-"""The report of a corpus: one HTML page with the baseline paper's table 1, refusals, splits,
-histograms of what was measured, and the distribution of noise (its figure 2)."""
+"""The report of a corpus: one HTML page with tables of sources, refusals and splits, and plots.
+
+The table of sources has the columns of table 1 of the LRAC 2025 baseline (arXiv 2510.00264), and
+the plot of noise categories is its figure 2.
+"""
 
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
@@ -28,7 +31,7 @@ BINS = {
     "dnsmos": np.linspace(1, 5, 33),
     "direct_to_reverberant_db": np.linspace(-20, 40, 31),
 }
-"""Of the histograms; what lies outside counts at the ends."""
+"""Edges of the histograms. Values outside count in the first and last bin."""
 ROOM_BINS = BINS | {"rt60_s": np.linspace(0, 4, 41), "seconds": np.linspace(0, 5, 51)}
 LABELS = {
     "snr_db": "Signal-to-noise ratio, dB",
@@ -43,20 +46,21 @@ LABELS = {
 NAMES = {"speech": "Speech", "noise": "Noise", "music": "Music", "rir": "Room responses"}
 MOST_BARS = 25
 READING = (
-    "Original is what could be read of a source, kept what passed the recipe's filters and "
-    "balance. The first and last bar of a histogram also hold what lies beyond."
+    "Original: recordings of a source that could be read. Kept: recordings that passed the filters "
+    "and the balance of the recipe. The first and last bar of a histogram include values beyond it."
 )
 
 
 @dataclass
 class Sum:
-    """Hours and recordings of something, and of how many groups."""
+    """Sum of the lengths, recordings and groups of some clips."""
 
     seconds: float = 0.0
     clips: int = 0
     groups: set[str] = field(default_factory=set)
 
     def add(self, clip: Stored) -> None:
+        """Add a clip."""
         self.seconds += clip.record["seconds"]
         self.clips += 1
         self.groups.add(clip.item.group)
@@ -68,23 +72,25 @@ def _sums() -> defaultdict[Any, Sum]:
 
 @dataclass
 class Summary:
-    """Counts of a corpus; memory grows with its speakers, not with its recordings."""
+    """Counts of a corpus, whose memory grows with its speakers, not with its recordings."""
 
     original: defaultdict[tuple[str, str], Sum] = field(default_factory=_sums)
-    """By kind and source; so is `taken`."""
+    """All readable clips, by kind and source."""
     taken: defaultdict[tuple[str, str], Sum] = field(default_factory=_sums)
+    """Kept clips, by kind and source."""
     splits: defaultdict[tuple[str, str], Sum] = field(default_factory=_sums)
     facts: defaultdict[tuple[str, str], Sum] = field(default_factory=_sums)
-    """By a fact's name and value: language, gender, category, licence."""
+    """Kept clips, by name and value of a fact: language, gender, category or licence."""
     speakers: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
     reasons: Counter[tuple[str, str]] = field(default_factory=Counter)
     histograms: dict[tuple[str, str, bool], np.ndarray] = field(default_factory=dict)
-    """By kind, figure, and whether kept."""
+    """Counts by kind, figure, and whether the clips are kept."""
     kept: int = 0
     refused: int = 0
     kept_seconds: float = 0.0
 
     def add(self, clip: Stored) -> None:
+        """Add a clip or a refusal."""
         item, record = clip.item, clip.record
         if clip.reason:
             self.refused += 1
@@ -118,11 +124,12 @@ class Summary:
 
 
 def bins_of(kind: str) -> dict[str, np.ndarray]:
+    """Return the edges of the histograms of a kind."""
     return ROOM_BINS if kind == "rir" else BINS
 
 
 def write_report(store: Store, recipe: Recipe, out: Path) -> Summary:
-    """Write the page, whole or not at all, and return what it tells."""
+    """Write the page, whole or not at all, and return its counts."""
     summary = Summary()
     for clip in store.stored():
         summary.add(clip)
@@ -199,7 +206,7 @@ def _kind(summary: Summary, kind: str) -> Markup:
 
 
 def _curation(summary: Summary, kind: str) -> Markup:
-    """Table 1 of the paper."""
+    """Return the table of kept and original hours by source."""
     sources = sorted(source for of, source in summary.original if of == kind)
     rows = [
         (source, summary.taken[kind, source], summary.original[kind, source]) for source in sources
@@ -283,7 +290,7 @@ def table(
     caption: str,
     last: Sequence[str] | None = None,
 ) -> Markup:
-    """One that the page's script can sort, but for the ``last`` row."""
+    """Return a table that the page's script can sort, except for the ``last`` row."""
     head = [
         element("th", element("button", heading, type="button"), scope="col")
         for heading in headings

@@ -1,9 +1,10 @@
-"""Reverberation time from speech alone: how fast its sounds die away when they end.
+"""Blind estimation of the reverberation time from speech.
 
-A room lets no sound fall faster than it decays itself. So among all stretches in which a band's
-level falls evenly, the fast ones tell the room's decay; in a dry recording, that of the voice.
-(Ratnam et al., "Blind estimation of reverberation time", JASA 2003, is the idea; here by least
-squares in octave bands, over stretches of several lengths.)
+In a room, no sound decays faster than the room itself. Among all stretches in which the level of a
+band falls evenly, the fastest ones therefore show the decay of the room, or of the voice if the
+recording is dry. The idea is from Ratnam et al., "Blind estimation of reverberation time" (JASA
+114, 2003). Here the decays are estimated by least squares in half-octave bands, over stretches of
+several lengths.
 """
 
 from itertools import pairwise
@@ -14,23 +15,29 @@ from chirrup.data.spectra import db, spectrum
 
 WINDOW_S, HOP_S = 0.024, 0.008
 EDGES_HZ = (250, 355, 500, 710, 1000, 1400, 2000, 2800, 4000, 5600)
-"""Of half octaves."""
+"""Edges of half-octave bands."""
 STRETCHES = (12, 18, 27, 40, 60)
-"""Frames: 0.1 to 0.5 s."""
+"""Lengths of stretches in frames: 0.1 to 0.5 s."""
 LEAST_FALL_DB = 10.0
 ABOVE_FLOOR_DB = 6.0
-"""A stretch ends at least this above the level that its band is below for 5 % of the time."""
+"""Least level at the end of a stretch above the noise floor, the 5 % quantile of the band."""
 EVEN = 0.9
-"""Share of the variance that a straight line must explain."""
+"""Least share of the variance that a straight line explains."""
 QUANTILE = 0.25
 LEAST_STRETCHES = 20
 SILENCE_DB = -120.0
 
 
 def reverberation_time_s(mono: np.ndarray, rate_hz: int) -> float | None:
-    """Seconds for 60 dB, from ``float32 [samples]``; about 0.15 to 0.2 for dry speech.
+    """Estimate the time of a decay by 60 dB from speech.
 
-    None where fewer than `LEAST_STRETCHES` stretches fall evenly: too short, or too noisy.
+    Args:
+        mono: ``float32 [samples]``.
+        rate_hz: sample rate.
+
+    Returns:
+        The time in s, about 0.15 to 0.2 for dry speech. None if fewer than `LEAST_STRETCHES`
+        stretches fall evenly, because the recording is too short or too noisy.
     """
     power, hz = spectrum(mono, rate_hz, WINDOW_S, HOP_S)
     bands = [(low, high) for low, high in pairwise(EDGES_HZ) if high <= hz[-1]]
@@ -39,20 +46,21 @@ def reverberation_time_s(mono: np.ndarray, rate_hz: int) -> float | None:
     level_db = np.stack(
         [db(power[:, (hz >= low) & (hz < high)].sum(axis=1)) for low, high in bands], axis=1
     ).astype(np.float64)
-    heard = np.where(level_db > SILENCE_DB, level_db, np.nan)
-    sounding = ~np.isnan(heard).all(axis=0)
-    level_db, heard = level_db[:, sounding], heard[:, sounding]
-    floor_db = np.nanquantile(heard, 0.05, axis=0)
+    nonsilent_db = np.where(level_db > SILENCE_DB, level_db, np.nan)
+    used = ~np.isnan(nonsilent_db).all(axis=0)
+    level_db, nonsilent_db = level_db[:, used], nonsilent_db[:, used]
+    floor_db = np.nanquantile(nonsilent_db, 0.05, axis=0)
     times = [times for frames in STRETCHES if len(times := _decays(level_db, floor_db, frames)) > 0]
     every = np.concatenate(times) if times else np.zeros(0)
     return float(np.quantile(every, QUANTILE)) if len(every) >= LEAST_STRETCHES else None
 
 
 def _decays(level_db: np.ndarray, floor_db: np.ndarray, frames: int) -> np.ndarray:
-    """Decay times of all stretches of ``frames`` that fall evenly: least squares by running sums.
+    """Return the decay times of all stretches of ``frames`` frames that fall evenly.
 
     Args:
-        level_db: ``[frames, bands]``.
+        level_db: level ``[frames, bands]``.
+        floor_db: noise floor ``[bands]``.
     """
     count = len(level_db) - frames + 1
     if count < 1:
@@ -70,6 +78,6 @@ def _decays(level_db: np.ndarray, floor_db: np.ndarray, frames: int) -> np.ndarr
     variance = sums(np.square(level_db)) - np.square(total) / frames
     even = np.square(slope) * spread > EVEN * variance
     falls = -slope * (frames - 1) > LEAST_FALL_DB
-    heard = level_db[frames - 1 :] > floor_db + ABOVE_FLOOR_DB
-    chosen = slope[even & falls & heard]
+    above_floor = level_db[frames - 1 :] > floor_db + ABOVE_FLOOR_DB
+    chosen = slope[even & falls & above_floor]
     return -60 * HOP_S / chosen

@@ -1,4 +1,4 @@
-"""Room responses: measured ones from their direct path on, simulated shoeboxes, the early part."""
+"""Room responses: measurement, simulation of shoebox rooms, direct path and early part."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -10,28 +10,30 @@ from chirrup.data.item import Item
 from chirrup.errors import FileError
 
 DIRECT_S = 0.0025
-"""What counts as the direct path, before and after its peak (ISO 3382-1 leaves it open)."""
+"""Duration of the direct path before and after its peak. ISO 3382-1 does not define it."""
 DECAY_DB = (-5.0, -25.0)
 """Range of the energy decay curve whose slope is the reverberation time (T20, ISO 3382-1)."""
 TAIL_DB = -60.0
-"""A response ends where less than this of its energy is left."""
+"""A response ends where the remaining energy is below this level."""
 IMAGES = 10
-"""Reflections by the image source method; the rest of the decay comes from rays."""
+"""Order of reflections by the image source method. Later reflections are traced as rays."""
 MARGIN_M = 0.5
-"""Least distance of source and microphone from walls and from each other."""
+"""Least distance of source and microphone from the walls and from each other."""
 PREFIX = "shoebox:"
 
 
 @dataclass(frozen=True)
 class Simulation:
-    """Shoebox rooms of `pyroomacoustics`, by the image source method and ray tracing.
+    """Settings of shoebox rooms, which pyroomacoustics simulates.
 
     Attributes:
-        rooms: how many.
-        rate_hz: of the responses.
-        smallest_m, largest_m: length, width and height, drawn evenly between.
-        rt60_s: range of the reverberation time, drawn evenly; what the room's absorption cannot
-            give (Sabine) is drawn anew.
+        rooms: number of rooms.
+        rate_hz: sample rate of the responses.
+        smallest_m: lower limits of length, width and height, which are drawn uniformly.
+        largest_m: upper limits of length, width and height.
+        rt60_s: range of the reverberation time, which is drawn uniformly. Values that no absorption
+            can produce in the room (Sabine) are drawn again.
+        seed: seed of all random numbers.
     """
 
     rooms: int = 0
@@ -43,6 +45,7 @@ class Simulation:
 
 
 def simulated(simulation: Simulation) -> Iterator[Item]:
+    """Yield the items of all simulated rooms."""
     for number in range(simulation.rooms):
         name = f"shoebox{number:05d}"
         yield Item(
@@ -57,13 +60,14 @@ def simulated(simulation: Simulation) -> Iterator[Item]:
 
 
 def shoebox(simulation: Simulation, number: int) -> tuple[np.ndarray, float]:
-    """Response ``float32 [samples]`` of room ``number``, and the reverberation time asked for.
+    """Simulate a room. The result depends only on the arguments.
 
-    The same for the same arguments, whatever was drawn before.
+    Returns:
+        The response ``float32 [samples]`` and the requested reverberation time in s.
 
     Raises:
-        FileError: no room of these sizes has such a reverberation time, or `pyroomacoustics` is
-            not installed.
+        FileError: no room of these sizes has such a reverberation time, or pyroomacoustics is not
+            installed.
     """
     try:
         import pyroomacoustics as pra
@@ -80,13 +84,13 @@ def shoebox(simulation: Simulation, number: int) -> tuple[np.ndarray, float]:
         near = np.linalg.norm(places[0] - places[1]) < MARGIN_M
         try:
             absorption, _ = pra.inverse_sabine(rt60_s, size_m)
-        except ValueError:  # walls would have to absorb more than all
+        except ValueError:  # the absorption would exceed 1
             continue
         if not near:
             break
     else:
         raise FileError("rooms: no room of these sizes has such a reverberation time")
-    pra.seed(int(random.integers(2**31)))  # of the rays
+    pra.seed(int(random.integers(2**31)))  # for the rays
     pra.constants.set("num_threads", 1)
     room = pra.ShoeBox(
         size_m,
@@ -104,9 +108,9 @@ def shoebox(simulation: Simulation, number: int) -> tuple[np.ndarray, float]:
 
 
 def from_direct_path(response: np.ndarray) -> np.ndarray:
-    """A response that begins with its direct path, of value 1, and ends when all has died away.
+    """Cut a response to its direct path and its decay, and scale the direct path to 1.
 
-    The strongest sample counts as the direct path, as it does in training.
+    The sample of the largest magnitude counts as the direct path, as in training.
 
     Args:
         response: ``float32 [samples]``, not all zero.
@@ -118,20 +122,24 @@ def from_direct_path(response: np.ndarray) -> np.ndarray:
 
 
 def early_part(response: np.ndarray, rate_hz: int, early_ms: float) -> np.ndarray:
-    """What a dry target keeps of a response that begins with its direct path."""
+    """Return the first ``early_ms`` of a response that begins with its direct path."""
     return response[: round(early_ms * rate_hz / 1000)]
 
 
 def energy_left_db(response: np.ndarray) -> np.ndarray:
-    """Schroeder's decay curve: energy from each sample on, 0 dB at the first."""
+    """Return Schroeder's decay curve: the energy from each sample on, in dB of the total energy."""
     energy = np.cumsum(np.square(response[::-1], dtype=np.float64))[::-1]
     return 10 * np.log10(np.maximum(energy / energy[0], 1e-30))
 
 
 def figures(response: np.ndarray, rate_hz: int) -> dict[str, float]:
-    """Reverberation time and direct-to-reverberant ratio, of any response ``float32 [samples]``.
+    """Measure the direct-to-reverberant ratio and the reverberation time of a response.
 
-    The time is left out where the decay does not reach 25 dB.
+    The reverberation time is left out if the decay does not reach 25 dB.
+
+    Args:
+        response: ``float32 [samples]``.
+        rate_hz: sample rate.
     """
     start = int(np.abs(response).argmax())
     after = response[start:]

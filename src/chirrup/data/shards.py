@@ -1,7 +1,7 @@
-"""The audio of a corpus: encoded and packed into tar files that webdataset reads, or as files.
+"""Writing of a corpus's audio as files, or as shards: tar files that webdataset reads.
 
-A sample of webdataset is ``speech_train/vctk__p225__000.flac`` and ``.json`` beside it with what is
-known of it; of a room response also ``.early.flac``, the part that a dry target keeps.
+A sample in a shard consists of, for example, ``speech_train/vctk__p225__000.flac`` and a ``.json``
+with its facts. A room response also has ``.early.flac``, the early part for dry targets.
 """
 
 import hashlib
@@ -22,7 +22,7 @@ from chirrup.data.audio import (
     encoded,
     opened,
     read,
-    resampled,
+    resample,
     simulated_room,
     source_of,
 )
@@ -34,16 +34,18 @@ from chirrup.errors import FileError
 from chirrup.files.drafts import open_draft
 
 ROOM_BITS = 24
-"""Of a response's tail the quiet end counts too."""
+"""Bits of a sample of a room response, whose quiet tail needs more than 16."""
 
 
 @dataclass(frozen=True)
 class Member:
-    """One recording that is to be written.
+    """A recording to be written.
 
     Attributes:
-        path: in the corpus.
-        form: ``flac``, ``opus``, or ``copy``: the bytes of its file.
+        path: path in the corpus.
+        form: ``flac``, ``opus``, or ``copy`` for the unchanged file.
+        item: fields of its `Item`.
+        record: result of its measurement.
     """
 
     path: str
@@ -53,7 +55,13 @@ class Member:
 
 
 def member(clip: Stored, stem: str, recipe: Recipe) -> Member:
-    """How a clip is written, under a path without ending."""
+    """Return the member for a clip.
+
+    Args:
+        clip: the clip.
+        stem: path in the corpus without its ending.
+        recipe: the recipe.
+    """
     output = recipe.output.get(clip.item.kind, Output())
     form = "flac" if output.format == "keep" else output.format
     ending = ".opus" if form == "opus" else ".flac"
@@ -70,44 +78,46 @@ def _unchanged(clip: Stored, output: Output) -> bool:
 
 
 def slug(text: str) -> str:
-    """For a file name; a dot would end webdataset's key."""
+    """Return a text as a file name without dots, because a dot ends the key of webdataset."""
     return re.sub(r"__+", "__", re.sub(r"[^\w-]", "_", text.replace(":", "__")))
 
 
 def job(folder: Path, name: str, members: Iterable[Member], recipe: Recipe) -> str:
-    """For `write`; ``name`` is the tar file's, or just that of a batch of files."""
+    """Return a job for `write`. ``name`` is the name of the tar file, or of a batch of files."""
     plain = recipe.plain()
     settings = {key: plain[key] for key in ("output", "rooms", "early_ms", "shard_minutes")}
     every = [asdict(one) for one in members]
-    told = {"name": name, "members": every, "settings": settings}
-    return json.dumps({"folder": str(folder), **told})
+    return json.dumps({"folder": str(folder), "name": name, "members": every, "settings": settings})
 
 
 def plan_of(job: str) -> str:
-    """A hash of all that decides what is written, but for where."""
-    told = json.loads(job)
-    return hashlib.sha256(json.dumps({**told, "folder": ""}).encode()).hexdigest()
+    """Return a hash of the job without its folder, which identifies the content to write."""
+    given = json.loads(job)
+    return hashlib.sha256(json.dumps({**given, "folder": ""}).encode()).hexdigest()
 
 
 def write(job: str) -> str:
-    """Write a shard: ``{"name": ..., "members": [...]}`` with what the manifest says of each, or
-    ``{"error": ...}``. A file appears whole or not at all.
+    """Write a shard or a batch of files. Each file appears whole or not at all.
+
+    Returns:
+        ``{"name": ..., "members": [...]}`` with columns of the manifest for each member, or
+        ``{"error": ...}``.
     """
-    told = json.loads(job)
-    recipe = recipe_of(told["settings"])
-    members = [Member(**one) for one in told["members"]]
-    target = Path(told["folder"], told["name"])
+    given = json.loads(job)
+    recipe = recipe_of(given["settings"])
+    members = [Member(**one) for one in given["members"]]
+    target = Path(given["folder"], given["name"])
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         if recipe.shard_minutes:
             rows = _write_tar(target, members, recipe)
         else:
-            rows = [_write_files(Path(told["folder"]), one, recipe) for one in members]
+            rows = [_write_files(Path(given["folder"]), one, recipe) for one in members]
     except FileError as error:
         return json.dumps({"error": str(error)})
     except OSError as error:
         return json.dumps({"error": f"{error.filename or target}: {error.strerror or error}"})
-    return json.dumps({"name": told["name"], "members": rows})
+    return json.dumps({"name": given["name"], "members": rows})
 
 
 def _write_tar(target: Path, members: Iterable[Member], recipe: Recipe) -> list[dict[str, Any]]:
@@ -130,7 +140,7 @@ def _write_files(folder: Path, one: Member, recipe: Recipe) -> dict[str, Any]:
 
 
 def _add(tar: tarfile.TarFile, name: str, data: bytes) -> int:
-    """Returns where its first byte is. The same bytes each time: no times, no owners."""
+    """Add a file without times and owners, and return the position of its first byte."""
     about = tarfile.TarInfo(name)
     about.size = len(data)
     tar.addfile(about, io.BytesIO(data))
@@ -144,7 +154,7 @@ def _facts(one: Member) -> bytes:
 
 
 def _made(one: Member, recipe: Recipe) -> tuple[dict[str, Any], dict[str, bytes]]:
-    """What the manifest says of a recording, and its files by name, the audio first."""
+    """Return columns of the manifest for a recording, and its files by name, the audio first."""
     item, record = Item(**one.item), one.record
     files: dict[str, bytes] = {}
     seconds, rate_hz, channels = (record[key] for key in ("seconds", "sample_rate_hz", "channels"))
@@ -167,10 +177,13 @@ def _made(one: Member, recipe: Recipe) -> tuple[dict[str, Any], dict[str, bytes]
 
 
 def _converted(item: Item, record: dict[str, Any], recipe: Recipe) -> tuple[np.ndarray, int]:
-    """``float32 [channels, samples]`` as the recipe wants it, and its rate.
+    """Convert a recording to the format of the recipe.
+
+    Returns:
+        ``float32 [channels, samples]`` and the sample rate.
 
     Raises:
-        FileError: the file is not what it was when it was measured.
+        FileError: the file has changed since it was measured.
     """
     output = recipe.output.get(item.kind, Output())
     if item.path.startswith(rooms.PREFIX):
@@ -180,13 +193,13 @@ def _converted(item: Item, record: dict[str, Any], recipe: Recipe) -> tuple[np.n
             with opened(source_of(item)) as file:
                 audio, rate_hz = read(file, record["start"], record["stop"]), file.samplerate
         except BadAudioError as error:
-            raise FileError(f"{item.key} cannot be read any more ({error}): start again") from error
+            raise FileError(f"{item.key} can no longer be read ({error}): start again") from error
     if item.kind == "rir":
         audio = audio[record["channel"]][None]
     elif output.mono:
         audio = audio.mean(axis=0, keepdims=True)
     new_rate_hz = output.rate_hz or rate_hz
-    audio = resampled(audio, rate_hz, new_rate_hz)
+    audio = resample(audio, rate_hz, new_rate_hz)
     if item.kind == "rir":
         audio = rooms.from_direct_path(audio[0])[None]
     return audio, new_rate_hz

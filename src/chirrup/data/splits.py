@@ -1,4 +1,4 @@
-"""Train, validation and test: no speaker, track or recording is in two of them."""
+"""Assignment of splits, such that no speaker, track or recording is in two of them."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -8,15 +8,15 @@ from chirrup.data.item import SPLITS
 from chirrup.data.recipe import Recipe
 from chirrup.data.store import Clip
 
-DETAIL = "its speaker, track or recording is in {} too"
+DETAIL = "its speaker, track or recording is also in {}"
 
 
 def assign(clips: Sequence[Clip], recipe: Recipe) -> None:
-    """Give every clip that is kept its split.
+    """Assign a split to every kept clip.
 
-    A split that a source has itself stays as it is; a clip whose group is in a more reserved split
-    of its source too is refused. Shares for validation and test are drawn, in whole groups, from
-    the sources that have no such split, evenly over languages, genders and categories.
+    Splits that a source defines stay. A clip is refused if its group is also in a more reserved
+    split of the source. From sources without such a split, whole groups are drawn for validation
+    and test, evenly from languages, genders and categories.
     """
     kept = [clip for clip in clips if not clip.reason]
     groups: dict[str, list[Clip]] = defaultdict(list)
@@ -34,7 +34,7 @@ def assign(clips: Sequence[Clip], recipe: Recipe) -> None:
 
 
 def _most_reserved(members: Sequence[Clip], overlap: bool) -> None:
-    """Keep the most reserved of a group's splits only; what has none itself joins it."""
+    """Keep only the most reserved split of a group, and assign it to clips without a split."""
     reserved = max((clip.split for clip in members), key=("", *SPLITS).index)
     for clip in members:
         if clip.split in ("", reserved):
@@ -44,9 +44,9 @@ def _most_reserved(members: Sequence[Clip], overlap: bool) -> None:
 
 
 def _draw(clips: Sequence[Clip], split: str, recipe: Recipe) -> None:
-    """Move groups from train, or from no split, to ``split``.
+    """Move groups from train, or without a split, to ``split``.
 
-    At least one group moves where there are two or more, and never all.
+    If there are two or more groups, at least one group is moved, and never all.
     """
     share = getattr(recipe.splits, split)
     have = {clip.source for clip in clips if clip.split == split}
@@ -73,8 +73,10 @@ def _draw(clips: Sequence[Clip], split: str, recipe: Recipe) -> None:
 
 
 def _in_turns(groups: dict[str, list[Clip]], seed: int, split: str) -> Iterable[str]:
-    """All groups in random order, one of each language, gender and category at a time; of each
-    the second half only when all first halves have come, so that training keeps some.
+    """Yield all groups in random order, alternating between languages, genders and categories.
+
+    The first halves of all strata come before the second halves, so that training keeps some groups
+    of each stratum.
     """
     strata: dict[tuple[str, ...], list[str]] = defaultdict(list)
     for group in sorted(groups, key=lambda group: order(seed, split, group)):

@@ -1,7 +1,7 @@
-"""What a preparation knows so far, in a SQLite file beside the corpus, so that it can be stopped.
+"""The working file of a preparation, a SQLite file in the corpus, so that it can be interrupted.
 
-Files and what was measured in them stay from run to run; what is kept, and in which split, is
-worked out anew each time. Only one process may use it.
+Files and measurements are kept from run to run. The selection and the splits are computed again in
+each run. Only one process may use the file.
 """
 
 import json
@@ -19,7 +19,7 @@ from chirrup.errors import FileError
 
 NAME = "prepare.sqlite"
 COMMIT_S = 1.0
-"""At most so much work is lost by a kill."""
+"""Longest time between commits: the work that is lost if the process is killed."""
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS setting (name TEXT PRIMARY KEY, value TEXT);
 CREATE TABLE IF NOT EXISTS file (
@@ -37,13 +37,20 @@ CREATE TABLE IF NOT EXISTS shard (name TEXT PRIMARY KEY, plan TEXT, members TEXT
 
 @dataclass(slots=True)
 class Clip:
-    """A recording, or a piece of one: what the selection needs, and what becomes of it.
+    """A recording, or a piece of one, with the input and the result of the selection.
 
     Attributes:
-        filters: which filters it goes through, see `Item.filters`.
-        figures: in the order of `recipe.MEASURES`, sorted; nan where there is none.
+        id: number in the store.
+        kind: see `Item`, as for the following attributes.
+        filters: class of the recipe's filters, see `Item.filters`.
+        licensed: whether it has a licence.
+        given_split: the split that the source defines.
+        seconds: length.
+        figures: measured figures in the order of sorted `recipe.MEASURES`; NaN if not measured.
         content: hash of its samples.
-        reason, detail: why it is not kept; empty where it is.
+        reason: name of the reason why it is refused; empty if it is kept.
+        detail: description of the reason.
+        split: its split; empty if it is refused.
     """
 
     id: int
@@ -64,17 +71,25 @@ class Clip:
     split: str = ""
 
     def refuse(self, reason: str, detail: str) -> None:
+        """Set the reason of a refusal."""
         self.reason, self.detail, self.split = reason, detail, ""
 
 
 def early_name(path: str) -> str:
-    """Name of the early part of a room response, beside the response."""
+    """Return the path of the early part of a room response."""
     return path.rpartition(".")[0] + ".early.flac"
 
 
 @dataclass(frozen=True)
 class Stored:
-    """A clip with all that is known of it."""
+    """A clip or a refusal, with all its data. `Clip` documents the attributes that it shares.
+
+    Attributes:
+        item: the facts of its source.
+        record: result of its measurement.
+        path: path in the corpus.
+        shard: shard in the corpus.
+    """
 
     id: int
     item: Item
@@ -88,13 +103,13 @@ class Stored:
 
 @contextmanager
 def naming_errors(folder: Path) -> Generator[None, None, None]:
-    """FileError for what SQLite raises: the disk is full, or the file is damaged or locked."""
+    """Raise errors of SQLite as FileError, such as a full disk or a damaged or locked file."""
     try:
         yield
     except sqlite3.Error as error:
         raise FileError(
-            f"{folder / NAME} cannot be used: {error}; if it is damaged, remove it, and all is "
-            "measured anew"
+            f"{folder / NAME} cannot be used: {error}; if it is damaged, remove it; all files are "
+            "then measured again"
         ) from error
 
 
@@ -102,7 +117,7 @@ class Store:
     """The working file of a preparation.
 
     Raises:
-        sqlite3.Error: it is no such file.
+        sqlite3.Error: the file cannot be opened, is damaged or is not a working file.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -130,7 +145,7 @@ class Store:
             self.connection.close()
 
     def discard(self) -> None:
-        """Remove the file itself; nothing more can be done with it."""
+        """Remove the file. The store cannot be used afterwards."""
         self.connection.execute("ROLLBACK")
         self.connection.close()
         for end in ("", "-wal", "-shm"):
@@ -139,6 +154,7 @@ class Store:
         self.connection.execute("BEGIN")
 
     def commit(self) -> None:
+        """Write all changes to the file."""
         self.connection.execute("COMMIT")
         self.connection.execute("BEGIN IMMEDIATE")
         self.committed = time.monotonic()
@@ -150,14 +166,15 @@ class Store:
     # --- files ---------------------------------------------------------------------------------
 
     def scanned(self, items: Iterable[tuple[Item, str]], measuring: str) -> int:
-        """Take in what the sources hold now; forget what is gone.
+        """Store the files of the sources, and remove files that no longer exist.
 
         Args:
-            items: and a stamp of each, which changes when the file does.
-            measuring: all that measuring depends on; when it changes, all is measured anew.
+            items: each file with a stamp, which changes when the file changes.
+            measuring: settings on which the measurement depends. If they change, all files are
+                measured again.
 
         Returns:
-            How many files there are.
+            The number of files.
         """
         run = self.connection.execute
         before = run("SELECT value FROM setting WHERE name = 'measuring'").fetchone()
@@ -183,17 +200,22 @@ class Store:
         return run("SELECT COUNT(*) FROM file").fetchone()[0]
 
     def pending(self) -> list[int]:
-        """Numbers of the files that are not measured yet."""
+        """Return the numbers of files that are not yet measured."""
         query = "SELECT id FROM file WHERE measured = 0 ORDER BY key"
         return [number for (number,) in self.connection.execute(query)]
 
     def item(self, number: int) -> Item:
+        """Return a file by number."""
         query = "SELECT item FROM file WHERE id = ?"
         return Item(**json.loads(self.connection.execute(query, (number,)).fetchone()[0]))
 
     def measured(self, number: int, records: list[dict[str, Any]]) -> None:
-        """Keep what was measured in a file: a record for each of its clips, or one refusal with
-        ``reason`` and ``detail``."""
+        """Store the result of measuring a file.
+
+        Args:
+            number: number of the file.
+            records: a record for each clip, or one refusal with ``reason`` and ``detail``.
+        """
         self.connection.executemany(
             "INSERT INTO clip (file, record, reason, detail) VALUES (?, ?, ?, ?)",
             [
@@ -207,7 +229,11 @@ class Store:
     # --- clips ---------------------------------------------------------------------------------
 
     def clips(self, measures: Iterable[str]) -> Iterator[Clip]:
-        """Everything that could be read, in the order of the files' names."""
+        """Yield the clips of all readable files, in the order of the files' names.
+
+        Args:
+            measures: names of the figures, in the order of `Clip.figures`.
+        """
         names = tuple(measures)
         same = sys.intern
         query = """SELECT clip.id, item, record FROM clip JOIN file ON file.id = clip.file
@@ -231,14 +257,14 @@ class Store:
             )
 
     def decided(self, clips: Iterable[Clip]) -> None:
-        """Write down what the selection decided."""
+        """Store the result of the selection."""
         self.connection.executemany(
             "UPDATE clip SET reason = ?, detail = ?, split = ? WHERE id = ?",
             ((clip.reason, clip.detail, clip.split, clip.id) for clip in clips),
         )
 
     def placed(self, places: Iterable[tuple[str, str, int, int]]) -> None:
-        """Path, shard, place in it, and id of each clip that is kept."""
+        """Store the path, the shard, the position in it and the number of each kept clip."""
         self.connection.execute("UPDATE clip SET path = '', shard = '', place = 0")
         self.connection.executemany(
             "UPDATE clip SET path = ?, shard = ?, place = ? WHERE id = ?", places
@@ -246,7 +272,12 @@ class Store:
         self.commit()
 
     def stored(self, where: str = "", arguments: tuple[Any, ...] = ()) -> Iterator[Stored]:
-        """Clips and refusals with everything; ``where`` is SQL, and may order."""
+        """Yield clips and refusals.
+
+        Args:
+            where: SQL after FROM, such as WHERE and ORDER BY.
+            arguments: values of the question marks in ``where``.
+        """
         with closing(self.connection.cursor()) as cursor:
             query = f"""SELECT clip.id, item, record, reason, detail, split, path, shard
                         FROM clip JOIN file ON file.id = clip.file {where}"""
@@ -254,7 +285,7 @@ class Store:
                 yield Stored(number, Item(**json.loads(item)), json.loads(record), *rest)
 
     def reasons(self) -> list[tuple[str, int, str]]:
-        """Why recordings were refused, how many, and the detail of one; most frequent first."""
+        """Return each reason of refusals with their number and one detail, most frequent first."""
         query = """SELECT reason, COUNT(*) AS number, MIN(detail) FROM clip WHERE reason != ''
                    GROUP BY reason ORDER BY number DESC, reason"""
         return self.connection.execute(query).fetchall()
@@ -262,12 +293,12 @@ class Store:
     # --- shards --------------------------------------------------------------------------------
 
     def shards(self) -> list[str]:
-        """Names of the shards that the clips were placed in, in order."""
+        """Return the names of all shards in which clips are placed, in order."""
         query = "SELECT DISTINCT shard FROM clip WHERE shard != '' ORDER BY shard"
         return [name for (name,) in self.connection.execute(query)]
 
     def written(self) -> set[str]:
-        """Names of all shards and files that were written to the corpus, where they are listed."""
+        """Return the names of all shards and files that were written to the corpus."""
         found: set[str] = set()
         for name, members in self.connection.execute("SELECT name, members FROM shard"):
             paths = {member["path"] for member in json.loads(members)}
@@ -275,12 +306,13 @@ class Store:
         return found
 
     def members(self, name: str, plan: str = "") -> list[dict[str, Any]]:
-        """What was written of a shard; nothing if it was written by another plan."""
+        """Return the written members of a shard, or nothing if it was written by another plan."""
         query = "SELECT members FROM shard WHERE name = ? AND plan LIKE ?"
         found = self.connection.execute(query, (name, plan or "%")).fetchone()
         return json.loads(found[0]) if found else []
 
     def keep_members(self, name: str, plan: str, members: list[dict[str, Any]]) -> None:
+        """Store the written members of a shard."""
         self.connection.execute(
             "INSERT OR REPLACE INTO shard VALUES (?, ?, ?)", (name, plan, json.dumps(members))
         )

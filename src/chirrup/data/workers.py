@@ -1,4 +1,4 @@
-"""Where jobs run: in processes of this machine, or on a Ray cluster. Jobs and results are JSON."""
+"""Runners of jobs in processes of this machine or on a Ray cluster. Jobs and results are JSON."""
 
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -10,20 +10,22 @@ from chirrup.errors import FileError
 from chirrup.files.processes import open_pool
 
 WAITING = 4
-"""Jobs that wait for each process: as many as keep it busy, so that memory stays what it is."""
+"""Waiting jobs per process, which keep it busy with little memory."""
 RAY_JOBS = 4096
-"""Jobs of one Ray data set; what it has done is kept before the next one."""
+"""Jobs in a Ray data set. Its results are stored before the next one starts."""
 
 Work = Callable[[str], str]
 Run = Callable[[Work, Iterable[str], Work | None], Iterator[str]]
-"""Of a function, jobs, and what makes a result of a job that ended its process; None: nothing
-may. Results come as they are done."""
+"""A function that runs jobs and yields their results as they are completed.
+
+Its arguments are the function to run, the jobs, and a function that returns the result of a job
+that ended its process. If it is None, such a job raises FileError."""
 
 
 def processes(count: int) -> Run:
-    """Run in ``count`` processes of this machine.
+    """Return a runner with ``count`` processes of this machine.
 
-    A job that ends its process, as a decoder may on a broken file, ends none of the others.
+    If a job ends its process, as a decoder may with a damaged file, the other jobs continue.
     """
 
     def run(work: Work, jobs: Iterable[str], crashed: Work | None = None) -> Iterator[str]:
@@ -50,7 +52,7 @@ def _in_pool(
     waiting: dict[Future[str], str],
     most: int,
 ) -> Iterator[str]:
-    """``waiting`` holds what has no result yet, whatever happens."""
+    """Run jobs in a pool. ``waiting`` always holds the jobs without a result."""
     while True:
         for job in islice(jobs, most - len(waiting)):
             try:
@@ -67,7 +69,7 @@ def _in_pool(
 
 
 def _alone(work: Work, job: str, crashed: Work) -> str:
-    """A job that may have ended its process, in one of its own."""
+    """Run a job that may have ended its process, in a separate process."""
     with open_pool(1) as pool:
         try:
             return pool.submit(work, job).result()
@@ -76,14 +78,16 @@ def _alone(work: Work, job: str, crashed: Work) -> str:
 
 
 def on_ray(address: str | None, count: int | None = None) -> Run:
-    """Run on a Ray cluster through Ray Data. Every machine needs this package, and the sources and
-    the corpus under the same paths.
+    """Return a runner on a Ray cluster, which uses Ray Data.
+
+    Every machine needs this package, and the sources and the corpus under the same paths.
 
     Args:
-        address: of the cluster; None: one is started here, with ``count`` processors.
+        address: address of the cluster. None starts a cluster on this machine.
+        count: number of processors of a cluster on this machine.
 
     Raises:
-        FileError: Ray is not installed or does not start; or, from a job, ended under it.
+        FileError: Ray is not installed or does not start. The runner raises it if Ray fails.
     """
     try:
         import ray  # pyright: ignore[reportMissingImports]
@@ -96,7 +100,7 @@ def on_ray(address: str | None, count: int | None = None) -> Run:
         local = {} if address else {"num_cpus": count, "include_dashboard": False}
         try:
             ray.init(address=address, log_to_driver=False, logging_level="warning", **local)
-        except Exception as error:  # some are nothing more particular
+        except Exception as error:  # Ray raises some errors as a bare Exception
             raise FileError(f"Ray does not start: {error}") from error
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
@@ -112,8 +116,8 @@ def on_ray(address: str | None, count: int | None = None) -> Run:
                     yield done["result"]
             except ray.exceptions.RayError as error:
                 raise FileError(
-                    f"Ray could not do all jobs: {error}; the same command goes on, and without "
-                    "--ray it refuses files that crash a decoder"
+                    f"Ray could not run all jobs: {error}; run the command again to continue, and "
+                    "without --ray if a file crashes a decoder"
                 ) from error
 
     return run

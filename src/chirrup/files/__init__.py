@@ -1,4 +1,4 @@
-"""Files: any audio to ``.chirrup`` and back, block by block, in constant memory.
+"""Coding of audio files to ``.chirrup`` files and back, block by block, in constant memory.
 
 >>> encode_file(chirrup.load("iris-t1"), "talk.wav", "talk.chirrup", bitrate_bps=1000)
 >>> decode_file(None, "talk.chirrup", "talk-decoded.wav")

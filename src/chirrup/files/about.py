@@ -1,10 +1,11 @@
-"""What a ``.chirrup`` file or an audio file says about itself."""
+"""Descriptions of ``.chirrup`` files and audio files, for ``chirrup info``."""
 
 from pathlib import Path
 from typing import Any
 
+from chirrup.bitstream import Readable
 from chirrup.errors import FileError
-from chirrup.files.inputs import Readable, Source, open_reader, open_source
+from chirrup.files.inputs import Source, open_reader, open_source
 from chirrup.files.names import names_file
 from chirrup.files.remedies import remedy
 from chirrup.files.sounds import UnreadableError, open_sound
@@ -12,16 +13,23 @@ from chirrup.zoo import models
 
 
 def describe(path: Source, *, check: bool = False, to_end: bool = False) -> dict[str, Any]:
-    """What a ``.chirrup`` file says about itself, and its size, as plain values.
+    """Return a dictionary of plain values that describes a ``.chirrup`` file.
+
+    >>> describe("talk.chirrup")["seconds"]
 
     Args:
-        check: look at every chunk; ``damage`` is then a list of what is wrong, else None. A file
-            that was cut off or that does not seek is looked at in any case.
-        to_end: of a file object, also read what follows the end of the ``.chirrup`` file.
+        path: path of the file, or a binary file object such as a pipe.
+        check: check every chunk. A file that is cut off or not seekable is always checked.
+        to_end: also read a file object after the end of the ``.chirrup`` file. A path is always
+            read to its end.
+
+    Returns:
+        Model, duration in s, rates in Hz, sizes, bitrates in bit/s and metadata. ``damage`` is a
+        list of descriptions, empty for an intact file, or None if the file was not checked.
 
     Raises:
-        FileError: there is no such file.
-        FormatError: it is no ``.chirrup`` file.
+        FileError: the file cannot be read.
+        FormatError: the file is not a ``.chirrup`` file.
     """
     by_name = isinstance(path, (str, Path))
     file_path = Path(path) if by_name and names_file(Path(path)) else None
@@ -66,7 +74,7 @@ def describe(path: Source, *, check: bool = False, to_end: bool = False) -> dict
 
 
 def describe_audio(path: str | Path) -> dict[str, Any]:
-    """Return what an audio file is, as plain values.
+    """Return a dictionary of plain values that describes an audio file.
 
     Raises:
         FileError: the file cannot be read as audio.
@@ -88,12 +96,12 @@ def describe_audio(path: str | Path) -> dict[str, Any]:
             }
     except UnreadableError as error:
         raise FileError(
-            f"{path} is no .chirrup file and cannot be read as audio: {error}: {remedy(path)}"
+            f"{path} is not a .chirrup file and cannot be read as audio: {error}: {remedy(path)}"
         ) from error
 
 
 class _CountedInput:
-    """Counts the bytes of a pipe."""
+    """A binary file that counts the bytes read."""
 
     def __init__(self, file: Readable) -> None:
         self.file, self.size = file, 0

@@ -1,8 +1,8 @@
 """Python file objects that libsndfile reads and writes.
 
 libsndfile calls a Python file object through cffi. An exception cannot leave such a callback: cffi
-prints it and returns 0, and libsndfile goes on. Then a signal is lost, and the file has holes. The
-`SoundFile` of this module raises the exception after the call.
+prints it and returns 0, and libsndfile continues. A signal is then lost, and the file has holes.
+The `SoundFile` of this module raises the exception after the call.
 """
 
 import threading
@@ -28,16 +28,16 @@ class SoundFile(soundfile.SoundFile):
       another thread, so that no handler raises within a callback.
 
     Args:
-        file: has ``seek``, ``tell``, and ``read`` or ``write``. It stays open.
+        file: a seekable binary file, which stays open.
         mode: "r" or "w".
-        options: those of `soundfile.SoundFile`.
+        options: further arguments of `soundfile.SoundFile`.
     """
 
     def __init__(self, file: BinaryIO, mode: str = "r", **options: Any) -> None:
         self._kept = _Kept(file)
         try:
             self._call(partial(super().__init__, cast(Any, self._kept), mode, **options))
-        except BaseException as error:  # a signal may have come when the file was open already
+        except BaseException as error:  # of a signal, possibly after the file was opened
             self.__exit__(type(error))
             raise
 
@@ -58,11 +58,11 @@ class SoundFile(soundfile.SoundFile):
         try:
             self.close()
         except Exception:
-            if kind is None:  # else another exception is on its way
+            if kind is None:  # otherwise, another exception is already being raised
                 raise
 
     def __del__(self) -> None:
-        with suppress(Exception):  # nobody wants it any more
+        with suppress(Exception):  # nobody can catch it
             super().close()
 
     def _call(self, method: Callable[[], T]) -> T:
@@ -72,14 +72,14 @@ class SoundFile(soundfile.SoundFile):
             else:
                 result = method()
         except Exception:
-            self._kept.check()  # it is the cause
+            self._kept.check()  # an exception of the file object is the cause
             raise
         self._kept.check()
         return result
 
 
 def _elsewhere(method: Callable[[], T]) -> T:
-    """Call a method in another thread. When this function returns or raises, the call has ended.
+    """Call a method in another thread, and return or raise only after the call has ended.
 
     `threading.Thread` has weak references with callbacks, where the exception of a signal handler
     would be lost as well. `start_new_thread` has none.
@@ -96,7 +96,7 @@ def _elsewhere(method: Callable[[], T]) -> T:
     try:
         start_new_thread(run, ())
         return future.result()
-    except BaseException as raised:  # by the method, or by a signal handler here
+    except BaseException as raised:  # from the method, or from a signal handler
         error = raised
     while True:
         try:

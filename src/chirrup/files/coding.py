@@ -1,4 +1,4 @@
-"""Audio files to ``.chirrup`` files, and back."""
+"""`encode_file` and `decode_file`: audio files to ``.chirrup`` files, and back."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -31,18 +31,20 @@ from chirrup.files.outputs import (
 )
 from chirrup.files.stereo import Stereo, channel_mode, left_right, mid_side
 from chirrup.files.tags import with_tags
-from chirrup.resampling import length_at, resampled
+from chirrup.resampling import length_at, resample_blocks
 
 
 @dataclass(frozen=True)
 class Encoded:
-    """What `encode_file` did.
+    """The result of `encode_file`.
 
     Attributes:
-        samples, sample_rate_hz, channels: of the source, samples of each channel.
-        size_bytes: of the file.
-        codes_bps: bitrate of the codes, of each channel that was coded.
-        notes: what is wrong with the source, in words.
+        samples: samples of each channel of the source.
+        sample_rate_hz: sample rate of the source.
+        channels: number of channels of the source.
+        size_bytes: size of the ``.chirrup`` file.
+        codes_bps: bitrate of each stream of codes, in bit/s.
+        notes: descriptions of faults of the source, such as clipping.
     """
 
     samples: int
@@ -54,22 +56,25 @@ class Encoded:
 
     @property
     def seconds(self) -> float:
+        """Duration of the source."""
         return self.samples / self.sample_rate_hz
 
     @property
     def bitrate_bps(self) -> float:
-        """Of the whole file, all channels together."""
+        """Bitrate of the ``.chirrup`` file, all channels together, in bit/s."""
         return self.size_bytes * 8 / self.seconds if self.samples else 0.0
 
 
 @dataclass
 class Decoded:
-    """What `decode_file` did.
+    """The result of `decode_file`.
 
     Attributes:
-        samples, sample_rate_hz, channels: of the audio that was written.
-        clipped_samples: samples beyond full scale, cut to it.
-        damage: what was lost of a damaged file, and tags that the format cannot hold, in words.
+        sample_rate_hz: sample rate of the output.
+        channels: number of channels of the output.
+        samples: samples of each channel of the output.
+        clipped_samples: number of samples beyond full scale, which were limited to it.
+        damage: descriptions of the damage of the file, and of tags that the format cannot hold.
     """
 
     sample_rate_hz: int
@@ -80,6 +85,7 @@ class Decoded:
 
     @property
     def seconds(self) -> float:
+        """Duration of the output."""
         return self.samples / self.sample_rate_hz
 
 
@@ -101,29 +107,33 @@ def encode_file(
     to_end: bool = False,
     progress: Progress | None = None,
 ) -> Encoded:
-    """Code audio of any format, rate and number of channels.
+    """Encode audio of any format, sample rate and number of channels to a ``.chirrup`` file.
+
+    >>> encode_file(chirrup.load(), "talk.wav", "talk.chirrup", bitrate_bps=1000)
 
     Args:
-        source: path, or binary file object such as a pipe.
-        target: path, or binary file object; the latter gets each chunk as soon as it is whole.
-        bitrate_bps: of each channel, or of all that the model codes jointly; the model's next lower
-            one is taken if it is none of the model's. None is the model's default.
-        mix: average all channels to one; else they are coded as the model does, each on its own or
-            all jointly.
-        stereo: what is coded of two channels: themselves, or half their sum and half their
-            difference ("mid-side", which other numbers of channels and models of joint channels
-            refuse).
-        raw: format of a source without header, as ``s16@24000x1``.
-        metadata: text to keep in the file.
-        tags: keep title, artist, album, date, comment and some more tags of the source as metadata,
+        codec: the model.
+        source: path, or a binary file object such as a pipe.
+        target: path, or a binary file object, which gets each chunk as soon as it is complete.
+        bitrate_bps: highest bitrate of each stream of codes, in bit/s. None is the model's default.
+        mix: average all channels to one. Otherwise the model codes each channel on its own, or all
+            jointly.
+        stereo: "separate" codes two channels as they are. "mid-side" codes half their sum and half
+            their difference, and requires a model of one channel.
+        raw: format of a source without a header, such as ``s16@24000x1``.
+        metadata: text to store in the file, by key.
+        tags: store title, artist, album, date, comment and further tags of the source as metadata,
             unless ``metadata`` has entries of the same names.
-        force: overwrite a ``.chirrup`` file; no other file is ever overwritten.
-        to_end: of a source that is a file object, also read what follows the samples, so that its
-            writer can end, and note what it is. A path is always read so.
+        force: overwrite a ``.chirrup`` file. Other files are never overwritten.
+        to_end: read a file object also after the samples, so that its writer does not fail. A path
+            is always read to its end.
+        progress: called with the seconds done and the total, or None if it is not known.
 
     Raises:
-        FileError: whatever a person can put right. A target given by path is then as before.
-        OSError: reading or writing failed on the way, for example since the disk is full. Likewise.
+        FileError: a file cannot be read or written, or an argument is not supported. A target given
+            by path is then unchanged.
+        OSError: reading or writing failed, for example because the disk is full. A target given by
+            path is then unchanged.
     """
     try:
         codebooks = codec.codebooks_within(bitrate_bps)
@@ -157,7 +167,7 @@ def encode_file(
                 sample_count=audio.samples,
                 metadata=kept,
             )
-        except ValueError as error:  # the metadata is all that can be wrong
+        except ValueError as error:  # only the metadata can be wrong
             raise FileError(str(error)) from error
         meter = Meter(audio, progress)
         with open_target(target, force) as file:
@@ -168,7 +178,7 @@ def encode_file(
                 blocks = (block.mean(axis=0, keepdims=True) for block in blocks)
             elif mode == "mid-side":
                 blocks = map(mid_side, blocks)
-            native = resampled(blocks, channels, audio.sample_rate_hz, codec.input_rate_hz)
+            native = resample_blocks(blocks, channels, audio.sample_rate_hz, codec.input_rate_hz)
             for codes in codec.encode_blocks(native, codebooks, channels):
                 writer.write(codes)
             writer.finish(meter.samples)
@@ -180,7 +190,7 @@ def encode_file(
 
 
 class _Counted:
-    """Counts the bytes that are written."""
+    """A binary file that counts the bytes written."""
 
     def __init__(self, file: Writable) -> None:
         self.file, self.size = file, 0
@@ -215,30 +225,36 @@ def decode_file(
     tags: bool = True,
     progress: Progress | None = None,
 ) -> Decoded:
-    """Turn a ``.chirrup`` file into audio of the length that was encoded, or a part of it.
+    """Decode a ``.chirrup`` file, or a part of it, to audio.
+
+    >>> decode_file(None, "talk.chirrup", "part.wav", start_seconds=90, end_seconds=105)
 
     Args:
-        codec: the model; None is the installed one that the file names.
-        source: path, or binary file object such as a pipe.
-        target: path, whose ending says the format; or binary file object, which gets WAV.
-        rate_hz: sample rate to write; None is that of what was encoded.
-        floating: write floating point; else 16 bits (or what the format has), which may clip.
-        raw: write the samples only, without a header.
-        force: overwrite.
+        codec: the model. None is the installed model that the file names.
+        source: path, or a binary file object such as a pipe.
+        target: path, whose ending selects the format, or a binary file object, which gets WAV.
+        rate_hz: sample rate of the output. None is the rate of the encoded audio.
+        floating: write floating-point samples. Otherwise the samples have 16 bits, or a type of the
+            format, and may clip.
+        raw: write only the samples, without a header.
+        force: overwrite an existing file.
         force_model: decode although the file was coded with other weights.
-        start_seconds, end_seconds: the part to decode. It is what it would be in the whole; of a
-            file that seeks, no more is read than it takes.
-        to_end: as in `encode_file`, but where the part ends before the file does.
-        max_seconds: longest output; None is 24 hours to a file, no limit elsewhere. If the source
-            is known to be longer, it is refused before anything is written. If that shows on the
-            way, decoding ends there, with a note.
-        tags: write those of the metadata that are tags, as far as the format can hold them.
+        start_seconds: start of the part. Only the chunks that the part needs are read, if the
+            source is seekable.
+        end_seconds: end of the part. None is the end of the file.
+        to_end: as in `encode_file`, unless the part ends before the file.
+        max_seconds: longest output. None is 24 hours for a file, and no limit otherwise. If the
+            length is known to be greater, FileError is raised before anything is written.
+            Otherwise decoding ends at the limit, with a note in ``damage``.
+        tags: write the metadata that are tags, if the format can hold them.
+        progress: called with the seconds done and the total, or None if it is not known.
 
     Raises:
-        FileError: whatever a person can put right. A target given by path is then as before.
-        FormatError: the source is no ``.chirrup`` file, or its header is damaged. Damage after
-            the header raises nothing: it is silence, or what the model makes of it, and a note.
-        OSError: reading or writing failed on the way, for example since the disk is full.
+        FileError: a file cannot be read or written, or an argument is not supported. A target given
+            by path is then unchanged.
+        FormatError: the source is not a ``.chirrup`` file, or its header is damaged. Later damage
+            does not raise an error: lost frames are concealed, and ``damage`` has notes.
+        OSError: reading or writing failed, for example because the disk is full.
     """
     with open_source(source) as file:
         reader = open_reader(file, source)
@@ -278,7 +294,7 @@ def decode_file(
         native = codec.decode_blocks(frames, channels)
         if header.channel_mode == "mid-side":
             native = map(left_right, native)
-        audio = resampled(native, channels, header.sample_rate_hz, rate_hz)
+        audio = resample_blocks(native, channels, header.sample_rate_hz, rate_hz)
         with open_sink(
             target,
             rate_hz,
@@ -305,19 +321,21 @@ def decode_file(
 
 
 def _known(codes: np.ndarray, codec: Codec, source: Source) -> np.ndarray:
-    """Codes of a file as they are, or FileError: the bits of a code can count beyond a codebook
-    whose size is no power of two."""
+    """Return the codes, or raise FileError if one is out of range.
+
+    The bits of a code can hold values beyond a codebook whose size is not a power of two.
+    """
     largest = codes.max(initial=ABSENT)
     if largest >= codec.codebook_size:
         raise FileError(
             f"{source_name(source)} has code {largest}, which is not in the codebooks of "
-            f"{codec.name}, of {codec.codebook_size} entries: the file is damaged"
+            f"{codec.name} with {codec.codebook_size} entries: the file is damaged"
         )
     return codes
 
 
 def _written_as(block: np.ndarray, floating: bool, result: Decoded) -> np.ndarray:
-    """``[samples, channels]`` in the type to write; counts what clips."""
+    """Convert a block to ``[samples, channels]`` of the output's type; count clipped samples."""
     if floating:
         return np.ascontiguousarray(block.T)
     result.clipped_samples += int(np.count_nonzero(np.abs(block) > 1))

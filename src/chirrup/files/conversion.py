@@ -1,4 +1,4 @@
-"""Audio files in another voice."""
+"""Voice conversion of audio files."""
 
 import io
 import math
@@ -13,7 +13,7 @@ from chirrup.files.coding import Decoded, decode_file, encode_file
 from chirrup.files.inputs import Source, open_audio
 from chirrup.files.meter import Progress
 from chirrup.files.outputs import Target, check_target
-from chirrup.resampling import resampled
+from chirrup.resampling import resample_blocks
 from chirrup.voice import NEIGHBOURS, in_voice
 
 
@@ -29,19 +29,28 @@ def convert_file(
     to_end: bool = False,
     progress: Progress | None = None,
 ) -> Decoded:
-    """Say what ``source`` says in another voice; rate, channels and length stay.
+    """Convert an audio file to the voice of a target speaker.
+
+    The sample rate, the channels and the length stay the same.
 
     Args:
-        source: audio of any format, or binary file object such as a pipe; or a path to a
-            ``.chirrup`` file of the codec, which is decoded in the voice.
-        target: path, whose ending says the format; or binary file object, which gets WAV.
-        voice: audio files of one speaker, whose channels are averaged.
+        codec: a codec whose decoder has features; see `chirrup.in_voice`.
+        source: path of an audio file of any format, or a binary file object such as a pipe; or path
+            of a ``.chirrup`` file of the codec, which is decoded in the voice.
+        target: path, whose ending selects the format, or a binary file object, which gets WAV.
+        voice: audio files of the target speaker, whose channels are averaged.
         neighbours: as in `chirrup.in_voice`.
-        floating, force, to_end: as in `decode_file`.
+        floating: as in `decode_file`.
+        force: as in `decode_file`.
+        to_end: as in `encode_file`.
+        progress: called with the seconds done and the total, or None if it is not known.
+
+    Returns:
+        The result of decoding; ``damage`` also has the notes on the source.
 
     Raises:
-        FileError: whatever a person can put right. A target given by path is then as before.
-        ModelError: the codec cannot change voices.
+        FileError: a file cannot be read or written. A target given by path is then unchanged.
+        ModelError: the codec cannot change the voice.
     """
     for file in (source, *voice):
         check_target(target, force, file)
@@ -68,8 +77,8 @@ def _is_coded(source: Source) -> bool:
 
 
 def _read(path: str | Path, rate_hz: int) -> np.ndarray:
-    """All of a file in mono: ``float32 [samples]``."""
+    """Return the average of a file's channels, ``float32 [samples]``."""
     with open_audio(path) as audio:
         mono = (block.mean(axis=0, keepdims=True) for block in audio.blocks)
-        pieces = list(resampled(mono, 1, audio.sample_rate_hz, rate_hz))
+        pieces = list(resample_blocks(mono, 1, audio.sample_rate_hz, rate_hz))
     return np.concatenate([np.zeros((1, 0), np.float32), *pieces], axis=1)[0]

@@ -1,4 +1,4 @@
-"""The model that decodes a ``.chirrup`` file."""
+"""Choice and check of the model that decodes a ``.chirrup`` file."""
 
 from collections.abc import Container
 from functools import lru_cache
@@ -11,7 +11,13 @@ from chirrup.zoo import load, models
 
 
 def installed(model: str, source: Source) -> Codec:
-    """The installed model that a file names, never a folder: the file may come from anybody."""
+    """Load the installed model that a file names.
+
+    The name is never used as a path, because the file may come from anybody.
+
+    Raises:
+        FileError: the model is not installed.
+    """
     if model not in models():
         raise FileError(
             f"{source_name(source)} was coded with model {model!r}, which is not among the "
@@ -22,19 +28,19 @@ def installed(model: str, source: Source) -> Codec:
 
 @lru_cache(maxsize=2)
 def _loaded(model: str) -> Codec:
-    """Keep the models of the last files, which many files name in turn."""
+    """Load a model, or return it from the cache, because many files may name two models in turn."""
     return load(model)
 
 
 def _decodable(codec: Codec, header: Header) -> Container[int]:
-    """Numbers of original channels that the model can decode of files of this channel mode."""
+    """Return the numbers of original channels that the model supports in the file's mode."""
     if header.channel_mode == "joint":
         return (1, codec.channels) if codec.channels > 1 else ()
     return () if codec.channels > 1 and header.channels > 1 else range(1, 17)
 
 
 def check_model(codec: Codec, header: Header, source: Source, force: bool) -> None:
-    """Raise FileError if a model cannot decode a file.
+    """Raise FileError if the model cannot decode the file.
 
     Args:
         force: accept a model with other weights.
@@ -49,12 +55,11 @@ def check_model(codec: Codec, header: Header, source: Source, force: bool) -> No
     ):
         raise FileError(
             f"{name} was coded with model {header.model!r}, whose codes {codec.name!r} cannot "
-            "decode: give the right one with --model FOLDER"
+            "decode: give the right model with --model FOLDER"
         )
     if header.weights_hash != codec.codes_sha256[:32] and not force:
         raise FileError(
-            f"{name} was coded with other weights of {header.model!r} "
-            f"({header.weights_hash[:8]}) than those of {codec.name!r} here "
-            f"({codec.codes_sha256[:8]}): give the right folder with --model FOLDER, or decode "
-            "all the same with --any-weights"
+            f"{name} was coded with other weights of {header.model!r} ({header.weights_hash[:8]}) "
+            f"than {codec.name!r} has here ({codec.codes_sha256[:8]}): give the right folder with "
+            "--model FOLDER, or decode nevertheless with --any-weights"
         )

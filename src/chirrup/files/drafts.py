@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all, and folders that one command at a time writes to."""
+"""Files that appear whole or not at all, and folders that are locked while a command writes."""
 
 import atexit
 import errno
@@ -21,10 +21,12 @@ except ModuleNotFoundError:  # Windows
 
 @contextmanager
 def open_draft(path: Path, force: bool = True) -> Generator[Path, None, None]:
-    """Make an empty file beside ``path`` that replaces it at the end, or is removed on an error.
+    """Make an empty file in the folder of ``path``, which replaces ``path`` at the end.
+
+    After an error it is removed.
 
     Args:
-        path: a device or a named pipe is yielded itself.
+        path: path of the finished file. A device or a named pipe is yielded itself.
         force: replace a file that exists at the end.
 
     Raises:
@@ -45,7 +47,7 @@ def open_draft(path: Path, force: bool = True) -> Generator[Path, None, None]:
             if mode is not None:
                 draft.chmod(mode)
             _sync(descriptor, path)
-            if fcntl is None:  # Windows renames nothing that is open
+            if fcntl is None:  # Windows does not rename open files
                 locked.close()
             _publish(draft, path, force)
     finally:
@@ -54,7 +56,7 @@ def open_draft(path: Path, force: bool = True) -> Generator[Path, None, None]:
 
 @contextmanager
 def written(path: Path) -> Generator[Path, None, None]:
-    """`open_draft` for a body that does nothing but write: its OSError becomes a FileError."""
+    """Open a draft as `open_draft` does, and raise each OSError of the body as a FileError."""
     with open_draft(path) as draft:
         try:
             yield draft
@@ -63,19 +65,21 @@ def written(path: Path) -> Generator[Path, None, None]:
 
 
 def cannot_write(path: Path, error: OSError) -> FileError:
+    """Return the error for a path that cannot be written."""
     return FileError(f"{path} cannot be written: {error.strerror or error}")
 
 
 def exists(path: Path) -> FileError:
+    """Return the error for an output that exists."""
     return FileError(f"{path} exists: give another output")
 
 
 @contextmanager
 def open_scratch(path: Path) -> Generator[Path, None, None]:
-    """Make a folder for temporary files beside ``path``, which goes at the end.
+    """Make a folder for temporary files in the folder of ``path``, and remove it at the end.
 
-    If the process is killed, the folder goes when another one makes a draft or a folder for the
-    same path.
+    If the process is killed, the next process that makes a draft or such a folder for the same path
+    removes it.
 
     Raises:
         FileError: the folder cannot be made.
@@ -119,18 +123,19 @@ def only_one(folder: Path, command: str) -> Generator[None, None, None]:
 
 
 _drafts: set[Path] = set()
-"""Drafts that exist now. A signal may end the program where no ``finally`` is in force yet: between
-the return of a context manager and the first line within."""
+"""Drafts that exist now, which are removed at exit. A signal may end the program between the return
+of a context manager and the first line of its body, where no ``finally`` applies."""
 
 
 def _new_draft(path: Path, make: Callable[[Path], int]) -> tuple[Path, int]:
     """Make a draft.
 
     Args:
-        make: makes it under a name, and returns a descriptor of it.
+        path: path of the finished file.
+        make: makes the draft under a name and returns its descriptor.
 
     Returns:
-        Its name, and the descriptor, which keeps it locked as long as it is open.
+        The name of the draft, and the descriptor, which locks it while it is open.
     """
     while True:
         draft = path.with_name(f".{_name(path)}.{secrets.token_hex(4)}.part")
@@ -155,12 +160,12 @@ def _new_folder(path: Path) -> int:
 
 
 def _name(path: Path) -> str:
-    """Return the name, cut so that there is room for what a draft's name adds."""
+    """Return the file's name, cut so that the longer name of its draft is not too long."""
     return os.fsdecode(os.fsencode(path.name)[:200])
 
 
 def _sync(descriptor: int, path: Path) -> None:
-    """Wait until the content is on the disk, so that a power cut leaves no empty file."""
+    """Wait until the content is on the disk, so that a power failure leaves no empty file."""
     try:
         os.fsync(descriptor)
     except OSError as error:
@@ -173,7 +178,7 @@ def _publish(draft: Path, path: Path, force: bool) -> None:
         draft.replace(path)
         return
     try:
-        os.link(draft, path)  # which, unlike a renaming, replaces nothing
+        os.link(draft, path)  # unlike renaming, this replaces nothing
     except FileExistsError as error:
         raise exists(path) from error
     except OSError as error:  # a file system without links
@@ -205,7 +210,7 @@ def _remove_drafts() -> None:
 
 
 def _remove_leftovers(path: Path) -> None:
-    """Remove drafts of the same path whose process was killed: nobody has locked them."""
+    """Remove drafts of the same path whose process was killed. They are not locked."""
     for draft in _drafts_in(path.parent).pop(_name(path), ()):
         with suppress(OSError):
             descriptor = os.open(draft, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
@@ -218,7 +223,7 @@ def _remove_leftovers(path: Path) -> None:
 
 @cache
 def _drafts_in(folder: Path) -> dict[str, list[Path]]:
-    """Return the drafts in a folder by the file's name, as of the first call."""
+    """Return the drafts in a folder, by the file's name, as they were at the first call."""
     found: dict[str, list[Path]] = defaultdict(list)
     if fcntl is not None:
         with suppress(OSError):
@@ -231,7 +236,7 @@ def _lock(descriptor: int) -> bool | None:
     """Lock an open file until it is closed.
 
     Returns:
-        False if another process has locked it, None where files have no locks.
+        False if another process has locked it, None if locks are not supported.
     """
     if fcntl is None:
         return None

@@ -1,5 +1,4 @@
-"""A part of a ``.chirrup`` file: where to begin reading for it, and which samples to keep; and the
-end of the whole."""
+"""Excerpts: the frames to decode and the samples to keep for a part of a ``.chirrup`` file."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -12,20 +11,21 @@ from chirrup.bitstream import Header
 from chirrup.errors import FileError
 
 SETTLING_SECONDS = 0.1
-"""After which a resampler no longer notices that it was started in the middle."""
+"""Time after which the output of a resampler does not depend on where it was started."""
 LAST_SECOND = 2.0**32
-"""No file goes on so long."""
+"""Longest time that an excerpt may name, in s. No file is longer."""
 
 
 @dataclass(frozen=True)
 class Excerpt:
-    """Samples of each channel, counted from the start of the file at the rate to write.
+    """A range of samples, counted from the start of the file at the output's sample rate.
 
     Attributes:
-        start, end: which are wanted; an end of None is the file's.
-        first_frame: where decoding begins, so early that it is as if the whole file had been
-            decoded.
-        origin: the sample that is first heard of it.
+        start: first sample of the excerpt.
+        end: end of the excerpt; None is the end of the file.
+        first_frame: first frame to decode. It is early enough that the excerpt equals a part of the
+            whole decoded file.
+        origin: sample at which the decoded audio starts.
     """
 
     start: int
@@ -42,19 +42,26 @@ class Excerpt:
         start_seconds: float,
         end_seconds: float | None,
     ) -> Self:
-        """The excerpt between two times.
+        """Return the excerpt between two times.
+
+        Args:
+            header: header of the file.
+            chunk_frames: frames that the model codes at once.
+            rate_hz: sample rate of the output.
+            start_seconds: start of the excerpt.
+            end_seconds: end of the excerpt; None is the end of the file.
 
         Raises:
-            FileError: they are none, or the wrong way round.
+            FileError: a time is negative, or the start is not before the end.
         """
         end = float("inf") if end_seconds is None or end_seconds > LAST_SECOND else end_seconds
         if not 0 <= start_seconds < end or start_seconds > LAST_SECOND:
             raise FileError(
-                f"from {start_seconds:g} s to {end:g} s is no part of a file: --from must not be "
-                "negative, and before --to"
+                f"from {start_seconds:g} s to {end:g} s is not a part of a file: --from must be 0 "
+                "or more, and before --to"
             )
         rate, frame = header.sample_rate_hz, header.frame_samples
-        # of frames of whole chunks that begin at a whole sample of the rate to write
+        # First frames are multiples of this step: they begin a chunk, at a whole output sample.
         step = lcm(chunk_frames, rate // gcd(rate, frame * rate_hz))
         needed = header.preroll_frames + ceil(SETTLING_SECONDS * rate / frame)
         first = max(0, int(start_seconds * rate / frame) - needed) // step * step
@@ -66,14 +73,20 @@ class Excerpt:
         )
 
     def length(self, total: int | None) -> int | None:
-        """Its samples, of a file of so many; None where that is not known."""
+        """Return the samples of the excerpt in a file of ``total`` samples, or None if unknown."""
         if total is None:
             return None
         return max(0, (total if self.end is None else min(self.end, total)) - self.start)
 
     def of_blocks(self, blocks: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
-        """Of audio ``[channels, any number of samples]`` from the origin on; reads no further than
-        its end."""
+        """Cut audio that starts at the origin.
+
+        Args:
+            blocks: ``[channels, any number of samples]``. They are read only up to the end.
+
+        Yields:
+            The blocks of the excerpt.
+        """
         at = self.origin
         for block in blocks:
             kept = block[:, max(0, self.start - at) :]
@@ -88,11 +101,12 @@ class Excerpt:
 def cut(
     blocks: Iterator[np.ndarray], length: Callable[[], int | None], reserve: int
 ) -> Iterator[np.ndarray]:
-    """The first ``length()`` samples of audio ``[channels, any number of samples]``.
+    """Cut audio to its first ``length()`` samples.
 
     Args:
-        length: asked again and again; None as long as it is not known.
-        reserve: samples at the end that are held back until then, since they may be too many.
+        blocks: ``[channels, any number of samples]``.
+        length: called after each block. It returns None while the length is not known.
+        reserve: number of samples that are held back until the length is known.
     """
     held: np.ndarray | None = None
     done = 0
@@ -106,7 +120,7 @@ def cut(
             yield held[:, :ready]
             done += ready
             held = held[:, ready:]
-        if limit is not None and done >= limit:  # the rest is only read, for what it may tell
+        if limit is not None and done >= limit:  # the rest is read only for its notes
             held = held[:, :0]
     limit = length()
     if held is not None:

@@ -1,6 +1,6 @@
-"""Audio in: any file that soundfile reads, a WAV file or raw samples from a pipe.
+"""Reading of audio files of any format, and of WAV or raw samples from a pipe.
 
-Everything comes block by block, ``float32 [channels, samples]``, in constant memory.
+Audio is read in blocks ``float32 [channels, samples]``, in constant memory.
 """
 
 import io
@@ -11,33 +11,26 @@ from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 import soundfile
 
-from chirrup.bitstream import FormatError, Reader
+from chirrup.bitstream import FormatError, Readable, Reader
 from chirrup.errors import FileError
 from chirrup.files.callbacks import SoundFile
 from chirrup.files.joined import second_file
 from chirrup.files.names import descriptor_of, names_file
 from chirrup.files.remedies import remedy
-from chirrup.files.riff import Ahead, NotWavError, read_head, skip_chunks
+from chirrup.files.riff import NotWavError, PeekableFile, read_wav_header, skip_chunks
 from chirrup.files.sounds import BLOCK_SAMPLES, UnreadableError, blocks, open_sound
 from chirrup.files.wav import SAMPLE_TYPES, Format
 from chirrup.resampling import RATES_HZ
 
 MAX_CHANNELS = 16
 FIRST_BYTES = 1 << 16
-"""libsndfile has to know the format from so many bytes of a pipe."""
+"""Number of bytes of a pipe from which libsndfile must recognise the format."""
 UNKNOWN_FORMAT = 1
-"""Error number of libsndfile."""
-
-
-class Readable(Protocol):
-    """A blocking binary file or pipe."""
-
-    def read(self, size: int, /) -> bytes: ...
+"""Error code of libsndfile for an unknown format."""
 
 
 Source = str | Path | Readable
@@ -48,12 +41,13 @@ class Audio:
     """An open source of audio.
 
     Attributes:
-        sample_rate_hz, channels: of the source.
-        samples: number of samples of each channel in its head; None if the head leaves it open.
-        blocks: ``float32 [channels, samples]``, one after the other.
-        notes: what is wrong with the source, in words; complete after the blocks and `finish`.
-        tags: title, artist and others of `tags.TAGS`.
-        finish: reads what follows the samples of a pipe, so that its writer can end.
+        sample_rate_hz: sample rate of the source.
+        channels: number of channels of the source.
+        samples: samples of each channel according to the header; None if it does not state them.
+        blocks: blocks ``float32 [channels, samples]`` in their order.
+        notes: descriptions of faults of the source; complete after the blocks and `finish`.
+        tags: title, artist and other tags of `tags.TAGS`.
+        finish: reads a pipe to its end after the samples, so that its writer does not fail.
     """
 
     sample_rate_hz: int
@@ -66,10 +60,15 @@ class Audio:
 
 
 def parse_raw(text: str) -> Format:
-    """The format of samples without a header, as ``s16@24000x1``: type, rate in Hz, channels.
+    """Parse the format of samples without a header, such as ``s16@24000x1``.
 
-    Types are the keys of `SAMPLE_TYPES`: signed and unsigned integers and floating point, little
-    endian unless the name ends in ``be``, and G.711. ``x1`` may be left out.
+    Args:
+        text: type, sample rate in Hz and number of channels. The types are the keys of
+            `SAMPLE_TYPES`: integers and floating point, little endian unless the name ends in
+            ``be``, and G.711. ``x1`` may be left out.
+
+    Raises:
+        FileError: the text is not such a format.
     """
     match = re.fullmatch(r"([a-z]+\d*(?:be)?)(?:le)?@(\d{1,7})(?:x(\d{1,2}))?", text)
     kind, rate, channels = match.groups() if match else ("", 0, 0)
@@ -85,20 +84,21 @@ def parse_raw(text: str) -> Format:
 def open_audio(source: Source, raw: str | None = None) -> Generator[Audio, None, None]:
     """Open a source of audio.
 
-    A pipe is read as it comes if it gives WAV (PCM or floating point) or if ``raw`` tells what it
-    gives. Of any other format the whole is first kept in a temporary file.
+    A pipe is read block by block if it is WAV (PCM or floating point) or if ``raw`` is given. Other
+    formats are first copied to a temporary file.
 
     Args:
-        source: a path, or a binary file object, which needs no seeking and stays open.
-        raw: see `parse_raw`; the source then has no header.
+        source: path, or a binary file object, which need not be seekable and stays open.
+        raw: format of a source without a header; see `parse_raw`.
 
     Raises:
-        FileError: not to be read, no audio, or of a rate or channel count that nothing takes.
+        FileError: the source cannot be read as audio, or its sample rate or number of channels is
+            not supported.
     """
     name = source_name(source)
     with open_source(source) as file:
         if raw is not None:
-            yield _checked(_from_samples(Ahead(file), parse_raw(raw), None), name)
+            yield _checked(_from_samples(PeekableFile(file), parse_raw(raw), None), name)
         elif isinstance(source, (str, Path)) and names_file(Path(source)):
             with _from_soundfile(Path(source), name) as audio:
                 yield _checked(audio, name)
@@ -109,7 +109,7 @@ def open_audio(source: Source, raw: str | None = None) -> Generator[Audio, None,
 
 @contextmanager
 def open_source(source: Source) -> Generator[Readable, None, None]:
-    """The binary file of a source, closed afterwards if it was given as a path."""
+    """Open the binary file of a source, and close it at the end if the source is a path."""
     if not isinstance(source, (str, Path)):
         yield source
         return
@@ -128,7 +128,7 @@ def open_source(source: Source) -> Generator[Readable, None, None]:
 
 
 def open_reader(file: Readable, source: Source) -> Reader:
-    """The reader of a ``.chirrup`` file; its FormatError tells the file's name."""
+    """Return the reader of a ``.chirrup`` file, and add the file's name to a FormatError."""
     try:
         return Reader(file)
     except FormatError as error:
@@ -136,20 +136,23 @@ def open_reader(file: Readable, source: Source) -> Reader:
 
 
 def source_name(source: Source) -> str:
-    """What to call a source in a message."""
+    """Return the name of a source in a message."""
     return str(source) if isinstance(source, (str, Path)) else "standard input"
 
 
 def _checked(audio: Audio, name: str) -> Audio:
-    """The same audio, whose blocks stop with an error at a sample that is no number, and which
-    notes that it has fewer than its head says."""
+    """Check rate and channels, and wrap the blocks in further checks.
+
+    The blocks raise FileError at a sample that is not finite. If there are fewer samples than the
+    header states, a note is added.
+    """
     low, high = RATES_HZ
     if not low <= audio.sample_rate_hz <= high:
         raise FileError(
-            f"{name} has a sample rate of {audio.sample_rate_hz} Hz: only {low} to {high} Hz work"
+            f"{name} has a sample rate of {audio.sample_rate_hz} Hz: use {low} to {high} Hz"
         )
     if not 1 <= audio.channels <= MAX_CHANNELS:
-        raise FileError(f"{name} has {audio.channels} channels: only 1 to {MAX_CHANNELS} work")
+        raise FileError(f"{name} has {audio.channels} channels: use 1 to {MAX_CHANNELS}")
 
     def checked() -> Iterator[np.ndarray]:
         done = 0
@@ -157,14 +160,14 @@ def _checked(audio: Audio, name: str) -> Audio:
             if not np.isfinite(block).all():
                 bad = done + int(np.argmin(np.isfinite(block).all(axis=0)))
                 raise FileError(
-                    f"{name} has a sample that is no finite number at "
+                    f"{name} has a sample that is not a finite number at "
                     f"{bad / audio.sample_rate_hz:.3f} s: repair it first"
                 )
             done += block.shape[1]
             yield block
         if done < (audio.samples or 0):
-            there, promised = (count / audio.sample_rate_hz for count in (done, audio.samples or 0))
-            audio.notes.append(f"its head promises {promised:.2f} s, it has {there:.2f} s")
+            there, stated = (count / audio.sample_rate_hz for count in (done, audio.samples or 0))
+            audio.notes.append(f"its header states {stated:.2f} s, but it has {there:.2f} s")
 
     return replace(audio, blocks=checked())
 
@@ -183,8 +186,8 @@ def _from_soundfile(path: Path, name: str) -> Generator[Audio, None, None]:
             pieces = _pieces_of(file, name)
             yield Audio(file.samplerate, file.channels, samples, pieces, notes, sound.tags)
     except UnreadableError as error:
-        what = remedy(path if str(path) == name else None)
-        raise FileError(f"{name} cannot be read as audio: {error}: {what}") from error
+        advice = remedy(path if str(path) == name else None)
+        raise FileError(f"{name} cannot be read as audio: {error}: {advice}") from error
 
 
 def _pieces_of(file: soundfile.SoundFile, name: str) -> Iterator[np.ndarray]:
@@ -200,32 +203,32 @@ def _pieces_of(file: soundfile.SoundFile, name: str) -> Iterator[np.ndarray]:
 
 @contextmanager
 def _from_pipe(file: Readable, name: str) -> Generator[Audio, None, None]:
-    ahead = Ahead(file)
+    ahead = PeekableFile(file)
     try:
-        head = read_head(ahead)
+        header = read_wav_header(ahead)
     except NotWavError as error:
         if ahead.kept is None:
             raise FileError(f"{name} is cut off: it ends before its samples") from error
-        head = None
+        header = None
     except FileError as error:
         raise FileError(f"{name}: {error}") from error
-    if head is None or head.format is None:
+    if header is None or header.format is None:
         with _spooled(ahead, name) as path, _from_soundfile(path, name) as audio:
             yield audio
         return
-    audio = _from_samples(ahead, head.format, head.data_bytes)
-    audio.notes.extend(head.notes)
+    audio = _from_samples(ahead, header.format, header.data_bytes)
+    audio.notes.extend(header.notes)
 
     def finish() -> None:
-        if follows := skip_chunks(ahead, head):
+        if follows := skip_chunks(ahead, header):
             audio.notes.append(follows)
 
-    yield replace(audio, tags=head.tags, finish=finish)
+    yield replace(audio, tags=header.tags, finish=finish)
 
 
 @contextmanager
-def _spooled(file: Ahead, name: str) -> Generator[Path, None, None]:
-    """Keep all bytes of a pipe in a temporary file, if they begin like audio."""
+def _spooled(file: PeekableFile, name: str) -> Generator[Path, None, None]:
+    """Copy a pipe to a temporary file if it begins like audio."""
     first, file.kept = bytes(file.kept or b""), None
     while len(first) < FIRST_BYTES and (data := file.read1(FIRST_BYTES)):
         first += data
@@ -238,8 +241,8 @@ def _spooled(file: Ahead, name: str) -> Generator[Path, None, None]:
                 copy.write(data)
             except OSError as error:
                 raise FileError(
-                    f"{name} cannot be kept in {copy.name}: {error.strerror}: set TMPDIR to a "
-                    "folder with more room, or give a file"
+                    f"{name} cannot be copied to {copy.name}: {error.strerror}: set TMPDIR to a "
+                    "folder with more space, or give a file"
                 ) from error
             data = file.read1(1 << 16)
         yield Path(copy.name)
@@ -253,8 +256,8 @@ def _begins_audio(first: bytes) -> bool:
     return True
 
 
-def _from_samples(file: Ahead, form: Format, data_bytes: int | None) -> Audio:
-    """Samples without a header, or after it; they end after ``data_bytes``, None: with the file."""
+def _from_samples(file: PeekableFile, form: Format, data_bytes: int | None) -> Audio:
+    """Read samples up to ``data_bytes``, or up to the end of the file if it is None."""
     file.kept = None
     samples = None if data_bytes is None else data_bytes // form.frame_bytes
     notes: list[str] = []
@@ -263,14 +266,14 @@ def _from_samples(file: Ahead, form: Format, data_bytes: int | None) -> Audio:
 
 
 def _pieces(
-    file: Ahead, form: Format, samples: int | None, notes: list[str]
+    file: PeekableFile, form: Format, samples: int | None, notes: list[str]
 ) -> Iterator[np.ndarray]:
     _, convert = SAMPLE_TYPES[form.kind]
     left = None if samples is None else samples * form.frame_bytes
     waiting = b""
     while left is None or left > 0:
         want = BLOCK_SAMPLES * form.frame_bytes
-        data = file.read1(want if left is None else min(want, left))  # a live pipe is not held up
+        data = file.read1(want if left is None else min(want, left))  # does not delay a live pipe
         if not data:
             break
         left = None if left is None else left - len(data)

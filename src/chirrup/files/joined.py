@@ -1,6 +1,6 @@
-"""Two audio files in one, in formats that have no total size in their heads.
+"""Detection of a second audio file in a file whose format has no total size in its header.
 
-libsndfile reads the first of them and ignores the rest.
+libsndfile reads the first audio file and ignores the rest.
 """
 
 from pathlib import Path
@@ -44,7 +44,7 @@ def _find(file: BinaryIO, starts: tuple[bytes, ...], begin: int) -> int | None:
 
 
 def _end_of_beginnings(first: bytes) -> int:
-    """Return the offset of the first page of an Ogg file that begins no stream."""
+    """Return the offset of the first page of an Ogg file that does not begin a stream."""
     place = 0
     while first.startswith(_OGG_BEGINS, place):
         place = max(first.find(b"OggS", place + 4), place + 4)

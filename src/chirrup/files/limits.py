@@ -1,7 +1,7 @@
-"""What a decoder writes without being asked for more.
+"""Limits on the output of a decoder.
 
-A ``.chirrup`` file of a hundred bytes can stand for minutes of silence and name any sample rate, so
-that a small file from a stranger could fill a disk.
+A ``.chirrup`` file of a hundred bytes can decode to minutes of silence and state any sample rate.
+Without limits, a small file from a stranger could fill a disk.
 """
 
 from collections.abc import Iterator
@@ -18,16 +18,21 @@ from chirrup.files.outputs import Target
 from chirrup.resampling import RATES_HZ
 
 MAX_SECONDS = 24 * 3600.0
-"""Longest output to a file."""
+"""Default for the longest output to a file, in s."""
 MAX_RATE_RATIO = 8
-"""Highest original sample rate, as a multiple of the model's."""
+"""Highest ratio of the original sample rate to the model's."""
 
 
 def output_rate(header: Header, rate_hz: int | None, source: Source) -> int:
-    """The sample rate to write: the one asked for, else the original one.
+    """Return the sample rate of the output, in Hz.
+
+    Args:
+        header: header of the ``.chirrup`` file.
+        rate_hz: the requested rate. None is the original rate.
+        source: the ``.chirrup`` file, for the error message.
 
     Raises:
-        FileError: the original one is implausibly high, or no audio file has such a rate.
+        FileError: the original rate is implausibly high, or the rate is not supported.
     """
     if rate_hz is None:
         rate_hz, native_hz = header.original_sample_rate_hz, header.sample_rate_hz
@@ -39,12 +44,14 @@ def output_rate(header: Header, rate_hz: int | None, source: Source) -> int:
             )
     low, high = RATES_HZ
     if not low <= rate_hz <= high:
-        raise FileError(f"a sample rate of {rate_hz} Hz: use --rate with {low} to {high} Hz")
+        raise FileError(
+            f"a sample rate of {rate_hz} Hz is not supported: use --rate with {low} to {high}"
+        )
     return rate_hz
 
 
 def most_samples(target: Target, rate_hz: int, max_seconds: float | None) -> float:
-    """The longest output in samples: by default `MAX_SECONDS` to a file, no limit elsewhere."""
+    """Return the longest output in samples: by default `MAX_SECONDS` to a file, else no limit."""
     if max_seconds is None:
         to_file = isinstance(target, (str, Path)) and names_file(Path(target))
         max_seconds = MAX_SECONDS if to_file else inf
@@ -52,7 +59,7 @@ def most_samples(target: Target, rate_hz: int, max_seconds: float | None) -> flo
 
 
 def check_length(samples: int | None, most: float, rate_hz: int, source: Source) -> None:
-    """FileError if the output is known to be longer than ``most`` samples."""
+    """Raise FileError if the output is known to be longer than ``most`` samples."""
     if samples is not None and samples > most:
         raise FileError(
             f"{source_name(source)} decodes to {samples / rate_hz:.0f} s, more than "
@@ -64,8 +71,11 @@ def check_length(samples: int | None, most: float, rate_hz: int, source: Source)
 def up_to(
     blocks: Iterator[np.ndarray], most: float, rate_hz: int, notes: list[str]
 ) -> Iterator[np.ndarray]:
-    """The first ``most`` samples of audio ``[channels, any number of samples]``; a note if there
-    are more."""
+    """Yield the first ``most`` samples of audio, and add a note if there are more.
+
+    Args:
+        blocks: ``[channels, any number of samples]``.
+    """
     done = 0
     for block in blocks:
         yield block[:, : int(min(block.shape[1], most - done))]

@@ -1,4 +1,4 @@
-"""Measuring audio on its way into a codec: how much of it there is, and how loud it is."""
+"""Measurement of the length and the level of audio while it is encoded."""
 
 import math
 from collections.abc import Callable, Iterator
@@ -9,24 +9,24 @@ from chirrup.conditioning import LOUDEST
 from chirrup.files.inputs import Audio
 
 FULL_SCALE = 0.9999
-"""Samples of this magnitude are at full scale: 16 bits reach no further."""
+"""Samples of at least this magnitude are at full scale, which 16 bits do not exceed."""
 CLIPPED_SHARE = 1e-3
-"""Share of clipped samples from which a recording counts as clipped. Music is mastered to some."""
+"""Share of clipped samples above which a recording counts as clipped. Mastered music has some."""
 QUIET_DB = -30
-"""Peak below which codecs lose quality. iris-t1 loses 0.2 of PESQ there, 0.7 at -40 dB."""
+"""Peak below which codecs lose quality. The default model loses 0.2 of PESQ, and 0.7 at -40 dB."""
 
 Progress = Callable[[float, float | None], None]
-"""Called with the seconds done so far, and in all if known."""
+"""A function that is called with the seconds done and the total, or None if it is not known."""
 
 
 class Meter:
-    """Counts the samples that pass, measures their level, and reports the progress.
+    """Counter of samples, which also measures their level and reports the progress.
 
     Attributes:
         samples: samples of each channel so far.
-        peak: largest magnitude of a sample, full scale being 1.
-        limited: samples beyond full scale, which an encoder limits to it; of all channels.
-        clipped: samples at full scale or beyond it, whose neighbour is there too; of all channels.
+        peak: largest magnitude of a sample, with a full scale of 1.
+        limited: samples of all channels beyond full scale, which an encoder limits to it.
+        clipped: samples of all channels that are at or beyond full scale together with the next.
     """
 
     def __init__(self, audio: Audio, progress: Progress | None) -> None:
@@ -34,6 +34,7 @@ class Meter:
         self.peak, self.limited, self.clipped = 0.0, 0, 0
 
     def watch(self, blocks: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
+        """Yield the blocks, and measure each of them."""
         rate, total = self.audio.sample_rate_hz, self.audio.samples
         for block in blocks:
             self.samples += block.shape[1]
@@ -50,7 +51,7 @@ class Meter:
             self.limited += int(np.count_nonzero(magnitudes > LOUDEST))
 
     def notes(self) -> list[str]:
-        """What is wrong with the level, in words."""
+        """Return descriptions of faults of the level."""
         peak_db = 20 * math.log10(self.peak) if self.peak else 0.0
         if self.limited:
             return [

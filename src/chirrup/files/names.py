@@ -1,4 +1,4 @@
-"""What a path names: a regular file, a pipe or device, or an open descriptor of this process."""
+"""Kinds of paths: a regular file, a pipe or device, or an open descriptor of this process."""
 
 import os
 import re
@@ -26,7 +26,7 @@ def descriptor_of(path: Path) -> int | None:
 
     Opening such a path again would empty a file or start at its beginning, and fails for a socket.
     """
-    for _ in range(8):  # links to links
+    for _ in range(8):  # a link may point to a link
         folder = os.path.realpath(path.parent)
         ours = re.fullmatch(rf"/dev/fd|/proc/{os.getpid()}(/task/\d+)?/fd", folder)
         if ours and path.name.isdecimal():

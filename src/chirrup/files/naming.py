@@ -1,4 +1,4 @@
-"""Names of outputs that a command line leaves open.
+"""Names of outputs that are not given on the command line.
 
 An output never gets the name of a recording: ``encode`` gives it the ending ``.chirrup``, and
 ``decode`` the ending ``.decoded.wav``, or the times of an excerpt.
@@ -21,17 +21,18 @@ _OTHER = (
 READ_ENDINGS = frozenset(f".{name}" for name in _READ.split())
 """Endings of audio files in formats that libsndfile reads, in lower case."""
 AUDIO_ENDINGS = READ_ENDINGS | {f".{name}" for name in _OTHER.split()}
-"""Endings of all files that people take for audio, in lower case."""
+"""Endings of all audio and video files, in lower case."""
 CODED_ENDING = ".chirrup"
 
 
 @dataclass(frozen=True)
 class Naming:
-    """How a command names its outputs.
+    """The rule by which a command names its outputs.
 
     Attributes:
-        inputs: endings of its inputs, in lower case.
-        ending: replaces such an ending, and is appended to any other name.
+        inputs: endings of inputs, in lower case.
+        ending: ending of outputs. It replaces the ending of an input, and is appended to all other
+            names.
     """
 
     inputs: frozenset[str]
@@ -42,28 +43,29 @@ class Naming:
         return path.suffix.lower() in self.inputs
 
     def output(self, path: Path) -> Path:
-        """Return the output beside an input.
+        """Return the output in the folder of an input.
 
         Raises:
-            FileError: the input is no regular file.
+            FileError: the input is not a regular file.
         """
         if not names_file(path):
-            raise FileError(f"{path} is a pipe or device, which gives the output no name: give OUT")
+            raise FileError(f"{path} is a pipe or device, so the output has no name: give OUT")
         name = path.name.removesuffix(path.suffix) if self.is_input(path) else path.name
         return path.with_name(name + self.ending)
 
 
 def encoding() -> Naming:
-    """Return the names that ``encode`` gives."""
+    """Return the rule of ``encode``."""
     return Naming(AUDIO_ENDINGS, CODED_ENDING)
 
 
 def decoding(*, raw: bool, start_seconds: float, end_seconds: float | None) -> Naming:
-    """Return the names that ``decode`` gives.
+    """Return the rule of ``decode``.
 
     Args:
         raw: the output has no header.
-        start_seconds, end_seconds: the excerpt; 0 and None for the whole.
+        start_seconds: start of the excerpt; 0 is the start of the file.
+        end_seconds: end of the excerpt; None is the end of the file.
     """
     part = "decoded"
     if start_seconds or end_seconds is not None:

@@ -1,4 +1,4 @@
-"""Output: where it may go, and audio written block by block."""
+"""Checks of outputs, and writing of audio block by block."""
 
 import os
 from collections.abc import Generator, Mapping
@@ -15,7 +15,7 @@ from chirrup.files.drafts import cannot_write, exists, open_draft
 from chirrup.files.names import descriptor_of, is_coded, names_file
 from chirrup.files.naming import AUDIO_ENDINGS, CODED_ENDING
 from chirrup.files.tags import write_tags
-from chirrup.files.wav import Format, wav_head
+from chirrup.files.wav import Format, wav_header
 
 _ALIASES = {"AIF": "AIFF", "AIFC": "AIFF", "WAVE": "WAV", "OGA": "OGG", "SND": "AU"}
 _HEADERLESS = {"RAW", "SD2"}
@@ -32,7 +32,7 @@ Target = str | Path | Writable
 
 
 class Sink(Protocol):
-    """Where decoded audio goes: ``int16`` or ``float32 [samples, channels]``."""
+    """An output for decoded audio, ``int16`` or ``float32 [samples, channels]``."""
 
     def write(self, data: np.ndarray, /) -> None: ...
 
@@ -43,12 +43,13 @@ class Sink(Protocol):
 def check_target(
     target: Target, force: bool, source: object = None, *, coded: bool = False
 ) -> None:
-    """Raise FileError if nothing can or should be written there.
+    """Raise FileError if a target cannot or must not be written.
 
     Args:
-        force: a file there may be overwritten.
-        source: path of the input, which is not to be overwritten.
-        coded: a ``.chirrup`` file is to be written.
+        target: the output.
+        force: allow an existing file to be overwritten.
+        source: path of the input, which must not be overwritten.
+        coded: the output is a ``.chirrup`` file.
     """
     if not isinstance(target, (str, Path)):
         return
@@ -69,10 +70,10 @@ def check_target(
 
 
 def _check_coded(path: Path, force: bool) -> None:
-    """Raise FileError if a file is no place for a ``.chirrup`` file.
+    """Raise FileError if a ``.chirrup`` file must not be written to a path.
 
-    A recording is never overwritten, whatever ``force`` is: ``encode *.wav`` of two files gives the
-    second one for the output.
+    A recording is never overwritten, also with ``force``: in ``encode *.wav`` with two files, the
+    second one is the output.
     """
     if path.suffix.lower() in AUDIO_ENDINGS:
         raise FileError(
@@ -82,14 +83,14 @@ def _check_coded(path: Path, force: bool) -> None:
     if not path.exists():
         return
     if not is_coded(path) and not (force and path.stat().st_size == 0):
-        raise FileError(f"{path} exists and is no .chirrup file: give another output")
+        raise FileError(f"{path} exists and is not a .chirrup file: give another output")
     if not force:
         raise FileError(f"{path} exists: give another output, or overwrite it with --force (-f)")
 
 
 @contextmanager
 def open_target(target: Target, force: bool) -> Generator[Writable, None, None]:
-    """A binary file to write; see `open_draft`. A file object or descriptor stays open."""
+    """Open a binary file for writing; see `open_draft`. A file object or descriptor stays open."""
     if not isinstance(target, (str, Path)):
         yield target
         return
@@ -127,22 +128,25 @@ def open_sink(
     metadata: Mapping[str, str] | None = None,
     notes: list[str] | None = None,
 ) -> Generator[Sink, None, None]:
-    """Somewhere to write audio.
+    """Open an output for audio.
 
     Args:
-        target: a path, whose ending says the format; a binary file object, or the path of a pipe
+        target: path, whose ending selects the format. A binary file object, or the path of a pipe
             or device, gets WAV.
-        samples: for each channel, None if not known. Only pipes and WAV over 4 GB need it.
-        floating: floating point in place of 16-bit samples.
-        raw: no header.
-        force: overwrite a file that is there at the end.
-        metadata: those of its entries that are tags are written to a file.
-        notes: gets a note if the format cannot hold some of them.
+        rate_hz: sample rate.
+        channels: number of channels.
+        samples: samples of each channel, or None if not known. Only pipes and WAV files over 4 GB
+            need it.
+        floating: write floating-point samples instead of 16 bits.
+        raw: write no header.
+        force: overwrite a file that exists at the end.
+        metadata: metadata, of which the tags are written to a file.
+        notes: a list to which a note is added if the format cannot hold some tags.
     """
     form = Format("f32" if floating else "s16", rate_hz, channels)
     if raw or not isinstance(target, (str, Path)) or not names_file(Path(target)):
         with open_target(target, force) as file:
-            yield _Stream(file, b"" if raw else wav_head(form, samples))
+            yield _Stream(file, b"" if raw else wav_header(form, samples))
         return
     path = Path(target)
     kind, subtype = audio_format(path, floating)
@@ -167,11 +171,11 @@ def open_sink(
                 with _writing(path):
                     file.close()
         if draft.stat().st_size == 0:
-            raise FileError(f"{kind} cannot hold audio of no samples: use .wav")
+            raise FileError(f"{kind} cannot hold audio without samples: use .wav")
 
 
 def audio_format(path: Path, floating: bool) -> tuple[str, str]:
-    """Soundfile's format and subtype for a file name; FileError if there is none."""
+    """Return soundfile's format and subtype for a file name; raise FileError if it has none."""
     kind = path.suffix[1:].upper()
     kind = _ALIASES.get(kind, kind)
     if not names_file(path):
@@ -182,8 +186,8 @@ def audio_format(path: Path, floating: bool) -> tuple[str, str]:
         return "OGG", "OPUS"
     if kind not in soundfile.available_formats() or kind in _HEADERLESS:
         raise FileError(
-            f"no audio format is known by the ending of {path.name}: use .wav, .flac, .ogg, .mp3 "
-            "or .aiff, or --raw for none"
+            f"the ending of {path.name} is not of a known audio format: use .wav, .flac, .ogg, "
+            ".mp3 or .aiff, or --raw to write no header"
         )
     if floating:
         if not soundfile.check_format(kind, "FLOAT"):
@@ -195,7 +199,7 @@ def audio_format(path: Path, floating: bool) -> tuple[str, str]:
 
 
 class _Named:
-    """A file whose errors name it; ``path`` is what to call it."""
+    """A binary file whose errors state its path."""
 
     def __init__(self, file: Writable, path: Path) -> None:
         self.file, self.path = file, path
@@ -206,7 +210,7 @@ class _Named:
 
 
 class _Sound:
-    """An audio file; ``path`` is what to call it."""
+    """An audio file whose errors state its path."""
 
     def __init__(self, file: SoundFile, path: Path) -> None:
         self.file, self.path = file, path
@@ -218,23 +222,26 @@ class _Sound:
 
 @contextmanager
 def _writing(path: Path) -> Generator[None, None, None]:
-    """FileError for what goes wrong in writing a file; that nobody reads a pipe is told apart."""
+    """Raise a FileError for each error of writing, except BrokenPipeError."""
     try:
         yield
     except BrokenPipeError:
         raise
     except OSError as error:
         raise cannot_write(path, error) from error
-    except (soundfile.LibsndfileError, AssertionError) as error:  # the latter: not all of it
+    except (
+        soundfile.LibsndfileError,
+        AssertionError,
+    ) as error:  # Assertion: a short write
         raise FileError(f"{path} cannot be written: {error}") from error
 
 
 class _Stream:
-    """WAV or bare samples to anything that has `write`."""
+    """An output of WAV or raw samples to a binary file."""
 
-    def __init__(self, file: Writable | BinaryIO, head: bytes) -> None:
+    def __init__(self, file: Writable | BinaryIO, header: bytes) -> None:
         self.file = file
-        self._put(head)
+        self._put(header)
 
     def write(self, data: np.ndarray) -> None:
         self._put(data.astype(data.dtype.newbyteorder("<")).tobytes())

@@ -1,4 +1,4 @@
-"""Processes that work for a command, and end with it."""
+"""Worker processes of a command, which end with it."""
 
 import multiprocessing
 import os
@@ -18,15 +18,16 @@ def open_pool(
 ) -> Generator[ProcessPoolExecutor, None, None]:
     """Open a pool of ``count`` worker processes.
 
-    Workers ignore Ctrl-C, which is for the process that the person started. They end with that
-    process, also if it is killed, and at once if the body raises an exception.
+    Workers ignore Ctrl-C, which the main process handles. They end with the main process, also if
+    it is killed, and at once if the body raises an exception.
 
     Args:
-        scratch: folder for the workers' temporary files; None: the system's.
+        count: number of processes.
+        scratch: folder for the workers' temporary files. None is the folder of the system.
     """
     spawn = multiprocessing.get_context("spawn")
     reading, writing = spawn.Pipe(duplex=False)
-    # Only this process holds the writing end: however it ends, the workers' reading ends close.
+    # Only this process has the writing end. When it ends, the reading ends of the workers close.
     with (
         reading,
         writing,
@@ -40,7 +41,7 @@ def open_pool(
 
 
 def _serve(parent: Connection, scratch: Path | None) -> None:
-    """Prepare a worker."""
+    """Initialise a worker."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if scratch is not None:
         tempfile.tempdir = str(scratch)

@@ -1,4 +1,4 @@
-"""What to do with input that libsndfile does not read."""
+"""Advice for input that libsndfile does not read."""
 
 import shlex
 from pathlib import Path
@@ -11,11 +11,11 @@ _NEW_WAV = Naming(AUDIO_ENDINGS, ".converted.wav")
 
 
 def remedy(path: Path | None) -> str:
-    """Return what to do, as the end of a message; None is a pipe."""
+    """Return the advice that ends an error message. A path of None is a pipe."""
     if path is None:
-        return "convert it on its way, with ffmpeg -i - -f wav -"
+        return "convert it in the pipe, with ffmpeg -i - -f wav -"
     if path.suffix.lower() == ".raw":
-        return "say what it holds, for example --raw s16@24000x1"
+        return "give its format, for example --raw s16@24000x1"
     if is_coded(path):
         return "it is a .chirrup file already, which chirrup decode turns into audio"
     wav = _WAV.output(path)
@@ -25,6 +25,6 @@ def remedy(path: Path | None) -> str:
 
 
 def for_shell(path: Path) -> str:
-    """Return a path as an argument for a shell, which no program takes for an option."""
+    """Quote a path for a shell, so that no program interprets it as an option."""
     text = str(path)
     return shlex.quote(f"./{text}" if text.startswith("-") else text)

@@ -1,13 +1,13 @@
-"""The head of a WAV file and the chunks after its samples, read from a file or a pipe.
+"""Reading of the header of a WAV file and of the chunks after its samples, also from a pipe.
 
-The sizes in a head are often wrong: zero until a recording is finished, a placeholder in a pipe, or
-the size of a file before it was cut off. `read_head` decides which sizes can be believed.
+The sizes in a header are often wrong: zero until a recording is finished, a placeholder in a pipe,
+or the size of a file before it was cut off. `read_wav_header` decides which sizes are valid.
 """
 
 import struct
 from dataclasses import dataclass
-from typing import Protocol
 
+from chirrup.bitstream import Readable
 from chirrup.errors import FileError
 from chirrup.files.tags import info_tags
 from chirrup.files.wav import KINDS, UNKNOWN_SIZE, Format
@@ -16,8 +16,8 @@ _EXTENSIBLE = 0xFFFE
 _MOST_KEPT = 1 << 24
 _MOST_BYTES = 1 << 44
 """A larger size in RF64 counts as unknown. 16 channels at 192 kHz take a month to fill it."""
-_HEAD_BYTES = 1 << 12
-"""Placeholders are 2 or 4 GiB, give or take a head or a block."""
+_HEADER_BYTES = 1 << 12
+"""Largest difference of a placeholder from 2 or 4 GiB, by a header or a block."""
 _NAMES = (
     b"datafmt factLISTJUNKjunkPAD FLLRbextcartcue plstlablnotesmplinstacidafspID3 id3 iXML_PMX"
     b"axmlchnads64r64mPEAKlevlumidminfelm1elmoregnDGDASAURstrcDISPSyLpCr8rwamdguan"
@@ -31,16 +31,12 @@ class NotWavError(Exception):
     """The file is not WAV, or it ends before its samples."""
 
 
-class Readable(Protocol):
-    def read(self, size: int, /) -> bytes: ...
-
-
-class Ahead:
-    """A file or pipe with a look-ahead.
+class PeekableFile:
+    """A binary file whose next bytes can be read in advance.
 
     Attributes:
         offset: number of bytes read so far.
-        kept: those bytes; None where they are not kept.
+        kept: the bytes read so far, or None if they are not kept.
     """
 
     def __init__(self, file: Readable, *, offset: int = 0, keep: bool = True) -> None:
@@ -49,13 +45,13 @@ class Ahead:
         self._next = b""
 
     def peek(self, size: int) -> bytes:
-        """Return the next bytes without reading on; fewer at the end."""
+        """Return the next bytes, or fewer at the end, without consuming them."""
         while len(self._next) < size and (data := self.file.read(size - len(self._next))):
             self._next += data
         return self._next[:size]
 
     def read1(self, size: int) -> bytes:
-        """Read at most ``size`` bytes, as soon as there are any; none at the end."""
+        """Read at most ``size`` bytes as soon as any are available; none at the end."""
         if self._next:
             data, self._next = self._next[:size], self._next[size:]
         else:
@@ -65,22 +61,22 @@ class Ahead:
             self.kept.extend(data)
             if len(self.kept) > _MOST_KEPT:
                 raise FileError(
-                    f"its samples do not begin within {_MOST_KEPT >> 20} MiB: give a file, no pipe"
+                    f"its samples do not begin within {_MOST_KEPT >> 20} MiB: use a file instead"
                 )
         return data
 
     def take(self, size: int) -> bytes:
-        """Read exactly ``size`` bytes; NotWavError if there are fewer."""
+        """Read exactly ``size`` bytes, or raise NotWavError if there are fewer."""
         data = b""
         while len(data) < size:
             piece = self.read1(size - len(data))
             if not piece:
-                raise NotWavError("it ends in its head")
+                raise NotWavError("it ends in its header")
             data += piece
         return data
 
     def skip(self, size: int | None = None) -> int:
-        """Skip ``size`` bytes, or all up to the end, and return how many there were."""
+        """Skip ``size`` bytes, or all up to the end, and return the number of bytes skipped."""
         start = self.offset
         while size is None or self.offset < start + size:
             left = 1 << 16 if size is None else start + size - self.offset
@@ -90,23 +86,23 @@ class Ahead:
 
 
 @dataclass(frozen=True)
-class Head:
-    """The head of a WAV file.
+class WavHeader:
+    """The header of a WAV file.
 
     Attributes:
-        format: format of the samples; None if they need a decoder.
+        format: format of the samples, or None if they need a decoder.
         coding: content of the chunk ``fmt``.
-        promised_bytes: size of the samples in the head; None if the head leaves it open.
-        data_bytes: size of the samples to believe; None if they end with the file.
-        unfinished: the size in the head is zero although samples follow.
-        unpadded: a chunk of odd size has no pad byte.
-        end: offset of the end of the RIFF; None if it is unknown.
-        tags: tags in the head.
+        stated_bytes: size of the samples in the header, or None if it does not state a size.
+        data_bytes: valid size of the samples, or None if they end with the file.
+        unfinished: the stated size is zero although samples follow.
+        unpadded: a chunk of odd size has no padding byte.
+        end: offset of the end of the RIFF, or None if it is unknown.
+        tags: tags in the header.
     """
 
     format: Format | None
     coding: bytes
-    promised_bytes: int | None
+    stated_bytes: int | None
     data_bytes: int | None
     unfinished: bool
     unpadded: bool
@@ -115,23 +111,23 @@ class Head:
 
     @property
     def notes(self) -> list[str]:
-        """Return what is wrong with the head, in words."""
-        return ["its head was never finished: it is read to its end"] if self.unfinished else []
+        """Descriptions of faults of the header."""
+        return ["its header is unfinished: the file is read to its end"] if self.unfinished else []
 
 
-def read_head(file: Ahead) -> Head:
-    """Read up to the first sample.
+def read_wav_header(file: PeekableFile) -> WavHeader:
+    """Read the header of a WAV file, up to the first sample.
 
-    ``file.kept`` becomes None once the samples are known to need no decoder: then no other reader
-    needs the bytes.
+    If the samples need no decoder, ``file.kept`` becomes None, because no other reader needs the
+    bytes.
 
     Raises:
-        NotWavError: another reader has to read ``file.kept`` and the rest.
-        FileError: the head has no end.
+        NotWavError: the file is not WAV. Another reader must read ``file.kept`` and the rest.
+        FileError: the header is too long.
     """
     magic, riff_bytes, kind = struct.unpack("<4sI4s", file.take(12))
     if magic not in (b"RIFF", b"RF64") or kind != b"WAVE":
-        raise NotWavError("no RIFF")
+        raise NotWavError("it is not RIFF")
     end = None if riff_bytes in (0, UNKNOWN_SIZE) else riff_bytes + 8
     coding, form, long_bytes, unpadded = None, None, 0, False
     tags: dict[str, str] = {}
@@ -151,28 +147,28 @@ def read_head(file: Ahead) -> Head:
                 end, long_bytes = struct.unpack_from("<QQ", content)
                 end = end + 8 if 0 < end < _MOST_BYTES else None
         elif file.skip(size) < size:
-            raise NotWavError("it ends in its head")
+            raise NotWavError("it ends in its header")
         unpadded |= not _skip_pad(file, size)
     if coding is None:
-        raise NotWavError("no format before the samples")
+        raise NotWavError("it has no format before the samples")
     if magic == b"RF64" and size == UNKNOWN_SIZE:
         known = long_bytes if 0 < long_bytes < _MOST_BYTES else None
-        return Head(form, coding, known, known, False, unpadded, end, tags)
+        return WavHeader(form, coding, known, known, False, unpadded, end, tags)
     unfinished = size == 0 and file.peek(1) != b"" and not _is_chunk(file, end)
-    promised = None if size >= UNKNOWN_SIZE - _HEAD_BYTES else size
-    unknown = unfinished or abs(size - (1 << 31)) <= _HEAD_BYTES
+    promised = None if size >= UNKNOWN_SIZE - _HEADER_BYTES else size
+    unknown = unfinished or abs(size - (1 << 31)) <= _HEADER_BYTES
     believed = None if unknown else promised
-    return Head(form, coding, promised, believed, unfinished, unpadded, end, tags)
+    return WavHeader(form, coding, promised, believed, unfinished, unpadded, end, tags)
 
 
-def skip_chunks(file: Ahead, head: Head) -> str | None:
+def skip_chunks(file: PeekableFile, header: WavHeader) -> str | None:
     """Read from the last sample to the end of the file.
 
     Returns:
-        A note if there is more than chunks of the WAV file.
+        A note if other bytes than chunks of the WAV file follow.
     """
-    _skip_pad(file, head.data_bytes or 0)
-    while _is_chunk(file, head.end):
+    _skip_pad(file, header.data_bytes or 0)
+    while _is_chunk(file, header.end):
         _, size = struct.unpack("<4sI", file.take(8))
         file.skip(size)
         _skip_pad(file, size)
@@ -180,11 +176,11 @@ def skip_chunks(file: Ahead, head: Head) -> str | None:
     count = file.skip()
     if count == 0:
         return None
-    what = ", which are another WAV file," if name in _FILES else ""
-    return f"the {count} bytes after its end{what} are left out"
+    content = ", which are another WAV file," if name in _FILES else ""
+    return f"the {count} bytes after its end{content} are left out"
 
 
-def _skip_pad(file: Ahead, size: int) -> bool:
+def _skip_pad(file: PeekableFile, size: int) -> bool:
     """Skip the byte that pads a chunk of odd size; return False if it is missing."""
     if size % 2:
         following = file.peek(5)
@@ -194,7 +190,7 @@ def _skip_pad(file: Ahead, size: int) -> bool:
     return True
 
 
-def _is_chunk(file: Ahead, end: int | None) -> bool:
+def _is_chunk(file: PeekableFile, end: int | None) -> bool:
     """Return whether a chunk comes next: its name is known, or it fits into the RIFF."""
     following = file.peek(8)
     if len(following) < 8:
@@ -205,9 +201,9 @@ def _is_chunk(file: Ahead, end: int | None) -> bool:
 
 
 def _format(content: bytes) -> Format | None:
-    """Return the format in a chunk ``fmt``; None for samples that need a decoder."""
+    """Return the format in a chunk ``fmt``, or None if the samples need a decoder."""
     if len(content) < 16:
-        raise NotWavError("a short format chunk")
+        raise NotWavError("its format chunk is too short")
     tag, channels, rate, _, align, bits = struct.unpack_from("<HHIIHH", content)
     if tag == _EXTENSIBLE and len(content) >= 26:
         tag = struct.unpack_from("<H", content, 24)[0]

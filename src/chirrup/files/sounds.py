@@ -1,7 +1,7 @@
-"""Audio files that seek, opened by soundfile.
+"""Opening of seekable audio files with soundfile.
 
-libsndfile reads a WAV file with an unfinished head as empty. It refuses a WAV file that lacks a pad
-byte or that another file follows. `open_sound` gives such a file a new head.
+libsndfile reads a WAV file with an unfinished header as empty. It rejects a WAV file without a
+padding byte, or with another file after it. `open_sound` gives such a file a new header.
 """
 
 import os
@@ -17,7 +17,7 @@ import numpy as np
 import soundfile
 
 from chirrup.files.callbacks import SoundFile
-from chirrup.files.riff import Ahead, Head, NotWavError, read_head, skip_chunks
+from chirrup.files.riff import NotWavError, PeekableFile, WavHeader, read_wav_header, skip_chunks
 from chirrup.files.tags import read_tags
 from chirrup.files.wav import UNKNOWN_SIZE
 
@@ -27,12 +27,18 @@ _LARGEST_EMPTY = 1 << 12
 
 
 class UnreadableError(Exception):
-    """The file is no audio, or it is damaged."""
+    """The file is not audio, or it is damaged."""
 
 
 @dataclass(frozen=True)
 class Sound:
-    """An open file, notes on what is wrong with its head, and its tags."""
+    """An open audio file.
+
+    Attributes:
+        file: the open file.
+        notes: descriptions of faults of its header.
+        tags: its tags.
+    """
 
     file: soundfile.SoundFile
     notes: list[str]
@@ -44,17 +50,17 @@ def open_sound(source: str | Path | BinaryIO) -> Generator[Sound, None, None]:
     """Open a file of any format that soundfile reads.
 
     Args:
-        source: a path of a regular file, or a binary file object that seeks, which stays open.
+        source: path of a regular file, or a seekable binary file object, which stays open.
 
     Raises:
-        OSError: it cannot be opened.
-        UnreadableError: it is no audio, or it is large and has no samples.
+        OSError: the file cannot be opened.
+        UnreadableError: the file is not audio, or it is large and has no samples.
     """
     with ExitStack() as stack:
         content: BinaryIO
         if isinstance(source, (str, Path)):
             if os.path.exists(source) and not os.path.isfile(source):
-                raise UnreadableError("it is no regular file")
+                raise UnreadableError("it is not a regular file")
             content = stack.enter_context(Path(source).open("rb"))
             place = str(source) if sys.platform == "win32" else os.fsencode(source)
         else:
@@ -64,17 +70,17 @@ def open_sound(source: str | Path | BinaryIO) -> Generator[Sound, None, None]:
             file = _opened(place, content, wav)
         except soundfile.LibsndfileError as error:
             raise UnreadableError(error.error_string.rstrip(".")) from error
-        except TypeError as error:  # soundfile asks for the rate of what is named .raw
-            raise UnreadableError("its name says that it has no header") from error
+        except TypeError as error:  # soundfile requires a sample rate if the ending is .raw
+            raise UnreadableError("a file with the ending .raw has no header") from error
         with file:
             if file.frames == 0 and size > _LARGEST_EMPTY and not (wav and wav.size == 0):
                 raise UnreadableError(f"it has no samples in {size} bytes")
-            tags = read_tags(file) or (wav.head.tags if wav else {})
+            tags = read_tags(file) or (wav.header.tags if wav else {})
             yield Sound(file, wav.notes if wav else [], tags)
 
 
 def blocks(file: soundfile.SoundFile, samples: int | None = None) -> Iterator[np.ndarray]:
-    """Read a file block by block, in memory that does not depend on the length in its head.
+    """Read a file block by block, in memory that does not depend on the length in its header.
 
     Args:
         samples: number of samples to read; None is all.
@@ -101,7 +107,8 @@ def read_sound(source: str | Path | BinaryIO) -> tuple[np.ndarray, int]:
     """Return all samples of a file, ``float32 [samples, channels]``, and its sample rate in Hz.
 
     Raises:
-        OSError, UnreadableError: as in `open_sound`.
+        OSError: the file cannot be opened.
+        UnreadableError: the file is not audio, or it is damaged.
     """
     with open_sound(source) as sound:
         return read_samples(sound.file), sound.file.samplerate
@@ -118,43 +125,45 @@ def read_samples(file: soundfile.SoundFile, samples: int | None = None) -> np.nd
 
 @dataclass(frozen=True)
 class _Wav:
-    """A WAV file: its head, offset and size of its samples, and notes on what is wrong."""
+    """The header of a WAV file, offset and size of its samples in bytes, and notes on faults."""
 
-    head: Head
+    header: WavHeader
     start: int
     size: int
     notes: list[str]
 
     @property
     def is_misread(self) -> bool:
-        """Return whether libsndfile would find no samples, or other ones."""
-        return self.head.unfinished or self.head.unpadded
+        """Whether libsndfile would read no samples, or wrong samples."""
+        return self.header.unfinished or self.header.unpadded
 
 
 def _wav(content: BinaryIO) -> _Wav | None:
     content.seek(0)
-    ahead = Ahead(content, keep=False)
+    ahead = PeekableFile(content, keep=False)
     try:
-        head = read_head(ahead)
+        header = read_wav_header(ahead)
     except NotWavError:
         return None
-    start, notes = ahead.offset, head.notes
+    start, notes = ahead.offset, header.notes
     there = content.seek(0, os.SEEK_END) - start
-    size = there if head.data_bytes is None else min(there, head.data_bytes)
-    if there < (head.promised_bytes or 0):
-        notes.append(f"its head promises {head.promised_bytes} bytes of samples, {there} are there")
+    size = there if header.data_bytes is None else min(there, header.data_bytes)
+    if there < (header.stated_bytes or 0):
+        notes.append(
+            f"its header states {header.stated_bytes} bytes of samples, but it has {there}"
+        )
     content.seek(start + size)
-    if follows := skip_chunks(Ahead(content, offset=start + size, keep=False), head):
+    if follows := skip_chunks(PeekableFile(content, offset=start + size, keep=False), header):
         notes.append(follows)
-    return _Wav(head, start, size, notes)
+    return _Wav(header, start, size, notes)
 
 
 def _opened(
     place: str | bytes | BinaryIO, content: BinaryIO, wav: _Wav | None
 ) -> soundfile.SoundFile:
-    """Open a file by its path or as an object, a WAV file with a new head if it needs one."""
+    """Open a file by its path or as an object, and repair the header of a WAV file if needed."""
     if wav and wav.is_misread:
-        return _mended(content, wav)
+        return _repaired(content, wav)
     content.seek(0)
     try:
         by_path = isinstance(place, (str, bytes))
@@ -162,28 +171,28 @@ def _opened(
     except soundfile.LibsndfileError:
         if wav is None:
             raise
-        return _mended(content, wav)
+        return _repaired(content, wav)
 
 
-def _mended(content: BinaryIO, wav: _Wav) -> soundfile.SoundFile:
-    """Open a WAV file with a new head."""
+def _repaired(content: BinaryIO, wav: _Wav) -> soundfile.SoundFile:
+    """Open a WAV file with a new header."""
     magic, more, size = b"RIFF", b"", wav.size
-    coding = b"fmt " + struct.pack("<I", len(wav.head.coding)) + wav.head.coding
+    coding = b"fmt " + struct.pack("<I", len(wav.header.coding)) + wav.header.coding
     riff_bytes = 4 + len(coding) + 8 + size
     if riff_bytes > UNKNOWN_SIZE:
         magic, more = b"RF64", b"ds64" + struct.pack("<IQQQI", 28, riff_bytes + 36, size, 0, 0)
         riff_bytes = size = UNKNOWN_SIZE
-    head = magic + struct.pack("<I", riff_bytes) + b"WAVE" + more + coding
-    head += b"data" + struct.pack("<I", size)
-    return SoundFile(cast(BinaryIO, _Mended(content, head, wav.start, wav.size)))
+    header = magic + struct.pack("<I", riff_bytes) + b"WAVE" + more + coding
+    header += b"data" + struct.pack("<I", size)
+    return SoundFile(cast(BinaryIO, _Repaired(content, header, wav.start, wav.size)))
 
 
-class _Mended:
-    """A binary file that consists of a head and a part of another file."""
+class _Repaired:
+    """A binary file that consists of a header and a part of another file."""
 
-    def __init__(self, content: BinaryIO, head: bytes, start: int, size: int) -> None:
-        self.content, self.head, self.start = content, head, start
-        self.size, self.position = len(head) + size, 0
+    def __init__(self, content: BinaryIO, header: bytes, start: int, size: int) -> None:
+        self.content, self.header, self.start = content, header, start
+        self.size, self.position = len(header) + size, 0
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
         base = {os.SEEK_SET: 0, os.SEEK_CUR: self.position, os.SEEK_END: self.size}[whence]
@@ -194,11 +203,11 @@ class _Mended:
         return self.position
 
     def read(self, size: int) -> bytes:
-        data = self.head[self.position : self.position + size]
+        data = self.header[self.position : self.position + size]
         place = self.position + len(data)
         wanted = min(size - len(data), self.size - place)
         if wanted > 0:
-            self.content.seek(self.start + place - len(self.head))
+            self.content.seek(self.start + place - len(self.header))
             data += self.content.read(wanted)
         self.position += len(data)
         return data

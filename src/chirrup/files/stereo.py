@@ -1,5 +1,4 @@
-"""How the channels of a file are coded; two as mid and side: what they share, and what tells them
-apart."""
+"""Channel modes of a file, and the conversion of left and right to mid and side."""
 
 from typing import Literal
 
@@ -11,27 +10,35 @@ from chirrup.errors import FileError
 from chirrup.files.inputs import Source, source_name
 
 Stereo = Literal["separate", "mid-side"]
-"""How the two channels of a file are coded."""
+"""Coding of the two channels of a file."""
 
 
 def channel_mode(
     codec: Codec, channels: int, mix: bool, stereo: Stereo, source: Source
 ) -> ChannelMode:
-    """What the header is to say of a source with so many channels.
+    """Return the channel mode of a source with ``channels`` channels.
+
+    Args:
+        codec: the model.
+        channels: number of channels of the source.
+        mix: average all channels to one.
+        stereo: requested coding of two channels.
+        source: the source, for the error message.
 
     Raises:
-        FileError: mid and side of what has none.
+        FileError: "mid-side" is requested, but the source does not have two channels, they are
+            mixed, or the model codes its channels jointly.
     """
     joint = codec.channels > 1
     if stereo == "mid-side":
         if joint:
-            raise FileError(f"{codec.name} codes its channels jointly: leave mid and side to it")
+            raise FileError(f"{codec.name} codes its channels jointly: leave out --stereo mid-side")
         if mix:
-            raise FileError("mixing leaves no mid and side: choose one of the two")
+            raise FileError("--mix and --stereo mid-side exclude each other: choose one of the two")
         if channels != 2:
             raise FileError(
-                f"mid and side are of 2 channels, {source_name(source)} has {channels}: code "
-                "separate channels, which is the default"
+                f"mid and side need 2 channels, but {source_name(source)} has {channels}: leave "
+                "out --stereo mid-side"
             )
         return "mid-side"
     if mix and channels > 1:
@@ -40,16 +47,16 @@ def channel_mode(
 
 
 def mid_side(audio: np.ndarray) -> np.ndarray:
-    """Left and right ``[2, samples]`` to half their sum and half their difference.
+    """Convert left and right ``[2, samples]`` to half their sum and half their difference.
 
-    Halves: neither leaves full scale where left and right do not, a model is trained for no more,
-    and the mid of two equal channels is the channel.
+    With the factor of one half, mid and side stay within full scale, for which models are trained,
+    and the mid of two equal channels is the channel itself.
     """
     left, right = audio
     return np.stack([left + right, left - right]) * np.float32(0.5)
 
 
 def left_right(audio: np.ndarray) -> np.ndarray:
-    """Mid and side ``[2, samples]`` back to left and right."""
+    """Convert mid and side ``[2, samples]`` to left and right."""
     mid, side = audio
     return np.stack([mid + side, mid - side])

@@ -1,4 +1,4 @@
-"""Tags of audio files, which are metadata of a ``.chirrup`` file under the same names."""
+"""Tags of audio files, which a ``.chirrup`` file stores as metadata with the same names."""
 
 import struct
 from collections.abc import Iterable, Mapping
@@ -11,10 +11,11 @@ TAGS = (
     *("title", "artist", "album", "date", "comment"),
     *("genre", "tracknumber", "copyright", "license"),
 )
-"""Those that soundfile reads and writes, but for the name of a program."""
+"""The tags that soundfile reads and writes, except the name of a program."""
 _ROOMY = {"FLAC", "OGG", "MP3"}
 _MOST_BYTES = 2000
-"""In other formats. libsndfile then reads no tag of a larger WAV head, and no larger AIFF file."""
+"""Most bytes of tags in other formats. With more, libsndfile reads no tags from a WAV header, and
+cannot read an AIFF file."""
 _INFO = {
     b"INAM": "title",
     b"IART": "artist",
@@ -54,7 +55,7 @@ def with_tags(
     """Add the tags that metadata does not replace.
 
     Returns:
-        The metadata; and a note if there is no room for some tags in a ``.chirrup`` file.
+        The metadata, and a note if some tags do not fit in a ``.chirrup`` file.
     """
     result, left_out = dict(metadata), []
     room = MAX_METADATA - sum(_size(*pair) for pair in metadata.items())
@@ -72,7 +73,7 @@ def _size(name: str, text: str) -> int:
 
 
 def write_tags(file: soundfile.SoundFile, metadata: Mapping[str, str]) -> list[str]:
-    """Write those of metadata that are tags, before the first sample.
+    """Write the tags among metadata. Must be called before the first sample is written.
 
     Returns:
         A note if the format cannot hold some of them.
@@ -81,7 +82,7 @@ def write_tags(file: soundfile.SoundFile, metadata: Mapping[str, str]) -> list[s
     for name in TAGS:
         text = metadata.get(name, "")
         size = len(text.encode())
-        # libsndfile writes the bytes of UTF-8 as Latin-1 to MP3
+        # In MP3, libsndfile declares the bytes of UTF-8 as Latin-1.
         fits = size <= room and "\0" not in text and (text.isascii() or file.format != "MP3")
         try:
             if text and fits:
@@ -94,5 +95,5 @@ def write_tags(file: soundfile.SoundFile, metadata: Mapping[str, str]) -> list[s
     return _note(left_out, f"do not fit into {file.format} and are left out")
 
 
-def _note(names: list[str], what: str) -> list[str]:
-    return [f"the tags {', '.join(names)} {what}"] if names else []
+def _note(names: list[str], reason: str) -> list[str]:
+    return [f"the tags {', '.join(names)} {reason}"] if names else []

@@ -1,4 +1,4 @@
-"""WAV where nothing seeks: its samples, and a head that is written before the length is known."""
+"""WAV in a pipe: conversion of its samples, and a header that precedes an unknown length."""
 
 import struct
 from collections.abc import Callable
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 UNKNOWN_SIZE = 0xFFFFFFFF
-"""Size of what has no known size: sox, ffmpeg and libsndfile read on to the end of the file."""
+"""Size if it is unknown. sox, ffmpeg and libsndfile then read to the end of the file."""
 PCM, FLOAT = 1, 3
 
 
@@ -58,7 +58,7 @@ SAMPLE_TYPES: dict[str, tuple[int, Callable[[bytes], np.ndarray]]] = {
     "ulaw": (1, _mu_law),
     "alaw": (1, _a_law),
 }
-"""Bytes of a sample, and how to make ``float32`` of many."""
+"""Bytes of a sample, and a function that converts samples to ``float32``."""
 KINDS = {
     (PCM, 8): "u8",
     (PCM, 16): "s16",
@@ -67,12 +67,18 @@ KINDS = {
     (FLOAT, 32): "f32",
     (FLOAT, 64): "f64",
 }
-"""Keys of `SAMPLE_TYPES` by the tag and the bits of a WAV file."""
+"""Keys of `SAMPLE_TYPES`, by the format tag and the bits of a WAV file."""
 
 
 @dataclass(frozen=True)
 class Format:
-    """What samples are like: a key of `SAMPLE_TYPES`, the rate, and interleaved channels."""
+    """The format of interleaved samples.
+
+    Attributes:
+        kind: a key of `SAMPLE_TYPES`.
+        sample_rate_hz: sample rate.
+        channels: number of channels.
+    """
 
     kind: str
     sample_rate_hz: int
@@ -80,11 +86,17 @@ class Format:
 
     @property
     def frame_bytes(self) -> int:
+        """Bytes of one sample of all channels."""
         return SAMPLE_TYPES[self.kind][0] * self.channels
 
 
-def wav_head(form: Format, samples: int | None) -> bytes:
-    """The bytes before the samples; ``form`` is of s16 or f32, ``samples`` None if not known."""
+def wav_header(form: Format, samples: int | None) -> bytes:
+    """Return the header of a WAV file.
+
+    Args:
+        form: format of the samples, of kind s16 or f32.
+        samples: samples of each channel, or None if not known.
+    """
     size, floating = SAMPLE_TYPES[form.kind][0], form.kind == "f32"
     values = (
         FLOAT if floating else PCM,

@@ -1,22 +1,30 @@
-"""The matrices of Fourier transforms, made when a model is loaded: they would be a good part of its
-file, and are the same in every model."""
+"""Matrices of discrete Fourier transforms, which are computed when a model is loaded.
+
+They are not stored in the weight file, because they would be a large part of it and are the same in
+every model.
+"""
 
 import numpy as np
 
 SMALLEST = 1 << 12
-"""Matrices of fewer elements may as well be stored."""
-
+"""Matrices with fewer elements are stored."""
 
 KINDS = ("cosines", "sines", "inverse cosines", "inverse sines")
 
 
 def dft_matrix(kind: str, n_fft: int) -> np.ndarray:
-    """One of the four matrices over half a period that transforms of real signals are made of, as
-    ``float32``; cosines are even in time, and sines odd.
+    """Return one of the four matrices of the transform of a real signal.
 
-    - ``cosines``, ``sines``: to multiply samples by, ``[time, bins]``, time from 0 to half of
-      ``n_fft``; without its ends for sines, which are zero there.
-    - ``inverse cosines``, ``inverse sines``: to multiply bins by, ``[bins, time]``.
+    The matrices cover half a period, because cosines are even in time, and sines are odd.
+
+    Args:
+        kind: one of `KINDS`.
+        n_fft: length of the transform in samples, an even number.
+
+    Returns:
+        ``float32 [time, bins]`` for "cosines" and "sines", which transform samples; ``float32
+        [bins, time]`` for the inverse ones, which transform bins. Time is from 0 to ``n_fft / 2``.
+        "sines" leaves out both ends, where they are zero.
     """
     half = n_fft // 2
     table = (np.cos if kind.endswith("cosines") else np.sin)(2 * np.pi / n_fft * np.arange(n_fft))
@@ -30,7 +38,7 @@ def dft_matrix(kind: str, n_fft: int) -> np.ndarray:
 
 
 def identify_dft(array: np.ndarray) -> tuple[str, int] | None:
-    """Kind and ``n_fft`` if it is exactly one of those."""
+    """Return the kind and ``n_fft`` of an array that equals a matrix of `dft_matrix`, else None."""
     if array.ndim != 2 or array.size < SMALLEST or array.dtype != np.float32:
         return None
     n_fft = 2 * (array.shape[1] - 1)

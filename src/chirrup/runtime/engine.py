@@ -1,4 +1,4 @@
-"""What runs one part of a model: arrays in and out, and a state that only the engine can read."""
+"""The interface `Engine`, which runs the encoder or the decoder of a model."""
 
 from collections.abc import Mapping
 from typing import Any, Protocol
@@ -6,14 +6,14 @@ from typing import Any, Protocol
 import numpy as np
 
 State = Any
-"""The state of some streams at one moment. It is never changed in place, so keeping one is keeping
-the moment."""
+"""The state of streams at one moment, in a form that only its engine reads. It is never changed in
+place, so a reference to it is a snapshot."""
 
 
 class Engine(Protocol):
     """The encoder or the decoder of a model.
 
-    One frame or a block of frames at a time has the same result.
+    The result does not depend on how many frames are run at once.
     """
 
     def initial_state(self, batch: int = 1) -> State:
@@ -24,11 +24,12 @@ class Engine(Protocol):
         """Run the next piece of each stream, a whole number of chunks of frames.
 
         Args:
-            x: audio ``float32 [batch, channels, samples]`` for an encoder, codes ``int32 [batch,
-                codebooks, frames]`` for a decoder.
+            x: audio ``float32 [batch, channels, samples]`` for an encoder, or codes ``int32
+                [batch, codebooks, frames]`` for a decoder.
+            state: the state before ``x``.
 
         Returns:
-            Codes, or audio, and the state after them.
+            Codes or audio, and the state after ``x``.
 
         Raises:
             ModelError: the model is damaged.
@@ -40,5 +41,5 @@ class Engine(Protocol):
         ...
 
     def restore(self, saved: Mapping[str, np.ndarray]) -> State:
-        """Return the state whose arrays `save` returned."""
+        """Return the state that `save` converted to arrays."""
         ...

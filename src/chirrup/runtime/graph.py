@@ -1,8 +1,8 @@
-"""An exported graph in ONNX Runtime, its streaming state handed in and out.
+"""`Graph`, the engine that runs exported graphs in ONNX Runtime.
 
-A model has two graphs, encoder and decoder, each in two forms with one set of weights: one for any
-number of streams and frames, and one for exactly one frame of one stream, which takes two thirds
-of the time. (If a model codes a chunk of frames at once, read chunk for frame.)
+A model has two graphs, the encoder and the decoder. Each has two forms with the same weights: one
+for any number of streams and frames, and one for exactly one frame of one stream, which takes two
+thirds of the time. If a model codes a chunk of frames at once, the second form runs one chunk.
 """
 
 from collections.abc import Iterable, Mapping
@@ -20,15 +20,16 @@ from chirrup.runtime.graph_file import graph_content
 
 State = Mapping[str, ort.OrtValue]
 
-ort.set_default_logger_severity(4)  # errors are raised
+ort.set_default_logger_severity(4)  # fatal only: errors are raised as exceptions
 
 
 class Weights:
-    """The tensors of ``model.safetensors``; float16 ones, and rows of 8 bits, are widened.
+    """The tensors of ``model.safetensors``, widened to float32 from float16 and from 8-bit rows.
 
     Args:
-        places: for each graph, for each of its tensors: where it is (`lab.export.model_folder`
-            tells how).
+        path: the weight file.
+        places: place of each tensor, by graph and by the tensor's name in the graph. See
+            `lab.export.model_folder.move_weights`.
 
     Raises:
         ModelError: the file is damaged.
@@ -39,15 +40,15 @@ class Weights:
         self.values: dict[str, ort.OrtValue] = {}
         try:
             self.stored = load_file(path)
-        except Exception as error:  # safetensors has several kinds, one directly below Exception
+        except Exception as error:  # safetensors raises several kinds, one derived from Exception
             raise ModelError(f"{path} is damaged: {error}") from error
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """A copy reads the file again: values of ONNX Runtime cannot be pickled."""
+        """Make a copy read the file again, because values of ONNX Runtime cannot be pickled."""
         return Weights, (self.path, self.places)
 
     def of(self, graph: str) -> dict[str, ort.OrtValue]:
-        """The tensors of a graph, by their names in it; graphs share what is the same.
+        """Return the tensors of a graph by name; graphs share equal tensors.
 
         Raises:
             ModelError: a tensor is missing, has another size, or is not finite.
@@ -83,12 +84,13 @@ class Weights:
 
 
 class Sessions:
-    """The graphs of a model's folder in ONNX Runtime, all with one set of weights.
+    """Sessions of ONNX Runtime for the graphs of a model's folder, with one set of weights.
 
     Args:
         folder: the model's folder, with a file ``{name}.onnx`` for each graph.
-        sha256: hash of each graph; empty for a folder without hashes.
-        threads: threads that one call may use.
+        weights: tensors of the graphs.
+        sha256: SHA-256 of each graph; empty for a folder without hashes.
+        threads: number of threads that one call may use.
     """
 
     def __init__(
@@ -97,11 +99,13 @@ class Sessions:
         self.folder, self.weights, self.sha256, self.threads = folder, weights, sha256, threads
 
     def path(self, name: str) -> Path:
+        """Return the path of a graph's file."""
         return self.folder / f"{name}.onnx"
 
     def open(self, name: str, states: Iterable[str]) -> ort.InferenceSession:
-        """Load a graph whose inputs are "input" and its states, its outputs one more value and the
-        states after it.
+        """Load a graph.
+
+        Its inputs are "input" and the states. Its outputs are the result and the next states.
 
         Raises:
             ModelError: the file is damaged, or the graph has other inputs or outputs.
@@ -117,7 +121,7 @@ class Sessions:
         try:
             options.add_external_initializers(list(values), list(values.values()))
             session = ort.InferenceSession(content, options, providers=["CPUExecutionProvider"])
-        except Exception as error:  # the runtime has a dozen kinds, all directly below Exception
+        except Exception as error:  # the runtime raises a dozen kinds, all derived from Exception
             raise ModelError(f"{path} is damaged: {error}") from error
         inputs = {"input", *states}
         if {value.name for value in session.get_inputs()} != inputs or (
@@ -128,17 +132,17 @@ class Sessions:
 
 
 class Graph:
-    """One of the graphs of a model: an `engine.Engine`.
+    """An `engine.Engine` that runs the encoder or the decoder in ONNX Runtime.
 
-    The files of models of one channel have audio without the axis of channels.
+    In the graph files of models with one channel, audio has no axis of channels.
 
     Args:
-        part: "encoder" or "decoder": the graph of this name, and the one of ``{part}-frame``.
+        part: "encoder" or "decoder". The graphs ``{part}`` and ``{part}-frame`` are used.
         states: shape of each state tensor for one stream, without the batch dimension.
-        frame_shape: shape of one frame of the input, without the batch dimension, or None for any.
-        output_shape: shape of the output for one frame, or None for any shape.
-        codebook_size: bound of the codes that the graph computes; None for one that computes
-            audio or features.
+        frame_shape: shape of one frame of the input, without the batch dimension. None allows any.
+        output_shape: shape of the output for one frame. None allows any.
+        codebook_size: number of values of the codes that the graph computes. None is for a graph
+            that computes audio or features.
     """
 
     def __init__(
@@ -158,20 +162,20 @@ class Graph:
         )
 
     def __getstate__(self) -> dict[str, Any]:
-        """A copy opens its own sessions: those of ONNX Runtime cannot be pickled."""
+        """Leave out the sessions, which cannot be pickled; a copy opens them again."""
         attributes = self.__dict__.copy()
         for session in ("block", "frame"):
             attributes.pop(session, None)
         return attributes
 
     def initial_state(self, batch: int = 1) -> State:
-        """The state before the first sample of ``batch`` streams."""
+        """Return the state before the first sample of ``batch`` streams."""
         return self.restore(
             {name: np.zeros((batch, *shape), np.float32) for name, shape in self.states.items()}
         )
 
     def restore(self, saved: Mapping[str, np.ndarray]) -> State:
-        """A state from the arrays that `save` gave."""
+        """Return the state that `save` converted to arrays."""
         return {
             name: ort.OrtValue.ortvalue_from_numpy(np.ascontiguousarray(saved[name], np.float32))
             for name in self.states
@@ -179,14 +183,14 @@ class Graph:
 
     @staticmethod
     def save(state: State) -> dict[str, np.ndarray]:
-        """A state as arrays, to be kept or sent elsewhere."""
+        """Return a state as arrays."""
         return {name: value.numpy().copy() for name, value in state.items()}
 
     def __call__(self, x: np.ndarray, state: State) -> tuple[np.ndarray, State]:
         """Run the next piece ``x`` of each stream: ``[batch, ...]``, a whole number of frames.
 
         Raises:
-            ModelError: the graph cannot be run, or computes something else than it should.
+            ModelError: the graph cannot be run, or its output has a wrong shape, type or range.
         """
         one = self.frame_shape is not None and x.shape == (1, *self.frame_shape)
         session = self.frame if one else self.block
@@ -196,7 +200,7 @@ class Graph:
         try:
             output, *after = session.run_with_ort_values(None, feeds)
             array = output.numpy()
-        except Exception as error:  # as in `Sessions.open`
+        except Exception as error:  # see `Sessions.open`
             raise ModelError(f"{self.sessions.path(self.part)} cannot be run: {error}") from error
         if array.ndim == 2:
             array = array[:, None]
@@ -204,7 +208,7 @@ class Graph:
         return array, dict(zip(self.states, after, strict=True))
 
     def check(self, x: np.ndarray, output: np.ndarray) -> None:
-        """Raise ModelError for an output of ``x`` that no whole model computes."""
+        """Raise ModelError if the output for ``x`` has a wrong shape, type or range."""
         if self.output_shape is not None and self.frame_shape is not None:
             rows, length = self.output_shape
             shape = (len(x), rows, x.shape[-1] // self.frame_shape[-1] * length)

@@ -1,7 +1,7 @@
-"""The content of a graph file, with its hash and its references to other files checked.
+"""Reading of graph files, with a check of the hash and of the references to other files.
 
-An ONNX graph may name any file as the place of a tensor's content. Versions of ONNX Runtime below
-1.24 read it, whatever it is, so the names are checked here.
+An ONNX graph may name any file as the place of a tensor's content, and ONNX Runtime before version
+1.24 reads every such file. This module therefore checks the names.
 """
 
 import hashlib
@@ -12,9 +12,9 @@ from chirrup.errors import ModelError
 from chirrup.runtime.reading import read_bytes
 
 MOST_BYTES = 1 << 21
-"""A graph has no weights: those of shipped models have 20 to 130 KB."""
+"""Largest size of a graph file, which holds no weights. Shipped graphs have 20 to 130 KB."""
 WEIGHTS = "model.safetensors"
-"""The only file that a graph may name."""
+"""The only file to which a graph may refer."""
 
 Schema = dict[str, dict[int, str]]
 _MESSAGES: Schema = {
@@ -34,20 +34,21 @@ _MESSAGES: Schema = {
     "SparseTensor": {1: "Tensor", 2: "Tensor"},
     "Tensor": {13: "External"},
 }
-"""The fields of onnx.proto that lead to a tensor, by message and field number."""
+"""Fields of onnx.proto that lead to a tensor, by message and field number."""
 _DEEPEST = 64
-"""Nested messages: a graph inside a node inside a graph is three more."""
+"""Most levels of nested messages. A graph in a node of a graph adds three."""
 
 
 def graph_content(path: Path, sha256: str | None = None) -> bytes:
     """Read a graph file.
 
     Args:
-        sha256: expected hash in hexadecimal; None for a folder that has none.
+        path: the graph file.
+        sha256: expected SHA-256 in hexadecimal. None skips the check.
 
     Raises:
-        ModelError: the file cannot be read, has another hash, is no protobuf message, or names
-            another file than ``model.safetensors``.
+        ModelError: the file cannot be read, has another hash, is not an ONNX graph, or refers to a
+            file other than ``model.safetensors``.
     """
     content = read_bytes(path, MOST_BYTES)
     if sha256 is not None and hashlib.sha256(content).hexdigest() != sha256:
@@ -60,15 +61,15 @@ def graph_content(path: Path, sha256: str | None = None) -> bytes:
                     f"{WEIGHTS} only"
                 )
     except IndexError as error:
-        raise ModelError(f"{path} is damaged: it is no ONNX graph") from error
+        raise ModelError(f"{path} is damaged: it is not an ONNX graph") from error
     return content
 
 
 def locations(data: memoryview, message: str = "Model", depth: int = 0) -> Iterator[bytes]:
-    """Yield the names of all files that a serialised message refers to.
+    """Yield the names of all files to which a serialised message refers.
 
     Raises:
-        IndexError: the bytes are no such message.
+        IndexError: the bytes are not such a message.
     """
     if depth > _DEEPEST:
         raise IndexError("too deep")
@@ -106,7 +107,7 @@ def _fields(data: memoryview) -> Iterator[tuple[int, memoryview]]:
 
 
 def _varint(data: memoryview, at: int) -> tuple[int, int]:
-    """Read an integer of 7 bits a byte; return it and the place behind it."""
+    """Read an integer with 7 bits in each byte; return it and the position after it."""
     value = data[at]
     if value < 0x80:
         return value, at + 1

@@ -1,4 +1,4 @@
-"""Bounded reading of a model folder's files, which may come from anybody."""
+"""Reading of a model folder's files, which may come from anybody, with limits on their size."""
 
 import hashlib
 import stat
@@ -28,7 +28,7 @@ def regular_size(path: Path, most_bytes: int) -> int:
 
 
 def read_bytes(path: Path, most_bytes: int) -> bytes:
-    """Read a whole file; raise as `regular_size` does."""
+    """Read a whole file. Raises ModelError as `regular_size` does."""
     size = regular_size(path, most_bytes)
     try:
         with path.open("rb") as file:
@@ -38,7 +38,7 @@ def read_bytes(path: Path, most_bytes: int) -> bytes:
 
 
 def sha256_of(path: Path, most_bytes: int) -> str:
-    """Hash a file in blocks, in hexadecimal; raise as `regular_size` does."""
+    """Return a file's SHA-256 in hexadecimal. Raises ModelError as `regular_size` does."""
     left, hashed = regular_size(path, most_bytes), hashlib.sha256()
     try:
         with path.open("rb") as file:

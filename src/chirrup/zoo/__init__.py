@@ -1,4 +1,4 @@
-"""Models that ship with the package, a folder each, and loading them or any other."""
+"""The models that ship with the package, one folder each, and `load`."""
 
 from pathlib import Path
 
@@ -13,24 +13,30 @@ UNTRAINED = RELEASED | {
     "tq-imbalanced",
     "tq-subband",
 }
-"""Configurations without weights here; those of `RELEASED` have some of their authors'."""
+"""Models that ship without weights. The authors of `RELEASED` have published weights."""
 
 
 def models() -> list[str]:
-    """Names of the models that ship with the package."""
+    """Return the names of the models that ship with the package."""
     return sorted(path.parent.name for path in FOLDER.glob("*/model.json"))
 
 
 def load(model: str | Path = "iris-t1", *, threads: int = 1) -> Codec:
     """Load a model.
 
+    >>> codec = chirrup.load("iris-t1")
+    >>> codes = codec.encode(audio, bitrate_bps=6000)
+
     Args:
-        model: a name of `models`, or a folder that ``chirrup export`` wrote.
-        threads: threads that one call may use. One is the fastest for live frames.
+        model: a name that `models` returns, or a folder that ``chirrup export`` wrote.
+        threads: number of threads that one call may use. One is the fastest for live frames.
+
+    Returns:
+        The codec. It reads the graphs at its first use.
 
     Raises:
-        ModelError: no such model, one without weights, or the folder's files are damaged or of a
-            newer format.
+        ModelError: there is no such model, or it ships without weights, or its files are damaged or
+            of a newer format.
     """
     folder = FOLDER / model if isinstance(model, str) and model in models() else Path(model)
     if (folder / "model.json").is_file():

@@ -1,7 +1,7 @@
-"""Layouts: how data sets lie on disk. `scan` finds what a folder holds by its name or its look.
+"""Layouts of data sets on disk. `scan` yields the recordings of a folder.
 
-A layout is a function from a folder to `Item`s, and the names by which such a folder is known. One
-of your own is a manifest: any CSV file with a column ``path``.
+A layout is a function that yields the `Item`s of a folder, and the names by which such a folder is
+recognised. Other data sets need a manifest: a CSV file with a column ``path``.
 """
 
 from collections.abc import Callable, Iterator
@@ -17,11 +17,12 @@ from chirrup.errors import FileError
 
 @dataclass(frozen=True)
 class Layout:
-    """
+    """The layout of a data set.
+
     Attributes:
-        scan: gives the recordings of a folder.
-        signs: files or folders of which one lies in such a folder, or right below it; none where
-            only a person can tell.
+        scan: yields the recordings of a folder.
+        signs: files or folders, one of which is in such a folder or one level below it. Without
+            signs, the layout must be named.
     """
 
     scan: Callable[[Path], Iterator[Item]]
@@ -53,23 +54,26 @@ LAYOUTS = {
 
 
 def parse(source: str) -> tuple[str, Path]:
-    """Layout and folder of ``vctk:/data/VCTK`` or of a folder that tells its layout itself.
+    """Parse a source such as ``vctk:/data/VCTK``, or a folder whose layout is recognised.
+
+    Returns:
+        The name of the layout, and the folder.
 
     Raises:
-        FileError: no such folder, or nothing tells its layout.
+        FileError: there is no such folder, or its layout is not recognised.
     """
     name, colon, place = source.partition(":")
     if not colon or name not in LAYOUTS:
         name, place = "", source
     folder = Path(place).expanduser().absolute()
     if not folder.is_dir():
-        hint = "" if name or not colon else f", and no layout is called {source.partition(':')[0]}"
-        raise FileError(f"{place} is no folder{hint}: give LAYOUT:FOLDER; see --layouts")
+        hint = "" if name or not colon else f", and {source.partition(':')[0]} is not a layout"
+        raise FileError(f"{place} is not a folder{hint}: give LAYOUT:FOLDER; see --layouts")
     if not name:
         found = [key for key, layout in LAYOUTS.items() if first_below(folder, *layout.signs)]
         if not found:
             raise FileError(
-                f"nothing tells what {folder} holds: give speech:FOLDER, noise:FOLDER, "
+                f"the layout of {folder} is not recognised: give speech:FOLDER, noise:FOLDER, "
                 "music:FOLDER, rooms:FOLDER or the name of a data set; see --layouts"
             )
         name = found[0]
@@ -77,9 +81,9 @@ def parse(source: str) -> tuple[str, Path]:
 
 
 def scan(layout: str, folder: Path) -> Iterator[Item]:
-    """The recordings of a folder, in a fixed order.
+    """Yield the recordings of a folder, in a fixed order.
 
     Raises:
-        FileError: it is not of that layout.
+        FileError: the folder does not have this layout.
     """
     return LAYOUTS[layout].scan(folder)

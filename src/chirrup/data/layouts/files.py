@@ -1,4 +1,4 @@
-"""What layouts share: files below a folder in a fixed order, and tables beside them."""
+"""Functions that layouts share: files below a folder in a fixed order, and tables."""
 
 import csv
 import os
@@ -10,9 +10,9 @@ from chirrup.files.naming import AUDIO_ENDINGS
 
 
 def audio_below(folder: Path) -> Iterator[Path]:
-    """Find all audio files, folder by folder, in the order of their names, but no hidden ones.
+    """Find all audio files, folder by folder, in the order of their names, except hidden files.
 
-    Formats that nothing here reads are among them, so that such files are refused, not missed.
+    Files of formats that cannot be read are included, so that they are refused instead of missing.
     """
     for place, folders, names in os.walk(folder):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
@@ -22,7 +22,7 @@ def audio_below(folder: Path) -> Iterator[Path]:
 
 
 def first_below(folder: Path, *names: str) -> Path | None:
-    """The folder that has one of ``names``: itself or one right below it."""
+    """Return the folder, or the first folder in it, that has one of ``names``."""
     try:
         places = [folder, *sorted(path for path in folder.iterdir() if path.is_dir())]
     except OSError:
@@ -31,10 +31,10 @@ def first_below(folder: Path, *names: str) -> Path | None:
 
 
 def home(folder: Path, layout: str, *names: str) -> Path:
-    """As `first_below`.
+    """Return the folder of a data set as `first_below` does.
 
     Raises:
-        FileError: there is none, so this is not that layout.
+        FileError: there is no such folder.
     """
     found = first_below(folder, *names)
     if found is None:
@@ -43,7 +43,7 @@ def home(folder: Path, layout: str, *names: str) -> Path:
 
 
 def table(path: Path, delimiter: str = "\t") -> Iterator[dict[str, str]]:
-    """Rows of a table with a heading; nothing where there is no such file."""
+    """Yield the rows of a table with a heading, or nothing if there is no such file."""
     if not path.is_file():
         return
     with path.open(newline="", encoding="utf-8", errors="replace") as lines:
@@ -53,7 +53,7 @@ def table(path: Path, delimiter: str = "\t") -> Iterator[dict[str, str]]:
 
 
 def words(path: Path) -> Iterator[list[str]]:
-    """Words of each line but comments; nothing where there is no such file."""
+    """Yield the words of each line except comments, or nothing if there is no such file."""
     if path.is_file():
         for line in path.read_text("utf-8", errors="replace").splitlines():
             if line.strip() and not line.startswith(("#", ";")):

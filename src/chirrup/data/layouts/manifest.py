@@ -1,4 +1,4 @@
-"""A folder with a manifest: a corpus of this project, or any table with a column ``path``."""
+"""The layout of a folder with a manifest: a corpus, or any table with a column ``path``."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,18 +17,18 @@ KIND_WORDS = {kind: kind for kind in KINDS} | {"room": "rir", "rooms": "rir"}
 
 
 def listed(root: Path) -> Iterator[Item]:
-    """Kind and split come from columns of these names or from the folder in ``path``, such as
-    ``speech_train``; the group from ``group``, ``speaker_or_track``, or the file's name.
+    """A folder with a manifest, a table with a column ``path``.
+
+    Kind and split are taken from the columns of these names, or from the folder in ``path`` such as
+    ``speech_train``. The group is taken from ``group``, ``speaker_or_track`` or the file's name.
 
     Raises:
-        FileError: a file's kind is told nowhere, or it lies in a shard.
+        FileError: the kind of a recording is not known, or it is in a shard.
     """
     manifest = find_manifest(root)
     for entry in read_manifest(manifest):
         if entry.shard:
-            raise FileError(
-                f"{manifest} lists files in shards: prepare from what they were made of"
-            )
+            raise FileError(f"{manifest} lists files in shards: prepare from their sources instead")
         yield _item(entry, manifest)
 
 
@@ -36,16 +36,16 @@ def _item(entry: Entry, manifest: Path) -> Item:
     facts = entry.facts
     folder = entry.path.rpartition("/")[0].rpartition("/")[2].lower()
     parts = folder.replace("-", "_").split("_")
-    told = facts.get("kind") or next((w for w in parts if w in KIND_WORDS), "")
-    kind = KIND_WORDS.get(told)
+    word = facts.get("kind") or next((w for w in parts if w in KIND_WORDS), "")
+    kind = KIND_WORDS.get(word)
     if kind is None:
         raise FileError(
-            f"{manifest} does not say what {entry.path} is: add a column kind, with "
+            f"{manifest} does not state the kind of {entry.path}: add a column kind with "
             f"{', '.join(KINDS)}, or put it in a folder such as speech_train"
         )
     split = facts.get("split") or next((SPLIT_WORDS[w] for w in parts if w in SPLIT_WORDS), "")
     if split not in ("", *SPLITS):
-        raise FileError(f"{manifest}: {split!r} is no split: use {', '.join(SPLITS)}")
+        raise FileError(f"{manifest}: {split!r} is not a split: use {', '.join(SPLITS)}")
     path = Path(entry.path)
     either = facts.get("language_or_genre", "")
     return Item(

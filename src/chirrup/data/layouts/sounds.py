@@ -1,4 +1,4 @@
-"""Noise, music and room responses as their data sets unpack."""
+"""Layouts of data sets of noise, music and room responses."""
 
 import json
 import re
@@ -14,11 +14,11 @@ LICENCES = {
     "licenses/by-nc/": "CC-BY-NC",
     "licenses/sampling+/": "CC-Sampling+",
 }
-"""Of the addresses in FSD50K's metadata."""
+"""Licences by parts of the addresses in FSD50K's metadata."""
 
 
 def plain_noise(root: Path) -> Iterator[Item]:
-    """A folder per category. Files of one recording differ after the last ``__`` of their name."""
+    """A folder per category. Files of a recording differ after the last ``__`` of their names."""
     for path in audio_below(root):
         below = path.relative_to(root).parts
         recording = "/".join((*below[:-1], group_of_name(path)))
@@ -32,8 +32,11 @@ def plain_noise(root: Path) -> Iterator[Item]:
 
 
 def dns_noise(root: Path) -> Iterator[Item]:
-    """The DNS Challenge's ``noise_fullband``, at any depth. Names tell the category where they are
-    from Freesound, ``door_Freesound_validated_458454_3.wav``; the others are AudioSet's."""
+    """DNS Challenge: ``noise_fullband``, at any depth.
+
+    Names of files from Freesound contain the category: ``door_Freesound_validated_458454_3.wav``.
+    Other files are from AudioSet.
+    """
     for path in audio_below(root):
         match = re.match(r"(.+?)_Freesound_validated_(.+?)(_\d+)?$", path.stem)
         recording = match[2] if match else path.stem
@@ -49,9 +52,11 @@ def dns_noise(root: Path) -> Iterator[Item]:
 
 
 def fsd50k(root: Path) -> Iterator[Item]:
-    """``FSD50K.dev_audio/64760.wav``, ``FSD50K.eval_audio`` and the tables of
-    ``FSD50K.ground_truth``; the first label of a file, its most particular one, is its category.
-    Licences and authors are those of ``FSD50K.metadata``."""
+    """FSD50K: ``FSD50K.dev_audio/64760.wav``, ``FSD50K.eval_audio`` and ``FSD50K.ground_truth``.
+
+    The category is the first label of a file, which is the most specific one. Licences and authors
+    are read from ``FSD50K.metadata``.
+    """
     root = home(root, "FSD50K", "FSD50K.dev_audio", "FSD50K.eval_audio")
     for part in ("dev", "eval"):
         about = root / "FSD50K.metadata" / f"{part}_clips_info_FSD50K.json"
@@ -77,7 +82,7 @@ def fsd50k(root: Path) -> Iterator[Item]:
 
 
 def esc50(root: Path) -> Iterator[Item]:
-    """``audio/1-100032-A-0.wav`` and ``meta/esc50.csv``; several clips may be of one recording."""
+    """ESC-50: ``audio/1-100032-A-0.wav`` and ``meta/esc50.csv``. Clips may share a recording."""
     root = home(root, "ESC-50", "meta/esc50.csv")
     labels = {row["filename"]: row for row in table(root / "meta" / "esc50.csv", ",")}
     for path in audio_below(root / "audio"):
@@ -94,8 +99,10 @@ def esc50(root: Path) -> Iterator[Item]:
 
 
 def plain_music(root: Path) -> Iterator[Item]:
-    """A folder per album or artist, or tracks alone. Pieces of a track differ after the last
-    ``__`` of their name."""
+    """A folder per album or artist, or tracks.
+
+    The pieces of a track differ after the last ``__`` of their names.
+    """
     for path in audio_below(root):
         below = path.relative_to(root).parts
         track = below[0] if len(below) > 1 else group_of_name(path)
@@ -103,7 +110,7 @@ def plain_music(root: Path) -> Iterator[Item]:
 
 
 def musdb(root: Path) -> Iterator[Item]:
-    """MUSDB18-HQ: ``train/ARTIST - TITLE/mixture.wav``. The stems beside it are left out."""
+    """MUSDB18-HQ: ``train/ARTIST - TITLE/mixture.wav``, without the stems."""
     root = home(root, "MUSDB18-HQ", "train", "test")
     for split in ("train", "test"):
         for path in sorted((root / split).glob("*/mixture.wav")):
@@ -119,8 +126,7 @@ def musdb(root: Path) -> Iterator[Item]:
 
 
 def plain_rooms(root: Path) -> Iterator[Item]:
-    """A folder per room. Of a file right in the folder the room is what comes before the last
-    ``__`` of its name."""
+    """A folder per room. The room of other files is the part of the name before the last ``__``."""
     for path in audio_below(root):
         below = path.relative_to(root).parts
         room = below[0] if len(below) > 1 else group_of_name(path)

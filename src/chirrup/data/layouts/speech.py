@@ -1,7 +1,7 @@
-"""Data sets of speech as they unpack: where the audio is, and who speaks.
+"""Layouts of data sets of speech.
 
-Each function takes the folder of one data set and gives its recordings. Metadata that is missing
-on disk leaves its facts empty.
+Each function yields the recordings in the folder of a data set. If a file of metadata is missing,
+its facts stay empty.
 """
 
 import json
@@ -36,8 +36,10 @@ OFFICIAL = {"train": "train", "dev": "validation", "test": "test"}
 
 
 def plain(root: Path) -> Iterator[Item]:
-    """A folder per speaker. Of a file right in the folder the speaker is what comes before the
-    last ``__`` of its name."""
+    """A folder per speaker.
+
+    The speaker of other files is the part of the name before the last ``__``.
+    """
     for path in audio_below(root):
         below = path.relative_to(root).parts
         speaker = below[0] if len(below) > 1 else group_of_name(path)
@@ -45,7 +47,7 @@ def plain(root: Path) -> Iterator[Item]:
 
 
 def libritts(root: Path) -> Iterator[Item]:
-    """``train-clean-100/SPEAKER/CHAPTER/*.wav`` and ``speakers.tsv`` (openslr.org/60)."""
+    """LibriTTS: ``train-clean-100/SPEAKER/CHAPTER/*.wav``, ``speakers.tsv`` (openslr.org/60)."""
     root = home(root, "LibriTTS", *LIBRITTS_SPLITS)
     genders = {
         cells[0]: gender_of(cells[1])
@@ -70,8 +72,10 @@ def libritts(root: Path) -> Iterator[Item]:
 
 
 def vctk(root: Path) -> Iterator[Item]:
-    """``wav48_silence_trimmed/p225/p225_001_mic1.flac`` and ``speaker-info.txt`` (0.92), both
-    microphones; ``wav48/p225/p225_001.wav`` before (0.80)."""
+    """VCTK 0.92: ``wav48_silence_trimmed/p225/p225_001_mic1.flac`` and ``speaker-info.txt``.
+
+    Both microphones are used. VCTK 0.80 has ``wav48/p225/p225_001.wav``.
+    """
     root = home(root, "VCTK", "wav48_silence_trimmed", "wav48")
     genders = {  # 0.80 writes p225 as 225
         ("p" + cells[0] if cells[0].isdigit() else cells[0]): gender_of(cells[2])
@@ -96,8 +100,11 @@ def vctk(root: Path) -> Iterator[Item]:
 
 
 def ears(root: Path) -> Iterator[Item]:
-    """``p001/*.wav`` and ``speaker_statistics.json`` (github.com/facebookresearch/ears_dataset);
-    anechoic, so of the style ``studio``. What is no speech (eating, coughing) is left out."""
+    """EARS (github.com/facebookresearch/ears_dataset): ``p001/*.wav``, ``speaker_statistics.json``.
+
+    It is anechoic, so its style is ``studio``. Files without speech, such as coughing, are left
+    out.
+    """
     root = home(root, "EARS", "p001", "speaker_statistics.json")
     about = root / "speaker_statistics.json"
     speakers = json.loads(about.read_text("utf-8")) if about.is_file() else {}
@@ -120,12 +127,14 @@ def ears(root: Path) -> Iterator[Item]:
 
 
 def mls(root: Path) -> Iterator[Item]:
-    """``mls_german/train/audio/SPEAKER/BOOK/*.flac`` (or ``mls_german_opus``) and
-    ``metainfo.txt`` (openslr.org/94); the folder of one language or of several."""
+    """Multilingual LibriSpeech (openslr.org/94), the folder of one language or of several.
+
+    ``mls_german/train/audio/SPEAKER/BOOK/*.flac`` (or ``mls_german_opus``) and ``metainfo.txt``.
+    """
     folders = [root, *sorted(path for path in root.iterdir() if path.is_dir())]
     folders = [folder for folder in folders if _mls_language(folder)]
     if not folders:
-        raise FileError(f"{root} does not look like MLS: it has no mls_german or the like")
+        raise FileError(f"{root} does not look like MLS: it has no folder such as mls_german")
     for folder in folders:
         genders = {
             row["SPEAKER"]: gender_of(row.get("GENDER"))
@@ -155,8 +164,11 @@ def _mls_language(folder: Path) -> str:
 
 
 def globe(root: Path) -> Iterator[Item]:
-    """Parquet files of audio (huggingface.co/datasets/MushanW/GLOBE), each with its split in its
-    own name or its folder's: columns ``audio`` (bytes), ``speaker_id`` and ``gender``."""
+    """GLOBE (huggingface.co/datasets/MushanW/GLOBE): Parquet files of audio.
+
+    The columns are ``audio`` (bytes), ``speaker_id`` and ``gender``. The split is in the name of
+    the file or its folder.
+    """
     from chirrup.data.parquet import rows_without_audio
 
     for path in sorted(root.rglob("*.parquet")):
@@ -180,8 +192,10 @@ def globe(root: Path) -> Iterator[Item]:
 
 
 def dns_speech(root: Path) -> Iterator[Item]:
-    """The LibriVox part of the DNS Challenge, ``read_speech`` at any depth: the reader is in the
-    name, ``book_00000_chp_0009_reader_06709_0_seg_1.wav``."""
+    """DNS Challenge, the speech from LibriVox: ``read_speech``, at any depth.
+
+    Names contain the reader: ``book_00000_chp_0009_reader_06709_0_seg_1.wav``.
+    """
     for path in audio_below(root):
         if match := re.search(r"book_\d+_chp_\d+_reader_(\d+)_", path.name):
             yield Item(
@@ -197,8 +211,11 @@ def dns_speech(root: Path) -> Iterator[Item]:
 
 
 def common_voice(root: Path) -> Iterator[Item]:
-    """``de/validated.tsv``, its official splits ``train.tsv``, ``dev.tsv`` and ``test.tsv``, and
-    ``de/clips/*.mp3``; the folder of one language or of several."""
+    """Common Voice, the folder of one language or of several.
+
+    ``de/clips/*.mp3``, ``de/validated.tsv``, and the splits ``train.tsv``, ``dev.tsv``,
+    ``test.tsv``.
+    """
     folders = [root, *sorted(path for path in root.iterdir() if path.is_dir())]
     folders = [folder for folder in folders if (folder / "validated.tsv").is_file()]
     if not folders:
@@ -226,7 +243,7 @@ def common_voice(root: Path) -> Iterator[Item]:
 
 
 def aishell3(root: Path) -> Iterator[Item]:
-    """``train/wav/SSB0005/*.wav``, ``test/wav/...`` and ``spk-info.txt`` (openslr.org/93)."""
+    """AISHELL-3 (openslr.org/93): ``train/wav/SSB0005/*.wav``, ``test/wav``, ``spk-info.txt``."""
     found = first_below(root, "spk-info.txt") or home(root, "AISHELL-3", "train/wav", "test/wav")
     genders = {
         cells[0]: gender_of(cells[2]) for cells in words(found / "spk-info.txt") if len(cells) > 2

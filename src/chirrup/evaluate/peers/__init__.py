@@ -7,8 +7,9 @@
 
 `PEERS` has the codecs of other projects. `find` also finds the models of this package and your own
 codecs: ``find("mulaw:MuLaw")`` imports the class from ``mulaw.py`` in the current folder. Every
-command that accepts the name of a codec accepts this form, too. docs/how-to/evaluate.md shows a codec in
-twenty lines. A codec that consists of two commands needs fewer: see `CommandPeer` and ``speex.py``.
+command that accepts the name of a codec accepts this form, too. docs/how-to/evaluate.md shows a
+codec in twenty lines. A codec that consists of two commands needs fewer: see `CommandPeer` and
+``speex.py``.
 """
 
 import importlib

@@ -1,4 +1,4 @@
-"""WAV files whose heads are wrong: by file and by pipe they are read alike, and a note says why."""
+"""WAV files with wrong headers: files and pipes give the same samples, and a note."""
 
 import io
 import re
@@ -23,7 +23,7 @@ AUDIO = (np.arange(SAMPLES) % 200 * 100 - 9_000).astype("<i2")
 BYTES = AUDIO.nbytes
 LIST = b"LIST" + struct.pack("<I", 15) + b"INFOISFT" + struct.pack("<I", 3) + b"abc"
 ODD = b"LIST" + struct.pack("<I", 11) + b"INFOabcdefg"
-NONE = "never finished: it is read to its end"
+NONE = "unfinished: the file is read to its end"
 
 
 def wav(
@@ -34,12 +34,15 @@ def wav(
     code: int = 1,
     magic: bytes = b"RIFF",
 ) -> bytes:
-    """A WAV file that says that it has ``data`` bytes of samples, and has 48,000.
+    """Return a WAV file with 48,000 bytes of samples.
 
     Args:
-        riff: size of all, by default what fits to ``data`` and what is before and after.
-        before, after: chunks before the format and after the samples.
-        code: of the coding, 1 for PCM, 7 for mu-law.
+        data: stated size of the samples in bytes.
+        riff: stated size of the RIFF; by default it agrees with the other sizes.
+        before: chunks before the format.
+        after: chunks after the samples.
+        code: format tag, 1 for PCM and 7 for mu-law.
+        magic: first bytes of the file.
     """
     bits = 16 if code == 1 else 8
     form = struct.pack("<IHHIIHH", 16, code, 1, RATE, RATE * bits // 8, bits // 8, bits)
@@ -68,15 +71,15 @@ CASES: dict[str, tuple[bytes, int | None, str]] = {
     "no sizes": (wav(0xFFFFFFFF, 0xFFFFFFFF), None, ""),
     "0xFFFFFFDB": (wav(0xFFFFFFDB, 0xFFFFFFFF), None, ""),
     "0xFFFFFFFE": (wav(0xFFFFFFFE, 0xFFFFFFFF), None, ""),
-    "sox": (wav(0x7FFFF000), None, "file: 2147479552 bytes of samples, 48000 are there"),
-    "arecord": (wav(0x80000000), None, "file: 2147483648 bytes of samples, 48000 are there"),
-    "0x7FFFFFFF": (wav(0x7FFFFFFF), None, "file: 2147483647 bytes of samples, 48000 are there"),
-    "twice": (wav(2 * BYTES), 2 * SAMPLES, "promises"),
+    "sox": (wav(0x7FFFF000), None, "file: 2147479552 bytes of samples, but it has 48000"),
+    "arecord": (wav(0x80000000), None, "file: 2147483648 bytes of samples, but it has 48000"),
+    "0x7FFFFFFF": (wav(0x7FFFFFFF), None, "file: 2147483647 bytes of samples, but it has 48000"),
+    "twice": (wav(2 * BYTES), 2 * SAMPLES, "states"),
     "RF64 of 2^63": (wav(0xFFFFFFFF, before=DS64, magic=b"RF64"), None, ""),
     "no pad byte": (wav(before=LIST), SAMPLES, ""),
     "no pad byte, never finished": (wav(0, 0, before=LIST), None, NONE),
     "a pad byte": (wav(before=LIST + b"\0"), SAMPLES, ""),
-    "a list that is none": (wav(before=ODD + b"\0"), SAMPLES, ""),
+    "not a list": (wav(before=ODD + b"\0"), SAMPLES, ""),
     "another one behind": (wav(after=wav()[:1000]), SAMPLES, "1000 bytes after its end, which are"),
     "bytes behind": (wav(riff=BYTES + 36, after=b"\1\2\3\4" * 99), SAMPLES, "the 396 bytes after"),
     "a FLAC behind": (wav(riff=BYTES + 36, after=b"fLaC" + bytes(96)), SAMPLES, "100 bytes after"),
@@ -102,14 +105,14 @@ def test_less_than_promised_is_said_so(tmp_path: Path) -> None:
     (tmp_path / "a.wav").write_bytes(data)
     found, _, notes = read_all(tmp_path / "a.wav")
     assert len(found) == 1000
-    assert notes == ["its head promises 48000 bytes of samples, 2000 are there"]
+    assert notes == ["its header states 48000 bytes of samples, but it has 2000"]
     found, _, notes = read_all(Pipe(data))
     assert len(found) == 1000
-    assert notes == ["its head promises 3.00 s, it has 0.12 s"]
+    assert notes == ["its header states 3.00 s, but it has 0.12 s"]
 
 
 def test_fewer_than_there_are_is_said_so(tmp_path: Path) -> None:
-    """By a pipe only to its end: the one who gave it may want the rest."""
+    """A pipe is read only to the end of the samples, because the rest may be for another reader."""
     (tmp_path / "a.wav").write_bytes(wav(BYTES // 2))
     note = "the 24000 bytes after its end are left out"
     for source in (tmp_path / "a.wav", Pipe(wav(BYTES // 2))):
@@ -143,7 +146,7 @@ def test_a_coding_that_needs_a_decoder_is_never_silently_empty(tmp_path: Path) -
 
 
 def test_what_has_no_samples_in_many_bytes_is_refused(tmp_path: Path) -> None:
-    """libsndfile finds no end in this Ogg file, and so no samples."""
+    """libsndfile does not find the end of this Ogg file, and thus no samples."""
     audio = np.random.default_rng(0).normal(0, 0.1, 240_000)
     soundfile.write(tmp_path / "a.ogg", audio, 24_000)
     data = (tmp_path / "a.ogg").read_bytes()
@@ -166,7 +169,7 @@ def test_a_format_that_libsndfile_refuses(tmp_path: Path, place: int, value: int
 @pytest.mark.parametrize("by", ["file", "pipe"])
 @pytest.mark.parametrize("ending", ["flac", "ogg", "opus", "mp3"])
 def test_another_file_behind_is_said_so(tmp_path: Path, ending: str, by: str) -> None:
-    """libsndfile reads the first alone."""
+    """libsndfile reads only the first file."""
     path = tmp_path / f"a.{ending}"
     with open_sink(path, 24_000, 1, 48_000) as sink:
         sink.write(noise(48_000))
@@ -185,7 +188,7 @@ def test_another_file_behind_is_said_so(tmp_path: Path, ending: str, by: str) ->
 
 @pytest.mark.parametrize("name", ["never finished", "no pad byte", "another one behind"])
 def test_evaluations_and_corpora_read_the_same(tmp_path: Path, name: str) -> None:
-    """Training does so by the same function."""
+    """Training uses the same function."""
     (tmp_path / "a.wav").write_bytes(CASES[name][0])
     audio, rate = read_clip(tmp_path / "a.wav")
     np.testing.assert_array_equal(audio[0] * 32768, AUDIO)
@@ -211,7 +214,7 @@ def test_what_is_coded_of_a_placeholder_promises_nothing(model_folder: Path, nam
 
 
 class Endless(io.RawIOBase):
-    """A first part, and then one that comes again and again."""
+    """A pipe with a first part, and a part that repeats."""
 
     def __init__(self, first: bytes, again: bytes) -> None:
         self.first, self.again, self.given = first, again * (1 + 65_536 // len(again)), 0
@@ -242,7 +245,7 @@ def test_what_is_no_audio_is_not_kept(first: bytes, again: bytes, message: str) 
 
 
 def test_chunks_before_the_samples_are_not_kept() -> None:
-    """Only what comes before the format is: whoever decodes it needs it."""
+    """Only the bytes before the format are kept, because a decoder needs them."""
     chunk = b"JUNK" + struct.pack("<I", 1 << 20) + bytes(1 << 20)
     data = wav()
     with open_audio(io.BytesIO(data[:36] + 40 * chunk + data[36:])) as audio:
