@@ -23,7 +23,7 @@ SCORES = ("pesq_wb", "estoi", "visqol_speech", "dnsmos", "distillmos", "speaker_
 TEACHER = in_toml({"kind": "whisper", "path": str(WHISPER_BASE), "layers": [2, 6]})
 LOSSES: dict[str, dict[str, float]] = {
     "as-before": {},
-    "heard": {"heard": 3},
+    "asr_features": {"asr_features": 3},
     "pesq": {"pesq": 5},  # the paper's
     "mel": {"mel": 5},
     "features": {"features": 10},
@@ -48,7 +48,7 @@ def losses() -> Experiment:
     variants: dict[str, tuple[str, ...]] = {}
     for name, changed in LOSSES.items():
         weights = (f"stages.1.weights.{term}={weight}" for term, weight in changed.items())
-        teacher = (f"teacher={TEACHER}",) if "heard" in changed else ()
+        teacher = (f"teacher={TEACHER}",) if "asr_features" in changed else ()
         variants[name] = (*weights, *teacher)
     return experiment(variants)
 

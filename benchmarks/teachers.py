@@ -3,7 +3,7 @@
     python benchmarks/teachers.py [KEY=VALUE ...]
 
 Trains the first two stages of its recipe, short, then from there the last one with the weight
-`heard` of each teacher, and with none; scores the speaker whom the recipe leaves out. Words are
+`asr_features` of each teacher, and with none; scores the speaker whom the recipe leaves out. Words are
 counted by Whisper tiny.en, which is one of the teachers: its own row is not fair. A KEY=VALUE
 changes the recipe, as in `chirrup train`.
 """
@@ -33,7 +33,7 @@ OWN = [{"name": "ahead", "steps": 200, "decodes": "features", "weights": {"mel":
 def experiment(out: Path) -> Experiment:
     """With what is trained before it in ``out``."""
     teachers = {
-        "none": "stages.2.weights.heard=0",
+        "none": "stages.2.weights.asr_features=0",
         "tiny-en": 'teacher={kind="whisper", layers=[2, 4]}',
         "base": f"teacher.path={in_toml(str(WHISPER_BASE))}",
         "codec": f"teacher={in_toml({'kind': 'codec', 'path': str(out / 'ahead')})}",

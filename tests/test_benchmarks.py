@@ -171,7 +171,7 @@ def test_teachers_differ_in_nothing_else(tmp_path: Path, monkeypatch: pytest.Mon
     found = configs(experiment)
     kinds = {name: config.teacher and config.teacher.kind for name, config in found.items()}
     assert kinds == {"none": "whisper", "tiny-en": "whisper", "base": "whisper", "codec": "codec"}
-    assert [config.stages[2].weights.heard for config in found.values()] == [0, 8, 8, 8]
+    assert [config.stages[2].weights.asr_features for config in found.values()] == [0, 8, 8, 8]
     alike = {
         config.model_copy(update={"teacher": None, "stages": config.stages[:2]}).model_dump_json()
         for config in found.values()

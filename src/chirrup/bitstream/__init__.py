@@ -1,4 +1,4 @@
-"""Reading and writing of ``.chirrup`` files and live packets, as docs/reference/format.md specifies them."""
+"""Reading and writing of ``.chirrup`` files and live packets (docs/reference/format.md)."""
 
 from chirrup.bitstream.bits import code_dtype, pack, packed_size, unpack
 from chirrup.bitstream.header import MAGIC, MAX_METADATA, ChannelMode, Header
