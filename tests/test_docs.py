@@ -67,7 +67,7 @@ def test_the_reference_of_recipes_has_all_keys_and_defaults(heading: str) -> Non
         if field.is_required():
             expected[key] = "required"
         elif isinstance(default, BaseModel):
-            expected[key] = ""
+            expected[key] = default.model_dump(exclude_defaults=True) or ""
         elif isinstance(default, Path):
             expected[key] = str(default)
         else:
