@@ -109,7 +109,7 @@ def test_what_is_wrong_with_the_file_is_said(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(variable("utmos"), str(tmp_path / "none.onnx"))
-    assert "is no file" in str(available("utmos"))
+    assert "does not exist" in str(available("utmos"))
     (tmp_path / "text.onnx").write_text("not a graph")
     monkeypatch.setenv(variable("utmos"), str(tmp_path / "text.onnx"))
     assert "not an ONNX graph" in str(available("utmos"))

@@ -151,7 +151,7 @@ FAIL = "import sys; sys.stderr.write('no such bitrate'); sys.exit(3)"
 def test_a_failing_command_says_why() -> None:
     with pytest.raises(PeerError, match=r"status 3: no such bitrate"):
         run([sys.executable, "-c", FAIL])
-    with pytest.raises(PeerError, match=r"status 1: it said nothing"):
+    with pytest.raises(PeerError, match=r"status 1: no output"):
         run([sys.executable, "-c", "raise SystemExit(1)"])
     with pytest.raises(PeerError, match=r"stopped after 0\.2 s"):
         run([sys.executable, "-c", "import time; time.sleep(60)"], timeout_s=0.2)

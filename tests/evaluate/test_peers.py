@@ -203,7 +203,9 @@ def test_short_clips(peer: Peer, samples: int) -> None:
 
 
 def test_bad_input(peer: Peer) -> None:
-    with pytest.raises(ValueError, match=r"no bitrate of 123 .* it has .*" + str(top(peer))):
+    with pytest.raises(
+        ValueError, match=r"bitrate 123 bit/s is not supported by .*" + str(top(peer))
+    ):
         peer.code(clip(), RATE_HZ, 123)
     with pytest.raises(ValueError, match="empty"):
         peer.code(np.zeros(0, np.float32), RATE_HZ, top(peer))

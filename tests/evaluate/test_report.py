@@ -14,9 +14,9 @@ import pytest
 import soundfile
 
 from chirrup.evaluate.report import write_report
+from chirrup.evaluate.report.html_tables import BLANK, TIMES
 from chirrup.evaluate.report.listening import chosen_clips
 from chirrup.evaluate.report.markup import Markup, element
-from chirrup.evaluate.report.tables import BLANK, TIMES
 from chirrup.evaluate.results import Results, Row, audio_path
 from chirrup.evaluate.statistics import interval
 from evaluate.test_report_samples import CODECS, METRICS, ODD, made_up, write_audio
@@ -231,7 +231,7 @@ def test_points_and_ticks_are_where_their_values_are(tmp_path: Path, scale: floa
     assert drawn[1].max() <= 300
 
     *ticks, unit = figure.all("g", "grid")[0].all("text")
-    assert unit.text == "kbps sent"
+    assert unit.text == "kbps"
     below = [tick for tick in ticks if tick.attributes["class"] == "across"]
     left = [tick for tick in ticks if tick.attributes["class"] == "up"]
     assert min(len(below), len(left)) >= 3
@@ -344,7 +344,7 @@ def test_only_the_metrics_of_the_call_are_shown(tmp_path: Path) -> None:
 
 
 def test_no_rows_make_no_report(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="without a row"):
+    with pytest.raises(ValueError, match="have no row"):
         write_report(
             dataclasses.replace(made_up(), rows=[]), tmp_path, tmp_path / "r.html", METRICS
         )

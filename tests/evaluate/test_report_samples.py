@@ -1,12 +1,14 @@
 """Made-up results for the tests of the report: odd names, blanks, audio that is only a tone."""
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import soundfile
 
+from chirrup.evaluate.metrics import Metric
 from chirrup.evaluate.results import Results, Row, audio_path
 
 RATE_HZ = 16_000
@@ -15,22 +17,14 @@ ODD = """<script>alert("1")</script> & 'quotes' Zürich 声"""
 """What a name may be; no slash only where it becomes a file's name."""
 
 
-@dataclass(frozen=True)
-class SimpleMetric:
-    name: str
-    label: str
-    unit: str
-    better: str
-    digits: int
-    lowest: float | None
-    highest: float | None
-
-
+metric = partial(
+    Metric, rate_hz=None, needs_reference=True, lowest=0, score=lambda *signals: math.nan
+)
 METRICS = {
-    "pesq_wb": SimpleMetric("pesq_wb", "PESQ-wb", "", "higher", 2, 1, 4.64),
-    "estoi": SimpleMetric("estoi", "ESTOI <i>", "", "higher", 3, 0, 1),
-    "lsd": SimpleMetric("lsd", "LSD", "dB", "lower", 1, 0, None),
-    "unused": SimpleMetric("unused", "never scored", "", "higher", 1, None, None),
+    "pesq_wb": metric("pesq_wb", "PESQ-wb", "", "higher", 2, lowest=1, highest=4.64),
+    "estoi": metric("estoi", "ESTOI <i>", "", "higher", 3, highest=1),
+    "lsd": metric("lsd", "LSD", "dB", "lower", 1, highest=None),
+    "unused": metric("unused", "never scored", "", "higher", 1, lowest=None, highest=None),
 }
 CODECS = (("iris-t1", "iris-t1", True), ("opus", ODD, False), ("codec2", "Codec2", False))
 

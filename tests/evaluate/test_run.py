@@ -114,7 +114,7 @@ def test_a_word_error_rate_needs_the_language_of_the_clip(
     assert scores == {"wer": None, "snr": np.inf}
     known = "no answer for this clip"
     assert blank["wer"] == (
-        "the recogniser knows en, the clip is in hu" if language == "hu" else known
+        "the recogniser supports en, but the clip is in hu" if language == "hu" else known
     )
 
 
@@ -220,7 +220,7 @@ def test_a_line_of_results_is_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        ("no json\n", r"line 1, is no line of results"),
+        ("no json\n", r"line 1, cannot be read as results"),
         ('{"kind": "clip"}\n', "line 1"),
         (row(seconds="7"), "line 1, .*seconds is '7'"),
         (row(seconds=0), "line 1, .*seconds is 0"),

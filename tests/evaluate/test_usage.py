@@ -41,5 +41,5 @@ def test_frequent_codes_are_worth_less() -> None:
 
 
 def test_nothing_to_count_is_refused() -> None:
-    with pytest.raises(ValueError, match="no signal"):
+    with pytest.raises(ValueError, match="no codes to count"):
         used()

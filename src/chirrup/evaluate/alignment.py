@@ -1,7 +1,7 @@
-"""How late a codec's output is, found from the audio alone, and its removal.
+"""Estimate the delay of a codec from the audio, and remove it.
 
-One delay for each codec and bitrate, from all clips together: a delay of each clip's own would
-flatter codecs that wander.
+All clips of a codec at a bitrate share one delay. An estimate for each clip would favour codecs
+whose delay varies.
 """
 
 from collections.abc import Iterable
@@ -10,18 +10,18 @@ import numpy as np
 
 MAX_DELAY_S = 0.1
 KEPT = 0.2
-"""Mean correlation from which on waveforms tell the delay. On speech, codecs that keep waveforms
-have 0.46 and more, vocoders 0.04 and less."""
+"""Mean correlation of the waveforms above which they determine the delay. On speech, codecs that
+preserve the waveform have at least 0.46, and vocoders at most 0.04."""
 
 
 def correlations(reference: np.ndarray, decoded: np.ndarray, rate_hz: int) -> np.ndarray:
-    """Agreement at delays from -`MAX_DELAY_S` to `MAX_DELAY_S`, of loudness and of waveforms.
+    """Correlate loudness and waveforms at delays from -`MAX_DELAY_S` to `MAX_DELAY_S`.
 
     Args:
         reference, decoded: ``[channels, samples]``, of any lengths.
 
     Returns:
-        ``[2, 2 * delays + 1]``; `best_delay` takes those of all clips.
+        ``[loudness | waveform, 2 * delays + 1]``, for `best_delay`.
     """
     a, b = reference.mean(axis=0), moved(decoded, 0, reference.shape[1]).mean(axis=0)
     farthest = round(MAX_DELAY_S * rate_hz)
@@ -30,20 +30,23 @@ def correlations(reference: np.ndarray, decoded: np.ndarray, rate_hz: int) -> np
 
 
 def best_delay(clips: Iterable[np.ndarray]) -> int:
-    """The delay in samples: where waveforms agree best, or loudness where they do not agree."""
+    """Return the delay in samples from the `correlations` of all clips.
+
+    Waveforms determine it if they agree, as `KEPT` defines; else loudness does.
+    """
     loud, waveforms = np.mean(list(clips), axis=0)
     best = waveforms if waveforms.max() > KEPT else loud
     return int(best.argmax()) - len(best) // 2
 
 
 def moved(decoded: np.ndarray, delay: int, samples: int) -> np.ndarray:
-    """``[channels, samples]``: the audio ``delay`` samples earlier, cut, or padded with silence."""
+    """Remove a delay in samples, then cut or pad to ``[channels, samples]``."""
     earlier = decoded[:, delay:] if delay >= 0 else np.pad(decoded, ((0, 0), (-delay, 0)))
     return np.pad(earlier, ((0, 0), (0, max(0, samples - earlier.shape[1]))))[:, :samples]
 
 
 def loudness(audio: np.ndarray, rate_hz: int) -> np.ndarray:
-    """Loudness over time: what a vocoder keeps, though its waveform is another one."""
+    """Return the loudness over time, which vocoders preserve, unlike the waveform."""
     from scipy.signal import butter, hilbert, sosfiltfilt
 
     low = butter(2, 60, fs=rate_hz, output="sos")

@@ -1,12 +1,12 @@
-"""What an evaluation writes: a folder with ``results.jsonl`` and the audio that was scored.
+"""The output of an evaluation: a folder with ``results.jsonl`` and the scored audio.
 
-The first line of ``results.jsonl`` tells of the run, each other one of a clip through a codec::
+The first line of ``results.jsonl`` describes the run. Each other line is a clip through a system::
 
     {"kind": "run", "created": "2026-11-21T15:00:00", "versions": {"chirrup": "0.1.0", ...}, ...}
     {"kind": "clip", "codec": "opus", "label": "Opus", "bitrate_bps": 6000, ...}
 
-Audio is ``audio/CONDITION/CLIP/reference.flac`` and ``audio/CONDITION/CLIP/CODEC-BITRATE.flac``, of
-the same length, delay removed, levels untouched.
+The folder ``audio/CONDITION/CLIP`` has ``reference.flac``, and ``CODEC-BITRATE.flac`` of each
+system. The files of a clip have the same length. Delays are removed, and levels are not changed.
 """
 
 import json
@@ -26,19 +26,20 @@ class Row:
     """One clip through one codec.
 
     Attributes:
-        codec, label: its key, and what to call it.
-        ours: whether it is a model of this package.
-        version: of the codec: of a model, the start of its weights' hash; else empty.
-        bitrate_bps: nominal, of each channel coded one by one.
-        condition: key in `conditions.CONDITIONS`: what was done to the clip.
-        clip: the file's name without its ending; speaker: whose intervals it shares.
+        codec, label: name of the codec in files, and for readers.
+        ours: whether the codec is a model of this package.
+        version: version of the codec. For a model it is the start of its weights' hash.
+        bitrate_bps: nominal bitrate, of each channel if channels are coded one by one.
+        condition: name of the `conditions.Condition`.
+        clip: name of the file without its ending.
+        speaker: speaker of the clip. The bootstrap of the intervals draws speakers.
         seconds: length of the clip.
-        bits: payload that was sent.
+        bits: size of the codes or packets.
         encode_seconds, decode_seconds: wall time.
-        delay_ms: what was removed, one value for each codec and bitrate.
-        source: a hash of the clip and of the settings that change what is coded of it.
-        scores: by metric; None is blank.
-        blank: why a score is blank, by metric.
+        delay_ms: delay that was removed, the same for all clips of a system.
+        source: hash of the clip and of the settings that change the coded signal.
+        scores: score of each metric; None is blank.
+        blank: reason of each blank score.
     """
 
     codec: str
@@ -64,7 +65,7 @@ class Row:
 
     @property
     def system(self) -> str:
-        """A codec at a bitrate: ``opus-6000``, also the name of its audio."""
+        """Name of the codec at its bitrate, such as ``opus-6000``, and of the audio file."""
         return f"{self.codec}-{self.bitrate_bps}"
 
     @property
@@ -74,13 +75,13 @@ class Row:
 
 @dataclass(frozen=True)
 class Results:
-    """A run: what it was made with, and its rows."""
+    """The settings and versions of a run, and its rows."""
 
     run: dict[str, Any]
     rows: list[Row]
 
     def write(self, path: Path) -> None:
-        """To ``path``, whole or not at all."""
+        """Write a ``results.jsonl``. The file appears whole or not at all."""
         lines: Iterable[dict[str, Any]] = [
             {"kind": "run", **self.run},
             *({"kind": "clip", **asdict(row)} for row in self.rows),
@@ -90,10 +91,10 @@ class Results:
 
     @staticmethod
     def read(path: Path) -> "Results":
-        """From a ``results.jsonl``.
+        """Read a ``results.jsonl``.
 
         Raises:
-            ValueError: it is none.
+            ValueError: a line is not as `write` writes it.
         """
         run: dict[str, Any] = {}
         rows = []
@@ -108,7 +109,7 @@ class Results:
                     rows.append(_checked(Row(**{key: values[key] for key in names & set(values)})))
             except (ValueError, KeyError, TypeError, AttributeError) as error:
                 raise ValueError(
-                    f"{path}, line {number}, is no line of results: {error}"
+                    f"{path}, line {number}, cannot be read as results: {error}"
                 ) from error
         return Results(run, rows)
 
@@ -117,11 +118,12 @@ _INFINITE = "\0infinite"
 
 
 def _json(line: dict[str, Any]) -> str:
-    """JSON, which has no NaN and no infinity: a score that is none becomes null, and that of equal
-    signals 1e999, which every reader takes for infinity.
+    """Write a line as JSON, which has neither NaN nor infinity.
+
+    A score of NaN becomes null. An infinite score becomes 1e999, which readers parse as infinity.
 
     Raises:
-        ValueError: another value is not finite.
+        ValueError: a value other than a score is not finite.
     """
     if scores := line.get("scores"):
         marked = {
@@ -140,11 +142,11 @@ def _json(line: dict[str, Any]) -> str:
 
 
 def _checked(row: Row) -> Row:
-    """The row, if its values are of their types.
+    """Return the row.
 
     Raises:
-        TypeError: they are not.
-        ValueError: it is of a clip without a length.
+        TypeError: a value has a wrong type.
+        ValueError: the length of the clip is not positive.
     """
     for item in fields(row):
         value = getattr(row, item.name)
@@ -159,5 +161,5 @@ def _checked(row: Row) -> Row:
 
 
 def audio_path(folder: Path, condition: str, clip: str, name: str) -> Path:
-    """Where a clip's audio is; ``name`` is "reference" or a row's ``system``."""
+    """Return the path of a clip's audio. ``name`` is "reference" or the ``system`` of a row."""
     return folder / "audio" / condition / clip / f"{name}.flac"

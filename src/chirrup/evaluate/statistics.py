@@ -1,6 +1,6 @@
-"""Means over clips, how sure they are, and comparisons clip by clip.
+"""Means over clips, their confidence intervals, and comparisons clip by clip.
 
-Intervals come from a bootstrap that draws speakers, not clips: the clips of a speaker are alike.
+The bootstrap of an interval draws speakers, not clips, because the clips of a speaker are alike.
 """
 
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ DRAWS = 5000
 
 
 class Interval(NamedTuple):
-    """A mean, and the ends of its 95 % interval."""
+    """A mean and its 95 % confidence interval."""
 
     mean: float
     low: float
@@ -20,14 +20,17 @@ class Interval(NamedTuple):
 
     @property
     def known(self) -> bool:
-        """False of a single clip, which tells nothing of others."""
+        """Whether there is an interval. A single clip has none."""
         return self.low < self.high
 
 
 def interval(values: np.ndarray, speakers: Sequence[str]) -> Interval | None:
-    """Mean of ``values [clips]`` and its 95 % interval; None if all are blank (NaN).
+    """Compute the mean of ``values [clips]`` and its 95 % interval.
 
-    With one speaker alone there is nothing to draw: clips are drawn instead.
+    NaN is a blank value. If there is one speaker, the bootstrap draws clips.
+
+    Returns:
+        None if all values are blank.
     """
     values = np.asarray(values, np.float64)
     names, use = np.array(speakers), np.isfinite(values)
@@ -45,7 +48,10 @@ def interval(values: np.ndarray, speakers: Sequence[str]) -> Interval | None:
 def paired(
     values: Sequence[float | None], others: Sequence[float | None], speakers: Sequence[str]
 ) -> Interval | None:
-    """`interval` of ``values`` less ``others``, of the same clips; a blank in either is one."""
+    """Compute `interval` of ``values`` minus ``others``, which are of the same clips.
+
+    None is a blank value. The difference is blank if either value is.
+    """
     differences = [
         np.nan if a is None or b is None else a - b for a, b in zip(values, others, strict=True)
     ]

@@ -1,4 +1,4 @@
-"""Results as tables: systems by actual bitrate, a metric a column, and differences clip by clip."""
+"""Tables of results for the terminal and Markdown: a row a system, sorted by actual bitrate."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,18 +10,18 @@ from chirrup.evaluate.results import Row
 from chirrup.evaluate.statistics import Interval, interval, paired
 
 FAR = 1.5
-"""Ratio of bitrates from which on two systems are not compared."""
+"""Systems are compared only if their bitrates differ by less than this factor."""
 
 
 @dataclass(frozen=True)
 class Line:
-    """One system under one condition.
+    """A system under a condition.
 
     Attributes:
         title: codec and nominal kbit/s.
-        kbps: actual, mean over the clips.
-        cells: by metric; None where every clip is blank.
-        reasons: why a metric is blank, by metric.
+        kbps: actual bitrate, mean over the clips.
+        cells: mean of each metric; None if all its scores are blank.
+        reasons: reason of the blank scores of a metric.
     """
 
     title: str
@@ -33,7 +33,7 @@ class Line:
 
 
 def lines(rows: Iterable[Row], metrics: Sequence[str]) -> list[Line]:
-    """A line for each system, by actual bitrate; the rows are of one condition."""
+    """Return a line for each system, sorted by actual bitrate. The rows are of one condition."""
     systems: dict[str, list[Row]] = {}
     for row in rows:
         systems.setdefault(row.system, []).append(row)
@@ -52,7 +52,7 @@ def lines(rows: Iterable[Row], metrics: Sequence[str]) -> list[Line]:
 
 
 def cell(value: Interval | None, metric: Metric, intervals: bool = True) -> str:
-    """``2.42 (2.17 to 2.64)``, or the mean alone, as of a single clip; nothing for a blank."""
+    """Format a mean: ``2.42 (2.17 to 2.64)``, ``2.42`` without interval, or nothing if blank."""
     if value is None:
         return ""
     form = f".{metric.digits}f"
@@ -62,7 +62,7 @@ def cell(value: Interval | None, metric: Metric, intervals: bool = True) -> str:
 
 
 def markdown(rows: Sequence[Row], metrics: Mapping[str, Metric], *, intervals: bool = True) -> str:
-    """A table of one condition; ours in bold."""
+    """Return a Markdown table of the rows of one condition. Our models are in bold."""
     headings = ["codec", "kbps", *(_heading(metric) for metric in metrics.values())]
     text = [f"| {' | '.join(headings)} |", f"|{'--|' * len(headings)}"]
     for line in lines(rows, list(metrics)):
@@ -73,9 +73,12 @@ def markdown(rows: Sequence[Row], metrics: Mapping[str, Metric], *, intervals: b
 
 
 def differences(rows: Sequence[Row], metric: Metric) -> list[str]:
-    """Each of our systems less the peer nearest in actual bitrate, clip by clip.
+    """Compare each of our systems with the peer nearest in actual bitrate, clip by clip.
 
-    None of a peer that has `FAR` times the bitrate, or of one clip alone.
+    There is no comparison if the bitrates differ by the factor `FAR`, or if there is one clip.
+
+    Returns:
+        A sentence for each comparison.
     """
     found = lines(rows, [])
     peers = [line for line in found if not line.ours]

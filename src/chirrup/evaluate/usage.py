@@ -1,4 +1,4 @@
-"""How much of its codebooks a model uses, and how many bits its codes are worth."""
+"""Measure codebook usage and the entropy of the codes of a model."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -10,15 +10,13 @@ from chirrup.codec import Codec
 
 @dataclass(frozen=True)
 class Usage:
-    """Of all codes of a model at a bitrate.
+    """Usage of the codebooks of a model at a bitrate.
 
     Attributes:
-        codes: how many there were, in each codebook.
-        used_percent: entries that occur, of all; mean over the codebooks. It cannot be more than
-            ``codes`` of them.
-        entropy_bits: of one code by how often each entry occurs, mean over the codebooks; at most
-            the binary logarithm of ``codes``.
-        bits_per_code: what a code takes in the stream.
+        codes: number of codes in each codebook. If it is small, it limits the other figures.
+        used_percent: share of the entries that occur, mean over the codebooks.
+        entropy_bits: entropy of a code, from the frequency of each entry, mean over the codebooks.
+        bits_per_code: size of a code in the stream.
     """
 
     codes: int
@@ -28,20 +26,23 @@ class Usage:
 
 
 def entropy_bits(counts: np.ndarray) -> float:
-    """Bits that an entry is worth, of entries that occur ``counts`` times."""
+    """Return the entropy of entries that occur ``counts`` times."""
     share = counts[counts > 0] / counts.sum()
     return float(-np.sum(share * np.log2(share)))
 
 
 def usage(codec: Codec, signals: Iterable[np.ndarray], bitrate_bps: int) -> Usage:
-    """Code ``signals``, each ``float32 [samples]`` at ``input_rate_hz``, and count.
+    """Encode signals and count their codes.
+
+    Args:
+        signals: each ``float32 [samples]`` at ``input_rate_hz``.
 
     Raises:
-        ValueError: there is nothing to code, or no such bitrate.
+        ValueError: there are no signals, or the model does not have the bitrate.
     """
     coded = [codec.encode(signal, bitrate_bps).data for signal in signals]
     if not sum(data.size for data in coded):
-        raise ValueError("no signal is given, so there are no codes to count")
+        raise ValueError("there are no codes to count: give at least one signal")
     books = np.concatenate(coded, axis=1)
     size = codec.codebook_size
     counts = np.stack([np.bincount(book, minlength=size) for book in books])

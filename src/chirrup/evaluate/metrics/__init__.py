@@ -1,14 +1,14 @@
-"""Metrics of a decoded signal, most of them against its reference.
+"""Metrics of a decoded signal, most of them with a reference.
 
 >>> score("pesq_wb", reference, decoded, 24_000)
 2.31
 
-Each metric's docstring gives its rate, whether it uses the reference, its range, when it is blank
-and its source. What is missing is said by ``available``; pip install 'chirrup[eval]' brings the
-metrics that need neither torch nor a recogniser, 'chirrup[eval-all]' the rest.
+The docstring of each metric has its rate, its use of the reference, its range, its blanks and its
+source. ``available`` returns why a metric cannot run. ``pip install 'chirrup[eval]'`` installs the
+metrics that need neither torch nor a recogniser, and ``'chirrup[eval-all]'`` all others.
 
-Reference and decoded have the same rate and length, and the codec's delay is already removed.
-Levels are never changed here.
+Reference and decoded signal have the same rate and length, and the codec's delay is removed. Levels
+are not changed.
 """
 
 import math
@@ -48,13 +48,13 @@ METRICS: dict[str, Metric] = {
         *lrac.METRICS,
     )
 }
-"""All metrics by name, in the order of tables."""
+"""All metrics by name, in the order of the columns of tables."""
 
 
 def available(name: str) -> str | None:
-    """None if the metric can run here, else why not and what to install.
+    """Return None if the metric can run here, else the reason and what to install.
 
-    Loads the metric's packages and network, which the first score then finds loaded.
+    The call loads the packages and the network of the metric.
     """
     try:
         _LOADERS.get(METRICS[name], lambda: None)()
@@ -64,28 +64,42 @@ def available(name: str) -> str | None:
 
 
 def check_language(name: str, language: str | None) -> None:
-    """Raise Unavailable if a metric does not know the language of a clip, an ISO 639 code.
+    """Check that a metric supports the language of a clip.
 
-    A language that is not given counts as one that the metric knows.
+    Args:
+        language: ISO 639 code. None counts as supported.
+
+    Raises:
+        Unavailable: the metric does not support the language.
     """
     known = METRICS[name].languages
     if language and known is not None and language not in known():
-        raise Unavailable(f"the recogniser knows {', '.join(known())}, the clip is in {language}")
+        raise Unavailable(
+            f"the recogniser supports {', '.join(known())}, but the clip is in {language}"
+        )
 
 
 def score(
     name: str, reference: np.ndarray | None, decoded: np.ndarray, sample_rate_hz: int
 ) -> float | None:
-    """One metric of one clip; None where it has no answer for this clip.
+    """Compute one metric of one clip.
 
-    ``reference`` and ``decoded`` are ``[samples]`` or ``[channels, samples]``. Of several channels
-    a metric at the audio's own rate (the waveform and spectral ones) is the mean over those that
-    have an answer; one with a rate of its own hears their mean, as ViSQOL does and as the others,
-    made for mono, leave open. The stereo ones hear both at once, and have no answer for mono. A
-    metric without reference takes None for it.
+    If there are several channels, a metric at the rate of the audio (waveform and spectral metrics)
+    is the mean over the channels that have a score. A metric at a fixed rate is computed from the
+    mean of the channels, as ViSQOL does; the other standards define mono only. A stereo metric is
+    computed from both channels, and is blank for mono.
 
-    SNR and SI-SDR of equal signals are infinite. Raises Unavailable if the metric cannot run here,
-    ValueError for signals that do not fit each other or are not numbers.
+    Args:
+        name: a key of `METRICS`.
+        reference, decoded: ``[samples]`` or ``[channels, samples]``. The reference may be None if
+            the metric needs none.
+
+    Returns:
+        The score, or None if it is blank. SNR and SI-SDR of equal signals are infinite.
+
+    Raises:
+        Unavailable: the metric cannot run here.
+        ValueError: the signals have different shapes, or values that are not finite.
     """
     metric = METRICS[name]
     if reference is None:
@@ -95,8 +109,8 @@ def score(
     pair = [_channels(reference), _channels(decoded)]
     if pair[0].shape != pair[1].shape:
         raise ValueError(
-            "reference and decoded are to have the same channels and samples, "
-            f"not {list(pair[0].shape)} and {list(pair[1].shape)}"
+            "reference and decoded must have the same channels and samples, "
+            f"but have {list(pair[0].shape)} and {list(pair[1].shape)}"
         )
     if metric.rate_hz is not None:
         pair = [audio.mean(axis=0, keepdims=True) for audio in pair]
@@ -109,10 +123,10 @@ def score(
 
 
 def _channels(audio: np.ndarray) -> np.ndarray:
-    """``[channels, samples]`` of float64."""
+    """Return float64 ``[channels, samples]``."""
     audio = np.atleast_2d(np.asarray(audio, dtype=np.float64))
     if audio.ndim != 2 or not audio.size:
-        raise ValueError(f"audio is to be [samples] or [channels, samples], not {audio.shape}")
+        raise ValueError(f"audio must be [samples] or [channels, samples], not {audio.shape}")
     if not np.isfinite(audio).all():
         raise ValueError("audio contains NaN or infinity")
     return audio

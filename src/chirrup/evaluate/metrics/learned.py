@@ -1,12 +1,11 @@
-"""Metrics by trained networks whose weights come with a package: DNSMOS, DistillMOS, speaker
-similarity.
+"""Metrics that are networks with weights in a package: DNSMOS, DistillMOS, speaker similarity.
 
-They have learned what people, or a larger network, said of other clips. A codec that was trained
-on one of them must not be judged by it.
+The networks are trained on ratings of other clips, by listeners or by a larger network. The score
+of a codec that was trained with one of these networks is biased.
 
-DistillMOS and Resemblyzer import packages at their top that scoring does not use: torchaudio
-(whose PyPI build does not import beside a CPU build of torch), webrtcvad (which has to be
-compiled). Modules of our own stand in for these during the import, so neither is needed.
+DistillMOS and Resemblyzer import packages that scoring does not use: torchaudio, whose PyPI build
+cannot be imported with a CPU build of torch, and webrtcvad, which must be compiled. `stand_ins`
+replaces both during the import, so neither is needed.
 """
 
 import contextlib
@@ -33,7 +32,7 @@ from chirrup.evaluate.metrics.spectral import magnitudes, mel_filters
 
 RATE_HZ = 16_000
 SHORTEST_S = 1.0
-"""None of the three was trained on less; they would repeat or pad it."""
+"""Shorter clips are blank: the networks were not trained on them, and repeat or pad them."""
 
 DNSMOS_SAMPLES = 144_160
 DNSMOS_OVERALL = np.poly1d([-0.06766283, 1.11546468, 0.04602535])
@@ -45,13 +44,13 @@ EXTRA_ALL = "chirrup[eval-all]"
 def dnsmos(reference: np.ndarray, decoded: np.ndarray, sample_rate_hz: int) -> float:
     """DNSMOS P.835, the overall score (OVRL), by the network in the ``speechmos`` package.
 
-    Each 9.01 s of the clip, a second apart, is scored and the scores averaged; a shorter clip is
-    repeated. This is as in the package, whose own script would need librosa; only, that one loses
-    some of the pieces of clips over 16 s to a rounding error.
+    The score is the mean over windows of 9.01 s, a second apart; a shorter clip is repeated. The
+    package's own script, which needs librosa, does the same, except that a rounding error skips
+    some windows of clips over 16 s.
 
     Rate: 16 kHz. Reference: not used. Range: 1 to 5, in practice up to about 3.6, higher is
-    better. It does not see a missing upper band. Blank: the decoded signal is digital silence, or
-    shorter than 1 s.
+    better. A missing upper band does not change it. Blank: the decoded signal is digital silence,
+    or shorter than 1 s.
     Source: Reddy et al., "DNSMOS P.835: a non-intrusive perceptual objective speech quality metric
     to evaluate noise suppressors", ICASSP 2022.
     """
@@ -72,8 +71,8 @@ def dnsmos(reference: np.ndarray, decoded: np.ndarray, sample_rate_hz: int) -> f
 
 
 def distillmos(reference: np.ndarray, decoded: np.ndarray, sample_rate_hz: int) -> float:
-    """DistillMOS: the mean opinion score that a large quality model would give, by the small one
-    in the ``distillmos`` package. It sets each piece's peak to 1 itself.
+    """DistillMOS: an estimate of the mean opinion score by the network in the ``distillmos``
+    package, which is distilled from a larger one. The network scales each window to a peak of 1.
 
     Rate: 16 kHz. Reference: not used. Range: 1 to 5, higher is better. Blank: the decoded signal
     is digital silence, or shorter than 1 s.
@@ -91,10 +90,10 @@ def distillmos(reference: np.ndarray, decoded: np.ndarray, sample_rate_hz: int) 
 def speaker_similarity(reference: np.ndarray, decoded: np.ndarray, sample_rate_hz: int) -> float:
     """Cosine of the speaker embeddings of reference and decoded, by ``Resemblyzer`` (GE2E).
 
-    A clip below -30 dBFS is raised to it, as the package does; its trimming of pauses is left out,
-    so that both signals keep the same stretches.
+    A clip below -30 dBFS is raised to this level, as in the package. Pauses are not trimmed, unlike
+    in the package, so that both signals keep the same parts.
 
-    Rate: 16 kHz. Reference: needed. Range: 0 to 1, higher is better; two speakers give about 0.5
+    Rate: 16 kHz. Reference: needed. Range: 0 to 1, higher is better; two speakers have about 0.5
     to 0.7. Blank: either is digital silence, or the clip is shorter than 1 s.
     Source: Wan et al., "Generalized end-to-end loss for speaker verification", ICASSP 2018.
     """
@@ -130,18 +129,18 @@ def load_dnsmos() -> Any:
 
 @cache
 def load_distillmos() -> tuple[Any, Any]:
-    """torch, as the package imported it, and the network."""
+    """Return torch, as the package imports it, and the network."""
     with stand_ins(torchaudio=ModuleType("torchaudio")):
         module = package("distillmos.sqa", EXTRA_ALL)
     with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
-        # It says that an odd number of heads rules out one of torch's faster paths.
+        # The warning is about one of torch's faster paths, which needs an even number of heads.
         warnings.filterwarnings("ignore", "enable_nested_tensor is True", UserWarning)
         return module.torch, module.ConvTransformerSQAModel().eval()
 
 
 @cache
 def load_speaker_encoder() -> tuple[Any, Any]:
-    """The network, and the package's function that sets a level."""
+    """Return the network, and the package's function that sets the level."""
     librosa = ModuleType("librosa")
     librosa.__dict__["feature"] = SimpleNamespace(melspectrogram=mel_power)
     stand_in = stand_ins(librosa=librosa, webrtcvad=ModuleType("webrtcvad"))
@@ -154,8 +153,8 @@ def load_speaker_encoder() -> tuple[Any, Any]:
 
 
 def mel_power(y: np.ndarray, sr: int, n_fft: int, hop_length: int, n_mels: int) -> np.ndarray:
-    """``librosa.feature.melspectrogram`` as Resemblyzer calls it: ``[mels, frames]`` of power,
-    centred windows with zeros at the edges."""
+    """Compute ``librosa.feature.melspectrogram`` as Resemblyzer calls it: power ``[mels, frames]``
+    of centred windows, with zeros beyond the edges."""
     spectra = np.concatenate(list(magnitudes(np.pad(y, n_fft // 2), n_fft, hop_length)))
     return mel_filters(sr, n_fft, n_mels) @ np.square(spectra).T
 

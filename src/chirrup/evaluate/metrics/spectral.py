@@ -1,8 +1,8 @@
-"""Spectral metrics: log-spectral distance, by our definition and by TQCodec's, and mel distance.
+"""Spectral metrics: log-spectral distance as defined by us and by TQCodec, and mel distance.
 
-A log-spectral distance has no standard: FFT size, hop, floor, log base and the split into bands
-change the figure. Ours and TQCodec's are declared here, and neither may be compared with figures
-of another declaration. All use a periodic Hann window.
+Log-spectral distance has no standard: FFT size, hop, floor, base of the logarithm and split into
+bands change its value. Both definitions are stated here. Do not compare values of different
+definitions. All metrics use a periodic Hann window.
 """
 
 from collections.abc import Callable, Iterator
@@ -13,11 +13,11 @@ import numpy as np
 from chirrup.evaluate.metrics.metric import BLANK, Metric, is_silent
 
 WINDOW_MS = 1000 * 1024 / 24_000
-"""Of our log-spectral distance: 1024 samples at 24 kHz, 2048 at 44.1 and 48 kHz."""
+"""Window of ``lsd``: 1024 samples at 24 kHz, 2048 at 44.1 and 48 kHz."""
 FLOOR = 1e-4
-"""80 dB below the loudest bin of the reference."""
+"""Floor of the magnitudes, relative to the loudest bin of the reference: -80 dB."""
 SPLIT = 0.5
-"""Between low and high, as a part of the band: 6 kHz at 24 kHz, 12 kHz at 48 kHz."""
+"""Split between low and high, as a share of the band: 6 kHz at 24 kHz, 12 kHz at 48 kHz."""
 
 TQ_WINDOW = 2048
 TQ_EPSILON = 1e-8
@@ -28,22 +28,22 @@ MEL_BANDS = (5, 10, 20, 40, 80, 160, 320)
 MEL_FLOOR = 1e-5
 
 _BLOCK_FRAMES = 2048
-"""Frames at a time, so that memory does not grow with the clip."""
+"""Frames of a block, so that the memory does not grow with the clip."""
 
 
 def lsd(reference: np.ndarray, decoded: np.ndarray, sample_rate_hz: int) -> float:
     """Log-spectral distance in dB over the whole band: the root mean square over bins of
     20 log10(|S| / |D|), averaged over frames.
 
-    Window: the power of two next to 42.7 ms (1024 samples at 24 kHz, 2048 at 44.1 and 48 kHz),
-    hop a quarter of it, only whole windows. Both magnitudes are raised to a floor 80 dB below the
-    loudest bin of the reference in the clip.
+    The window is the power of two nearest to 42.7 ms (1024 samples at 24 kHz, 2048 at 44.1 and
+    48 kHz), the hop is a quarter of it, and all windows are whole. Both magnitudes have a floor
+    80 dB below the loudest bin of the reference in the clip.
 
-    Rate: the audio's own. Reference: needed. Range: 0 up to 80 dB and what the decoded signal
-    exceeds the reference's loudest bin by. Blank: the reference is digital silence, or shorter
-    than a window.
+    Rate: the audio's own. Reference: needed. Range: 0 to 80 dB, or more if the decoded signal is
+    louder than the loudest bin of the reference. Blank: the reference is digital silence, or
+    shorter than a window.
     Source: Gray and Markel, "Distance measures for speech processing", IEEE Trans. ASSP, 1976;
-    window, floor and split are ours.
+    window, floor and split are our choice.
     """
     return _lsd(reference, decoded, sample_rate_hz, lambda bins: slice(None))
 
@@ -56,7 +56,7 @@ def lsd_low(reference: np.ndarray, decoded: np.ndarray, sample_rate_hz: int) -> 
 def lsd_high(reference: np.ndarray, decoded: np.ndarray, sample_rate_hz: int) -> float:
     """``lsd`` over the upper half of the band: 6 kHz and up at 24 kHz, 12 kHz and up at 48 kHz.
 
-    PESQ, STOI and the other metrics at 16 kHz hear nothing above 8 kHz; this one does.
+    PESQ, STOI and other metrics at 16 kHz ignore this band.
     """
     return _lsd(reference, decoded, sample_rate_hz, lambda bins: slice(round(bins * SPLIT), None))
 
@@ -78,15 +78,16 @@ def _lsd(
 
 
 def tq_lsd(reference: np.ndarray, decoded: np.ndarray, sample_rate_hz: int) -> float:
-    """TQCodec's log-spectral distance: log10 of the power, not dB (times 10 it would be dB).
+    """Log-spectral distance of TQCodec, in log10 of the power (a tenth of dB): the root mean square
+    over bins of log10 |S|^2 - log10 |D|^2, averaged over frames.
 
-    The root mean square over bins of log10 |S|^2 - log10 |D|^2, averaged over frames. The paper
-    gives neither FFT nor floor nor split. Declared here: 2048 samples a window, hop 512, only
-    whole windows, 1e-8 added to the power (full scale 1, window not normalised).
+    The paper states neither FFT nor floor nor split. Here the window has 2048 samples, the hop is
+    512, all windows are whole, and 1e-8 is added to the power (full scale is 1, the window is not
+    normalised).
 
-    Rate: the audio's own (the paper's: 44.1 kHz). Reference: needed. Range: 0 and up. Blank: the
+    Rate: the audio's own (44.1 kHz in the paper). Reference: needed. Range: from 0. Blank: the
     reference is digital silence, or shorter than a window.
-    Source: TQCodec, section 4.1.
+    Source: TQCodec, arXiv 2603.01592, section 4.1.
     """
     return _tq_lsd(reference, decoded, slice(None))
 
@@ -94,9 +95,8 @@ def tq_lsd(reference: np.ndarray, decoded: np.ndarray, sample_rate_hz: int) -> f
 def tq_lsd_low(reference: np.ndarray, decoded: np.ndarray, sample_rate_hz: int) -> float:
     """``tq_lsd`` over the lower three quarters of the band: below 16.5 kHz at 44.1 kHz.
 
-    That is the core of the paper's subbands, 12 of 16. The split is not printed, but the paper's
-    triples (full, low, high) need one: no split below 15.7 kHz can give LSD 0.6716 from 0.5166
-    below it and 0.9517 above it.
+    These are the 12 core bands of the paper's 16. The paper does not state the split, but its table
+    3 limits it: no split below 15.7 kHz yields 0.6716 from 0.5166 below and 0.9517 above it.
     """
     return _tq_lsd(reference, decoded, slice(0, round(TQ_WINDOW // 2 * TQ_SPLIT)))
 
@@ -121,7 +121,7 @@ def _mean_over_frames(
     use: slice,
     log: Callable[[np.ndarray], np.ndarray],
 ) -> float:
-    """The root mean square over bins of the difference of the logs, averaged over frames."""
+    """Return the root mean square over bins of the difference of logs, averaged over frames."""
     pair = (magnitudes(audio, window, window // 4) for audio in (reference, decoded))
     distances = [
         np.sqrt(np.square(log(s[:, use]) - log(d[:, use])).mean(axis=1)) for s, d in zip(*pair)
@@ -133,14 +133,14 @@ def mel_distance(reference: np.ndarray, decoded: np.ndarray, sample_rate_hz: int
     """Multi-scale mel distance: the mean absolute difference of log10 mel magnitudes, summed over
     seven scales with windows of 32 to 2048 samples and 5 to 320 mel bands.
 
-    Hop a quarter of the window, centred windows with reflected edges, Slaney mel bands of unit
-    area from 0 Hz to half the rate, magnitudes raised to 1e-5. A gain of 6.02 dB costs
-    7 log10(2) = 2.1.
+    The hop is a quarter of the window. Windows are centred, with reflected edges. Mel bands are
+    Slaney's, of unit area, from 0 Hz to half the rate. Magnitudes have a floor of 1e-5. A gain of
+    6.02 dB yields 7 log10(2) = 2.1.
 
-    Rate: the audio's own; figures at different rates do not compare. Reference: needed. Range: 0
-    and up. Blank: the reference is digital silence, or shorter than the longest window.
-    Source: Kumar et al., "High-fidelity audio compression with improved RVQGAN", NeurIPS 2023,
-    section 3.5, and the ``mel/loss`` of its code.
+    Rate: the audio's own; do not compare values at different rates. Reference: needed. Range: from
+    0. Blank: the reference is digital silence, or shorter than the longest window.
+    Source: Kumar et al., "High-fidelity audio compression with improved RVQGAN", NeurIPS 2023
+    (arXiv 2306.06546), section 3.5, and ``mel/loss`` in its code.
     """
     if is_silent(reference) or len(reference) < MEL_WINDOWS[-1]:
         return BLANK
@@ -163,7 +163,7 @@ def log_mel(mel: np.ndarray) -> np.ndarray:
 
 
 def magnitudes(audio: np.ndarray, window: int, hop: int) -> Iterator[np.ndarray]:
-    """Magnitude spectra of all whole windows, as blocks ``[frames, window / 2 + 1]``."""
+    """Yield the magnitude spectra of all whole windows, as blocks ``[frames, window / 2 + 1]``."""
     frames = np.lib.stride_tricks.sliding_window_view(np.asarray(audio, np.float64), window)[::hop]
     for start in range(0, len(frames), _BLOCK_FRAMES):
         yield np.abs(np.fft.rfft(frames[start : start + _BLOCK_FRAMES] * hann(window)))
@@ -176,7 +176,7 @@ def hann(window: int) -> np.ndarray:
 
 @cache
 def mel_filters(sample_rate_hz: int, window: int, bands: int) -> np.ndarray:
-    """Triangles of unit area on Slaney's mel scale, ``[bands, window / 2 + 1]`` (as in librosa)."""
+    """Return triangles of unit area on Slaney's mel scale, ``[bands, window / 2 + 1]``."""
     bin_hz = np.fft.rfftfreq(window, 1 / sample_rate_hz)
     edge_hz = _mel_to_hz(np.linspace(0, _hz_to_mel(sample_rate_hz / 2), bands + 2))
     rising = (bin_hz - edge_hz[:-2, None]) / np.diff(edge_hz)[:-1, None]
@@ -186,7 +186,7 @@ def mel_filters(sample_rate_hz: int, window: int, bands: int) -> np.ndarray:
 
 
 _LOG_STEP = np.log(6.4) / 27
-"""Slaney's scale: linear to 1 kHz, 200 / 3 Hz a mel; from there 27 mels for a factor of 6.4."""
+"""Slaney's scale has 200 / 3 Hz a mel up to 1 kHz, and 27 mels for each factor of 6.4 above."""
 
 
 def _hz_to_mel(hz: float) -> float:

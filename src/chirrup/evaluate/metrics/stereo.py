@@ -1,8 +1,7 @@
-"""Stereo metrics: how well the picture between two loudspeakers is kept.
+"""Stereo metrics: errors of the differences between left and right.
 
-Both look at bands of short frames, a third of an octave wide, and compare what lies between left
-and right in the reference with what lies there in the decoded signal. What each channel sounds like
-by itself is left to the other metrics.
+Both metrics compare the reference and the decoded signal in bands of short frames, a third of an
+octave wide. Other metrics measure each channel alone.
 """
 
 import numpy as np
@@ -11,22 +10,24 @@ from chirrup.evaluate.metrics.metric import BLANK, Metric, is_silent
 
 WINDOW_MS = 40
 RANGE_DB = 40.0
-"""Bands of a frame more than this below the reference's loudest one are left out."""
+"""Bands that are more than this below the reference's loudest one do not count."""
 PHASE_HIGHEST_HZ = 1500.0
-"""Above it the ear no longer follows the phase of a tone."""
+"""Limit of the phase differences. Above it, listeners do not perceive the phase of a tone."""
 
 
 def ipd_error(reference: np.ndarray, decoded: np.ndarray, sample_rate_hz: int) -> float:
-    """Error of the inter-channel phase difference in degrees: of each band and frame, the angle
-    between the reference's cross spectrum (left times conjugate right, summed over the band) and
-    the decoded one's; mean over bands up to 1.5 kHz, weighted by the root of the reference's cross
-    spectrum, so that where a channel is silent nothing counts.
+    """Error of the inter-channel phase difference in degrees.
 
-    Rate: the audio's own. Reference: needed. Range: 0 to 180; 90 is what unrelated channels have on
-    average. A band that the codec made silent in a channel counts 90. Blank: not two channels, or a
-    channel of the reference is digital silence.
-    Source: the definition; arXiv 2508.05207, section 2.2, names cross-channel phase
-    consistency as what its design is for, but does not measure it.
+    The error of a band of a frame is the angle between two cross spectra (left times conjugate
+    right, summed over the band), of the reference and of the decoded signal. The metric is the mean
+    over bands up to 1.5 kHz, weighted by the root of the reference's cross spectrum. If a channel
+    of the reference is silent in a band, the band has no weight.
+
+    Rate: the audio's own. Reference: needed. Range: 0 to 180; unrelated channels have a mean of 90.
+    If a channel of the decoded signal is silent in a band, the error is 90. Blank: there are not
+    two channels, or a channel of the reference is digital silence.
+    Source: the definition. arXiv 2508.05207, section 2.2, designs for phase consistency of
+    channels, but does not measure it.
     """
     if _is_blank(reference) or any(is_silent(channel) for channel in reference):
         return BLANK
@@ -40,14 +41,16 @@ def ipd_error(reference: np.ndarray, decoded: np.ndarray, sample_rate_hz: int) -
 
 
 def ild_error(reference: np.ndarray, decoded: np.ndarray, sample_rate_hz: int) -> float:
-    """Error of the inter-channel level difference in dB: of each band and frame, left over right in
-    the reference against the decoded signal, absolute; mean over bands and frames. Differences
-    beyond 40 dB count as 40: a channel that is silent in one only.
+    """Error of the inter-channel level difference in dB.
 
-    Rate: the audio's own. Reference: needed. Range: 0 to 80. Blank: not two channels, or the
-    reference is digital silence.
-    Source: the definition; the cue and its bands are those of parametric stereo (Breebaart et al.,
-    EURASIP JASP 2005).
+    The error of a band of a frame is the absolute difference of two level differences (left over
+    right), of the reference and of the decoded signal. The metric is the mean over bands and
+    frames. Level differences are limited to 40 dB, because a channel may be silent.
+
+    Rate: the audio's own. Reference: needed. Range: 0 to 80. Blank: there are not two channels, or
+    the reference is digital silence.
+    Source: the definition. Parametric stereo uses this cue in such bands (Breebaart et al., EURASIP
+    JASP 2005).
     """
     if _is_blank(reference) or is_silent(reference):
         return BLANK
@@ -67,7 +70,7 @@ def _is_blank(audio: np.ndarray) -> bool:
 
 
 def _spectra(audio: np.ndarray, sample_rate_hz: int) -> np.ndarray:
-    """``[channels, frames, bins]``: Hann windows of 40 ms, half a window apart."""
+    """Return ``[channels, frames, bins]`` of Hann windows of 40 ms, half a window apart."""
     size = 2 * round(sample_rate_hz * WINDOW_MS / 2000)
     hop = size // 2
     padded = np.pad(audio, ((0, 0), (hop, size)))
@@ -76,9 +79,9 @@ def _spectra(audio: np.ndarray, sample_rate_hz: int) -> np.ndarray:
 
 
 def _bands(bins: int, sample_rate_hz: int, highest_hz: float) -> np.ndarray:
-    """First bins of bands of a third of an octave, at least one bin wide, and the end of the last.
+    """Return the first bin of each band, and the end of the last one.
 
-    Bands begin at 50 Hz.
+    The bands are a third of an octave wide, or one bin if that is wider, and begin at 50 Hz.
     """
     edges_hz = 50 * 2 ** (np.arange(0, 40) / 3)
     edges = np.round(edges_hz / (sample_rate_hz / 2) * (bins - 1)).astype(int)
@@ -87,12 +90,12 @@ def _bands(bins: int, sample_rate_hz: int, highest_hz: float) -> np.ndarray:
 
 
 def _sums(values: np.ndarray, bands: np.ndarray) -> np.ndarray:
-    """``[frames, bins]`` summed over each band."""
+    """Sum ``[frames, bins]`` over each band."""
     return np.add.reduceat(values[:, : bands[-1]], bands[:-1], axis=1)
 
 
 def _loud(left: np.ndarray, right: np.ndarray, bands: np.ndarray) -> np.ndarray:
-    """Which bands of which frames count."""
+    """Return the bands that count, ``bool [frames, bands]``."""
     power = _sums(np.square(np.abs(left)) + np.square(np.abs(right)), bands)
     return (power > power.max() * 10 ** (-RANGE_DB / 10)) & (power > 0)
 

@@ -1,7 +1,7 @@
-"""Waveform metrics: how close the decoded samples are to the reference's.
+"""Waveform metrics: the difference of the decoded samples from the reference's.
 
-They say something about codecs that keep the waveform. A vocoder, and most neural codecs at a few
-kbps, make another waveform that sounds alike; there the figures mean nothing.
+They are useful for codecs that preserve the waveform. Vocoders, and most neural codecs at a few
+kbps, decode another waveform that sounds similar; their values mean nothing.
 """
 
 import numpy as np
@@ -21,10 +21,10 @@ def snr(reference: np.ndarray, decoded: np.ndarray, sample_rate_hz: int) -> floa
 
 def si_sdr(reference: np.ndarray, decoded: np.ndarray, sample_rate_hz: int) -> float:
     """Scale-invariant signal-to-distortion ratio in dB: the SNR with the reference scaled by
-    <d, s> / |s|^2, so that a gain costs nothing. No mean is removed.
+    <d, s> / |s|^2, so that a gain changes nothing. The mean is not removed.
 
-    Rate: the audio's own. Reference: needed. Range: any; infinite for equal signals, and but for
-    rounding (above 200 dB) for signals equal up to a gain. Blank: either is digital silence, or
+    Rate: the audio's own. Reference: needed. Range: any; infinite for equal signals, and above
+    200 dB (rounding) for signals that differ by a gain. Blank: either is digital silence, or
     they are orthogonal.
     Source: Le Roux et al., "SDR - half-baked or well done?", ICASSP 2019.
     """

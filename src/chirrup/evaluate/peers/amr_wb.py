@@ -1,6 +1,6 @@
 """AMR-WB (3GPP TS 26.171): the wideband speech codec of mobile telephony, 16 kHz.
 
-The encoder and the decoder are two C libraries, called through ctypes.
+The encoder and the decoder are C libraries, called through ctypes.
 """
 
 import ctypes
@@ -24,16 +24,16 @@ BITS = {
     23_050: 461,
     23_850: 477,
 }
-"""Bits of a 20 ms frame of each mode, in the order of the modes' numbers."""
+"""Bits of a 20 ms frame by bitrate, in the order of the modes."""
 LIBRARIES = {"vo-amrwbenc": "libvo-amrwbenc0", "opencore-amrwb": "libopencore-amrwb0"}
-"""Each library and the package of Debian that has it."""
+"""Debian package of each library."""
 
 
 class AmrWb(Peer):
-    """The speech of telephones, without discontinuous transmission.
+    """AMR-WB without discontinuous transmission.
 
-    Bits are those that the standard gives a frame, as they go over the air: not the storage
-    format's header byte a frame, nor its padding to bytes. The delay is left in.
+    Bits are the size of a frame in the standard, without the header byte and the padding of the
+    storage format. The delay is not removed.
     """
 
     name, label = "amr-wb", "AMR-WB"
@@ -44,7 +44,7 @@ class AmrWb(Peer):
         return f"apt-get install {' '.join(absent)}" if absent else None
 
     def roundtrip(self, audio: np.ndarray, bitrate_bps: int) -> Coded:
-        end = FRAME_SAMPLES + -audio.shape[1] % FRAME_SAMPLES  # a whole frame more, for the delay
+        end = FRAME_SAMPLES + -audio.shape[1] % FRAME_SAMPLES  # one more frame, for the delay
         samples = np.pad(to_int16(audio[0]), (0, end)).astype(np.int16).reshape(-1, FRAME_SAMPLES)
         frames, encode_seconds = timed(encode, samples, list(BITS).index(bitrate_bps))
         decoded, decode_seconds = timed(decode, frames)
@@ -53,7 +53,7 @@ class AmrWb(Peer):
 
 
 def encode(samples: np.ndarray, mode: int) -> list[bytes]:
-    """Code ``int16 [frames, 320]`` into frames of the storage format (RFC 4867)."""
+    """Encode ``int16 [frames, 320]`` into frames of the storage format (RFC 4867)."""
     library = load("vo-amrwbenc")
     state = ctypes.c_void_p(library.E_IF_init())
     out = ctypes.create_string_buffer(LARGEST_FRAME_BYTES)
@@ -63,7 +63,7 @@ def encode(samples: np.ndarray, mode: int) -> list[bytes]:
         for frame in samples:
             got = library.E_IF_encode(state, mode, frame.ctypes.data_as(ctypes.c_void_p), out, 0)
             if got != size:
-                raise PeerError(f"the AMR-WB encoder gave {got} bytes, not {size}")
+                raise PeerError(f"the AMR-WB encoder returned {got} bytes instead of {size}")
             frames.append(out.raw[:size])
         return frames
     finally:
@@ -71,7 +71,7 @@ def encode(samples: np.ndarray, mode: int) -> list[bytes]:
 
 
 def decode(frames: list[bytes]) -> np.ndarray:
-    """``int16 [samples]`` of frames of the storage format."""
+    """Decode frames of the storage format into ``int16 [samples]``."""
     library = load("opencore-amrwb")
     state = ctypes.c_void_p(library.D_IF_init())
     samples = np.empty((len(frames), FRAME_SAMPLES), np.int16)

@@ -14,16 +14,16 @@ MODES = {700: "700C", 1200: "1200", 1300: "1300", 1600: "1600", 2400: "2400", 32
 class Codec2(CommandPeer):
     """c2enc and c2dec with their defaults, on raw 16-bit samples.
 
-    Bits are those that c2enc writes, each frame padded to whole bytes: 32 bits for the 28 of 700C,
-    so 800 bit/s, and 56 for the 52 of 1300. The decoder's delay is left in. It is a vocoder: its
-    waveform is not that of the input.
+    Bits are the output of c2enc, which pads each frame to whole bytes: in mode 700C from 28 to 32
+    bits (800 bit/s), in mode 1300 from 52 to 56 bits. The delay is not removed. Codec2 is a
+    vocoder, so its waveform differs from the input's.
     """
 
     name, label = "codec2", "Codec2"
     bitrates_bps, sample_rate_hz = tuple(MODES), 8000
     tools, package, suffix = ("c2enc", "c2dec"), "codec2", "bit"  # .c2 would add a header
     flush_samples = 640
-    """Two frames: the encoder drops a frame that is not full, and looks ahead."""
+    """Two frames, because the encoder drops an incomplete frame, and has look-ahead."""
 
     def encode_command(self, source: Path, coded: Path, bitrate_bps: int) -> Sequence[object]:
         return ("c2enc", MODES[bitrate_bps], source, coded)

@@ -1,4 +1,4 @@
-"""Codecs that are commands: a file in, a coded file, a file out, in a folder that is removed."""
+"""Codecs that are two commands, one that encodes a file and one that decodes it."""
 
 import shutil
 import subprocess
@@ -19,15 +19,15 @@ TIMEOUT_S = 600
 
 
 class CommandPeer(Peer):
-    """A codec of two commands.
+    """A codec of two commands. Its files are in a temporary folder.
 
     Attributes:
-        tools: commands that it needs.
-        package: Debian's package of them.
-        suffix: of the coded file's name; some commands look at it.
-        subtype: of the WAV file that the encoder is given, as soundfile names it. Integers are
-            clipped at full scale.
-        flush_samples: silence after the signal, so that its end comes out of the decoder.
+        tools: commands that the codec needs.
+        package: Debian package of the commands.
+        suffix: ending of the coded file, which some commands require.
+        subtype: soundfile's subtype of the encoder's input, a WAV file. Integers are clipped at
+            full scale.
+        flush_samples: silence after the signal, which flushes its end out of the decoder.
     """
 
     tools: tuple[str, ...]
@@ -38,22 +38,22 @@ class CommandPeer(Peer):
 
     @abstractmethod
     def encode_command(self, source: Path, coded: Path, bitrate_bps: int) -> Sequence[object]:
-        """The command that codes a file."""
+        """Return the command that encodes a file."""
 
     @abstractmethod
     def decode_command(self, coded: Path, decoded: Path, bitrate_bps: int) -> Sequence[object]:
-        """The command that decodes it."""
+        """Return the command that decodes a file."""
 
     @abstractmethod
     def payload_bits(self, data: bytes) -> int:
-        """Bits of the packets in a coded file, its container left out."""
+        """Return the bits of the packets in a coded file, without its container."""
 
     def missing(self) -> str | None:
         absent = [tool for tool in self.tools if shutil.which(tool) is None]
         return f"apt-get install {self.package} (for {', '.join(absent)})" if absent else None
 
     def write(self, path: Path, audio: np.ndarray) -> None:
-        """The encoder's input: a WAV file."""
+        """Write the encoder's input, a WAV file."""
         shape = {"samplerate": self.sample_rate_hz, "channels": len(audio)}
         with (
             written(path) as draft,
@@ -63,7 +63,7 @@ class CommandPeer(Peer):
             file.write(audio.T)
 
     def read(self, path: Path) -> np.ndarray:
-        """The decoder's output, a WAV file of any rate: ``float32 [channels, samples]``."""
+        """Read the decoder's output, a WAV file of any rate, as ``float32 [channels, samples]``."""
         audio, rate_hz = read_sound(path)
         return resampled(audio.T, rate_hz, self.sample_rate_hz)
 
@@ -78,15 +78,15 @@ class CommandPeer(Peer):
             try:
                 bits, output = self.payload_bits(coded.read_bytes()), self.read(decoded)
             except (OSError, ValueError, UnreadableError) as error:
-                raise PeerError(f"{self.label} wrote files that cannot be read: {error}") from error
+                raise PeerError(f"the files of {self.label} cannot be read: {error}") from error
         return Coded(output, bits, encode_seconds, decode_seconds)
 
 
 def run(command: Sequence[object], timeout_s: float = TIMEOUT_S) -> float:
-    """Run a command and return the seconds it took.
+    """Run a command and return its wall time in seconds.
 
     Raises:
-        PeerError: it cannot be started, failed (with what it said), or took too long.
+        PeerError: the command cannot be started, fails, or takes too long.
     """
     words = [str(word) for word in command]
     begin = time.perf_counter()
@@ -99,7 +99,7 @@ def run(command: Sequence[object], timeout_s: float = TIMEOUT_S) -> float:
     except subprocess.TimeoutExpired as error:
         raise PeerError(f"{words[0]} was stopped after {timeout_s:g} s") from error
     except subprocess.CalledProcessError as error:
-        said = (error.stderr + error.stdout).decode(errors="replace").strip()[-2000:]
+        output = (error.stderr + error.stdout).decode(errors="replace").strip()[-2000:]
         failed = f"`{' '.join(words)}` failed with status {error.returncode}"
-        raise PeerError(f"{failed}: {said or 'it said nothing'}") from error
+        raise PeerError(f"{failed}: {output or 'no output'}") from error
     return time.perf_counter() - begin

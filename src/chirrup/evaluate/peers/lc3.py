@@ -9,10 +9,10 @@ HEADER_BYTES = 18
 
 
 class Lc3(CommandPeer):
-    """Google's liblc3 by its elc3 and dlc3, at one of the codec's sample rates.
+    """elc3 and dlc3 of Google's liblc3, at one of the sample rates of LC3.
 
-    It codes channels one by one. Bits are those of the frames, without the file's header and its
-    two bytes of length before each frame. The decoder removes the delay and gives 24 bits.
+    Channels are coded one by one. Bits are the size of the frames, without the file header and the
+    two bytes of length before each frame. The decoder removes the delay and writes 24-bit samples.
     """
 
     tools, package, suffix = ("elc3", "dlc3"), "liblc3-tools", "lc3"
@@ -44,4 +44,4 @@ LC3_PEERS = (
     Lc3("lc3-24k", 24_000, (24_000, 32_000, 48_000)),
     Lc3("lc3-48k", 48_000, (32_000, 48_000, 64_000, 96_000, 128_000)),
 )
-"""Each at the bitrates at which its sample rate is of use."""
+"""Each sample rate has the bitrates at which it is useful."""

@@ -1,8 +1,8 @@
 """Lyra v2: Google's neural speech codec (a SoundStream), 16 kHz.
 
-It is not shipped. Take the folder ``lyra/model_coeffs`` of https://github.com/google/lyra (with
-``soundstream_encoder.tflite``, ``quantizer.tflite``, ``lyragan.tflite``) and name it in the
-environment variable CHIRRUP_LYRA2; it runs on the package ai-edge-litert.
+Lyra needs the package ai-edge-litert, and the folder ``lyra/model_coeffs`` of
+https://github.com/google/lyra with ``soundstream_encoder.tflite``, ``quantizer.tflite`` and
+``lyragan.tflite``. The environment variable CHIRRUP_LYRA2 names the folder.
 """
 
 import importlib.util
@@ -22,13 +22,13 @@ FILES = ("soundstream_encoder.tflite", "quantizer.tflite", "lyragan.tflite")
 
 
 class Lyra2(Peer):
-    """Frame by frame, on one thread.
+    """The networks of Lyra v2, called frame by frame on one thread.
 
-    Bits are 4 a quantizer: 64, 120 or 184 a frame of 20 ms. The delay is left in. Seconds are
-    those of the networks' calls, loading left out.
+    A frame of 20 ms has 4 bits a quantizer: 64, 120 or 184 bits. The delay is not removed. Seconds
+    include the calls of the networks, but not their loading.
 
     Args:
-        folder: of the three files; else the environment variable CHIRRUP_LYRA2 names it.
+        folder: folder of the three files; by default the one that CHIRRUP_LYRA2 names.
     """
 
     name, label = "lyra2", "Lyra v2"
@@ -39,9 +39,9 @@ class Lyra2(Peer):
 
     @property
     def folder(self) -> Path | None:
-        """Where the networks are, as far as it was said."""
-        said = self._folder or os.environ.get(VARIABLE)
-        return Path(said) if said else None
+        """Folder of the networks; None if neither the constructor nor CHIRRUP_LYRA2 names one."""
+        named = self._folder or os.environ.get(VARIABLE)
+        return Path(named) if named else None
 
     def missing(self) -> str | None:
         if importlib.util.find_spec("ai_edge_litert") is None:
@@ -54,9 +54,9 @@ class Lyra2(Peer):
         return f"{self.folder} has no {', '.join(absent)}" if absent else None
 
     def roundtrip(self, audio: np.ndarray, bitrate_bps: int) -> Coded:
-        assert self.folder is not None  # `missing` has seen to it
+        assert self.folder is not None  # `missing` has checked it
         networks = Networks(self.folder)
-        end = FRAME_SAMPLES + -audio.shape[1] % FRAME_SAMPLES  # a whole frame more, for the delay
+        end = FRAME_SAMPLES + -audio.shape[1] % FRAME_SAMPLES  # one more frame, for the delay
         frames = np.pad(audio[0], (0, end)).reshape(-1, 1, FRAME_SAMPLES)
         codes, encode_seconds = timed(networks.encode, frames, QUANTIZERS[bitrate_bps])
         decoded, decode_seconds = timed(networks.decode, codes)
@@ -65,7 +65,7 @@ class Lyra2(Peer):
 
 
 class Networks:
-    """The networks in the state in which a signal begins: they keep it themselves."""
+    """The networks, which store their state. Each signal needs a new object."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -83,7 +83,11 @@ class Networks:
         return Interpreter(str(self._folder / name), num_threads=1)
 
     def encode(self, frames: np.ndarray, quantizers: int) -> list[np.ndarray]:
-        """Codes ``int32 [46, 1, 1]`` of each of ``float32 [frames, 1, 320]``, -1 beyond those."""
+        """Encode ``float32 [frames, 1, 320]``.
+
+        Returns:
+            Codes ``int32 [46, 1, 1]`` of each frame. The codes of unused quantizers are -1.
+        """
         count = np.int32(quantizers)
         return [
             self._quantize(
@@ -93,7 +97,7 @@ class Networks:
         ]
 
     def decode(self, codes: list[np.ndarray]) -> np.ndarray:
-        """``float32 [samples]``."""
+        """Decode the codes of the frames into ``float32 [samples]``."""
         frames = [
             self._decoder(input_audio=self._dequantize(encoding_indices=frame)["output_0"])
             for frame in codes

@@ -1,4 +1,4 @@
-"""MP3: music, a constant bitrate."""
+"""MP3: a music codec, at a constant bitrate."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -6,19 +6,19 @@ from pathlib import Path
 from chirrup.evaluate.peers.commands import CommandPeer
 
 RATES_HZ = (44_100, 48_000, 32_000)
-# kbit/s of Layer III by the header's index: MPEG-1, and MPEG-2 and 2.5, which have half the rates.
+# kbit/s of Layer III by the header's index, for MPEG-1, and for MPEG-2 and 2.5.
 KBPS = (0, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320)
 KBPS_LOW = (0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160)
 
 
 class Mp3(CommandPeer):
-    """LAME at a constant bitrate, else its defaults; at low bitrates it takes a lower sample rate.
+    """LAME at a constant bitrate, with its defaults. At low bitrates LAME lowers the sample rate.
 
-    Bits are those of the frames without tags and without the Info frame, which holds no sound.
-    The decoder gives 16 bits, and removes the delay, which it takes from the Info frame. Where
-    frames are too small to hold that one, below 48 kbit/s, or 64 for stereo, the delay is left in.
-    The encoder gets 24 bits, since it would bring float files to full level; all the same it takes
-    the level down by 0.4 dB.
+    Bits are the size of the frames, without tags and without the Info frame, which has no audio.
+    The decoder writes 16-bit samples and removes the delay that the Info frame states. Below 48
+    kbit/s, or 64 kbit/s for stereo, a frame is too small for this information and the delay is not
+    removed. The encoder reads 24-bit samples, because it would normalise the level of float
+    samples. It lowers the level by 0.4 dB.
     """
 
     name, label = "mp3", "MP3"
@@ -37,13 +37,13 @@ class Mp3(CommandPeer):
 
 
 def frames(data: bytes) -> Iterator[bytes]:
-    """The Layer III frames of a file between its ID3 tags.
+    """Yield the Layer III frames of a file between its ID3 tags.
 
     Raises:
-        ValueError: something else is between them.
+        ValueError: other data is between the frames.
     """
     at, end = 0, len(data) - 128 * (data[-128:-125] == b"TAG")
-    if data[:3] == b"ID3":  # four 7-bit bytes of size after a header of ten
+    if data[:3] == b"ID3":  # a header of ten bytes ends with the size, in four 7-bit bytes
         at = 10 + sum((byte & 127) << shift for byte, shift in zip(data[6:10], (21, 14, 7, 0)))
     while at < end:
         size = frame_bytes(data[at : at + 4], at)
@@ -54,7 +54,7 @@ def frames(data: bytes) -> Iterator[bytes]:
 
 
 def frame_bytes(header: bytes, at: int) -> int:
-    """Bytes of a frame, from its four bytes of header."""
+    """Return the size of a frame in bytes, from its header of four bytes."""
     bits = int.from_bytes(header, "big")
     version, layer = bits >> 19 & 3, bits >> 17 & 3  # 3: MPEG-1, 2: MPEG-2, 0: MPEG-2.5
     rate, frequency, padding = bits >> 12 & 15, bits >> 10 & 3, bits >> 9 & 1
@@ -66,6 +66,8 @@ def frame_bytes(header: bytes, at: int) -> int:
 
 
 def is_info(frame: bytes) -> bool:
-    """Whether it is the frame of LAME or Xing that describes the file, after the side information
-    of silence."""
+    """Return whether a frame is LAME's or Xing's description of the file.
+
+    The description follows the side information of a silent frame.
+    """
     return b"Info" in frame[4:40] or b"Xing" in frame[4:40]

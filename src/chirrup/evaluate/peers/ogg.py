@@ -1,11 +1,11 @@
-"""Ogg files (RFC 3533): the sizes of their packets."""
+"""The sizes of the packets in Ogg files (RFC 3533)."""
 
 
 def packet_sizes(data: bytes) -> list[int]:
-    """Bytes of each packet of an Ogg file of one stream, headers of the codec included.
+    """Return the size in bytes of each packet, including the codec's headers, of one stream.
 
     Raises:
-        ValueError: not whole Ogg pages.
+        ValueError: the data does not consist of whole Ogg pages.
     """
     sizes, size, at = [], 0, 0
     while at < len(data):
@@ -15,7 +15,7 @@ def packet_sizes(data: bytes) -> list[int]:
         at += 27 + data[at + 26] + sum(lacing)
         if at > len(data):
             raise ValueError("the last Ogg page is cut off")
-        for value in lacing:  # 255 says that the packet goes on, if need be on the next page
+        for value in lacing:  # after 255 the packet continues, perhaps on the next page
             size += value
             if value < 255:
                 sizes.append(size)
@@ -24,5 +24,5 @@ def packet_sizes(data: bytes) -> list[int]:
 
 
 def payload_bits(data: bytes, headers: int) -> int:
-    """Bits of the packets of audio: all but the first ``headers``."""
+    """Return the bits of the audio packets, which follow the first ``headers`` packets."""
     return 8 * sum(packet_sizes(data)[headers:])

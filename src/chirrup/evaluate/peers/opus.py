@@ -1,4 +1,4 @@
-"""Opus (RFC 6716): speech and music, the codec to beat from 9 kbit/s on."""
+"""Opus (RFC 6716): a codec of speech and music."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,10 +8,10 @@ from chirrup.evaluate.peers.commands import CommandPeer
 
 
 class Opus(CommandPeer):
-    """opus-tools as installed: variable bitrate, 20 ms frames, complexity 10, all defaults.
+    """opus-tools with its defaults: variable bitrate, 20 ms frames, complexity 10.
 
-    Bits are those of the Ogg packets without the two headers. On tonal music they are far above
-    the nominal ones: compare by the real bitrate. No delay, and the length of the input.
+    Bits are the size of the Ogg packets without the two headers. On tonal music the actual bitrate
+    is far above the nominal one. The decoder removes the delay and returns the length of the input.
     """
 
     name, label = "opus", "Opus"
@@ -32,7 +32,7 @@ class Opus(CommandPeer):
 
 
 class OpusCbr(Opus):
-    """Every packet of the same size, as on a link of a fixed bitrate; it never overshoots."""
+    """Opus with packets of equal size, as for a link of fixed bitrate."""
 
     name, label = "opus-cbr", "Opus CBR"
     rate_control = "--hard-cbr"

@@ -1,4 +1,4 @@
-"""No codec: what a codec that takes noise away has to be better than."""
+"""Uncompressed samples, as the baseline of models that remove noise."""
 
 import numpy as np
 

@@ -105,7 +105,7 @@ class Peer(ABC):
         Args:
             audio: ``float32 [samples]`` or ``[channels, samples]``, full scale 1.
             bitrate_bps: one of ``bitrates_bps``. If the channels are coded one by one, each takes
-                this bitrate, and the ``bits`` of the result are those of all channels.
+                this bitrate, and the ``bits`` of the result are the sum.
 
         Returns:
             Audio ``[channels, samples]`` at ``sample_rate_hz``. The seconds exclude resampling.

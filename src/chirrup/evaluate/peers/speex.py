@@ -1,8 +1,8 @@
-"""Speex: the open speech codec before Opus, narrowband and wideband.
+"""Speex: a speech codec older than Opus, narrowband and wideband.
 
-Settings are speexenc's defaults at a constant bitrate. Bits are those of the Ogg packets without
-the two headers: each 20 ms frame padded to whole bytes, so 2400 bit/s are sent where 2150 are
-nominal.
+The settings are speexenc's defaults at a constant bitrate. Bits are the size of the Ogg packets
+without the two headers. Each frame of 20 ms is padded to whole bytes, so the actual bitrate of
+2150 bit/s is 2400.
 """
 
 from collections.abc import Sequence
@@ -13,11 +13,11 @@ from chirrup.evaluate.peers.commands import CommandPeer
 
 NARROWBAND = {2150: 0, 3950: 1, 5950: 2, 8000: 4, 11_000: 6, 15_000: 8, 18_200: 9, 24_600: 10}
 WIDEBAND = {3950: 0, 5750: 1, 7750: 2, 9800: 3, 12_800: 4, 16_800: 5, 20_600: 6, 27_800: 8}
-"""speexenc's quality for each bitrate."""
+"""Quality of speexenc by bitrate."""
 
 
 class Speex(CommandPeer):
-    """Narrowband: 8 kHz. The decoder removes the encoder's look-ahead."""
+    """Narrowband Speex, 8 kHz. The decoder removes the look-ahead of the encoder."""
 
     name, label = "speex-nb", "Speex narrowband"
     bitrates_bps, sample_rate_hz, flush_samples = tuple(NARROWBAND), 8000, 320
@@ -35,7 +35,7 @@ class Speex(CommandPeer):
 
 
 class SpeexWideband(Speex):
-    """Wideband: 16 kHz."""
+    """Wideband Speex, 16 kHz."""
 
     name, label = "speex-wb", "Speex wideband"
     bitrates_bps, sample_rate_hz, flush_samples = tuple(WIDEBAND), 16_000, 640

@@ -1,7 +1,7 @@
-"""Vorbis: music, a variable bitrate.
+"""Vorbis: a music codec, at a variable bitrate.
 
-oggenc's defaults at a nominal bitrate, which simple signals and mono stay well below. Bits are
-those of the Ogg packets without the three headers, which take 3.5 kB once a stream.
+The settings are oggenc's defaults. Simple signals and mono stay well below the nominal bitrate.
+Bits are the size of the Ogg packets without the three headers, which take 3.5 kB a stream.
 """
 
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from chirrup.evaluate.peers.commands import CommandPeer
 
 
 class Vorbis(CommandPeer):
-    """vorbis-tools, without its bitrate management. No delay; the decoder gives 16 bits."""
+    """vorbis-tools, without bitrate management. There is no delay; samples have 16 bits."""
 
     name, label = "vorbis", "Vorbis"
     bitrates_bps, sample_rate_hz = (48_000, 64_000, 96_000, 128_000), 48_000

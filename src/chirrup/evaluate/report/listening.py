@@ -1,8 +1,8 @@
-"""Players: of each chosen clip the reference and every system, side by side.
+"""Players: the reference and every system of each chosen clip, side by side.
 
-A player is an ``audio`` element with the FLAC file in it, its spectrogram and its scores. Where
-scripts run, ``page.js`` puts one clock behind the players of a clip, so that switching between
-systems keeps the position; without scripts the browser's own controls are there.
+A player is an ``audio`` element with the FLAC file, its spectrogram and its scores. If scripts run,
+``page.js`` gives the players of a clip one clock, so that switching between systems keeps the
+position. Without scripts the controls of the browser remain.
 """
 
 from collections.abc import Sequence
@@ -11,32 +11,33 @@ from pathlib import Path
 
 import numpy as np
 
+from chirrup.evaluate.metrics import Metric
 from chirrup.evaluate.report import spectrogram
+from chirrup.evaluate.report.html_tables import BLANK, number, rate
 from chirrup.evaluate.report.markup import Markup, data_uri, element, markup
-from chirrup.evaluate.report.summary import Metric, System, why_blank
-from chirrup.evaluate.report.tables import BLANK, number, rate
+from chirrup.evaluate.report.summary import SystemSummary, why_blank
 from chirrup.evaluate.results import Results, Row, audio_path
 from chirrup.files.sounds import read_sound
 
 KEYS = "0123456789abcdefghijklmnopqrstuvwxyz"
 REFERENCE = "reference"
 SCORES_SHOWN = 6
-"""More than these are folded away."""
+"""Further scores of a player are folded."""
 
 
 def chosen_clips(results: Results, folder: Path, listen: int) -> list[tuple[str, str]]:
-    """Up to ``listen`` pairs of condition and clip, of those that have audio.
+    """Choose up to ``listen`` pairs of condition and clip that have audio.
 
-    Shared evenly among conditions, then spread evenly over the clips in order of speaker; so
-    conditions with the same clips get the same choice.
+    The pairs are shared evenly among the conditions, then spread evenly over the clips, sorted by
+    speaker. Conditions with the same clips get the same choice.
     """
-    heard: dict[str, dict[str, str]] = {}
+    stored: dict[str, dict[str, str]] = {}
     for row in results.rows:
         if audio_path(folder, row.condition, row.clip, REFERENCE).is_file():
-            heard.setdefault(row.condition, {})[row.clip] = row.speaker
+            stored.setdefault(row.condition, {})[row.clip] = row.speaker
     chosen = []
-    for number_, (condition, speakers) in enumerate(heard.items()):
-        share = listen // len(heard) + (number_ < listen % len(heard))
+    for number_, (condition, speakers) in enumerate(stored.items()):
+        share = listen // len(stored) + (number_ < listen % len(stored))
         clips = sorted(speakers, key=lambda clip: (speakers[clip], clip))
         picks = np.linspace(0, len(clips) - 1, min(share, len(clips))).round().astype(int)
         chosen += [(condition, clips[pick]) for pick in picks]
@@ -46,15 +47,15 @@ def chosen_clips(results: Results, folder: Path, listen: int) -> list[tuple[str,
 def listening(
     results: Results,
     folder: Path,
-    systems: dict[str, list[System]],
+    systems: dict[str, list[SystemSummary]],
     metrics: Sequence[Metric],
     listen: int,
 ) -> Markup:
-    """The section; says so if there is nothing to hear."""
+    """Return the players of the chosen clips, or a sentence if there is no audio."""
     chosen = chosen_clips(results, folder, listen)
     if not chosen:
-        why = "None was asked for." if listen < 1 else "No audio was kept with these results."
-        return element("p", f"There is nothing to listen to: {why}", class_="empty")
+        why = "The option --listen is 0" if listen < 1 else "No audio was kept with these results"
+        return element("p", f"{why}, so there are no players.", class_="empty")
     rows = {(row.condition, row.clip, row.system): row for row in results.rows}
     clips = []
     for index, (condition, clip) in enumerate(chosen):
@@ -65,7 +66,7 @@ def listening(
 
 @dataclass(frozen=True)
 class Recording:
-    """A FLAC file, and the levels of its spectrogram."""
+    """A FLAC file, with the levels of its spectrogram in dB."""
 
     content: bytes
     level_db: np.ndarray
@@ -78,7 +79,7 @@ class Recording:
 
 
 def _clip(rows: list[Row], folder: Path, metrics: Sequence[Metric], key: str) -> Markup:
-    """``rows`` are of one clip, each of another system."""
+    """Return the players of one clip. Each row is of another system."""
     first = rows[0]
     reference = Recording.read(audio_path(folder, first.condition, first.clip, REFERENCE))
     top_db = float(reference.level_db.max())
@@ -108,7 +109,7 @@ def _clip(rows: list[Row], folder: Path, metrics: Sequence[Metric], key: str) ->
 
 
 def _transport(row: Row) -> Markup:
-    """What all players of a clip share; only with scripts."""
+    """Return the controls that all players of a clip share. They need scripts."""
     return element(
         "div",
         element("button", "Play", type="button", class_="toggle"),
@@ -144,8 +145,8 @@ def _player(
         element("span", sent, class_="sent") if sent else None,
     )
     if recording is None:
-        heard = element("p", "No audio was kept.", class_="empty")
-        return element("figure", caption, heard, scores, class_="player")
+        empty = element("p", "No audio was kept.", class_="empty")
+        return element("figure", caption, empty, scores, class_="player")
     picture = spectrogram.image(recording.level_db, top_db)
     return element(
         "figure",

@@ -1,4 +1,4 @@
-"""HTML and SVG from small functions. Text is escaped unless it is `Markup` already."""
+"""Functions that write HTML and SVG. They escape text, except `Markup`."""
 
 import base64
 from collections.abc import Iterable
@@ -9,20 +9,20 @@ VOID = {"img", "input"}
 
 
 class Markup(str):
-    """Text that is HTML already."""
+    """Text that is HTML, so it is not escaped."""
 
     __slots__ = ()
 
 
 Child = str | None | Iterable["Child"]
-"""Text, markup, nothing, or several of them."""
+"""Text, markup, nothing, or several of these."""
 
 
 def element(name: str, *children: Child, **attributes: str | int | float | bool | None) -> Markup:
-    """``element("td", 5 < 6, class_="low")`` -> ``<td class="low">...</td>``.
+    """Write an element: ``element("td", "x", class_="low")`` is ``<td class="low">x</td>``.
 
-    In names of attributes a final underscore is dropped and the others become hyphens. None and
-    False leave an attribute out, True writes its name alone.
+    In the name of an attribute, a final underscore is dropped and other underscores become hyphens.
+    None and False omit an attribute, and True writes its name alone.
     """
     written = "".join(
         f" {_attribute(key)}" + ("" if value is True else f'="{escape(str(value))}"')
@@ -35,7 +35,7 @@ def element(name: str, *children: Child, **attributes: str | int | float | bool 
 
 
 def markup(*children: Child) -> Markup:
-    """Children one after the other, escaped where they are text."""
+    """Join the children. Text is escaped."""
     return Markup("".join(_pieces(children)))
 
 

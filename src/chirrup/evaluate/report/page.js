@@ -4,7 +4,7 @@
 
 document.documentElement.classList.add("scripted");
 
-// --- Tables: the first click on a heading puts the largest first, the next turns the order round.
+// --- Tables: the first click on a heading sorts from the largest, the next click reverses the order.
 
 for (const table of document.querySelectorAll("table")) {
   const heads = [...table.tHead.rows[0].cells];
@@ -21,7 +21,7 @@ for (const table of document.querySelectorAll("table")) {
   });
 }
 
-// Numbers by size, titles by name, blanks last whatever the order.
+// Numbers sort by size, titles by name; blanks are always last.
 function compare(a, b, sign) {
   if (a.tagName === "TH") return -sign * a.textContent.localeCompare(b.textContent, "en", { numeric: true });
   const [x, y] = [a, b].map((cell) => ("value" in cell.dataset ? Number(cell.dataset.value) : null));
@@ -29,7 +29,7 @@ function compare(a, b, sign) {
   return sign * (x - y);
 }
 
-// --- Legends: a codec that is pressed stands out of all plots of its condition.
+// --- Legends: a pressed codec is highlighted in all plots of its condition.
 
 for (const legend of document.querySelectorAll(".legend")) {
   const plots = legend.nextElementSibling;
@@ -46,24 +46,24 @@ for (const legend of document.querySelectorAll(".legend")) {
   }
 }
 
-// --- Players: one clip plays at a time. Another player of the clip goes on where the last one is,
-// to the sample, after a short crossfade.
+// --- Players: one clip plays at a time. Another player of the clip continues at the same sample,
+// after a short crossfade.
 
-const LEAD_S = 0.02; // ahead of what is heard, so that a switch is scheduled to the sample
+const LEAD_S = 0.02; // lead of the schedule, so that a switch is exact to the sample
 const FADE_S = 0.008;
-let context = null; // AudioContext, made at the first click as browsers want it
+let context = null; // AudioContext, created at the first click because browsers require it
 let current = null; // the Clip that was used last
 
 class Clip {
   constructor(section) {
     this.section = section;
     this.players = [...section.querySelectorAll(".player:has(audio)")];
-    this.player = this.players[0]; // the one that is heard, or will be
+    this.player = this.players[0]; // the player that plays, or plays next
     this.buffers = new Map(); // promises of decoded audio by player, while this clip is current
-    this.buffer = null; // of the player that is heard
+    this.buffer = null; // of the player that plays
     this.sound = null; // {source, gain, started, offset} while playing
-    this.place = 0; // where the clip stands while not playing, 0 to 1
-    this.requests = 0; // of two, the last one wins
+    this.place = 0; // position while the clip does not play, 0 to 1
+    this.requests = 0; // the last of several requests counts
     for (const part of ["toggle", "position", "time", "repeat"]) {
       this[part] = section.querySelector(`.transport .${part}`);
     }
@@ -79,7 +79,7 @@ class Clip {
     }
   }
 
-  // A pointer says where to play from; the keyboard's click switches, or pauses what is heard.
+  // A pointer's click plays from its position; a key's click switches, or pauses the playing one.
   clicked(player, event) {
     const box = event.currentTarget.getBoundingClientRect();
     if (event.detail > 0) this.play(player, (event.clientX - box.left) / box.width);
@@ -101,7 +101,7 @@ class Clip {
     }
   }
 
-  // From `place`, or from where the clip is by the time that the player is ready.
+  // Play from `place`, or from the position of the clip when the player is ready.
   async play(player, place) {
     context ??= new AudioContext();
     const before = current;
@@ -114,7 +114,7 @@ class Clip {
       const [buffer] = await Promise.all([this.decoded(player), context.resume()]);
       if (request !== this.requests) return;
       this.buffer = buffer;
-    } catch { // this browser does not decode FLAC here; its own controls may
+    } catch { // the browser does not decode FLAC here; its own controls may play it
       this.section.classList.add("plain");
       return;
     }
@@ -122,7 +122,7 @@ class Clip {
     for (const other of this.players) this.decoded(other).catch(() => {}); // ready for a switch
   }
 
-  // Without a place: where the clip will be when the new sound sets in.
+  // Without a place, start at the position of the clip when the new sound begins.
   start(place) {
     const { buffer } = this;
     const source = new AudioBufferSourceNode(context, { buffer, loop: this.repeat.checked });
@@ -165,7 +165,7 @@ class Clip {
     this.buffers.clear();
   }
 
-  // Where the clip is, 0 to 1, now or at a time of the context.
+  // Position of the clip, 0 to 1, now or at a time of the context.
   now(time = context?.currentTime) {
     if (!this.sound) return this.place;
     const { source, started, offset } = this.sound;
@@ -203,7 +203,7 @@ class Clip {
 
 const clips = [...document.querySelectorAll(".clip")].map((section) => new Clip(section));
 
-// --- Keys, for the clip that was used last.
+// --- Keys act on the clip that was used last.
 
 document.addEventListener("keydown", (event) => {
   const clip = current ?? clips[0];

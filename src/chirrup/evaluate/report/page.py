@@ -1,4 +1,4 @@
-"""The page: what was compared, then each condition, then the players, then how it was made."""
+"""The page: the compared systems, each condition, the players, and the settings of the run."""
 
 import base64
 import hashlib
@@ -8,37 +8,37 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
+from chirrup.evaluate.metrics import Metric
 from chirrup.evaluate.report import plots
+from chirrup.evaluate.report.html_tables import table
 from chirrup.evaluate.report.listening import listening
 from chirrup.evaluate.report.markup import Markup, element, markup
 from chirrup.evaluate.report.summary import (
-    Metric,
-    System,
+    SystemSummary,
     scored_metrics,
     systems_by_condition,
 )
-from chirrup.evaluate.report.tables import table
 from chirrup.evaluate.results import Results, Row
 from chirrup.files.drafts import written
 
 CONDITIONS = {
-    "clean": "clips as they are",
-    "noise": "with noise, the speech {} dB above it",
+    "clean": "unchanged clips",
+    "noise": "noise added, {} dB below the speech",
     "reverb": "in a room",
-    "talkers": "with a second talker, the first {} dB above",
+    "talkers": "a second talker added, {} dB below the first",
     "loss": "{} % of the packets lost",
-    "denoise": "with noise that is to go, the speech {} dB above it",
-    "dereverb": "in a room that is to go, but for its first 50 ms",
+    "denoise": "noise added, {} dB below the speech; a codec should remove it",
+    "dereverb": "in a room; a codec should keep only its first 50 ms",
 }
 HOW_TO_READ = (
-    "Mean over the clips, and below it the 95 % interval of that mean (bootstrap over speakers). "
-    "Bitrates are what was sent. ↑ higher is better, ↓ lower is better. A heading sorts the table."
+    "Each cell has the mean over the clips and its 95 % interval (bootstrap over speakers). "
+    "Bitrates are measured. ↑ higher is better, ↓ lower is better. Click a heading to sort."
 )
 HOW_TO_LISTEN = (
-    "Click a spectrogram to hear that system from there; another system goes on at the same place. "
-    "Keys: the one shown at each player, space to play or pause, arrows left and right for the "
-    "system before or after. The reference is what every codec was given, or speech alone where "
-    "noise or rooms are to go; levels are untouched."
+    "Click a spectrogram to play that system from there; another system continues at the same "
+    "position. Keys: each player shows its own; space plays and pauses; the left and right arrows "
+    "choose the previous and the next system. The reference is the input of the codecs, or the "
+    "speech alone if noise or rooms should be removed. Levels are not changed."
 )
 
 
@@ -50,18 +50,21 @@ def write_report(
     *,
     listen: int = 6,
 ) -> None:
-    """One HTML file without any outside reference: tables, plots, players.
+    """Write the report, one HTML file without references to other files.
 
     Args:
-        results: of a run, with at least one row.
-        folder: where the run's audio is (see `chirrup.evaluate.results.audio_path`).
-        out: the file to write, whole or not at all.
-        metrics: all that are known, in the order of the columns.
-        listen: how many clips get players, over all conditions. 14 systems of a clip of 5 s at
+        results: results of a run.
+        folder: folder of the run's audio (`chirrup.evaluate.results.audio_path`).
+        out: file to write. It appears whole or not at all.
+        metrics: known metrics, in the order of the columns.
+        listen: number of clips with players, over all conditions. 14 systems of a clip of 5 s at
             24 kHz mono take about 2 MB.
+
+    Raises:
+        ValueError: the results have no row.
     """
     if not results.rows:
-        raise ValueError("results without a row make no report")
+        raise ValueError("the results have no row, so there is nothing to report")
     shown = scored_metrics(results, metrics)
     systems = systems_by_condition(results, shown)
     body = markup(
@@ -87,7 +90,7 @@ def write_report(
 def page_of(title: str, body: Markup) -> str:
     own = files("chirrup.evaluate.report")
     script = own.joinpath("page.js").read_text("utf-8")
-    # Between its tags the script is what the template's two line ends and the file make of it.
+    # The template puts a line end before and after the script, which the hash must include.
     digest = base64.b64encode(hashlib.sha256(f"\n{script}\n".encode()).digest()).decode()
     policy = (
         "default-src 'none'; img-src data:; media-src data:; connect-src data:; "
@@ -103,7 +106,7 @@ def page_of(title: str, body: Markup) -> str:
 
 
 def _head(results: Results) -> Markup:
-    """What was compared, on how much, when, with what."""
+    """Return the head of the page: codecs, clips, conditions, date and versions."""
     rows, run = results.rows, results.run
     clips = {(row.clip, row.speaker): row.seconds for row in rows}
     speakers = {row.speaker for row in rows}
@@ -113,7 +116,7 @@ def _head(results: Results) -> Markup:
         "Systems": str(len({row.system for row in rows})),
         "Clips": f"{len(clips)} of {_several(len(speakers), 'speaker')}, {minutes:.1f} minutes",
         "Conditions": ", ".join(dict.fromkeys(row.condition for row in rows)),
-        "Made": plain(run.get("created")).replace("T", " ").replace("+00:00", " UTC"),
+        "Date": plain(run.get("created")).replace("T", " ").replace("+00:00", " UTC"),
         "Machine": plain(run.get("machine")),
         "Versions": plain(run.get("versions")),
     }
@@ -138,18 +141,20 @@ def _several(count: int, noun: str) -> str:
     return f"{count} {noun}" + ("" if count == 1 else "s")
 
 
-def _navigation(systems: Mapping[str, Sequence[System]]) -> Markup:
+def _navigation(systems: Mapping[str, Sequence[SystemSummary]]) -> Markup:
     links = [element("a", name, href=f"#c{index}") for index, (name, _) in _count(systems)]
     links.append(element("a", "Listen", href="#listen"))
-    links.append(element("a", "How it was made", href="#made"))
+    links.append(element("a", "Settings", href="#made"))
     return element("nav", *links, aria_label="Sections")
 
 
-def _count(systems: Mapping[str, Sequence[System]]) -> Iterable[tuple[int, Any]]:
+def _count(systems: Mapping[str, Sequence[SystemSummary]]) -> Iterable[tuple[int, Any]]:
     return enumerate(systems.items())
 
 
-def _condition(name: str, systems: Sequence[System], metrics: Sequence[Metric], key: str) -> Markup:
+def _condition(
+    name: str, systems: Sequence[SystemSummary], metrics: Sequence[Metric], key: str
+) -> Markup:
     kind, _, value = name.partition("-")
     meaning = CONDITIONS.get(kind, "").format(value)
     clips = max(system.clips for system in systems)
@@ -170,20 +175,20 @@ def _condition(name: str, systems: Sequence[System], metrics: Sequence[Metric], 
 
 
 def _making(results: Results, metrics: Mapping[str, Metric]) -> Markup:
-    """Everything that the run says of itself."""
+    """Return the settings and versions that the run has recorded."""
     models = {row.label: row.version for row in results.rows if row.version}
     others = sorted({name for row in results.rows for name in row.scores} - set(metrics))
     made = {**results.run, "weights": models, "scored, not shown here": others}
     return element(
         "section",
-        element("h2", "How it was made"),
+        element("h2", "Settings"),
         settings_list({name: value for name, value in made.items() if value not in ({}, [])}),
         id="made",
     )
 
 
 def settings_list(values: Mapping[str, Any]) -> Markup:
-    """Names and values; a mapping within is a list of its own."""
+    """Return a list of names and values. A nested mapping becomes a nested list."""
     pairs = []
     for name, value in values.items():
         several = isinstance(value, Mapping) and value
@@ -193,7 +198,7 @@ def settings_list(values: Mapping[str, Any]) -> Markup:
 
 
 def plain(value: Any) -> str:
-    """A value of JSON in words; mappings as ``name value, name value``."""
+    """Write a value of JSON as text; a mapping becomes ``name value, name value``."""
     if value is None:
         return ""
     if isinstance(value, bool):

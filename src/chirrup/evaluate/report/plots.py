@@ -1,7 +1,8 @@
-"""Quality against bitrate, as SVG: one plot for each metric, one line for each codec.
+"""Plots of quality against bitrate as SVG: one plot a metric, one line a codec.
 
-The horizontal axis is what was sent, on a log scale. Bars are the 95 % intervals. Colours and
-markers come from ``page.css`` and `MARKERS`; our codecs have thick lines and filled markers.
+The horizontal axis is the actual bitrate, on a log scale. Bars are the 95 % intervals. Colours come
+from ``page.css``, which has sets for light and dark pages, and markers from `MARKERS`. Models of
+this package have thick lines and filled markers. ``page.js`` highlights a codec in all plots.
 """
 
 import math
@@ -10,9 +11,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from chirrup.evaluate.metrics import Metric
+from chirrup.evaluate.report.html_tables import heading, number, rate
 from chirrup.evaluate.report.markup import Markup, element
-from chirrup.evaluate.report.summary import Metric, System
-from chirrup.evaluate.report.tables import heading, number, rate
+from chirrup.evaluate.report.summary import SystemSummary
 
 WIDTH, HEIGHT = 440, 300
 LEFT, RIGHT, TOP, BOTTOM = 52, 12, 12, 42
@@ -27,19 +29,19 @@ MARKERS = (
     "M0,-5L4.8,-1.5L2.9,4.1H-2.9L-4.8,-1.5z",  # pentagon
 )
 COLOURS = 6
-"""Of ours, and again of others, in ``page.css``."""
+"""Number of colours in ``page.css`` for our models, and for other codecs."""
 
 
 @dataclass(frozen=True)
 class Style:
-    """How a codec looks in all plots: a class of ``page.css``, and a marker."""
+    """The look of a codec in all plots: a class of ``page.css``, and a marker."""
 
     class_: str
     marker: str
 
 
-def styles(systems: Sequence[System]) -> dict[str, Style]:
-    """By codec, in order of first sight; ours and others have colours of their own."""
+def styles(systems: Sequence[SystemSummary]) -> dict[str, Style]:
+    """Return the style of each codec. Our models and other codecs have different colours."""
     found: dict[str, Style] = {}
     counts = {True: 0, False: 0}
     for system in systems:
@@ -50,8 +52,8 @@ def styles(systems: Sequence[System]) -> dict[str, Style]:
     return found
 
 
-def legend(systems: Sequence[System], look: dict[str, Style]) -> Markup:
-    """Names of the codecs; the page's script lets them pick one out of all plots."""
+def legend(systems: Sequence[SystemSummary], look: dict[str, Style]) -> Markup:
+    """Return the buttons with the names of the codecs, which highlight a codec in the plots."""
     labels = {system.codec: system.label for system in systems}
     items = [
         element("button", _swatch(look[codec]), label, type="button", data_codec=codec)
@@ -60,14 +62,16 @@ def legend(systems: Sequence[System], look: dict[str, Style]) -> Markup:
     return element("div", *items, class_="legend", role="group", aria_label="Codecs in the plots")
 
 
-def plot(metric: Metric, systems: Sequence[System], look: dict[str, Style], key: str) -> Markup:
-    """One metric; ``key`` makes its ids unique on the page."""
+def plot(
+    metric: Metric, systems: Sequence[SystemSummary], look: dict[str, Style], key: str
+) -> Markup:
+    """Return the plot of one metric. ``key`` makes its ids unique on the page."""
     scored = [system for system in systems if system.scores[metric.name].interval]
     title = element("figcaption", heading(metric))
     if not scored:
         return element("figure", title, element("p", "No system has a score.", class_="empty"))
     across, up = _rates(scored), _values(scored, metric)
-    by_codec: dict[str, list[System]] = {}
+    by_codec: dict[str, list[SystemSummary]] = {}
     for system in scored:
         by_codec.setdefault(system.codec, []).append(system)
     ours_last = sorted(by_codec.values(), key=lambda group: group[0].ours)
@@ -86,7 +90,7 @@ def plot(metric: Metric, systems: Sequence[System], look: dict[str, Style], key:
 
 @dataclass(frozen=True)
 class Axis:
-    """From values to pixels."""
+    """Maps values to pixels."""
 
     low: float
     high: float
@@ -100,7 +104,7 @@ class Axis:
         return round(self.start + (value - low) / (high - low) * (self.end - self.start), 1)
 
 
-def _rates(systems: Sequence[System]) -> Axis:
+def _rates(systems: Sequence[SystemSummary]) -> Axis:
     rates = [system.kbps for system in systems]
     low, high = min(rates) / 1.25, max(rates) * 1.25
     decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
@@ -112,7 +116,7 @@ def _rates(systems: Sequence[System]) -> Axis:
     return Axis(low, high, LEFT, WIDTH - RIGHT, ticks, log=True)
 
 
-def _values(systems: Sequence[System], metric: Metric) -> Axis:
+def _values(systems: Sequence[SystemSummary], metric: Metric) -> Axis:
     values = [x for s in systems if (found := s.scores[metric.name].interval) for x in found]
     low, high = min(values), max(values)
     margin = 0.06 * (high - low) or max(abs(high) * 0.1, 10.0**-metric.digits)
@@ -123,7 +127,7 @@ def _values(systems: Sequence[System], metric: Metric) -> Axis:
 
 
 def _nice(step: float) -> float:
-    """The next of 1, 2, 2.5, 5, 10, 20, ... and their tenths."""
+    """Return the next larger of 1, 2, 2.5, 5, 10, 20, ... and their tenths."""
     power = 10.0 ** math.floor(math.log10(step))
     return next(nice * power for nice in (1, 2, 2.5, 5, 10) if nice * power >= step)
 
@@ -137,18 +141,20 @@ def _grid(across: Axis, up: Axis, metric: Metric) -> Markup:
         lines.append(element("line", x1=across(tick), x2=across(tick), y1=TOP, y2=foot))
         lines.append(element("text", f"{tick:g}", x=across(tick), y=foot + 17, class_="across"))
     middle = (LEFT + WIDTH - RIGHT) / 2
-    lines.append(element("text", "kbps sent", x=middle, y=HEIGHT - 5, class_="across"))
+    lines.append(element("text", "kbps", x=middle, y=HEIGHT - 5, class_="across"))
     return element("g", *lines, class_="grid", aria_hidden="true")
 
 
 def _tick(value: float, axis: Axis) -> str:
-    """With as many digits as the step between ticks needs."""
+    """Format a tick with as many digits as the step between ticks needs."""
     step = axis.ticks[1] - axis.ticks[0] if len(axis.ticks) > 1 else abs(value)
     digits = next((n for n in range(9) if abs(round(step, n) - step) < 1e-6 * step), 9)
     return number(value, digits)
 
 
-def _codec(systems: list[System], metric: Metric, style: Style, across: Axis, up: Axis) -> Markup:
+def _codec(
+    systems: list[SystemSummary], metric: Metric, style: Style, across: Axis, up: Axis
+) -> Markup:
     line, points = [], []
     for system in systems:
         found = system.scores[metric.name].interval
@@ -159,7 +165,7 @@ def _codec(systems: list[System], metric: Metric, style: Style, across: Axis, up
         points.append(
             element(
                 "g",
-                element("title", _told(system, metric)),
+                element("title", _point(system, metric)),
                 element("line", x1=x, x2=x, y1=up(found.low), y2=up(found.high), class_="bar"),
                 element("path", d=style.marker, transform=f"translate({x} {y})", class_="marker"),
             )
@@ -173,7 +179,7 @@ def _codec(systems: list[System], metric: Metric, style: Style, across: Axis, up
     )
 
 
-def _told(system: System, metric: Metric) -> str:
+def _point(system: SystemSummary, metric: Metric) -> str:
     found = system.scores[metric.name].interval
     assert found is not None
     mean, low, high = (number(value, metric.digits) for value in found)
@@ -182,9 +188,9 @@ def _told(system: System, metric: Metric) -> str:
     return f"{system.title}: {mean}{unit}{ends} at {rate(system.kbps)} kbps"
 
 
-def _description(metric: Metric, systems: Sequence[System]) -> str:
-    told = "; ".join(_told(system, metric) for system in systems)
-    return f"{metric.label}, {metric.better} is better, mean and 95 % interval. {told}."
+def _description(metric: Metric, systems: Sequence[SystemSummary]) -> str:
+    points = "; ".join(_point(system, metric) for system in systems)
+    return f"{metric.label}, {metric.better} is better, mean and 95 % interval. {points}."
 
 
 def _swatch(style: Style) -> Markup:

@@ -1,4 +1,4 @@
-"""Spectrograms as small PNG images, written with numpy and zlib alone."""
+"""Spectrograms as small PNG images, which numpy and zlib write without another package."""
 
 import struct
 import zlib
@@ -8,7 +8,7 @@ import numpy as np
 WIDTH, HEIGHT = 320, 96
 RANGE_DB = 80.0
 LEVELS = 40
-"""Shades; few of them keep the files small, and 2 dB apart is as fine as an eye sees."""
+"""Number of shades, 2 dB each. Fewer shades make smaller files."""
 
 FFT_S = 0.032
 ANCHORS = np.array(
@@ -24,13 +24,18 @@ ANCHORS = np.array(
         (252, 253, 191),
     ]
 )
-"""From silent to loud, evenly spaced: dark violet, red, yellow."""
+"""Colours (RGB) of evenly spaced levels, from silent (dark violet) to loud (yellow)."""
 
 
 def power_db(audio: np.ndarray, rate_hz: int) -> np.ndarray:
-    """Power of ``audio [samples, channels]`` in dB, ``[HEIGHT, WIDTH]``, the highest band first.
+    """Compute the power of the bands of a clip over time.
 
-    Bands are of equal width from 0 to half the rate; time is the whole clip.
+    Args:
+        audio: ``[samples, channels]``.
+
+    Returns:
+        dB ``[HEIGHT, WIDTH]``, the highest band first. The bands have equal widths from 0 to half
+        the rate; the columns cover the whole clip.
     """
     size = 2 ** round(np.log2(FFT_S * rate_hz))
     window = np.hanning(size + 1)[:-1]
@@ -45,20 +50,20 @@ def power_db(audio: np.ndarray, rate_hz: int) -> np.ndarray:
 
 
 def image(level_db: np.ndarray, top_db: float) -> bytes:
-    """PNG of levels from ``RANGE_DB`` below ``top_db`` up to it."""
+    """Return a PNG of the levels from ``top_db - RANGE_DB`` to ``top_db``."""
     shade = np.clip((level_db - top_db) / RANGE_DB + 1, 0, 1) * (LEVELS - 1)
     return png(np.round(shade).astype(np.uint8), palette(LEVELS))
 
 
 def palette(colours: int) -> np.ndarray:
-    """``uint8 [colours, 3]`` between `ANCHORS`."""
+    """Interpolate `ANCHORS`: ``uint8 [colours, 3]``."""
     place = np.linspace(0, len(ANCHORS) - 1, colours)
     channels = [np.interp(place, np.arange(len(ANCHORS)), channel) for channel in ANCHORS.T]
     return np.round(np.stack(channels, axis=1)).astype(np.uint8)
 
 
 def png(pixels: np.ndarray, colours: np.ndarray) -> bytes:
-    """An image of ``pixels uint8 [height, width]`` that point into ``colours uint8 [n, 3]``."""
+    """Return a PNG of ``pixels uint8 [height, width]``, indices into ``colours uint8 [n, 3]``."""
     height, width = pixels.shape
     header = struct.pack(">IIBBBBB", width, height, 8, 3, 0, 0, 0)  # 8 bits, palette
     lines = np.pad(pixels, ((0, 0), (1, 0)))  # each line starts with its filter: 0, none

@@ -1,34 +1,15 @@
-"""Rows to figures: for each condition, each codec at each bitrate, and the mean of each metric."""
+"""Summaries of the rows of a run: each system under each condition, with its mean scores."""
 
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 
+from chirrup.evaluate.metrics import Metric
 from chirrup.evaluate.results import Results, Row
 from chirrup.evaluate.statistics import Interval, interval
-
-
-class Metric(Protocol):
-    """What the report needs to know of a metric (see `chirrup.evaluate.metrics.Metric`)."""
-
-    @property
-    def name(self) -> str: ...
-    @property
-    def label(self) -> str: ...
-    @property
-    def unit(self) -> str: ...
-    @property
-    def better(self) -> str: ...
-    @property
-    def digits(self) -> int: ...
-    @property
-    def lowest(self) -> float | None: ...
-    @property
-    def highest(self) -> float | None: ...
 
 
 @dataclass(frozen=True)
@@ -36,9 +17,10 @@ class Score:
     """A metric over the clips of a system.
 
     Attributes:
-        interval: mean and interval over the clips that have a score; None if none has one.
-        clips, of: how many clips have a score, and how many there are.
-        why: why the others have none, the most frequent reason first.
+        interval: mean and interval over the clips with a score; None if no clip has one.
+        clips: number of clips with a score.
+        of: number of all clips.
+        why: reasons of the blank scores, the most frequent one first.
     """
 
     interval: Interval | None
@@ -48,12 +30,13 @@ class Score:
 
 
 @dataclass(frozen=True)
-class System:
+class SystemSummary:
     """A codec at a bitrate, under one condition.
 
     Attributes:
-        kbps: what was sent, mean over its clips.
-        encode_speed, decode_speed: seconds of audio in a second; None if it was not measured.
+        kbps: actual bitrate, mean over the clips.
+        encode_speed, decode_speed: seconds of audio per second of wall time; None if they were not
+            measured.
     """
 
     key: str
@@ -69,8 +52,10 @@ class System:
     scores: dict[str, Score]
 
 
-def systems_by_condition(results: Results, metrics: Iterable[Metric]) -> dict[str, list[System]]:
-    """The systems of each condition, in the order of the rows, the lowest bitrate first."""
+def systems_by_condition(
+    results: Results, metrics: Iterable[Metric]
+) -> dict[str, list[SystemSummary]]:
+    """Summarise the systems of each condition, sorted by actual bitrate."""
     metrics = list(metrics)
     rows: dict[str, dict[str, list[Row]]] = {}
     for row in results.rows:
@@ -85,16 +70,16 @@ def systems_by_condition(results: Results, metrics: Iterable[Metric]) -> dict[st
 
 
 def scored_metrics(results: Results, metrics: Mapping[str, Metric]) -> list[Metric]:
-    """Those that the rows speak of, in the order of ``metrics``."""
+    """Return the metrics that the rows have, in the order of ``metrics``."""
     named = {name for row in results.rows for name in (*row.scores, *row.blank)}
     return [metric for name, metric in metrics.items() if name in named]
 
 
-def _system(rows: list[Row], metrics: list[Metric]) -> System:
+def _system(rows: list[Row], metrics: list[Metric]) -> SystemSummary:
     first, seconds = rows[0], sum(row.seconds for row in rows)
     encode_seconds = sum(row.encode_seconds for row in rows)
     decode_seconds = sum(row.decode_seconds for row in rows)
-    return System(
+    return SystemSummary(
         key=first.system,
         codec=first.codec,
         label=first.label,
@@ -121,7 +106,7 @@ def _score(rows: list[Row], name: str) -> Score:
 
 
 def why_blank(row: Row, name: str) -> str | None:
-    """Why a clip has no score that could be averaged; None if it has one."""
+    """Return why a clip has no finite score; None if it has one."""
     value = row.scores.get(name)
     if value is None or math.isnan(value):
         return row.blank.get(name) or "not scored"

@@ -1,42 +1,43 @@
-"""Systems against metrics: means with their intervals, and a note on every blank."""
+"""The table of a condition: a row a system, a column a metric, and a note on each blank score."""
 
 import math
 from collections.abc import Sequence
 
+from chirrup.evaluate.metrics import Metric
 from chirrup.evaluate.report.markup import Markup, element, markup
-from chirrup.evaluate.report.summary import Metric, Score, System
+from chirrup.evaluate.report.summary import Score, SystemSummary
 
 BLANK = "\N{EN DASH}"
 TIMES = "\N{MULTIPLICATION SIGN}"
 ARROWS = {"higher": "↑", "lower": "↓"}
 DELAY_HINT = (
-    "How late the decoded file was, which was removed before scoring; not the codec's latency: "
-    "models and codecs whose decoders remove their delay have 0"
+    "Delay of the decoded file, removed before scoring. It is not the latency of the codec: models "
+    "and codecs whose decoders remove their delay have 0"
 )
-SPEED_HINT = "Seconds of audio in a second of wall time, on the machine named above"
+SPEED_HINT = "Seconds of audio per second of wall time, on the machine named above"
 
 
 def number(value: float, digits: int) -> str:
-    """Never "-0.00"."""
+    """Format a number, without a minus sign before zero."""
     return f"{value:z.{digits}f}"
 
 
 def rate(kbps: float) -> str:
-    """Three figures or more: ``0.81``, ``12.3``, ``128``."""
+    """Format a bitrate: ``0.81``, ``12.3``, ``128``."""
     return number(kbps, 2 if kbps < 10 else 1 if kbps < 100 else 0)
 
 
 def heading(metric: Metric) -> str:
-    """``LSD, dB ↓``."""
+    """Return the heading of a metric, such as ``LSD, dB ↓``."""
     unit = f", {metric.unit}" if metric.unit else ""
     return f"{metric.label}{unit} {ARROWS[metric.better]}"
 
 
-def table(systems: Sequence[System], metrics: Sequence[Metric], caption: str) -> Markup:
-    """One row for each system; the columns can be sorted by the page's script."""
+def table(systems: Sequence[SystemSummary], metrics: Sequence[Metric], caption: str) -> Markup:
+    """Return a row for each system. The page's script sorts the columns."""
     columns = [
         _head("System", "Codec at its nominal bitrate in kbps"),
-        _head("kbps", "What was sent, mean over the clips"),
+        _head("kbps", "Actual bitrate, mean over the clips"),
         *(_head(heading(metric), _range(metric)) for metric in metrics),
         _head("delay removed, ms", DELAY_HINT),
         _head(f"encode, {TIMES} real time", SPEED_HINT),
@@ -53,8 +54,8 @@ def table(systems: Sequence[System], metrics: Sequence[Metric], caption: str) ->
     return markup(wide, notes(systems, metrics))
 
 
-def notes(systems: Sequence[System], metrics: Sequence[Metric]) -> Markup | None:
-    """Which clips the means lack, and why."""
+def notes(systems: Sequence[SystemSummary], metrics: Sequence[Metric]) -> Markup | None:
+    """Return the number of blank scores behind each mean, with the reasons."""
     lines = [
         f"{metric.label} of {system.title}: {missing(score)}"
         for metric in metrics
@@ -73,7 +74,7 @@ def notes(systems: Sequence[System], metrics: Sequence[Metric]) -> Markup | None
 
 
 def missing(score: Score) -> str:
-    """``3 of 39 clips have no score (silence; too short)``."""
+    """Return a sentence such as ``3 of 39 clips have no score (silence; too short)``."""
     have = "has" if score.of == 1 else "have"
     clips = "clip" if score.of == 1 else "clips"
     return (
@@ -85,7 +86,7 @@ def _head(text: str, hint: str) -> Markup:
     return element("th", element("button", text, type="button", title=hint), scope="col")
 
 
-def _cells(system: System, metrics: Sequence[Metric]) -> list[Markup]:
+def _cells(system: SystemSummary, metrics: Sequence[Metric]) -> list[Markup]:
     mark = element("span", "ours", class_="badge") if system.ours else None
     speeds = [_speed(speed) for speed in (system.encode_speed, system.decode_speed)]
     return [
