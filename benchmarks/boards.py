@@ -1,4 +1,4 @@
-"""What the scoreboard scores: which codecs, at which bitrates, on which clips, by which metrics."""
+"""The boards of the scoreboard: codecs at bitrates, clips, conditions and metrics."""
 
 from dataclasses import dataclass
 
@@ -9,8 +9,13 @@ SCORES = ("pesq_wb", "estoi", "visqol_speech", "dnsmos", "distillmos", "speaker_
 
 @dataclass(frozen=True)
 class Board:
-    """Systems with their bit/s, on one folder of the corpus, or those of its files whose names fit
-    the pattern ``files``."""
+    """One comparison of the scoreboard.
+
+    Attributes:
+        folder: folder of the corpus with the clips.
+        systems: bitrates in bit/s of each codec.
+        files: pattern of the names of the clips.
+    """
 
     title: str
     folder: str
@@ -39,7 +44,7 @@ BOARDS = {
         SCORES,
     ),
     "speech_english": Board(
-        "Words of an English speaker who is in the training of iris-t1, not of focal-small",
+        "Words of English speech; iris-t1 was trained on the speaker, focal-small was not",
         "speech_train",
         {
             "focal-small": (800,),
@@ -52,14 +57,14 @@ BOARDS = {
         files="ljspeech__*",
     ),
     "speech_in_noise": Board(
-        "Speech in noise and rooms, to be kept as it is",
+        "Speech in noise and rooms, which a codec must preserve",
         "speech_test",
         {"iris-t1": (1000, 6000), "lrac-t1": (1000, 6000), "opus": (6000,)},
         ("pesq_wb", "estoi", "distillmos"),
         (Condition("noise", 15), Condition("reverb")),
     ),
     "speech_enhanced": Board(
-        "Speech without its noise and rooms, against clean speech",
+        "Enhanced speech: noise and rooms removed, compared with clean speech",
         "speech_test",
         {"pcm": (768000,), "iris-t2": (1000, 6000), "lrac-t2": (1000, 6000), "opus": (6000,)},
         ("pesq_wb", "estoi", "si_sdr", "dnsmos", "distillmos"),
@@ -94,4 +99,4 @@ NOTED = {
     "music_test": "visqol_audio",
     "music_low": "visqol_audio",
 }
-"""Board and metric of what `chirrup models` says of a model's quality."""
+"""Boards and metrics whose scores `chirrup models` prints."""

@@ -1,11 +1,11 @@
-"""Start a training of a changed model from a trained one: what fits is kept, the rest is fitted.
+"""Start a training of a changed model from a trained one.
 
     python benchmarks/carry_over.py CHECKPOINT RECIPE --out FOLDER [--minutes 10] [KEY=VALUE ...]
 
-Parameters of the same name and shape are copied. The encoder of RECIPE's model then learns the
-latents of the checkpoint's encoder, on batches of the recipe's data, so that the codebooks, the
-decoder and the discriminators go on as they were. FOLDER gets a checkpoint that `chirrup train
-RECIPE --out FOLDER` goes on from; moments of the optimisers begin anew.
+The script copies the parameters of equal name and shape. It then trains the encoder of RECIPE's
+model to match the latents of the checkpoint's encoder, on batches of the recipe's data, so that the
+codebooks, the decoder and the discriminators still fit. It writes a checkpoint to FOLDER, which
+`chirrup train RECIPE --out FOLDER` continues. The moments of the optimisers are reset.
 """
 
 import os
@@ -27,31 +27,27 @@ from chirrup.lab.training.loop import Trainer
 from shared import console, table
 
 WARM_UP = 0.02
-"""Share of the time in which the learning rate rises."""
+"""Share of the time during which the learning rate rises."""
 RATE = 1e-3
 
 
 def copy_what_fits(source: nn.Module, target: nn.Module) -> list[str]:
-    """Names of the target's parameters that found none of their name and shape."""
-    theirs, ours = source.state_dict(), target.state_dict()
-    fits = {name: theirs[name] for name in ours if name in theirs and same(ours, theirs, name)}
+    """Copy the parameters of equal name and shape, and return the names of all others."""
+    old, new = source.state_dict(), target.state_dict()
+    fits = {name: old[name] for name in new if name in old and old[name].shape == new[name].shape}
     target.load_state_dict(fits, strict=False)
-    return sorted(set(ours) - set(fits))
-
-
-def same(ours: dict[str, Tensor], theirs: dict[str, Tensor], name: str) -> bool:
-    return ours[name].shape == theirs[name].shape
+    return sorted(set(new) - set(fits))
 
 
 def error(model: Model, teacher: Model, audio: Tensor) -> Tensor:
-    """Squared error of the latents over their variance."""
+    """Return the squared error of the latents, relative to their variance."""
     with torch.no_grad():
         wanted = teacher.encoder.offline(audio)
     return (model.encoder.offline(audio) - wanted).square().mean() / wanted.var()
 
 
 def fit_encoder(trainer: Trainer, teacher: Model, minutes: float) -> list[tuple[int, float]]:
-    """Train the encoder alone for some minutes; steps and mean errors on the way."""
+    """Train the encoder alone for some minutes, and return the steps with their mean errors."""
     sampler = trainer.sampler()
     parameters = list(trainer.model.encoder.parameters())
     optimiser = torch.optim.AdamW(parameters, RATE, betas=(0.9, 0.99), fused=True)
@@ -100,7 +96,7 @@ def main() -> None:
     trainer.codebooks_started = saved["codebooks_started"]
     trainer.save()
     result = table(
-        f"{len(fresh)} parameters began anew", "steps", "error of the latents, % of variance"
+        f"{len(fresh)} parameters were not copied", "steps", "error of the latents, % of variance"
     )
     for step, value in figures[-10:]:
         result.add_row(str(step), f"{100 * value:.2f}")

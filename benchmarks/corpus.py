@@ -1,7 +1,7 @@
-"""What preparing a corpus costs: CPU time and wall time for an hour of audio, and memory.
+"""Measure CPU time, wall time and memory of `chirrup data prepare`.
 
-Made-up talks in the way of real ones (16-bit files of a few seconds), prepared by the command in
-processes of its own. CPU time is that of all its processes, whatever else the machine does.
+The command prepares synthetic talks (16-bit files of a few seconds). CPU time is the sum over its
+processes, so it does not depend on the load of the machine.
 """
 
 import argparse
@@ -20,11 +20,11 @@ from rich.table import Table
 from shared import PEAK, console, machine, speech_like, table
 
 VOICES = 40
-"""Recordings that differ; the others are these at other levels."""
+"""Number of different recordings. Further recordings repeat them at other levels."""
 
 
 def recordings(folder: Path, minutes: float, seconds: float, rate: int, form: str) -> Path:
-    """A folder per speaker, so many minutes in all."""
+    """Write a folder of recordings for each speaker, ``minutes`` in all."""
     count = max(1, round(60 * minutes / (seconds + 0.5)))
     voices = [speech_like(seconds, rate, seed) for seed in range(min(count, VOICES))]
     silence = np.zeros(rate // 2, np.float32)
@@ -40,8 +40,11 @@ def recordings(folder: Path, minutes: float, seconds: float, rate: int, form: st
 
 
 def prepared(sources: list[str], out: Path, workers: int, *options: str) -> tuple[float, ...]:
-    """CPU seconds of all processes, wall seconds, and the largest resident size in MB of the
-    process that leads."""
+    """Run `chirrup data prepare`.
+
+    Returns:
+        CPU seconds of all processes, wall seconds, and peak memory of the leading process in MB.
+    """
     command = [sys.executable, "-c", PEAK, "data", "prepare", *sources, "--out", str(out), "-q"]
     command += ["--workers", str(workers), "--licence", "CC0-1.0", *options]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
@@ -51,15 +54,15 @@ def prepared(sources: list[str], out: Path, workers: int, *options: str) -> tupl
         _, status, usage = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
         words.seek(0)
-        said = words.read()
+        output = words.read()
     if process.returncode:
-        raise SystemExit(f"chirrup data prepare failed: {said}")
+        raise SystemExit(f"chirrup data prepare failed: {output}")
     wall = time.perf_counter() - begin
-    return usage.ru_utime + usage.ru_stime, wall, int(said.rsplit("peak", 1)[1]) / 1024
+    return usage.ru_utime + usage.ru_stime, wall, int(output.rsplit("peak", 1)[1]) / 1024
 
 
 def seconds_in(out: Path) -> float:
-    """Of all that was measured."""
+    """Return the duration of all measured clips in seconds."""
     import sqlite3
 
     with sqlite3.connect(out / "prepare.sqlite") as connection:
@@ -87,14 +90,14 @@ def row(result: Table, name: str, sources: list[str], workers: int, *options: st
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="The cost of preparing a corpus.")
-    parser.add_argument("--corpus", help="also a source of your own, as LAYOUT:FOLDER")
-    parser.add_argument("--minutes", type=float, default=20, help="of made-up talks")
+    parser.add_argument("--corpus", help="also prepare this source, LAYOUT:FOLDER")
+    parser.add_argument("--minutes", type=float, default=20, help="minutes of synthetic talks")
     parser.add_argument("--workers", type=int, default=2)
     options = parser.parse_args()
     console.print(machine())
     result = table(
         f"chirrup data prepare, {options.workers} processes",
-        *("", "hours", "CPU s", "CPU s an hour", "of it a process", "wall s an hour"),
+        *("", "hours", "CPU s", "CPU s an hour", "CPU s an hour and process", "wall s an hour"),
         *("again, CPU s", "leading process, MB"),
     )
     with tempfile.TemporaryDirectory(prefix="chirrup-corpus-") as folder:

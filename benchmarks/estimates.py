@@ -1,5 +1,7 @@
-"""How good the estimates of `chirrup data` are: clean speech made noisy, reverberant and narrow by
-a known amount, and what they say of it."""
+"""Measure the errors of the estimates of `chirrup data`.
+
+Clean speech gets a known amount of noise, reverberation or band limiting, which is then estimated.
+"""
 
 import argparse
 from collections.abc import Sequence
@@ -23,13 +25,16 @@ LIMITS_HZ = (3400, 8000, 11025, 16000)
 
 
 def clean(corpus: Path, count: int, least_db: float) -> list[tuple[np.ndarray, int]]:
-    """Speech ``[samples]`` and its rate, of as many speakers as there are, with an SNR of its own
-    that is far above what is added."""
+    """Return up to ``count`` clips ``[samples]`` with their rates, one a speaker.
+
+    Args:
+        least_db: lowest SNR of the clips themselves, which must be far above the SNR under test.
+    """
     speakers: dict[str, Entry] = {}
     for entry in read_manifest(find_manifest(corpus)):
-        told = entry.facts.get("snr_db") or entry.facts.get("snr_est_db_or_side_mid") or "0"
+        snr_db = entry.facts.get("snr_db") or entry.facts.get("snr_est_db_or_side_mid") or "0"
         speaker = entry.facts.get("group") or entry.facts.get("speaker_or_track", "")
-        if entry.path.startswith("speech") and float(told) >= least_db and not entry.shard:
+        if entry.path.startswith("speech") and float(snr_db) >= least_db and not entry.shard:
             speakers.setdefault(speaker, entry)
     chosen = sorted(speakers.values())
     chosen = chosen[:: max(1, len(chosen) // count)][:count]
@@ -44,18 +49,18 @@ def levels(audio: np.ndarray, rate_hz: int) -> np.ndarray:
 def noisy(
     audio: np.ndarray, rate_hz: int, snr_db: float, random: np.random.Generator
 ) -> np.ndarray:
-    """With pink noise so far below the active frames."""
+    """Add pink noise, ``snr_db`` below the active frames."""
     spectrum = np.fft.rfft(random.standard_normal(len(audio)))
     added = np.fft.irfft(spectrum / np.sqrt(np.arange(len(spectrum)) + 1), len(audio))
-    heard = levels(audio, rate_hz)
-    active = heard[heard > np.quantile(heard, 0.95) * 10**-2.5].mean()
+    frames = levels(audio, rate_hz)
+    active = frames[frames > np.quantile(frames, 0.95) * 10**-2.5].mean()
     return audio + added * np.sqrt(active / levels(added, rate_hz).mean() * 10 ** (-snr_db / 10))
 
 
 def reverberant(
     audio: np.ndarray, rate_hz: int, rt60_s: float, ratio_db: float, random: np.random.Generator
 ) -> np.ndarray:
-    """In a diffuse room, with so much more direct than reverberant energy."""
+    """Add a diffuse room, with ``ratio_db`` more direct than reverberant energy."""
     time_s = np.arange(round(1.5 * rt60_s * rate_hz)) / rate_hz
     room = random.standard_normal(len(time_s)) * 10 ** (-3 * time_s / rt60_s)
     room[: round(0.003 * rate_hz)] = 0
@@ -78,7 +83,7 @@ def estimates(title: str) -> Table:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Estimates against known truth.")
+    parser = argparse.ArgumentParser(description="Compare estimates with known values.")
     parser.add_argument("corpus", type=Path)
     parser.add_argument("--clips", type=int, default=30)
     options = parser.parse_args()

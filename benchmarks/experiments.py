@@ -1,6 +1,6 @@
-"""Experiments: variants of a model, trained by one recipe for the same steps, exported, compared.
+"""Experiments: train variants of a model with one recipe for equal steps, export and compare them.
 
-Everything goes on where it was stopped. Tables are printed; plots against the bitrate, and players,
+If an experiment was stopped, it continues. It prints tables; plots against the bitrate and players
 are in the report.
 """
 
@@ -24,21 +24,21 @@ from shared import console, table
 
 ROOT = Path(__file__).parents[1]
 WHISPER_BASE = ROOT / "runs" / "whisper-base"
-"""A teacher; docs/how-to/train.md says how to come by it."""
+"""Folder of a teacher, which docs/how-to/train.md describes."""
 
 
 @dataclass(frozen=True)
 class Experiment:
-    """What is compared.
+    """A comparison of variants.
 
     Attributes:
-        recipe: of all variants.
-        variants: by name, their changes to the recipe.
-        short: changes that all share, unless the command line says otherwise.
-        rates_bps: at which they are scored; the table shows the last.
+        recipe: recipe of all variants.
+        variants: changes to the recipe, by name of the variant.
+        short: changes of all variants. The command line may override them.
+        rates_bps: bitrates of the scores. The table shows the last one.
         scores: names of metrics.
-        clips: what is scored: a folder of the corpus, or elsewhere.
-        start: checkpoint from which all variants go on.
+        clips: folder of the clips, in the corpus or elsewhere.
+        start: checkpoint from which all variants continue.
     """
 
     recipe: Path
@@ -51,20 +51,23 @@ class Experiment:
 
 
 def parser(description: str, folder: str, *experiments: str) -> argparse.ArgumentParser:
-    """Of a script with one experiment, in runs/``folder``, or with several, each in a folder of its
-    own there."""
+    """Return the parser of a script with experiments, which write to runs/``folder``.
+
+    Args:
+        experiments: names of the experiments, if the script has several.
+    """
     result = argparse.ArgumentParser(description=description)
     if experiments:
         result.add_argument("experiment", choices=experiments)
     result.add_argument("changes", nargs="*", metavar="KEY=VALUE", help="changes to the recipe")
     result.add_argument("--corpus", type=Path, required=True)
     result.add_argument("--out", type=Path, default=ROOT / "runs" / folder)
-    result.add_argument("--processes", type=int, default=2, help="that train, of one thread each")
+    result.add_argument("--processes", type=int, default=2, help="processes of a training")
     return result
 
 
 def in_toml(value: object) -> str:
-    """Lists, tables, strings and numbers, in one line."""
+    """Write a list, table, string or number as TOML in one line."""
     if isinstance(value, dict):
         return "{" + ", ".join(f"{key} = {in_toml(v)}" for key, v in value.items()) + "}"
     if isinstance(value, list):
@@ -95,7 +98,7 @@ def compare(experiment: Experiment, out: Path, options: argparse.Namespace) -> N
 def train(
     experiment: Experiment, changes: tuple[str, ...], out: Path, options: argparse.Namespace
 ) -> None:
-    """Train one variant in ``out``, or go on with it."""
+    """Train one variant in ``out``, or continue its training."""
     checkpoint = out / "checkpoint.pt"
     if experiment.start is not None and not checkpoint.exists():
         out.mkdir(parents=True, exist_ok=True)
@@ -117,7 +120,7 @@ def evaluate(systems: list[str], scores: tuple[str, ...], out: Path, clips: Path
 
 
 def variants_table(experiment: Experiment, models: list[Path], results: Results) -> object:
-    """Latency and scores of each variant at the highest bitrate."""
+    """Return a table of the latency and scores of each variant at the highest bitrate."""
     rate_bps = experiment.rates_bps[-1]
     headings = [f"{METRICS[name].label} ({METRICS[name].better})" for name in experiment.scores]
     shown = table(f"At {rate_bps / 1000:g} kbps", "variant", "latency, ms", *headings)

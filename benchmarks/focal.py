@@ -1,9 +1,9 @@
-"""FocalCodec-Stream's parts on one core, chunk by chunk: PyTorch, and the runtime's graphs.
+"""Measure the parts of FocalCodec-Stream on one core: PyTorch, and the graphs of the runtime.
 
     python benchmarks/focal.py [MODEL] [--chunks 20] [--core N]
 
-MODEL is a configuration, by default focal-65k, with random weights: they do not matter for speed.
-What the numbers mean is in README.md beside this file.
+MODEL is a configuration, by default focal-65k, with random weights, which make no difference to the
+speed. README.md in this folder explains the table.
 """
 
 import os
@@ -30,7 +30,7 @@ from chirrup.lab.nn import Streaming
 from shared import console, machine, speech_like, table
 
 Step = Callable[[np.ndarray], np.ndarray]
-"""The next chunk of a part's stream."""
+"""Computes the next chunk of a part's stream."""
 WARM_UP = 3
 ROWS = (
     "PyTorch, eager",
@@ -42,7 +42,7 @@ ROWS = (
 
 
 class Part(nn.Module):
-    """A part as a graph: input and states in, output and states out."""
+    """A part as a graph, whose inputs and outputs include the states."""
 
     def __init__(self, layer: Streaming) -> None:
         super().__init__()
@@ -54,7 +54,7 @@ class Part(nn.Module):
 
 
 def steps(layer: Streaming, chunk: Tensor) -> dict[str, Step]:
-    """A part's ways to run, each with a state of its own."""
+    """Return the ways to run a part. Each way has its own state."""
     states = layer.initial_state(1)
     part = Part(layer)
     feeds = (chunk, *states.values())
@@ -71,7 +71,7 @@ def steps(layer: Streaming, chunk: Tensor) -> dict[str, Step]:
 
 
 def eager(part: Part, dtype: torch.dtype) -> Step:
-    """Weights and all that is computed in ``dtype``."""
+    """Return a step of the part whose weights and arithmetic are in ``dtype``."""
     state = [
         value.to(dtype) if value.is_floating_point() else value
         for value in part.layer.initial_state(1).values()
@@ -104,14 +104,15 @@ def graph(content: bytes, states: dict[str, Tensor]) -> Step:
 
 
 Flows = dict[str, list[np.ndarray]]
-"""Chunks of each way's own stream."""
+"""Chunks of the stream of each way."""
 
 
 def take_turns(ways: dict[str, Step], flows: Flows) -> tuple[np.ndarray, Flows]:
-    """Run all ways chunk by chunk, each chunk in another order.
+    """Run all ways chunk by chunk, in a random order for each chunk.
 
     Returns:
-        Milliseconds of CPU ``[chunks, ways]``, the first three left out, and what each way gave.
+        Milliseconds of CPU ``[chunks, ways]`` without the first three chunks, and the outputs of
+        each way.
     """
     random, names = np.random.default_rng(0), list(ways)
     count = len(flows[names[0]])
@@ -138,7 +139,7 @@ def main() -> None:
     torch.manual_seed(0)
     model = build(options.model)
     if not isinstance(model, FocalCodec):
-        raise SystemExit(f"{options.model} is no FocalCodec-Stream")
+        raise SystemExit(f"{options.model} is not a configuration of FocalCodec-Stream")
     model.eval().requires_grad_(False)
     count, size = options.chunks + WARM_UP, model.chunk_frames * model.input_frame_samples
     signal = speech_like(count * size / model.input_rate_hz, model.input_rate_hz)
@@ -172,7 +173,7 @@ def main() -> None:
         same = codes[row] == codes[ROWS[0]]
         share = same.all(axis=1).mean()
         console.print(
-            f"{row}: {share:.1%} of the codes, {same.mean():.2%} of the bits as PyTorch's"
+            f"{row}: {share:.1%} of the codes and {same.mean():.2%} of the bits equal PyTorch's"
         )
 
 

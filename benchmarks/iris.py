@@ -1,12 +1,12 @@
-"""Experiments on `iris-t1`: the same steps with one change each.
+"""Experiments on `iris-t1`: variants that differ in one change.
 
     python benchmarks/iris.py encoders --corpus FOLDER  # both designs of the residual units
     python benchmarks/iris.py losses --corpus FOLDER  # other weights of the losses
     python benchmarks/iris.py batches --corpus FOLDER  # other clips and codes
 
-`encoders` trains from the beginning by the first two stages of `recipes/iris-t1-cpu.toml`, with two
+`encoders` trains the first two stages of `recipes/iris-t1-cpu.toml` from the beginning, with two
 seeds. The others start from `recipes/iris-t1-cpu.pt` and use `recipes/iris-t1-cpu-more.toml`. A
-KEY=VALUE changes the recipe, as in `chirrup train`: `stages.1.steps=2000` is longer.
+KEY=VALUE changes the recipe, as in `chirrup train`; `stages.1.steps=2000`, for example, is longer.
 """
 
 from pathlib import Path
@@ -17,25 +17,25 @@ from experiments import ROOT, WHISPER_BASE, Experiment, compare, in_toml, parser
 RECIPE = ROOT / "recipes" / "iris-t1-cpu-more.toml"
 START = ROOT / "recipes" / "iris-t1-cpu.pt"
 EARLIER = "model_changes.encoder_units=plain"
-"""The model that `START` is of."""
+"""Change of the configuration to the model of `START`."""
 SPEECH = "speech_test"
 SCORES = ("pesq_wb", "estoi", "visqol_speech", "dnsmos", "distillmos", "speaker_similarity")
 TEACHER = in_toml({"kind": "whisper", "path": str(WHISPER_BASE), "layers": [2, 6]})
 LOSSES: dict[str, dict[str, float]] = {
     "as-before": {},
     "asr_features": {"asr_features": 3},
-    "pesq": {"pesq": 5},  # the paper's
+    "pesq": {"pesq": 5},  # the weight of the poster
     "mel": {"mel": 5},
     "features": {"features": 10},
     "discriminators": {"adversarial": 3, "features": 9},
 }
-"""Weights of losses that differ from the recipe's last stage."""
+"""Weights of losses that differ from those in the recipe's last stage."""
 BATCHES: dict[str, tuple[str, ...]] = {
     "as-before": (),
     "bypassed": ("codes.bypass=0.3",),
     "short": ("data.crop_seconds=1.0", "batch_size=4"),
 }
-"""Changes to the recipe for the same seconds of audio a step."""
+"""Changes to the recipe that keep the seconds of audio a step."""
 
 
 def experiment(variants: dict[str, tuple[str, ...]]) -> Experiment:

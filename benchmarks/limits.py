@@ -1,15 +1,14 @@
-"""What limits the quality of a model: the autoencoder, the quantizer, a band, an instant, the data.
+"""Find the limits of a model's quality: autoencoder, quantizer, bands, kinds of frames, data.
 
     python benchmarks/limits.py RUN_OR_CHECKPOINT --corpus FOLDER [--clips 20] [--out FOLDER]
 
-Prints four tables and draws `limits.png` into the folder `--out` (runs/limits):
+The script prints four tables and draws `limits.png` into the folder `--out` (runs/limits):
 
-1. Ceiling: scores without the quantizer, with all codebooks, with half, and with a sixth; on clips
-   of the test set and on as many of the training set, one a speaker.
+1. Ceiling: scores without the quantizer, and with all, half and a sixth of the codebooks. The clips
+   are from the test set and the training set, one a speaker.
 2. Bands: signal-to-noise ratio and log-spectral distance of the test clips, by frequency.
-3. Instants: the same by what happens: onsets, loud and steady, soft, pauses.
-4. Codebooks: how many of their bits the entries carry, and how many when the last frame's entry is
-   known.
+3. Instants: the same figures by kind of frame: onset, loud, soft, pause.
+4. Codebooks: entropy of the entries, alone and given the entry of the last frame.
 """
 
 import argparse
@@ -37,7 +36,7 @@ BAND_EDGES_HZ = (0, 500, 1000, 2000, 3000, 4000, 6000, 8000, 12_000, 16_000, 24_
 INSTANTS = ("onset", "loud", "soft", "pause")
 WINDOW_MS, HOP_MS = 40, 10
 FLOOR_DB = -80.0
-"""Below the loudest bin of a clip; what is softer does not count."""
+"""Floor of the levels, relative to the loudest bin of a clip."""
 
 
 @dataclass
@@ -51,7 +50,7 @@ class Tally:
     bins: dict[str, int] = field(default_factory=lambda: defaultdict(int))
 
     def add(self, where: str, clean: np.ndarray, coded: np.ndarray, floor: float) -> None:
-        """Complex bins of the original and of the decoded signal."""
+        """Add complex bins of the original and of the decoded signal."""
         if clean.size == 0:
             return
         difference_db = 20 * np.log10(
@@ -70,13 +69,13 @@ class Tally:
         return float(np.sqrt(self.squares[where] / self.bins[where]))
 
     def level_db(self, where: str) -> float:
-        """How much louder the decoded signal is, mean over bins."""
+        """Return the level of the decoded signal above the original, mean over bins."""
         return self.level[where] / self.bins[where]
 
 
 @torch.no_grad()
 def outputs(model: Model, audio: np.ndarray, settings: Mapping[str, int | None]) -> dict:
-    """Decoded audio of each setting, aligned, and the codes ``[codebooks, frames]``."""
+    """Return the decoded audio of each setting, aligned, and the codes ``[codebooks, frames]``."""
     delay, frame = model.delay_samples, model.frame_samples
     padded = np.pad(audio, (0, delay + -(len(audio) + delay) % frame))
     latent = model.encoder.offline(torch.from_numpy(padded)[None, None])
@@ -90,15 +89,16 @@ def outputs(model: Model, audio: np.ndarray, settings: Mapping[str, int | None])
 
 
 def spectra(audio: np.ndarray, rate_hz: int) -> np.ndarray:
-    """``complex [frames, bins]``"""
+    """Return ``complex [frames, bins]``."""
     window, hop = rate_hz * WINDOW_MS // 1000, rate_hz * HOP_MS // 1000
     return np.fft.rfft(sliding_window_view(audio, window)[::hop] * np.hanning(window))
 
 
 def instants(clean: np.ndarray) -> np.ndarray:
-    """What happens in each frame, an index of `INSTANTS`, by the level of the original.
+    """Classify each frame by the level of the original, as an index of `INSTANTS`.
 
-    An onset rises by 6 dB within 30 ms; soft is 15 to 40 dB below the loud, a pause is more.
+    An onset rises by 6 dB within 30 ms. A soft frame is 15 to 40 dB below the loud ones, and a
+    pause is further below.
     """
     level_db = 10 * np.log10(np.sum(np.abs(clean) ** 2, axis=1) + 1e-12)
     level_db -= np.percentile(level_db, 95)
@@ -198,8 +198,11 @@ def report(scores: dict, tallies: dict[str, Tally], codes: list[np.ndarray], mod
 
 
 def information(codes: list[np.ndarray], book: int, size: int) -> tuple[float, float, float]:
-    """Share of entries used, entropy, and entropy when the last frame's entry is known; the last
-    from 32 clusters of entries as often used, for pairs of all are too many to count."""
+    """Return the share of used entries, the entropy, and the entropy given the last frame's entry.
+
+    The conditional entropy uses 32 clusters of entries of similar frequency, because the pairs of
+    all entries are too many to count.
+    """
     counts = np.bincount(np.concatenate([code[book] for code in codes]), minlength=size)
     share = np.cumsum(counts[np.argsort(-counts)]) / counts.sum()
     cluster = np.empty(size, int)

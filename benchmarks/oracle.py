@@ -1,9 +1,9 @@
-"""Which errors of a model cost most: what scores would be if a part of them were not made.
+"""Find the errors of a model that cost most: its scores if a part of the errors is removed.
 
     python benchmarks/oracle.py RUN_OR_CHECKPOINT --corpus FOLDER [--clips 8] [--seconds 6]
 
-In the decoded spectrum (windows of 40 ms, 10 ms apart) a band, or only its magnitudes or phases, is
-replaced by the original's, and the audio made of it is scored.
+The script replaces a band of the decoded spectrum (windows of 40 ms, 10 ms apart), or its
+magnitudes or phases, with the original's, and scores the resulting audio.
 """
 
 import argparse
@@ -26,7 +26,7 @@ BANDS_HZ = ((0, 1200), (1200, 4000), (4000, 24_000))
 
 
 class Spectrum:
-    """Short-time spectra that can be undone, ``complex [bins, frames]``."""
+    """A short-time Fourier transform, ``complex [bins, frames]``, with its inverse."""
 
     def __init__(self, rate_hz: int) -> None:
         self.n_fft, self.hop = (rate_hz * ms // 1000 for ms in (WINDOW_MS, HOP_MS))
@@ -43,7 +43,7 @@ class Spectrum:
 
 
 def repaired(clean: np.ndarray, coded: np.ndarray, spectrum: Spectrum) -> dict[str, np.ndarray]:
-    """The coded audio as it is, then with parts of the original, by what they are."""
+    """Return the decoded audio, unchanged and with each part of the original."""
     x, y = spectrum.of(clean), spectrum.of(coded)
 
     def put(inside: Tensor, part: Tensor) -> np.ndarray:
@@ -64,7 +64,7 @@ def repaired(clean: np.ndarray, coded: np.ndarray, spectrum: Spectrum) -> dict[s
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Which errors of a model cost most.")
+    parser = argparse.ArgumentParser(description="Find the errors of a model that cost most.")
     parser.add_argument("run", type=Path)
     parser.add_argument("--corpus", type=Path, required=True)
     parser.add_argument("--clips", type=int, default=8)

@@ -1,4 +1,4 @@
-"""What is written of the scoreboard's results: its page, and the tables of README and cards."""
+"""Write the page of the scoreboard, and the tables of README and model cards, from its results."""
 
 import json
 import re
@@ -18,8 +18,8 @@ PAGE = ROOT / "docs" / "reference" / "scoreboard.md"
 EXPLAINED = {
     "noise": "Noise of noise_test at {:g} dB",
     "denoise": "Noise of noise_test at {:g} dB",
-    "reverb": "A made room: noise that decays by 60 dB in 0.5 s",
-    "dereverb": "A made room: noise that decays by 60 dB in 0.5 s",
+    "reverb": "A synthetic room: noise that decays by 60 dB in 0.5 s",
+    "dereverb": "A synthetic room: noise that decays by 60 dB in 0.5 s",
 }
 
 CODES = """\
@@ -29,11 +29,11 @@ entries, not all entries can be used, and the entropy is at most the logarithm o
 """
 
 PAPERS = Path(__file__).with_name("papers.md")
-"""Scores that papers report, as tables for the page."""
+"""Tables of the scores that papers report, for the page."""
 
 
 def write(boards: dict[str, Results]) -> None:
-    """Write the page, the tables of all pages that ask for some, and the notes in the zoo."""
+    """Write the page, the tables of all pages with marks, and the scores in the zoo."""
     PAGE.write_text(page(boards))
     for name, (of, metric) in product(models(), NOTED.items()):
         if of in boards:
@@ -84,9 +84,9 @@ def page(boards: dict[str, Results]) -> str:
 
 
 def models_table(rows: list[Row], about: dict[str, dict[str, Any]]) -> str:
-    """What `scoreboard.facts` found."""
+    """Return a table of the facts that `scoreboard.facts` measured."""
     text = [
-        "| model | latency, ms | real-time factor | codes a book | entries used, % | "
+        "| model | latency, ms | real-time factor | codes a codebook | entries used, % | "
         "entropy of a code, bits |",
         f"|{'--|' * 6}",
     ]
@@ -102,7 +102,7 @@ def models_table(rows: list[Row], about: dict[str, dict[str, Any]]) -> str:
 
 
 def fill(page: Path, boards: dict[str, Results]) -> None:
-    """Write the tables that a page asks for, between its marks.
+    """Write the tables between the marks of a page.
 
     A mark is ``<!-- scores {"board": ..., "condition": ..., "systems": ["opus-6000", ...],
     "metrics": [...], "intervals": ..., "differences": [metrics, ...]} -->``.
@@ -127,7 +127,7 @@ def fill(page: Path, boards: dict[str, Results]) -> None:
 
 
 def note(model: str, clips: str, metric: str, results: Results) -> None:
-    """Keep a score in ``model.json``, for ``chirrup models``, at bitrates it was trained for."""
+    """Write a model's scores at its trained bitrates to ``model.json``, for ``chirrup models``."""
     path = FOLDER / model / "model.json"
     about = json.loads(path.read_text())
     lowest_bps = about.get("lowest_bitrate_bps", 0)

@@ -1,4 +1,4 @@
-"""Start-up time and peak memory, each of whole new processes. Part of `speed.py`."""
+"""The tables of `speed.py` about new processes: start-up time and peak memory."""
 
 import os
 import subprocess
@@ -43,7 +43,7 @@ def start_up(model: str, rounds: int = 5) -> Table:
 
 
 def peak_mb(*arguments: str) -> float:
-    """Peak memory of a chirrup command."""
+    """Return the peak memory of a chirrup command in MB."""
     done = subprocess.run([sys.executable, "-c", PEAK, *arguments], capture_output=True, text=True)
     if done.returncode:
         raise SystemExit(f"chirrup {' '.join(arguments)} failed: {done.stderr}")
@@ -51,7 +51,7 @@ def peak_mb(*arguments: str) -> float:
 
 
 def memory(model: str, rate: int, minutes: int, channels: int) -> Table:
-    """Of coding a file of a minute and one of ``minutes``."""
+    """Return the peak memory of coding a file of one minute and a file of ``minutes``."""
     result = table(
         f"Peak memory, MB; {rate / 1000:g} kHz, channels: {channels}",
         "",

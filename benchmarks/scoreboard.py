@@ -5,7 +5,7 @@ The page is docs/reference/scoreboard.md.
     python benchmarks/scoreboard.py --corpus FOLDER [--board NAME ...] [--codec NAME ...]
     python benchmarks/scoreboard.py --write  # only the pages, from docs/reference/scoreboard/
 
-Runs go on where they were stopped. The audio stays in runs/scoreboard/, with a report to listen to.
+If a run was stopped, it continues. Audio and reports are in runs/scoreboard/.
 """
 
 import os
@@ -37,16 +37,16 @@ ROOT = Path(__file__).parents[1]
 KEPT = ROOT / "docs" / "reference" / "scoreboard"
 
 TIMED = 5
-"""Clips whose coding is timed."""
+"""Number of clips whose coding is timed."""
 
 
 def run(name: str, corpus: Path, workers: int, codecs: list[str]) -> Results:
-    """Evaluate one board with what is installed of ``codecs``."""
-    of = BOARDS[name]
+    """Evaluate one board with the installed ones of ``codecs``."""
+    board = BOARDS[name]
     console = Console(stderr=True)
     installed = []
     for codec in codecs:
-        rates = of.systems[codec]
+        rates = board.systems[codec]
         if codec in models():
             lack = None
         else:
@@ -55,12 +55,12 @@ def run(name: str, corpus: Path, workers: int, codecs: list[str]) -> Results:
             console.print(f"{codec} is left out: {lack}")
         else:
             installed += [System(codec, rate) for rate in rates]
-    clips = [path for path in audio_files(corpus / of.folder) if path.match(of.files)]
+    clips = [path for path in audio_files(corpus / board.folder) if path.match(board.files)]
     settings = Settings(
         clips=tuple(clips),
         systems=tuple(installed),
-        conditions=of.conditions,
-        metrics=of.metrics,
+        conditions=board.conditions,
+        metrics=board.metrics,
         noises=audio_files(corpus / "noise_test"),
         languages=languages(clips),
         workers=workers,
@@ -76,12 +76,12 @@ def run(name: str, corpus: Path, workers: int, codecs: list[str]) -> Results:
         for system in installed
         if isinstance(peer := find(system.codec), ModelPeer)
     }
-    write_report(results, folder, folder / "report.html", {m: METRICS[m] for m in of.metrics})
+    write_report(results, folder, folder / "report.html", {m: METRICS[m] for m in board.metrics})
     return results
 
 
 def facts(model: ModelPeer, bitrate_bps: int, clips: tuple[Path, ...]) -> dict[str, Any]:
-    """Latency of a model, and use of its codes."""
+    """Measure the latency, the speed and the codebook usage of a model."""
     codec = model.codec
     signals = (read_clip(clip, codec.input_rate_hz, mono=True)[0][0] for clip in clips)
     return {
@@ -92,7 +92,7 @@ def facts(model: ModelPeer, bitrate_bps: int, clips: tuple[Path, ...]) -> dict[s
 
 
 def real_time_factor(codec: Codec, bitrate_bps: int, clips: tuple[Path, ...]) -> float:
-    """CPU time to code and decode on one thread, as a part of the audio's."""
+    """Return the CPU time to encode and decode on one thread, relative to the duration."""
     spent = seconds = 0.0
     for clip in clips:
         signal = read_clip(clip, codec.input_rate_hz, mono=True)[0][0]
@@ -105,7 +105,7 @@ def real_time_factor(codec: Codec, bitrate_bps: int, clips: tuple[Path, ...]) ->
 
 
 def among(kept: Results, fresh: Results) -> Results:
-    """What is kept, with ``fresh`` in the place of all rows of the same codecs."""
+    """Merge stored results with ``fresh`` ones, which replace all rows of the same codecs."""
     codecs = {row.codec for row in fresh.rows}
     rows = [*(row for row in kept.rows if row.codec not in codecs), *fresh.rows]
     systems = {row.system for row in rows}
@@ -115,7 +115,7 @@ def among(kept: Results, fresh: Results) -> Results:
 
 
 def compact(results: Results) -> Results:
-    """Rounded, so that the file in the repository stays small."""
+    """Round the results, so that the file in the repository stays small."""
     rows = [
         replace(
             row,
@@ -136,13 +136,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Run the scoreboard and write its page.")
     parser.add_argument("--corpus", type=Path)
     parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--board", action="append", choices=BOARDS, help="only these")
+    parser.add_argument("--board", action="append", choices=BOARDS, help="run only this board")
     known = sorted({codec for of in BOARDS.values() for codec in of.systems})
     parser.add_argument(
         "--codec",
         action="append",
         choices=known,
-        help="only these; what is kept of the others stays",
+        help="run only this codec, and keep the stored results of the others",
     )
     parser.add_argument(
         "--write", action="store_true", help="only the pages, from docs/reference/scoreboard/"
@@ -151,7 +151,7 @@ def main() -> None:
     KEPT.mkdir(parents=True, exist_ok=True)
     if not options.write:
         if options.corpus is None:
-            parser.error("--corpus FOLDER is needed, but for --write")
+            parser.error("give --corpus FOLDER, or --write")
         for name in options.board or BOARDS:
             path, every = KEPT / f"{name}.jsonl", list(BOARDS[name].systems)
             codecs = [codec for codec in every if codec in (options.codec or every)]

@@ -1,4 +1,4 @@
-"""What the benchmarks share: where and how they print, and a signal."""
+"""Common parts of the benchmarks: console, tables, a test signal, a description of the machine."""
 
 import importlib.metadata
 import importlib.util
@@ -22,8 +22,8 @@ finally:
     status = open("/proc/self/status").read()
     print("peak", status.split("VmHWM:")[1].split()[0], file=sys.stderr)
 """
-"""Runs a chirrup command, and tells its peak memory in kB. A child's rusage would also count its
-parent's memory."""
+"""Program that runs a chirrup command and prints its peak memory in kB. The rusage of a child would
+also include the memory of its parent."""
 
 
 def table(title: str, *headings: str) -> Table:
@@ -34,7 +34,7 @@ def table(title: str, *headings: str) -> Table:
 
 
 def speech_like(seconds: float, rate: int, seed: int = 0) -> np.ndarray:
-    """A voice-like tone and noise in syllables. What it is makes no difference to the speed."""
+    """Return a voice-like tone and noise in syllables. The signal does not affect the speed."""
     rng, time_s = np.random.default_rng(seed), np.arange(int(seconds * rate)) / rate
     pitch = 2 * np.pi * np.cumsum(130 + 30 * np.sin(2 * np.pi * 0.5 * time_s)) / rate
     voice = sum(np.sin(k * pitch) / k for k in range(1, 20))

@@ -1,11 +1,11 @@
-"""The first three experiments on SpectroStream, each one command (seed 003, "First 3 experiments").
+"""Three experiments on SpectroStream (arXiv 2508.05207).
 
-    python benchmarks/spectrostream.py fusion --corpus FOLDER  # where channels are joined
-    python benchmarks/spectrostream.py look-ahead --corpus FOLDER  # what the decoder waits for
+    python benchmarks/spectrostream.py fusion --corpus FOLDER  # level that joins the channels
+    python benchmarks/spectrostream.py look-ahead --corpus FOLDER  # look-ahead of the decoder
     python benchmarks/spectrostream.py bitrate --corpus FOLDER [--model spectro-small]
 
 The first two train a model for each variant (`experiments.py`); a KEY=VALUE changes the recipe, as
-in `chirrup train`. The third needs only weights, and also draws its scores against the bitrate.
+in `chirrup train`. The third scores a trained model, and draws its scores against the bitrate.
 """
 
 from pathlib import Path
@@ -25,7 +25,7 @@ SHORT = (
     "stages.2.steps=2000",
     "stages.3.steps=0",
 )
-"""An hour or so a variant on two cores."""
+"""About an hour for each variant on two cores."""
 RATES = (2750, 5250, 8000, 16_000)
 SWEEP = (1000, 2750, 4000, 5250, 8000, 12_000, 16_000)
 PEERS = ("opus@6k,9k,12k,16k,24k,32k", "vorbis@48k", "mp3@64k")
@@ -55,7 +55,7 @@ EXPERIMENTS = {
 
 
 def draw(results: Results, out: Path) -> None:
-    """Every score against the bitrate that was really used, a line for each codec."""
+    """Draw every score against the actual bitrate, a line a codec."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -82,9 +82,9 @@ def draw(results: Results, out: Path) -> None:
 
 def main() -> None:
     arguments = parser(
-        "Run one of SpectroStream's first experiments.", "spectrostream", *EXPERIMENTS, "bitrate"
+        "Run an experiment on SpectroStream.", "spectrostream", *EXPERIMENTS, "bitrate"
     )
-    arguments.add_argument("--model", default="spectro-small", help="for bitrate: a name or folder")
+    arguments.add_argument("--model", default="spectro-small", help="model for bitrate")
     options = arguments.parse_intermixed_args()
     out = options.out / options.experiment
     if options.experiment == "bitrate":

@@ -1,6 +1,6 @@
-"""Speed, memory and start-up of a model on one core, next to PyTorch and to what the machine can.
+"""Measure speed, memory and start-up of a model on one core, with PyTorch and the machine's limits.
 
-What the numbers mean is in README.md beside this file. Linux only.
+README.md in this folder explains the tables. The script needs Linux.
 """
 
 import os
@@ -28,7 +28,7 @@ from shared import console, machine, speech_like, table
 
 RATE = 24_000
 Row = tuple[Callable[[np.ndarray], Any], Callable[[Any], Any]]
-"""Encode and decode the next frame of a stream."""
+"""Functions that encode and decode the next frame of a stream."""
 
 
 def graphs(encoder: Graph, decoder: Graph) -> Row:
@@ -46,7 +46,7 @@ def graphs(encoder: Graph, decoder: Graph) -> Row:
 
 
 def dynamic(graph: Graph) -> Graph:
-    """The same graph, but a single frame goes through the form for any length."""
+    """Return a copy of the graph that computes single frames with the form for any length."""
     other = copy.copy(graph)
     other.frame = graph.block
     return other
@@ -58,7 +58,7 @@ def live(codec: chirrup.Codec) -> Row:
 
 
 def take_turns(rows: dict[str, Row], frames: int, size: int) -> dict[str, np.ndarray]:
-    """Run all rows frame by frame, each frame in another order.
+    """Run all rows frame by frame, in a random order for each frame.
 
     Returns:
         Milliseconds ``[frames, encode | decode | both, CPU | wall]`` of each row.
@@ -79,7 +79,7 @@ def take_turns(rows: dict[str, Row], frames: int, size: int) -> dict[str, np.nda
 
 
 def clock() -> np.ndarray:
-    """CPU time of the process, and wall time, in seconds."""
+    """Return CPU time of the process and wall time, in seconds."""
     return np.array([time.process_time(), time.perf_counter()])
 
 
@@ -95,13 +95,15 @@ def per_frame(codec: chirrup.Codec, frames: int) -> Table:
 
         rows |= torch_rows(codec.name)
     else:
-        console.print("PyTorch is left out, it is not installed: pip install 'chirrup[train]'")
+        console.print(
+            "PyTorch's rows are left out, it is not installed: pip install 'chirrup[train]'"
+        )
     name, size = "graphs of one frame", codec.frame_samples
     alone = take_turns({name: rows[name]}, frames, size)[name]
     spent = take_turns(rows, frames, size)
     first, frame_ms = spent[name][:, 2, 0], 1000 * size / codec.sample_rate_hz
     result = table(
-        f"{frame_ms:g} ms a frame: ms of CPU but for two columns; {frames} frames",
+        f"{frame_ms:g} ms a frame: ms of CPU, or wall time where marked; {frames} frames",
         *("", "encode", "decode", "both", "p99", "both, wall", "p99, wall", "ratio", "x real time"),
     )
     for label, values in (spent | {f"{name}, no others": alone}).items():
@@ -114,7 +116,7 @@ def per_frame(codec: chirrup.Codec, frames: int) -> Table:
 
 
 def cpu_ms(call: Callable[[], object], repeats: int) -> float:
-    """Median CPU time of a warm call."""
+    """Return the median CPU time of a warm call."""
     spent = []
     for _ in range(repeats + 2):
         start = time.process_time()
@@ -124,7 +126,7 @@ def cpu_ms(call: Callable[[], object], repeats: int) -> float:
 
 
 def floors(codec: chirrup.Codec) -> Table:
-    """What reading the weights and doing the arithmetic of a frame takes by itself."""
+    """Return the times to read the weights and to compute the arithmetic of a frame, alone."""
     parts = codec.description["audit"]["parts"].values()
     parameters = sum(part["parameters"] for part in parts)
     mflop = sum(part["mflops"] for part in parts) / codec.frame_rate_hz
@@ -158,7 +160,7 @@ def bulk(codec: chirrup.Codec, seconds: float = 60) -> Table:
 
 
 def next_to_peers(name: str, rounds: int = 5, seconds: float = 10) -> Table:
-    """The same signal through the model and each installed codec, taking turns."""
+    """Return the times of the model and of each installed codec, which code a signal in turns."""
     peers: list[Peer] = [ModelPeer(name), *PEERS.values()]
     signal, rng = speech_like(seconds, RATE), np.random.default_rng(0)
     systems = [
@@ -187,12 +189,12 @@ def next_to_peers(name: str, rounds: int = 5, seconds: float = 10) -> Table:
             f"{seconds / decode:.0f}",
             f"{(encode + decode) / median[0].sum():.3f}",
         )
-    result.caption = "(*) a command: the start of its process and its files are counted"
+    result.caption = "(*) a command: the time includes the start of its process and its files"
     return result
 
 
 def installed() -> Table:
-    """What `pip install chirrup` brings, from the files of each package."""
+    """Return the sizes of the packages that `pip install chirrup` installs."""
     result = table("Installed size, without extras, MB", "", "MB")
     sizes: dict[str, float] = {}
     names = ["chirrup"]
@@ -220,18 +222,18 @@ def has(package: str) -> bool:
 def main() -> None:
     parser = argparse.ArgumentParser(description="Speed, memory and start-up on one core.")
     parser.add_argument("model", nargs="?", default="iris-t1", help="a model's name or folder")
-    parser.add_argument("--frames", type=int, default=500, help="for the table of single frames")
+    parser.add_argument("--frames", type=int, default=500, help="frames of the table of frames")
     parser.add_argument("--core", type=int, default=min(os.sched_getaffinity(0)))
-    parser.add_argument("--memory", action="store_true", help="only that; takes minutes")
-    parser.add_argument("--minutes", type=int, default=60, help="the long file of --memory")
-    parser.add_argument("--channels", type=int, default=1, help="of the files of --memory")
+    parser.add_argument("--memory", action="store_true", help="measure only memory; takes minutes")
+    parser.add_argument("--minutes", type=int, default=60, help="length of the file of --memory")
+    parser.add_argument("--channels", type=int, default=1, help="channels of the file of --memory")
     options = parser.parse_args()
     os.sched_setaffinity(0, {options.core})
     console.print(machine())
     codec = chirrup.load(options.model)
     if options.memory:
-        of = options.minutes, options.channels
-        console.print(memory(options.model, codec.sample_rate_hz, *of))
+        lengths = options.minutes, options.channels
+        console.print(memory(options.model, codec.sample_rate_hz, *lengths))
         return
     console.print(start_up(options.model))
     console.print(per_frame(codec, options.frames))

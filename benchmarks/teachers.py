@@ -1,10 +1,10 @@
-"""Whose hearing `focal-small` learns by: teachers next to each other, at equal small compute.
+"""Compare teachers of `focal-small` at equal, small compute.
 
     python benchmarks/teachers.py [KEY=VALUE ...]
 
-Trains the first two stages of its recipe, short, then from there the last one with the weight
-`asr_features` of each teacher, and with none; scores the speaker whom the recipe leaves out. Words are
-counted by Whisper tiny.en, which is one of the teachers: its own row is not fair. A KEY=VALUE
+The script trains the first two stages of the recipe for few steps. From there it trains the last
+stage with the loss `asr_features` of each teacher, and without it, and scores the speaker that the recipe leaves out. Whisper
+tiny.en, which counts the word errors, is one of the teachers, so its row is biased. A KEY=VALUE
 changes the recipe, as in `chirrup train`.
 """
 
@@ -26,12 +26,12 @@ AHEAD = (
     "model_changes.chunk_codes=false",
     "model_changes.code_refiners=0",
 )
-"""What makes a teacher of our own: it hears 320 ms at once, and no code limits it."""
+"""Changes for a codec as the teacher: chunks of 320 ms, and features without codes."""
 OWN = [{"name": "ahead", "steps": 200, "decodes": "features", "weights": {"mel": 15, "pitch": 5}}]
 
 
 def experiment(out: Path) -> Experiment:
-    """With what is trained before it in ``out``."""
+    """Return the experiment. ``out`` has the checkpoints that `prepare` trained."""
     teachers = {
         "none": "stages.2.weights.asr_features=0",
         "tiny-en": 'teacher={kind="whisper", layers=[2, 4]}',
@@ -46,7 +46,7 @@ def experiment(out: Path) -> Experiment:
 
 
 def prepare(out: Path, options: argparse.Namespace) -> None:
-    """Train what all variants begin with, and our own teacher."""
+    """Train the beginning of all variants, and the codec that is a teacher."""
     wanted = experiment(out)
     before = replace(wanted, short=(*BEGINNING, "stages.2.steps=0"), start=None)
     train(before, wanted.variants["none"], out / "begun", options)
@@ -55,7 +55,7 @@ def prepare(out: Path, options: argparse.Namespace) -> None:
 
 
 def leave_apart(corpus: Path, folder: Path) -> None:
-    """Copy the clips that the recipe leaves out."""
+    """Copy the clips that the recipe leaves out to ``folder``."""
     folder.mkdir(parents=True, exist_ok=True)
     for pattern in load_recipe(RECIPE).data.leave_out:
         for path in (corpus / "speech_train").glob(pattern):
@@ -66,7 +66,7 @@ def main() -> None:
     options = parser("Compare teachers of focal-small.", "teachers").parse_intermixed_args()
     leave_apart(options.corpus, options.out / CLIPS)
     prepare(options.out, options)
-    compare(experiment(options.out), options.out / "compared", options)  # beside the clips
+    compare(experiment(options.out), options.out / "compared", options)
 
 
 if __name__ == "__main__":

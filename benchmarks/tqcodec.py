@@ -1,7 +1,8 @@
-"""TQCodec: its paper's path from EnCodec to the whole codec (table 3), and two channels.
+"""Two experiments on TQCodec (arXiv 2603.01592): the path of table 3 from EnCodec, and stereo.
 
-    python benchmarks/tqcodec.py path --corpus FOLDER  # each step a training
-    python benchmarks/tqcodec.py mid-side --corpus FOLDER  # against left and right
+    python benchmarks/tqcodec.py path --corpus FOLDER  # trains a model for each step
+    python benchmarks/tqcodec.py mid-side --corpus FOLDER  # compares mid and side with left and
+    right
 
 A KEY=VALUE changes the recipe, as in `chirrup train`.
 """
@@ -22,7 +23,7 @@ NO_PHASES = tuple(
 )
 BIG_ENCODER = "model_changes.encoder_dim=32"
 RATES = (31_008, 62_016, 124_031)
-"""A channel's, of 5, 10 and 20 codebooks."""
+"""Bitrates of a channel with 5, 10 and 20 codebooks."""
 SCORES = ("visqol_audio", "tq_lsd", "tq_lsd_low", "tq_lsd_high", "mel_distance", "snr")
 WAYS = ("left, right", np.asarray, np.asarray), ("mid, side", mid_side, left_right)
 PATH = Experiment(
@@ -38,11 +39,12 @@ PATH = Experiment(
     RATES,
     SCORES,
 )
-"""Each has what the one before it has. A step of the first three is 0.27 s on two free cores."""
+"""Each variant adds a change to the one before. A step of the first three takes 0.27 s on two free
+cores."""
 
 
 def two_channels(model: str, corpus: Path) -> None:
-    """The same clips at the same bitrates as left and right, and as mid and side."""
+    """Score the clips at equal bitrates, coded as left and right, and as mid and side."""
     codec = chirrup.load(model)
     every = audio_files(corpus / "music_test")
     clips = [read_clip(clip, codec.sample_rate_hz)[0] for clip in every]
@@ -61,14 +63,14 @@ def two_channels(model: str, corpus: Path) -> None:
 def mean_score(
     metric: str, clips: list[np.ndarray], decoded: list[np.ndarray], rate_hz: int
 ) -> float:
-    """Over the clips for which the metric has an answer."""
+    """Return the mean over the clips that have a score."""
     every = [score(metric, *pair, rate_hz) for pair in zip(clips, decoded)]
     return float(np.mean([value for value in every if value is not None]))
 
 
 def main() -> None:
-    arguments = parser("Run one of TQCodec's experiments.", "tqcodec", "path", "mid-side")
-    arguments.add_argument("--model", default="tq-small", help="for mid-side: a name or folder")
+    arguments = parser("Run an experiment on TQCodec.", "tqcodec", "path", "mid-side")
+    arguments.add_argument("--model", default="tq-small", help="model for mid-side")
     options = arguments.parse_intermixed_args()
     if options.experiment == "mid-side":
         two_channels(options.model, options.corpus)
