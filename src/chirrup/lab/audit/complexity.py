@@ -80,16 +80,16 @@ def count(model: Model, folded: bool | None = None) -> dict[str, Complexity]:
     }
 
 
-def audit(model: Model, tried: Model) -> dict[str, Any]:
+def audit(model: Model, latency_model: Model) -> dict[str, Any]:
     """Return the audit of a model for ``model.json``.
 
     Args:
-        tried: the model, or a smaller one with equal latency, for the latency measurement.
+        latency_model: the model, or a smaller one with equal latency, to measure the latency on.
     """
     return {
         "parts": {part: asdict(figures) for part, figures in count(model.on_meta()).items()},
         "latency_samples": nominal_latency_samples(model),
-        "latency_measured_samples": latency_samples(tried),
+        "latency_measured_samples": latency_samples(latency_model),
         "receptive_field_samples": receptive_field_samples(model.encoder),
     }
 

@@ -16,11 +16,11 @@ def audit_config(name: str) -> dict[str, Any]:
     """
     with torch.device("meta"):
         model = build(name)
-    tried = model.narrow()
-    if tried is model:
+    latency_model = model.narrow()
+    if latency_model is model:
         with torch.random.fork_rng():
             torch.manual_seed(0)
-            model = tried = build(name)
+            model = latency_model = build(name)
     return {
         "name": name,
         "sample_rate_hz": model.sample_rate_hz,
@@ -28,5 +28,5 @@ def audit_config(name: str) -> dict[str, Any]:
         "latency_samples": nominal_latency_samples(model),
         "codebooks": model.codebooks,
         "codebook_size": model.codebook_size,
-        "audit": audit(model, tried),
+        "audit": audit(model, latency_model),
     }

@@ -82,6 +82,8 @@ def replace_layers(module: nn.Module, change: Callable[[Streaming], Streaming]) 
 
 
 class EncoderGraph(nn.Module):
+    """Encoder and search as one module; see `for_export`."""
+
     def __init__(self, encoder: Streaming, search: nn.Module, mono: bool) -> None:
         super().__init__()
         self.encoder, self.search, self.mono = encoder, search, mono
@@ -94,6 +96,8 @@ class EncoderGraph(nn.Module):
 
 
 class DecoderGraph(nn.Module):
+    """Lookup and decoder as one module; see `for_export`."""
+
     def __init__(self, lookup: nn.Module, decoder: Streaming, mono: bool) -> None:
         super().__init__()
         self.lookup, self.decoder, self.mono = lookup, decoder, mono

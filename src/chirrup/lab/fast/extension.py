@@ -34,6 +34,7 @@ def available() -> bool:
 
 
 def cache_folder() -> Path:
+    """Return the folder of compiled extensions."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "chirrup"
 
 

@@ -95,6 +95,7 @@ class SpectroConfig:
 
 
 def square(inputs: int, outputs: int, bins: int, size: int = 3) -> Conv2d:
+    """Return a convolution with a square kernel and weight normalisation."""
     return Conv2d(inputs, outputs, (size, size), bins, normalise_weight=True)
 
 
@@ -104,6 +105,7 @@ def point(inputs: int, outputs: int, bins: int) -> list[Streaming]:
 
 
 def kernel(stride: tuple[int, int]) -> tuple[int, int]:
+    """Return the kernel size of a strided layer."""
     return max(3, 2 * stride[0]), max(3, 2 * stride[1])
 
 
@@ -294,5 +296,6 @@ class SpectroStream(Model):
 
 
 def branches(layer: nn.Module) -> tuple[nn.Module, nn.Module]:
+    """Return block and shortcut of a residual layer."""
     assert isinstance(layer, Residual)
     return layer.block, layer.skip

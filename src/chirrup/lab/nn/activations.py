@@ -9,6 +9,7 @@ from chirrup.lab.nn.streaming import State, Stateless, Streaming
 
 
 def elu() -> Stateless:
+    """Return an exponential linear unit (ELU)."""
     return Stateless(nn.ELU())
 
 

@@ -88,4 +88,5 @@ class OneStepConv2Former(nn.Module):
 
 
 def normalise(norm: LayerNorm, x: Tensor) -> Tensor:
+    """Apply a `LayerNorm` to ``x [batch, channels]``."""
     return F.layer_norm(x, norm.gain.shape, norm.gain, norm.bias, norm.eps)

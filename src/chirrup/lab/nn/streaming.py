@@ -210,6 +210,7 @@ class Stateless(Streaming):
 
 
 def is_elu(layer: Streaming) -> bool:
+    """Return whether a layer is an ELU with alpha 1."""
     elu = layer.module if isinstance(layer, Stateless) else None
     return isinstance(elu, nn.ELU) and elu.alpha == 1
 

@@ -91,7 +91,7 @@ def config_of(about: dict[str, Any]) -> FocalConfig:
     paper = FocalConfig()
     size = quantizer.get("codebook_size", paper.codebook_size)
     bits = (size - 1).bit_length()
-    front = one(encoder.get("hidden_dims", [paper.front_dim]), "encoder's hidden_dims")
+    front = single_value(encoder.get("hidden_dims", [paper.front_dim]), "encoder's hidden_dims")
     focal = compressor.get("hidden_dims", [paper.focal_dim] * paper.focal_blocks)
     if decompressor.get("hidden_dims", focal) != focal:
         raise ValueError("compressor and decompressor have different hidden_dims")
@@ -112,16 +112,16 @@ def config_of(about: dict[str, Any]) -> FocalConfig:
         position_groups=encoder.get("conv_pos_groups", paper.position_groups),
         bias_buckets=encoder.get("num_buckets", paper.bias_buckets),
         bias_max_distance=encoder.get("max_distance", paper.bias_max_distance),
-        focal_dim=one(focal, "hidden_dims"),
+        focal_dim=single_value(focal, "hidden_dims"),
         focal_blocks=len(focal),
-        focal_kernels=(*paper.focal_kernels[:-1], one(windows, "window sizes")),
+        focal_kernels=(*paper.focal_kernels[:-1], single_value(windows, "window sizes")),
         waveform_dim=decoder.get("dim", paper.waveform_dim),
         waveform_hidden_dim=decoder.get("ffn_dim", paper.waveform_hidden_dim),
         waveform_blocks=decoder.get("num_layers", paper.waveform_blocks),
     )
 
 
-def one(values: list[int], what: str) -> int:
+def single_value(values: list[int], what: str) -> int:
     if len(set(values)) != 1:
         raise ValueError(f"the {what} are {values}: only equal ones are supported")
     return values[0]
