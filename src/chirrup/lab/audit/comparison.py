@@ -29,7 +29,7 @@ def compare_description(about: dict[str, Any], latency_samples: int) -> dict[str
     counted when the model was exported.
 
     Args:
-        about: the contents of ``model.json``, or `chirrup.lab.audit.configuration.outline`.
+        about: the contents of ``model.json``, or `chirrup.lab.audit.configuration.audit_config`.
         latency_samples: latency as measured, in samples of the output.
 
     Returns:

@@ -1,4 +1,4 @@
-"""The configuration of FocalCodec-Stream: the published sizes, and a smaller model."""
+"""The configuration of FocalCodec-Stream (arXiv 2509.16195): published sizes, a smaller model."""
 
 from dataclasses import dataclass
 from math import prod

@@ -1,4 +1,4 @@
-"""The first part of FocalCodec-Stream's encoder: speech features from audio."""
+"""The speech features of FocalCodec-Stream (arXiv 2509.16195), the first part of its encoder."""
 
 from math import prod
 from typing import cast

@@ -10,6 +10,7 @@ leaves these points open:
 - window and spectral head: square root of a Hann window, log-magnitude and phase.
 
 `tests/lab/models/test_iris.py` compares the counts with the poster.
+docs/systems/iris.md lists all layers.
 """
 
 from dataclasses import dataclass
@@ -67,7 +68,7 @@ contraction"; "plain" is the design of the iris-t1 and iris-t2 weights in chirru
 
 @dataclass(frozen=True)
 class IrisConfig:
-    """The poster's table, column track 1; `track_2` returns the other column."""
+    """The poster's configuration for track 1; `track_2` returns the one for track 2."""
 
     encoder_dim: int = 12
     encoder_groups: int = 4

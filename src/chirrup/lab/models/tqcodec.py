@@ -8,6 +8,8 @@ counts; `tests/lab/models/test_tqcodec.py` shows the arithmetic. Further open po
 - the paper compares SimVQ with DAC's quantizer, but does not state whether DAC's projections to 8
   dimensions stay; here they do;
 - how the bands are split between the two networks; see `Encoder`.
+
+docs/systems/tqcodec.md lists all layers.
 """
 
 from dataclasses import dataclass
