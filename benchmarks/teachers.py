@@ -3,9 +3,9 @@
     python benchmarks/teachers.py [KEY=VALUE ...]
 
 The script trains the first two stages of the recipe for few steps. From there it trains the last
-stage with the loss `asr_features` of each teacher, and without it, and scores the speaker that the recipe leaves out. Whisper
-tiny.en, which counts the word errors, is one of the teachers, so its row is biased. A KEY=VALUE
-changes the recipe, as in `chirrup train`.
+stage with the loss `asr_features` of each teacher, and without it, and scores the speaker that the
+recipe leaves out. Whisper tiny.en, which counts the word errors, is one of the teachers, so its row
+is biased. A KEY=VALUE changes the recipe, as in `chirrup train`.
 """
 
 import argparse
