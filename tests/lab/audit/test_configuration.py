@@ -6,8 +6,10 @@ import sys
 
 import pytest
 
+from chirrup.lab.audit.comparison import compare_description
 from chirrup.lab.audit.configuration import audit_config
 from chirrup.lab.models import CONFIGS
+from chirrup.zoo import FOLDER
 from small_model import ENTRY, NAME, Exported
 
 pytest_plugins = ["models_fixture"]
@@ -38,3 +40,11 @@ def test_the_largest_configurations_fit_in_two_gigabytes() -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert done.stdout == "[4319, 64, 1442]\n", done.stderr
+
+
+def test_a_receptive_field_is_counted_at_the_rate_of_the_input() -> None:
+    about = json.loads((FOLDER / "focal-small" / "model.json").read_text())
+    audit = compare_description(about, 0)
+    assert about["sample_rate_hz"] != about["input_rate_hz"] == 16_000
+    samples = about["audit"]["receptive_field_samples"]
+    assert audit["encoder_receptive_field_ms"] == pytest.approx(samples / 16)

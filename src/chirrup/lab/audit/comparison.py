@@ -54,6 +54,7 @@ def compare_description(about: dict[str, Any], latency_samples: int) -> dict[str
         for figure in ("mflops", "parameters")
     }
     rate_hz, frame = about["sample_rate_hz"], about["frame_samples"]
+    input_rate_hz = about.get("input_rate_hz", rate_hz)
     bits = (about["codebook_size"] - 1).bit_length()
     every = {
         round(bits * rate_hz / frame * count): bits * count
@@ -77,7 +78,7 @@ def compare_description(about: dict[str, Any], latency_samples: int) -> dict[str
             "measured_samples": latency_samples,
             "paper": paper.latency_ms if paper else None,
         },
-        "encoder_receptive_field_ms": None if field is None else 1000 * field / rate_hz,
+        "encoder_receptive_field_ms": None if field is None else 1000 * field / input_rate_hz,
         "encoder_receptive_field_samples": field,
     }
 

@@ -22,6 +22,8 @@ _CONVOLUTIONS = (nn.Conv1d, nn.Conv2d)
 _TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d)
 _COUNTED = (*_CONVOLUTIONS, *_TRANSPOSED, nn.Linear, nn.GRU, nn.LSTM)
 
+LARGE = 50_000_000
+"""Number of parameters from which a model is counted without its values, to save memory."""
 SAMPLES = 12_000
 """Limit for the samples of all streams and channels in a batch of the latency measurement.
 
@@ -87,11 +89,19 @@ def audit(model: Model, latency_model: Model) -> dict[str, Any]:
         latency_model: the model, or a smaller one with equal latency, to measure the latency on.
     """
     return {
-        "parts": {part: asdict(figures) for part, figures in count(model.on_meta()).items()},
+        "parts": {part: asdict(figures) for part, figures in count(_countable(model)).items()},
         "latency_samples": nominal_latency_samples(model),
         "latency_measured_samples": latency_samples(latency_model),
         "receptive_field_samples": receptive_field_samples(model.encoder),
     }
+
+
+def _countable(model: Model) -> Model:
+    """Return the model, or if it is large a copy without values, on the device "meta"."""
+    if sum(parameter.numel() for parameter in model.parameters()) < LARGE:
+        return model
+    with torch.device("meta"):
+        return type(model)(model.config)  # type: ignore[call-arg]
 
 
 def _plain(part: Any) -> Any:

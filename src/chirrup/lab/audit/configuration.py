@@ -24,6 +24,7 @@ def audit_config(name: str) -> dict[str, Any]:
     return {
         "name": name,
         "sample_rate_hz": model.sample_rate_hz,
+        "input_rate_hz": model.input_rate_hz,
         "frame_samples": model.frame_samples,
         "latency_samples": nominal_latency_samples(model),
         "codebooks": model.codebooks,

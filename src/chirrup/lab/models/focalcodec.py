@@ -265,10 +265,6 @@ class FocalCodec(Model):
         features = fit_deviations(self.decompressor, bits)
         self.waveform.amplify(audio.std() / self.waveform.offline(features).std())
 
-    def on_meta(self) -> "FocalCodec":
-        with torch.device("meta"):
-            return FocalCodec(self.config)
-
     def narrow(self) -> "FocalCodec":
         """Return a model with as many layers, fewer channels, less past and random weights."""
         narrow = replace(

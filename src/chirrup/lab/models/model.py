@@ -83,10 +83,6 @@ class Model(nn.Module):
         names = ("encoder", "quantizer", "decoder")
         return {name: list(self.get_submodule(name).parameters()) for name in names}
 
-    def on_meta(self) -> "Model":
-        """Return the model, or a copy on the device "meta", without values, for the audit."""
-        return self
-
     def narrow(self) -> "Model":
         """Return the model, or one with fewer channels and the same latency, to measure latency."""
         return self
