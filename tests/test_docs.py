@@ -31,6 +31,7 @@ def tables_of(annotation: Any) -> Iterator[type[BaseModel]]:
 SECTIONS = {
     "Top level": (),
     "Data": ("data",),
+    "Conditions": ("data", "conditions"),
     "Stages": ("stages",),
     "Loss weights": ("stages", "weights"),
     "Spectra": ("spectra",),
@@ -150,3 +151,18 @@ def test_the_index_names_every_page() -> None:
     text = (DOCS / "README.md").read_text()
     pages = {page.relative_to(DOCS).as_posix() for page in DOCS.rglob("*.md")} - {"README.md"}
     assert {page for page in pages if f"({page}" not in text} == set()
+
+
+def test_files_that_the_pages_name_exist() -> None:
+    rooms = "src|lab|data|files|evaluate|tests|benchmarks|recipes"
+    files = rf"`((?:{rooms})/[\w/-]+\.(?:py|toml|pt))`"
+    named = {
+        (page.relative_to(ROOT).as_posix(), path)
+        for page in PAGES
+        for path in re.findall(files, page.read_text())
+        if "yours" not in path
+    }
+    assert named
+    package = ROOT / "src" / "chirrup"
+    missing = {x for x in named if not (ROOT / x[1]).exists() and not (package / x[1]).exists()}
+    assert missing == set()
