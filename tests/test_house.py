@@ -20,6 +20,7 @@ ROOMS = {
     **dict.fromkeys(("codes", "concealment", "conditioning", "encoding", "resampling"), "codec"),
     **dict.fromkeys(("stream", "voice", "zoo"), "codec"),
     "model_json": "spec",
+    "words": "errors",
     "__main__": "cli",
 }
 """Modules that belong to a part of another name."""

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from chirrup.spec import ModelSpec
+from chirrup.words import counted
 
 ABSENT = -1
 """Code of a codebook that is left out for a lower bitrate, or of a lost frame."""
@@ -120,7 +121,9 @@ def all_codebooks(codes: np.ndarray, spec: ModelSpec) -> np.ndarray:
     """
     missing = spec.codebooks - codes.shape[-2]
     if missing < 0:
-        raise ValueError(f"{spec.name} has {spec.codebooks} codebooks, got {codes.shape[-2]}")
+        raise ValueError(
+            f"{spec.name} has {counted(spec.codebooks, 'codebook')}, got {codes.shape[-2]}"
+        )
     if codes.size and not ABSENT <= codes.min() <= codes.max() < spec.codebook_size:
         raise ValueError(f"codes must be from 0 to {spec.codebook_size - 1}, or -1 for absent")
     padding = [(0, 0)] * (codes.ndim - 2) + [(0, missing), (0, 0)]

@@ -19,6 +19,7 @@ from chirrup.encoding import ChunkEncoder
 from chirrup.resampling import Resampler, checked_rate
 from chirrup.runtime.engine import Engine
 from chirrup.spec import ModelSpec
+from chirrup.words import counted
 
 
 def _checked_frames(frames_per_packet: int) -> int:
@@ -157,7 +158,8 @@ class Encoder:
         _check_label(saved, "encoder", self.spec)
         if len(saved["ready"]) != self.codebooks:
             raise ValueError(
-                f"the state is of {len(saved['ready'])} codebooks, the stream of {self.codebooks}: "
+                f"the state is of {counted(len(saved['ready']), 'codebook')}, the stream of "
+                f"{self.codebooks}: "
                 "ask for an encoder of the same bitrate"
             )
         if saved["resampler"].get("rate_hz") != (self.resampler and self.resampler.rate_hz):

@@ -24,9 +24,18 @@ NOTES: dict[str, tuple[np.ndarray, str]] = {
     "nothing": (np.zeros((0, 1), np.float32), ""),
     "at full scale": (noise(24_000) / np.abs(noise(24_000)).max(), ""),
     "mastered": (clipped(2.6), ""),
-    "clipped": (clipped(8), r"^\d{3,} samples are clipped at full scale: record at a lower level$"),
-    "loud": (8 * noise(24_000, 2), r"^\d{4,} samples beyond full scale .* by 1\d\.\d dB to keep"),
-    "one": (np.eye(100, 1, dtype=np.float32) * 2, r"^1 samples beyond full scale .* by 6\.0 dB"),
+    "clipped": (
+        clipped(8),
+        r"^it has \d{3,} samples clipped at full scale: record at a lower",
+    ),
+    "loud": (
+        8 * noise(24_000, 2),
+        r"^limited \d{4,} samples to full scale: .* by 1\d\.\d dB",
+    ),
+    "one": (
+        np.eye(100, 1, dtype=np.float32) * 2,
+        r"^limited 1 sample to full scale.* by 6.0 dB",
+    ),
     "quiet": (0.01 * noise(24_000), r"loudest sample is 4\d dB below full scale.* by \d\d dB$"),
 }
 
@@ -49,5 +58,5 @@ def test_on_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     soundfile.write(source, audio, 24_000, subtype="FLOAT")
     assert run(["encode", str(source), "-q"]) == 0
     warning = capsys.readouterr().err
-    assert warning.startswith(f"chirrup: warning: {source}: 3 samples beyond full scale were limit")
+    assert warning.startswith(f"chirrup: warning: {source}: limited 3 samples to full scale: lower")
     assert len(warning.splitlines()) == 1

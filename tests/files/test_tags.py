@@ -93,10 +93,10 @@ def test_long_tags(codec: Codec, tmp_path: Path) -> None:
     encoded = encode_file(codec, source, tmp_path / "x.chirrup", metadata={"title": "t"})
     assert encoded.notes == []
     encoded = encode_file(codec, source, tmp_path / "x.chirrup", force=True)
-    assert encoded.notes == ["the tags comment are too long for a .chirrup file and are left out"]
+    assert encoded.notes == ["left out tags that are too long for a .chirrup file: comment"]
     for ending in ("aiff", "wav"):
         result = decode_file(codec, tmp_path / "x.chirrup", tmp_path / f"x.{ending}")
-        assert "the tags title do not fit" in result.damage[0]
+        assert "left out tags that do not fit into" in result.damage[0]
         assert soundfile.info(tmp_path / f"x.{ending}").frames == 3000
         assert tags_of(tmp_path / f"x.{ending}").get("title") is None
 

@@ -80,9 +80,21 @@ CASES: dict[str, tuple[bytes, int | None, str]] = {
     "no pad byte, never finished": (wav(0, 0, before=LIST), None, NONE),
     "a pad byte": (wav(before=LIST + b"\0"), SAMPLES, ""),
     "not a list": (wav(before=ODD + b"\0"), SAMPLES, ""),
-    "another one behind": (wav(after=wav()[:1000]), SAMPLES, "1000 bytes after its end, which are"),
-    "bytes behind": (wav(riff=BYTES + 36, after=b"\1\2\3\4" * 99), SAMPLES, "the 396 bytes after"),
-    "a FLAC behind": (wav(riff=BYTES + 36, after=b"fLaC" + bytes(96)), SAMPLES, "100 bytes after"),
+    "another one behind": (
+        wav(after=wav()[:1000]),
+        SAMPLES,
+        "skipped 1000 bytes after its end (another WAV",
+    ),
+    "bytes behind": (
+        wav(riff=BYTES + 36, after=b"\1\2\3\4" * 99),
+        SAMPLES,
+        "skipped 396 bytes",
+    ),
+    "a FLAC behind": (
+        wav(riff=BYTES + 36, after=b"fLaC" + bytes(96)),
+        SAMPLES,
+        "skipped 100 bytes",
+    ),
 }
 
 
@@ -114,7 +126,7 @@ def test_less_than_promised_is_said_so(tmp_path: Path) -> None:
 def test_fewer_than_there_are_is_said_so(tmp_path: Path) -> None:
     """A pipe is read only to the end of the samples, because the rest may be for another reader."""
     (tmp_path / "a.wav").write_bytes(wav(BYTES // 2))
-    note = "the 24000 bytes after its end are left out"
+    note = "skipped 24000 bytes after its end"
     for source in (tmp_path / "a.wav", Pipe(wav(BYTES // 2))):
         found, _, notes = read_all(source)
         assert (len(found), notes) == (SAMPLES // 2, [note])
@@ -123,7 +135,7 @@ def test_fewer_than_there_are_is_said_so(tmp_path: Path) -> None:
 def test_half_a_sample_is_said_so() -> None:
     with open_audio(Pipe(bytes(4001)), "s16@8000x2") as audio:
         assert sum(block.shape[1] for block in audio.blocks) == 1000
-    assert audio.notes == ["it ends within a sample: the last 1 bytes are left out"]
+    assert audio.notes == ["it ends within a sample: skipped the last 1 byte"]
 
 
 def test_no_samples_but_chunks_are_empty(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from chirrup.bitstream.bits import code_dtype, pack, unpack
 from chirrup.errors import FormatError
+from chirrup.words import counted
 
 MAX_PACKET_FRAMES: Final = 4
 MAX_REDUNDANT: Final = 16  # for frames and for codebooks
@@ -57,8 +58,9 @@ def pack_packet(
     if not (codebooks >= 1 and 1 <= frames <= MAX_PACKET_FRAMES):
         raise ValueError(f"codes are {codes.shape}, must be [1 or more, 1 to {MAX_PACKET_FRAMES}]")
     if not _length_determines_codebooks(frames, bits_per_code):
+        needed = counted(-(-8 // bits_per_code), "frame")
         raise ValueError(
-            f"a packet needs {-(-8 // bits_per_code)} frames or more of {bits_per_code}-bit codes, "
+            f"a packet needs {needed} or more of {bits_per_code}-bit codes, "
             f"not {frames}: with fewer, the number of codebooks does not follow from its length"
         )
     toc = _VERSION << 6 | _PROFILE << 3 | (frames - 1) << 1

@@ -27,6 +27,7 @@ from chirrup.bitstream.record import (
     record_size,
 )
 from chirrup.bitstream.source import Readable, SourceBuffer
+from chirrup.words import counted
 
 _MAX_NOTES = 100
 # Limits on the bytes of false records that are checked: a constant, and a number per byte read.
@@ -94,8 +95,8 @@ class Reader:
         self._source.fill(len(MAGIC))
         another = self._source.peek(len(MAGIC)) == MAGIC
         if count := self._source.skip_rest():
-            content = ", which are another .chirrup file," if another else ""
-            self._note(f"the {count} bytes after its end{content} are left out")
+            content = " (another .chirrup file)" if another else ""
+            self._note(f"skipped {counted(count, 'byte')} after its end{content}")
 
     def chunks(self, start_frame: int = 0) -> Iterator[tuple[int, NDArray[np.integer]]]:
         """Yield the codes from ``start_frame`` on.

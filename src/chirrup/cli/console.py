@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import typer
 
 from chirrup.errors import FileError, UsageError
+from chirrup.words import counted
 
 if TYPE_CHECKING:
     from chirrup.files import Decoded
@@ -92,7 +93,8 @@ def print_decoded(result: "Decoded", source: str, target: str, quiet: bool) -> N
     """Print the damage and the clipping of decoded audio, and the path of the output."""
     warn(result.damage, source)
     if result.clipped_samples:
-        note(f"warning: {result.clipped_samples} samples were too loud and clipped: use --float")
+        clipped = counted(result.clipped_samples, "sample")
+        note(f"warning: clipped {clipped} beyond full scale: use --float to keep them")
     if not quiet and target != "-":
         note(f"{target}: {duration(result.seconds)} at {result.sample_rate_hz} Hz")
 

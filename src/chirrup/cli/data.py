@@ -8,6 +8,7 @@ import typer
 from chirrup.cli import console
 from chirrup.cli.recipes import find_recipe
 from chirrup.errors import UsageError
+from chirrup.words import counted
 
 if TYPE_CHECKING:
     from chirrup.data.workers import Run
@@ -107,8 +108,8 @@ def prepare(
     with console.steps("scanning", quiet) as progress:
         done = make(sources or [], out, plan, run, facts=facts, progress=progress)
     console.note(
-        f"{out}: {done.kept} recordings, {console.duration(done.seconds)}; {done.refused} refused; "
-        f"see {out / 'report.html'}"
+        f"{out}: {counted(done.kept, 'recording')}, {console.duration(done.seconds)}; "
+        f"{done.refused} refused; see {out / 'report.html'}"
     )
 
 
@@ -135,7 +136,8 @@ def check(
     if json_:
         console.print_json({"recordings": report.recordings, "problems": report.found})
     else:
-        typer.echo(f"{report.recordings} recordings, {report.problems} problems")
+        recordings = counted(report.recordings, "recording")
+        typer.echo(f"{recordings}, {counted(report.problems, 'problem')}")
         for name, found in report.found.items():
             typer.echo(f"{name} ({PROBLEMS[name]}): {len(found)}")
             for text in found[:SHOWN]:

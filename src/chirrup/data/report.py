@@ -20,6 +20,7 @@ from chirrup.data.store import Store, Stored
 from chirrup.evaluate.report.markup import Markup, element, markup
 from chirrup.evaluate.report.page import page_of, settings_list
 from chirrup.files.drafts import written
+from chirrup.words import counted
 
 BINS = {
     "snr_db": np.linspace(0, 80, 41),
@@ -162,8 +163,8 @@ def write_report(store: Store, recipe: Recipe, out: Path) -> Summary:
 
 def _head(summary: Summary) -> Markup:
     facts = {
-        "Kept": f"{summary.kept} recordings, {_hours(summary.kept_seconds)} hours",
-        "Refused": f"{summary.refused} recordings",
+        "Kept": f"{counted(summary.kept, 'recording')}, {_hours(summary.kept_seconds)} hours",
+        "Refused": counted(summary.refused, "recording"),
         "Made": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
     }
     pairs = [

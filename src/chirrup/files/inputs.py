@@ -25,6 +25,7 @@ from chirrup.files.riff import NotWavError, PeekableFile, read_wav_header, skip_
 from chirrup.files.sounds import BLOCK_SAMPLES, UnreadableError, blocks, open_sound
 from chirrup.files.wav import SAMPLE_TYPES, Format
 from chirrup.resampling import RATES_HZ
+from chirrup.words import counted
 
 MAX_CHANNELS = 16
 FIRST_BYTES = 1 << 16
@@ -283,4 +284,5 @@ def _pieces(
             yield convert(waiting[:whole]).reshape(-1, form.channels).T.copy()
             waiting = waiting[whole:]
     if waiting:
-        notes.append(f"it ends within a sample: the last {len(waiting)} bytes are left out")
+        last = counted(len(waiting), "byte")
+        notes.append(f"it ends within a sample: skipped the last {last}")

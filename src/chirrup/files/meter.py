@@ -7,6 +7,7 @@ import numpy as np
 
 from chirrup.conditioning import LOUDEST
 from chirrup.files.inputs import Audio
+from chirrup.words import counted
 
 FULL_SCALE = 0.9999
 """Samples of at least this magnitude are at full scale, which 16 bits do not exceed."""
@@ -55,11 +56,12 @@ class Meter:
         peak_db = 20 * math.log10(self.peak) if self.peak else 0.0
         if self.limited:
             return [
-                f"{self.limited} samples beyond full scale were limited to it: lower the level by "
+                f"limited {counted(self.limited, 'sample')} to full scale: lower the level by "
                 f"{peak_db:.1f} dB to keep them"
             ]
         if self.clipped > CLIPPED_SHARE * self.samples * self.audio.channels:
-            return [f"{self.clipped} samples are clipped at full scale: record at a lower level"]
+            clipped = counted(self.clipped, "sample")
+            return [f"it has {clipped} clipped at full scale: record at a lower level"]
         if peak_db < QUIET_DB:
             return [
                 f"its loudest sample is {-peak_db:.0f} dB below full scale, too quiet to be coded "

@@ -16,6 +16,7 @@ from chirrup.files.names import descriptor_of, is_coded, names_file
 from chirrup.files.naming import AUDIO_ENDINGS, CODED_ENDING
 from chirrup.files.tags import write_tags
 from chirrup.files.wav import Format, wav_header
+from chirrup.words import counted
 
 _ALIASES = {"AIF": "AIFF", "AIFC": "AIFF", "WAVE": "WAV", "OGA": "OGG", "SND": "AU"}
 _HEADERLESS = {"RAW", "SD2"}
@@ -160,7 +161,7 @@ def open_sink(
                     file = SoundFile(bare, "w", format=kind, subtype=subtype, **options)
                 except soundfile.LibsndfileError as error:
                     raise FileError(
-                        f"{kind} cannot hold {channels} channels at {rate_hz} Hz "
+                        f"{kind} cannot hold {counted(channels, 'channel')} at {rate_hz} Hz "
                         f"({error.error_string.rstrip('.')}): choose another format or --rate"
                     ) from error
             with file:

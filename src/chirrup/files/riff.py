@@ -11,6 +11,7 @@ from chirrup.bitstream import Readable
 from chirrup.errors import FileError
 from chirrup.files.tags import info_tags
 from chirrup.files.wav import KINDS, UNKNOWN_SIZE, Format
+from chirrup.words import counted
 
 _EXTENSIBLE = 0xFFFE
 _MOST_KEPT = 1 << 24
@@ -22,6 +23,7 @@ _NAMES = (
     b"datafmt factLISTJUNKjunkPAD FLLRbextcartcue plstlablnotesmplinstacidafspID3 id3 iXML_PMX"
     b"axmlchnads64r64mPEAKlevlumidminfelm1elmoregnDGDASAURstrcDISPSyLpCr8rwamdguan"
 )
+
 _CHUNKS = frozenset(_NAMES[place : place + 4] for place in range(0, len(_NAMES), 4))
 """Names of known chunks."""
 _FILES = (b"RIFF", b"RF64", b"RIFX")
@@ -176,8 +178,8 @@ def skip_chunks(file: PeekableFile, header: WavHeader) -> str | None:
     count = file.skip()
     if count == 0:
         return None
-    content = ", which are another WAV file," if name in _FILES else ""
-    return f"the {count} bytes after its end{content} are left out"
+    content = " (another WAV file)" if name in _FILES else ""
+    return f"skipped {counted(count, 'byte')} after its end{content}"
 
 
 def _skip_pad(file: PeekableFile, size: int) -> bool:

@@ -20,6 +20,7 @@ from chirrup.files.callbacks import SoundFile
 from chirrup.files.riff import NotWavError, PeekableFile, WavHeader, read_wav_header, skip_chunks
 from chirrup.files.tags import read_tags
 from chirrup.files.wav import UNKNOWN_SIZE
+from chirrup.words import counted
 
 BLOCK_SAMPLES = 1 << 15
 _LARGEST_EMPTY = 1 << 12
@@ -149,9 +150,8 @@ def _wav(content: BinaryIO) -> _Wav | None:
     there = content.seek(0, os.SEEK_END) - start
     size = there if header.data_bytes is None else min(there, header.data_bytes)
     if there < (header.stated_bytes or 0):
-        notes.append(
-            f"its header states {header.stated_bytes} bytes of samples, but it has {there}"
-        )
+        stated = counted(header.stated_bytes or 0, "byte")
+        notes.append(f"its header states {stated} of samples, but it has {there}")
     content.seek(start + size)
     if follows := skip_chunks(PeekableFile(content, offset=start + size, keep=False), header):
         notes.append(follows)

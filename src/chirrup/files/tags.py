@@ -65,7 +65,7 @@ def with_tags(
             room -= _size(name, text)
         elif name not in metadata:
             left_out.append(name)
-    return result, _note(left_out, "are too long for a .chirrup file and are left out")
+    return result, _note(left_out, "are too long for a .chirrup file")
 
 
 def _size(name: str, text: str) -> int:
@@ -92,8 +92,8 @@ def write_tags(file: soundfile.SoundFile, metadata: Mapping[str, str]) -> list[s
             fits = False
         if not fits:
             left_out.append(name)
-    return _note(left_out, f"do not fit into {file.format} and are left out")
+    return _note(left_out, f"do not fit into {file.format}")
 
 
 def _note(names: list[str], reason: str) -> list[str]:
-    return [f"the tags {', '.join(names)} {reason}"] if names else []
+    return [f"left out tags that {reason}: {', '.join(names)}"] if names else []

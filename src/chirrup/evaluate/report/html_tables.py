@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from chirrup.evaluate.metrics import Metric
 from chirrup.evaluate.report.markup import Markup, element, markup
 from chirrup.evaluate.report.summary import Score, SystemSummary
+from chirrup.words import counted
 
 BLANK = "\N{EN DASH}"
 TIMES = "\N{MULTIPLICATION SIGN}"
@@ -116,7 +117,10 @@ def _score(score: Score, metric: Metric) -> Markup:
     fewer = None
     if score.clips < score.of:
         fewer = element(
-            "span", f"{score.clips} of {score.of} clips", class_="fewer", title=missing(score)
+            "span",
+            f"{score.clips} of {counted(score.of, 'clip')}",
+            class_="fewer",
+            title=missing(score),
         )
     ends = None
     if score.interval.known:

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from chirrup.lab.models import Model
 from chirrup.lab.nn import State, Streaming
+from chirrup.words import counted
 
 _CONVOLUTIONS = (nn.Conv1d, nn.Conv2d)
 _TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d)
@@ -223,7 +224,8 @@ def _first_difference(plain: Iterable[Tensor], changed: Iterable[Tensor]) -> Ten
         start += y.shape[1]
         if (first >= 0).all():
             return first
-    raise RuntimeError(f"{int((first < 0).sum())} input samples change no output")
+    without = counted(int((first < 0).sum()), "input sample")
+    raise RuntimeError(f"no output depends on {without}")
 
 
 def _start(part: Streaming, rows: int) -> State:

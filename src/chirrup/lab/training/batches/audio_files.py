@@ -12,6 +12,7 @@ import soxr
 from chirrup.data.manifest import Entry, find_manifest, read_manifest
 from chirrup.errors import ModelError
 from chirrup.files.sounds import UnreadableError, open_sound, read_samples
+from chirrup.words import counted
 
 FACTS = ("seconds", "sample_rate_hz", "channels", "sha256")
 """Columns of a manifest that training uses."""
@@ -74,8 +75,8 @@ def check_length(source: Path | Entry, samples: int) -> None:
     """
     if samples < 2:
         raise ModelError(
-            f"{source} has {samples} samples at the model's rate: leave it out of the corpus, "
-            "or with data.leave_out"
+            f"{source} has {counted(samples, 'sample')} at the model's rate: leave it out of the "
+            "corpus, or with data.leave_out"
         )
 
 
