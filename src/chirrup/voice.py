@@ -14,10 +14,13 @@ from chirrup.codes import checked
 from chirrup.errors import ModelError
 from chirrup.resampling import checked_rate, length_at, resample_blocks
 from chirrup.runtime.graph import Graph, State
+from chirrup.words import counted
 
 NEIGHBOURS = 4
 HALVES = ("features", "waveform")
 """Graphs of the decoder: codes to features, and features to audio."""
+SILENT = 1e-4
+"""Peak below which a recording is silence: 3 steps of 16 bits."""
 
 
 def in_voice(
@@ -43,8 +46,8 @@ def in_voice(
 
     Raises:
         ModelError: the decoder of the codec has no features.
-        ValueError: there is no recording, a recording is not a mono signal, or the recordings have
-            fewer frames than ``neighbours``.
+        ValueError: there is no recording, a recording is silent or not a mono signal, or the
+            recordings have fewer frames than ``neighbours``.
         TypeError: ``references`` is one array instead of a list of arrays.
     """
     if not has_features(codec):
@@ -104,16 +107,19 @@ class VoiceDecoder:
         """Set the target speaker's features from the codes of recordings."""
         frames = np.concatenate([self._features_of(signal, rate_hz) for signal in references])
         if not 1 <= self.neighbours <= len(frames):
-            raise ValueError(
-                f"the voice has {len(frames)} frames: the number of neighbours must be from 1 to "
-                f"{len(frames)}, not {self.neighbours}"
-            )
+            there = counted(len(frames), "frame")
+            raise ValueError(f"neighbours is {self.neighbours}, but the voice has {there}")
         self.voice, self.directions = frames, _at_unit_length(frames)
 
     def _features_of(self, reference: np.ndarray, rate_hz: int) -> np.ndarray:
         signal = checked(reference)
         if len(signal) > 1:
             raise ValueError(f"a voice must be mono, [samples]; got {list(np.shape(reference))}")
+        if np.abs(signal).max(initial=0) < SILENT:
+            raise ValueError(
+                f"a recording of the voice is silent: its peak is below {SILENT:g}; give a "
+                "recording of speech"
+            )
         codec = self.codec
         state, pieces = self.halves[0].initial_state(), []
         native = resample_blocks(iter([signal]), 1, rate_hz, codec.input_rate_hz)
