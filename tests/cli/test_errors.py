@@ -101,10 +101,11 @@ def test_errors_are_one_line_and_leave_nothing(
     message: str,
 ) -> None:
     monkeypatch.chdir(folder)
-    for name in ("text.wav", "text.raw", "memo.m4a", "-dash.wav"):
+    for name in ("text.wav", "text.raw", "-dash.wav"):
         Path(name).write_text("no audio")
     Path("head.chirrup").write_bytes(Path("talk.chirrup").read_bytes()[:50])
     soundfile.write("many.wav", np.zeros((10, 17)), 24_000)
+    Path("memo.m4a").write_bytes(bytes(4) + b"ftypM4A " + bytes(100))
     soundfile.write("slow.wav", np.zeros(10), 100)
     soundfile.write("mono.wav", np.zeros(10), 24_000)
     soundfile.write("take", np.zeros(10), 24_000, format="WAV")

@@ -7,6 +7,7 @@ import pytest
 
 from chirrup.files import FileError
 from chirrup.files.inputs import open_audio
+from file_samples import Pipe
 
 
 @pytest.mark.parametrize(
@@ -32,3 +33,14 @@ def test_the_line_for_ffmpeg_is_one_for_a_shell(
     line = str(raised.value).partition("with ")[2]
     given = f"./{name}" if name.startswith("-") else name
     assert shlex.split(line) == ["ffmpeg", "-i", given, made]
+
+
+@pytest.mark.parametrize("content", [b"", b"hello\n", b"%PDF-1.7", b"\x89PNG\r\n", b"PK\3\4" * 99])
+@pytest.mark.parametrize("name", ["notes.txt", "talk.wav", "memo.m4a", "pipe"])
+def test_nothing_converts_what_is_no_audio(tmp_path: Path, name: str, content: bytes) -> None:
+    (tmp_path / name).write_bytes(content)
+    source = Pipe(content * 20_000) if name == "pipe" else tmp_path / name
+    with pytest.raises(FileError) as raised, open_audio(source):
+        pass
+    assert "ffmpeg" not in str(raised.value)
+    assert content == b"" or "give a recording" in str(raised.value)

@@ -7,7 +7,7 @@ from chirrup.bitstream import Readable
 from chirrup.errors import FileError
 from chirrup.files.inputs import Source, open_reader, open_source
 from chirrup.files.names import names_file
-from chirrup.files.remedies import remedy
+from chirrup.files.remedies import first_bytes, remedy
 from chirrup.files.sounds import UnreadableError, open_sound
 from chirrup.zoo import models
 
@@ -95,8 +95,9 @@ def describe_audio(path: str | Path) -> dict[str, Any]:
                 "damage": sound.notes,
             }
     except UnreadableError as error:
+        advice = remedy(path, first_bytes(path))
         raise FileError(
-            f"{path} is not a .chirrup file and cannot be read as audio: {error}: {remedy(path)}"
+            f"{path} is not a .chirrup file and cannot be read as audio: {error}: {advice}"
         ) from error
 
 

@@ -20,7 +20,7 @@ from chirrup.errors import FileError
 from chirrup.files.callbacks import SoundFile
 from chirrup.files.joined import second_file
 from chirrup.files.names import descriptor_of, names_file
-from chirrup.files.remedies import remedy
+from chirrup.files.remedies import first_bytes, remedy
 from chirrup.files.riff import NotWavError, PeekableFile, read_wav_header, skip_chunks
 from chirrup.files.sounds import BLOCK_SAMPLES, UnreadableError, blocks, open_sound
 from chirrup.files.wav import SAMPLE_TYPES, Format
@@ -187,7 +187,7 @@ def _from_soundfile(path: Path, name: str) -> Generator[Audio, None, None]:
             pieces = _pieces_of(file, name)
             yield Audio(file.samplerate, file.channels, samples, pieces, notes, sound.tags)
     except UnreadableError as error:
-        advice = remedy(path if str(path) == name else None)
+        advice = remedy(path if str(path) == name else None, first_bytes(path))
         raise FileError(f"{name} cannot be read as audio: {error}: {advice}") from error
 
 
@@ -234,7 +234,8 @@ def _spooled(file: PeekableFile, name: str) -> Generator[Path, None, None]:
     while len(first) < FIRST_BYTES and (data := file.read1(FIRST_BYTES)):
         first += data
     if len(first) >= FIRST_BYTES and not _begins_audio(first):
-        raise FileError(f"{name} cannot be read as audio: its format is not known: {remedy(None)}")
+        advice = remedy(None, first)
+        raise FileError(f"{name} cannot be read as audio: its format is not known: {advice}")
     with tempfile.NamedTemporaryFile(prefix="chirrup-", buffering=0) as copy:
         data = first
         while data:
