@@ -99,10 +99,36 @@ def test_a_changed_file_is_measured_anew_and_a_lost_one_forgotten(tmp_path: Path
     write(tmp_path / "in" / "a.wav", talk(3, seed=9) + 3e-4 * noise(3))
     (tmp_path / "in" / "b.wav").unlink()
     count = Counting()
-    prepare(source, tmp_path / "out", recipe(), count, facts=FACTS)
+    prepare(source, tmp_path / "out", recipe(), count, facts=FACTS, force=True)
     assert count.jobs["measure"] == 1
     seconds = {e.facts["group"]: float(e.facts["seconds"]) for e in entries(tmp_path / "out")}
     assert seconds == {"in:a": 3.0, "in:c": 2.0}
+
+
+def test_recordings_that_the_sources_no_longer_hold_are_not_lost_unasked(tmp_path: Path) -> None:
+    for name in ("one/a", "one/b", "two/c"):
+        write(tmp_path / f"{name}.wav", talk(2, seed=ord(name[-1])) + 3e-4 * noise(2))
+    one, two = f"speech:{tmp_path}/one", f"speech:{tmp_path}/two"
+    out = tmp_path / "out"
+    prepare([one, two], out, recipe(), here, facts=FACTS)
+
+    def content() -> dict[str, bytes]:
+        paths = [path for path in out.rglob("*") if path.is_file() and "sqlite" not in path.name]
+        return {str(path): path.read_bytes() for path in paths}
+
+    before = content()
+    with pytest.raises(FileError, match="out has 2 recordings of one, which the sources no longer"):
+        prepare([two], out, recipe(), here, facts=FACTS)
+    (tmp_path / "two" / "c.wav").rename(tmp_path / "c.wav")
+    with pytest.raises(FileError, match=r"out has 1 recording of two, .* or --force to rem"):
+        prepare([one, two], out, recipe(), here, facts=FACTS)
+    assert content() == before
+    idle = Counting()
+    (tmp_path / "c.wav").rename(tmp_path / "two" / "c.wav")
+    prepare([one, two], out, recipe(), idle, facts=FACTS)
+    assert not idle.jobs
+    prepare([two], out, recipe(), here, facts=FACTS, force=True)
+    assert [entry.facts["source"] for entry in entries(out)] == ["two"]
 
 
 def test_another_recipe_measures_nothing_anew(sources: list[str], tmp_path: Path) -> None:

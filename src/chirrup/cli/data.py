@@ -82,6 +82,12 @@ def prepare(
     workers: Workers = 2,
     ray: Ray = False,
     address: Address = None,
+    force: Annotated[
+        bool,
+        typer.Option(
+            "--force", "-f", help="Remove recordings of the corpus that the sources no longer hold."
+        ),
+    ] = False,
     quiet: Quiet = False,
     layouts: Annotated[
         bool,
@@ -106,7 +112,7 @@ def prepare(
     facts = {"licence": licence, "language": language, "style": style}
     run = _run(workers, ray, address)
     with console.steps("scanning", quiet) as progress:
-        done = make(sources or [], out, plan, run, facts=facts, progress=progress)
+        done = make(sources or [], out, plan, run, facts=facts, force=force, progress=progress)
     console.note(
         f"{out}: {counted(done.kept, 'recording')}, {console.duration(done.seconds)}; "
         f"{done.refused} refused; see {out / 'report.html'}"

@@ -52,6 +52,7 @@ def prepare(
     run: Run,
     *,
     facts: dict[str, str] | None = None,
+    force: bool = False,
     progress: Progress = lambda done, total, what: None,
 ) -> Prepared:
     """Make the corpus in ``folder``, or go on making it.
@@ -60,10 +61,12 @@ def prepare(
         sources: as `layouts.parse` takes them, besides those of the recipe.
         run: where jobs run, see `workers`.
         facts: what ``sources`` do not tell, as in the recipe.
+        force: remove recordings of the corpus that the sources no longer hold.
         progress: called with steps done, steps in all, and what comes next.
 
     Raises:
-        FileError: a source, the folder or the recipe that cannot be used.
+        FileError: a source, the folder or the recipe that cannot be used, or recordings of the
+            corpus that the sources no longer hold.
     """
     _check_extra(recipe)
     places = [(*parse(text), facts or {}) for text in sources]
@@ -76,7 +79,7 @@ def prepare(
     with only_one(folder, "chirrup data prepare"), naming_errors(folder), Store(folder) as store:
         items = chain(*(_scanned(*place) for place in places), rooms.simulated(recipe.rooms))
         try:
-            if not store.scanned(_stamped(items, recipe), _measuring(recipe)):
+            if not store.scanned(_stamped(items, recipe), _measuring(recipe), force):
                 raise FileError("the sources have no audio that soundfile reads")
         except FileError:
             if new:

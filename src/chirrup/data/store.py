@@ -16,6 +16,7 @@ from typing import Any
 
 from chirrup.data.item import Item, legible
 from chirrup.errors import FileError
+from chirrup.words import counted
 
 NAME = "prepare.sqlite"
 COMMIT_S = 1.0
@@ -165,16 +166,23 @@ class Store:
 
     # --- files ---------------------------------------------------------------------------------
 
-    def scanned(self, items: Iterable[tuple[Item, str]], measuring: str) -> int:
+    def scanned(
+        self, items: Iterable[tuple[Item, str]], measuring: str, forget: bool = True
+    ) -> int:
         """Store the files of the sources, and remove files that no longer exist.
 
         Args:
             items: each file with a stamp, which changes when the file changes.
             measuring: settings on which the measurement depends. If they change, all files are
                 measured again.
+            forget: allow recordings of the corpus to be removed.
 
         Returns:
             The number of files.
+
+        Raises:
+            FileError: recordings of the corpus no longer exist, and ``forget`` is False. Nothing
+                changes then.
         """
         run = self.connection.execute
         before = run("SELECT value FROM setting WHERE name = 'measuring'").fetchone()
@@ -194,10 +202,25 @@ class Store:
                 run("UPDATE file SET seen = 1, item = ? WHERE key = ?", (text, key))
                 if known[0] != stamp:
                     run("UPDATE file SET measured = 0, stamp = ? WHERE key = ?", (stamp, key))
+        if not forget and (gone := self._gone()):
+            run("ROLLBACK")
+            run("BEGIN IMMEDIATE")
+            raise FileError(
+                f"{self.path.parent} has {gone}, which the sources no longer hold: give all "
+                "sources, another --out, or --force to remove these recordings"
+            )
         run("DELETE FROM file WHERE seen = 0")
         run("DELETE FROM clip WHERE file NOT IN (SELECT id FROM file WHERE measured = 1)")
         self.commit()
         return run("SELECT COUNT(*) FROM file").fetchone()[0]
+
+    def _gone(self) -> str:
+        """Return a description of the recordings in written shards that no longer exist."""
+        query = """SELECT json_extract(item, '$.source') AS source, COUNT(*) FROM clip
+                   JOIN file ON file.id = clip.file JOIN shard ON shard.name = clip.shard
+                   WHERE seen = 0 GROUP BY source ORDER BY source"""
+        found = self.connection.execute(query)
+        return ", ".join(f"{counted(count, 'recording')} of {source}" for source, count in found)
 
     def pending(self) -> list[int]:
         """Return the numbers of files that are not yet measured."""
