@@ -52,6 +52,8 @@ def names(folder: Path) -> set[str]:
         ("encode talk.wav x --metadata title", "is not of the form key=value"),
         ("encode talk.wav x --model none", "no model 'none'"),
         ("encode talk.wav x --raw s16", "for example s16@24000x1"),
+        ("decode take --raw s16", "takes no format such as s16: it writes s16, or f32 with"),
+        ("decode take --raw s24@48000x2", "takes no format such as s24@48000x2"),
         ("encode many.wav x", "use 1 to 16"),
         ("encode slow.wav x --stereo mid", "Invalid value for '--stereo'"),
         ("encode mono.wav x --stereo mid-side", "need 2 channels, but mono.wav has 1: leave out"),

@@ -148,7 +148,10 @@ def decode(
     floating: Annotated[
         bool, typer.Option("--float", help="Write 32-bit floating point, which does not clip.")
     ] = False,
-    raw: Annotated[bool, typer.Option("--raw", help="Write samples without a header.")] = False,
+    raw: Annotated[
+        bool,
+        typer.Option("--raw", help="Write samples without a header: s16, or f32 with --float."),
+    ] = False,
     start: Annotated[
         str,
         typer.Option(
@@ -183,6 +186,11 @@ def decode(
     start_seconds = console.parse_time(start)
     end_seconds = None if end is None else console.parse_time(end)
     max_seconds = None if max_duration is None else console.parse_time(max_duration)
+    if raw and (formats := [name for name in paths if _is_raw_format(name)]):
+        raise UsageError(
+            f"--raw of decode takes no format such as {formats[0]}: it writes s16, or f32 with "
+            f"--float, at the rate of --rate; ./{formats[0]} is a file of that name"
+        )
     if keep_rate and rate is not None:
         raise UsageError("--keep-rate and --rate cannot go together: choose one")
     codec = None if model is None else load(model)
@@ -220,6 +228,13 @@ def decode(
     naming = decoding(raw=raw, start_seconds=start_seconds, end_seconds=end_seconds)
     command = Command("decoding", naming, work, say, Path.is_file)
     raise typer.Exit(run(command, paths, out, force=force, workers=workers, quiet=quiet))
+
+
+def _is_raw_format(name: str) -> bool:
+    """Return whether an argument is, as for ``encode --raw``, a type of samples or a format."""
+    from chirrup.files.wav import SAMPLE_TYPES
+
+    return name.partition("@")[0] in SAMPLE_TYPES and not Path(name).exists()
 
 
 COMMANDS = (encode, decode)
