@@ -42,7 +42,7 @@ def names(folder: Path) -> set[str]:
         ("encode talk.wav mono.wav x", "x does not exist; a folder for the outputs is named with"),
         ("encode talk.wav mono.wav -", "- is standard input, which gives the output no name"),
         ("encode . -", "- takes no more than one output"),
-        ("encode . take", "take is no folder: name one for the outputs"),
+        ("encode . take", "take is the name of a file: name a folder"),
         ("encode talk.wav none/", "the folder none/ does not exist: make it"),
         ("encode take take -f", "is both input and output"),
         ("encode talk.wav none/x.chirrup", "the folder none does not exist"),
@@ -83,7 +83,7 @@ def names(folder: Path) -> set[str]:
         ("info none", "none does not exist"),
         ("info text.wav", "text.wav is not a .chirrup file and cannot be read as audio"),
         ("info head.chirrup", "head.chirrup: the file ends inside its header"),
-        ("info .", "no model"),
+        ("encode talk.wav x --model .", "no model"),
         ("audit none", "no model 'none'"),
         ("demo talk.wav", "is not a folder"),
         ("demo x --model none", "no model 'none'"),
@@ -105,9 +105,9 @@ def test_errors_are_one_line_and_leave_nothing(
     monkeypatch.chdir(folder)
     for name in ("text.wav", "text.raw", "-dash.wav"):
         Path(name).write_text("no audio")
+    Path("memo.m4a").write_bytes(bytes(4) + b"ftypM4A " + bytes(100))
     Path("head.chirrup").write_bytes(Path("talk.chirrup").read_bytes()[:50])
     soundfile.write("many.wav", np.zeros((10, 17)), 24_000)
-    Path("memo.m4a").write_bytes(bytes(4) + b"ftypM4A " + bytes(100))
     soundfile.write("slow.wav", np.zeros(10), 100)
     soundfile.write("mono.wav", np.zeros(10), 24_000)
     soundfile.write("take", np.zeros(10), 24_000, format="WAV")

@@ -1,18 +1,23 @@
 """Several inputs and folders, and the default names of outputs."""
 
 import itertools
+import json
 import os
 import re
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 import soundfile
 
+from chirrup import files
 from chirrup.cli import run
+from chirrup.files import encode_file
 from chirrup.files.meter import Progress
 from chirrup.files.several import Pair, run_each
 from file_samples import noise
@@ -155,6 +160,31 @@ def test_a_folder_goes_on_over_what_may_not_be_read(
     assert "chirrup: error: out/b.chirrup exists and is not a .chirrup file" in said
 
 
+def test_info_of_a_folder(
+    recordings: Recordings, model_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("in/b.wav", "in/sub/a.flac", "in/.hidden/c.wav"):
+        recordings.add(name)
+    recordings.add("in/notes.txt", b"no audio")
+    assert run(["encode", "in/b.wav", "in/one.chirrup", "-b", "1k", "-q"]) == 0
+    assert run(["info", "in"]) == 0
+    names = re.findall(r"^\S+$", capsys.readouterr().out, re.MULTILINE)
+    assert names == ["in/b.wav", "in/one.chirrup", "in/sub/a.flac"]
+    Path("one").mkdir()
+    Path("in/one.chirrup").rename("one/one.chirrup")
+    assert run(["info", "one", "--json"]) == 0
+    assert len(json.loads(capsys.readouterr().out)) == 1
+    recordings.add("one/bad.chirrup", b"bad")
+    assert run(["info", "one"]) == 2
+    assert "duration:" in capsys.readouterr().out
+    Path("empty").mkdir()
+    assert run(["info", "empty"]) == 2
+    assert (
+        "empty has no .chirrup files, no audio files and no model.json" in capsys.readouterr().err
+    )
+    assert run(["info", str(model_folder)]) == 0
+
+
 def test_two_outputs_of_one_name_are_refused(
     recordings: Recordings, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -182,6 +212,66 @@ def test_an_end_ends_the_work_on_every_input() -> None:
     for _ in run_each(pairs, work, workers=3):
         break
     assert 1 <= len(begun) <= 4
+
+
+@pytest.mark.parametrize(
+    ("sent", "options", "rest"),
+    [
+        (signal.SIGINT, [], "2 not done: the same command does the rest"),
+        (signal.SIGTERM, ["-f"], "2 not done"),
+    ],
+)
+def test_a_signal_ends_with_what_is_done(
+    recordings: Recordings,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    sent: signal.Signals,
+    options: list[str],
+    rest: str,
+) -> None:
+    for name in ("in/a.wav", "in/b.wav", "in/c.wav"):
+        recordings.add(name)
+
+    def encode_until_b(codec: Any, source: Path, target: Path, **options: Any) -> Any:
+        if source.name == "b.wav":
+            os.kill(os.getpid(), sent)
+            for done in itertools.count():
+                options["progress"](done, None)
+        return encode_file(codec, source, target, **options)
+
+    def stop(number: int, _: object) -> None:
+        raise SystemExit(128 + number)
+
+    monkeypatch.setattr(files, "encode_file", encode_until_b)
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        with pytest.raises(SystemExit) as end:
+            sys.exit(run(["encode", "in", "--out", "out", *options]))
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert end.value.code == 128 + sent
+    assert recordings.others() == {"out/a.chirrup"}
+    assert f"chirrup: 1 of 3 files done; {rest}\n" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("line", "advice"),
+    [
+        ("encode talk.wav --out x.wav", "after IN without --out, with the ending .chirrup"),
+        ("decode a.chirrup --out x.flac", "after IN without --out, with the ending .wav"),
+        ("encode talk.wav --out talk.wav", "talk.wav is the name of a file: name a folder"),
+        ("encode in x.chirrup", "x.chirrup is the name of a file: name a folder"),
+    ],
+)
+def test_no_folder_is_made_with_the_name_of_a_file(
+    recordings: Recordings, capsys: pytest.CaptureFixture[str], line: str, advice: str
+) -> None:
+    for name in ("talk.wav", "in/b.wav"):
+        recordings.add(name)
+    recordings.add("a.chirrup", b"")
+    assert run(line.split()) == 2
+    assert advice in capsys.readouterr().err
+    assert {path.name for path in Path().iterdir()} == {"talk.wav", "in", "a.chirrup"}
 
 
 def test_lines_stand_above_the_bar(recordings: Recordings) -> None:

@@ -1,6 +1,6 @@
 """``chirrup info``: descriptions of files and models."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -9,8 +9,11 @@ import typer
 
 from chirrup.cli import console
 from chirrup.cli.console import duration
-from chirrup.errors import ChirrupError
+from chirrup.errors import ChirrupError, FileError
 from chirrup.files.names import is_coded, names_file
+from chirrup.files.naming import CODED_ENDING, READ_ENDINGS, Naming
+from chirrup.files.several import Plan, files_in
+from chirrup.words import counted
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
@@ -19,7 +22,8 @@ def info(
     names: Annotated[
         list[str],
         typer.Argument(
-            metavar="FILE|MODEL", help=".chirrup files, audio files or names of models."
+            metavar="FILE|FOLDER|MODEL",
+            help=".chirrup files, audio files, folders of them, or models.",
         ),
     ],
     check: Annotated[
@@ -33,11 +37,12 @@ def info(
     """
 
     found, failed = [], False
-    for name in names:
+    every = list(_expanded(names))
+    for name in every:
         try:
             facts, show = _facts(name, check)
         except (ChirrupError, OSError) as error:
-            if len(names) == 1:
+            if every == names[:1]:
                 raise
             console.fail(error)
             failed = True
@@ -47,9 +52,30 @@ def info(
         if not as_json:
             show(facts)
     if as_json:
-        console.print_json(found if len(names) > 1 else found[0])
+        console.print_json(found[0] if every == names[:1] else found)
     if failed:
         raise typer.Exit(2)
+
+
+def _expanded(names: list[str]) -> Iterator[str]:
+    """Replace each folder that is no model by the files in it.
+
+    Raises:
+        FileError: a folder has none.
+    """
+    naming = Naming(READ_ENDINGS | {CODED_ENDING}, "")
+    for name in names:
+        folder = Path(name)
+        if not folder.is_dir() or (folder / "model.json").exists():
+            yield name
+            continue
+        passed_over = Plan()
+        paths = list(files_in(folder, naming, passed_over))
+        if passed_over.unreadable:
+            raise passed_over.unreadable[0]
+        if not paths:
+            raise FileError(f"{folder} has no .chirrup files, no audio files and no model.json")
+        yield from map(str, paths)
 
 
 def _facts(name: str, check: bool) -> tuple[dict[str, Any], Callable[[dict[str, Any]], None]]:
@@ -97,8 +123,9 @@ def _print_file(name: str, facts: dict[str, Any]) -> None:
         "size": f"{facts['size_bytes']} bytes",
         "bitrate": f"{facts['nominal_bitrate_bps'] / 1000:g} kbit/s of codes"
         + (f", {bitrate / 1000:.2f} kbit/s of file" if bitrate else ""),
-        "codes": f"{facts['frames']} frames of {facts['codebooks']} codebooks, "
-        f"{facts['bits_per_code']} bits each",
+        "codes": f"{counted(facts['frames'], 'frame')} of "
+        f"{counted(facts['codebooks'], 'codebook')}, "
+        f"{counted(facts['bits_per_code'], 'bit')} each",
         **{f"metadata {key}": value for key, value in facts["metadata"].items()},
     }
     if facts["damage"] is not None:

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic, TypeVar
@@ -12,8 +12,9 @@ from chirrup.errors import FileError
 from chirrup.files import Source, Target
 from chirrup.files.meter import Progress
 from chirrup.files.names import names_file
-from chirrup.files.naming import Naming
+from chirrup.files.naming import AUDIO_ENDINGS, CODED_ENDING, Naming
 from chirrup.files.several import Pair, Plan, plan, run_each
+from chirrup.words import counted
 
 T = TypeVar("T")
 SHOWN = 5
@@ -64,23 +65,41 @@ def run(
     if target == "-":
         raise FileError("- takes no more than one output: name a folder with --out FOLDER")
     folder = out if target is None else Path(target)
-    if folder is not None and folder.exists() and not folder.is_dir():
-        raise FileError(f"{folder} is no folder: name one for the outputs with --out FOLDER")
+    if folder is not None and _is_file_name(folder):
+        raise FileError(_no_folder(folder, inputs, command.naming))
     todo = plan(inputs, folder, command.naming)
     if not todo.pairs and not todo.unreadable:
         raise FileError(f"{' and '.join(inputs)} has no file that {command.text} takes")
     pairs = [pair for pair in todo.pairs if force or not command.exists(pair.target)]
-    failed = _run_many(command, pairs, workers, quiet)
-    for error in (*todo.unreadable, *failed):
-        console.fail(error)
-    if not quiet:
-        _sum_up(todo, len(pairs), len(failed))
+    errors: dict[Pair, Exception | None] = {}
+    try:
+        _run_many(command, pairs, workers, quiet, errors)
+    finally:  # a signal may have ended it
+        failed = [error for pair in pairs if (error := errors.get(pair)) is not None]
+        for error in (*todo.unreadable, *failed):
+            console.fail(error)
+        if not quiet:
+            _sum_up(todo, pairs, errors, force)
     return 2 if failed or todo.unreadable else 0
 
 
 def _is_input(name: str, naming: Naming) -> bool:
     path = Path(name)
     return naming.is_input(path) and path.is_file() and names_file(path)
+
+
+def _is_file_name(path: Path) -> bool:
+    """Return whether a path is, or would be by its ending, that of a file and no folder."""
+    named = path.suffix.lower() in {*AUDIO_ENDINGS, CODED_ENDING}
+    return not path.is_dir() and (path.exists() or named)
+
+
+def _no_folder(path: Path, inputs: Sequence[str], naming: Naming) -> str:
+    text = f"{path} is the name of a file: name a folder for the outputs with --out FOLDER"
+    if len(inputs) > 1 or Path(inputs[0]).is_dir():
+        return text
+    ending = Path(f"x{naming.ending}").suffix
+    return f"{text}, or give one output after IN without --out, with the ending {ending}"
 
 
 def _output(source: str, target: str | None, naming: Naming) -> str:
@@ -106,31 +125,42 @@ def _run_one(command: Command[T], source: str, target: str, quiet: bool) -> int:
 
 
 def _run_many(
-    command: Command[T], pairs: Sequence[Pair], workers: int, quiet: bool
-) -> list[Exception]:
-    """Return the errors, in the order of the inputs."""
+    command: Command[T],
+    pairs: Sequence[Pair],
+    workers: int,
+    quiet: bool,
+    errors: dict[Pair, Exception | None],
+) -> None:
+    """Work on each input, and enter its error in ``errors``, or None when it is done."""
 
     def work(pair: Pair, progress: Progress) -> T:
         pair.target.parent.mkdir(parents=True, exist_ok=True)
-        return command.work(pair.source, pair.target, progress, False)
+        result = command.work(pair.source, pair.target, progress, False)
+        errors[pair] = None
+        return result
 
-    errors: dict[Pair, Exception] = {}
-    with console.steps(command.text, quiet) as progress:
-        for number, done in enumerate(run_each(pairs, work, workers), 1):
-            if done.error is not None:
-                errors[done.pair] = done.error
-            elif done.result is not None:
+    with (
+        console.steps(command.text, quiet) as progress,
+        closing(run_each(pairs, work, workers)) as results,
+    ):
+        for number, done in enumerate(results, 1):
+            errors[done.pair] = done.error
+            if done.result is not None:
                 command.say(done.result, str(done.pair.source), str(done.pair.target), False)
             progress(number, len(pairs), done.pair.source.name)
-    return [errors[pair] for pair in pairs if pair in errors]
 
 
-def _sum_up(todo: Plan, tried: int, failed: int) -> None:
-    parts = [f"{tried - failed} of {len(todo.pairs)} files done"]
-    if skipped := len(todo.pairs) - tried:
+def _sum_up(
+    todo: Plan, pairs: Sequence[Pair], errors: dict[Pair, Exception | None], force: bool
+) -> None:
+    failed = sum(error is not None for error in errors.values())
+    parts = [f"{len(errors) - failed} of {counted(len(todo.pairs), 'file')} done"]
+    if skipped := len(todo.pairs) - len(pairs):
         parts.append(f"{skipped} skipped because their outputs exist (-f overwrites them)")
     if failed:
         parts.append(f"{failed} failed")
+    if left := len(pairs) - len(errors):
+        parts.append(f"{left} not done" + ("" if force else ": the same command does the rest"))
     console.note("; ".join(parts))
     if todo.left_out:
         names = ", ".join(map(str, todo.left_out[:SHOWN]))

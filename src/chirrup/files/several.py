@@ -2,7 +2,7 @@
 
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -62,7 +62,7 @@ def plan(sources: Sequence[str], folder: Path | None, naming: Naming) -> Plan:
         if source.is_dir():
             if folder is None:
                 raise FileError(f"{source} is a folder: name one for the outputs with --out FOLDER")
-            for path in _files_in(source, naming, result):
+            for path in files_in(source, naming, result):
                 outputs[path] = folder / naming.output(path).relative_to(source)
         elif source.exists():
             output = naming.output(source)
@@ -74,7 +74,7 @@ def plan(sources: Sequence[str], folder: Path | None, naming: Naming) -> Plan:
     return result
 
 
-def _files_in(folder: Path, naming: Naming, plan: Plan) -> Iterator[Path]:
+def files_in(folder: Path, naming: Naming, plan: Plan) -> Iterator[Path]:
     """Find the inputs in a folder, by name; hidden files and folders are passed over."""
     for place, folders, names in os.walk(folder, onerror=plan.unreadable.append):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
@@ -120,7 +120,7 @@ class _StoppedError(Exception):
 
 def run_each(
     pairs: Sequence[Pair], work: Callable[[Pair, Progress], T], workers: int
-) -> Iterator[Done[T]]:
+) -> Generator[Done[T], None, None]:
     """Do something for each input, several at a time, and go on where one fails.
 
     Threads do the work: ONNX Runtime, which takes nearly all of the time, runs in them at once, and
