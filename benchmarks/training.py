@@ -1,8 +1,8 @@
-"""How much audio a training step takes in for its CPU time, and where the time goes.
+"""Measure the audio that a training step uses for its CPU time, and the time of its parts.
 
     python benchmarks/training.py RECIPE [KEY=VALUE ...] [--against COMMIT] [--rounds 8]
 
-What the tables mean is in README.md beside this file.
+README.md in this folder explains the tables.
 """
 
 import os
@@ -34,11 +34,11 @@ from shared import console, machine, table
 
 ROOT = Path(__file__).parents[1]
 STEPS = 4
-"""In a turn of each commit."""
+"""Steps in a turn of each commit."""
 
 
 def stage_of(config: TrainingConfig, name: str | None) -> int:
-    """First step of a stage, by default of the last one that has steps."""
+    """Return the first step of a stage, by default the last one that has steps."""
     first, starts = 0, {}
     for stage in config.stages:
         if stage.weights.positive and stage.steps:
@@ -52,9 +52,9 @@ def stage_of(config: TrainingConfig, name: str | None) -> int:
 
 
 def trainer_at(options: argparse.Namespace, folder: Path) -> tuple[Trainer, Sampler]:
-    """A training with fresh weights in its stage, after the first steps."""
+    """Return a training with fresh weights, after the first steps of its stage."""
     config = load_recipe(options.recipe, options.changes)
-    how = {"plain": True} if options.plain else {}  # other commits may not know it
+    how = {"plain": True} if options.plain else {}  # other commits may not have the option
     torch.set_num_threads(1)
     trainer = Trainer(config, folder, torch.device("cpu"), **how)
     sampler = trainer.sampler()
@@ -67,7 +67,7 @@ def trainer_at(options: argparse.Namespace, folder: Path) -> tuple[Trainer, Samp
 
 
 def steps(trainer: Trainer, sampler: Sampler, count: int) -> tuple[float, float]:
-    """CPU and wall seconds of a step."""
+    """Return CPU and wall seconds of a step."""
     cpu, wall = time.process_time(), time.perf_counter()
     for _ in range(count):
         trainer.train_step(sampler)
@@ -79,7 +79,7 @@ def steps(trainer: Trainer, sampler: Sampler, count: int) -> tuple[float, float]
 
 
 def work(options: argparse.Namespace) -> None:
-    """A process of one commit: trains whenever a line comes in, and writes what it took."""
+    """Run the process of one commit: for each input line, train and print the times."""
     with tempfile.TemporaryDirectory() as folder:
         trainer, sampler = trainer_at(options, Path(folder))
         config = trainer.config
@@ -90,7 +90,7 @@ def work(options: argparse.Namespace) -> None:
 
 
 class Worker:
-    """Steps of one tree, in a process of its own."""
+    """A process that trains in one work tree."""
 
     def __init__(self, tree: Path, options: argparse.Namespace, *, plain: bool) -> None:
         recipe = tree / options.recipe.resolve().relative_to(ROOT)
@@ -110,7 +110,7 @@ class Worker:
     def _answer(self) -> Any:
         assert self.process.stdout is not None
         for line in self.process.stdout:
-            if line[0] in "[{":  # progress bars go to standard output too
+            if line[0] in "[{":  # standard output also has progress bars
                 return json.loads(line)
         raise SystemExit("a process of the benchmark failed")
 
@@ -128,7 +128,7 @@ class Worker:
 
 @contextmanager
 def checkout(commit: str) -> Iterator[Path]:
-    """A work tree of a commit, for a while."""
+    """Create a temporary work tree of a commit."""
     folder = Path(tempfile.mkdtemp(prefix="chirrup-training-"))
     git = ["git", "-C", str(ROOT), "worktree"]
     try:
@@ -140,7 +140,7 @@ def checkout(commit: str) -> Iterator[Path]:
 
 
 def against(options: argparse.Namespace) -> Table:
-    """Whole steps of this tree and of another commit, turn by turn."""
+    """Return a table of whole steps of this tree and of another commit, in turns."""
     with checkout(options.against) as tree:
         workers = {
             options.against: Worker(tree, options, plain=False),
@@ -181,7 +181,7 @@ def against(options: argparse.Namespace) -> Table:
 
 
 def cpu_of(repeat: int, work: Callable[[], Any]) -> float:
-    """Median CPU seconds of a call, after one that does not count."""
+    """Return the median CPU seconds of a call, after a warm-up call."""
     work()
     spent = []
     for _ in range(repeat):
@@ -196,7 +196,7 @@ def backward(value: Tensor) -> None:
 
 
 def model_parts(trainer: Trainer, audio: Tensor) -> dict[str, Callable[[], Any]]:
-    """Forward and backward of the model's parts."""
+    """Return forward and backward passes of the parts of the model."""
     model = trainer.model
     _, stage = trainer.config.stage_at(trainer.step)
     used = torch.full((len(audio),), model.codebooks)
@@ -231,8 +231,8 @@ def model_parts(trainer: Trainer, audio: Tensor) -> dict[str, Callable[[], Any]]
 
 
 def other_parts(trainer: Trainer, sampler: Sampler) -> dict[str, Callable[[], Any]]:
-    """Data, losses, discriminators, optimiser."""
-    # Here, since other commits have it in another module.
+    """Return calls of data, losses, discriminators and optimiser."""
+    # Imported here, because other commits have it in another module.
     from chirrup.lab.training.adversarial.trainer import DiscriminatorTrainer
 
     config = trainer.config
@@ -271,7 +271,7 @@ def other_parts(trainer: Trainer, sampler: Sampler) -> dict[str, Callable[[], An
 
 
 def where(options: argparse.Namespace) -> Table:
-    """The whole step, and its parts each by itself."""
+    """Return a table of the whole step and of each part alone."""
     with tempfile.TemporaryDirectory() as folder:
         trainer, sampler = trainer_at(options, Path(folder))
         config = trainer.config

@@ -1,4 +1,4 @@
-"""Delays that are known are found, whatever the codec does to the waveform."""
+"""Known delays are found, for codecs that preserve the waveform and for vocoders."""
 
 import numpy as np
 import pytest
@@ -9,7 +9,7 @@ RATE_HZ = 24_000
 
 
 def speech_like(seed: int, samples: int = 2 * RATE_HZ) -> np.ndarray:
-    """Noise in syllables: ``[1, samples]``."""
+    """Return noise in syllables, ``[1, samples]``."""
     random = np.random.default_rng(seed)
     syllables = np.abs(np.convolve(random.standard_normal(samples), np.ones(2400) / 2400, "same"))
     return (syllables * random.standard_normal(samples))[None]
@@ -22,7 +22,7 @@ def test_a_delay_is_found_to_the_sample(delay: int) -> None:
 
 
 def test_a_vocoder_is_found_by_its_loudness() -> None:
-    """The waveform is another one: noise of its own under the same loudness."""
+    """The decoded waveform is other noise with the loudness of the clip."""
     random, sums = np.random.default_rng(9), []
     for seed in range(4):
         clip = speech_like(seed)
@@ -32,7 +32,7 @@ def test_a_vocoder_is_found_by_its_loudness() -> None:
 
 
 def test_loudness_that_comes_late_misleads_only_vocoders() -> None:
-    """What keeps waveforms is where they are, though its loudness is elsewhere by some ms."""
+    """The waveform determines the delay, though the loudness is late by 10 ms."""
     sums = []
     for seed in range(4):
         clip = speech_like(seed)

@@ -1,4 +1,4 @@
-"""What is done to clips: ratios in dB, rooms, losses, and that every codec gets the same."""
+"""Conditions: ratios in dB, rooms, losses, and equal signals for all codecs."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Waveform and spectral metrics against values known from their formulas; words and errors."""
+"""Waveform and spectral metrics compared with values of their formulas; words and word errors."""
 
 import numpy as np
 import pytest
@@ -72,7 +72,7 @@ def test_a_missing_upper_band_is_seen_in_the_upper_band_only() -> None:
     ("name", "window", "low"), [("lsd", 1024, 256 / 513), ("tq_lsd", 2048, 768 / 1025)]
 )
 def test_the_two_bands_make_the_whole(name: str, window: int, low: float) -> None:
-    """In one frame the squares add up, each by its number of bins."""
+    """In one frame the squares of the bands add up, weighted by their numbers of bins."""
     reference, decoded = NOISE[:window], NOISE[window : 2 * window]
     full, below, above = (
         value(name + band, decoded, reference) ** 2 for band in ("", "_low", "_high")
@@ -91,7 +91,7 @@ def test_silence_is_80_db_below_the_loudest_bin() -> None:
 
 
 def test_no_split_below_15_7_khz_explains_the_paper_of_tqcodec() -> None:
-    """The root mean square over frames' bands is convex, so the paper's means bound the split."""
+    """The root mean square over bands is convex, so the means of the paper bound the split."""
     full, low, high = 0.6716, 0.5166, 0.9517
     part = (high**2 - full**2) / (high**2 - low**2)
     assert 15_650 < part * 22_050 < 16_537.5
@@ -120,7 +120,7 @@ def test_mel_filters_are_slaneys() -> None:
 
 
 def test_mel_distance_is_the_codes_of_the_paper() -> None:
-    """Against the same written with torch, as the paper's code does."""
+    """The reference is an implementation in torch, as in the code of the paper."""
     torch = pytest.importorskip("torch")
     decoded = low_pass(NOISE, 5000) + 0.01 * NOISE[::-1]
     total = 0.0
@@ -158,7 +158,7 @@ def test_text_normalisation(text: str, expected: list[str]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("spoken", "heard", "errors"),
+    ("spoken", "recognised", "errors"),
     [
         ("a b c", "a b c", 0),
         ("a b c", "a c", 1),
@@ -168,5 +168,5 @@ def test_text_normalisation(text: str, expected: list[str]) -> None:
         ("the cat sat on the mat", "cat sat on a mat mat", 3),
     ],
 )
-def test_word_errors(spoken: str, heard: str, errors: int) -> None:
-    assert distance(spoken.split(), heard.split()) == errors
+def test_word_errors(spoken: str, recognised: str, errors: int) -> None:
+    assert distance(spoken.split(), recognised.split()) == errors

@@ -1,5 +1,5 @@
-"""LRAC: the aggregate score of its published results, and the adapters for weights from a hub,
-with small graphs in the weights' place."""
+"""Metrics of the LRAC challenge: the aggregate score of published results, and metrics that need
+weights, with small graphs."""
 
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,7 @@ AUDIO = 0.5 * np.sin(np.arange(32_000) / 5)
     ],
 )
 def test_the_aggregate_is_the_published_one(numbers: tuple[float, ...], published: float) -> None:
-    """The seven systems of track 1, as the table in IRIS's poster has them."""
+    """The scores of the seven systems in track 1, from the table of the IRIS poster."""
     m1, m6, d1, d6, s1, s6, drt = numbers
     assert track1_aggregate((m1, m6), (d1, d6), (s1, s6), drt) == pytest.approx(
         published, abs=0.011
@@ -41,7 +41,7 @@ def test_the_ends_of_the_aggregate() -> None:
 
 
 def graph(path: Path, output: str = "mean", inputs: int = 1) -> Path:
-    """A network: the mean absolute sample, or the first four samples as an embedding."""
+    """Write a graph: the mean absolute sample, or the first four samples as an embedding."""
     onnx: Any = pytest.importorskip("onnx")
     helper, floats = onnx.helper, onnx.TensorProto.FLOAT
     if output == "mean":

@@ -1,5 +1,4 @@
-"""The metrics that packages compute: the same figures as the packages give, and anchors on real
-speech."""
+"""The metrics of packages: equality with the packages' scores, and anchors on real speech."""
 
 import os
 import re
@@ -139,7 +138,7 @@ def test_words_that_are_lost_are_counted() -> None:
 
 
 def test_visqol_audio_sees_what_speech_metrics_do_not() -> None:
-    """Above 8 kHz."""
+    """ViSQOL in audio mode uses frequencies above 8 kHz."""
     needs("visqol_audio")
     clip = speech()[:RATE_HZ]
     spectrum = np.fft.rfft(clip)

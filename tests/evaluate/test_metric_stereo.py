@@ -1,4 +1,4 @@
-"""Inter-channel phase and level errors of signals whose picture is known."""
+"""Inter-channel phase and level errors of signals with known differences."""
 
 import numpy as np
 import pytest
@@ -11,12 +11,12 @@ NOISE = 0.1 * RANDOM.standard_normal(2 * RATE_HZ)
 
 
 def panned(db: float) -> np.ndarray:
-    """The same noise in both channels, the left one so much louder."""
+    """Return noise in both channels, the left one louder."""
     return np.stack([NOISE * 10 ** (db / 40), NOISE * 10 ** (-db / 40)])
 
 
 def tone(hertz: float, degrees: float) -> np.ndarray:
-    """The right channel so much later."""
+    """Delay the right channel."""
     phase = 2 * np.pi * hertz * np.arange(RATE_HZ) / RATE_HZ
     return np.stack([np.sin(phase), np.sin(phase - np.radians(degrees))])
 
@@ -52,7 +52,7 @@ def test_a_delayed_tone(hertz: float, degrees: float, decoded: float) -> None:
 
 
 def test_delayed_noise_turns_each_band_by_its_frequency() -> None:
-    """One sample is 7.5 degrees a kilohertz: on average up to 1.5 kHz, something below 11.25."""
+    """One sample is 7.5 degrees a kilohertz: the mean up to 1.5 kHz is below 11.25."""
     late = np.stack([NOISE, np.roll(NOISE, 1)])
     one = ipd(panned(0), late)
     assert one is not None

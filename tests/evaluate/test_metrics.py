@@ -1,4 +1,4 @@
-"""What all metrics share: the table, blanks, channels, what happens where one cannot run."""
+"""Properties of all metrics: the table, blanks, channels, and metrics that cannot run."""
 
 import subprocess
 import sys
@@ -22,7 +22,7 @@ SCORES_SHORT |= {"tq_lsd_low", "tq_lsd_high", "mel_distance"}
 
 @cache
 def speech() -> tuple[np.ndarray, int]:
-    """2.6 seconds, which DNSMOS repeats to just one of its pieces."""
+    """Return 2.6 seconds of speech, which DNSMOS repeats to one window."""
     audio, rate = soundfile.read(CLIP)
     return audio[rate : round(3.6 * rate)], rate
 
@@ -75,7 +75,7 @@ def test_a_clip_scored_twice_gives_the_same_figure(runs: str) -> None:
     np.random.seed(2)
     second = score(runs, audio, noisy(audio), rate)
     assert first is not None
-    # Sums of matrix products may end in another digit from one call to the next.
+    # Sums of matrix products may differ in the last digit between calls.
     assert first == pytest.approx(second, rel=1e-12)
     np.random.seed(1)
     assert np.random.random() == drawn, "numpy's generator was moved"
@@ -198,7 +198,7 @@ def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_visqol_never_takes_another_mapping(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without the lattice model's runtime its package would go on with an exponential."""
+    """Without the runtime of the lattice model, the package would use an exponential."""
     monkeypatch.setitem(sys.modules, "ai_edge_litert.interpreter", None)
     perceptual.load_visqol_speech.cache_clear()
     with pytest.raises(Unavailable, match="chirrup"):

@@ -1,4 +1,4 @@
-"""The twenty lines in the documentation that add a codec."""
+"""The codec in twenty lines of the documentation."""
 
 import importlib
 import re
@@ -17,7 +17,7 @@ LINES = 20
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """The current folder, with the documentation's file in it; all is as before afterwards."""
+    """The current folder, with the file of the documentation. `PEERS` is restored afterwards."""
     (source,) = re.findall(r"^```python\n(.*?)^```", DOC.read_text(), re.MULTILINE | re.DOTALL)
     assert 5 < len([line for line in source.splitlines() if line.strip()]) <= LINES
     (tmp_path / "mulaw.py").write_text(source)

@@ -1,4 +1,4 @@
-"""What counts as bits, on bytes made by hand; and commands that fail."""
+"""The bits of handmade files; and commands that fail."""
 
 import sys
 import tempfile
@@ -111,7 +111,7 @@ def test_a_second_takes_the_frames_and_those_of_its_end(
 
 @pytest.mark.parametrize("name", ["opus", "vorbis"])
 def test_headers_do_not_count(name: str) -> None:
-    """Where the bitrate is variable: silence is next to nothing, Vorbis's headers are 3 kB."""
+    """At a variable bitrate, silence has almost no bits, and Vorbis has headers of 3 kB."""
     if (lack := PEERS[name].missing()) is not None:
         pytest.skip(lack)
     silence = np.zeros(4800, np.float32)
@@ -161,7 +161,7 @@ def test_a_failing_command_says_why() -> None:
 
 
 class Copy(CommandPeer):
-    """A codec of no compression, or one that fails."""
+    """A codec without compression, or one that fails."""
 
     name, label = "copy", "Copy"
     bitrates_bps, sample_rate_hz = (1, 2, 3), 8000

@@ -1,4 +1,4 @@
-"""Every codec that is installed, through the interface that all share."""
+"""All installed codecs, through their common interface."""
 
 import os
 import pickle
@@ -25,8 +25,12 @@ LIMIT_MS = 100
 
 @dataclass(frozen=True)
 class Floor:
-    """What a codec reaches on the clip: PESQ at its lowest and highest bitrate, some 0.2 below what
-    was measured; the correlation with the input at the highest, a vocoder's being low."""
+    """Lower bounds of the scores of a codec on the clip.
+
+    Attributes:
+        pesq: PESQ at the lowest and the highest bitrate, about 0.2 below the measured values.
+        correlation: correlation with the input at the highest bitrate; vocoders have a low one.
+    """
 
     pesq: tuple[float, float]
     correlation: float
@@ -47,9 +51,9 @@ FLOORS = {
     "mp3": Floor((3.8, 4.4), 0.99),
 }
 PADDED_MS = {"codec2": 40, "speex-nb": 20, "speex-wb": 20}
-"""Frames that are padded to bytes."""
+"""Length of the frames that are padded to bytes."""
 VARIABLE = {"opus": (0.75, 1.3), "vorbis": (0.5, 1.1)}
-"""Real bitrate by nominal bitrate, on this clip; the others keep to it."""
+"""Range of actual over nominal bitrate on the clip, for variable bitrates."""
 
 
 def test_every_codec_has_a_floor() -> None:
@@ -70,7 +74,7 @@ def installed(name: str) -> Peer:
 
 @cache
 def clip(rate_hz: int = RATE_HZ) -> np.ndarray:
-    """Three seconds of speech up to the middle of a word, ``float32 [samples]``."""
+    """Return three seconds of speech that end within a word, ``float32 [samples]``."""
     audio, rate = soundfile.read(CLIP, dtype="float32")
     audio = audio[int(0.5 * rate) : int(3.5 * rate)]
     return audio if rate == rate_hz else soxr.resample(audio, rate, rate_hz)
@@ -82,7 +86,7 @@ def coded(name: str, bitrate_bps: int) -> Coded:
 
 
 def aligned(decoded: np.ndarray, audio: np.ndarray, rate_hz: int = RATE_HZ) -> np.ndarray:
-    """What was decoded, without its delay and as long as the input."""
+    """Return the decoded audio without its delay, as long as the input."""
     size = len(decoded) + len(audio)
     around = np.fft.irfft(np.fft.rfft(decoded, size) * np.conj(np.fft.rfft(audio, size)), size)
     limit = min(LIMIT_MS * rate_hz // 1000, len(audio) - 1)
@@ -146,17 +150,17 @@ def test_the_same_again(peer: Peer) -> None:
 
 
 def test_the_end_comes_out(peer: Peer) -> None:
-    """The clip is cut off in its loudest vowel; its last 20 ms are looked at."""
+    """The clip ends within its loudest vowel; the last 20 ms are compared."""
     audio = clip()[: int(2.35 * RATE_HZ)]
     end = slice(-RATE_HZ // 50, None)
     decoded = aligned(peer.code(audio, RATE_HZ, top(peer)).audio[0], audio)
     assert 0.5 < np.linalg.norm(decoded[end]) / np.linalg.norm(audio[end]) < 1.5
-    if peer.name != "codec2":  # of which only the loudness is that of the input
+    if peer.name != "codec2":  # which preserves the loudness only
         assert correlation(decoded[end], audio[end]) > 0.75
 
 
 def test_levels_are_kept(peer: Peer) -> None:
-    """LAME, given a float file, brings it to full level."""
+    """LAME normalises the level of float files, so its input has 24 bits."""
     loud = np.linalg.norm(coded(peer.name, top(peer)).audio)
     soft = np.linalg.norm(peer.code(0.1 * clip(), RATE_HZ, top(peer)).audio)
     assert abs(20 * np.log10(soft / loud) + 20) < 1
@@ -165,7 +169,7 @@ def test_levels_are_kept(peer: Peer) -> None:
 
 
 def test_stereo(peer: Peer) -> None:
-    """Each channel comes out where it went in, coded jointly or one by one."""
+    """Channels keep their order, whether they are coded jointly or one by one."""
     audio = np.stack([clip(), 0.5 * clip()[::-1]])[:, : 2 * RATE_HZ]
     result = peer.code(audio, RATE_HZ, top(peer))
     assert result.audio.shape[0] == 2

@@ -1,4 +1,4 @@
-"""The report: well-formed, safe with any name, nothing from outside, and every number right."""
+"""The report: well-formed HTML, any names, no outside references, and right figures."""
 
 import base64
 import dataclasses
@@ -35,7 +35,7 @@ class Node:
         return "".join(c if isinstance(c, str) else c.text for c in self.children)
 
     def all(self, tag: str, class_: str = "") -> list["Node"]:
-        """Those within, of a tag and, if given, of a class."""
+        """Return all nodes within with a tag and, if given, a class."""
         found = []
         for child in self.children:
             if isinstance(child, Node):
@@ -47,7 +47,7 @@ class Node:
 
 
 class Page(HTMLParser):
-    """A tree of the page; fails where a tag is not closed in its turn."""
+    """Parser of a page to a tree. It fails if tags are not nested."""
 
     def __init__(self, path: Path) -> None:
         super().__init__()
@@ -80,7 +80,7 @@ def report(results: Results, folder: Path, listen: int = 6) -> Node:
 
 
 def cells(page: Node, table: int = 0) -> dict[tuple[str, str], Node]:
-    """Cells of a table by its system and heading, both without what is around the name."""
+    """Return the cells of a table by system and heading."""
     found = page.all("table")[table]
     heads = [head.text for head in found.all("thead")[0].all("th")]
     return {
@@ -97,7 +97,7 @@ def head(name: str) -> str:
 
 
 def group(results: Results, condition: str) -> dict[str, list[Row]]:
-    """Rows of a condition by title."""
+    """Return the rows of a condition by title."""
     found: dict[str, list[Row]] = {}
     for row in results.rows:
         if row.condition == condition:
@@ -198,7 +198,7 @@ def test_an_infinite_score_is_not_averaged_and_is_told(tmp_path: Path) -> None:
 
 
 def drawn_and_real(figure: Node, results: Results, name: str) -> tuple[np.ndarray, np.ndarray]:
-    """Of marker and both ends of each bar: pixels, and log of the bitrate and value; ``[2, n]``."""
+    """Return pixels and (log bitrate, value) of markers and ends of bars, each ``[2, n]``."""
     drawn, real = [], []
     points = [point for codec in figure.all("g", "codec") for point in codec.all("g")]
     for point in points:

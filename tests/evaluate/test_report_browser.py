@@ -1,4 +1,4 @@
-"""The report in a real browser, Debian's chromium, told what to do over its DevTools pipe."""
+"""The report in a real browser, Debian's chromium, which the DevTools pipe controls."""
 
 import json
 import os
@@ -37,7 +37,7 @@ pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium is install
 
 
 class Browser:
-    """One page of a headless Chromium; keeps what its console says."""
+    """A page of a headless Chromium, with the messages of its console."""
 
     def __init__(self, profile: Path) -> None:
         commands, self._send = os.pipe()
@@ -86,14 +86,14 @@ class Browser:
         self.until("document.readyState === 'complete' && location.protocol === 'file:'")
 
     def evaluate(self, expression: str) -> Any:
-        """The value of JavaScript, awaited; it may do what a click may."""
+        """Return the awaited value of JavaScript, which has the rights of a click."""
         how = {"awaitPromise": True, "returnByValue": True, "userGesture": True}
         answer = self.call("Runtime.evaluate", expression=expression, **how)
         assert "exceptionDetails" not in answer, answer
         return answer["result"].get("value")
 
     def until(self, expression: str) -> Any:
-        """What ``expression`` is once that is true."""
+        """Wait until ``expression`` is true, and return its value."""
         deadline = time.monotonic() + PATIENCE_S
         while not (value := self.evaluate(expression)):
             assert time.monotonic() < deadline, f"never true: {expression}"
@@ -101,7 +101,7 @@ class Browser:
         return value
 
     def click(self, selector: str, across: float = 0.5) -> None:
-        """A real click, ``across`` the element's width."""
+        """Click an element, at the share ``across`` of its width."""
         box = self.evaluate(
             f"(() => {{ const e = document.querySelector({json.dumps(selector)});"
             "e.scrollIntoView({block: 'center'}); const b = e.getBoundingClientRect();"
@@ -148,7 +148,7 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
 
 @pytest.fixture
 def page(browser: Browser, tmp_path: Path) -> Browser:
-    """The report of three codecs at two bitrates, opened."""
+    """The opened report of three codecs at two bitrates."""
     results = made_up()
     write_audio(results, tmp_path)
     write_report(results, tmp_path, tmp_path / "report.html", METRICS, listen=2)
@@ -161,22 +161,22 @@ POSITION = "Number(document.querySelector('.clip .position').value)"
 PLAYING = "document.querySelector('.playing .name')?.textContent"
 
 
-def test_nothing_is_said_on_the_console(page: Browser) -> None:
+def test_the_console_has_no_messages(page: Browser) -> None:
     assert page.evaluate("document.querySelectorAll('.clip').length") == 2
     assert page.console == []
 
 
-def test_the_console_would_have_been_heard(page: Browser) -> None:
-    page.evaluate("console.log('hear this')")
+def test_messages_of_the_console_are_read(page: Browser) -> None:
+    page.evaluate("console.log('first')")
     page.evaluate("void setTimeout(() => { throw new Error('and this') })")
     page.evaluate("fetch('data:,x').then(() => {})")
     page.evaluate(
         "new Image().src = 'http://127.0.0.1:9/x.png'; new Promise(f => setTimeout(f, 200))"
     )
-    told = " ".join(page.console)
-    assert "hear this" in told
-    assert "and this" in told
-    assert "Content Security Policy" in told
+    messages = " ".join(page.console)
+    assert "first" in messages
+    assert "and this" in messages
+    assert "Content Security Policy" in messages
 
 
 def test_a_click_plays_from_there(page: Browser) -> None:
@@ -208,11 +208,11 @@ def test_a_switch_goes_on_at_the_very_sample(page: Browser) -> None:
           window.sounds = [];
           const { start, stop } = AudioBufferSourceNode.prototype;
           AudioBufferSourceNode.prototype.start = function (at, offset) {
-            window.sounds.push((this.told = { at, offset, stop: null }));
+            window.sounds.push((this.entry = { at, offset, stop: null }));
             start.call(this, at, offset);
           };
           AudioBufferSourceNode.prototype.stop = function (at) {
-            this.told.stop = at;
+            this.entry.stop = at;
             stop.call(this, at);
           };
         })()"""

@@ -1,4 +1,4 @@
-"""Made-up results for the tests of the report: odd names, blanks, audio that is only a tone."""
+"""Synthetic results for the tests of the report: odd names, blanks, tones as audio."""
 
 import math
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ from chirrup.evaluate.results import Results, Row, audio_path
 RATE_HZ = 16_000
 CLIP_S = 1.5
 ODD = """<script>alert("1")</script> & 'quotes' Zürich 声"""
-"""What a name may be; no slash only where it becomes a file's name."""
+"""An odd name. Names of files have no slash."""
 
 
 metric = partial(
@@ -35,8 +35,10 @@ def made_up(
     conditions: Sequence[str] = ("clean", "noise-15"),
     clips: int = 4,
 ) -> Results:
-    """Scores are random; PESQ of the last codec at its lowest bitrate is blank for all clips, and
-    at its highest for one."""
+    """Return results with random scores.
+
+    PESQ of the last codec is blank for all clips at its lowest bitrate, and for one at its highest.
+    """
     random = np.random.default_rng(0)
     rows = []
     for condition in conditions:
@@ -82,7 +84,7 @@ def made_up(
 
 
 def write_audio(results: Results, folder: Path) -> dict[Path, np.ndarray]:
-    """A tone for each reference and row, each of another pitch; what was written, by path."""
+    """Write a tone of another pitch for each reference and row; return the tones by path."""
     written: dict[Path, np.ndarray] = {}
     for row in results.rows:
         for name in ("reference", row.system):

@@ -1,4 +1,4 @@
-"""Spectrograms: the right place, the right shade, and a PNG that decodes to what went in."""
+"""Spectrograms: place and shade of tones, and the pixels of the PNG."""
 
 import struct
 import zlib
@@ -20,7 +20,7 @@ from chirrup.evaluate.report.spectrogram import (
 
 
 def decoded(content: bytes) -> np.ndarray:
-    """Pixels ``uint8 [height, width, 3]`` of a PNG with a palette and no filters."""
+    """Return the pixels ``uint8 [height, width, 3]`` of a PNG with a palette and no filters."""
     assert content[:8] == b"\x89PNG\r\n\x1a\n"
     chunks, at = {}, 8
     while at < len(content):

@@ -1,4 +1,4 @@
-"""``results.jsonl`` is JSON, whatever a metric gives."""
+"""``results.jsonl`` is JSON, whatever value a metric returns."""
 
 import json
 import math
@@ -13,7 +13,7 @@ ROW = Row("x", "X", False, "", 6000, "clean", "a\\infinite", "a", 1.0, 6000, 0.1
 
 
 def refused(name: str) -> None:
-    raise AssertionError(f"{name} is no JSON")
+    raise AssertionError(f"{name} is not JSON")
 
 
 def test_no_score_and_an_infinite_one(tmp_path: Path) -> None:

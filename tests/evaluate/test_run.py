@@ -1,4 +1,4 @@
-"""The run: delay removed, every row there, what was done is not done again, and the tables."""
+"""The run: delays, rows, units that are not computed again, and the tables."""
 
 import json
 from collections.abc import Sequence
@@ -25,7 +25,7 @@ COARSE, STATED = "own_codec:Coarse", "own_codec:Stated"
 
 @pytest.fixture
 def clips(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Three clips of two speakers; the current folder has a log of what is coded."""
+    """Three clips of two speakers. The current folder has a log of the coded clips."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "coded.log").touch()
     folder = tmp_path / "clips"
@@ -100,8 +100,7 @@ def test_other_audio_of_the_same_name_is_done_again(clips: Path, tmp_path: Path)
 def test_a_word_error_rate_needs_the_language_of_the_clip(
     clips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, language: str | None
 ) -> None:
-    """It is blank, with the reason, for what the recogniser does not know, instead of 60 to 100 %
-    for every codec."""
+    """It is blank for other languages, in which every codec would have 60 to 100 %."""
     silent = SimpleNamespace(supported_languages=["en"], transcribe=lambda *_, **__: ([], None))
     monkeypatch.setattr(recognition, "load_recogniser", lambda: silent)
     clip = clips / "ann__0.wav"
@@ -204,7 +203,7 @@ def test_tables_say_what_the_rows_say(clips: Path, tmp_path: Path) -> None:
 
 
 def row(**changes: object) -> str:
-    """A line of results."""
+    """Return a line of results."""
     texts = dict.fromkeys(("codec", "label", "version", "condition", "clip", "speaker"), "a")
     numbers = dict.fromkeys(("seconds", "encode_seconds", "decode_seconds", "delay_ms"), 1.0)
     whole = {"kind": "clip", "ours": False, "bitrate_bps": 1, "bits": 1, **texts, **numbers}
@@ -212,7 +211,7 @@ def row(**changes: object) -> str:
 
 
 def test_a_line_of_results_is_read(tmp_path: Path) -> None:
-    """The control of those that are refused."""
+    """The control of the lines that are refused."""
     (tmp_path / RESULTS).write_text(row())
     assert len(Results.read(tmp_path / RESULTS).rows) == 1
 

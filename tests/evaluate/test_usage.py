@@ -1,4 +1,4 @@
-"""Use and entropy of codes, on codes of which they are known."""
+"""Usage and entropy of known codes."""
 
 from typing import Any, cast
 
@@ -11,7 +11,7 @@ from chirrup.evaluate.usage import usage
 
 
 class Parrot:
-    """A codec whose codes are the signal: two codebooks, the second always 3."""
+    """A codec whose codes are the signal, in two codebooks; the second code is always 3."""
 
     codebook_size, bits_per_code = 8, 3
 
