@@ -28,7 +28,7 @@ from rich.table import Table
 from torch import Tensor
 
 from chirrup.lab.nn import Sequential
-from chirrup.lab.training.config import TrainingConfig, Weights, load_recipe
+from chirrup.lab.training.config import LossWeights, TrainingConfig, load_recipe
 from chirrup.lab.training.loop import Sampler, Trainer
 from shared import console, machine, table
 
@@ -243,7 +243,7 @@ def other_parts(trainer: Trainer, sampler: Sampler) -> dict[str, Callable[[], An
     estimate = (target + 0.1 * torch.randn_like(target)).requires_grad_()
 
     def compare(term: str) -> Callable[[], Any]:
-        alone = stage.model_copy(update={"weights": Weights.model_validate({term: 1})})
+        alone = stage.model_copy(update={"weights": LossWeights.model_validate({term: 1})})
         return lambda: backward(
             next(iter(trainer.reconstruction(estimate, target, alone).values()))
         )

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 import chirrup
 from chirrup.bitstream import pack_packet
 from chirrup.concealment import ConcealingDecoder
-from chirrup.runtime.graph import State
+from chirrup.runtime.graph import GraphState
 from live_streams import AUDIO, codes_of, send
 from small_model import DELAY, FRAME, RATE_HZ, speech_like
 
@@ -118,7 +118,7 @@ def test_a_gap_does_not_run_the_network(model: str, monkeypatch: pytest.MonkeyPa
     live = codec.decoder()
     network, frames = live.decoder.engine, 0
 
-    def counted(x: np.ndarray, state: State) -> object:
+    def counted(x: np.ndarray, state: GraphState) -> object:
         nonlocal frames
         frames += x.shape[2]
         return type(network).__call__(network, x, state)

@@ -13,7 +13,7 @@ from chirrup.codec import Codec
 from chirrup.codes import checked
 from chirrup.errors import ModelError
 from chirrup.resampling import checked_rate, length_at, resample_blocks
-from chirrup.runtime.graph import Graph, State
+from chirrup.runtime.graph import Graph, GraphState
 from chirrup.words import counted
 
 NEIGHBOURS = 4
@@ -94,13 +94,13 @@ class VoiceDecoder:
             self.halves.append(Graph(self.whole.sessions, half, own, None, None))
         self.voice = self.directions = np.zeros((0, 0), np.float32)
 
-    def initial_state(self, batch: int = 1) -> State:
+    def initial_state(self, batch: int = 1) -> GraphState:
         return self.whole.initial_state(batch)
 
-    def save(self, state: State) -> dict[str, np.ndarray]:
+    def save(self, state: GraphState) -> dict[str, np.ndarray]:
         return self.whole.save(state)
 
-    def restore(self, saved: Mapping[str, np.ndarray]) -> State:
+    def restore(self, saved: Mapping[str, np.ndarray]) -> GraphState:
         return self.whole.restore(saved)
 
     def set_voice(self, references: Sequence[np.ndarray], rate_hz: int) -> None:
@@ -130,7 +130,7 @@ class VoiceDecoder:
         frames = -(-samples // codec.input_frame_samples)
         return np.concatenate(pieces)[:frames]
 
-    def __call__(self, x: np.ndarray, state: State) -> tuple[np.ndarray, State]:
+    def __call__(self, x: np.ndarray, state: GraphState) -> tuple[np.ndarray, GraphState]:
         """Decode codes ``[batch, codebooks, frames]`` to audio ``[batch, 1, samples]``."""
         first, second = ({name: state[name] for name in half.states} for half in self.halves)
         features, first = self._features(x, first)
@@ -139,7 +139,7 @@ class VoiceDecoder:
         after = {**first, **second}
         return audio, {name: after[name] for name in self.whole.states}
 
-    def _features(self, codes: np.ndarray, state: State) -> tuple[np.ndarray, State]:
+    def _features(self, codes: np.ndarray, state: GraphState) -> tuple[np.ndarray, GraphState]:
         """Decode codes ``[batch, codebooks, frames]`` to features ``[batch, dim, frames]``."""
         features, after = self.halves[0](codes, state)
         if features.ndim != 3 or features.shape[::2] != codes.shape[::2]:

@@ -5,7 +5,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-State = Any
+EngineState = Any
 """The state of streams at one moment, in a form that only its engine reads. It is never changed in
 place, so a reference to it is a snapshot."""
 
@@ -16,11 +16,11 @@ class Engine(Protocol):
     The result does not depend on how many frames are run at once.
     """
 
-    def initial_state(self, batch: int = 1) -> State:
+    def initial_state(self, batch: int = 1) -> EngineState:
         """Return the state before the first sample of ``batch`` streams."""
         ...
 
-    def __call__(self, x: np.ndarray, state: State) -> tuple[np.ndarray, State]:
+    def __call__(self, x: np.ndarray, state: EngineState) -> tuple[np.ndarray, EngineState]:
         """Run the next piece of each stream, a whole number of chunks of frames.
 
         Args:
@@ -36,10 +36,10 @@ class Engine(Protocol):
         """
         ...
 
-    def save(self, state: State) -> dict[str, np.ndarray]:
+    def save(self, state: EngineState) -> dict[str, np.ndarray]:
         """Return a state as arrays."""
         ...
 
-    def restore(self, saved: Mapping[str, np.ndarray]) -> State:
+    def restore(self, saved: Mapping[str, np.ndarray]) -> EngineState:
         """Return the state that `save` converted to arrays."""
         ...

@@ -18,7 +18,7 @@ from chirrup.errors import ModelError
 from chirrup.runtime.dft import dft_matrix
 from chirrup.runtime.graph_file import graph_content
 
-State = Mapping[str, ort.OrtValue]
+GraphState = Mapping[str, ort.OrtValue]
 
 ort.set_default_logger_severity(4)  # fatal only: errors are raised as exceptions
 
@@ -168,13 +168,13 @@ class Graph:
             attributes.pop(session, None)
         return attributes
 
-    def initial_state(self, batch: int = 1) -> State:
+    def initial_state(self, batch: int = 1) -> GraphState:
         """Return the state before the first sample of ``batch`` streams."""
         return self.restore(
             {name: np.zeros((batch, *shape), np.float32) for name, shape in self.states.items()}
         )
 
-    def restore(self, saved: Mapping[str, np.ndarray]) -> State:
+    def restore(self, saved: Mapping[str, np.ndarray]) -> GraphState:
         """Return the state that `save` converted to arrays."""
         return {
             name: ort.OrtValue.ortvalue_from_numpy(np.ascontiguousarray(saved[name], np.float32))
@@ -182,11 +182,11 @@ class Graph:
         }
 
     @staticmethod
-    def save(state: State) -> dict[str, np.ndarray]:
+    def save(state: GraphState) -> dict[str, np.ndarray]:
         """Return a state as arrays."""
         return {name: value.numpy().copy() for name, value in state.items()}
 
-    def __call__(self, x: np.ndarray, state: State) -> tuple[np.ndarray, State]:
+    def __call__(self, x: np.ndarray, state: GraphState) -> tuple[np.ndarray, GraphState]:
         """Run the next piece ``x`` of each stream: ``[batch, ...]``, a whole number of frames.
 
         Raises:

@@ -12,7 +12,7 @@ from chirrup.lab.quantizers.bsq import (
     BSQEncode,
     entropy_loss,
 )
-from chirrup.lab.training.config import Weights
+from chirrup.lab.training.config import LossWeights
 
 ONE = torch.ones(1, dtype=torch.long)
 
@@ -136,7 +136,7 @@ def test_training_by_entropy_alone_spreads_the_codes() -> None:
 def test_losses_by_the_names_of_their_weights() -> None:
     quantized = BinarySphericalQuantizer(5)(torch.randn(2, 5, 7), torch.ones(2).long(), None)
     assert set(quantized.losses) == {"commitment", "codebook", "entropy"}
-    assert set(quantized.losses) <= set(Weights.model_fields)
+    assert set(quantized.losses) <= set(LossWeights.model_fields)
 
 
 def test_a_latent_without_quantizer_is_on_the_sphere() -> None:

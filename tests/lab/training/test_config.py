@@ -12,9 +12,9 @@ from chirrup.lab.models.tqcodec import TQCodec
 from chirrup.lab.training.adversarial.losses import build_discriminator
 from chirrup.lab.training.config import (
     DiscriminatorConfig,
+    LossWeights,
     Stage,
     TrainingConfig,
-    Weights,
     load_recipe,
 )
 from chirrup.lab.training.data_config import Conditions
@@ -105,7 +105,7 @@ def test_a_recipe_says_what_it_says(recipe: Path) -> None:
     config = load_recipe(recipe)
     assert (config.model, config.batch_size, config.steps) == ("iris-t1", 4, 30)
     assert config.stages[0] == Stage(
-        name="first", steps=10, quantize=False, weights=Weights(mel=15)
+        name="first", steps=10, quantize=False, weights=LossWeights(mel=15)
     )
     assert config.stages[1].quantize
     assert config.stages[1].weights.pesq == 1

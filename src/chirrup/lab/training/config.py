@@ -30,7 +30,7 @@ from chirrup.lab.training.fields import (
 )
 
 
-class Weights(Strict):
+class LossWeights(Strict):
     """Loss weights. A loss of weight 0 is not computed. `SpectralLoss` defines spectral losses."""
 
     waveform: Weight = 0
@@ -87,7 +87,7 @@ class Stage(Strict):
 
     name: str
     steps: Count
-    weights: Weights
+    weights: LossWeights
     quantize: bool = True
     """False trains the autoencoder without the quantizer."""
     conditions: Conditions | None = None
