@@ -1,6 +1,7 @@
 """The check of a corpus finds each kind of problem, and no others."""
 
 import csv
+import json
 import os
 import shutil
 import tracemalloc
@@ -11,10 +12,12 @@ import numpy as np
 import pytest
 import soundfile
 
+from chirrup.data import measure
 from chirrup.data.check import Report, check
+from chirrup.data.layouts import scan
 from chirrup.data.manifest import read_manifest
 from chirrup.data.prepare import prepare
-from chirrup.data.recipe import recipe_of
+from chirrup.data.recipe import Recipe, recipe_of
 from chirrup.errors import FileError
 from chirrup.evaluate.clips import read_clip
 from data_samples import RATE_HZ, here, noise, talk, write
@@ -162,6 +165,21 @@ def test_a_flac_that_claims_two_to_the_36_samples(plain: Path) -> None:
         assert tracemalloc.get_traced_memory()[1] < 1 << 25
     finally:
         tracemalloc.stop()
+
+
+@pytest.mark.parametrize("rate_hz", [1, 2**31 - 1])
+def test_a_rate_that_nothing_works_at(plain: Path, rate_hz: int) -> None:
+    """A second of 1 Hz would become hours of 24 kHz, and no figure can be measured."""
+    path = plain / "speech_train" / "a__0.wav"
+    soundfile.write(path, talk(1), rate_hz)
+    why = f"its sample rate is {rate_hz} Hz, must be 1000 to 1000000"
+    change(plain, 0, seconds="", sample_rate_hz="")
+    assert found(plain) == {"unreadable": [f"speech_train/a__0.wav: {why}"]}
+    (item,) = (item for item in scan("manifest", plain) if item.path == str(path))
+    records = json.loads(measure.run(measure.job(0, item, measure.settings_of(Recipe()))))
+    assert records["records"] == [{"reason": "unreadable", "detail": why}]
+    with pytest.raises(FileError, match=why):
+        conditions.read(path)
 
 
 def test_no_licence(plain: Path) -> None:

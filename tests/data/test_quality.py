@@ -148,5 +148,6 @@ def test_loudness_of_a_tone_is_what_the_standard_says() -> None:
 def test_what_cannot_be_told_is_left_out() -> None:
     assert not {"snr_db", "rt60_s"} & set(figures(noise(2), speech=False))
     assert "loudness_lufs" not in figures(talk(0.2))
+    assert "loudness_lufs" not in figures(talk(8, 2000), 2000)
     assert "bandwidth_hz" not in figures(np.zeros(RATE_HZ))
     assert "snr_db" not in figures(np.zeros(RATE_HZ))

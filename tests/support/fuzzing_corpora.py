@@ -302,6 +302,11 @@ class Shards:
             write_manifest(folder / "manifest.csv", iter(rows), "csv")
             return f"{kind.name} {key} moved by {moved}"
         data = path.read_bytes()
+        rate = RATE_HZ.to_bytes(4, "little")  # of a WAV file
+        if way < 0.2 and rate in data:
+            other = draw.choice((1, 60, 999, 2000, 2**31 - 1))
+            path.write_bytes(data.replace(rate, other.to_bytes(4, "little"), 1))
+            return f"{kind.name} {path.name} at {other} Hz"
         if way < 0.4:  # where the heads of the recordings are
             head = draw.choice((0, 512))
             data = data[:head] + tampered(data[head : head + 100], draw) + data[head + 100 :]

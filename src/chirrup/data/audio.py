@@ -14,7 +14,7 @@ from chirrup.data import parquet, rooms
 from chirrup.data.item import Item
 from chirrup.errors import FileError
 from chirrup.files.callbacks import SoundFile
-from chirrup.files.sounds import UnreadableError, blocks, open_sound
+from chirrup.files.sounds import UnreadableError, blocks, check_rate, open_sound
 
 
 class BadAudioError(Exception):
@@ -39,6 +39,7 @@ def opened(source: str | Path | BinaryIO) -> Generator[soundfile.SoundFile, None
     """
     try:
         with open_sound(source) as sound:
+            check_rate(sound.file)
             yield sound.file
     except OSError as error:
         raise BadAudioError("unreadable", error.strerror or str(error)) from error

@@ -37,6 +37,8 @@ CLIP_LOWEST = 0.1
 
 LOUDNESS_S = 0.4
 """Shortest block of ITU-R BS.1770."""
+LOUDNESS_RATE_HZ = 4000
+"""Lowest sample rate. Below it, the shelf filter of BS.1770 at 1682 Hz becomes unstable."""
 
 
 def figures(audio: np.ndarray, rate_hz: int, *, speech: bool) -> dict[str, float]:
@@ -127,8 +129,8 @@ def clipped_share(audio: np.ndarray) -> float:
 
 
 def loudness_lufs(audio: np.ndarray, rate_hz: int) -> float | None:
-    """Return the integrated loudness by ITU-R BS.1770-4, or None for silence."""
-    if audio.shape[1] < LOUDNESS_S * rate_hz:
+    """Return the integrated loudness by ITU-R BS.1770-4, or None for silence or a low rate."""
+    if audio.shape[1] < LOUDNESS_S * rate_hz or rate_hz < LOUDNESS_RATE_HZ:
         return None
     import pyloudnorm
 

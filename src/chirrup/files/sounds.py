@@ -20,6 +20,7 @@ from chirrup.files.callbacks import SoundFile
 from chirrup.files.riff import NotWavError, PeekableFile, WavHeader, read_wav_header, skip_chunks
 from chirrup.files.tags import read_tags
 from chirrup.files.wav import UNKNOWN_SIZE
+from chirrup.resampling import RATES_HZ
 from chirrup.words import counted
 
 BLOCK_SAMPLES = 1 << 15
@@ -104,14 +105,26 @@ def blocks(file: soundfile.SoundFile, samples: int | None = None) -> Iterator[np
         yield block
 
 
+def check_rate(file: soundfile.SoundFile) -> None:
+    """Refuse a sample rate at which resampling takes a hundred times the memory, or nothing works.
+
+    Raises:
+        UnreadableError: it is outside `RATES_HZ`.
+    """
+    low, high = RATES_HZ
+    if not low <= file.samplerate <= high:
+        raise UnreadableError(f"its sample rate is {file.samplerate} Hz, must be {low} to {high}")
+
+
 def read_sound(source: str | Path | BinaryIO) -> tuple[np.ndarray, int]:
     """Return all samples of a file, ``float32 [samples, channels]``, and its sample rate in Hz.
 
     Raises:
         OSError: the file cannot be opened.
-        UnreadableError: the file is not audio, or it is damaged.
+        UnreadableError: the file is not audio, it is damaged, or its sample rate is out of range.
     """
     with open_sound(source) as sound:
+        check_rate(sound.file)
         return read_samples(sound.file), sound.file.samplerate
 
 

@@ -131,13 +131,15 @@ def test_a_name_without_a_split_is_its_training_part(tmp_path: Path) -> None:
     assert [entry.path for entry in list_recordings(manifest, "rir")] == ["rir/0.wav"]
 
 
-@pytest.mark.parametrize("damage", ["nothing", "no audio"])
+@pytest.mark.parametrize("damage", ["nothing", "no audio", "1 Hz"])
 def test_what_cannot_be_read_is_named(tmp_path: Path, damage: str) -> None:
     manifest = write_corpus(tmp_path)
     path = tmp_path / "speech_train" / "1.wav"
     path.unlink()
     if damage == "no audio":
         path.write_bytes(b"no audio" * 100)
+    elif damage == "1 Hz":
+        soundfile.write(path, np.zeros(9), 1)
     with pytest.raises(ModelError, match=r"speech_train/1.wav cannot be read"):
         load_recordings(manifest, "speech_train", RATE_HZ, tmp_path / "cache")
     assert not (tmp_path / "cache").exists()

@@ -11,7 +11,7 @@ import soxr
 
 from chirrup.data.manifest import Entry, find_manifest, read_manifest
 from chirrup.errors import ModelError
-from chirrup.files.sounds import UnreadableError, open_sound, read_samples
+from chirrup.files.sounds import UnreadableError, check_rate, open_sound, read_samples
 from chirrup.words import counted
 
 FACTS = ("seconds", "sample_rate_hz", "channels", "sha256")
@@ -35,7 +35,9 @@ def open_recording(source: Path | Entry) -> Generator[soundfile.SoundFile, None,
                 place = stack.enter_context(source.open())
             else:
                 place = source.folder / source.path
-            yield stack.enter_context(open_sound(place)).file
+            file = stack.enter_context(open_sound(place)).file
+            check_rate(file)
+            yield file
     except (OSError, UnreadableError, soundfile.LibsndfileError) as error:
         raise ModelError(f"{source} cannot be read: {error}") from error
 
