@@ -154,7 +154,7 @@ def test_a_recording_without_samples_is_named(
     manifest = write_corpus(tmp_path)
     soundfile.write(tmp_path / "speech_train" / "1.wav", np.zeros(samples), RATE_HZ)
     data = DataConfig(manifest=manifest, cache=tmp_path / "cache", memory_gb=memory_gb)
-    with pytest.raises(ModelError, match=rf"speech_train/1.wav has {samples} samples"):
+    with pytest.raises(ModelError, match=rf"speech_train/1.wav has {samples} samples? at"):
         build_sampler(data, RATE_HZ, CROP, torch.Generator(), torch.device("cpu"))
 
 
