@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from chirrup.lab.training.losses.stft import windowed_frames
+
 ZERO_CROSSINGS = 32
 """Zero crossings of the interpolating sinc on each side."""
 PASSED = 0.945
@@ -17,12 +19,14 @@ class Resampler(nn.Module):
 
     The signal is padded with zeros at both ends. If both rates are equal, it is returned unchanged.
 
+    A block of output samples is the product of two hops of input samples and one matrix. On a CPU
+    this takes a fraction of the time of a convolution with a stride.
+
     Attributes:
-        kernel: one filter for each phase of an output sample between input samples,
-            ``[up, 1, taps]``.
+        matrix: the filter at the place of each output sample of a block, ``[2 * hop, outputs]``.
     """
 
-    kernel: Tensor
+    matrix: Tensor
 
     def __init__(self, from_hz: int, to_hz: int) -> None:
         super().__init__()
@@ -30,13 +34,14 @@ class Resampler(nn.Module):
         self.up, self.down = to_hz // common, from_hz // common
         cutoff = PASSED * min(1.0, self.up / self.down)
         self.reach = int(ZERO_CROSSINGS / cutoff) + 1
-        tap = torch.arange(-self.reach, self.reach + self.down, dtype=torch.float64)
-        place = torch.arange(self.up, dtype=torch.float64) * self.down / self.up
-        time = (tap - place[:, None]) * cutoff
+        steps = -(-2 * self.reach // self.down)
+        self.hop = steps * self.down
+        tap = torch.arange(-self.reach, 2 * self.hop - self.reach, dtype=torch.float64)
+        place = torch.arange(steps * self.up, dtype=torch.float64) * self.down / self.up
+        time = (tap[:, None] - place) * cutoff
         window = torch.cos(0.5 * torch.pi * time / ZERO_CROSSINGS).square()
-        kernel = torch.sinc(time) * window * (time.abs() < ZERO_CROSSINGS)
-        kernel = kernel / kernel.sum(1, keepdim=True)
-        self.register_buffer("kernel", kernel[:, None].float(), persistent=False)
+        matrix = torch.sinc(time) * window * (time.abs() < ZERO_CROSSINGS)
+        self.register_buffer("matrix", (matrix / matrix.sum(0)).float(), persistent=False)
 
     def forward(self, audio: Tensor) -> Tensor:
         """Return ``ceil(samples * to_hz / from_hz)`` samples."""
@@ -44,8 +49,8 @@ class Resampler(nn.Module):
             return audio
         batch, channels, samples = audio.shape
         length = -(-samples * self.up // self.down)
-        steps = -(-length // self.up)
-        right = steps * self.down - samples + self.reach
-        line = F.pad(audio.flatten(0, 1)[:, None], (self.reach, max(0, right)))
-        phases = F.conv1d(line, self.kernel, stride=self.down)[:, :, :steps]
-        return phases.transpose(1, 2).reshape(batch, channels, -1)[:, :, :length]
+        blocks = -(-length // self.matrix.shape[1])
+        right = (blocks + 1) * self.hop - samples - self.reach
+        line = F.pad(audio.flatten(0, 1), (self.reach, right))
+        frames = windowed_frames(line, line.new_ones(2 * self.hop), self.hop)
+        return (frames @ self.matrix).view(batch, channels, -1)[:, :, :length]

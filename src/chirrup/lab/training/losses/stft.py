@@ -42,7 +42,15 @@ def stft(audio: Tensor, window: Tensor, hop: int) -> Tensor:
     The window is scaled to unit power. First gradients exist with respect to ``audio``; second ones
     do not.
     """
-    return rfft(_Frames.apply(audio, unit_power(window), hop), len(window))
+    return rfft(windowed_frames(audio, unit_power(window), hop), len(window))
+
+
+def windowed_frames(audio: Tensor, window: Tensor, hop: int) -> Tensor:
+    """Return windowed frames ``[batch, frames, size]`` inside ``[batch, samples]``.
+
+    First gradients exist with respect to ``audio``; second ones do not.
+    """
+    return _Frames.apply(audio, window, hop)  # type: ignore[no-any-return]
 
 
 def rfft(signal: Tensor, size: int) -> Tensor:
