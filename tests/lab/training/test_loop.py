@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
+from torch.testing import assert_close
 
 import chirrup
 import small_lrac
@@ -50,6 +51,26 @@ def test_too_few_vectors_for_the_codebooks_are_seen_at_the_start(
     trainer = Trainer(tiny_config(corpus, **changes, data=data), tmp_path, CPU)
     with pytest.raises(UsageError, match="5 vectors cannot initialise 256 entries: raise codes"):
         trainer.run()
+
+
+@pytest.mark.parametrize("optimiser", ["adamw", "radam"])
+@pytest.mark.parametrize("size", [1e-3, 10.0], ids=["short", "long"])
+def test_an_update_clips_gradients_by_their_norm(
+    corpus: Path, tmp_path: Path, optimiser: str, size: float
+) -> None:
+    trainer = Trainer(tiny_config(corpus, optimiser=optimiser), tmp_path, CPU)
+    plain = Trainer(tiny_config(corpus, optimiser=optimiser), tmp_path, CPU)
+    for step in range(3):
+        torch.manual_seed(step)
+        for ours, theirs in zip(trainer.parameters, plain.parameters, strict=True):
+            ours.grad = size * torch.randn_like(ours)
+            theirs.grad = ours.grad.clone()
+        norm = trainer.update(trainer.parameters)
+        expected = torch.nn.utils.clip_grad_norm_(plain.parameters, plain.config.clip_norm)
+        plain.optimiser.step()
+        assert_close(norm, expected)
+        for ours, theirs in zip(trainer.parameters, plain.parameters, strict=True):
+            assert_close(ours, theirs, rtol=1e-4, atol=1e-7)
 
 
 def test_a_run_trains_logs_validates_and_leaves_a_checkpoint(corpus: Path, tmp_path: Path) -> None:

@@ -282,8 +282,14 @@ class Trainer:
 
     def update(self, trained: list[nn.Parameter]) -> Tensor:
         """Clip the gradients and step the optimiser; return the norm before clipping."""
-        norm = nn.utils.clip_grad_norm_(trained, self.config.clip_norm)
+        gradients = [parameter.grad for parameter in trained if parameter.grad is not None]
+        norm = nn.utils.get_total_norm(gradients)
         if torch.isfinite(norm):
+            excess = (norm / self.config.clip_norm).clamp(min=1)
+            if self.optimiser.defaults.get("fused"):  # divides in the pass of its update
+                self.optimiser.grad_scale = excess  # type: ignore[attr-defined]
+            else:
+                torch._foreach_div_(gradients, excess)
             self.optimiser.step()
         return norm
 
