@@ -4,12 +4,12 @@ import copy
 from typing import TypeVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from chirrup.lab import fast
 from chirrup.lab.nn import State, Streaming
 
-Layer = TypeVar("Layer", bound=Streaming)
+Layer = TypeVar("Layer", bound=nn.Module)
 
 
 def fast_form(layer: Layer) -> Layer:

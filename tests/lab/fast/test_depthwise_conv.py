@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from chirrup.lab import fast
-from chirrup.lab.nn import ReplicatedConv1d, State, Streaming
+from chirrup.lab.nn import Conv1d, ReplicatedConv1d, State, Streaming
 from fast_forms import (
     assert_chunks_equal_whole,
     assert_same_result_each_time,
@@ -45,12 +45,19 @@ def test_equals_plain(batch: int, channels: int, kernel_size: int, time: int) ->
     assert of_gradients < 1e-5
 
 
-def test_in_bfloat16() -> None:
-    layer, x = Started(64, 18), torch.randn(2, 64, 40)
+@pytest.mark.parametrize("layer", [Started(64, 18), Conv1d(64, 64, 7, groups=64)])
+def test_in_bfloat16(layer: Streaming) -> None:
+    x = torch.randn(2, 64, 40)
     with torch.autocast("cpu", torch.bfloat16):
         y = fast_form(layer).offline(x)
     assert y.dtype is torch.bfloat16
     assert relative_error(y, layer.offline(x).double()) < 1e-2
+
+
+def test_a_causal_convolution_equals_plain() -> None:
+    of_values, of_gradients = errors(Conv1d(64, 64, 7, groups=64), torch.randn(2, 64, 40))
+    assert of_values < 1e-6
+    assert of_gradients < 1e-5
 
 
 def test_chunked_equals_whole() -> None:

@@ -25,11 +25,12 @@ class _DepthwiseConv(torch.autograd.Function):
         return tuple(extension().depthwise_conv_backward(dy.contiguous(), *ctx.saved_tensors))
 
 
-def takes_depthwise_conv(conv: nn.Conv1d) -> bool:
-    """Return whether `depthwise_conv` supports this convolution."""
+def takes_depthwise_conv(conv: nn.Conv1d, line: Tensor) -> bool:
+    """Return whether `depthwise_conv` supports this convolution of this tensor."""
+    numbers = line.dtype in (torch.float32, torch.bfloat16) and line.device.type == "cpu"
     apart = conv.groups == conv.in_channels == conv.out_channels
     one_by_one = conv.stride == conv.dilation == (1,)
-    return apart and one_by_one and conv.padding == (0,) and conv.bias is not None
+    return numbers and apart and one_by_one and conv.padding == (0,) and conv.bias is not None
 
 
 def depthwise_conv(line: Tensor, conv: nn.Conv1d) -> Tensor:

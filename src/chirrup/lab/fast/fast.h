@@ -157,6 +157,14 @@ std::vector<Tensor> conv_transposed_2d_backward(
     const Tensor& w, int64_t stride_time, int64_t stride_bins, int64_t low, int64_t phases, bool elu);
 Tensor depthwise_conv(const Tensor& line, const Tensor& w, const Tensor& bias);
 std::vector<Tensor> depthwise_conv_backward(const Tensor& dy, const Tensor& line, const Tensor& w);
+std::vector<Tensor> gelu(const Tensor& x, bool wants_gradient);
+Tensor gelu_backward(const Tensor& dy, const Tensor& slope);
+std::vector<Tensor> filtered_spectra(const Tensor& controls, const Tensor& sources);
+Tensor filtered_spectra_backward(const Tensor& dy, const Tensor& filters, const Tensor& sources);
+std::vector<Tensor> frozen_layer(const Tensor& x, const std::vector<Tensor>& w, int64_t heads,
+                                 double eps, bool wants_gradient);
+Tensor frozen_layer_backward(const Tensor& dy, const Tensor& x, const std::vector<Tensor>& saved,
+                             const std::vector<Tensor>& w, int64_t heads);
 Tensor gated_softmax(const Tensor& scores, const Tensor& bias, const Tensor& gates,
                      const Tensor& mask);
 std::vector<Tensor> gated_softmax_backward(const Tensor& dy, const Tensor& y, const Tensor& bias,

@@ -25,6 +25,12 @@ PYBIND11_MODULE(TORCH_EXTENSION_NAME, module) {
     module.def("conv_transposed_2d_backward", &conv_transposed_2d_backward, release);
     module.def("depthwise_conv", &depthwise_conv, release);
     module.def("depthwise_conv_backward", &depthwise_conv_backward, release);
+    module.def("gelu", static_cast<std::vector<Tensor> (*)(const Tensor&, bool)>(&gelu), release);
+    module.def("gelu_backward", &gelu_backward, release);
+    module.def("filtered_spectra", &filtered_spectra, release);
+    module.def("filtered_spectra_backward", &filtered_spectra_backward, release);
+    module.def("frozen_layer", &frozen_layer, release);
+    module.def("frozen_layer_backward", &frozen_layer_backward, release);
     module.def("gated_softmax", &gated_softmax, release);
     module.def("gated_softmax_backward", &gated_softmax_backward, release);
     module.def("conv_modulation", &conv_modulation, release);

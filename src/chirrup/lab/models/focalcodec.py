@@ -22,6 +22,7 @@ from chirrup.lab.models.focal_config import FocalConfig
 from chirrup.lab.models.focal_features import Features
 from chirrup.lab.models.model import Model
 from chirrup.lab.nn import (
+    GELU,
     ChunkLinear,
     Conv1d,
     FocalBlock,
@@ -35,7 +36,6 @@ from chirrup.lab.nn import (
     Snake,
     Span,
     State,
-    Stateless,
     Streaming,
     Transformer,
     fit_deviations,
@@ -103,7 +103,7 @@ class WaveNeXtBlock(Residual):
             Conv1d(dim, dim, 7, groups=dim),
             LayerNorm(dim, 1e-6),
             Linear(dim, hidden_dim),
-            Stateless(nn.GELU()),
+            GELU(),
             Linear(hidden_dim, dim),
             Scale(dim, first_scale),
         )

@@ -1,6 +1,6 @@
 """Streaming layers with explicit state; `streaming.py` defines their interface."""
 
-from chirrup.lab.nn.activations import DynamicTanh, Snake, SnakeBeta, elu
+from chirrup.lab.nn.activations import GELU, DynamicTanh, Snake, SnakeBeta, elu
 from chirrup.lab.nn.attention import Transformer
 from chirrup.lab.nn.conv import Conv1d, ConvTranspose1d, weight_norm_conv
 from chirrup.lab.nn.conv2d import (
@@ -39,6 +39,7 @@ from chirrup.lab.nn.streaming import (
 )
 
 __all__ = [
+    "GELU",
     "GRU",
     "ISTFT",
     "LSTM",

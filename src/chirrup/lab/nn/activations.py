@@ -1,9 +1,11 @@
 """Activation functions: ELU, Snake, SnakeBeta and dynamic tanh."""
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from chirrup.lab import fast
+from chirrup.lab.fast.gelu import gelu
 from chirrup.lab.fast.snake import snake
 from chirrup.lab.nn.streaming import State, Stateless, Streaming
 
@@ -11,6 +13,22 @@ from chirrup.lab.nn.streaming import State, Stateless, Streaming
 def elu() -> Stateless:
     """Return an exponential linear unit (ELU)."""
     return Stateless(nn.ELU())
+
+
+class GELU(Streaming):
+    """The Gaussian error linear unit."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fast = False
+
+    def of(self, x: Tensor) -> Tensor:
+        """Apply the layer to a tensor of any shape."""
+        fits = x.device.type == "cpu" and x.dtype in (torch.float32, torch.bfloat16)
+        return gelu(x) if self.fast and fits else F.gelu(x)
+
+    def forward(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+        return self.of(x), state
 
 
 class SnakeBeta(Streaming):

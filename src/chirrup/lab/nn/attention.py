@@ -57,15 +57,16 @@ class Attention(Streaming):
         first, second = gates[..., :1], gates[..., 1:]
         gates = first * (second * self.scale - 1) + 2
         queries, keys, values = map(self._by_head, self.project_in(x).chunk(3, dim=2))
-        keys = torch.cat([state["keys"], keys], dim=2)
-        values = torch.cat([state["values"], values], dim=2)
-        after = {
-            "keys": keys[:, :, keys.shape[2] - self.past :].clone(),
-            "values": values[:, :, values.shape[2] - self.past :].clone(),
+        lines = {
+            name: torch.cat([state[name], new], dim=2)
+            for name, new in (("keys", keys), ("values", values))
         }
+        after = {
+            name: line[:, :, line.shape[2] - self.past :].clone() for name, line in lines.items()
+        }
+        if mask.shape[3] > x.shape[1]:
+            keys, values = lines["keys"], lines["values"]
         if self.fast and x.dtype in FAST_TYPES:
-            unseen = keys.shape[2] - mask.shape[3]
-            keys, values = keys[:, :, unseen:], values[:, :, unseen:]
             scores = (queries * self.head_dim**-0.5) @ keys.transpose(2, 3)
             weights = gated_softmax(scores, bias, gates, mask)
         else:

@@ -9,6 +9,7 @@ from torch.nn.utils.parametrizations import weight_norm
 
 from chirrup.lab import fast
 from chirrup.lab.fast.causal_conv import causal_conv, takes_conv, transposed_conv
+from chirrup.lab.fast.depthwise_conv import depthwise_conv, takes_depthwise_conv
 from chirrup.lab.nn.streaming import Span, State, Streaming, strided, transposed
 
 
@@ -96,7 +97,9 @@ class Conv1d(Streaming):
         if self.context == 0:
             return self.conv(x), {}
         x = torch.cat([state["past"], x], dim=2)
-        return self.conv(x), {"past": x[:, :, x.shape[2] - self.context :].clone()}
+        apart = self.fast and takes_depthwise_conv(self.conv, x)
+        y = depthwise_conv(x, self.conv) if apart else self.conv(x)
+        return y, {"past": x[:, :, x.shape[2] - self.context :].clone()}
 
     def _fast_form(self, x: Tensor, state: State, elu: bool) -> tuple[Tensor, State]:
         past = state["past"] if self.context else x[:, :, :0]

@@ -3,10 +3,9 @@
 from collections.abc import Sequence
 from typing import cast
 
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from chirrup.lab.nn.activations import DynamicTanh
+from chirrup.lab.nn.activations import GELU, DynamicTanh
 from chirrup.lab.nn.linear import ChunkWise, FeedForward, Linear
 from chirrup.lab.nn.replicated import ReplicatedConv1d
 from chirrup.lab.nn.streaming import Residual, Sequential, Span, State, Streaming
@@ -26,6 +25,7 @@ class FocalModulation(Streaming):
         for index, kernel in enumerate(kernels):
             level = ReplicatedConv1d(channels, channels, kernel, groups=channels)
             self.add_module(f"level_{index}", level)
+        self.gelu = GELU()
         self.project_context = Linear(channels, channels)
         self.project_out = Linear(channels, channels)
 
@@ -40,7 +40,7 @@ class FocalModulation(Streaming):
         query, context, gates = x.split([self.channels, self.channels, self.levels], dim=1)
         modulator = None
         for index in range(self.levels):
-            context = F.gelu(self.run(f"level_{index}", context, state, after))
+            context = self.gelu.of(self.run(f"level_{index}", context, state, after))
             gated = context * gates[:, index : index + 1]
             modulator = gated if modulator is None else modulator + gated
         assert modulator is not None
@@ -65,6 +65,7 @@ class Refiner(ChunkWise):
         super().__init__(chunk)
         self.expand = nn.Linear(chunk * channels, chunk * channels)
         self.contract = nn.Linear(chunk * channels, chunk * channels)
+        self.gelu = GELU()
 
     def forward_chunks(self, chunks: Tensor) -> Tensor:
-        return chunks + self.contract(F.gelu(self.expand(chunks)))
+        return chunks + self.contract(self.gelu.of(self.expand(chunks)))

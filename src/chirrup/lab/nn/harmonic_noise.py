@@ -15,6 +15,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from chirrup.lab import fast
+from chirrup.lab.fast.filtered_spectra import filtered_pieces
 from chirrup.lab.nn.streaming import Span, State, Streaming, transposed
 
 PITCHES = 256
@@ -85,6 +87,7 @@ class HarmonicNoise(Streaming):
             "phases": (gains_at @ _minimum_phase(self.size)).float(),
         }.items():
             self.register_buffer(name, value, persistent=False)
+        self.fast = False
 
     @property
     def channels(self) -> int:
@@ -165,6 +168,18 @@ class HarmonicNoise(Streaming):
             gains: log gains before and after each piece, ``[batch, 2, pieces + 1, bands]``.
             overlap: output of earlier pieces, ``[batch, 3, samples]``.
         """
+        filter_pieces = self._fast_pieces if self.fast and fast.takes(gains) else self._pieces
+        filtered = filter_pieces(sources, gains)
+        # The output of a piece extends over the three pieces after it.
+        quarters = filtered.split(self.piece, dim=2)
+        line = F.pad(overlap, (0, 0, 0, filtered.shape[1]))
+        for late, quarter in enumerate(quarters):
+            line = line + F.pad(quarter, (0, 0, late, 3 - late))
+        whole = filtered.shape[1]
+        return line[:, :whole].flatten(1)[:, None], line[:, whole:].clone()
+
+    def _pieces(self, sources: Tensor, gains: Tensor) -> Tensor:
+        """Filter the pieces and sum the sources: ``[batch, pieces, size]``."""
         magnitude = (gains @ self.get_buffer("levels")).exp()
         phase = gains @ self.get_buffer("phases")
         filters = magnitude * phase.cos(), magnitude * phase.sin()
@@ -178,16 +193,19 @@ class HarmonicNoise(Streaming):
             real.append(a * c - b * d)
             imaginary.append(a * d + b * c)
         filtered = (real[0] + real[1]).sum(1) @ self.get_buffer("inverse_cosines")
-        filtered = filtered + (imaginary[0] + imaginary[1]).sum(1) @ self.get_buffer(
-            "inverse_sines"
+        return filtered + (imaginary[0] + imaginary[1]).sum(1) @ self.get_buffer("inverse_sines")
+
+    def _fast_pieces(self, sources: Tensor, gains: Tensor) -> Tensor:
+        """Compute `_pieces` in its fast form."""
+        rising = sources * self.get_buffer("rising")
+        transform, controls = (
+            torch.cat([self.get_buffer(name) for name in names], dim=1)
+            for names in (("cosines", "sines"), ("levels", "phases"))
         )
-        # The output of a piece extends over the three pieces after it.
-        quarters = filtered.split(self.piece, dim=2)
-        line = F.pad(overlap, (0, 0, 0, filtered.shape[1]))
-        for late, quarter in enumerate(quarters):
-            line = line + F.pad(quarter, (0, 0, late, 3 - late))
-        whole = filtered.shape[1]
-        return line[:, :whole].flatten(1)[:, None], line[:, whole:].clone()
+        inverse = [self.get_buffer(f"inverse_{name}") for name in ("cosines", "sines")]
+        spectra = torch.stack([rising, sources - rising]) @ transform
+        bf16 = fast.products_in_bf16()
+        return filtered_pieces(gains @ controls, spectra, torch.cat(inverse), bf16)
 
 
 def _gains_at(size: int, bands: int, sample_rate_hz: int) -> Tensor:

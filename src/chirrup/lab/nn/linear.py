@@ -2,7 +2,8 @@
 
 from torch import Tensor, nn
 
-from chirrup.lab.nn.streaming import Residual, Sequential, Span, State, Stateless, Streaming
+from chirrup.lab.nn.activations import GELU
+from chirrup.lab.nn.streaming import Residual, Sequential, Span, State, Streaming
 
 
 class Linear(Streaming):
@@ -59,7 +60,5 @@ class FeedForward(Residual):
     """
 
     def __init__(self, channels: int, hidden: int, norm: Streaming) -> None:
-        block = Sequential(
-            norm, Linear(channels, hidden), Stateless(nn.GELU()), Linear(hidden, channels)
-        )
+        block = Sequential(norm, Linear(channels, hidden), GELU(), Linear(hidden, channels))
         super().__init__(channels, block)

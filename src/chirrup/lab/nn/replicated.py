@@ -69,8 +69,7 @@ class ReplicatedConv1d(Streaming):
 
     def forward(self, x: Tensor, state: State) -> tuple[Tensor, State]:
         line, after = self.line(x, state)
-        numbers = line.dtype in (torch.float32, torch.bfloat16) and line.device.type == "cpu"
-        if self.fast and numbers and takes_depthwise_conv(self.conv):
+        if self.fast and takes_depthwise_conv(self.conv, line):
             return depthwise_conv(line, self.conv), after
         return self.conv(line), after
 

@@ -14,6 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from chirrup.lab import fast
+from chirrup.lab.fast.frozen_layer import frozen_layer
 from chirrup.lab.training.losses.stft import mel_filterbank
 from chirrup.lab.weights import load_weights
 
@@ -76,20 +78,39 @@ class WhisperLayer(nn.Module):
         self.project_in, self.project_out = nn.Linear(dim, 3 * dim), nn.Linear(dim, dim)
         self.expand, self.contract = nn.Linear(dim, hidden), nn.Linear(hidden, dim)
         self.fast = False
+        self._constants: tuple[object, list[Tensor]] | None = None  # `_factors` and their state
 
     def forward(self, x: Tensor) -> Tensor:
         """Run the layer on ``[batch, frames, dim]``."""
+        if self.fast and fast.takes(x) and not any(p.requires_grad for p in self.parameters()):
+            return frozen_layer(x, self._factors(), self.heads, self.attention_norm.eps)
         parts = self.project_in(self.attention_norm(x)).chunk(3, dim=2)
         queries, keys, values = (
             part.unflatten(2, (self.heads, -1)).transpose(1, 2) for part in parts
         )
-        if self.fast:  # faster on a CPU for clips of some seconds, forward and backward
-            scores = (queries * queries.shape[3] ** -0.5) @ keys.transpose(2, 3)
-            attended = scores.softmax(dim=3).to(values.dtype) @ values
-        else:
-            attended = F.scaled_dot_product_attention(queries, keys, values)
+        attended = F.scaled_dot_product_attention(queries, keys, values)
         x = x + self.project_out(attended.transpose(1, 2).flatten(2))
         return x + self.contract(F.gelu(self.expand(self.hidden_norm(x))))
+
+    def _factors(self) -> list[Tensor]:
+        """Return the weights as `frozen_layer` takes them.
+
+        Under autocast the weights of linear layers are bfloat16. They are rounded once.
+        """
+        modules = (
+            *(self.attention_norm, self.project_in, self.project_out),
+            *(self.hidden_norm, self.expand, self.contract),
+        )
+        bf16 = torch.is_autocast_enabled("cpu")
+        state = (bf16, *((p.data_ptr(), p._version) for p in self.parameters()))
+        if self._constants is None or self._constants[0] != state:
+            factors = []
+            for module in modules:
+                pair = (module.weight.detach(), module.bias.detach())
+                rounds = bf16 and isinstance(module, nn.Linear)
+                factors += [part.bfloat16() if rounds else part for part in pair]
+            self._constants = state, factors
+        return self._constants[1]
 
 
 class WhisperEncoder(nn.Module):
