@@ -121,6 +121,8 @@ class Trainer:
         if self.fast:
             fast.enable(self.model)
             fast.enable(self.reconstruction)
+            if teacher is not None:
+                fast.enable(teacher)
             self.adversary.use_fast_forms()
             self.bf16 = self.reconstruction.bf16 = config.bf16 and fast.products_in_bf16()
         broadcast_parameters(self.model)

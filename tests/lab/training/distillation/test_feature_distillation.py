@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.testing import assert_close
 
 from chirrup.errors import ChirrupError, UsageError
+from chirrup.lab import fast
 from chirrup.lab.models import CONFIGS
 from chirrup.lab.models.focalcodec import FocalCodec
 from chirrup.lab.nn.harmonic_noise import PITCHES
@@ -298,6 +299,17 @@ def test_a_recipe_may_ask_for_half_precision(corpus: Path, tmp_path: Path, bf16:
     linear.register_forward_hook(lambda *given: made.append(given[2].dtype))
     advance(trainer, 2)
     assert set(made) == {torch.bfloat16 if bf16 else torch.float32}
+
+
+@pytest.mark.parametrize("plain", [False, True], ids=["fast", "plain"])
+def test_a_teacher_of_features_has_the_fast_forms_too(
+    corpus: Path, tmp_path: Path, plain: bool
+) -> None:
+    trainer = Trainer(config(corpus, "encoder"), tmp_path, CPU, plain=plain)
+    assert isinstance(trainer.forward, FeatureDistillation)
+    assert trainer.forward.teacher is not None
+    chosen = {part.fast for part in trainer.forward.teacher.modules() if hasattr(part, "fast")}
+    assert chosen == {fast.available() and not plain}
 
 
 # --- recipes that cannot be ----------------------------------------------------------------------
