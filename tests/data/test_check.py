@@ -179,7 +179,7 @@ def test_a_rate_that_nothing_works_at(plain: Path, rate_hz: int) -> None:
     records = json.loads(measure.run(measure.job(0, item, measure.settings_of(Recipe()))))
     assert records["records"] == [{"reason": "unreadable", "detail": why}]
     with pytest.raises(FileError, match=why):
-        conditions.read(path)
+        read_clip(path)
 
 
 def test_no_licence(plain: Path) -> None:
