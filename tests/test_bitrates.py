@@ -49,7 +49,7 @@ def test_command_says_what_it_took(
     soundfile.write(source, 0.1 * np.random.default_rng(0).standard_normal((9600, 2)), 24_000)
     assert run(["encode", str(source), str(target), "-b", "1.2k"]) == 0
     said = capsys.readouterr().err
-    assert "no bitrate of 1200 bit/s: each channel is coded at the next lower, 1000" in said
+    assert "no bitrate of 1200 bit/s: each channel is coded at the next lower bitrate, 1000" in said
     assert run(["info", str(target)]) == 0
     assert "2 kbit/s of codes" in capsys.readouterr().out
     assert run(["encode", str(source), str(target), "-f", "-b", "1k"]) == 0

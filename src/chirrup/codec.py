@@ -49,7 +49,7 @@ class Codec:
         input_frame_samples: samples in a frame of the encoder's input.
         channels: number of channels that the model codes jointly, as one stream of codes. If it is
             1, the channels of a signal are coded one by one. If it is higher, mono input is
-            repeated to all channels, and the decoded channels are averaged.
+            repeated to all channels, and is decoded to the average of the channels.
         frame_samples: samples in a frame of the decoded audio.
         frame_rate_hz: frames per second.
         chunk_frames: frames that a live stream codes at once.

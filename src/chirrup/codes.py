@@ -107,7 +107,7 @@ def as_array(value: object, name: str, form: str) -> np.ndarray:
     """
     try:
         return np.asarray(value)
-    except Exception as error:  # any library may define the value's class
+    except Exception as error:  # the value's library may raise any error
         raise TypeError(f"{name} must be {form}; got {type(value).__name__}: {error}") from error
 
 

@@ -105,7 +105,7 @@ def test_ctrl_c_ends_a_recording_that_is_kept(
         if not to_file:
             target.write_bytes(first + process.stdout.read())
         assert process.wait(30) == 130
-        said = re.search(r"interrupted: kept the ([\d.]+) s", process.stderr.read().decode())
+        said = re.search(r"interrupted: kept the first ([\d.]+) s", process.stderr.read().decode())
     assert names(tmp_path) == {"live.chirrup"}
     facts = describe(target, check=True)
     assert facts["damage"] == []

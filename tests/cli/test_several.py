@@ -217,7 +217,7 @@ def test_an_end_ends_the_work_on_every_input() -> None:
 @pytest.mark.parametrize(
     ("sent", "options", "rest"),
     [
-        (signal.SIGINT, [], "2 not done: the same command does the rest"),
+        (signal.SIGINT, [], "2 not done: run the command again to continue"),
         (signal.SIGTERM, ["-f"], "2 not done"),
     ],
 )
@@ -243,12 +243,15 @@ def test_a_signal_ends_with_what_is_done(
         raise SystemExit(128 + number)
 
     monkeypatch.setattr(files, "encode_file", encode_until_b)
-    before = signal.signal(signal.SIGTERM, stop)
+    # A background job of a shell ignores SIGINT.
+    handlers = {signal.SIGTERM: stop, signal.SIGINT: signal.default_int_handler}
+    before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
     try:
         with pytest.raises(SystemExit) as end:
             sys.exit(run(["encode", "in", "--out", "out", *options]))
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
     assert end.value.code == 128 + sent
     assert recordings.others() == {"out/a.chirrup"}
     assert f"chirrup: 1 of 3 files done; {rest}\n" in capsys.readouterr().err

@@ -287,7 +287,7 @@ def test_sources_that_cannot_be_used(
 
 def test_a_folder_with_other_things_is_left_alone(sources: list[str], tmp_path: Path) -> None:
     (tmp_path / "thesis.txt").write_text("dear")
-    with pytest.raises(FileError, match="not empty and no corpus"):
+    with pytest.raises(FileError, match="neither empty nor a corpus"):
         prepare(sources, tmp_path, recipe(), here)
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
 

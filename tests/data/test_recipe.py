@@ -7,18 +7,18 @@ from typing import Any
 
 import pytest
 
-from chirrup.data.recipe import Filter, Recipe, load_recipe, recipe_of
+from chirrup.data.recipe import Filter, Recipe, load_corpus_recipe, recipe_of
 from chirrup.errors import FileError
 
 RECIPES = Path(__file__).parents[2] / "recipes"
 
 
 def test_the_recipe_file_spells_out_the_defaults() -> None:
-    assert load_recipe(RECIPES / "corpora" / "curated.toml") == Recipe()
+    assert load_corpus_recipe(RECIPES / "corpora" / "curated.toml") == Recipe()
 
 
 def test_the_recipe_that_keeps_everything() -> None:
-    recipe = load_recipe(RECIPES / "corpora" / "as-is.toml")
+    recipe = load_corpus_recipe(RECIPES / "corpora" / "as-is.toml")
     assert all(limits == Filter() for limits in recipe.filters.values())
     assert {output.format for output in recipe.output.values()} == {"keep"}
     assert (recipe.splits.test, recipe.splits.validation) == (0, 0)
@@ -85,4 +85,4 @@ def test_mistakes_are_named(table: dict[str, Any], words: str) -> None:
 def test_a_file_that_is_no_recipe(tmp_path: Path) -> None:
     (tmp_path / "x.toml").write_text("seed = = 1")
     with pytest.raises(FileError, match=r"recipe .*x\.toml"):
-        load_recipe(tmp_path / "x.toml")
+        load_corpus_recipe(tmp_path / "x.toml")

@@ -120,7 +120,7 @@ def test_bandwidth_counts_up_to_what_is_written() -> None:
 
 @given(st.lists(st.floats(0, 100), min_size=1, max_size=20), st.floats(0, 500))
 def test_a_budget_is_poured_evenly(amounts: list[float], budget: float) -> None:
-    shares = balance.poured(amounts, budget)
+    shares = balance.even_shares(amounts, budget)
     assert sum(shares) == pytest.approx(min(budget, sum(amounts)), abs=1e-6)
     assert all(0 <= share <= amount + 1e-9 for share, amount in zip(shares, amounts))
     level = max(shares)

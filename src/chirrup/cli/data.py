@@ -1,4 +1,4 @@
-"""``chirrup data``: corpora for training."""
+"""``chirrup data``: preparation and check of training corpora."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -33,7 +33,7 @@ Address = Annotated[
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print no progress.")]
 SHOWN = 5
-"""Recordings named for each kind of problem."""
+"""Most recordings that are listed for each kind of problem."""
 
 
 def _run(workers: int, ray: bool, address: str | None) -> "Run":
@@ -47,7 +47,7 @@ def _layouts(wanted: bool) -> None:
         from chirrup.data.layouts import LAYOUTS
 
         for name, layout in LAYOUTS.items():
-            text = (layout.scan.__doc__ or "").partition("Raises:")[0]
+            text = (layout.scan.__doc__ or "").partition("Raises:")[0].replace("``", "")
             console.print_text(f"{name:<13} {' '.join(text.split())}", indent=14)
         raise typer.Exit
 
@@ -84,9 +84,7 @@ def prepare(
     address: Address = None,
     force: Annotated[
         bool,
-        typer.Option(
-            "--force", "-f", help="Remove recordings of the corpus that the sources no longer hold."
-        ),
+        typer.Option("--force", "-f", help="Remove recordings that are no longer in the sources."),
     ] = False,
     quiet: Quiet = False,
     layouts: Annotated[
@@ -96,18 +94,18 @@ def prepare(
         ),
     ] = False,
 ) -> None:
-    """Make a curated corpus of folders of recordings: shards, a manifest and a report.
+    """Make a curated corpus from folders of recordings: shards, a manifest and a report.
 
-    The same command goes on where a run was stopped. Needs the extra: pip install 'chirrup[data]'.
+    The same command continues a run that was stopped. Needs the extra: pip install 'chirrup[data]'.
     """
     from dataclasses import replace
 
     from chirrup.data.prepare import prepare as make
-    from chirrup.data.recipe import Recipe, load_recipe
+    from chirrup.data.recipe import Recipe, load_corpus_recipe
 
     if style not in ("", "read", "studio"):
         raise UsageError(f"no style {style!r}: use read or studio")
-    plan = load_recipe(find_recipe(recipe, "corpora")) if recipe else Recipe()
+    plan = load_corpus_recipe(find_recipe(recipe, "corpora")) if recipe else Recipe()
     plan = replace(plan, dnsmos=plan.dnsmos or dnsmos)
     facts = {"licence": licence, "language": language, "style": style}
     run = _run(workers, ray, address)
@@ -132,13 +130,13 @@ def check(
     address: Address = None,
     quiet: Quiet = False,
 ) -> int:
-    """Find what is wrong with a corpus: exit code 0 if nothing is, 2 otherwise."""
+    """Check a corpus. The exit code is 2 if there are problems."""
     from chirrup.data.check import PROBLEMS
-    from chirrup.data.check import check as look
+    from chirrup.data.check import check as check_corpus
 
     run = _run(workers, ray, address)
     with console.steps("checking", quiet) as progress:
-        report = look(folder, run, rate_hz=rate, quick=quick, progress=progress)
+        report = check_corpus(folder, run, rate_hz=rate, quick=quick, progress=progress)
     if json_:
         console.print_json({"recordings": report.recordings, "problems": report.found})
     else:
@@ -149,5 +147,5 @@ def check(
             for text in found[:SHOWN]:
                 typer.echo(f"  {console.visible(text)}")
             if len(found) > SHOWN:
-                typer.echo(f"  and {len(found) - SHOWN} more; --json tells all")
+                typer.echo(f"  and {len(found) - SHOWN} more; --json lists all of them")
     return 2 if report.problems else 0

@@ -1,4 +1,4 @@
-"""``chirrup encode`` and ``decode``."""
+"""``chirrup encode`` and ``chirrup decode``."""
 
 from enum import StrEnum
 from pathlib import Path
@@ -70,8 +70,8 @@ def encode(
 ) -> None:
     """Code audio to .chirrup files.
 
-    Several inputs: those whose outputs exist are skipped. Those that fail are listed at the end,
-    and the exit code is 2. Ctrl-C ends the recording from a pipe; what came until then is kept.
+    If there are several inputs, inputs whose outputs exist are skipped. Inputs that fail are listed
+    at the end, and the exit code is 2. Ctrl-C ends a recording from a pipe and keeps it.
     """
     from chirrup.cli.several import Command, run
     from chirrup.files import encode_file
@@ -100,10 +100,10 @@ def encode(
             progress=progress,
         )
 
-    def say(result: "Encoded", source: str, target: str, interrupted: bool) -> None:
+    def report(result: "Encoded", source: str, target: str, interrupted: bool) -> None:
         console.warn(result.notes, source)
         if interrupted:
-            note(f"interrupted: kept the {duration(result.seconds)} until then")
+            note(f"interrupted: kept the first {duration(result.seconds)}")
         elif not quiet and target != "-":
             note(
                 f"{target}: {duration(result.seconds)} in {result.size_bytes} bytes, "
@@ -111,14 +111,14 @@ def encode(
             )
 
     command = Command(
-        "encoding", encoding(), work, say, lambda path: path.is_file() and is_coded(path)
+        "encoding", encoding(), work, report, lambda path: path.is_file() and is_coded(path)
     )
     code = run(command, paths, out, force=force, workers=workers, quiet=quiet)
     codes_bps = codec.bitrates_bps[codec.codebooks_within(bitrate_bps) - 1]
     if not quiet and bitrate_bps not in (None, codes_bps):
         note(
             f"{codec.name} has no bitrate of {bitrate_bps:g} bit/s: each channel is coded at the "
-            f"next lower, {codes_bps}"
+            f"next lower bitrate, {codes_bps}"
         )
     raise typer.Exit(code)
 
@@ -173,10 +173,10 @@ def decode(
     force: Force = False,
     quiet: Quiet = False,
 ) -> None:
-    """Turn .chirrup files, or a part of them, into audio.
+    """Decode .chirrup files, or a part of them, to audio.
 
-    Several inputs: those whose outputs exist are skipped. Those that fail are listed at the end,
-    and the exit code is 2.
+    If there are several inputs, inputs whose outputs exist are skipped. Inputs that fail are listed
+    at the end, and the exit code is 2.
     """
     from chirrup.cli.several import Command, run
     from chirrup.files import decode_file, describe
@@ -192,14 +192,14 @@ def decode(
             f"--float, at the rate of --rate; ./{formats[0]} is a file of that name"
         )
     if keep_rate and rate is not None:
-        raise UsageError("--keep-rate and --rate cannot go together: choose one")
+        raise UsageError("--keep-rate and --rate exclude each other: choose one")
     codec = None if model is None else load(model)
 
     def kept_rate(source: "Source") -> int:
         if codec is not None:
             return codec.sample_rate_hz
         if not isinstance(source, (str, Path)) or not names_file(Path(source)):
-            raise UsageError("--keep-rate of a pipe needs to know the model: give --model as well")
+            raise UsageError("--keep-rate of a pipe requires the model: give --model as well")
         return describe(source)["sample_rate_hz"]
 
     def work(
@@ -222,11 +222,11 @@ def decode(
             progress=progress,
         )
 
-    def say(result: "Decoded", source: str, target: str, interrupted: bool) -> None:
+    def report(result: "Decoded", source: str, target: str, interrupted: bool) -> None:
         console.print_decoded(result, source, target, quiet)
 
     naming = decoding(raw=raw, start_seconds=start_seconds, end_seconds=end_seconds)
-    command = Command("decoding", naming, work, say, Path.is_file)
+    command = Command("decoding", naming, work, report, Path.is_file)
     raise typer.Exit(run(command, paths, out, force=force, workers=workers, quiet=quiet))
 
 

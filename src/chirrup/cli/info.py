@@ -58,7 +58,7 @@ def info(
 
 
 def _expanded(names: list[str]) -> Iterator[str]:
-    """Replace each folder that is no model by the files in it.
+    """Replace each folder that is not a model by the files in it.
 
     Raises:
         FileError: a folder has none.

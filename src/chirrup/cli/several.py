@@ -1,4 +1,4 @@
-"""What ``encode`` and ``decode`` share: one input or many, and where the outputs go."""
+"""Inputs and outputs of ``encode`` and ``decode``: one input, or many files and folders."""
 
 import os
 from collections.abc import Callable, Sequence
@@ -18,26 +18,26 @@ from chirrup.words import counted
 
 T = TypeVar("T")
 SHOWN = 5
-"""Files that are named of those that are left out."""
+"""Most files that a note lists."""
 
 
 @dataclass(frozen=True)
 class Command(Generic[T]):
-    """What a command does with an input.
+    """A command that makes an output from each input.
 
     Attributes:
-        text: what it does, for the progress.
-        naming: how it names outputs.
-        work: makes the output. The last argument is whether to read a pipe to its end.
-        say: prints the result for an input and its output. The last argument is whether Ctrl-C has
-            ended the input.
-        exists: whether a path is an output that was made before.
+        text: description of the work in the progress bar.
+        naming: rule for the names of outputs.
+        work: makes the output. Its last argument is whether to read a pipe to its end.
+        report: prints the result for an input and its output. Its last argument is whether Ctrl-C
+            has ended the input.
+        exists: returns whether a path is an output of an earlier run.
     """
 
     text: str
     naming: Naming
     work: Callable[[Source, Target, Progress | None, bool], T]
-    say: Callable[[T, str, str, bool], None]
+    report: Callable[[T, str, str, bool], None]
     exists: Callable[[Path], bool]
 
 
@@ -52,7 +52,7 @@ def run(
 ) -> int:
     """Run a command with the arguments ``IN... [OUT]`` and the option ``--out``.
 
-    OUT is the second of two paths, unless it is an input too.
+    OUT is the second of two paths, unless it is also an input.
 
     Returns:
         The exit code: 2 if any of several inputs failed, 130 if Ctrl-C has ended the input.
@@ -63,10 +63,10 @@ def run(
     if out is None and len(inputs) == 1 and not Path(inputs[0]).is_dir():
         return _run_one(command, inputs[0], _output(inputs[0], target, command.naming), quiet)
     if target == "-":
-        raise FileError("- takes no more than one output: name a folder with --out FOLDER")
+        raise FileError("- takes only one output: name a folder with --out FOLDER")
     folder = out if target is None else Path(target)
     if folder is not None and _is_file_name(folder):
-        raise FileError(_no_folder(folder, inputs, command.naming))
+        raise FileError(_not_a_folder(folder, inputs, command.naming))
     todo = plan(inputs, folder, command.naming)
     if not todo.pairs and not todo.unreadable:
         raise FileError(f"{' and '.join(inputs)} has no file that {command.text} takes")
@@ -74,7 +74,7 @@ def run(
     errors: dict[Pair, Exception | None] = {}
     try:
         _run_many(command, pairs, workers, quiet, errors)
-    finally:  # a signal may have ended it
+    finally:  # also after a signal
         failed = [error for pair in pairs if (error := errors.get(pair)) is not None]
         for error in (*todo.unreadable, *failed):
             console.fail(error)
@@ -89,12 +89,13 @@ def _is_input(name: str, naming: Naming) -> bool:
 
 
 def _is_file_name(path: Path) -> bool:
-    """Return whether a path is, or would be by its ending, that of a file and no folder."""
+    """Return whether a path is a file, or has the ending of an audio or ``.chirrup`` file."""
     named = path.suffix.lower() in {*AUDIO_ENDINGS, CODED_ENDING}
     return not path.is_dir() and (path.exists() or named)
 
 
-def _no_folder(path: Path, inputs: Sequence[str], naming: Naming) -> str:
+def _not_a_folder(path: Path, inputs: Sequence[str], naming: Naming) -> str:
+    """Return the error message for a folder of outputs that is the name of a file."""
     text = f"{path} is the name of a file: name a folder for the outputs with --out FOLDER"
     if len(inputs) > 1 or Path(inputs[0]).is_dir():
         return text
@@ -103,7 +104,7 @@ def _no_folder(path: Path, inputs: Sequence[str], naming: Naming) -> str:
 
 
 def _output(source: str, target: str | None, naming: Naming) -> str:
-    """Return the output of one input: as given, in the folder given, or beside the input."""
+    """Return the output of one input: the target, a file in the target, or beside the input."""
     if target is None:
         return "-" if source == "-" else str(naming.output(Path(source)))
     if target.endswith(os.sep) and not Path(target).exists():
@@ -120,7 +121,7 @@ def _run_one(command: Command[T], source: str, target: str, quiet: bool) -> int:
         place = console.pipe_out() if target == "-" else target
         result = command.work(live or source, place, progress, live is not None)
     interrupted = live is not None and live.interrupted
-    command.say(result, source, target, interrupted)
+    command.report(result, source, target, interrupted)
     return 130 if interrupted else 0
 
 
@@ -131,7 +132,7 @@ def _run_many(
     quiet: bool,
     errors: dict[Pair, Exception | None],
 ) -> None:
-    """Work on each input, and enter its error in ``errors``, or None when it is done."""
+    """Work on each input, and set its error in ``errors``, or None when it is done."""
 
     def work(pair: Pair, progress: Progress) -> T:
         pair.target.parent.mkdir(parents=True, exist_ok=True)
@@ -146,7 +147,7 @@ def _run_many(
         for number, done in enumerate(results, 1):
             errors[done.pair] = done.error
             if done.result is not None:
-                command.say(done.result, str(done.pair.source), str(done.pair.target), False)
+                command.report(done.result, str(done.pair.source), str(done.pair.target), False)
             progress(number, len(pairs), done.pair.source.name)
 
 
@@ -160,7 +161,7 @@ def _sum_up(
     if failed:
         parts.append(f"{failed} failed")
     if left := len(pairs) - len(errors):
-        parts.append(f"{left} not done" + ("" if force else ": the same command does the rest"))
+        parts.append(f"{left} not done" + ("" if force else ": run the command again to continue"))
     console.note("; ".join(parts))
     if todo.left_out:
         names = ", ".join(map(str, todo.left_out[:SHOWN]))

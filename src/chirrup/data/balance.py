@@ -16,7 +16,7 @@ def order(seed: int, *parts: object) -> bytes:
     return hashlib.sha256(repr((seed, *parts)).encode()).digest()[:8]
 
 
-def poured(amounts: Sequence[float], budget: float) -> list[float]:
+def even_shares(amounts: Sequence[float], budget: float) -> list[float]:
     """Divide a budget as evenly as possible.
 
     Args:
@@ -77,7 +77,7 @@ def _stratified(clips: Sequence[Clip], budget: float, strata: Sequence[str]) -> 
         the sum.
     """
     inside = _by(clips, lambda clip: getattr(clip, strata[0]))
-    shares = poured([sum(clip.seconds for clip in part) for part in inside.values()], budget)
+    shares = even_shares([sum(clip.seconds for clip in part) for part in inside.values()], budget)
     if len(strata) == 1:
         return dict(zip(inside, shares))
     found: dict[str, float] = defaultdict(float)

@@ -1,7 +1,8 @@
-"""The preparation of a corpus: scan, measure, select, write; each step goes on where it stopped.
+"""Preparation of a corpus in four steps: scan, measure, select and write.
 
-What is there at any time: the working file (`store`), whole shards, and, once all is done, the
-manifest, the list of what was refused, and the report.
+A repeated run continues where the last one stopped. The folder always has the working file
+(`store`) and whole shards. When all steps are done, it also has the manifest, the list of refused
+recordings and the report.
 """
 
 import csv
@@ -33,11 +34,12 @@ Progress = Callable[[int, int, str], None]
 
 @dataclass(frozen=True)
 class Prepared:
-    """What came of it.
+    """The result of `prepare`.
 
     Attributes:
-        kept, refused: numbers of recordings.
-        seconds: of what is kept.
+        kept: number of kept recordings.
+        refused: number of refused recordings.
+        seconds: length of all kept recordings.
     """
 
     kept: int
@@ -53,26 +55,28 @@ def prepare(
     *,
     facts: dict[str, str] | None = None,
     force: bool = False,
-    progress: Progress = lambda done, total, what: None,
+    progress: Progress = lambda done, total, step: None,
 ) -> Prepared:
-    """Make the corpus in ``folder``, or go on making it.
+    """Prepare a corpus, or continue its preparation.
 
     Args:
-        sources: as `layouts.parse` takes them, besides those of the recipe.
-        run: where jobs run, see `workers`.
-        facts: what ``sources`` do not tell, as in the recipe.
-        force: remove recordings of the corpus that the sources no longer hold.
-        progress: called with steps done, steps in all, and what comes next.
+        sources: sources as `layouts.parse` takes them, in addition to the sources of the recipe.
+        folder: folder of the corpus.
+        recipe: the recipe.
+        run: runs the jobs, see `workers`.
+        facts: facts that ``sources`` do not state, by field of `Item`.
+        force: remove recordings of the corpus that are no longer in the sources.
+        progress: called with the steps done, their total number and the name of the step.
 
     Raises:
-        FileError: a source, the folder or the recipe that cannot be used, or recordings of the
-            corpus that the sources no longer hold.
+        FileError: a source, the folder or the recipe cannot be used, or recordings of the corpus
+            are no longer in the sources.
     """
     _check_extra(recipe)
     places = [(*parse(text), facts or {}) for text in sources]
     for source in recipe.sources:
-        told = {key: value for key, value in vars(source).items() if key != "path"}
-        places.append((*parse(source.path), told))
+        stated = {key: value for key, value in vars(source).items() if key != "path"}
+        places.append((*parse(source.path), stated))
     if not places and not recipe.rooms.rooms:
         raise FileError("nothing to prepare: give a source")
     new = _is_new(folder)
@@ -111,15 +115,15 @@ def _check_extra(recipe: Recipe) -> None:
 
 
 def _is_new(folder: Path) -> bool:
-    """Whether nothing was ever prepared there.
+    """Return whether a folder for a corpus does not exist yet.
 
     Raises:
-        FileError: nothing can be.
+        FileError: the path is not a folder, or the folder has other files.
     """
     if folder.exists() and not folder.is_dir():
-        raise FileError(f"{folder} is no folder: give another --out")
+        raise FileError(f"{folder} is not a folder: give another --out")
     if folder.is_dir() and any(folder.iterdir()) and not (folder / NAME).is_file():
-        raise FileError(f"{folder} is not empty and no corpus: give another --out")
+        raise FileError(f"{folder} is neither empty nor a corpus: give another --out")
     return not folder.exists()
 
 
@@ -140,12 +144,15 @@ def _stamped(items: Iterable[Item], recipe: Recipe) -> Iterator[tuple[Item, str]
             about = Path(item.path).stat()
             stamp = f"{about.st_size} {about.st_mtime_ns}"
         except OSError:
-            stamp = "missing"  # measuring says so
+            stamp = "missing"  # the measurement reports it
         yield item, stamp
 
 
 def _measuring(recipe: Recipe) -> str:
-    """All that decides what is measured, but for simulated rooms, whose stamps tell."""
+    """Return the settings on which the measurement depends, except for simulated rooms.
+
+    The stamps of simulated rooms contain their settings.
+    """
     settings = {key: value for key, value in measure.settings_of(recipe).items() if key != "rooms"}
     return json.dumps({**settings, "version": importlib.metadata.version("chirrup")})
 
@@ -183,9 +190,9 @@ def _select(store: Store, recipe: Recipe) -> None:
 
 
 def _place(store: Store, recipe: Recipe) -> None:
-    """Give every clip that is kept its path, and its place in a shard.
+    """Assign a path and a position in a shard to every kept clip.
 
-    Names count the clips of a group; shards mix groups, since they are read one by one.
+    The clips of a group are numbered. Shards are read one by one, so each contains many groups.
     """
     names: dict[str, int] = defaultdict(int)
     found: dict[str, list[tuple[bytes, float, str, int]]] = defaultdict(list)
@@ -223,7 +230,7 @@ def _stem(clip: Stored) -> str:
 def _write(store: Store, folder: Path, recipe: Recipe, run: Run, progress: Progress) -> None:
     names, before = store.shards(), store.written()
     plans: dict[str, str] = {}
-    for form in FORMS:  # until all is written, there is no manifest that could be wrong
+    for form in FORMS:  # no manifest exists until all shards are written
         (folder / f"manifest.{form}").unlink(missing_ok=True)
 
     def jobs() -> Iterator[str]:
@@ -240,7 +247,7 @@ def _write(store: Store, folder: Path, recipe: Recipe, run: Run, progress: Progr
         progress(done, len(names), "writing")
         store.keep_members(result["name"], plans[result["name"]], result["members"])
     store.commit()
-    _remove_what_is_old(store, folder, recipe, before)
+    _remove_old(store, folder, recipe, before)
 
 
 def _there(folder: Path, name: str, members: list[dict[str, Any]], recipe: Recipe) -> bool:
@@ -248,8 +255,8 @@ def _there(folder: Path, name: str, members: list[dict[str, Any]], recipe: Recip
     return all((folder / path).is_file() for path in paths)
 
 
-def _remove_what_is_old(store: Store, folder: Path, recipe: Recipe, before: set[str]) -> None:
-    """Remove shards and files of an earlier recipe: only what the store lists, or listed before."""
+def _remove_old(store: Store, folder: Path, recipe: Recipe, before: set[str]) -> None:
+    """Remove shards and files of an earlier recipe that the store lists, or listed before."""
     wanted: set[str] = set()
     if recipe.shard_minutes:
         wanted.update(store.shards())
@@ -289,7 +296,7 @@ def _finish(store: Store, folder: Path, recipe: Recipe) -> Prepared:
 
 
 def _rows(store: Store, recipe: Recipe) -> Iterator[dict[str, Any]]:
-    """Of the manifest, shard by shard."""
+    """Yield the rows of the manifest, shard by shard."""
     for name in store.shards():
         members = {row["path"]: row for row in store.members(name)}
         for clip in store.stored("WHERE shard = ? ORDER BY place", (name,)):

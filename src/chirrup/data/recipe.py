@@ -192,7 +192,7 @@ class Recipe:
         return asdict(self)
 
 
-def load_recipe(path: Path) -> Recipe:
+def load_corpus_recipe(path: Path) -> Recipe:
     """Read a recipe.
 
     Raises:

@@ -59,7 +59,7 @@ def _draw(clips: Sequence[Clip], split: str, recipe: Recipe) -> None:
     seconds = {group: sum(clip.seconds for clip in part) for group, part in pool.items()}
     budget = share * sum(seconds.values())
     moved: list[str] = []
-    for group in _in_turns(pool, recipe.seed, split):
+    for group in _alternating(pool, recipe.seed, split):
         if seconds[group] <= 1.5 * budget:
             moved.append(group)
             budget -= seconds[group]
@@ -72,7 +72,7 @@ def _draw(clips: Sequence[Clip], split: str, recipe: Recipe) -> None:
             clip.split = split
 
 
-def _in_turns(groups: dict[str, list[Clip]], seed: int, split: str) -> Iterable[str]:
+def _alternating(groups: dict[str, list[Clip]], seed: int, split: str) -> Iterable[str]:
     """Yield all groups in random order, alternating between languages, genders and categories.
 
     The first halves of all strata come before the second halves, so that training keeps some groups

@@ -206,7 +206,7 @@ class Store:
             run("ROLLBACK")
             run("BEGIN IMMEDIATE")
             raise FileError(
-                f"{self.path.parent} has {gone}, which the sources no longer hold: give all "
+                f"{self.path.parent} has {gone}, which are no longer in the sources: give all "
                 "sources, another --out, or --force to remove these recordings"
             )
         run("DELETE FROM file WHERE seen = 0")

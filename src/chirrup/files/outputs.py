@@ -230,10 +230,7 @@ def _writing(path: Path) -> Generator[None, None, None]:
         raise
     except OSError as error:
         raise cannot_write(path, error) from error
-    except (
-        soundfile.LibsndfileError,
-        AssertionError,
-    ) as error:  # Assertion: a short write
+    except (soundfile.LibsndfileError, AssertionError) as error:  # a short write asserts
         raise FileError(f"{path} cannot be written: {error}") from error
 
 

@@ -1,4 +1,4 @@
-"""One command for many files: the output of each input, and work on several at a time."""
+"""Many files in one command: the output of each input, and work on several at a time."""
 
 import os
 from collections import Counter
@@ -26,14 +26,13 @@ class Pair:
 
 @dataclass
 class Plan:
-    """What is to be done.
+    """The work of a command.
 
     Attributes:
-        pairs: every input with its output. No two outputs are the same.
-        left_out: files in the folders that are neither audio nor ``.chirrup`` by their names, and
-            what only seems to be an input: pipes, links to nothing, and links to folders, which are
-            not followed.
-        unreadable: folders that cannot be read, with the reason.
+        pairs: every input with its output. All outputs differ.
+        left_out: files in the folders that are neither audio nor ``.chirrup`` files by name, and
+            pipes, broken links and links to folders, which are not followed.
+        unreadable: the errors of folders that cannot be read.
     """
 
     pairs: list[Pair] = field(default_factory=list)
@@ -42,23 +41,24 @@ class Plan:
 
 
 def plan(sources: Sequence[str], folder: Path | None, naming: Naming) -> Plan:
-    """Give each input its output.
+    """Assign an output to each input.
 
     Args:
-        sources: files, and folders, whose files are all taken, with those in sub-folders.
-        folder: for the outputs, where a folder among the sources keeps its sub-folders; None puts
-            each output beside its input.
+        sources: files and folders. All inputs in a folder and its sub-folders are used.
+        folder: folder of the outputs. A folder among the sources keeps its sub-folders there. None
+            puts each output beside its input.
+        naming: rule for the names of outputs.
 
     Raises:
-        FileError: a source does not exist or is a pipe, a folder has no ``folder`` for its outputs,
-            or two files would have the same output.
+        FileError: a source does not exist or is a pipe, a source is a folder but ``folder`` is
+            None, or two inputs would have the same output.
     """
     result = Plan()
-    outputs: dict[Path, Path] = {}  # of each input
+    outputs: dict[Path, Path] = {}  # by input
     for name in sources:
         source = Path(name)
         if name == "-":
-            raise FileError("- is standard input, which gives the output no name: give OUT")
+            raise FileError("- is standard input, so the output has no name: give OUT")
         if source.is_dir():
             if folder is None:
                 raise FileError(f"{source} is a folder: name one for the outputs with --out FOLDER")
@@ -75,7 +75,7 @@ def plan(sources: Sequence[str], folder: Path | None, naming: Naming) -> Plan:
 
 
 def files_in(folder: Path, naming: Naming, plan: Plan) -> Iterator[Path]:
-    """Find the inputs in a folder, by name; hidden files and folders are passed over."""
+    """Find the inputs in a folder by name, except hidden files and folders."""
     for place, folders, names in os.walk(folder, onerror=plan.unreadable.append):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         plan.left_out += (path for name in folders if (path := Path(place, name)).is_symlink())
@@ -87,7 +87,7 @@ def files_in(folder: Path, naming: Naming, plan: Plan) -> Iterator[Path]:
 
 
 def _distinct(outputs: dict[Path, Path], naming: Naming) -> Iterator[tuple[Path, Path]]:
-    """Let inputs that differ only in their endings keep them, as talk.wav and talk.flac."""
+    """Yield inputs and outputs. Inputs that differ only in their endings keep the endings."""
     counts = Counter(outputs.values())
     taken: dict[Path, Path] = {}
     for source, target in outputs.items():
@@ -107,7 +107,7 @@ def _distinct(outputs: dict[Path, Path], naming: Naming) -> Iterator[tuple[Path,
 
 @dataclass(frozen=True)
 class Done(Generic[T]):
-    """What became of an input: a result, or the error that kept it from one."""
+    """The result of an input, or its error."""
 
     pair: Pair
     result: T | None
@@ -115,24 +115,25 @@ class Done(Generic[T]):
 
 
 class _StoppedError(Exception):
-    """Ends the work on a file when all is to end."""
+    """Ends the work on a file when all work ends."""
 
 
 def run_each(
     pairs: Sequence[Pair], work: Callable[[Pair, Progress], T], workers: int
 ) -> Generator[Done[T], None, None]:
-    """Do something for each input, several at a time, and go on where one fails.
+    """Run a function for each input, several at a time, and continue if one fails.
 
-    Threads do the work: ONNX Runtime, which takes nearly all of the time, runs in them at once, and
-    they share one model.
+    The work is done in threads with one model, because ONNX Runtime takes nearly all of the time
+    and runs in several threads at once.
 
     Args:
-        work: called with an input and a function that it calls after each block. ChirrupError and
-            OSError are results; other exceptions end all.
+        pairs: inputs and outputs.
+        work: function of an input and of a function that it calls after each block. ChirrupError
+            and OSError are results; other exceptions end all work.
         workers: number of inputs at a time.
 
     Yields:
-        The results as they come.
+        The results as they are completed.
     """
     stopping = Event()
 

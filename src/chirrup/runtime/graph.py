@@ -40,7 +40,7 @@ class Weights:
         self.values: dict[str, ort.OrtValue] = {}
         try:
             self.stored = load_file(path)
-        except Exception as error:  # safetensors raises several kinds, one derived from Exception
+        except Exception as error:  # safetensors raises several direct children of it
             raise ModelError(f"{path} is damaged: {error}") from error
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -121,7 +121,7 @@ class Sessions:
         try:
             options.add_external_initializers(list(values), list(values.values()))
             session = ort.InferenceSession(content, options, providers=["CPUExecutionProvider"])
-        except Exception as error:  # the runtime raises a dozen kinds, all derived from Exception
+        except Exception as error:  # the runtime raises a dozen direct children of it
             raise ModelError(f"{path} is damaged: {error}") from error
         inputs = {"input", *states}
         if {value.name for value in session.get_inputs()} != inputs or (
