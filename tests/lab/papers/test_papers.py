@@ -8,6 +8,7 @@ from chirrup.lab import papers
 from chirrup.lab.models import CONFIGS
 from chirrup.lab.papers import PAPERS, Paper, read_papers
 
+SYSTEMS = Path(__file__).parents[3] / "docs" / "systems"
 TABLE = 'source = "a paper"\nbitrates_bps = [1000]\n'
 
 
@@ -15,6 +16,16 @@ def test_every_table_is_of_a_model_and_has_its_source() -> None:
     assert set(PAPERS) <= set(CONFIGS)
     for paper in PAPERS.values():
         assert "arXiv" in paper.source or "poster" in paper.source
+
+
+@pytest.mark.parametrize("model", PAPERS)
+def test_the_pages_of_the_systems_have_the_figures(model: str) -> None:
+    """As MFLOPS, or as billions of multiply-accumulates a second."""
+    pages = "".join(page.read_text().replace(",", "") for page in SYSTEMS.glob("*.md"))
+    for part, mflops in PAPERS[model].mflops.items():
+        if part in ("encoder", "quantizer", "decoder"):
+            forms = (f"{mflops}", f"{mflops:.0f}", f"{mflops / 2000:g}")
+            assert any(f"| {form} " in pages for form in forms), (part, mflops)
 
 
 def test_a_table_may_take_figures_of_another() -> None:
