@@ -2,6 +2,7 @@
 
 from chirrup.lab.nn.activations import GELU, DynamicTanh, Snake, SnakeBeta, elu
 from chirrup.lab.nn.attention import Transformer
+from chirrup.lab.nn.branches import Delay, Parallel, Residual
 from chirrup.lab.nn.conv import Conv1d, ConvTranspose1d, weight_norm_conv
 from chirrup.lab.nn.conv2d import (
     Conv2d,
@@ -27,10 +28,7 @@ from chirrup.lab.nn.spectra import LogSpectra
 from chirrup.lab.nn.spectral_head import SpectralHead
 from chirrup.lab.nn.stft import ISTFT, STFT, MatrixISTFT, hann, hann_dual
 from chirrup.lab.nn.streaming import (
-    Delay,
     LookAhead,
-    Parallel,
-    Residual,
     Sequential,
     Span,
     State,

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from chirrup.lab import fast
 from chirrup.lab.fast.gelu import gelu
 from chirrup.lab.fast.snake import snake
+from chirrup.lab.nn.program import Part, Value
 from chirrup.lab.nn.streaming import State, Stateless, Streaming
 
 
@@ -69,6 +70,9 @@ class FoldedSnake(Streaming):
         super().__init__()
         self.register_buffer("frequency", 2 * snake.log_alpha.exp())
         self.register_buffer("height", 0.5 * (-snake.log_beta).exp())
+
+    def emit(self, part: Part, x: Value) -> Value:
+        return part.activate(x, ("snake", self.frequency.numpy(), self.height.numpy()))
 
     def forward(self, x: Tensor, state: State) -> tuple[Tensor, State]:
         return (x + self.height) - self.height * torch.cos(self.frequency * x), state

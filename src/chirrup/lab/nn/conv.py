@@ -10,6 +10,7 @@ from torch.nn.utils.parametrizations import weight_norm
 from chirrup.lab import fast
 from chirrup.lab.fast.causal_conv import causal_conv, takes_conv, transposed_conv
 from chirrup.lab.fast.depthwise_conv import depthwise_conv, takes_depthwise_conv
+from chirrup.lab.nn.program import Part, Value
 from chirrup.lab.nn.streaming import Span, State, Streaming, strided, transposed
 
 
@@ -90,6 +91,17 @@ class Conv1d(Streaming):
 
     def takes_elu(self, x: Tensor) -> bool:
         return _has_fast_form(self, x)
+
+    def emit(self, part: Part, x: Value) -> Value:
+        conv = self.conv
+        return part.conv(
+            x,
+            conv.weight.detach().numpy(),
+            None if conv.bias is None else conv.bias.detach().numpy(),
+            stride=conv.stride[0],
+            dilation=conv.dilation[0],
+            groups=conv.groups,
+        )
 
     def forward(self, x: Tensor, state: State, elu: bool = False) -> tuple[Tensor, State]:
         if _has_fast_form(self, x):
@@ -179,6 +191,11 @@ class ConvTranspose1d(Streaming):
 
     def takes_elu(self, x: Tensor) -> bool:
         return _has_fast_form(self, x)
+
+    def emit(self, part: Part, x: Value) -> Value:
+        bias = None if self.bias is None else self.bias.detach().numpy()
+        weight = self.conv.weight.detach().numpy()
+        return part.transposed_conv(x, weight, bias, self.conv.stride[0])
 
     def forward(self, x: Tensor, state: State, elu: bool = False) -> tuple[Tensor, State]:
         if _has_fast_form(self, x):

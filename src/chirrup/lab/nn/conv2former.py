@@ -11,6 +11,7 @@ from chirrup.lab.fast.conv_modulation import conv_modulation
 from chirrup.lab.nn.conv import Conv1d
 from chirrup.lab.nn.norm import LayerNorm
 from chirrup.lab.nn.one_step import OneStepConv, OneStepDepthwise
+from chirrup.lab.nn.program import Part, Value
 from chirrup.lab.nn.streaming import Span, State, Streaming
 
 
@@ -60,6 +61,16 @@ class Conv2FormerBlock(Streaming):
         y, _ = self.norm_2(x, {})
         y = self.contract(F.gelu(self.expand(y, {})[0]), {})[0]
         return x + self.scale_2 * y, after
+
+    def emit(self, part: Part, x: Value) -> Value:
+        """Add the block with folded layer scales."""
+        y = self.norm_1.emit(part, x)
+        conv = self.gate.conv
+        weight, bias = conv.weight.detach().numpy()[:, 0], cast(Tensor, conv.bias).detach().numpy()
+        gate = part.depthwise(part.activate(y, ("gelu", None, None)), weight, bias)
+        x = part.plus(self.project.emit(part, part.multiply(gate, y)), x)
+        hidden = self.expand.emit(part, self.norm_2.emit(part, x))
+        return part.plus(self.contract.emit(part, part.activate(hidden, ("gelu", None, None))), x)
 
     def fold(self) -> None:
         for layer, scale in ((self.project, self.scale_1), (self.contract, self.scale_2)):

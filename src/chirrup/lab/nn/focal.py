@@ -6,9 +6,10 @@ from typing import cast
 from torch import Tensor, nn
 
 from chirrup.lab.nn.activations import GELU, DynamicTanh
+from chirrup.lab.nn.branches import Residual
 from chirrup.lab.nn.linear import ChunkWise, FeedForward, Linear
 from chirrup.lab.nn.replicated import ReplicatedConv1d
-from chirrup.lab.nn.streaming import Residual, Sequential, Span, State, Streaming
+from chirrup.lab.nn.streaming import Sequential, Span, State, Streaming
 
 
 class FocalModulation(Streaming):

@@ -3,7 +3,8 @@
 from torch import Tensor, nn
 
 from chirrup.lab.nn.activations import GELU
-from chirrup.lab.nn.streaming import Residual, Sequential, Span, State, Streaming
+from chirrup.lab.nn.branches import Residual
+from chirrup.lab.nn.streaming import Sequential, Span, State, Streaming
 
 
 class Linear(Streaming):

@@ -4,6 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from chirrup.lab.nn.program import Part, Value
 from chirrup.lab.nn.streaming import State, Streaming
 
 
@@ -15,6 +16,9 @@ class LayerNorm(Streaming):
         self.gain = nn.Parameter(torch.ones(channels))
         self.bias = nn.Parameter(torch.zeros(channels))
         self.eps = eps
+
+    def emit(self, part: Part, x: Value) -> Value:
+        return part.norm(x, self.gain.detach().numpy(), self.bias.detach().numpy(), self.eps)
 
     def forward(self, x: Tensor, state: State) -> tuple[Tensor, State]:
         y = F.layer_norm(x.transpose(1, 2), self.gain.shape, self.gain, self.bias, self.eps)

@@ -6,7 +6,17 @@ from torch import Tensor, nn
 from chirrup.lab import fast
 from chirrup.lab.fast.gru import gru
 from chirrup.lab.fast.lstm import lstm
+from chirrup.lab.nn.program import Part, Value
 from chirrup.lab.nn.streaming import Span, State, Streaming
+
+
+def emit_layers(part: Part, x: Value, kind: str, rnn: nn.RNNBase) -> Value:
+    """Add all layers of a recurrent network to a program."""
+    for layer in range(rnn.num_layers):
+        names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+        tensors = [getattr(rnn, f"{name}_l{layer}").detach().numpy() for name in names]
+        x = part.recurrent(x, kind, tensors)
+    return x
 
 
 class GRU(Streaming):
@@ -27,6 +37,9 @@ class GRU(Streaming):
     def initial_state(self, batch: int, device: torch.device | None = None) -> State:
         shape = (batch, self.rnn.num_layers, self.rnn.hidden_size)
         return {"hidden": torch.zeros(shape, device=device)}
+
+    def emit(self, part: Part, x: Value) -> Value:
+        return emit_layers(part, x, "gru", self.rnn)
 
     def forward(self, x: Tensor, state: State) -> tuple[Tensor, State]:
         if self.fast and self.rnn.num_layers == 1 and fast.runs_on(x):
@@ -93,6 +106,9 @@ class FoldedLSTM(Streaming):
 
     def initial_state(self, batch: int, device: torch.device | None = None) -> State:
         return self.lstm.initial_state(batch, device)
+
+    def emit(self, part: Part, x: Value) -> Value:
+        return emit_layers(part, x, "lstm", self.lstm.rnn)
 
     def forward(self, x: Tensor, state: State) -> tuple[Tensor, State]:
         if not torch.onnx.is_in_onnx_export():

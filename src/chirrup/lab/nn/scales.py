@@ -7,10 +7,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrize import is_parametrized
 
+from chirrup.lab.nn.branches import Residual
 from chirrup.lab.nn.conv import Conv1d, ConvTranspose1d
 from chirrup.lab.nn.conv2d import Conv2d, ConvTranspose2d
 from chirrup.lab.nn.linear import ChunkLinear, Linear
-from chirrup.lab.nn.streaming import Residual, Sequential
+from chirrup.lab.nn.streaming import Sequential
 
 Convolution = Conv1d | ConvTranspose1d | Conv2d | ConvTranspose2d
 DEVIATION = 0.5

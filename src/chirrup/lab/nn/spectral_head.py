@@ -1,9 +1,14 @@
 """The last layer before an inverse STFT, as in Vocos (arXiv 2306.00814)."""
 
+from typing import cast
+
+import numpy as np
 import torch
 from torch import Tensor
 
 from chirrup.lab.nn.conv import Conv1d
+from chirrup.lab.nn.packing import padded
+from chirrup.lab.nn.program import Part, Value
 from chirrup.lab.nn.streaming import State, Streaming
 
 
@@ -22,6 +27,18 @@ class SpectralHead(Streaming):
         self.bins = n_fft // 2 + 1
         self.project = Conv1d(dim, 2 * self.bins, 1, exact=True)
         self.register_buffer("signs", 1.0 - 2.0 * (torch.arange(self.bins) % 2)[:, None], False)
+
+    def emit(self, part: Part, x: Value) -> Value:
+        """Add the head; the value has real and imaginary parts, each padded to whole vectors."""
+        conv, bins = self.project.conv, padded(self.bins)
+        weight, bias = conv.weight.detach().numpy(), cast(Tensor, conv.bias).detach().numpy()
+        spread = np.zeros((2, bins, *weight.shape[1:]), np.float32)
+        start = np.zeros((2, bins), np.float32)
+        spread[:, : self.bins] = weight.reshape(2, self.bins, *weight.shape[1:])
+        start[:, : self.bins] = bias.reshape(2, self.bins)
+        start[1, 1 : self.bins : 2] += np.pi  # a phase of pi is the sign of odd bins
+        x = part.conv(x, spread.reshape(2 * bins, *weight.shape[1:]), start.ravel())
+        return part.head(x, bins)
 
     def forward(self, x: Tensor, state: State) -> tuple[Tensor, State]:
         log_magnitude, phase = self.project(x, {})[0].chunk(2, dim=1)

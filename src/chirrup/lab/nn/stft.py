@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from chirrup.lab.nn.program import Part, Value
 from chirrup.lab.nn.streaming import Span, State, Streaming, strided, transposed
 from chirrup.runtime.dft import dft_matrix
 
@@ -156,6 +157,11 @@ class MatrixISTFT(Streaming):
 
     def initial_state(self, batch: int, device: torch.device | None = None) -> State:
         return {"overlap": torch.zeros(batch, 1, self.hop, device=device)}
+
+    def emit(self, part: Part, x: Value) -> Value:
+        """Add the transform of real and imaginary parts that are padded to whole vectors."""
+        y = part.istft(x, self.get_buffer("window").numpy())
+        return part.overlap(y, part.value(x.rows, self.hop), 2, 1)
 
     def forward(self, x: Tensor, state: State) -> tuple[Tensor, State]:
         real, imaginary = x.transpose(1, 2).split(self.hop + 1, dim=2)

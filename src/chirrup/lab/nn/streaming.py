@@ -6,12 +6,13 @@ the initial state. A live stream is a series of calls, each with the state of th
 use one implementation.
 """
 
-from collections.abc import Sequence
 from fractions import Fraction
 from typing import cast
 
 import torch
 from torch import Tensor, nn
+
+from chirrup.lab.nn.program import Part, Value
 
 State = dict[str, Tensor]
 Span = tuple[int, int]
@@ -118,6 +119,17 @@ class Streaming(nn.Module):
         """
         return self
 
+    def emit(self, part: Part, x: Value) -> Value:
+        """Add the operations of this layer to a program of the native engine.
+
+        Returns:
+            The value of the output.
+
+        Raises:
+            NotImplementedError: the native engine has no form of this layer.
+        """
+        raise NotImplementedError(f"the native engine has no {type(self).__name__}")
+
     def takes_elu(self, x: Tensor) -> bool:
         """Return whether `forward` accepts ``elu``, to apply an ELU to this input first."""
         return False
@@ -172,6 +184,11 @@ class Sequential(Streaming):
             span = layer.span(span)
         return span
 
+    def emit(self, part: Part, x: Value) -> Value:
+        for layer in self.layers:
+            x = layer.emit(part, x)
+        return x
+
     def forward(self, x: Tensor, state: State) -> tuple[Tensor, State]:
         after: State = {}
         layers, index = self.layers, 0
@@ -198,12 +215,21 @@ class Sequential(Streaming):
         return self.run(str(index), x, state, after), index + 1
 
 
+PROGRAM_ACTIVATIONS: dict[type[nn.Module], str] = {nn.ELU: "elu", nn.Tanh: "tanh"}
+
+
 class Stateless(Streaming):
     """Any module over ``[batch, channels, time]`` that treats each time step separately."""
 
     def __init__(self, module: nn.Module) -> None:
         super().__init__()
         self.module = module
+
+    def emit(self, part: Part, x: Value) -> Value:
+        kind = PROGRAM_ACTIVATIONS.get(type(self.module))
+        if kind is None:
+            return super().emit(part, x)
+        return part.activate(x, (kind, None, None))
 
     def forward(self, x: Tensor, state: State) -> tuple[Tensor, State]:
         return self.module(x), state
@@ -232,106 +258,3 @@ class LookAhead(Streaming):
 
     def forward(self, x: Tensor, state: State) -> tuple[Tensor, State]:
         return x, state
-
-
-class Delay(Streaming):
-    """Delay the signal by ``steps`` time steps; the output starts with zeros."""
-
-    def __init__(self, channels: int, steps: int) -> None:
-        super().__init__()
-        self.channels, self.steps = channels, steps
-
-    @property
-    def delay(self) -> Fraction:
-        return Fraction(self.steps)
-
-    def span(self, span: Span) -> Span:
-        return span[0] - self.steps, span[1] - self.steps
-
-    def initial_state(self, batch: int, device: torch.device | None = None) -> State:
-        if self.steps == 0:
-            return {}
-        return {"past": torch.zeros(batch, self.channels, self.steps, device=device)}
-
-    def forward(self, x: Tensor, state: State) -> tuple[Tensor, State]:
-        if self.steps == 0:
-            return x, {}
-        line = torch.cat([state["past"], x], dim=2)
-        return line[:, :, : x.shape[2]], {"past": line[:, :, x.shape[2] :].clone()}
-
-
-class Residual(Streaming):
-    """``x + block(x)``, where the skip connection is delayed like the block.
-
-    Args:
-        channels: channels of ``x``.
-        block: the residual branch; its delay must be a whole number of steps.
-        shortcut: a stateless layer for the skip connection; it must have the ratio of ``block``.
-    """
-
-    def __init__(self, channels: int, block: Streaming, shortcut: Streaming | None = None) -> None:
-        super().__init__()
-        if block.ratio != (1 if shortcut is None else shortcut.ratio):
-            raise ValueError("a residual block must keep the rate of its input or shortcut")
-        if block.delay.denominator != 1:
-            raise ValueError("the delay of a residual block must be a whole number of steps")
-        self.block = block
-        delay = Delay(channels, int(block.delay))
-        self.skip = delay if shortcut is None else Sequential(delay, shortcut)
-
-    @property
-    def delay(self) -> Fraction:
-        return self.block.delay
-
-    @property
-    def ratio(self) -> Fraction:
-        return self.block.ratio
-
-    def span(self, span: Span) -> Span:
-        return joined(self.block.span(span), self.skip.span(span))
-
-    def forward(self, x: Tensor, state: State) -> tuple[Tensor, State]:
-        after: State = {}
-        y = self.run("block", x, state, after)
-        return self.run("skip", x, state, after) + y, after
-
-
-class Parallel(Streaming):
-    """Parallel branches over disjoint channels, whose outputs are concatenated.
-
-    Args:
-        channels: number of input channels of each branch.
-        branches: layers with equal delays and ratios.
-    """
-
-    def __init__(self, channels: Sequence[int], *branches: Streaming) -> None:
-        super().__init__()
-        if len({(branch.delay, branch.ratio) for branch in branches}) != 1:
-            raise ValueError("parallel branches must have one delay and one rate")
-        self.channels = list(channels)
-        for index, branch in enumerate(branches):
-            self.add_module(str(index), branch)
-
-    @property
-    def branches(self) -> list[Streaming]:
-        return [cast(Streaming, branch) for branch in self.children()]
-
-    @property
-    def delay(self) -> Fraction:
-        return self.branches[0].delay
-
-    @property
-    def ratio(self) -> Fraction:
-        return self.branches[0].ratio
-
-    def span(self, span: Span) -> Span:
-        return joined(*(branch.span(span) for branch in self.branches))
-
-    def forward(self, x: Tensor, state: State) -> tuple[Tensor, State]:
-        after: State = {}
-        shares = x.split(self.channels, dim=1)
-        outputs = [
-            self.run(name, share, state, after)
-            for name, share in zip(self._modules, shares, strict=True)
-        ]
-        return torch.cat(outputs, dim=1), after

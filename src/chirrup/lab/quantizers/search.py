@@ -5,10 +5,12 @@ The projections are folded into constants.
 
 from typing import cast
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from chirrup.lab.nn.program import Operation, Part, Value
 from chirrup.lab.quantizers.level import Level
 
 
@@ -37,6 +39,27 @@ class FoldedSearch(nn.Module):
                 self.register_buffer(f"share_{index}", outward.T @ later)
         self.register_buffer("bias", bias)
         self.levels, self.code_dim = len(levels), levels[0].codebook.shape[1]
+
+    def emit(self, part: Part, x: Value) -> None:
+        """Add the search to a program of the native engine; the codes are the part's output."""
+
+        def every(name: str, count: int) -> np.ndarray:
+            tables = [self.get_buffer(f"{name}_{index}").numpy().ravel() for index in range(count)]
+            return np.concatenate(tables) if tables else np.zeros(0, np.float32)
+
+        size = self.get_buffer("weight_0").shape[1]
+        offsets = np.zeros((self.levels, size), np.float32)
+        for index in range(self.levels):
+            offset = getattr(self, f"offset_{index}")
+            if offset is not None:
+                offsets[index] = offset.numpy()
+        project, bias = self.get_buffer("project").numpy(), self.get_buffer("bias").numpy()
+        rest = part.conv(x, project.T[:, :, None], bias)
+        tables = every("weight", self.levels), offsets
+        later = every("entries", self.levels - 1), every("share", self.levels - 1)
+        weights = [*tables, *later]
+        numbers = [self.levels, self.code_dim, size]
+        part.add(Operation("search", rest, numbers=numbers, weights=weights))
 
     def forward(self, latent: Tensor) -> Tensor:
         rest = latent.transpose(1, 2) @ self.get_buffer("project") + self.get_buffer("bias")
@@ -71,6 +94,20 @@ class FoldedLookup(nn.Module):
             "bias", torch.stack([cast(Tensor, a.project_out.bias) for a in levels])
         )
         self.size = size
+
+    def emit(self, part: Part) -> Value:
+        """Add the lookup to a program of the native engine; the codes are the part's input.
+
+        The value has the entries of all levels, and then a one for each code that is present, which
+        the product multiplies by the level's bias.
+        """
+        levels, dim = len(self.get_buffer("bias")), self.get_buffer("table").shape[1]
+        table = self.get_buffer("table").numpy().reshape(levels, self.size + 1, dim)[:, : self.size]
+        y = part.value(1, levels * dim + levels)
+        numbers, weights = [levels, dim, self.size], [table]
+        part.add(Operation("lookup", y=y, numbers=numbers, weights=weights))
+        project, bias = self.get_buffer("project").numpy(), self.get_buffer("bias").numpy()
+        return part.conv(y, np.concatenate([project, bias]).T[:, :, None], None)
 
     def forward(self, codes: Tensor) -> Tensor:
         present = codes >= 0

@@ -1,0 +1,119 @@
+"""The native engine against the layers in PyTorch: codes, audio, and frames against blocks."""
+
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from chirrup.errors import ModelError
+from chirrup.lab.export.folding import fold, for_export
+from chirrup.lab.export.program import program_of
+from chirrup.lab.models import Model
+from chirrup.lab.models.tqcodec import TQCodec, TQConfig
+from chirrup.runtime import native
+from chirrup.runtime.native import NativeEngine, Program
+from small_lrac import small_lrac
+from small_model import small_iris, speech_like
+from small_spectro import small_spectro
+
+FRAMES = 40
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def built(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Compile the library for this test."""
+    folder = tmp_path_factory.mktemp("native")
+    command = [sys.executable, str(ROOT / "native" / "build.py"), "--out", str(folder)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode:
+        pytest.skip(f"there is no C compiler: {done.stderr}")
+    native.library.cache_clear()
+    native.FOLDER = folder
+
+
+@cache
+def small_tq() -> TQCodec:
+    """Return a small TQCodec with an LSTM, transposed convolutions and shortcuts."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        config = TQConfig(
+            encoder_dim=4, decoder_dim=4, latent_dim=32, codebooks=3, codebook_size=64
+        )
+        model = TQCodec(config).eval().requires_grad_(False)
+        audio = torch.from_numpy(np.stack([speech_like(12_800, seed) for seed in range(4)]))
+        model.start(audio[:, None])
+    return model
+
+
+MODELS = {"iris": small_iris, "lrac": small_lrac, "tqcodec": small_tq}
+
+
+def engines(model: Model, folder: Path) -> tuple[NativeEngine, NativeEngine]:
+    encoder, decoder = for_export(fold(model))
+    path = folder / native.PROGRAM
+    path.write_bytes(program_of(encoder, decoder, model.frame_samples))
+    program = Program(path)
+    sizes = model.frame_samples, model.codebooks
+    return NativeEngine(program, "encoder", *sizes), NativeEngine(program, "decoder", *sizes)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_program_computes_what_the_layers_compute(name: str, tmp_path: Path) -> None:
+    model = MODELS[name]()
+    encode, decode = engines(model, tmp_path)
+    encoder, decoder = for_export(fold(model))
+    audio = np.stack([speech_like(FRAMES * model.frame_samples, seed) for seed in (1, 2)])
+    states = [part.initial_state(2).values() for part in (model.encoder, model.decoder)]
+    with torch.no_grad():
+        codes = encoder(torch.from_numpy(audio), *states[0])[0].numpy()
+        codes[:, 1:, 5] = -1
+        codes[:, :, 9] = -1
+        sound = decoder(torch.from_numpy(codes), *states[1])[0].numpy()
+    found, _ = encode(audio[:, None], encode.initial_state(2))
+    absent = codes < 0
+    assert (found == codes)[~absent].mean() > 0.99
+    made, _ = decode(codes, decode.initial_state(2))
+    error = np.square(made[:, 0] - sound).mean() / np.square(sound).mean()
+    assert 10 * np.log10(error) < -80
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_frames_are_bit_equal_to_blocks(name: str, tmp_path: Path) -> None:
+    model = MODELS[name]()
+    encode, decode = engines(model, tmp_path)
+    step = model.frame_samples
+    audio = speech_like(FRAMES * step, 3)[None, None]
+    codes, _ = encode(audio, encode.initial_state())
+    sound, _ = decode(codes, decode.initial_state())
+    before, after, pieces = encode.initial_state(), decode.initial_state(), []
+    for start in range(0, FRAMES, 3):
+        stop = min(FRAMES, start + 3)
+        kept = before.copy()
+        found, new = encode(audio[:, :, start * step : stop * step], before)
+        assert np.array_equal(before, kept), "a state is never changed"
+        assert np.array_equal(found, codes[:, :, start:stop])
+        before = encode.restore(encode.save(new))
+        made, after = decode(found, after)
+        pieces.append(made)
+    assert np.array_equal(np.concatenate(pieces, axis=2), sound)
+
+
+def test_a_model_with_other_layers_has_no_program() -> None:
+    encoder, decoder = for_export(fold(small_spectro()))
+    with pytest.raises(NotImplementedError, match="the native engine has no"):
+        program_of(encoder, decoder, 480)
+
+
+def test_a_damaged_program_is_refused(tmp_path: Path) -> None:
+    engines(small_lrac(), tmp_path)
+    path = tmp_path / native.PROGRAM
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(ModelError, match="is damaged"):
+        Program(path)
