@@ -1,6 +1,7 @@
 /* Kernels over rows of channels. Compile with -DISA=name and the flags of the instruction set. */
 #include "kernels.h"
 
+#define INLINE inline __attribute__((always_inline))
 #define JOIN2(a, b) a##b
 #define JOIN(a, b) JOIN2(a, b)
 
@@ -74,7 +75,7 @@ static inline v16 gelu(v16 x) {
     return 0.5f * x * (1.0f + erf);
 }
 
-static inline __attribute__((always_inline)) v16 activated(int kind, v16 x, const float *first, const float *second) {
+static INLINE v16 activated(int kind, v16 x, const float *first, const float *second) {
     switch (kind) {
     case SNAKE: {
         v16 h = load(second);
@@ -93,35 +94,42 @@ static inline __attribute__((always_inline)) v16 activated(int kind, v16 x, cons
     }
 }
 
-static inline __attribute__((always_inline)) void activate_rows(int kind, const float *x, float *y, int rows, int lanes,
-                                                                const float *first, const float *second) {
-    for (int c = 0; c < lanes; c += 16) {
+static INLINE void activate_rows(int kind, const float *x, int ld_x, float *y, int ld_y, int rows, int lanes,
+                                 const float *first, const float *second) {
+    for (int c = 0; c < lanes; c += 16, first += 16, second += 16) {
+        const float *from = x + c;
+        float *to = y + c;
         int t = 0;
-        for (; t + 4 <= rows; t += 4) {
+        for (; t + 4 <= rows; t += 4, from += (ptrdiff_t)4 * ld_x, to += (ptrdiff_t)4 * ld_y) {
             v16 out[4];
-            for (int n = 0; n < 4; ++n) out[n] = activated(kind, load(x + (ptrdiff_t)(t + n) * lanes + c), first + c, second + c);
-            for (int n = 0; n < 4; ++n) store(y + (ptrdiff_t)(t + n) * lanes + c, out[n]);
+            for (int n = 0; n < 4; ++n)
+                out[n] = activated(kind, load(from + (ptrdiff_t)n * ld_x), first, second);
+            for (int n = 0; n < 4; ++n) store(to + (ptrdiff_t)n * ld_y, out[n]);
         }
-        for (; t < rows; ++t) store(y + (ptrdiff_t)t * lanes + c, activated(kind, load(x + (ptrdiff_t)t * lanes + c), first + c, second + c));
+        for (; t < rows; ++t, from += ld_x, to += ld_y) store(to, activated(kind, load(from), first, second));
     }
 }
 
-static void activate(int kind, const float *x, float *y, int rows, int lanes, const float *first,
-                     const float *second) {
-    if (kind == SNAKE) activate_rows(SNAKE, x, y, rows, lanes, first, second);
-    else if (kind == ELU) activate_rows(ELU, x, y, rows, lanes, first, second);
-    else activate_rows(kind, x, y, rows, lanes, first, second);
+/* Not inline: a copy in each tile would make the library three times as large. */
+static __attribute__((noinline)) void activate(int kind, const float *x, int ld_x, float *y, int ld_y, int rows,
+                                               int lanes, const float *first, const float *second) {
+#define KIND(name)                                                                              \
+    case name:                                                                                  \
+        activate_rows(name, x, ld_x, y, ld_y, rows, lanes, first, second);                      \
+        break
+    switch (kind) {
+        KIND(NONE);
+        KIND(SNAKE);
+        KIND(ELU);
+        KIND(GELU);
+        KIND(TANH);
+        KIND(LEAKY);
+    }
 }
-
-#define FINISH(R, V, KIND)                                                                      \
-    for (int r = 0; r < R; ++r)                                                                 \
-        for (int v = 0; v < V; ++v)                                                             \
-            store(y + (ptrdiff_t)r * ld_y + 16 * v,                                             \
-                  activated(KIND, sum[r][v], first + 16 * v, second + 16 * v));
 
 /* A tile of R rows and V vectors of outputs. */
 #define TILE(R, V)                                                                              \
-    static inline __attribute__((always_inline)) void tile_##R##_##V(                                                           \
+    static INLINE void tile_##R##_##V(                                                           \
         const struct conv *c, const float *w, const float *b, const float *x, int ld_x,         \
         int step, float *y, int ld_y, const float *res, int ld_res, const float *first,         \
         const float *second) {                                                                  \
@@ -142,9 +150,10 @@ static void activate(int kind, const float *x, float *y, int rows, int lanes, co
         if (res)                                                                                \
             for (int r = 0; r < R; ++r)                                                         \
                 for (int v = 0; v < V; ++v) sum[r][v] += load(res + (ptrdiff_t)r * ld_res + 16 * v); \
-        if (c->activation == NONE) FINISH(R, V, NONE)                                           \
-        else if (c->activation == SNAKE) FINISH(R, V, SNAKE)                                    \
-        else FINISH(R, V, c->activation)                                                        \
+        for (int r = 0; r < R; ++r)                                                             \
+            for (int v = 0; v < V; ++v) store(y + (ptrdiff_t)r * ld_y + 16 * v, sum[r][v]);     \
+        if (c->activation != NONE)                                                              \
+            activate(c->activation, y, ld_y, y, ld_y, R, 16 * V, first, second);                \
     }
 
 TILE(1, 1) TILE(4, 1) TILE(8, 1)
@@ -188,7 +197,7 @@ static inline v16 load_half(const uint16_t *p) {
         for (int v = 0; v < V; ++v) {                                                           \
             const int at = j + 16 * v;                                                          \
             if (res) sum[0][v] += load(res + at);                                               \
-            store(y + at, activated(c->activation, sum[0][v], first + at, second + at));        \
+            store(y + at, sum[0][v]);                                                           \
         }                                                                                       \
     }
 
@@ -199,6 +208,7 @@ static void conv_row(const struct conv *c, const uint16_t *half, const float *b,
     ROW(8)
     ROW(4)
     ROW(1)
+    if (c->activation != NONE) activate(c->activation, y, 0, y, 0, 1, c->lanes, first, second);
 }
 #endif
 

@@ -20,8 +20,8 @@ struct kernels {
     int has_half; /* whether conv reads weights as float16 */
     void (*conv)(const struct conv *c, const float *x, int ld_x, float *y, int ld_y, int rows,
                  const float *residual, int ld_residual);
-    void (*activate)(int kind, const float *x, float *y, int rows, int lanes, const float *first,
-                     const float *second);
+    void (*activate)(int kind, const float *x, int ld_x, float *y, int ld_y, int rows, int lanes,
+                     const float *first, const float *second);
     void (*norm)(const float *x, float *y, int rows, int channels, int ld, const float *gain,
                  const float *bias, float eps);
     void (*depthwise)(const float *x, float *y, int rows, int ld, int kernel, const float *weight,

@@ -132,8 +132,8 @@ static void run_op(const run_t *r, const op_t *o) {
         run_conv(r, o);
         break;
     case ACTIVATE:
-        r->kernels->activate((int)o->p[0], at(r, o->in), at(r, o->out), rows(r, o->out), (int)y->ld,
-                             weight(r, o->w[0]), weight(r, o->w[1]));
+        r->kernels->activate((int)o->p[0], at(r, o->in), (int)x->ld, at(r, o->out), (int)y->ld, rows(r, o->out),
+                             (int)y->ld, weight(r, o->w[0]), weight(r, o->w[1]));
         break;
     case NORM:
         r->kernels->norm(at(r, o->in), at(r, o->out), rows(r, o->out), (int)o->p[0], (int)y->ld,
