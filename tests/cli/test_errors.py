@@ -195,3 +195,10 @@ def test_without_torch_commands_say_what_to_install(tmp_path: Path) -> None:
         assert result.stderr.count("\n") == 1
         assert "pip install 'chirrup[train]'" in result.stderr
         assert names(tmp_path) == {"recipe.toml"}
+
+
+def test_an_empty_argument_is_an_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """It would be the current folder: an unset variable in a shell gives one."""
+    assert run(["encode", "", "--out", str(tmp_path / "coded")]) == 2
+    assert "an argument is empty" in capsys.readouterr().err
+    assert names(tmp_path) == set()

@@ -51,7 +51,8 @@ def run(arguments: Sequence[str]) -> int:
         0 for success, 2 for an error with one line on standard error, 130 for Ctrl-C. Unexpected
         exceptions are not caught.
     """
-
+    if "" in arguments:
+        return _fail("an argument is empty: check the variables and quotes of the command")
     try:
         code = app(list(arguments), prog_name="chirrup", standalone_mode=False)
         if sys.stdout is not None:

@@ -87,6 +87,8 @@ def train(
     step = run(config, out, minutes=minutes, device=str(device), fresh=fresh, plain=plain)
     if os.environ.get("RANK", "0") == "0":
         done = "" if step == config.steps else "; run the same command again to continue"
+        if step > config.steps:
+            done = "; the recipe ends before this step, so nothing was trained"
         note(f"{out / 'checkpoint.pt'}: step {step} of {config.steps}{done}")
 
 

@@ -163,6 +163,12 @@ def test_a_stage_has_conditions_of_its_own_among_those_that_are_loaded(recipe: P
     ("override", "words"),
     [
         ("batch_size=0", "batch_size is 0: give a number from 1 to 65536"),
+        ("stages.0.weights={}", "stage first has no loss"),
+        ('stages.0.train=["quantizer"]', "trains the quantizer without using it"),
+        ("spectra={n_ffts=[], mels=[]}", "n_ffts is empty"),
+        ("spectra={n_ffts=[1], mels=[1]}", "n_ffts.0 is 1: give a number from 4"),
+        ('data.leave_out=[""]', "give a text that is not empty"),
+        ("stages.0.weights={mel=1, heard=1, asr_features=1}", "give one of them"),
         ("stages.0.weights.melody=1", "melody"),
         ("adversary.discriminators.mine.kind=psychic", "kind"),
         ("batch_size=many", "batch_size"),

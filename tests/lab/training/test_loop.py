@@ -119,6 +119,24 @@ def test_a_stage_draws_its_own_conditions(corpus: Path, tmp_path: Path) -> None:
     assert drawn == 3 * [[1, 0, 0, 0, 0]] + [[8, 5, 5, 2, 0]]
 
 
+def test_more_codebooks_than_the_model_has_are_refused(corpus: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"codes\.choices must be at most 4"):
+        Trainer(tiny_config(corpus, codes={"choices": [1, 5]}), tmp_path, CPU)
+
+
+def test_a_stage_without_losses_needs_a_checkpoint(corpus: Path, tmp_path: Path) -> None:
+    """It counts the steps of an earlier training."""
+    before = {"name": "before", "steps": 2, "weights": {}}
+    recipe = tiny_recipe(corpus)
+    recipe["stages"] = [before, *recipe["stages"]]
+    trainer = Trainer(TrainingConfig.model_validate(recipe), tmp_path, CPU)
+    with pytest.raises(UsageError, match=r"stage before has no loss: .*checkpoint"):
+        trainer.run()
+    empty = TrainingConfig.model_validate(recipe | {"stages": []})
+    with pytest.raises(UsageError, match="the recipe has no stage"):
+        Trainer(empty, tmp_path, CPU).run()
+
+
 def test_crops_must_hold_a_window(corpus: Path, tmp_path: Path) -> None:
     trainer = Trainer(tiny_config(corpus, spectra={"n_ffts": [8192], "mels": [8]}), tmp_path, CPU)
     with pytest.raises(UsageError, match="longest window of the losses, 8192"):

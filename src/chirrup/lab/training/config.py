@@ -15,6 +15,7 @@ from pydantic import Field, ValidationError, model_validator
 from chirrup.lab.training.data_config import Conditions, DataConfig
 from chirrup.lab.training.fields import (
     AtLeastOne,
+    Bands,
     Batch,
     Codebooks,
     Count,
@@ -65,6 +66,8 @@ class LossWeights(Strict):
     def _earlier_names(cls, value: Any) -> Any:
         """Accept the name that earlier recipes have for ``asr_features``."""
         if isinstance(value, dict) and "heard" in value:
+            if "asr_features" in value:
+                raise ValueError("heard is the earlier name of asr_features: give one of them")
             return {key: weight for key, weight in value.items() if key != "heard"} | {
                 "asr_features": value["heard"]
             }
@@ -108,6 +111,11 @@ class Stage(Strict):
         return bool(self.weights.positive - LATENT_TERMS - FEATURE_TERMS)
 
     @property
+    def trains_more_than_codes(self) -> bool:
+        """Whether there is another loss than the quantizer's."""
+        return bool(self.weights.positive - LATENT_TERMS)
+
+    @property
     def adversarial(self) -> bool:
         """Whether a loss needs the discriminators."""
         return self.weights.adversarial > 0 or self.weights.features > 0
@@ -128,11 +136,13 @@ class SpectraConfig(Strict):
 
     n_ffts: tuple[Window, ...] = (64, 128, 256, 512, 1024, 2048)
     """Window lengths in samples."""
-    mels: tuple[Window, ...] = (10, 20, 40, 80, 160, 320)
+    mels: tuple[Bands, ...] = (10, 20, 40, 80, 160, 320)
     """Mel bands of each scale."""
 
     @model_validator(mode="after")
     def _pairs(self) -> Self:
+        if not self.n_ffts:
+            raise ValueError("spectra.n_ffts is empty: give a window")
         if len(self.n_ffts) != len(self.mels):
             raise ValueError(
                 f"spectra.n_ffts has {len(self.n_ffts)} values and spectra.mels has "
@@ -245,6 +255,14 @@ class TrainingConfig(Strict):
     @model_validator(mode="after")
     def _stages_have_what_they_need(self) -> Self:
         for stage in self.stages:
+            if stage.steps and not stage.quantize:
+                if not stage.trains_more_than_codes:
+                    raise ValueError(f"stage {stage.name} has no loss: give it weights")
+                if "quantizer" in stage.train:
+                    raise ValueError(
+                        f"stage {stage.name} trains the quantizer without using it: set quantize "
+                        "to true, or leave it out of train"
+                    )
             wanted = stage.conditions.used if stage.conditions else set()
             if unused := sorted(wanted - self.data.conditions.used):
                 raise ValueError(

@@ -5,7 +5,7 @@ from typing import Any, Literal, Self
 
 from pydantic import model_validator
 
-from chirrup.lab.training.fields import Count, Decibels, Seconds, Speed, Strict, Weight
+from chirrup.lab.training.fields import Count, Decibels, Pattern, Seconds, Speed, Strict, Weight
 
 NEEDS_NOISE = ("noisy", "noisy_reverberant")
 NEEDS_ROOMS = ("reverberant", "noisy_reverberant")
@@ -55,7 +55,7 @@ class DataConfig(Strict):
     """Room impulse responses."""
     validation: str = "speech_test"
     """Recordings for the validation curve. No decision depends on them."""
-    leave_out: tuple[str, ...] = ()
+    leave_out: tuple[Pattern, ...] = ()
     """Patterns of file names to leave out, such as the files of a speaker kept for a test."""
     validation_clips: Count = 12
     validation_score: Literal["auto", "pesq", "lsd"] = "auto"

@@ -88,4 +88,7 @@ def export_with_int8(
 
 def excerpt(audio: Path | None, rate_hz: int) -> np.ndarray:
     """Read five seconds of a recording, or of the bundled clip: ``float32 [samples]``."""
-    return read_mono(audio or DEMO_CLIP, rate_hz)[: 5 * rate_hz]
+    clip = read_mono(audio or DEMO_CLIP, rate_hz)[: 5 * rate_hz]
+    if len(clip) < rate_hz // 2:
+        raise ValueError(f"{audio} is shorter than half a second: give a longer clip")
+    return clip

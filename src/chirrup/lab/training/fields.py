@@ -24,6 +24,12 @@ def _rising(values: tuple[float, float]) -> tuple[float, float]:
     return values
 
 
+def _not_empty(text: str) -> str:
+    if not text:
+        raise ValueError("give a text that is not empty")
+    return text
+
+
 Share = Annotated[float, _within(0, 1)]
 Decay = Annotated[float, _within(0, 1 - 1e-9)]
 Rate = Annotated[float, _within(1e-12, 10)]
@@ -36,7 +42,10 @@ Count = Annotated[int, _within(0, 10**9)]
 AtLeastOne = Annotated[int, _within(1, 10**9)]
 Codebooks = Annotated[int, _within(1, 1024)]
 Batch = Annotated[int, _within(1, 65_536)]
-Window = Annotated[int, _within(1, 65_536)]
+Bands = Annotated[int, _within(1, 65_536)]
+Pattern = Annotated[str, AfterValidator(_not_empty)]
+Window = Annotated[int, _within(4, 65_536)]
+"""A window in samples; its hop is a quarter of it."""
 Seed = Annotated[int, _within(0, 2**63 - 1)]
 Decibels = Annotated[
     tuple[Annotated[float, _within(-200, 200)], Annotated[float, _within(-200, 200)]],

@@ -33,6 +33,7 @@ from chirrup.lab.training.checkpoints import (
     restore_optimiser,
     save_checkpoint,
 )
+from chirrup.lab.training.checks import check_losses, check_model
 from chirrup.lab.training.config import Stage, TrainingConfig
 from chirrup.lab.training.distillation.feature_distillation import FeatureDistillation
 from chirrup.lab.training.distillation.teachers import load_teacher
@@ -77,8 +78,7 @@ class Trainer:
         self.rank = dist.get_rank() if dist.is_initialized() else 0
         torch.manual_seed(config.seed)
         self.model = build(config.model, **config.model_changes).to(device)
-        if config.codes.lowest > self.model.codebooks:
-            raise UsageError(f"codes.lowest must be at most {self.model.codebooks}, all codebooks")
+        check_model(config, self.model)
         self.ema = build(config.model, **config.model_changes).to(device).requires_grad_(False)
         self.ema.load_state_dict(self.model.state_dict())
         self.levels = self.model.quantizer.trained_levels
@@ -97,12 +97,6 @@ class Trainer:
             self.forward = Forward(config.codes, self.model)
         self.parameters = list(self.model.parameters())
         self.parts = self.model.parts()
-        for stage in config.stages:
-            if unknown := set(stage.train) - set(self.parts):
-                raise UsageError(
-                    f"stage {stage.name} is to train {', '.join(sorted(unknown))}: "
-                    f"{config.model} has {', '.join(self.parts)}"
-                )
         kind, options = OPTIMISERS[config.optimiser]
         options = options | {"betas": config.betas, "weight_decay": config.weight_decay}
         self.groups = codebooks.parameter_groups(self.model, self.levels)
@@ -132,6 +126,7 @@ class Trainer:
     def run(self, minutes: float | None = None) -> None:
         """Train to the recipe's last step, or for ``minutes``; write a checkpoint at the end."""
         config = self.config
+        check_losses(config, self.step, self.folder)
         sampler = self.sampler()
         log = TrainingLogger(self.folder, config.steps, self.step, quiet=self.rank != 0)
         begun = saved = time.monotonic()

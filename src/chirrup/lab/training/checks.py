@@ -1,0 +1,44 @@
+"""Checks of a recipe against its model and the state of its training."""
+
+from pathlib import Path
+
+from chirrup.errors import UsageError
+from chirrup.lab.models import Model
+from chirrup.lab.training.config import TrainingConfig
+
+
+def check_model(config: TrainingConfig, model: Model) -> None:
+    """Check that the model has the codebooks and the parts that a recipe names.
+
+    Raises:
+        UsageError: it does not.
+    """
+    counts = {"lowest": config.codes.lowest, "choices": max(config.codes.choices, default=0)}
+    for name, count in counts.items():
+        if count > model.codebooks:
+            raise UsageError(f"codes.{name} must be at most {model.codebooks}, all codebooks")
+    parts = model.parts()
+    for stage in config.stages:
+        if unknown := set(stage.train) - set(parts):
+            raise UsageError(
+                f"stage {stage.name} is to train {', '.join(sorted(unknown))}: "
+                f"{config.model} has {', '.join(parts)}"
+            )
+
+
+def check_losses(config: TrainingConfig, step: int, folder: Path) -> None:
+    """Check that a training has a stage, and that the stage of the first step has losses.
+
+    A stage without losses counts the steps of an earlier training.
+
+    Raises:
+        UsageError: there is no stage, or it has no loss but the quantizer's.
+    """
+    if not config.stages:
+        raise UsageError("the recipe has no stage: give stages")
+    _, stage = config.stage_at(step)
+    if step < config.steps and not stage.trains_more_than_codes:
+        raise UsageError(
+            f"stage {stage.name} has no loss: it counts the steps of an earlier training, whose "
+            f"checkpoint.pt must be in {folder}"
+        )
