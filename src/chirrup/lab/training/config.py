@@ -80,9 +80,11 @@ class LossWeights(Strict):
 
 
 LATENT_TERMS = {"commitment", "codebook", "entropy"}
+"""Losses of the quantizer; they need no decoded audio."""
 FEATURE_TERMS = {"layers", "positions", "first_features", "own_features", "teacher_features"}
-"""Losses that need no decoded audio."""
+"""Losses of features; they need no decoded audio."""
 TEACHER_TERMS = {"layers", "positions", "teacher_features", "asr_features"}
+"""Losses that need a teacher."""
 
 
 class Stage(Strict):

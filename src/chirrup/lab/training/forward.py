@@ -16,7 +16,7 @@ class StepOutput:
     """The result of a forward pass.
 
     Attributes:
-        audio: ``[batch, channels, samples]``, or None in a stage without losses on audio.
+        audio: ``[batch, channels, samples]``, or None if no audio was decoded.
         quantized: the quantizer's result, or None if it did not run.
         losses: losses that do not depend on ``audio``, by the names of their weights.
     """
@@ -29,7 +29,7 @@ class StepOutput:
 class Forward:
     """Codes and decodes a batch with the whole model.
 
-    A subclass can train parts of a model in stages of their own.
+    A subclass can compute only a part of the model, as a stage of the recipe needs it.
     """
 
     def __init__(self, codes: CodesConfig, model: Model) -> None:

@@ -1,1 +1,1 @@
-"""Recordings and what training draws from them."""
+"""Batches for training: recordings, augmentation, resampling, and dropout of codes."""

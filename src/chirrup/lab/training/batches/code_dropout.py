@@ -73,7 +73,7 @@ def draw_codebooks(
 def draw_lost_chunks(
     codes: CodesConfig, batch: int, chunks: int, generator: torch.Generator
 ) -> Tensor:
-    """Draw lost chunks of frames, in bursts of up to three: ``bool [batch, chunks]``."""
+    """Draw lost chunks of frames, in bursts of up to three that can join: ``[batch, chunks]``."""
     begins = torch.rand(batch, chunks, generator=generator) < codes.loss_rate / 2
     more = torch.rand(batch, chunks, generator=generator)
     lost = begins.clone()

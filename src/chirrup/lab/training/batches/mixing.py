@@ -46,6 +46,6 @@ def reverberate(speech: Tensor, responses: Tensor, sample_rate_hz: int) -> tuple
 
 
 def mix(speech: Tensor, other: Tensor, ratio_db: Tensor) -> Tensor:
-    """Add ``other [batch, ..., samples]`` at ``ratio_db`` below the power of ``speech``."""
+    """Add ``other`` at ``ratio_db [batch, 1, ...]`` below the power of ``speech``."""
     level, other_level = (power(x).clamp(min=1e-8).sqrt() for x in (speech, other))
     return speech + other * (level / other_level) * 10 ** (-ratio_db / 20)
