@@ -117,7 +117,9 @@ def test_recordings_that_the_sources_no_longer_hold_are_not_lost_unasked(tmp_pat
         return {str(path): path.read_bytes() for path in paths}
 
     before = content()
-    with pytest.raises(FileError, match="out has 2 recordings of one, which the sources no longer"):
+    with pytest.raises(
+        FileError, match="out has 2 recordings of one, which are no longer in the sources"
+    ):
         prepare([two], out, recipe(), here, facts=FACTS)
     (tmp_path / "two" / "c.wav").rename(tmp_path / "c.wav")
     with pytest.raises(FileError, match=r"out has 1 recording of two, .* or --force to rem"):
