@@ -4,6 +4,7 @@ import subprocess
 import sys
 from functools import cache
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from chirrup.lab.export.folding import fold, for_export
 from chirrup.lab.export.program import program_of
 from chirrup.lab.models import Model
 from chirrup.lab.models.tqcodec import TQCodec, TQConfig
+from chirrup.lab.nn import Conv1d, Sequential
 from chirrup.runtime import native
 from chirrup.runtime.native import NativeEngine, Program
 from small_lrac import small_lrac
@@ -101,6 +103,27 @@ def test_frames_are_bit_equal_to_blocks(name: str, tmp_path: Path) -> None:
         made, after = decode(found, after)
         pieces.append(made)
     assert np.array_equal(np.concatenate(pieces, axis=2), sound)
+
+
+def test_a_channel_in_the_middle_is_computed_like_any_other(tmp_path: Path) -> None:
+    """Only the last convolution computes several samples as channels."""
+    model = small_lrac()
+    encoder, decoder = for_export(fold(model))
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        more = [Conv1d(1, 4, 3), Conv1d(4, 1, 3), Conv1d(1, 4, 2), Conv1d(4, 1, 5)]
+    for layer in more:
+        layer.requires_grad_(False)
+    decoder.decoder = Sequential(*cast(Sequential, decoder.decoder).layers, *more)
+    path = tmp_path / native.PROGRAM
+    path.write_bytes(program_of(encoder, decoder, model.frame_samples))
+    decode = NativeEngine(Program(path), "decoder", model.frame_samples, model.codebooks)
+    codes = torch.randint(0, 64, (1, 3, FRAMES), generator=torch.Generator().manual_seed(0)).int()
+    states = decoder.decoder.initial_state(1)
+    decoder.names = list(states)
+    expected = decoder(codes, *states.values())[0].numpy()
+    made, _ = decode(codes.numpy(), decode.initial_state())
+    assert np.square(made[:, 0] - expected).mean() < 1e-8 * np.square(expected).mean()
 
 
 def test_a_model_with_other_layers_has_no_program() -> None:

@@ -1,8 +1,8 @@
 """The native engine: programs of operations, run by a small library in C (``native/``).
 
-A model's folder may have a file ``model.chirp`` with the programs of its encoder and its decoder
-(docs/reference/program.md). They need no other package than NumPy. If there is no such file or no
-library for this machine, the model runs in ONNX Runtime.
+A file ``model.chirp`` has the programs of a model's encoder and decoder, as
+docs/reference/program.md specifies. They need no other package than NumPy. `Codec` does not use
+them yet: it runs in ONNX Runtime.
 """
 
 import ctypes

@@ -2,8 +2,11 @@
 
 import hashlib
 import struct
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
+from torch import nn
 
 from chirrup.lab.export.folding import DecoderGraph, EncoderGraph
 from chirrup.lab.nn.packing import LANES, padded
@@ -68,9 +71,7 @@ def program_of(
         NotImplementedError: the native engine has no form of a layer or of the quantizer.
     """
     parts = [encoder_part(encoder, frame_samples), decoder_part(decoder)]
-    levels = encoder.search.levels
-    if not isinstance(levels, int):
-        raise NotImplementedError("the native engine has no such quantizer")
+    levels = parts[0].operations[-1].numbers[0]
     return _file(parts, [(frame_samples, levels), (levels, frame_samples)], block_frames)
 
 
@@ -79,22 +80,27 @@ def encoder_part(graph: EncoderGraph, frame_samples: int) -> Part:
     part = Part()
     audio = part.value(frame_samples, 1, stride=1)
     part.add(Operation("input", y=audio, numbers=[frame_samples]))
-    emit = getattr(graph.search, "emit", None)
-    if emit is None:
-        raise NotImplementedError(f"the native engine has no {type(graph.search).__name__}")
-    emit(part, graph.encoder.emit(part, audio))
+    emit_of(graph.search)(part, graph.encoder.emit(part, audio))
     return part
 
 
 def decoder_part(graph: DecoderGraph) -> Part:
     """Return the program of a decoder: codes in, audio out."""
     part = Part()
-    emit = getattr(graph.lookup, "emit", None)
-    if emit is None:
-        raise NotImplementedError(f"the native engine has no {type(graph.lookup).__name__}")
-    audio = graph.decoder.emit(part, emit(part))
-    part.add(Operation("output", audio, numbers=[audio.rows * audio.channels, audio.channels]))
+    part.output(graph.decoder.emit(part, emit_of(graph.lookup)(part)))
     return part
+
+
+def emit_of(module: nn.Module) -> Callable[..., Any]:
+    """Return the method that adds the search or the lookup of a quantizer to a program.
+
+    Raises:
+        NotImplementedError: the native engine has no form of the quantizer.
+    """
+    emit = getattr(module, "emit", None)
+    if emit is None:
+        raise NotImplementedError(f"the native engine has no {type(module).__name__}")
+    return emit
 
 
 def place(part: Part, block_frames: int) -> int:
@@ -121,32 +127,21 @@ def place(part: Part, block_frames: int) -> int:
 
 def _file(parts: list[Part], sizes: list[tuple[int, int]], block_frames: int) -> bytes:
     pool = WeightPool()
-    weights = {
-        id(operation): [*map(pool.add, operation.weights)]
-        for part in parts
-        for operation in part.operations
-    }
-    content = bytearray(HEADER_BYTES)
-    heads = []
-    for part, (inputs, outputs) in zip(parts, sizes, strict=True):
+    contents = [[operation.content() for operation in part.operations] for part in parts]
+    weights = [[[*map(pool.add, arrays)] for _, arrays in content] for content in contents]
+    content, heads = bytearray(HEADER_BYTES), []
+    for part, numbers, stored, ends in zip(parts, contents, weights, sizes, strict=True):
         scratch = place(part, block_frames)
-        number = {id(value): index for index, value in enumerate(part.values)}
-
-        def words(operation: Operation, number: dict[int, int] = number) -> bytes:
-            other = number.get(id(operation.other), NOTHING)
-            ends = [number.get(id(value), NOTHING) for value in (operation.x, operation.y)]
-            places = [operation.state, operation.delay, operation.delay_state]
-            numbers = operation.numbers + [0] * (13 - len(operation.numbers))
-            stored = [*map(pool.place, weights[id(operation)])]
-            stored += [0] * (12 - len(stored))
-            kind = OPERATIONS.index(operation.kind)
-            return struct.pack("<32I", kind, *ends, other, *places, *numbers, *stored)
-
-        operations = _append(content, b"".join(map(words, part.operations)))
+        index = {id(value): number for number, value in enumerate(part.values)}
+        words = [
+            _words(operation, index, own, [*map(pool.place, places)])
+            for operation, (own, _), places in zip(part.operations, numbers, stored, strict=True)
+        ]
+        operations = _append(content, b"".join(words))
         table = [(value.offset, value.rows, value.stride, value.before) for value in part.values]
         values = _append(content, np.array(table, "<u4").tobytes())
         counts = len(part.operations), operations, len(table), values
-        heads.append((*counts, part.state_floats, scratch, inputs, outputs))
+        heads.append((*counts, part.state_floats, scratch, *ends))
     sections = [b"".join(array.tobytes() for array in arrays) for arrays in pool.arrays]
     places = [_append(content, section) for section in sections]
     struct.pack_into("<8sII", content, 0, MAGIC, VERSION, block_frames)
@@ -155,6 +150,18 @@ def _file(parts: list[Part], sizes: list[tuple[int, int]], block_frames: int) ->
         struct.pack_into("<8I", content, HASHED_FROM + 32 * index, *head)
     content[64:HASHED_FROM] = hashlib.sha256(content[HASHED_FROM:]).digest()
     return bytes(content)
+
+
+def _words(
+    operation: Operation, index: dict[int, int], numbers: list[int], weights: list[int]
+) -> bytes:
+    """Return an operation as the file has it, with values by their index."""
+    values = (operation.x, operation.y, operation.other)
+    places = [index.get(id(value), NOTHING) for value in values]
+    states = [operation.state, operation.delay, operation.delay_state]
+    own = numbers + [0] * (13 - len(numbers)), weights + [0] * (12 - len(weights))
+    kind = OPERATIONS.index(operation.kind)
+    return struct.pack("<32I", kind, *places, *states, *own[0], *own[1])
 
 
 def _append(content: bytearray, section: bytes) -> int:

@@ -1,4 +1,6 @@
-"""Weights in the layout of the native engine: whole vectors, merged groups, several steps."""
+"""Weights in the layout of the native engine, whose operations work on whole vectors."""
+
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -18,36 +20,69 @@ def with_zeros(values: np.ndarray, size: int) -> np.ndarray:
     return row
 
 
-def best_merge(outputs: int, groups: int) -> int:
-    """Return the number of groups to merge: the fewest vectors, and then the fewest groups."""
-    counts = [count for count in range(1, groups + 1) if groups % count == 0]
-    return min(counts, key=lambda count: (padded(count * outputs), -count))
+@dataclass(frozen=True)
+class ConvWeights:
+    """Weight ``[outputs, inputs of a group, kernel]`` and bias ``[outputs]`` of a convolution."""
 
+    weight: np.ndarray
+    bias: np.ndarray
+    groups: int
 
-def several_steps(
-    weight: np.ndarray, bias: np.ndarray, steps: int
-) -> tuple[np.ndarray, np.ndarray, int]:
-    """Return weight, bias and stride of a convolution that computes steps of a channel at once."""
-    _, inputs, kernel = weight.shape
-    wide = np.zeros((steps, inputs, kernel + steps - 1), np.float32)
-    for step in range(steps):
-        wide[step, :, step : step + kernel] = weight[0]
-    return wide, np.repeat(bias, steps), steps
+    @property
+    def outputs(self) -> int:
+        """Outputs of a group."""
+        return len(self.weight) // self.groups
 
+    @property
+    def lanes(self) -> int:
+        """Outputs of a group, rounded up to whole vectors."""
+        return padded(self.outputs)
 
-def merged(weight: np.ndarray, groups: int, count: int) -> tuple[np.ndarray, int]:
-    """Join groups of a convolution, ``count`` to one, with zeros between them.
+    @property
+    def columns(self) -> int:
+        """Columns that the vectors of all groups reach."""
+        return (self.groups - 1) * self.outputs + self.lanes
 
-    Args:
-        weight: ``[outputs, inputs of a group, kernel]``.
+    def spread(self, values: np.ndarray) -> np.ndarray:
+        """Return one value per output, by group, with zeros behind: ``[groups, lanes]``."""
+        rows = np.zeros((self.groups, self.lanes), np.float32)
+        rows[:, : self.outputs] = values.reshape(self.groups, self.outputs)
+        return rows
 
-    Returns:
-        An equal weight for fewer groups, and their number.
-    """
-    outputs, inputs, kernel = weight.shape
-    each = outputs // groups
-    joint = np.zeros((outputs, count, inputs, kernel), weight.dtype)
-    for group in range(groups):
-        rows = slice(group * each, (group + 1) * each)
-        joint[rows, group % count] = weight[rows]
-    return joint.reshape(outputs, count * inputs, kernel), groups // count
+    def packed(self) -> np.ndarray:
+        """Return the weight as ``[groups, kernel, inputs, lanes]``."""
+        _, inputs, kernel = self.weight.shape
+        packed = np.zeros((self.groups, kernel, inputs, self.lanes), np.float32)
+        split = self.weight.reshape(self.groups, self.outputs, inputs, kernel)
+        packed[..., : self.outputs] = split.transpose(0, 3, 2, 1)
+        return packed
+
+    def merged(self, count: int) -> "ConvWeights":
+        """Return equal weights with ``count`` groups joined to one, with zeros between them."""
+        outputs, inputs, kernel = self.weight.shape
+        joint = np.zeros((outputs, count, inputs, kernel), self.weight.dtype)
+        for group in range(self.groups):
+            rows = slice(group * self.outputs, (group + 1) * self.outputs)
+            joint[rows, group % count] = self.weight[rows]
+        weight = joint.reshape(outputs, count * inputs, kernel)
+        return ConvWeights(weight, self.bias, self.groups // count)
+
+    def in_few_vectors(self) -> "ConvWeights":
+        """Return equal weights whose groups need the fewest vectors, and then the fewest groups."""
+        counts = [count for count in range(1, self.groups + 1) if self.groups % count == 0]
+        best = min(counts, key=lambda count: (padded(count * self.outputs), -count))
+        return self.merged(best)
+
+    def within(self, columns: int) -> "ConvWeights":
+        """Return equal weights whose vectors reach at most ``columns`` columns."""
+        if self.columns <= columns:
+            return self
+        return self.merged(2 if self.groups % 2 == 0 else self.groups).within(columns)
+
+    def several_steps(self, steps: int) -> "ConvWeights":
+        """Return weights that compute steps of one output channel as channels, at that stride."""
+        _, inputs, kernel = self.weight.shape
+        wide = np.zeros((steps, inputs, kernel + steps - 1), np.float32)
+        for step in range(steps):
+            wide[step, :, step : step + kernel] = self.weight[0]
+        return ConvWeights(wide, np.repeat(self.bias, steps), 1)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from chirrup.lab.nn.packing import LANES, best_merge, merged, padded, several_steps, with_zeros
+from chirrup.lab.nn.packing import LANES, ConvWeights, padded, with_zeros
 
 OPERATIONS = (
     *("conv", "activate", "norm", "depthwise", "multiply", "gru", "lstm", "overlap", "search"),
@@ -56,12 +56,38 @@ class Operation:
     delay_state: int = 0
     numbers: list[int] = field(default_factory=list)
     weights: list[np.ndarray] = field(default_factory=list)
-    source: tuple[np.ndarray, np.ndarray, int] | None = None
-    """Weight, bias and groups of a convolution."""
+
+    def content(self) -> tuple[list[int], list[np.ndarray]]:
+        """Return numbers and weights as the file has them."""
+        return self.numbers, self.weights
 
 
 Activation = tuple[str, np.ndarray | None, np.ndarray | None]
 """Kind, and for snake its frequency and height per channel."""
+
+
+@dataclass(kw_only=True)
+class Convolution(Operation):
+    """A causal convolution, plus the other value, then an activation."""
+
+    conv: ConvWeights
+    stride: int = 1
+    dilation: int = 1
+    activation: Activation = ("none", None, None)
+
+    @property
+    def past(self) -> int:
+        """Rows of its input in front of the first one."""
+        return (self.conv.weight.shape[2] - 1) * self.dilation + 1 - self.stride
+
+    def content(self) -> tuple[list[int], list[np.ndarray]]:
+        conv, (kind, *parameters) = self.conv, self.activation
+        _, inputs, kernel = conv.weight.shape
+        shape = [conv.groups, inputs, conv.outputs, conv.lanes]
+        numbers = [kernel, self.stride, self.dilation, *shape, ACTIVATIONS.index(kind), self.past]
+        bias = conv.spread(conv.bias)
+        used = [bias if values is None else conv.spread(values) for values in parameters]
+        return numbers, [conv.packed(), bias, *used]
 
 
 class Part:
@@ -106,45 +132,15 @@ class Part:
         dilation: int = 1,
         groups: int = 1,
     ) -> Value:
-        """Add a causal convolution, ``weight [outputs, inputs / groups, kernel]``.
-
-        Groups whose outputs fill no whole vector are merged. A convolution to one channel computes
-        several steps at once, as channels.
-        """
+        """Add a causal convolution, ``weight [outputs, inputs / groups, kernel]``."""
         bias = np.zeros(len(weight), np.float32) if bias is None else bias
-        weight, groups = merged(weight, groups, best_merge(len(weight) // groups, groups))
-        if len(weight) == stride == dilation == 1:
-            steps = max(count for count in range(1, LANES + 1) if x.rows % count == 0)
-            weight, bias, stride = several_steps(weight, bias, steps)
-        kernel = weight.shape[2]
-        past = (kernel - 1) * dilation + 1 - stride
-        x.before = max(x.before, past)
-        operation = Operation("conv", x, state=self.reserve(past * x.stride))
-        width = self._pack(operation, weight, bias, groups)
-        kernel, groups, *sizes = operation.numbers
-        operation.numbers = [kernel, stride, dilation, groups, *sizes, 0, past]
-        operation.y = self.value(x.rows // stride, len(weight), padded(width))
+        conv = ConvWeights(weight, bias, groups).in_few_vectors()
+        operation = Convolution("conv", x, conv=conv, stride=stride, dilation=dilation)
+        operation.state = self.reserve(operation.past * x.stride)
+        x.before = max(x.before, operation.past)
+        operation.y = self.value(x.rows // stride, len(weight), padded(conv.columns))
         self.add(operation)
         return operation.y
-
-    def _pack(self, operation: Operation, weight: np.ndarray, bias: np.ndarray, groups: int) -> int:
-        """Set the weights of a convolution; return the columns that its vectors reach."""
-        outputs, inputs, kernel = weight.shape
-        outputs //= groups
-        lanes = padded(outputs)
-        packed = np.zeros((groups, kernel, inputs, lanes), np.float32)
-        split = weight.reshape(groups, outputs, inputs, kernel)
-        packed[..., :outputs] = split.transpose(0, 3, 2, 1)
-        start = np.zeros((groups, lanes), np.float32)
-        start[:, :outputs] = bias.reshape(groups, outputs)
-        operation.weights = [packed, start, start, start]
-        operation.source = weight, bias, groups
-        shape = [groups, inputs, outputs, lanes]
-        if operation.numbers:
-            operation.numbers[3:7] = shape
-        else:
-            operation.numbers = [kernel, *shape]
-        return (groups - 1) * outputs + lanes
 
     def transposed_conv(
         self, x: Value, weight: np.ndarray, bias: np.ndarray | None, stride: int
@@ -168,17 +164,10 @@ class Part:
 
     def activate(self, x: Value, activation: Activation) -> Value:
         """Add an activation; it becomes a part of the convolution before it if there is one."""
-        kind, *parameters = activation
-        last = self._fusible(x)
-        if last is not None and kind != "none":
-            last.numbers[7] = ACTIVATIONS.index(kind)
-            groups, _, outputs, lanes = last.numbers[3:7]
-            for index, values in enumerate(parameters):
-                if values is not None:
-                    spread = np.zeros((groups, lanes), np.float32)
-                    spread[:, :outputs] = values.reshape(groups, outputs)
-                    last.weights[2 + index] = spread
+        if (last := self._fusible(x)) is not None:
+            last.activation = activation
             return x
+        kind, *parameters = activation
         y = self.value(x.rows, x.channels, x.stride)
         nothing = np.zeros(0, np.float32)
         weights = [with_zeros(nothing if v is None else v, x.stride) for v in parameters]
@@ -189,10 +178,7 @@ class Part:
     def plus(self, x: Value, skip: Value, delay: int = 0) -> Value:
         """Add ``skip``, delayed by rows, to ``x``; a part of the convolution before it if any."""
         if (last := self._fusible(x)) is not None:
-            assert last.source is not None
-            weight, bias, groups = last.source
-            while self._pack(last, weight, bias, groups) > skip.stride:
-                weight, groups = merged(weight, groups, 2 if groups % 2 == 0 else groups)
+            last.conv = last.conv.within(skip.stride)
             last.other, last.delay = skip, delay
             skip.last = len(self.operations) - 1
             if delay:
@@ -205,12 +191,16 @@ class Part:
         self.add(Operation("multiply", x, y, skip, numbers=[1]))
         return y
 
-    def _fusible(self, x: Value) -> Operation | None:
-        """Return the last operation if it is a plain convolution whose only use is ``x``."""
+    def _fusible(self, x: Value) -> Convolution | None:
+        """Return the last operation if it is a plain convolution to a value that is not shared."""
+        last = self._convolution_to(x)
+        plain = last is not None and last.activation[0] == "none" and last.other is None
+        return last if plain and not x.shared else None
+
+    def _convolution_to(self, x: Value) -> Convolution | None:
+        """Return the last operation if it is a convolution with the result ``x``."""
         last = self.operations[-1] if self.operations else None
-        if last is None or last.kind != "conv" or last.y is not x or x.shared:
-            return None
-        return last if last.numbers[7] == 0 and last.other is None else None
+        return last if isinstance(last, Convolution) and last.y is x else None
 
     def multiply(self, x: Value, other: Value) -> Value:
         """Add a product of two values."""
@@ -302,3 +292,17 @@ class Part:
         numbers = [rows, columns, x.channels // 2]
         self.add(Operation("istft", x, y, temporary, numbers=numbers, weights=weights))
         return y
+
+    def output(self, audio: Value) -> None:
+        """Add the copy of the audio, ``audio.channels`` samples in each row, to the output.
+
+        If a convolution makes one sample a row, it is changed to make several.
+        """
+        last = self._convolution_to(audio)
+        if last is not None and audio.channels == last.stride == last.dilation == 1:
+            steps = max(count for count in range(1, LANES + 1) if audio.rows % count == 0)
+            if last.other is None and last.activation[1] is None:
+                last.conv, last.stride = last.conv.several_steps(steps), steps
+                audio.rows, audio.channels = audio.rows // steps, steps
+        numbers = [audio.rows * audio.channels, audio.channels]
+        self.add(Operation("output", audio, numbers=numbers))
