@@ -60,7 +60,7 @@ def test_a_transformer_equals_plain(seen: tuple[int, int], bf16: bool) -> None:
 
 @pytest.mark.parametrize("bf16", [False, True], ids=["float32", "bfloat16"])
 def test_whispers_layer_equals_plain(bf16: bool) -> None:
-    """With bfloat16 its errors are not larger than those of the plain form."""
+    """With bfloat16 its errors are not larger than the errors of the plain form."""
     torch.manual_seed(0)
     plain = WhisperLayer(32, 64, 4).requires_grad_(False)
     with torch.no_grad():

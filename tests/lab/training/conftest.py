@@ -1,4 +1,4 @@
-"""Small trainings of a corpus of seconds."""
+"""Small trainings on a corpus of seconds."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +11,7 @@ from tiny_training import write_corpus
 
 @pytest.fixture(autouse=True)
 def one_thread() -> Iterator[None]:
-    """More threads only wait for each other."""
+    """More threads would only wait for each other."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield

@@ -1,4 +1,4 @@
-"""A training that is stopped goes on as it would have, with the recipe that it is given."""
+"""A training resumed from a checkpoint equals an uninterrupted one."""
 
 from collections.abc import Callable
 from itertools import chain
@@ -40,10 +40,10 @@ def small_config(monkeypatch: pytest.MonkeyPatch) -> None:
     [{}, with_adversary(every=2), LRAC_WAY],
     ids=["reconstruction", "adversary", "lrac"],
 )
-def test_a_stopped_run_goes_on_as_it_would_have(
+def test_a_resumed_run_equals_an_uninterrupted_one(
     corpus: Path, tmp_path: Path, changes: dict[str, Any]
 ) -> None:
-    """To the bit: parameters, averages, optimisers, usage; the stop is in either stage."""
+    """Parameters, averages, optimisers and usage are bit-equal; the stop is in either stage."""
     config = tiny_config(corpus, **changes)
     whole = Trainer(config, tmp_path / "whole", CPU)
     advance(whole, 6)
@@ -57,10 +57,10 @@ def test_a_stopped_run_goes_on_as_it_would_have(
         assert differing(whole.state(), second.state()) == []
 
 
-def test_a_checkpoint_goes_on_though_parts_have_changed_places(
+def test_a_checkpoint_resumes_although_the_order_of_parts_changed(
     corpus: Path, tmp_path: Path
 ) -> None:
-    """An optimiser numbers its parameters; what it remembers stays with the names."""
+    """An optimiser numbers its parameters, but moments belong to the names."""
     config = tiny_config(corpus)
     first = Trainer(config, tmp_path, CPU)
     advance(first, 4)
@@ -89,7 +89,7 @@ def test_an_optimiser_of_other_parameters_is_refused(corpus: Path, tmp_path: Pat
 
 
 def test_the_flagships_training_can_go_on(tmp_path: Path) -> None:
-    """What `recipes/` keeps of it fits the model and the discriminators of today."""
+    """The checkpoint in `recipes/` fits the current model and discriminators."""
     packed = ROOT / "recipes" / "iris-t1-cpu.pt"
     config = TrainingConfig.model_validate(load_checkpoint(packed)["config"])
     trainer = Trainer(config, tmp_path, CPU)
@@ -202,7 +202,7 @@ def test_a_checkpoint_of_another_model_is_refused(
 
 
 def test_a_checkpoint_of_other_weights_is_refused_in_a_line(corpus: Path, tmp_path: Path) -> None:
-    """As when a model of this name has got more layers since."""
+    """For example, the model has more layers now."""
     trainer = Trainer(tiny_config(corpus), tmp_path, CPU)
     state = trainer.state()
     del state["model"]["encoder.0.conv.bias"]

@@ -1,4 +1,4 @@
-"""Codebooks start well, are counted rightly, and dead entries come back."""
+"""Initialisation of codebooks, usage statistics, and revival of unused entries."""
 
 import copy
 
@@ -21,7 +21,7 @@ def quantizer() -> ResidualVectorQuantizer:
 
 
 def latents() -> Tensor:
-    """Vectors with a mean, and a spectrum of variances as latents have."""
+    """Return vectors with a mean, and with variances that fall like those in latents."""
     generator = torch.Generator().manual_seed(1)
     mixed = torch.randn(2000, DIM, generator=generator) * 0.7 ** torch.arange(DIM)
     rotation = torch.linalg.qr(torch.randn(DIM, DIM, generator=generator))[0]
@@ -30,7 +30,7 @@ def latents() -> Tensor:
 
 @torch.no_grad()
 def variance_left(model: ResidualVectorQuantizer, vectors: Tensor) -> list[float]:
-    """Share of the variance that 1, 2, ... levels leave, by encoding and decoding."""
+    """Return the share of the variance that remains after 1, 2, ... levels."""
     codes = model.encode(vectors.T[None])
     rest = [vectors - model.decode(codes[:, : n + 1])[0].T for n in range(LEVELS)]
     return [float(residual.var(0).sum() / vectors.var(0).sum()) for residual in rest]
@@ -110,7 +110,7 @@ def test_perplexity_and_share_of_entries_in_use() -> None:
 
 
 def test_a_binary_book_is_counted_from_nothing_over_many_steps() -> None:
-    """No entry is placed or revived, so none needs a share before it was seen."""
+    """No entry is revived, so no entry needs a share before its first use."""
     usage = Usage(1, 65_536, from_data=False)
     assert usage.perplexity().isfinite().all()
     assert usage.decay == pytest.approx(1 - 0.01 / 64)

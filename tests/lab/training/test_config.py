@@ -1,4 +1,4 @@
-"""Recipes: what they may say, and what the command line may say over them."""
+"""Recipes: keys, ranges, overrides, and the recipes of this project."""
 
 from pathlib import Path
 
@@ -75,7 +75,7 @@ def test_wrong_options_of_a_discriminator_are_explained() -> None:
 
 
 def documented_ablations() -> dict[str, list[str]]:
-    """Row of the paper's table to overrides of recipes/tq.toml, as the documentation has them."""
+    """Overrides of recipes/tq.toml for each row of the paper's table."""
     text = (ROOT / "docs" / "how-to" / "train.md").read_text()
     table = text.partition("| the paper's row |")[2].partition("\n\n")[0].splitlines()[2:]
     rows = (line.strip("| ").split(" | ") for line in table)
@@ -101,7 +101,7 @@ def test_each_row_of_the_papers_table_is_one_command(row: str) -> None:
     assert changed.stages[0].steps == plain.stages[0].steps
 
 
-def test_a_recipe_says_what_it_says(recipe: Path) -> None:
+def test_a_recipe_has_its_values(recipe: Path) -> None:
     config = load_recipe(recipe)
     assert (config.model, config.batch_size, config.steps) == ("iris-t1", 4, 30)
     assert config.stages[0] == Stage(
@@ -245,7 +245,7 @@ def test_a_configuration_does_not_change(recipe: Path) -> None:
 
 
 def scheduled(recipe: Path, schedule: str) -> list[float]:
-    """Learning rates of a warm-up of 10 steps, of 100 more, and of some beyond the last."""
+    """Return learning rates of a warm-up of 10 steps, of 100 more steps, and beyond the last."""
     steps = ["stages.0.steps=80", "warmup_steps=10", f"schedule={schedule}"]
     config = load_recipe(recipe, [*steps, "stages.1.steps=30"])
     return [config.learning_rate_at(step) for step in range(121)]
@@ -260,7 +260,7 @@ def test_learning_rate_warms_up_and_falls_to_the_final_one(recipe: Path, schedul
 
 
 def test_the_ways_to_fall(recipe: Path) -> None:
-    """A cosine is half-way down in the middle; an exponential falls by one factor every step."""
+    """A cosine is at half in the middle. An exponential falls by one factor in every step."""
     assert scheduled(recipe, "cosine")[60] == pytest.approx((1e-3 + 1e-4) / 2)
     expected = [1e-3 * 0.1 ** (step / 100) for step in range(101)]
     assert scheduled(recipe, "exponential")[10:111] == pytest.approx(expected)
@@ -284,8 +284,8 @@ def test_a_stage_with_a_rate_of_its_own_warms_up_and_falls_by_itself(recipe: Pat
     assert rates[:10] == [plain.learning_rate_at(step) for step in range(10)]
 
 
-def test_what_a_stage_is_for() -> None:
-    """Audio is made for losses that hear it; lessons are for what the codec as a whole has not."""
+def test_the_kind_of_a_stage() -> None:
+    """Audio is decoded for losses of audio. Distillation is for losses of features."""
 
     def stage(decodes: str = "codes", refine: bool = True, **weights: float) -> Stage:
         settings = {"name": "a", "steps": 1, "decodes": decodes, "refine": refine}

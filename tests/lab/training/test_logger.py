@@ -1,4 +1,4 @@
-"""What a training shows while it runs."""
+"""The log of a training and its progress bar."""
 
 import io
 from pathlib import Path

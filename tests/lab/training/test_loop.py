@@ -1,4 +1,4 @@
-"""The loop on a small model and a corpus of seconds: it runs, and a step is what it should be."""
+"""The loop with a small model on a corpus of seconds: steps, stages, dropout, processes."""
 
 import json
 import os
@@ -45,7 +45,7 @@ def small_config(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_too_few_vectors_for_the_codebooks_are_seen_at_the_start(
     corpus: Path, tmp_path: Path
 ) -> None:
-    """Not after the first stage, hours later. Five frames of a crop are fewer than the entries."""
+    """The error comes before the first stage. A crop has five frames, fewer than entries."""
     changes = {"codes": {"initialise_batches": 1}, "batch_size": 1}
     data = tiny_recipe(corpus)["data"] | {"crop_seconds": 0.1}
     trainer = Trainer(tiny_config(corpus, **changes, data=data), tmp_path, CPU)
@@ -156,7 +156,7 @@ def test_a_stage_without_quantizer_leaves_it_alone(corpus: Path, tmp_path: Path)
 def test_estimate_is_compared_with_the_target_it_belongs_to(
     corpus: Path, tmp_path: Path, gain: float
 ) -> None:
-    """A model that only delays has no error but the gain that the target asks for."""
+    """A model that only delays has no error except the gain of the target."""
     trainer = Trainer(tiny_config(corpus), tmp_path, CPU)
     advance(trainer, 1)
     audio, _ = trainer.sampler().batch(2)
@@ -186,7 +186,7 @@ def test_draws_of_codebooks_bypass_and_loss(corpus: Path, tmp_path: Path) -> Non
 
 
 def test_entries_of_lrac_follow_averages_and_not_gradients(corpus: Path, tmp_path: Path) -> None:
-    """The averaged model has those that the step was made with."""
+    """The averaged model has the averages from before the step."""
     trainer = Trainer(tiny_config(corpus, **LRAC_WAY, codes={"revive_every": 100}), tmp_path, CPU)
     assert isinstance(trainer.optimiser, torch.optim.RAdam)
     advance(trainer, 5)
@@ -279,7 +279,7 @@ train(recipe, out)
 
 
 def toml(recipe: dict[str, Any]) -> str:
-    """TOML reads JSON's strings, numbers, lists; inline tables want an equals sign."""
+    """TOML reads strings, numbers and lists of JSON; inline tables need an equals sign."""
 
     def value(x: Any) -> str:
         if isinstance(x, dict):
@@ -293,7 +293,7 @@ def toml(recipe: dict[str, Any]) -> str:
 
 @pytest.mark.slow
 def test_two_processes_stay_alike(corpus: Path, tmp_path: Path) -> None:
-    """Parameters, averages, codebooks, usage, discriminators; on different data."""
+    """Parameters, averages, codebooks, usage and discriminators are equal on different data."""
     recipe, out, worker = tmp_path / "recipe.toml", tmp_path / "out", tmp_path / "worker.py"
     changes = with_adversary() | {"codes": {"revive_every": 1, "revive_below": 0.5}}
     changes["data"] = tiny_recipe(corpus)["data"] | {"cache": str(tmp_path / "cache")}

@@ -1,4 +1,4 @@
-"""The loop on a small TQCodec and stereo music of seconds at 44.1 kHz: TQCodec's way to train."""
+"""The loop with a small TQCodec on seconds of stereo music at 44.1 kHz."""
 
 import json
 from pathlib import Path
@@ -34,7 +34,7 @@ def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Chords of decaying tones in both channels; no noise, no room, no speech."""
+    """Return chords of decaying tones in both channels, without noise, room or speech."""
     folder = tmp_path_factory.mktemp("music")
     random = np.random.default_rng(0)
     time = np.arange(RATE_HZ) / RATE_HZ
@@ -73,7 +73,7 @@ def config(corpus: Path, **changes: Any) -> TrainingConfig:
     return TrainingConfig.model_validate(recipe | changes)
 
 
-def test_a_run_of_music_trains_and_says_what_music_needs(corpus: Path, tmp_path: Path) -> None:
+def test_a_run_of_music_trains_and_logs_the_scores_of_music(corpus: Path, tmp_path: Path) -> None:
     trainer = Trainer(config(corpus, validate_every=6), tmp_path / "run", CPU)
     assert trainer.reconstruction.pesq is None
     trainer.run()
@@ -103,7 +103,7 @@ def test_training_on_music_reduces_the_loss(corpus: Path, tmp_path: Path) -> Non
 
 
 def test_pesq_is_there_for_a_stage_that_weighs_it(corpus: Path, tmp_path: Path) -> None:
-    """Also at 44.1 kHz."""
+    """It works at 44.1 kHz too."""
     stages = [
         {"name": "a", "steps": 1, "quantize": False, "weights": WEIGHTS},
         {"name": "b", "steps": 1, "weights": WEIGHTS | {"pesq": 1.0}},
@@ -115,7 +115,7 @@ def test_pesq_is_there_for_a_stage_that_weighs_it(corpus: Path, tmp_path: Path) 
     assert np.isfinite(figures[1]["pesq"])
 
 
-def test_a_stopped_run_of_music_goes_on_as_it_would_have(corpus: Path, tmp_path: Path) -> None:
+def test_a_resumed_run_of_music_equals_an_uninterrupted_one(corpus: Path, tmp_path: Path) -> None:
     whole = Trainer(config(corpus), tmp_path / "whole", CPU)
     advance(whole, 6)
     for stop in (1, 4):
@@ -144,7 +144,7 @@ def watch_batches(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 def test_simvq_starts_from_a_few_batches(
     corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """No sooner than it is used, once, and alike in the averaged model."""
+    """It starts once, at its first use, and equally in the averaged model."""
     trainer = Trainer(config(corpus), tmp_path, CPU)
     advance(trainer, 2)
     maps = [
@@ -161,7 +161,7 @@ def test_simvq_starts_from_a_few_batches(
         assert_close(average, weight, rtol=0, atol=0.1)
 
 
-def test_simvqs_maps_learn_at_the_rate_of_entries_and_do_not_decay(
+def test_simvqs_maps_have_the_learning_rate_of_entries_and_no_decay(
     corpus: Path, tmp_path: Path
 ) -> None:
     codes = {"lowest": 2, "lossy": 0, "initialise_batches": 1, "lr_scale": 7}
@@ -202,8 +202,8 @@ def test_rvq_in_the_same_model_starts_from_data(
         other.restore(tmp_path / "checkpoint.pt")
 
 
-def test_what_the_model_cannot_be_is_refused(corpus: Path, tmp_path: Path) -> None:
-    """As an error of the command line, not a traceback."""
+def test_recipes_that_do_not_fit_the_model_are_refused(corpus: Path, tmp_path: Path) -> None:
+    """The error is one line without a traceback."""
     for changes, words in (
         (
             {"model_changes": {"quantizer": "fsq"}},

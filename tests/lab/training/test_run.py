@@ -1,4 +1,4 @@
-"""What ``chirrup train`` and ``chirrup export`` call."""
+"""The functions behind ``chirrup train`` and ``chirrup export``."""
 
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ pytest_plugins = ["models_fixture"]
 
 @pytest.fixture(scope="module")
 def recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A recipe file that says little; the rest comes as overrides."""
+    """Return a recipe file with few keys; overrides give the others."""
     folder = tmp_path_factory.mktemp("corpus")
     write_corpus(folder)
     data = tiny_recipe(folder)["data"]
@@ -47,7 +47,7 @@ def step(out: Path) -> int:
     return torch.load(out / "checkpoint.pt", weights_only=True)["step"]
 
 
-def test_train_begins_stops_goes_on_and_begins_afresh(recipe: Path, tmp_path: Path) -> None:
+def test_train_starts_stops_resumes_and_starts_afresh(recipe: Path, tmp_path: Path) -> None:
     out = tmp_path / "new" / "run"
     train(recipe, out, [STAGE], minutes=0.0, device="cpu")
     assert step(out) == 1
@@ -79,7 +79,7 @@ def test_another_training_in_the_folder(recipe: Path, tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_an_exported_checkpoint_loads_and_says_where_it_is_from(small_export: Exported) -> None:
+def test_an_exported_checkpoint_loads_and_states_its_training(small_export: Exported) -> None:
     codec = chirrup.load(small_export.folder)
     assert codec.name == NAME
     card = codec.description["training"]
@@ -172,7 +172,7 @@ def test_a_file_that_is_no_checkpoint_is_refused(tmp_path: Path, content: bytes)
 def test_another_pytorch_file_is_refused(tmp_path: Path, content: object) -> None:
     path = tmp_path / "checkpoint.pt"
     torch.save(content, path)
-    with pytest.raises(ValueError):  # noqa: PT011 - a wrong recipe has words of its own
+    with pytest.raises(ValueError):  # noqa: PT011 - each wrong recipe has another message
         export_checkpoint(path, tmp_path / "model")
     assert not (tmp_path / "model").exists()
 
@@ -186,12 +186,12 @@ def test_weights_of_another_shape_are_refused(tmp_path: Path) -> None:
         export_checkpoint(tmp_path, tmp_path / "model")
 
 
-def test_a_missing_file_is_said_to_be_missing(tmp_path: Path) -> None:
+def test_a_missing_file_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         export_checkpoint(tmp_path / "nothing.pt", tmp_path / "model")
 
 
-def test_training_goes_on_from_a_packed_checkpoint(recipe: Path, tmp_path: Path) -> None:
+def test_training_resumes_from_a_packed_checkpoint(recipe: Path, tmp_path: Path) -> None:
     train(recipe, tmp_path / "a", [STAGE], minutes=0.0, device="cpu")
     whole = tmp_path / "a" / "checkpoint.pt"
     (tmp_path / "b").mkdir()

@@ -1,4 +1,4 @@
-"""The loop on a small FocalCodec-Stream: 16 kHz in, 24 kHz out, chunks of frames, binary codes."""
+"""The loop with a small FocalCodec-Stream: 16 kHz in, 24 kHz out, chunks, binary codes."""
 
 import json
 from pathlib import Path
@@ -50,10 +50,10 @@ def test_a_run_trains_and_its_checkpoint_is_exported(
     export_checkpoint(tmp_path / "run", tmp_path / "model", corpus / "speech_test" / "0.wav")
     model, name, _, clip, _ = given
     assert (name, model.config) == (NAME, CONFIG)
-    assert clip.shape == (16_000,), "at the rate that the encoder hears"
+    assert clip.shape == (16_000,), "at the rate of the encoder's input"
 
 
-def test_the_encoder_hears_16_khz_and_the_target_has_24(
+def test_the_input_has_16_khz_and_the_target_24(
     corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     trainer = Trainer(config(corpus), tmp_path, CPU)
@@ -98,7 +98,7 @@ def test_training_reduces_the_loss(corpus: Path, tmp_path: Path) -> None:
     assert sum(losses[-5:]) < 0.9 * sum(losses[:5])
 
 
-def test_a_stopped_run_goes_on_as_it_would_have(corpus: Path, tmp_path: Path) -> None:
+def test_a_resumed_run_equals_an_uninterrupted_one(corpus: Path, tmp_path: Path) -> None:
     whole = Trainer(config(corpus), tmp_path / "whole", CPU)
     advance(whole, 6)
     stopped(config(corpus), tmp_path / "parts", 4)
@@ -109,7 +109,7 @@ def test_a_stopped_run_goes_on_as_it_would_have(corpus: Path, tmp_path: Path) ->
 
 
 def test_clips_of_any_length_are_validated(corpus: Path, tmp_path: Path) -> None:
-    """A second is no whole number of chunks; the audio is as long as the clip, at 24 kHz."""
+    """A second is not a whole number of chunks. The audio has the length of the clip."""
     trainer = Trainer(config(corpus), tmp_path, CPU)
     result = validate(trainer.ema, trainer.config.data)
     assert set(result.audio) == {"bypass", "all", "original"}

@@ -1,4 +1,4 @@
-"""The loop on a small SpectroStream and stereo of seconds: channels that are coded jointly."""
+"""The loop with a small SpectroStream on seconds of stereo: channels that are coded jointly."""
 
 import json
 from pathlib import Path
@@ -33,7 +33,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two recordings to train on, one of them mono, and two to validate on, one of them mono."""
+    """Return two recordings for training and two for validation; one of each is mono."""
     folder = tmp_path_factory.mktemp("stereo")
     names = [f"music_{use}/{kind}.wav" for use in ("train", "test") for kind in ("both", "mono")]
     for seed, name in enumerate(names):
@@ -112,7 +112,7 @@ def test_codebooks_start_from_latents_of_unit_deviation(corpus: Path, tmp_path: 
         assert_close(trainer.model.decoder.offline(latent), before, atol=1e-4, rtol=1e-3)
 
 
-def test_a_stopped_run_goes_on_as_it_would_have(corpus: Path, tmp_path: Path) -> None:
+def test_a_resumed_run_equals_an_uninterrupted_one(corpus: Path, tmp_path: Path) -> None:
     settings = config(corpus, bf16=True)
     whole = Trainer(settings, tmp_path / "whole", CPU)
     advance(whole, 6)
@@ -130,8 +130,8 @@ def test_mono_trains_a_model_of_two_channels_too(corpus: Path, tmp_path: Path) -
     assert all(np.isfinite(figures["loss"]) for figures in advance(trainer, 4))
 
 
-def test_losses_hear_every_channel_at_the_level_of_the_clip(corpus: Path, tmp_path: Path) -> None:
-    """A model that only delays has no error; a quiet channel stays as much below the other."""
+def test_losses_get_every_channel_at_the_level_of_the_clip(corpus: Path, tmp_path: Path) -> None:
+    """A model that only delays has no error. A quiet channel keeps its level below the other."""
     trainer = Trainer(config(corpus), tmp_path, CPU)
     advance(trainer, 1)
     left = torch.from_numpy(stereo(50 * FRAME))[:1]
@@ -158,7 +158,7 @@ def test_losses_hear_every_channel_at_the_level_of_the_clip(corpus: Path, tmp_pa
     ],
     ids=["apart", "joint", "both"],
 )
-def test_discriminators_judge_channels_apart_or_together(
+def test_discriminators_get_channels_apart_or_together(
     corpus: Path, tmp_path: Path, discriminators: dict[str, Any]
 ) -> None:
     how = config(corpus, **fighting(**discriminators))
@@ -173,7 +173,9 @@ def test_discriminators_judge_channels_apart_or_together(
     swapped = trainer.adversary(rows[[1, 0, 3, 2]])
     for features, others in zip(outputs, swapped, strict=True):
         alike = torch.allclose(features[-1].sort(0)[0], others[-1].sort(0)[0], atol=1e-5)
-        assert alike == (len(features[-1]) == 4), "who judges both knows left from right"
+        assert alike == (len(features[-1]) == 4), (
+            "a joint discriminator distinguishes left and right"
+        )
 
 
 def test_discriminators_of_other_channels_are_refused(corpus: Path, tmp_path: Path) -> None:
@@ -201,7 +203,7 @@ def test_clips_keep_their_channels_and_mono_is_in_both(corpus: Path) -> None:
 
 
 def test_figures_of_stereo_are_those_of_evaluate(corpus: Path) -> None:
-    """Each channel's mean, and what lies between the channels."""
+    """There are means over the channels, and errors between them."""
     model = small_spectro.small_spectro()
     data = validation(corpus, validation_clips=1)
     result = validate(model, data)

@@ -1,4 +1,4 @@
-"""A checkpoint of anybody is a training, or a ModelError that says what is wrong with it."""
+"""A tampered checkpoint is loaded, or the ModelError states what is wrong with it."""
 
 import shutil
 import zipfile
@@ -21,7 +21,7 @@ Saved = dict[str, Any]
 
 @pytest.fixture
 def trainer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Trainer:
-    """One that has not begun: it needs no corpus."""
+    """Return a training without steps, which needs no corpus."""
     monkeypatch.setitem(CONFIGS, small_lrac.NAME, small_lrac.ENTRY)
     changes = with_adversary() | LRAC_WAY
     return Trainer(tiny_config(tmp_path, **changes), tmp_path, torch.device("cpu"))
@@ -88,7 +88,7 @@ def test_a_model_from_a_tampered_checkpoint_is_refused(path: Path, name: str) ->
 
 
 def test_a_compressed_checkpoint_is_refused(path: Path) -> None:
-    """A megabyte of it could stand for a thousand."""
+    """A compressed megabyte could expand to a gigabyte."""
     packed = path.with_name("packed.pt")
     with zipfile.ZipFile(path) as old, zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as new:
         for record in old.namelist():
@@ -118,7 +118,7 @@ def test_a_training_that_lacks_something_cannot_go_on(
 
 
 def test_moments_of_other_shapes_are_refused(trainer: Trainer, path: Path) -> None:
-    """The optimiser would notice at its next step only."""
+    """The optimiser would fail only in its next step."""
     moments = {"step": torch.tensor(1.0), "exp_avg": torch.zeros(3), "exp_avg_sq": torch.zeros(3)}
     changed(path, lambda saved: saved["optimiser"]["state"].update({0: moments}))
     with pytest.raises(ModelError, match="moments of other shapes"):

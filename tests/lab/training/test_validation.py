@@ -1,4 +1,4 @@
-"""What is validated: clips, what is done to them, and against what the result is held."""
+"""Validation: its clips, their conditions and targets, and its scores."""
 
 from copy import deepcopy
 from pathlib import Path
@@ -48,7 +48,7 @@ def test_clips_are_their_own_targets(corpus: Path) -> None:
     assert torch.equal(only[0], original(corpus, 0))
 
 
-def test_what_is_to_be_enhanced_is_noisy_or_in_a_room_or_clean(corpus: Path) -> None:
+def test_clips_for_enhancement_are_noisy_reverberant_or_clean(corpus: Path) -> None:
     noisy, roomy, clean = clips(config(corpus, enhance=True), RATE_HZ)
     assert torch.equal(noisy[1], original(corpus, 0))
     noise = noisy[0] - noisy[1]
@@ -69,7 +69,7 @@ def test_what_is_to_be_enhanced_is_noisy_or_in_a_room_or_clean(corpus: Path) -> 
     assert torch.equal(clean[1], clean[0])
 
 
-def test_figures_with_enhancement_say_what_came_in(corpus: Path) -> None:
+def test_figures_of_enhancement_include_the_input(corpus: Path) -> None:
     settings = {"bypass", "all", "lowest"}
     for enhance in (False, True):
         result = validate(deepcopy(small_iris()), config(corpus, enhance=enhance))
@@ -88,7 +88,7 @@ def test_figures_with_enhancement_say_what_came_in(corpus: Path) -> None:
 
 
 def music(folder: Path, seconds: float) -> DataConfig:
-    """One clip of noise whose level rises by a power of ten from end to end."""
+    """Return a corpus of one clip of noise whose level rises by a factor of ten."""
     samples = round(seconds * RATE_HZ)
     random = np.random.default_rng(0)
     clip = 0.02 * random.standard_normal(samples) * 10 ** np.linspace(0, 1, samples)
@@ -101,7 +101,7 @@ def music(folder: Path, seconds: float) -> DataConfig:
 
 
 def test_music_is_scored_by_evaluates_lsd(tmp_path: Path) -> None:
-    """By the same figures as `chirrup.evaluate`, and with no PESQ at all."""
+    """Music has the scores of `chirrup.evaluate` and no PESQ."""
     data = music(tmp_path, 1.0)
     result = validate(deepcopy(small_iris()), data)
     settings = ("bypass", "all", "half", "lowest")
@@ -184,7 +184,7 @@ def test_no_fewer_codebooks_than_the_training_knows_are_scored(
 def test_the_lowest_bitrate_is_about_1_kbps_for_every_model(
     corpus: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Codebooks of 400 bps at 50 Hz, and of 600 bps at 100 Hz."""
+    """The codebooks have 400 bps at 50 Hz and 600 bps at 100 Hz."""
     for model, expected in ((deepcopy(small_iris()), 2), (deepcopy(small_lrac()), 2)):
         books: list[int] = []
         decode = model.quantizer.decode

@@ -49,7 +49,7 @@ def parameters(module: nn.Module) -> int:
 
 
 def logits(*values: float) -> list[list[Tensor]]:
-    """One sub-discriminator per value, each with a feature map of ones besides its logits."""
+    """Return a sub-discriminator for each value, with logits and a feature map of ones."""
     return [[torch.ones(2, 3, 4, 4), torch.full((2, 1, 4, 4), value)] for value in values]
 
 
@@ -106,7 +106,7 @@ def test_bands_cover_the_spectrum_and_one_frame_stands_for_each_begun_hop() -> N
         assert {feature.shape[-2] for feature in firsts} == {ceil(4100 / (n_fft // 4))}
 
 
-def test_a_band_is_judged_by_its_own_convolutions() -> None:
+def test_each_band_has_its_own_convolutions() -> None:
     discriminator = thin("subband")
     tone = torch.sin(torch.arange(4096) * 0.9 * torch.pi).expand(1, 1, -1)
     low, *_, high = discriminator(tone)[0][:-1:5]
@@ -117,7 +117,7 @@ def test_a_band_is_judged_by_its_own_convolutions() -> None:
 
 
 def test_multi_period_has_the_parameters_of_hifi_gan() -> None:
-    """41.1 million: per period five kernels of 5 and one of 3, with a bias and a gain a channel."""
+    """41.1 million: five kernels of 5 and one of 3 a period, a bias and a gain a channel."""
     widths = (1, 32, 128, 512, 1024, 1024)
     kernels = sum(5 * a * b for a, b in pairwise(widths)) + 3 * 1024
     assert 5 * (kernels + 2 * (sum(widths[1:]) + 1)) == 41_105_770
@@ -125,7 +125,7 @@ def test_multi_period_has_the_parameters_of_hifi_gan() -> None:
 
 
 def test_multi_scale_stft_has_the_parameters_of_the_lrac_baseline() -> None:
-    """Per scale, with C = 16; the first and the last convolution have no gains."""
+    """The formula is for a scale, with C = 16. The first and last convolution have no gains."""
     c = 16
     ends = (27 * 2 * c + c) + (9 * c + 1)
     inner = 3 * (27 * c * c + 2 * c) + (9 * c * c + 2 * c)
@@ -258,7 +258,7 @@ def test_a_mismatch_of_outputs_is_an_error() -> None:
 
 
 @every_discriminator
-def test_learns_to_tell_sines_from_noise(name: str) -> None:
+def test_training_separates_sines_from_noise(name: str) -> None:
     torch.manual_seed(0)
     generator = torch.Generator().manual_seed(0)
 

@@ -1,4 +1,4 @@
-"""SpectroStream's discriminator: shapes, what it sees, and that losses and gradients go through."""
+"""SpectroStream's discriminator: shapes, inputs, losses and gradients."""
 
 import pytest
 import torch
@@ -61,7 +61,7 @@ def test_of_its_paper() -> None:
     assert all(features[-2].shape[1] == 512 for features in outputs)
 
 
-def test_it_learns_to_tell_one_from_the_other() -> None:
+def test_training_separates_two_signals() -> None:
     discriminator = thin((128,))
     optimiser = torch.optim.Adam(discriminator.parameters(), 1e-3)
     losses = []

@@ -48,7 +48,7 @@ def test_discriminators_take_turns(corpus: Path, tmp_path: Path) -> None:
 
 
 def test_discriminators_get_all_clips_at_one_level(corpus: Path, tmp_path: Path) -> None:
-    """Quiet clips drown in the biases of a discriminator, which then learns nothing."""
+    """Biases of a discriminator hide quiet clips, and its training fails."""
     trainer = Trainer(tiny_config(corpus, **with_adversary()), tmp_path, CPU)
     seen: list[Tensor] = []
     discriminators = trainer.adversary.discriminators

@@ -1,4 +1,4 @@
-"""What the decoder meets: numbers of codebooks from a list, bypass without commitment."""
+"""Numbers of codebooks, lost frames, and bypass without commitment."""
 
 from collections import Counter
 
@@ -45,7 +45,7 @@ def test_frames_are_lost_in_some_examples_only() -> None:
 
 
 def test_a_bypassed_row_need_not_commit() -> None:
-    """Its codebooks are searched, and so follow it, all the same."""
+    """Its codebooks are still searched and updated."""
     model = small_spectro()
     audio = 0.1 * torch.randn(2, 2, 10 * FRAME, generator=torch.Generator().manual_seed(0))
     used, present = torch.tensor([3, 2]), torch.ones(2, 10, dtype=torch.bool)

@@ -1,4 +1,4 @@
-"""Recordings in memory and streamed: the same batches, to the bit where the rate is the file's."""
+"""Recordings in memory and streamed give equal batches, bit-equal at the rate of the file."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -44,7 +44,7 @@ CROP = 4800
 
 @pytest.fixture(scope="module")
 def shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A prepared corpus: talks of 0.1 to 1.7 s, noises, rooms; the manifest."""
+    """Return the manifest of a prepared corpus: talks of 0.1 to 1.7 s, noises and rooms."""
     pytest.importorskip("pyloudnorm")
     pytest.importorskip("matplotlib")
     root = tmp_path_factory.mktemp("shards")
@@ -80,7 +80,7 @@ def config(manifest: Path, **changes: Any) -> DataConfig:
 
 
 def both(manifest: Path, folder: str, rate_hz: int) -> tuple[Recordings, Recordings]:
-    """In memory, and streamed."""
+    """Return recordings in memory, and streamed."""
     data = config(manifest)
     whole = open_recordings(data, folder, rate_hz, CPU)
     streamed = open_recordings(data.model_copy(update={"memory_gb": 0.0}), folder, rate_hz, CPU)
@@ -123,7 +123,7 @@ def test_streamed_recordings_have_the_same_places(shards: Path) -> None:
 
 
 def test_crops_are_the_same_to_the_bit(shards: Path) -> None:
-    """Among them recordings that are shorter than a crop, and repeated."""
+    """Recordings that are shorter than a crop are repeated."""
     whole, streamed = both(shards, "speech_train", RATE_HZ)
     assert int(whole.length.min()) < CROP
     rows = [sampler(one, one, one, seed=3).crops(one, 40) for one in (whole, streamed)]
@@ -131,7 +131,7 @@ def test_crops_are_the_same_to_the_bit(shards: Path) -> None:
 
 
 def test_batches_of_all_conditions_are_the_same(shards: Path) -> None:
-    """To the bit; speed, noise and rooms included, and the target of a model that enhances."""
+    """They are bit-equal with speed, noise and rooms, also the target of enhancement."""
     changes = {
         "conditions": Conditions(
             clean=1, noisy=1, reverberant=1, two_talkers=1, noisy_reverberant=1
@@ -154,7 +154,7 @@ def test_batches_of_all_conditions_are_the_same(shards: Path) -> None:
 
 @pytest.mark.parametrize("channels", ["mix", "each", "keep"])
 def test_stereo_streams_as_it_is_decoded(tmp_path: Path, channels: str) -> None:
-    """Mono beside it; averaged, each channel by itself, or kept together."""
+    """Beside mono, channels are averaged, separate or joint."""
     (tmp_path / "music_train").mkdir()
     left, right = speech_like(14_000, 1), speech_like(14_000, 2)
     for name, audio in (("both", np.stack([left, right])), ("mono", left[None, :9000])):
@@ -188,7 +188,7 @@ def test_another_rate_is_resampled_in_place(shards: Path, rate_hz: int) -> None:
 
 
 def test_a_plain_manifest_streams_too(tmp_path: Path) -> None:
-    """One that does not tell how long its recordings are."""
+    """The manifest has no durations."""
     manifest = write_corpus(tmp_path)
     entries = list_recordings(manifest, "speech_train")
     assert [entry_seconds(entry, each_channel=True) for entry in entries] == [1.0] * 3
@@ -199,7 +199,7 @@ def test_a_plain_manifest_streams_too(tmp_path: Path) -> None:
 
 
 def test_lengths_that_a_manifest_rounds_are_not_believed(tmp_path: Path) -> None:
-    """Of a file of its own; of a shard they are those that were written."""
+    """They are read from a file. In a shard, the written ones are taken."""
     soundfile.write(tmp_path / "a.wav", np.full(1003, 0.5), RATE_HZ)
     entry = Entry("a.wav", tmp_path, facts={"seconds": "0.04", "sample_rate_hz": "24000"})
     assert entry_seconds(entry, each_channel=False) == 0.04
@@ -219,7 +219,7 @@ def test_a_shard_that_promises_too_much_gives_silence(shards: Path) -> None:
 
 
 def test_music_streams_each_of_its_channels(tmp_path: Path) -> None:
-    """Or their average, and at another rate."""
+    """Their average works too, and another rate."""
     (tmp_path / "music_train").mkdir()
     random = np.random.default_rng(0)
     for name, channels, samples in (("a", 2, 9000), ("b", 1, 7001), ("c", 2, 12_345)):
@@ -264,7 +264,7 @@ def test_processes_share_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_recipe_needs_the_manifest_alone(shards: Path) -> None:
-    """Folders have the names that recipes know."""
+    """Folders have the names in recipes."""
     changes = [f"data.manifest={shards}", f"data.cache={shards.parent}/cache"]
     data = load_recipe(RECIPES / "iris-t1.toml", changes).data
     made = build_sampler(data, RATE_HZ, 480, torch.Generator().manual_seed(0), CPU)
@@ -298,7 +298,7 @@ def streaming(shards: Path, folder: Path) -> TrainingConfig:
 def test_every_process_has_crops_of_its_own(
     shards: Path, tmp_path: Path, small: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """And the same when it starts again."""
+    """It is equal when it starts again."""
     batches: list[Tensor] = []
     draw = Sampler.batch
 
@@ -320,7 +320,7 @@ def test_every_process_has_crops_of_its_own(
     assert torch.equal(second, again)
 
 
-def test_a_streamed_training_goes_on_as_it_would_have(
+def test_a_resumed_streamed_training_equals_an_uninterrupted_one(
     shards: Path, tmp_path: Path, small: None
 ) -> None:
     recipe = streaming(shards, tmp_path)

@@ -1,4 +1,4 @@
-"""The corpus in memory, of one channel and of several."""
+"""A corpus in memory, with one channel and with several."""
 
 import os
 import re
@@ -50,17 +50,15 @@ def test_a_file_that_changed_is_decoded_anew(tmp_path: Path) -> None:
 
 
 def with_seconds(manifest: Path) -> Path:
-    """The manifest says that each of its recordings has a second."""
+    """Return a manifest in which each recording has one second."""
     head, *lines = manifest.read_text().split()
     lines = [line for line in lines if line.startswith("speech_train")]
     manifest.write_text("\n".join([f"{head},seconds", *(f"{line},1.0" for line in lines)]))
     return manifest
 
 
-def test_what_was_kept_and_is_damaged_is_decoded_anew(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    """Also where there are fewer samples than the recordings have, as a lost stop once left."""
+def test_a_damaged_cache_is_decoded_again(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """The stored samples may be fewer than the recordings have."""
     manifest, cache = with_seconds(write_corpus(tmp_path)), tmp_path / "cache"
     whole = load_recordings(manifest, "speech_train", RATE_HZ, cache)
     (kept,) = cache.iterdir()
@@ -81,7 +79,7 @@ def test_what_was_kept_and_is_damaged_is_decoded_anew(
         assert list(cache.iterdir()) == [kept]
 
 
-def test_a_recording_shorter_than_the_manifest_says_is_an_error(tmp_path: Path) -> None:
+def test_a_recording_shorter_than_in_the_manifest_is_an_error(tmp_path: Path) -> None:
     manifest, path = with_seconds(write_corpus(tmp_path)), tmp_path / "speech_train" / "1.wav"
     soundfile.write(path, speech_like(RATE_HZ, 1)[: RATE_HZ // 2], RATE_HZ)
     with pytest.raises(ModelError, match=r"1.wav has 0.500 s, less than the 1.000 s of the mani"):
@@ -89,7 +87,7 @@ def test_a_recording_shorter_than_the_manifest_says_is_an_error(tmp_path: Path) 
     assert not (tmp_path / "cache").exists()
 
 
-def test_a_full_disk_leaves_no_half_of_what_is_kept(
+def test_a_full_disk_leaves_no_partial_cache(
     tmp_path: Path, limited_size: Callable[[int], None]
 ) -> None:
     manifest, cache = write_corpus(tmp_path), tmp_path / "cache"
@@ -124,7 +122,7 @@ def test_a_folder_without_files_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_name_without_a_split_is_its_training_part(tmp_path: Path) -> None:
-    """So `rir` are the rooms of a prepared corpus too."""
+    """So `rir` also names the rooms of a prepared corpus."""
     manifest = write_corpus(tmp_path)
     found = {entry.path.partition("/")[0] for entry in list_recordings(manifest, "speech")}
     assert found == {"speech_train"}
@@ -132,7 +130,7 @@ def test_a_name_without_a_split_is_its_training_part(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", ["nothing", "no audio", "1 Hz"])
-def test_what_cannot_be_read_is_named(tmp_path: Path, damage: str) -> None:
+def test_an_unreadable_recording_is_named(tmp_path: Path, damage: str) -> None:
     manifest = write_corpus(tmp_path)
     path = tmp_path / "speech_train" / "1.wav"
     path.unlink()
@@ -150,7 +148,7 @@ def test_what_cannot_be_read_is_named(tmp_path: Path, damage: str) -> None:
 def test_a_recording_without_samples_is_named(
     tmp_path: Path, samples: int, memory_gb: float | None
 ) -> None:
-    """A batch cannot be drawn of such recordings alone."""
+    """No batch can be drawn from such recordings."""
     manifest = write_corpus(tmp_path)
     soundfile.write(tmp_path / "speech_train" / "1.wav", np.zeros(samples), RATE_HZ)
     data = DataConfig(manifest=manifest, cache=tmp_path / "cache", memory_gb=memory_gb)
@@ -168,7 +166,7 @@ def test_any_rate_and_channels_become_mono(tmp_path: Path) -> None:
 
 
 def stereo_corpus(folder: Path) -> Path:
-    """A recording of two channels that differ, and one of one channel, at 48 kHz."""
+    """Return a corpus of a stereo and a mono recording at 48 kHz."""
     (folder / "music_train").mkdir(parents=True)
     both = np.stack([tone(440, 48_000).numpy(), tone(880, 48_000).numpy()], axis=1)
     soundfile.write(folder / "music_train" / "a.wav", both, 48_000)
@@ -179,7 +177,7 @@ def stereo_corpus(folder: Path) -> Path:
 
 
 def test_each_channel_is_a_recording_of_its_own(tmp_path: Path) -> None:
-    """Kept beside the average of the channels."""
+    """They are stored beside the average of the channels."""
     manifest, cache = stereo_corpus(tmp_path / "corpus"), tmp_path / "cache"
     mixed = load_recordings(manifest, "music_train", RATE_HZ, cache)
     (kept,) = cache.iterdir()
@@ -224,7 +222,7 @@ def test_a_recipe_chooses_the_channels(tmp_path: Path) -> None:
         (Conditions(clean=1, noisy_reverberant=1), {"speech_train", "noise_train", "rir"}),
     ],
 )
-def test_only_what_a_condition_needs_is_decoded(
+def test_only_recordings_that_a_condition_needs_are_decoded(
     tmp_path: Path, conditions: Conditions, decoded: set[str]
 ) -> None:
     data = DataConfig(
@@ -253,7 +251,7 @@ def test_kept_channels_stay_together_and_mono_is_in_all_of_them(tmp_path: Path) 
 
 
 def panned(signal: Tensor, right: float = -0.5) -> Recordings:
-    """``signal`` on the left, and on the right so many times as loud."""
+    """Return ``signal`` on the left, and multiplied by ``right`` on the right."""
     mono = recordings(signal)
     return Recordings(
         torch.cat([mono.audio, (right * mono.audio).short()]), mono.start, mono.length
@@ -263,8 +261,7 @@ def panned(signal: Tensor, right: float = -0.5) -> Recordings:
 @pytest.mark.parametrize("kind", CONDITIONS)
 @pytest.mark.parametrize("speed_range", [1.0, 1.12])
 def test_both_channels_have_one_place_speed_and_gain(kind: str, speed_range: float) -> None:
-    """In every condition: what lies between the channels is as it was, but for the noise, which
-    both have alike."""
+    """In every condition, the ratio between the channels is kept. Both have equal noise."""
     conditions = Conditions.model_validate({kind: 1})
     speech = panned(torch.from_numpy(speech_like(2 * RATE_HZ)))
     made = sampler(speech=speech, conditions=conditions, speed_range=speed_range, enhance=True)
@@ -283,7 +280,7 @@ def test_both_channels_have_one_place_speed_and_gain(kind: str, speed_range: flo
         assert float(snr_db.max()) < 20.1
 
 
-def test_a_model_of_two_channels_keeps_them_if_the_recipe_says_so(tmp_path: Path) -> None:
+def test_a_model_of_two_channels_keeps_them_if_the_recipe_does(tmp_path: Path) -> None:
     manifest = stereo_corpus(tmp_path)
     shapes = {"mix": (2, 1, RATE_HZ), "each": (2, 1, RATE_HZ), "keep": (2, 2, RATE_HZ)}
     for channels, shape in shapes.items():

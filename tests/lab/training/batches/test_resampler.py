@@ -1,4 +1,4 @@
-"""From one rate to another, against soxr and by tones."""
+"""Resampling, against soxr and with tones."""
 
 import numpy as np
 import pytest
@@ -18,7 +18,7 @@ def tone(hz: float, rate_hz: int, seconds: float = 0.5) -> Tensor:
 @pytest.mark.parametrize(("from_hz", "to_hz"), RATES)
 @pytest.mark.parametrize("share", [0.01, 0.5, 0.85])
 def test_a_tone_stays_a_tone(from_hz: int, to_hz: int, share: float) -> None:
-    """In place, in level, up to 85 % of the narrower band."""
+    """Position and level are right up to 85 % of the narrower band."""
     hz = share * min(from_hz, to_hz) / 2
     got = Resampler(from_hz, to_hz)(tone(hz, from_hz)[None, None])[0, 0]
     expected = tone(hz, to_hz)
@@ -28,7 +28,7 @@ def test_a_tone_stays_a_tone(from_hz: int, to_hz: int, share: float) -> None:
 
 
 @pytest.mark.parametrize("hz", [8500, 10_000, 11_900])
-def test_what_the_lower_rate_cannot_hold_is_gone(hz: float) -> None:
+def test_tones_above_the_lower_band_are_removed(hz: float) -> None:
     got = Resampler(24_000, 16_000)(tone(hz, 24_000)[None, None])[0, 0]
     assert float(got[1000:-1000].abs().max()) < 1e-2
 

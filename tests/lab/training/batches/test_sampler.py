@@ -17,7 +17,7 @@ from small_model import RATE_HZ, speech_like
 
 
 def amplitude(audio: Tensor, hz: float) -> Tensor:
-    """Of a tone with whole periods in the crop: ``[batch]``."""
+    """Return the amplitude of a tone with whole periods in the crop: ``[batch]``."""
     turn = torch.exp(-2j * torch.pi * hz * torch.arange(audio.shape[-1]) / RATE_HZ)
     return 2 * (audio.to(turn.dtype) @ turn).abs() / audio.shape[-1]
 
@@ -26,7 +26,7 @@ def amplitude(audio: Tensor, hz: float) -> Tensor:
 
 
 def test_crops_stay_inside_a_recording() -> None:
-    """Also in one that is shorter than a crop, which is repeated."""
+    """A recording that is shorter than a crop is repeated."""
     levels = torch.tensor([0.1, -0.2, 0.3, -0.4])
     lengths = (6000, 4801, 30_000, 1000)
     several = recordings(*(level.expand(n) for level, n in zip(levels, lengths)))
@@ -76,7 +76,7 @@ def test_interpolation_is_exact_on_tones() -> None:
 
 
 def test_interpolation_ends_with_the_recording() -> None:
-    """It knows nothing of the recordings beside."""
+    """Neighbouring recordings have no influence."""
     levels = (0.5, -0.25, 0.75)
     several = recordings(*(torch.full((1000,), level) for level in levels))
     inside = torch.tensor([[0.3, 500.5, 998.9]], dtype=torch.float64)
@@ -105,7 +105,7 @@ def test_clean_speech_is_only_scaled() -> None:
     assert float(amplitude(audio, 3000).max()) < 1e-3
 
 
-def test_noise_is_as_loud_as_the_range_says() -> None:
+def test_the_level_of_noise_is_in_its_range() -> None:
     audio = sampler(conditions=Conditions(noisy=1)).batch(100)[0][:, 0]
     snr_db = 20 * (amplitude(audio, 500) / amplitude(audio, 3000)).log10()
     assert float(snr_db.min()) > 9.9
@@ -139,7 +139,7 @@ def test_reverberant_speech_differs_from_clean() -> None:
 
 
 def test_the_early_part_of_a_room_is_its_first_50_ms() -> None:
-    """Counted from the direct path on; 1200 samples."""
+    """1,200 samples, counted from the direct sound."""
     rooms = torch.zeros(2, 3000)
     rooms[:, 0] = 0.9
     rooms[0, 1199], rooms[0, 2000] = 0.5, -0.3
@@ -167,14 +167,14 @@ ECHO[100], ECHO[1900] = 0.8, 0.2
 
 
 def with_echo(dry: Tensor) -> Tensor:
-    """What the room `ECHO` makes of ``[batch, samples]``, at the level of ``dry``."""
+    """Return ``dry [batch, samples]`` in the room `ECHO`, at its level."""
     wet = dry + 0.25 * torch.nn.functional.pad(dry, (1800, 0))[:, : dry.shape[1]]
     return wet * (dry.square().mean(1, True) / wet.square().mean(1, True)).sqrt()
 
 
 @pytest.mark.parametrize("kind", CONDITIONS)
 def test_the_target_is_the_input_or_speech_alone(kind: str) -> None:
-    """In every condition; at the level that the speech has in the input."""
+    """This holds in every condition, at the level of the speech in the input."""
     conditions = Conditions.model_validate({kind: 1})
     changes: dict[str, Any] = {"conditions": conditions, "rooms": recordings(ECHO)}
     audio, target = sampler(**changes).batch(20)
@@ -198,7 +198,7 @@ def test_the_target_is_the_input_or_speech_alone(kind: str) -> None:
 
 
 def test_noise_comes_to_a_room_and_not_out_of_it() -> None:
-    """The fifth condition: the noise tone has no echo, the speech has one."""
+    """The tone of the noise has no echo, the speech has one."""
     crop = sampler(conditions=Conditions(noisy_reverberant=1), rooms=recordings(ECHO)).batch(20)[0][
         :, 0
     ]

@@ -1,4 +1,4 @@
-"""The stages of FocalCodec-Stream's training: who learns what of whom."""
+"""The stages of FocalCodec-Stream's training: their losses, targets and trained parts."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -30,7 +30,7 @@ CPU = torch.device("cpu")
 FRAMES = 20
 AUDIO = 0.2 * torch.randn(2, 1, 320 * FRAMES, generator=torch.Generator().manual_seed(0))
 PASSED = CodeDropout(torch.ones(2).long(), torch.zeros(2).bool(), torch.ones(2, FRAMES).bool())
-"""No row bypasses, every frame arrives."""
+"""No row bypasses the quantizer, and every frame arrives."""
 
 DECODER = {"decodes": "teacher", "train": ["waveform"], "weights": {"mel": 15}}
 POSITIONS = {"train": ["positions"], "weights": {"positions": 1}}
@@ -132,7 +132,7 @@ def test_a_part_that_is_none_is_refused(corpus: Path, tmp_path: Path) -> None:
         ("decoder", "mel"),
     ],
 )
-def test_training_reduces_what_the_stage_is_about(
+def test_training_reduces_the_losses_of_the_stage(
     corpus: Path, tmp_path: Path, name: str, term: str
 ) -> None:
     trainer = Trainer(config(corpus, name, steps=40, learning_rate=3e-3), tmp_path, CPU)
@@ -141,8 +141,8 @@ def test_training_reduces_what_the_stage_is_about(
     assert last < first - 0.05 * abs(first)
 
 
-def test_a_stopped_run_goes_on_as_it_would_have(corpus: Path, tmp_path: Path) -> None:
-    """The teacher's fit is of the first batch, and part of the checkpoint."""
+def test_a_resumed_run_equals_an_uninterrupted_one(corpus: Path, tmp_path: Path) -> None:
+    """The feature map is fitted to the first batch and is a part of the checkpoint."""
     recipe = config(corpus, "encoder", "joint")
     whole = Trainer(recipe, tmp_path / "whole", CPU)
     advance(whole, 4)
@@ -171,7 +171,7 @@ def distillation(
     return made, recipe
 
 
-def test_terms_are_what_they_are_said_to_be(corpus: Path) -> None:
+def test_losses_equal_their_definitions(corpus: Path) -> None:
     made, recipe = distillation(corpus, *STAGES)
     results = [made(AUDIO, stage, PASSED) for stage in recipe.stages]
     decoder, positions, encoder, quantizer, joint, whole, anchored = results
@@ -199,7 +199,7 @@ def test_terms_are_what_they_are_said_to_be(corpus: Path) -> None:
 
 
 def test_audio_of_the_models_own_features(corpus: Path) -> None:
-    """A teacher of our own is trained so: nothing is quantized, and it needs no teacher."""
+    """A codec for use as a teacher is trained so: it has no quantizer and no teacher."""
     stage = {"name": "a", "steps": 1, "decodes": "features", "weights": {"mel": 1}}
     recipe = tiny_config(corpus, model=NAME, stages=[stage])
     torch.manual_seed(3)
@@ -242,7 +242,7 @@ def test_pitch_is_from_yin_and_pulses_have_it(
     assert_close(result.audio, model.waveform.layers[-1].offline(controls))
 
 
-def test_a_model_without_a_voice_has_no_pitch_to_learn(corpus: Path) -> None:
+def test_a_pitch_loss_needs_a_voiced_excitation(corpus: Path) -> None:
     stage = {"name": "a", "steps": 1, "weights": {"mel": 1, "pitch": 1}}
     with pytest.raises(UsageError, match="stage a has a weight for pitch"):
         distillation_of(tiny_config(corpus, model=NAME, stages=[stage]), FocalCodec(CONFIG))
@@ -276,7 +276,7 @@ def test_bypass_and_loss_of_frames(corpus: Path) -> None:
 
 
 def test_in_half_precision_all_but_the_quantizer(corpus: Path) -> None:
-    """Its entropy would drown in rounding."""
+    """Rounding to bfloat16 would hide its entropy."""
     made, recipe = distillation(corpus, "joint", "whole")
     kinds = []
     made.model.quantizer.register_forward_pre_hook(lambda _, given: kinds.append(given[0].dtype))

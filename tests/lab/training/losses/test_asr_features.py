@@ -1,4 +1,4 @@
-"""Whether a teacher hears two audios alike."""
+"""The distance of a teacher's features of two signals."""
 
 from pathlib import Path
 
@@ -46,7 +46,7 @@ def test_it_is_the_mean_squared_error_in_shares_of_variance(tmp_path: Path) -> N
     assert_close(loss(other, AUDIO), torch.stack(errors).mean())
 
 
-def test_a_teacher_hears_at_its_own_rate(tmp_path: Path) -> None:
+def test_audio_is_resampled_for_the_teacher(tmp_path: Path) -> None:
     once = Resampler(24_000, 16_000)(AUDIO[:, None])[:, 0]
     noisy = Resampler(24_000, 16_000)((AUDIO + 0.1 * NOISE)[:, None])[:, 0]
     expected = asr_loss(tmp_path, rate_hz=16_000)(noisy, once)

@@ -12,7 +12,7 @@ RATE_HZ = 24000
 
 
 def speech_like(seed: int, seconds: float = 3.0) -> Tensor:
-    """Voiced syllables with moving pitch and three formants, fricative noise, and pauses."""
+    """Return voiced syllables with moving pitch and three formants, fricatives and pauses."""
     random = np.random.default_rng(seed)
     samples = int(seconds * RATE_HZ)
     time = np.arange(samples) / RATE_HZ
@@ -105,7 +105,7 @@ def test_level_does_not_matter() -> None:
 
 @pytest.mark.parametrize("part", ["clip", "burst", "band"])
 def test_too_loud_counts_in_the_loss(part: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What the standard undoes, so that a decoder is not taught to be loud."""
+    """The standard compensates it, and a decoder would become loud."""
     target = speech_like(2, 1.0)[None]
     noisy = with_noise(target, 15)
     if part == "band":
@@ -123,7 +123,7 @@ def test_too_loud_counts_in_the_loss(part: str, monkeypatch: pytest.MonkeyPatch)
 
 
 def raw_mos(score: Tensor) -> Tensor:
-    """P.862.2's mapping to MOS-LQO undone."""
+    """Invert P.862.2's mapping to MOS-LQO."""
     return (torch.logit((score - 0.999) / 4) + 3.8224) / 1.3669
 
 
@@ -206,7 +206,7 @@ def test_descent_raises_the_reference_score() -> None:
     assert reference_score(estimate.detach(), target) > before + 0.2
 
 
-def test_rejects_what_it_cannot_score() -> None:
+def test_unfit_inputs_are_refused() -> None:
     with pytest.raises(ValueError, match="16 kHz"):
         PESQLoss(8000)
     with pytest.raises(ValueError, match="batch, samples"):

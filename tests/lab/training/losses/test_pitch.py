@@ -1,4 +1,4 @@
-"""YIN on voices whose pitch is known, and what a model learns by it."""
+"""YIN on voices of known pitch, and the loss of pitch scores."""
 
 import pytest
 import torch
@@ -11,7 +11,7 @@ RATE_HZ, FRAME = 16_000, 320
 
 
 def voice(pitch_hz: Tensor) -> Tensor:
-    """Ten harmonics that fall by 6 dB an octave, of a pitch given for each sample."""
+    """Return ten harmonics that fall by 6 dB an octave; the pitch is given for each sample."""
     phase = 2 * torch.pi * (pitch_hz.double() / RATE_HZ).cumsum(0)
     return sum((k * phase).cos() / k for k in range(1, 11)).float()[None]  # pyright: ignore
 

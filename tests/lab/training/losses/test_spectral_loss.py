@@ -1,4 +1,4 @@
-"""Reconstruction losses against slow ones, and at their corners."""
+"""Spectral losses against slow definitions, and for extreme inputs."""
 
 import math
 
@@ -33,7 +33,7 @@ def pair(samples: int = 1500) -> tuple[Tensor, Tensor]:
 
 
 def slow_spectra(audio: np.ndarray, n_fft: int) -> np.ndarray:
-    """``[frames, bins]`` by the definition of the Fourier transform."""
+    """Return ``[frames, bins]`` by the definition of the Fourier transform."""
     window = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(n_fft) / n_fft)
     turn = np.exp(-2j * np.pi * np.outer(np.arange(n_fft), np.arange(n_fft // 2 + 1)) / n_fft)
     starts = range(0, len(audio) - n_fft + 1, n_fft // 4)
@@ -77,7 +77,7 @@ def slow_terms(estimate: np.ndarray, target: np.ndarray) -> dict[str, float]:
 
 
 def test_quiet_bins_do_not_rule_the_phase() -> None:
-    """The gradient of a phase is one over the magnitude: as much as if it were loud enough."""
+    """The gradient of a quiet bin's phase is as large as that of a loud bin."""
     y = torch.randn(1, 9, 20, dtype=torch.complex64)
     sizes = []
     for level in (1.0, 0.03):
@@ -172,7 +172,7 @@ def test_level_is_the_targets_row_by_row() -> None:
 
 
 def test_level_has_a_floor_where_the_target_is_silent() -> None:
-    """A tenth of what was heard: silence that is asked for is not blown up to full level."""
+    """The level is a tenth of the input's, so a silent target is not raised to full level."""
     levels = [(0.0, 0.5, 0.05), (0.02, 0.5, 0.05), (0.2, 0.5, 0.2), (0.0, 0.0, 1e-3)]
     target, heard, expected = (torch.tensor(row)[:, None] for row in zip(*levels))
     estimate, normal = normalise_level(torch.ones(4, 100), target.expand(4, 100), heard)
@@ -188,7 +188,7 @@ DAC_SCALES = {
 
 @pytest.mark.parametrize(("rate_hz", "empty"), [(16_000, 0), (24_000, 0), (44_100, 0), (48_000, 2)])
 def test_a_band_without_a_bin_counts_for_nothing(rate_hz: int, empty: int) -> None:
-    """Else its logarithm is not finite. DAC's scales have such bands at 48 kHz."""
+    """Its logarithm would not be finite. DAC's scales have such bands at 48 kHz."""
     loss = SpectralLoss(rate_hz, **DAC_SCALES)
     banks = [loss.get_buffer(f"mel_{n_fft}") for n_fft in DAC_SCALES["n_ffts"]]
     assert sum(bank.shape[1] for bank in banks) == sum(DAC_SCALES["mels"]) - empty
@@ -202,8 +202,8 @@ def test_a_band_without_a_bin_counts_for_nothing(rate_hz: int, empty: int) -> No
     assert torch.isfinite(estimate.grad).all()
 
 
-def test_mel_magnitudes_count_what_is_loud() -> None:
-    """The same error in dB, once in a loud tone, once in a soft one: alike to ``mel`` alone.
+def test_mel_magnitudes_weight_loud_tones() -> None:
+    """An error in dB of a loud or of a soft tone has one value of ``mel``.
 
     Below 1 kHz, where all filters are as wide.
     """

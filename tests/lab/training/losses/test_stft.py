@@ -1,4 +1,4 @@
-"""The transforms with a backward of their own against PyTorch's."""
+"""Transforms with another backward, against PyTorch's."""
 
 import pytest
 import torch
@@ -8,7 +8,7 @@ from chirrup.lab.training.losses.stft import rfft, stft
 
 
 def weighted(spectrum: Tensor) -> Tensor:
-    """A sum in which every number has a weight of its own."""
+    """Return a sum in which every number has another weight."""
     weights = torch.randn(spectrum.shape, generator=torch.Generator().manual_seed(1))
     return (spectrum.real * weights).sum() + (spectrum.imag * weights.flip(-1)).sum()
 
