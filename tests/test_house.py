@@ -17,7 +17,9 @@ LONGER = {"lab/training/loop.py"}
 """Files that may have more than `LINES` lines."""
 
 ROOMS = {
-    **dict.fromkeys(("codes", "concealment", "conditioning", "encoding", "resampling"), "codec"),
+    **dict.fromkeys(
+        ("codes", "concealment", "conditioning", "encoding", "engines", "resampling"), "codec"
+    ),
     **dict.fromkeys(("stream", "voice", "zoo"), "codec"),
     "model_json": "spec",
     "words": "errors",

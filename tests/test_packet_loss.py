@@ -155,7 +155,7 @@ def test_one_stream_that_goes_on_keeps_the_others_state(small_codec: chirrup.Cod
 @pytest.mark.parametrize("model", ["small", "lrac-t1", "spectro-small", "tq-small"])
 def test_gaps_are_as_long_whatever_the_frames(small_codec: chirrup.Codec, model: str) -> None:
     codec = small_codec if model == "small" else chirrup.load(model)
-    decoder = ConcealingDecoder(codec.spec, codec.graphs()[1])
+    decoder = ConcealingDecoder(codec.spec, codec.engines()[1])
     frames = round(0.5 * codec.frame_rate_hz)
     ones = np.ones((1, 1, frames * codec.frame_samples), np.float32)
     sound = decoder._at_level(ones, np.arange(frames + 1)[None])[0, 0]

@@ -35,7 +35,7 @@ def features(codec: chirrup.Codec, codes: np.ndarray) -> np.ndarray:
 def test_the_two_halves_are_the_decoder(small_focal_codec: chirrup.Codec) -> None:
     codec = small_focal_codec
     codes = codec.encode(TALK).data[None].astype(np.int32)
-    whole, halves = codec.graphs()[1], VoiceDecoder(codec, 1)
+    whole, halves = codec.engines()[1], VoiceDecoder(codec, 1)
     expected, after = whole(codes, whole.initial_state())
     got, states = halves(codes, halves.initial_state())
     np.testing.assert_allclose(got, expected, atol=1e-5)
@@ -57,7 +57,7 @@ def test_in_its_own_voice_a_talk_stays(small_focal_codec: chirrup.Codec) -> None
 def test_frames_become_the_mean_of_the_most_alike(
     small_focal_codec: chirrup.Codec, speaking: chirrup.Codec
 ) -> None:
-    codec, decoder = small_focal_codec, speaking.graphs()[1]
+    codec, decoder = small_focal_codec, speaking.engines()[1]
     assert isinstance(decoder, VoiceDecoder)
     voice = [features(codec, codec.encode(audio).data)[:50] for audio in (OTHER, THIRD)]
     frames = np.concatenate(voice)

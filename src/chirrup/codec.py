@@ -14,12 +14,11 @@ from chirrup.bitstream import code_dtype
 from chirrup.codes import Codes, all_codebooks, as_array, checked
 from chirrup.concealment import ConcealingDecoder
 from chirrup.encoding import ChunkEncoder
+from chirrup.engines import choose_engine, open_engines
 from chirrup.errors import ModelError
-from chirrup.model_json import read_spec
+from chirrup.model_json import check_files, read_spec
 from chirrup.resampling import checked_rate, length_at, resample_blocks
 from chirrup.runtime.engine import Engine
-from chirrup.runtime.graph import Graph, Sessions, Weights
-from chirrup.runtime.graph_file import WEIGHTS
 from chirrup.stream import Decoder, Encoder
 
 
@@ -34,11 +33,14 @@ class Codec:
 
     Args:
         folder: a model folder, which ``chirrup export`` wrote.
-        threads: number of threads that one call may use.
+        threads: number of threads that one call of ONNX Runtime may use. The native engine uses
+            one.
+        engine: "native" or "onnx"; see `engines.choose_engine`.
 
     Raises:
-        ModelError: the folder does not exist, or a file in it is missing, damaged or of a newer
-            format.
+        ModelError: the folder does not exist, a file in it is missing, damaged or of a newer
+            format, or the engine cannot run the model.
+        UsageError: there is no such engine.
 
     Attributes:
         name: name of the model.
@@ -68,16 +70,19 @@ class Codec:
         weights_sha256: SHA-256 of the stored weights, in hexadecimal.
         codes_sha256: SHA-256 of the weights that produced the codes. It differs from
             ``weights_sha256`` only in 8-bit exports.
+        engine: engine that runs the model, "native" or "onnx".
         spec: the checked values of ``model.json``.
         description: the whole content of ``model.json``.
     """
 
-    def __init__(self, folder: str | Path, *, threads: int = 1) -> None:
+    def __init__(self, folder: str | Path, *, threads: int = 1, engine: str | None = None) -> None:
         name, folder = str(folder), Path(folder).absolute()
         if not folder.is_dir():
             raise ModelError(f"no folder {name!r}; chirrup.load({name!r}) loads a model by name")
         self.spec, self.description = read_spec(folder)
         spec = self.spec
+        self.engine = choose_engine(engine, folder, spec)
+        check_files(folder, spec, self.engine)
         self.name, self.channels = spec.name, spec.channels
         self.sample_rate_hz, self.frame_samples = spec.sample_rate_hz, spec.frame_samples
         self.input_rate_hz, self.input_frame_samples = spec.input_rate_hz, spec.input_frame_samples
@@ -315,7 +320,7 @@ class Codec:
         frames = self.packet_frames if frames_per_packet is None else frames_per_packet
         return Decoder(self.spec, self._decoder, frames_per_packet=frames)
 
-    def graphs(self) -> tuple[Engine, Engine]:
+    def engines(self) -> tuple[Engine, Engine]:
         """Return the engines of the encoder and the decoder, for callers that manage the state."""
         return self._encoder, self._decoder
 
@@ -326,24 +331,13 @@ class Codec:
         return changed
 
     @cached_property
-    def _sessions(self) -> Sessions:
-        weights = Weights(self.folder / WEIGHTS, self.spec.weights)
-        return Sessions(self.folder, weights, self.spec.graphs_sha256, self.threads)
+    def _both(self) -> tuple[Engine, Engine]:
+        return open_engines(self.folder, self.spec, self.engine, self.threads)
 
     @cached_property
     def _encoder(self) -> Engine:
-        return self.graph("encoder")
+        return self._both[0]
 
     @cached_property
     def _decoder(self) -> Engine:
-        return self.graph("decoder")
-
-    def graph(self, part: str) -> Graph:
-        """Open the graph of a part, "encoder" or "decoder", in ONNX Runtime."""
-        spec, chunk = self.spec, self.chunk_frames
-        codes = (self.codebooks, chunk)
-        if part == "encoder":
-            audio, states = (self.channels, chunk * self.input_frame_samples), spec.encoder_states
-            return Graph(self._sessions, part, states, audio, codes, self.codebook_size)
-        audio = (self.channels, chunk * self.frame_samples)
-        return Graph(self._sessions, part, spec.decoder_states, codes, audio)
+        return self._both[1]

@@ -1,4 +1,4 @@
-"""Reading of ``model.json`` into a `spec.ModelSpec`.
+"""Reading of ``model.json`` into a `spec.ModelSpec`, and checks of a model folder's files.
 
 A model's folder may come from anybody, so every value is checked before it is used. This module
 checks types, and compares the memory that tensor shapes require with the size of the files.
@@ -15,6 +15,8 @@ from chirrup.errors import ModelError
 from chirrup.runtime.dft import KINDS
 from chirrup.runtime.graph_file import MOST_BYTES as MOST_GRAPH_BYTES
 from chirrup.runtime.graph_file import WEIGHTS
+from chirrup.runtime.native import MOST_BYTES as MOST_PROGRAM_BYTES
+from chirrup.runtime.native import PROGRAM
 from chirrup.runtime.reading import read_bytes, regular_size, sha256_of
 from chirrup.spec import MOST_PREROLL_FRAMES, ModelSpec, Place, Shape, States, shown
 
@@ -29,13 +31,13 @@ MOST_EXPANSION = 20
 
 
 def read_spec(folder: Path) -> tuple[ModelSpec, dict[str, Any]]:
-    """Read the specification of a model's folder and check the hashes of its files.
+    """Read the specification of a model's folder.
 
     Returns:
         The specification, and the whole content of ``model.json``.
 
     Raises:
-        ModelError: a file in the folder is missing or damaged.
+        ModelError: ``model.json`` is missing or damaged.
     """
     about = _read_json(folder)
     try:
@@ -43,8 +45,23 @@ def read_spec(folder: Path) -> tuple[ModelSpec, dict[str, Any]]:
         _check_card(about)
     except ValueError as error:
         raise ModelError(f"{folder} is not a whole model folder: {error}") from error
-    _check_files(folder, spec)
     return spec, about
+
+
+def check_files(folder: Path, spec: ModelSpec, engine: str) -> None:
+    """Check the sizes and hashes of the files that an engine reads.
+
+    Args:
+        engine: "native" or "onnx".
+
+    Raises:
+        ModelError: a file is missing or damaged.
+    """
+    if engine == "native":
+        if sha256_of(folder / PROGRAM, MOST_PROGRAM_BYTES) != spec.program_sha256:
+            raise ModelError(f"{folder / PROGRAM} is damaged: its hash is wrong")
+    else:
+        _check_graph_files(folder, spec)
 
 
 def _read_json(folder: Path) -> dict[str, Any]:
@@ -63,8 +80,10 @@ def _read_json(folder: Path) -> dict[str, Any]:
     return about
 
 
-def _check_files(folder: Path, spec: ModelSpec) -> None:
+def _check_graph_files(folder: Path, spec: ModelSpec) -> None:
     weights, (read, made) = folder / WEIGHTS, spec.tensor_elements()
+    if spec.program_sha256 and not any(folder.glob("*.onnx")):
+        raise ModelError(f"{folder} has a program of the native engine only, and no ONNX graphs")
     most = 8 * read + MOST_JSON_BYTES  # the widest type has 8 bytes; a header comes first
     size = regular_size(weights, most)
     if 4 * (read + made) > MOST_EXPANSION * size + MOST_MADE_BYTES:
@@ -112,6 +131,7 @@ def _parse(about: dict[str, Any]) -> ModelSpec:
         weights_sha256=weights_sha256,
         codes_sha256=_sha256(about, "codes_sha256", weights_sha256),
         graphs_sha256={name: _sha256(graphs_sha256, name) for name in graphs_sha256},
+        program_sha256=_sha256(about, "program_sha256") if "program_sha256" in about else "",
     )
 
 

@@ -60,6 +60,8 @@ class ModelSpec:
     """SHA-256 of the weights that produced the codes; not ``weights_sha256`` in 8-bit exports."""
     graphs_sha256: Mapping[str, str]
     """SHA-256 of each graph; empty in folders that earlier versions exported."""
+    program_sha256: str
+    """SHA-256 of the program of the native engine; empty if the model has none."""
 
     def __post_init__(self) -> None:
         rate, most = self.sample_rate_hz, MOST_FRAME_SAMPLES // max(1, self.channels)

@@ -6,6 +6,7 @@ features among the frames of a target speaker. The words stay, and the voice cha
 """
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -13,7 +14,7 @@ from chirrup.codec import Codec
 from chirrup.codes import checked
 from chirrup.errors import ModelError
 from chirrup.resampling import checked_rate, length_at, resample_blocks
-from chirrup.runtime.graph import Graph, GraphState
+from chirrup.runtime.engine import EngineState
 from chirrup.words import counted
 
 NEIGHBOURS = 4
@@ -86,21 +87,21 @@ class VoiceDecoder:
 
     def __init__(self, codec: Codec, neighbours: int) -> None:
         self.codec, self.neighbours = codec, neighbours
-        self.whole = codec.graph("decoder")
+        self.whole: Any = codec.engines()[1]
         self.halves = []
         for index, half in enumerate(HALVES):
             states = self.whole.states.items()
             own = {key: shape for key, shape in states if key.startswith(str(index))}
-            self.halves.append(Graph(self.whole.sessions, half, own, None, None))
+            self.halves.append(self.whole.sibling(half, own))
         self.voice = self.directions = np.zeros((0, 0), np.float32)
 
-    def initial_state(self, batch: int = 1) -> GraphState:
+    def initial_state(self, batch: int = 1) -> EngineState:
         return self.whole.initial_state(batch)
 
-    def save(self, state: GraphState) -> dict[str, np.ndarray]:
+    def save(self, state: EngineState) -> dict[str, np.ndarray]:
         return self.whole.save(state)
 
-    def restore(self, saved: Mapping[str, np.ndarray]) -> GraphState:
+    def restore(self, saved: Mapping[str, np.ndarray]) -> EngineState:
         return self.whole.restore(saved)
 
     def set_voice(self, references: Sequence[np.ndarray], rate_hz: int) -> None:
@@ -130,7 +131,7 @@ class VoiceDecoder:
         frames = -(-samples // codec.input_frame_samples)
         return np.concatenate(pieces)[:frames]
 
-    def __call__(self, x: np.ndarray, state: GraphState) -> tuple[np.ndarray, GraphState]:
+    def __call__(self, x: np.ndarray, state: EngineState) -> tuple[np.ndarray, EngineState]:
         """Decode codes ``[batch, codebooks, frames]`` to audio ``[batch, 1, samples]``."""
         first, second = ({name: state[name] for name in half.states} for half in self.halves)
         features, first = self._features(x, first)
@@ -139,7 +140,7 @@ class VoiceDecoder:
         after = {**first, **second}
         return audio, {name: after[name] for name in self.whole.states}
 
-    def _features(self, codes: np.ndarray, state: GraphState) -> tuple[np.ndarray, GraphState]:
+    def _features(self, codes: np.ndarray, state: EngineState) -> tuple[np.ndarray, EngineState]:
         """Decode codes ``[batch, codebooks, frames]`` to features ``[batch, dim, frames]``."""
         features, after = self.halves[0](codes, state)
         if features.ndim != 3 or features.shape[::2] != codes.shape[::2]:

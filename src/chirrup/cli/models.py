@@ -19,6 +19,9 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 def summary(codec: "Codec") -> dict[str, Any]:
     """Return a dictionary of plain values that describes a model."""
+    from chirrup.engines import engine_files
+
+    files = ["model.json", *engine_files(codec.spec, codec.engine)]
     return {
         "name": codec.name,
         "folder": str(codec.folder),
@@ -32,7 +35,8 @@ def summary(codec: "Codec") -> dict[str, Any]:
         "latency_ms": 1000 * codec.latency_samples / codec.sample_rate_hz,
         "codebooks": codec.codebooks,
         "codebook_size": codec.codebook_size,
-        "size_bytes": sum(x.stat().st_size for x in codec.folder.iterdir() if x.is_file()),
+        "engine": codec.engine,
+        "size_bytes": sum((codec.folder / name).stat().st_size for name in files),
         "weights_sha256": codec.weights_sha256,
         "scores": scores(codec.description.get("training", {})),
     }
@@ -63,6 +67,7 @@ def print_model(facts: dict[str, Any]) -> None:
         "latency": f"{facts['latency_ms']:.3g} ms, frames of {facts['frame_ms']:.3g} ms",
         "codebooks": f"{facts['codebooks']} of {facts['codebook_size']} entries",
         "size": f"{facts['size_bytes'] / 1e6:.1f} MB",
+        "engine": facts["engine"],
         "weights": facts["weights_sha256"],
         "folder": facts["folder"],
     }

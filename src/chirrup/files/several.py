@@ -123,8 +123,8 @@ def run_each(
 ) -> Generator[Done[T], None, None]:
     """Run a function for each input, several at a time, and continue if one fails.
 
-    The work is done in threads with one model, because ONNX Runtime takes nearly all of the time
-    and runs in several threads at once.
+    The work is done in threads with one model, because the engines take nearly all of the time and
+    run in several threads at once.
 
     Args:
         pairs: inputs and outputs.

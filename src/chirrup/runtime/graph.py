@@ -168,6 +168,10 @@ class Graph:
             attributes.pop(session, None)
         return attributes
 
+    def sibling(self, part: str, states: Mapping[str, tuple[int, ...]]) -> "Graph":
+        """Return an engine for another graph of the model, which computes features or audio."""
+        return Graph(self.sessions, part, states, None, None)
+
     def initial_state(self, batch: int = 1) -> GraphState:
         """Return the state before the first sample of ``batch`` streams."""
         return self.restore(
@@ -175,7 +179,15 @@ class Graph:
         )
 
     def restore(self, saved: Mapping[str, np.ndarray]) -> GraphState:
-        """Return the state that `save` converted to arrays."""
+        """Return the state that `save` converted to arrays.
+
+        Raises:
+            ValueError: the state is of another engine.
+        """
+        if set(saved) != set(self.states):
+            raise ValueError(
+                "the state is not of ONNX Runtime: load the model with the engine 'native'"
+            )
         return {
             name: ort.OrtValue.ortvalue_from_numpy(np.ascontiguousarray(saved[name], np.float32))
             for name in self.states

@@ -1,13 +1,14 @@
 """The native engine: programs of operations, run by a small library in C (``native/``).
 
 A file ``model.chirp`` has the programs of a model's encoder and decoder, as
-docs/reference/program.md specifies. They need no other package than NumPy. `Codec` does not use
-them yet: it runs in ONNX Runtime.
+docs/reference/program.md specifies. They need no other package than NumPy.
 """
 
 import ctypes
 import hashlib
+import struct
 import sys
+import threading
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
@@ -16,14 +17,23 @@ from typing import Any
 import numpy as np
 
 from chirrup.errors import ModelError
+from chirrup.runtime.reading import read_bytes
 
 PROGRAM = "model.chirp"
+MOST_BYTES = 1 << 29
+"""Largest size of a program file. Shipped programs have 1 to 13 MB."""
+MOST_EXPANSION = 20
+"""Largest ratio of the memory of a program and a stream to the size of the file."""
+MOST_MADE_BYTES = 1 << 26
+"""Memory in bytes that a program and a stream may take in addition to `MOST_EXPANSION`."""
 LIBRARY = {"win32": "chirrup.dll", "darwin": "libchirrup.dylib"}.get(sys.platform, "libchirrup.so")
 FOLDER = Path(__file__).parent
 """Folder of the library."""
 ALIGNMENT = 64
 HASH = slice(64, 96)
 HASHED_FROM = 96
+PART_BYTES = 32
+"""Bytes of a part's numbers, which begin at `HASHED_FROM`."""
 HANDLE_BYTES = 256
 PARTS = ("encoder", "decoder")
 
@@ -55,6 +65,10 @@ class Program:
 
     Raises:
         ModelError: the file is damaged, or there is no library for this machine.
+
+    Attributes:
+        sizes: for each of `PARTS`, the sizes of a frame of the input and of the output, in samples
+            or codes.
     """
 
     def __init__(self, path: Path) -> None:
@@ -63,19 +77,49 @@ class Program:
         if found is None:
             raise ModelError("this installation has no native engine for this machine")
         self.library = found
-        content = np.fromfile(path, np.uint8)
-        file = aligned(content.size)
-        file[:] = content
+        content = read_bytes(path, MOST_BYTES)
+        file = aligned(len(content))
+        file[:] = np.frombuffer(content, np.uint8)
+        del content
         if hashlib.sha256(file[HASHED_FROM:].data).digest() != file[HASH].tobytes():
             raise ModelError(f"{path} is damaged: its hash is wrong")
         size = found.chirrup_memory_size(_address(file), ctypes.c_size_t(file.size))
-        self.memory = aligned(size)
-        self.handle = (ctypes.c_uint8 * HANDLE_BYTES)()
-        code = found.chirrup_open(
-            self.handle, _address(file), ctypes.c_size_t(file.size), _address(self.memory)
-        )
-        if size == 0 or code:
-            raise ModelError(f"{path} is damaged: {found.chirrup_error(code).decode()}")
+        if size <= MOST_EXPANSION * file.size:
+            self.memory = aligned(max(size, 1))
+            self.handle = (ctypes.c_uint8 * HANDLE_BYTES)()
+            code = found.chirrup_open(
+                self.handle, _address(file), ctypes.c_size_t(file.size), _address(self.memory)
+            )
+            if size == 0 or code:
+                raise ModelError(f"{path} is damaged: {found.chirrup_error(code).decode()}")
+            size += sum(self.state_bytes(part) + self.scratch_bytes(part) for part in (0, 1))
+        if size > MOST_EXPANSION * file.size + MOST_MADE_BYTES:
+            raise ModelError(f"{path} is damaged: a stream would take {size / 1e6:.0f} MB")
+        heads = (HASHED_FROM + PART_BYTES * part + 24 for part in (0, 1))
+        self.sizes = [struct.unpack_from("<2I", file.data, at) for at in heads]
+
+    def state_bytes(self, part: int) -> int:
+        """Return the size of a stream's state, a multiple of `ALIGNMENT`."""
+        return self.library.chirrup_state_size(self.handle, part)
+
+    def scratch_bytes(self, part: int) -> int:
+        """Return the size of the working memory of a call."""
+        return self.library.chirrup_scratch_size(self.handle, part)
+
+    def run(
+        self, part: int, given: np.ndarray, output: np.ndarray, frames: int, state: np.ndarray
+    ) -> None:
+        """Run frames of one stream and change its state; see ``native/chirrup.h``.
+
+        Raises:
+            ModelError: an argument is out of range.
+        """
+        arrays = _address(given), _address(output), frames, _address(state)
+        scratch = _address(_scratch(self.scratch_bytes(part)))
+        code = self.library.chirrup_run(self.handle, part, *arrays, scratch)
+        if code:
+            why = self.library.chirrup_error(code).decode()
+            raise ModelError(f"{self.path} cannot be run: {why}")
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Program, (self.path,)
@@ -84,20 +128,31 @@ class Program:
 class NativeEngine:
     """An `engine.Engine` that runs a part of a program.
 
+    Its states are arrays ``float32 [batch, floats]`` whose rows begin at multiples of `ALIGNMENT`.
+
     Args:
         part: "encoder" or "decoder".
         frame: samples of a frame, of the input of an encoder or the output of a decoder.
         codebooks: codes of a frame.
+
+    Raises:
+        ModelError: the program has frames of another size.
     """
 
     def __init__(self, program: Program, part: str, frame: int, codebooks: int) -> None:
         self.program, self.part = program, PARTS.index(part)
         self.frame, self.codebooks = frame, codebooks
-        self.floats = program.library.chirrup_state_size(program.handle, self.part) // 4
+        self.floats = program.state_bytes(self.part) // 4
+        sizes = (codebooks, frame) if self.part else (frame, codebooks)
+        if program.sizes[self.part] != sizes:
+            raise ModelError(
+                f"{program.path} is damaged: a frame of its {part} has {program.sizes[self.part]} "
+                f"samples and codes, model.json states {sizes}"
+            )
 
     def initial_state(self, batch: int = 1) -> np.ndarray:
         """Return the state before the first sample of ``batch`` streams."""
-        return np.zeros((batch, self.floats), np.float32)
+        return aligned(4 * batch * self.floats).view(np.float32).reshape(batch, self.floats)
 
     def __call__(self, x: np.ndarray, state: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Run the next frames of each stream; see `engine.Engine`."""
@@ -106,26 +161,12 @@ class NativeEngine:
         given = np.ascontiguousarray(x, np.float32 if encodes else np.int32)
         shape = (self.codebooks, frames) if encodes else (1, frames * self.frame)
         output = np.empty((batch, *shape), np.int32 if encodes else np.float32)
-        after = np.empty_like(state)
-        size = self.program.library.chirrup_scratch_size(self.program.handle, self.part)
-        scratch, own = aligned(size), aligned(4 * self.floats).view(np.float32)
-        for row in range(batch if frames else 0):
-            own[:] = state[row]
-            code = self.program.library.chirrup_run(
-                self.program.handle,
-                self.part,
-                _address(given[row]),
-                _address(output[row]),
-                frames,
-                _address(own),
-                _address(scratch),
-            )
-            if code:
-                why = self.program.library.chirrup_error(code).decode()
-                raise ModelError(f"{self.program.path} cannot be run: {why}")
-            after[row] = own
         if not frames:
             return output, state
+        after = self.initial_state(batch)
+        after[:] = state
+        for row in range(batch):
+            self.program.run(self.part, given[row], output[row], frames, after[row])
         if not encodes and not np.isfinite(output).all():
             raise ModelError(f"{self.program.path} computes values that are not finite")
         return output, after
@@ -136,8 +177,29 @@ class NativeEngine:
         return {"native": state.copy()}
 
     def restore(self, saved: Mapping[str, np.ndarray]) -> np.ndarray:
-        """Return the state that `save` converted to arrays."""
-        return np.ascontiguousarray(saved["native"], np.float32).copy()
+        """Return the state that `save` converted to arrays.
+
+        Raises:
+            ValueError: the state is of another engine.
+        """
+        if "native" not in saved or saved["native"].shape[1:] != (self.floats,):
+            raise ValueError(
+                "the state is not of the native engine: load the model with the engine 'onnx'"
+            )
+        state = self.initial_state(len(saved["native"]))
+        state[:] = saved["native"]
+        return state
+
+
+_thread = threading.local()
+
+
+def _scratch(size: int) -> np.ndarray:
+    """Return memory of at least ``size`` bytes that belongs to this thread."""
+    memory = getattr(_thread, "memory", None)
+    if memory is None or memory.size < size:
+        memory = _thread.memory = aligned(size)
+    return memory
 
 
 def _address(array: np.ndarray) -> ctypes.c_void_p:

@@ -21,7 +21,7 @@ def models() -> list[str]:
     return sorted(path.parent.name for path in FOLDER.glob("*/model.json"))
 
 
-def load(model: str | Path = "iris-t1", *, threads: int = 1) -> Codec:
+def load(model: str | Path = "iris-t1", *, threads: int = 1, engine: str | None = None) -> Codec:
     """Load a model.
 
     >>> codec = chirrup.load("iris-t1")
@@ -29,18 +29,23 @@ def load(model: str | Path = "iris-t1", *, threads: int = 1) -> Codec:
 
     Args:
         model: a name that `models` returns, or a folder that ``chirrup export`` wrote.
-        threads: number of threads that one call may use. One is the fastest for live frames.
+        threads: number of threads that one call of ONNX Runtime may use. One is the fastest for
+            live frames. The native engine uses one.
+        engine: "native" for the native engine, or "onnx" for ONNX Runtime. None selects the one in
+            the environment variable ``CHIRRUP_ENGINE``. Without the variable, it selects the native
+            engine if the model has a program for it and the engine is installed, else ONNX Runtime.
 
     Returns:
-        The codec. It reads the graphs at its first use.
+        The codec. It opens its engine at its first use.
 
     Raises:
         ModelError: there is no such model, or it ships without weights, or its files are damaged or
-            of a newer format.
+            of a newer format, or the engine cannot run it.
+        UsageError: there is no such engine.
     """
     folder = FOLDER / model if isinstance(model, str) and model in models() else Path(model)
     if (folder / "model.json").is_file():
-        return Codec(folder, threads=threads)
+        return Codec(folder, threads=threads, engine=engine)
     if model in UNTRAINED and not folder.exists():
         way = (
             "download its authors' config.json and model.safetensors and export that folder"

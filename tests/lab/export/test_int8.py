@@ -189,7 +189,7 @@ def test_a_model_in_eight_bits_reads_the_files_of_the_model(model: Path, tmp_pat
 def test_live_frames_are_near_those_of_the_model(model: Path) -> None:
     """In blocks the convolutions do not change; only the graph for one frame has products."""
     codes = np.random.default_rng(0).integers(0, 1024, (1, 12, 50), np.int32)
-    whole, small = (stream(chirrup.load(m).graphs()[1], codes, 1) for m in ("iris-t1", model))
+    whole, small = (stream(chirrup.load(m).engines()[1], codes, 1) for m in ("iris-t1", model))
     error = np.square(small - whole).mean() / np.square(whole).mean()
     assert 1e-6 < error < 1e-3
 
@@ -203,7 +203,7 @@ def test_stored_in_eight_bits_it_is_small_and_near(tmp_path: Path) -> None:
     assert sizes[0] < 0.65 * sizes[1]
     codes = np.random.default_rng(0).integers(0, 1024, (1, 12, 50), np.int32)
     for frames in (1, 50):
-        a, b = (stream(codec.graphs()[1], codes, frames) for codec in (whole, small))
+        a, b = (stream(codec.engines()[1], codes, frames) for codec in (whole, small))
         assert 1e-6 < np.square(a - b).mean() / np.square(a).mean() < 1e-2
 
 

@@ -109,7 +109,7 @@ def measured_latency_samples(codec: Codec, trials: int = 4) -> int:
     # The chunk's last sample is among them: all output of the chunk waits for it.
     places = np.arange(chunk - 1, -1, -step) + at * chunk
     ends = -(-(places + 1) * codec.sample_rate_hz // codec.input_rate_hz)
-    encoder, decoder = codec.graphs()
+    encoder, decoder = codec.engines()
     rows, longest = len(places), 0
     for trial in range(trials):
         random = np.random.default_rng(trial)

@@ -1,14 +1,15 @@
-"""Export of a trained model to a folder of ONNX graphs, weights and ``model.json``.
+"""Export of a trained model to a folder of ONNX graphs, weights, program and ``model.json``.
 
 The folder contains:
 
 - ``encoder.onnx``, ``decoder.onnx``: graphs for any number of streams and frames;
 - ``encoder-frame.onnx``, ``decoder-frame.onnx``: graphs for one frame of one stream;
 - ``features.onnx``, ``waveform.onnx``: the two halves of a decoder that supports voice conversion;
+- ``model.chirp``: the program of the native engine, if the engine has all layers of the model;
 - ``model.safetensors`` and ``model.json``: see `model_folder.py`.
 
-The graphs run frame by frame and in blocks before the folder is written. If their output differs
-from the model in PyTorch, nothing is written.
+The graphs and the program run frame by frame and in blocks before the folder is written. If their
+output differs from the model in PyTorch, nothing is written.
 """
 
 import logging
@@ -26,9 +27,11 @@ import chirrup
 from chirrup.lab.audit.complexity import audit, nominal_latency_samples
 from chirrup.lab.export.folding import HalfGraph, fold, for_export, for_one_frame
 from chirrup.lab.export.model_folder import write
-from chirrup.lab.export.parity import Parity, measure, whole_chunks
+from chirrup.lab.export.parity import Parity, measure, whole_chunks, worst
 from chirrup.lab.export.preroll import preroll_frames
+from chirrup.lab.export.program import program_of
 from chirrup.lab.models import Model
+from chirrup.runtime import native
 
 
 def export(
@@ -54,21 +57,36 @@ def export(
         compact: whether to round matrices to 8 bits; see `fold`.
 
     Returns:
-        The agreement between graphs and model.
+        The agreement between exported forms and model, the worst of all forms.
 
     Raises:
-        ValueError: the graphs differ from the model; nothing is written.
+        ValueError: the graphs or the program differ from the model; nothing is written.
     """
     folded = fold(model, exact, compact)
     description = describe(model, name, lowest, card or {})
+    program = program_if_any(folded)
+    engines = ("onnx",) if program is None else ("onnx", "native")
 
     def check(draft: Path) -> dict[str, Any]:
-        parity = compare(folded, draft, audio)
+        parity = worst(compare(folded, draft, audio, engine) for engine in engines)
         parity.check()
         preroll = preroll_frames(folded, torch.from_numpy(audio))
         return {"preroll_frames": preroll, "parity": asdict(parity)}
 
-    return Parity(**write(folder, graphs_of(folded), description, check)["parity"])
+    return Parity(**write(folder, graphs_of(folded), description, check, program)["parity"])
+
+
+def program_if_any(folded: Model) -> bytes | None:
+    """Return the program of a folded model.
+
+    None if the native engine lacks one of its layers, or is not installed here to check it.
+    """
+    if folded.channels > 1 or folded.chunk_frames > 1 or native.library() is None:
+        return None
+    try:
+        return program_of(*for_export(folded), folded.frame_samples)
+    except NotImplementedError:
+        return None
 
 
 def graphs_of(folded: Model) -> dict[str, onnx.ModelProto]:
@@ -168,9 +186,9 @@ def to_onnx(
 
 
 @torch.no_grad()
-def compare(folded: Model, folder: Path, audio: np.ndarray) -> Parity:
-    """Compare an exported folder with the model on ``audio``; see `export`."""
-    codec = chirrup.load(folder)
+def compare(folded: Model, folder: Path, audio: np.ndarray, engine: str) -> Parity:
+    """Compare an exported folder in an engine with the model on ``audio``; see `export`."""
+    codec = chirrup.load(folder, engine=engine)
     signal = whole_chunks(codec, audio)
     codes = folded.quantizer.encode(folded.encoder.offline(torch.from_numpy(signal)))
     expected = folded.decoder.offline(folded.quantizer.decode(codes)).numpy()

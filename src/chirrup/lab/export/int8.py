@@ -113,7 +113,7 @@ def write_variant(
 ) -> Parity:
     """Write changed graphs of ``source`` to ``folder``, with the hash of its codes."""
     codec = chirrup.load(source)
-    signal, (encoder, decoder) = whole_chunks(codec, audio), codec.graphs()
+    signal, (encoder, decoder) = whole_chunks(codec, audio), codec.engines()
     codes = stream(encoder, signal, codec.block_frames * codec.input_frame_samples)
     expected = stream(decoder, codes, codec.block_frames)
 
@@ -123,6 +123,7 @@ def write_variant(
         return {"parity": asdict(parity)}
 
     about |= {"codes_sha256": codec.codes_sha256}
+    about.pop("program_sha256", None)
     return Parity(**write(folder, graphs, about, check)["parity"])
 
 

@@ -1,10 +1,11 @@
-"""Reading and writing of model folders: graphs, weights and ``model.json``.
+"""Reading and writing of model folders: graphs, weights, program and ``model.json``.
 
 - ``*.onnx``: graphs without weights.
 - ``model.safetensors``: the weights of all graphs, each tensor once. A tensor is stored as float16
   or as 8 bits with a scale per row (`rounded`) if this is exact, else as float32.
+- ``model.chirp``: the program of the native engine, with weights of its own.
 - ``model.json``: sample rates, states, bitrates, audit, the location of each graph's weights, and
-  the SHA-256 of the weights and of each graph.
+  the SHA-256 of the weights, of each graph and of the program.
 """
 
 import hashlib
@@ -20,10 +21,11 @@ from safetensors.numpy import save
 
 from chirrup.errors import ModelError
 from chirrup.files.drafts import open_scratch
-from chirrup.model_json import read_spec
+from chirrup.model_json import check_files, read_spec
 from chirrup.runtime.dft import identify_dft
 from chirrup.runtime.graph import Weights
 from chirrup.runtime.graph_file import WEIGHTS, graph_content
+from chirrup.runtime.native import PROGRAM
 
 SMALLEST = 64
 """Tensors with fewer elements stay in the graph."""
@@ -34,6 +36,7 @@ def write(
     graphs: Mapping[str, onnx.ModelProto],
     description: dict[str, Any],
     check: Callable[[Path], dict[str, Any]],
+    program: bytes | None = None,
 ) -> dict[str, Any]:
     """Write a model folder. If anything fails, nothing is written.
 
@@ -42,6 +45,7 @@ def write(
         description: content of ``model.json`` apart from weights and hashes.
         check: called with a draft of the folder; raises an exception if the draft is not valid.
             The returned dictionary is added to ``model.json``.
+        program: the program of the native engine, if the model has one.
 
     Returns:
         The content of ``model.json``.
@@ -56,15 +60,20 @@ def write(
         "weights_sha256": sha256,
         "graphs_sha256": {part: hashlib.sha256(x).hexdigest() for part, x in contents.items()},
     }
+    if program is not None:
+        about["program_sha256"] = hashlib.sha256(program).hexdigest()
     folder.parent.mkdir(parents=True, exist_ok=True)
     with open_scratch(folder) as draft:
         (draft / WEIGHTS).write_bytes(content)  # save_file would restrict reading to the owner
         for part, graph in contents.items():
             (draft / f"{part}.onnx").write_bytes(graph)
+        if program is not None:
+            (draft / PROGRAM).write_bytes(program)
         (draft / "model.json").write_text(json.dumps(about, indent=1) + "\n")
         about |= check(draft)
         (draft / "model.json").write_text(json.dumps(about, indent=1) + "\n")
         folder.mkdir(parents=True, exist_ok=True)
+        (folder / PROGRAM).unlink(missing_ok=True)
         for path in draft.iterdir():
             path.replace(folder / path.name)
     return about
@@ -80,6 +89,7 @@ def read(folder: Path) -> tuple[dict[str, onnx.ModelProto], dict[str, Any]]:
         ModelError: the folder is damaged.
     """
     spec, about = read_spec(folder)
+    check_files(folder, spec, "onnx")
     stored = Weights(folder / WEIGHTS, spec.weights)
     graphs = {}
     for part in spec.weights:

@@ -1,5 +1,6 @@
-"""Parity: how far the outputs of exported graphs differ from the expected outputs."""
+"""Parity: how far the outputs of an exported model differ from the expected outputs."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,7 +12,7 @@ from chirrup.voice import VoiceDecoder, has_features
 
 @dataclass(frozen=True)
 class Parity:
-    """Agreement of graphs and model, the worse of frame-by-frame and block processing.
+    """Agreement of exported forms and model, the worse of frame-by-frame and block processing.
 
     Attributes:
         codes_equal: share of equal codes. If a code differs, the later codebooks of its frame
@@ -26,7 +27,7 @@ class Parity:
         """Raise ValueError if ``codes_equal`` is below ``least`` or the error above ``most_db``."""
         if not (self.codes_equal >= least and self.audio_error_db <= most_db):  # also if NaN
             raise ValueError(
-                f"the exported graphs differ from the model: {self.codes_equal:.2%} of the codes "
+                f"the exported forms differ from the model: {self.codes_equal:.2%} of the codes "
                 f"are equal, audio error {self.audio_error_db:.1f} dB; nothing was written"
             )
 
@@ -46,9 +47,9 @@ def whole_chunks(codec: Codec, audio: np.ndarray) -> np.ndarray:
 
 
 def measure(codec: Codec, signal: np.ndarray, codes: np.ndarray, expected: np.ndarray) -> Parity:
-    """Compare the outputs of a codec's graphs with the expected codes and audio.
+    """Compare the outputs of a codec's engines with the expected codes and audio.
 
-    The graphs, including the halves of the decoder, run frame by frame and in blocks; the worst
+    The engines, including the halves of the decoder, run frame by frame and in blocks; the worst
     result counts.
 
     Args:
@@ -56,16 +57,30 @@ def measure(codec: Codec, signal: np.ndarray, codes: np.ndarray, expected: np.nd
         codes: expected codes, ``int32 [1, codebooks, frames]``.
         expected: expected audio, ``[1, channels, samples]``.
     """
-    encoder, decoder = codec.graphs()
+    encoder, decoder = codec.engines()
     equal, errors = [], []
     decoders = [decoder, VoiceDecoder(codec, 1)] if has_features(codec) else [decoder]
     for frames in (codec.chunk_frames, codec.block_frames):
         streamed = stream(encoder, signal, frames * codec.input_frame_samples)
         equal.append(share_equal(streamed, codes))
-        for graph in decoders:
-            error = np.square(stream(graph, codes, frames) - expected).sum()
+        for engine in decoders:
+            error = np.square(stream(engine, codes, frames) - expected).sum()
             errors.append(float(10 * np.log10(error / np.square(expected).sum() + 1e-30)))
-    return Parity(min(equal), max(errors, key=lambda db: (np.isnan(db), db)))
+    return Parity(min(equal), largest(errors))
+
+
+def worst(parities: Iterable[Parity]) -> Parity:
+    """Return the lowest share of equal codes and the largest error."""
+    found = list(parities)
+    return Parity(
+        min(parity.codes_equal for parity in found),
+        largest([parity.audio_error_db for parity in found]),
+    )
+
+
+def largest(errors_db: Iterable[float]) -> float:
+    """Return the largest error; NaN is larger than all numbers."""
+    return max(errors_db, key=lambda db: (np.isnan(db), db))
 
 
 def share_equal(codes: np.ndarray, expected: np.ndarray) -> float:
@@ -79,10 +94,10 @@ def share_equal(codes: np.ndarray, expected: np.ndarray) -> float:
     return float(equal[counts].mean())
 
 
-def stream(graph: Engine, x: np.ndarray, step: int) -> np.ndarray:
-    """Return a graph's output for ``x``, run in pieces of ``step`` along the last axis."""
-    state, pieces = graph.initial_state(), []
+def stream(engine: Engine, x: np.ndarray, step: int) -> np.ndarray:
+    """Return an engine's output for ``x``, run in pieces of ``step`` along the last axis."""
+    state, pieces = engine.initial_state(), []
     for start in range(0, x.shape[-1], step):
-        piece, state = graph(x[..., start : start + step], state)
+        piece, state = engine(x[..., start : start + step], state)
         pieces.append(piece)
     return np.concatenate(pieces, axis=-1)

@@ -1,0 +1,83 @@
+"""The choice between the native engine and ONNX Runtime, and the opening of a model in it."""
+
+import os
+from pathlib import Path
+
+from chirrup.errors import ModelError, UsageError
+from chirrup.runtime import native
+from chirrup.runtime.engine import Engine
+from chirrup.runtime.graph_file import WEIGHTS
+from chirrup.spec import ModelSpec
+
+ENGINES = ("native", "onnx")
+VARIABLE = "CHIRRUP_ENGINE"
+"""Environment variable that chooses the engine if a program does not."""
+
+
+def choose_engine(asked: str | None, folder: Path, spec: ModelSpec) -> str:
+    """Return the name of the engine that runs a model.
+
+    Args:
+        asked: one of `ENGINES`. None selects the one in the variable ``CHIRRUP_ENGINE``. Without
+            the variable, it selects the native engine if the model has a program and this
+            installation has the engine's library, else ONNX Runtime.
+
+    Raises:
+        UsageError: there is no such engine.
+        ModelError: the engine cannot run this model here.
+    """
+    asked = asked or os.environ.get(VARIABLE) or None
+    if asked not in (None, *ENGINES):
+        raise UsageError(f"no engine is called {asked!r}: choose {' or '.join(ENGINES)}")
+    if asked is None:
+        return "native" if spec.program_sha256 and native.library() else "onnx"
+    if asked == "native" and not spec.program_sha256:
+        raise ModelError(
+            f"{folder} has no {native.PROGRAM} for the native engine: use the engine 'onnx', or "
+            "export the model with this version of chirrup"
+        )
+    if asked == "native" and native.library() is None:
+        raise ModelError(
+            "this installation has no native engine for this machine: use the engine 'onnx', or "
+            "compile the engine in a checkout with python native/build.py"
+        )
+    return asked
+
+
+def engine_files(spec: ModelSpec, engine: str) -> list[str]:
+    """Return the names of the files with the graphs and weights that an engine reads."""
+    if engine == "native":
+        return [native.PROGRAM]
+    return [WEIGHTS, *(f"{graph}.onnx" for graph in spec.weights)]
+
+
+def open_engines(folder: Path, spec: ModelSpec, engine: str, threads: int) -> tuple[Engine, Engine]:
+    """Open the encoder and the decoder of a model.
+
+    Args:
+        engine: one of `ENGINES`.
+        threads: number of threads that one call of ONNX Runtime may use.
+
+    Raises:
+        ModelError: a file is damaged, or ONNX Runtime is not installed.
+    """
+    if engine == "native":
+        program = native.Program(folder / native.PROGRAM)
+        encoder = native.NativeEngine(program, "encoder", spec.input_frame_samples, spec.codebooks)
+        return encoder, native.NativeEngine(program, "decoder", spec.frame_samples, spec.codebooks)
+    try:
+        from chirrup.runtime.graph import Graph, Sessions, Weights
+    except ModuleNotFoundError as error:
+        raise ModelError(
+            f"{spec.name} runs in ONNX Runtime here, and {error.name} is not installed: "
+            "pip install 'chirrup[onnx]'"
+        ) from error
+    weights = Weights(folder / WEIGHTS, spec.weights)
+    sessions = Sessions(folder, weights, spec.graphs_sha256, threads)
+    codes = (spec.codebooks, spec.chunk_frames)
+    audio = [
+        (spec.channels, spec.chunk_frames * samples)
+        for samples in (spec.input_frame_samples, spec.frame_samples)
+    ]
+    encoder = Graph(sessions, "encoder", spec.encoder_states, audio[0], codes, spec.codebook_size)
+    return encoder, Graph(sessions, "decoder", spec.decoder_states, codes, audio[1])
