@@ -12,26 +12,29 @@ import argparse
 import copy
 import importlib.metadata
 import importlib.util
+import itertools
 import re
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from rich.table import Table
 
 import chirrup
 from chirrup.evaluate.peers import PEERS, CommandPeer, ModelPeer, Peer
+from chirrup.evaluate.peers.lyra import FRAME_SAMPLES, QUANTIZERS, Lyra2, Networks
+from chirrup.runtime.engine import Engine
 from chirrup.runtime.graph import Graph
 from processes import memory, start_up
 from shared import console, machine, speech_like, table
 
-RATE = 24_000
+RATE, WARM_UP = 24_000, 20
 Row = tuple[Callable[[np.ndarray], Any], Callable[[Any], Any]]
 """Functions that encode and decode the next frame of a stream."""
 
 
-def graphs(encoder: Graph, decoder: Graph) -> Row:
+def engines(encoder: Engine, decoder: Engine) -> Row:
     state = {"encoder": encoder.initial_state(), "decoder": decoder.initial_state()}
 
     def encode(pcm: np.ndarray) -> np.ndarray:
@@ -52,6 +55,16 @@ def dynamic(graph: Graph) -> Graph:
     return other
 
 
+def lyra(frames: int) -> Row:
+    """Return Lyra v2 at 6000 bit/s, which codes frames of 20 ms of a signal of its own."""
+    folder = Lyra2().folder
+    assert folder is not None
+    networks, rate = Networks(folder), 6000
+    signal = speech_like(frames, FRAME_SAMPLES).reshape(-1, 1, 1, FRAME_SAMPLES)
+    pieces = itertools.cycle(signal)
+    return (lambda _: networks.encode(next(pieces), QUANTIZERS[rate])), networks.decode
+
+
 def live(codec: chirrup.Codec) -> Row:
     encoder, decoder = codec.encoder(codec.bitrates_bps[-1]), codec.decoder()
     return (lambda pcm: encoder.push(pcm)[0]), decoder.push
@@ -63,9 +76,9 @@ def take_turns(rows: dict[str, Row], frames: int, size: int) -> dict[str, np.nda
     Returns:
         Milliseconds ``[frames, encode | decode | both, CPU | wall]`` of each row.
     """
-    warm_up, rng = 20, np.random.default_rng(0)
-    signal = speech_like(frames + warm_up, size).reshape(-1, size)
-    spent = {name: np.zeros((warm_up + frames, 3, 2)) for name in rows}
+    rng = np.random.default_rng(0)
+    signal = speech_like(frames + WARM_UP, size).reshape(-1, size)
+    spent = {name: np.zeros((WARM_UP + frames, 3, 2)) for name in rows}
     for index, pcm in enumerate(signal):
         for name in rng.permutation(list(rows)):
             encode, decode = rows[name]
@@ -75,7 +88,7 @@ def take_turns(rows: dict[str, Row], frames: int, size: int) -> dict[str, np.nda
             decode(codes)
             end = clock()
             spent[name][index] = 1000 * np.array([middle - start, end - middle, end - start])
-    return {name: values[warm_up:] for name, values in spent.items()}
+    return {name: values[WARM_UP:] for name, values in spent.items()}
 
 
 def clock() -> np.ndarray:
@@ -84,12 +97,18 @@ def clock() -> np.ndarray:
 
 
 def per_frame(codec: chirrup.Codec, frames: int) -> Table:
-    encoder, decoder = codec.graph("encoder"), codec.graph("decoder")
-    rows = {
-        "graphs of one frame": graphs(encoder, decoder),
-        "graphs of any length": graphs(dynamic(encoder), dynamic(decoder)),
-        "live Encoder and Decoder": live(codec),
-    }
+    rows: dict[str, Row] = {}
+    if codec.engine == "native":
+        rows["native engine"] = engines(*codec.engines())
+    rows["live Encoder and Decoder"] = live(codec)
+    graphs = chirrup.load(codec.folder, engine="onnx")
+    encoder, decoder = (cast(Graph, engine) for engine in graphs.engines())
+    rows["ONNX Runtime, graphs of one frame"] = engines(encoder, decoder)
+    rows["ONNX Runtime, graphs of any length"] = engines(dynamic(encoder), dynamic(decoder))
+    if (missing := Lyra2().missing()) is None:
+        rows["Lyra v2, 20 ms at 6000 bit/s"] = lyra(frames)
+    else:
+        console.print(f"Lyra's row is left out: {missing}")
     if importlib.util.find_spec("torch"):
         from eager import torch_rows
 
@@ -98,20 +117,25 @@ def per_frame(codec: chirrup.Codec, frames: int) -> Table:
         console.print(
             "PyTorch's rows are left out, it is not installed: pip install 'chirrup[train]'"
         )
-    name, size = "graphs of one frame", codec.frame_samples
-    alone = take_turns({name: rows[name]}, frames, size)[name]
+    size = codec.frame_samples
+    alone = {
+        name: float(np.median(take_turns({name: row}, frames, size)[name][:, 2, 0]))
+        for name, row in rows.items()
+    }
     spent = take_turns(rows, frames, size)
-    first, frame_ms = spent[name][:, 2, 0], 1000 * size / codec.sample_rate_hz
+    first, frame_ms = next(iter(spent.values()))[:, 2, 0], 1000 * size / codec.sample_rate_hz
     result = table(
         f"{frame_ms:g} ms a frame: ms of CPU, or wall time where marked; {frames} frames",
         *("", "encode", "decode", "both", "p99", "both, wall", "p99, wall", "ratio", "x real time"),
+        *("alone", "ratio alone"),
     )
-    for label, values in (spent | {f"{name}, no others": alone}).items():
+    for label, values in spent.items():
         mid, high = np.median(values, 0), np.percentile(values, 99, 0)
         cells = [mid[0, 0], mid[1, 0], mid[2, 0], high[2, 0], mid[2, 1], high[2, 1]]
         ratio = f"{np.median(values[:, 2, 0] / first):.2f}"
         speed = f"{frame_ms / mid[2, 0]:.1f}"
-        result.add_row(label, *(f"{cell:.2f}" for cell in cells), ratio, speed)
+        own = f"{alone[label]:.2f}", f"{alone[label] / next(iter(alone.values())):.2f}"
+        result.add_row(label, *(f"{cell:.2f}" for cell in cells), ratio, speed, *own)
     return result
 
 
@@ -145,17 +169,28 @@ def floors(codec: chirrup.Codec) -> Table:
 
 
 def bulk(codec: chirrup.Codec, seconds: float = 60) -> Table:
+    """Return the times of a whole signal in each engine, median of turns."""
     signal = speech_like(seconds, codec.sample_rate_hz)
-    result = table(f"A signal of {seconds:g} s at once", "", "CPU s", "wall s", "x real time (CPU)")
-    codec.decode(codec.encode(signal[: 2 * codec.sample_rate_hz]))
-    start = clock()
-    codes = codec.encode(signal)
-    middle = clock()
-    codec.decode(codes)
-    end = clock()
-    rows = {"encode": middle - start, "decode": end - middle, "both": end - start}
-    for name, (cpu, wall) in rows.items():
-        result.add_row(name, f"{cpu:.2f}", f"{wall:.2f}", f"{seconds / cpu:.1f}")
+    names = [codec.engine] if codec.engine == "onnx" else [codec.engine, "onnx"]
+    codecs = {name: chirrup.load(codec.folder, engine=name) for name in names}
+    spent: dict[str, list[np.ndarray]] = {name: [] for name in names}
+    for _ in range(4):
+        for name, one in codecs.items():
+            start = clock()
+            codes = one.encode(signal)
+            middle = clock()
+            one.decode(codes)
+            end = clock()
+            spent[name].append(np.stack([middle - start, end - middle, end - start]))
+    result = table(
+        f"A signal of {seconds:g} s at once", "", "CPU s", "wall s", "x real time (CPU)", "ratio"
+    )
+    first = np.median(spent[names[0]][1:], axis=0)
+    for name in names:
+        median = np.median(spent[name][1:], axis=0)
+        for row, (cpu, wall), base in zip(("encode", "decode", "both"), median, first):
+            cells = f"{cpu:.2f}", f"{wall:.2f}", f"{seconds / cpu:.1f}", f"{cpu / base[0]:.2f}"
+            result.add_row(f"{name}, {row}", *cells)
     return result
 
 

@@ -12,10 +12,17 @@ from onnx import TensorProto, helper, numpy_helper
 
 import chirrup
 from chirrup.bitstream import FormatError, pack_packet
+from chirrup.engines import VARIABLE
 from chirrup.runtime.graph_file import graph_content
 from chirrup.zoo import FOLDER
 
 NOISE = np.random.default_rng(0).normal(0, 0.1, 24_000).astype(np.float32)
+
+
+@pytest.fixture(autouse=True)
+def onnx_runtime(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Run the models in ONNX Runtime."""
+    monkeypatch.setenv(VARIABLE, "onnx")
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ from safetensors.numpy import load_file, save
 
 import chirrup
 from chirrup.zoo import FOLDER
+from installed_engines import needs_native
 
 NOISE = np.random.default_rng(0).normal(0, 0.1, 2400).astype(np.float32)
 
@@ -62,6 +63,7 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "hash": ({"weights_sha256": "00"}, "'weights_sha256' is '00', must be 64 hexadecimal digits"),
     "graphs": ({"graphs_sha256": {"encoder": "0" * 64}}, "other graphs than weights"),
+    "program": ({"program_sha256": "0" * 64, "channels": 2}, "a program codes one channel"),
     "audit": ({"audit": {"parts": {"encoder": {"mflops": "many"}}}}, "'mflops' is 'many'"),
     "scores": ({"training": {"scores": {"pesq_wb": {"1_kbps": None}}}}, "'1_kbps' is None"),
 }
@@ -72,7 +74,7 @@ def test_a_wrong_value_is_named(folder: Path, name: str) -> None:
     values, words = WRONG[name]
     change(folder, **values)
     with pytest.raises(chirrup.ModelError, match=f"not a whole model folder: .*{words}"):
-        chirrup.load(folder)
+        chirrup.load(folder, engine="onnx")
 
 
 @pytest.mark.parametrize(
@@ -86,9 +88,19 @@ def test_a_text_that_is_no_description_is_refused(folder: Path, text: str) -> No
         chirrup.load(folder)
 
 
-@pytest.mark.parametrize("name", ["model.json", "model.safetensors", "encoder.onnx"])
+@pytest.mark.parametrize(
+    ("name", "engine"),
+    [
+        ("model.json", "onnx"),
+        ("model.safetensors", "onnx"),
+        ("encoder.onnx", "onnx"),
+        pytest.param("model.chirp", "native", marks=needs_native),
+    ],
+)
 @pytest.mark.parametrize("kind", ["pipe", "/dev/zero", "huge"])
-def test_a_special_or_huge_file_is_not_read(folder: Path, name: str, kind: str) -> None:
+def test_a_special_or_huge_file_is_not_read(
+    folder: Path, name: str, engine: str, kind: str
+) -> None:
     path = folder / name
     path.unlink()
     if kind == "pipe":
@@ -102,7 +114,7 @@ def test_a_special_or_huge_file_is_not_read(folder: Path, name: str, kind: str) 
     if name == "model.json" and kind != "huge":
         words = "neither a folder with a model.json"
     with pytest.raises(chirrup.ModelError, match=words):
-        chirrup.load(folder)
+        chirrup.load(folder, engine=engine)
 
 
 def replace_weights(folder: Path, content: bytes) -> None:
@@ -115,7 +127,7 @@ def test_malformed_weights_with_the_right_hash_are_refused(folder: Path) -> None
     for damaged in (content[:-1], content[:8] + b"x" + content[9:], b"\xff" * 8 + content[8:]):
         replace_weights(folder, damaged)
         with pytest.raises(chirrup.ModelError, match=r"model\.safetensors is damaged"):
-            chirrup.load(folder).encode(NOISE)
+            chirrup.load(folder, engine="onnx").encode(NOISE)
 
 
 def test_weights_that_are_missing_or_not_finite_are_refused(folder: Path) -> None:
@@ -130,7 +142,7 @@ def test_weights_that_are_missing_or_not_finite_are_refused(folder: Path) -> Non
     ):
         replace_weights(folder, save(changed))
         with pytest.raises(chirrup.ModelError, match=f"safetensors is damaged: tensor .*{words}"):
-            chirrup.load(folder).encode(NOISE)
+            chirrup.load(folder, engine="onnx").encode(NOISE)
 
 
 @pytest.mark.parametrize("name", chirrup.models())
@@ -147,7 +159,14 @@ def test_older_folders_lack_some_values(folder: Path) -> None:
     """Missing values with defaults are filled in, and the codes do not change."""
     expected = chirrup.load(folder).encode(NOISE).data
     about = described(folder)
-    for key in ("graphs_sha256", "input_rate_hz", "input_frame_samples", "chunk_frames", "audit"):
+    for key in (
+        "graphs_sha256",
+        "program_sha256",
+        "input_rate_hz",
+        "input_frame_samples",
+        "chunk_frames",
+        "audit",
+    ):
         del about[key]
     for key in ("lowest_bitrate_bps", "training", "parity"):
         about.pop(key, None)

@@ -63,8 +63,9 @@ def open_engines(folder: Path, spec: ModelSpec, engine: str, threads: int) -> tu
     """
     if engine == "native":
         program = native.Program(folder / native.PROGRAM)
-        encoder = native.NativeEngine(program, "encoder", spec.input_frame_samples, spec.codebooks)
-        return encoder, native.NativeEngine(program, "decoder", spec.frame_samples, spec.codebooks)
+        codes = (spec.codebooks, spec.codebook_size)
+        encoder = native.NativeEngine(program, "encoder", spec.input_frame_samples, *codes)
+        return encoder, native.NativeEngine(program, "decoder", spec.frame_samples, *codes)
     try:
         from chirrup.runtime.graph import Graph, Sessions, Weights
     except ModuleNotFoundError as error:

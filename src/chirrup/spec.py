@@ -99,6 +99,8 @@ class ModelSpec:
             raise ValueError(f"weights has no {missing[0]}")
         if self.graphs_sha256 and set(self.graphs_sha256) != set(self.weights):
             raise ValueError("graphs_sha256 has other graphs than weights")
+        if self.program_sha256 and self.channels > 1:
+            raise ValueError(f"a program codes one channel, but channels is {self.channels}")
 
     @property
     def bits_per_code(self) -> int:

@@ -60,7 +60,7 @@ def engines(model: Model, folder: Path) -> tuple[NativeEngine, NativeEngine]:
     path = folder / native.PROGRAM
     path.write_bytes(program_of(encoder, decoder, model.frame_samples))
     program = Program(path)
-    sizes = model.frame_samples, model.codebooks
+    sizes = model.frame_samples, model.codebooks, model.codebook_size
     return NativeEngine(program, "encoder", *sizes), NativeEngine(program, "decoder", *sizes)
 
 
@@ -117,7 +117,7 @@ def test_a_channel_in_the_middle_is_computed_like_any_other(tmp_path: Path) -> N
     decoder.decoder = Sequential(*cast(Sequential, decoder.decoder).layers, *more)
     path = tmp_path / native.PROGRAM
     path.write_bytes(program_of(encoder, decoder, model.frame_samples))
-    decode = NativeEngine(Program(path), "decoder", model.frame_samples, model.codebooks)
+    decode = NativeEngine(Program(path), "decoder", model.frame_samples, model.codebooks, 64)
     codes = torch.randint(0, 64, (1, 3, FRAMES), generator=torch.Generator().manual_seed(0)).int()
     states = decoder.decoder.initial_state(1)
     decoder.names = list(states)

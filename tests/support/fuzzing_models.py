@@ -13,7 +13,9 @@ import numpy as np
 import chirrup
 from chirrup.cli.models import score_lines, summary
 from chirrup.lab.audit.comparison import compare_description
+from chirrup.runtime.native import HASH, HASHED_FROM
 from chirrup.zoo import FOLDER
+from installed_engines import INSTALLED
 
 MODELS = ("lrac-t1", "tq-small")
 VALUES: list[Any] = [
@@ -119,6 +121,20 @@ def tamper_graph(folder: Path, draw: random.Random) -> str:
     return f"{name}.onnx, way {kind}"
 
 
+def tamper_program(folder: Path, draw: random.Random) -> str:
+    path = folder / "model.chirp"
+    if not path.exists():
+        return tamper_value(folder, draw)
+    data = path.read_bytes()
+    heads = draw.random() < 0.7
+    changed = bytearray(flipped(data[:4096], draw) + data[4096:] if heads else flipped(data, draw))
+    if draw.random() < 0.9:
+        changed[HASH] = hashlib.sha256(changed[HASHED_FROM:]).digest()
+        state(folder, program_sha256=hashlib.sha256(changed).hexdigest())
+    path.write_bytes(changed)
+    return f"model.chirp, {'head' if heads else 'anywhere'}"
+
+
 def tamper_file(folder: Path, draw: random.Random) -> str:
     path = draw.choice(sorted(folder.iterdir()))
     path.unlink()
@@ -150,8 +166,18 @@ def flipped(data: bytes, draw: random.Random) -> bytes:
 
 
 def use_model(folder: Path) -> None:
-    """Load, describe, code and decode whole and live."""
-    codec = chirrup.load(folder)
+    """Load, describe, code and decode whole and live, in each engine."""
+    errors: list[chirrup.ModelError] = []
+    for engine in INSTALLED:
+        try:
+            use_codec(chirrup.load(folder, engine=engine))
+        except chirrup.ModelError as error:
+            errors.append(error)
+    if errors:
+        raise errors[0]
+
+
+def use_codec(codec: chirrup.Codec) -> None:
     score_lines(summary(codec))
     compare_description(codec.description, 0)
     chunk = codec.chunk_frames * codec.input_frame_samples
@@ -171,5 +197,5 @@ class Models:
     def tamper(draw: random.Random, folder: Path) -> str:
         folder.rmdir()
         shutil.copytree(FOLDER / draw.choice(MODELS), folder)
-        ways = (tamper_value, tamper_value, tamper_text, tamper_weights, tamper_graph, tamper_file)
-        return draw.choice(ways)(folder, draw)
+        ways = tamper_text, tamper_weights, tamper_graph, tamper_program, tamper_file
+        return draw.choice((tamper_value, tamper_value, *ways))(folder, draw)

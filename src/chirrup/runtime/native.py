@@ -134,14 +134,17 @@ class NativeEngine:
         part: "encoder" or "decoder".
         frame: samples of a frame, of the input of an encoder or the output of a decoder.
         codebooks: codes of a frame.
+        codebook_size: number of values of a code.
 
     Raises:
         ModelError: the program has frames of another size.
     """
 
-    def __init__(self, program: Program, part: str, frame: int, codebooks: int) -> None:
+    def __init__(
+        self, program: Program, part: str, frame: int, codebooks: int, codebook_size: int
+    ) -> None:
         self.program, self.part = program, PARTS.index(part)
-        self.frame, self.codebooks = frame, codebooks
+        self.frame, self.codebooks, self.codebook_size = frame, codebooks, codebook_size
         self.floats = program.state_bytes(self.part) // 4
         sizes = (codebooks, frame) if self.part else (frame, codebooks)
         if program.sizes[self.part] != sizes:
@@ -167,6 +170,9 @@ class NativeEngine:
         after[:] = state
         for row in range(batch):
             self.program.run(self.part, given[row], output[row], frames, after[row])
+        if encodes and output.max() >= self.codebook_size:
+            last = self.codebook_size - 1
+            raise ModelError(f"{self.program.path} computes codes that are not from 0 to {last}")
         if not encodes and not np.isfinite(output).all():
             raise ModelError(f"{self.program.path} computes values that are not finite")
         return output, after

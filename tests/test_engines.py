@@ -1,0 +1,96 @@
+"""The choice of the engine, and the agreement of both engines on the shipped models."""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import soxr
+
+import chirrup
+from chirrup.engines import VARIABLE
+from chirrup.runtime import native
+from chirrup.zoo import FOLDER
+from installed_engines import needs_native
+from rounding import error_db
+from small_model import Exported
+
+pytest_plugins = ["models_fixture"]
+
+CLIP = Path(chirrup.__file__).parent / "clips" / "joe.flac"
+BOTH = sorted(path.parent.name for path in FOLDER.glob("*/model.chirp"))
+"""Shipped models that run in both engines."""
+
+
+def speech(codec: chirrup.Codec) -> np.ndarray:
+    audio, rate_hz = soundfile.read(CLIP, dtype="float32")
+    return soxr.resample(audio, rate_hz, codec.input_rate_hz)[: 4 * codec.input_rate_hz]
+
+
+def test_the_models_with_programs() -> None:
+    assert BOTH == ["iris-t1", "iris-t2", "lrac-t1", "lrac-t2", "tq-small"]
+
+
+@needs_native
+@pytest.mark.parametrize("name", BOTH)
+def test_both_engines_give_the_same_codes_and_audio(name: str) -> None:
+    fast, other = (chirrup.load(name, engine=engine) for engine in ("native", "onnx"))
+    codes = fast.encode(speech(fast))
+    expected = other.encode(speech(other))
+    assert (codes.data == expected.data).mean() >= 0.9999
+    assert error_db(fast.decode(expected), other.decode(expected)) < -80
+
+
+@needs_native
+@pytest.mark.parametrize("name", BOTH)
+def test_a_live_stream_is_bit_equal_to_a_whole_signal(name: str) -> None:
+    codec = chirrup.load(name, engine="native")
+    audio = speech(codec)[: 100 * codec.input_frame_samples]
+    encoder, decoder = codec.encoder(), codec.decoder()
+    packets = [*encoder.push(audio), *encoder.flush()]
+    live = np.concatenate([decoder.push(packet) for packet in packets])
+    whole = codec.decode(codec.encode(audio))
+    start = codec.delay_samples
+    assert np.array_equal(live[start : start + len(whole)], whole)
+
+
+@needs_native
+def test_the_native_engine_is_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert [chirrup.load(name).engine for name in ("iris-t1", "focal-small")] == ["native", "onnx"]
+    monkeypatch.setenv(VARIABLE, "onnx")
+    assert chirrup.load("iris-t1").engine == "onnx"
+    assert chirrup.load("iris-t1", engine="native").engine == "native"
+
+
+def test_an_unknown_engine_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(
+        chirrup.UsageError, match="no engine is called 'fast': choose native or onn"
+    ):
+        chirrup.load("iris-t1", engine="fast")
+    monkeypatch.setenv(VARIABLE, "slow")
+    with pytest.raises(chirrup.UsageError, match="no engine is called 'slow'"):
+        chirrup.load("iris-t1")
+
+
+def test_a_model_without_a_program_is_not_run_natively() -> None:
+    with pytest.raises(chirrup.ModelError, match=r"focal-small has no model\.chirp"):
+        chirrup.load("focal-small", engine="native")
+
+
+def test_without_the_library_models_run_in_onnx_runtime(
+    small_export: Exported, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(native, "library", lambda: None)
+    assert chirrup.load(small_export.folder).engine == "onnx"
+    with pytest.raises(chirrup.ModelError, match="no native engine for this machine: use the eng"):
+        chirrup.load(small_export.folder, engine="native")
+
+
+def test_a_missing_onnxruntime_is_named(
+    small_export: Exported, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "chirrup.runtime.graph", None)
+    codec = chirrup.load(small_export.folder, engine="onnx")
+    with pytest.raises(chirrup.ModelError, match=r"pip install 'chirrup\[onnx\]'"):
+        codec.encode(np.zeros(480, np.float32))
