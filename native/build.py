@@ -2,6 +2,7 @@
 
 import argparse
 import importlib.util
+import os
 import platform
 import shlex
 import shutil
@@ -10,10 +11,19 @@ import sys
 import tempfile
 from pathlib import Path
 
-HERE = Path(__file__).parent
+HERE = Path(__file__).resolve().parent
+RUNTIME = HERE.parent / "src" / "chirrup" / "runtime"
+"""Where `chirrup.runtime.native` looks for the library."""
+NO_COMPILER = 3
+"""Exit status if this machine has no C compiler."""
 FLAGS = [
-    *("-std=gnu11", "-O3", "-fPIC", "-fvisibility=hidden", "-ffp-contract=fast"),
-    *("-fno-math-errno", "-fno-trapping-math", "-Wall", "-Wextra", "-Wno-psabi"),
+    *("-std=gnu11", "-O3", "-fvisibility=hidden", "-ffp-contract=fast", "-fno-math-errno"),
+    *("-fno-trapping-math", "-Wall", "-Wextra", "-Wno-psabi"),
+]
+WASM_FLAGS = ["-msimd128", "-mbulk-memory", "-ffreestanding", f"-I{HERE / 'wasm'}"]
+WASM_LINK = [
+    *("-nostdlib", "-Wl,--no-entry", "-Wl,--export-dynamic", "-Wl,--export=__heap_base"),
+    *("-Wl,--gc-sections", "-Wl,-z,stack-size=65536"),
 ]
 ISAS = {
     "base": [],
@@ -21,6 +31,12 @@ ISAS = {
     "avx512": ["-mavx512f", "-mavx512dq", "-mavx512bw", "-mavx512vl", "-mavx2", "-mfma"],
 }
 """Compiler flags of each instruction set. All but ``base`` are for x86-64 only."""
+MACOS = "11.0"
+"""The lowest version of macOS that the library is for."""
+
+
+class NoCompilerError(Exception):
+    """This machine has no C compiler."""
 
 
 def find_compiler(target: str | None) -> list[str]:
@@ -29,16 +45,27 @@ def find_compiler(target: str | None) -> list[str]:
         return [cc]
     if importlib.util.find_spec("ziglang") is None:
         what = "no C compiler cc is installed" if target is None else f"--target {target} needs zig"
-        sys.exit(f"{what}; run: pip install ziglang")
-    return [sys.executable, "-m", "ziglang", "cc"]
+        raise NoCompilerError(f"{what}; to compile the native engine, run: pip install ziglang")
+    here = [] if target else ["-mcpu=baseline"]  # zig alone compiles for this very processor
+    return [sys.executable, "-m", "ziglang", "cc", *here]
+
+
+def system_of(target: str | None) -> str:
+    """Return "linux", "macos", "windows", "freestanding" or another system of a target."""
+    if target:
+        return target.split("-")[1].split(".")[0]
+    return {"darwin": "macos"}.get(system := platform.system().lower(), system)
 
 
 def library_name(target: str | None) -> str:
-    system = target or {"Darwin": "macos", "Windows": "windows"}.get(platform.system(), "")
-    for part, name in (("macos", "libchirrup.dylib"), ("windows", "chirrup.dll")):
-        if part in system:
-            return name
-    return "libchirrup.so"
+    names = {"macos": "libchirrup.dylib", "windows": "chirrup.dll", "freestanding": "chirrup.wasm"}
+    return names.get(system_of(target), "libchirrup.so")
+
+
+def is_current(path: Path) -> bool:
+    """Return whether a library is newer than its sources."""
+    sources = [*HERE.glob("*.c"), *HERE.glob("*.h"), Path(__file__)]
+    return path.is_file() and path.stat().st_mtime >= max(s.stat().st_mtime for s in sources)
 
 
 def build(folder: Path, compiler: list[str], target: str | None = None) -> Path:
@@ -50,26 +77,38 @@ def build(folder: Path, compiler: list[str], target: str | None = None) -> Path:
         target: a triple of zig, such as ``aarch64-linux-gnu.2.17``; None for this machine.
     """
     command = compiler + (["-target", target] if target else [])
-    machine = target.split("-")[0] if target else platform.machine()
+    system, machine = system_of(target), target.split("-")[0] if target else platform.machine()
     is_x86 = machine.lower() in ("x86_64", "amd64")
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / library_name(target)
-    with tempfile.TemporaryDirectory() as name:
+    api = '__attribute__((visibility("default")))'
+    if system == "windows":
+        api = "__declspec(dllexport)"
+    flags = [*FLAGS, f"-DCHIRRUP_API={api}", *(["-DCHIRRUP_X86"] if is_x86 else [])]
+    link = ["-shared", "-s"]
+    if system == "freestanding":
+        flags, link = [*flags, *WASM_FLAGS], ["-s", *WASM_LINK]
+    elif system != "windows":
+        flags.append("-fPIC")
+    if system == "macos":
+        link = ["-shared", "-s", "-Wl,-dead_strip", f"-Wl,-install_name,@rpath/{path.name}"]
+        if target is None:
+            flags, link = ([*some, f"-mmacosx-version-min={MACOS}"] for some in (flags, link))
+    else:
+        link.append("-Wl,--gc-sections")  # without this, zig links all of its compiler-rt
+    jobs = [(s, s.stem, list[str]()) for s in sorted(HERE.glob("*.c")) if s.stem != "kernels"]
+    for isa in ISAS if is_x86 else ("base",):
+        jobs.append((HERE / "kernels.c", f"kernels_{isa}", [f"-DISA={isa}", *ISAS[isa]]))
+    if system == "freestanding":
+        jobs.append((HERE / "wasm" / "memory.c", "memory", ["-fno-builtin"]))
+    with tempfile.TemporaryDirectory(dir=folder, prefix=".build-") as name:
         objects = []
-        jobs = [(source, source.stem, list[str]()) for source in sorted(HERE.glob("*.c"))]
-        jobs = [job for job in jobs if job[1] != "kernels"]
-        for isa in ISAS if is_x86 else ("base",):
-            jobs.append((HERE / "kernels.c", f"kernels_{isa}", [f"-DISA={isa}", *ISAS[isa]]))
-        for source, stem, flags in jobs:
+        for source, stem, more in jobs:
             objects.append(f"{name}/{stem}.o")
-            defines = ["-DCHIRRUP_X86"] if is_x86 else []
-            defines.append('-DCHIRRUP_API=__attribute__((visibility("default")))')
-            if path.suffix == ".dll":
-                defines[-1] = "-DCHIRRUP_API=__declspec(dllexport)"
-            run([*command, *FLAGS, *flags, *defines, "-c", str(source), "-o", objects[-1]])
+            run([*command, *flags, *more, "-c", str(source), "-o", objects[-1]])
         whole = f"{name}/{path.name}"
-        run([*command, "-shared", "-s", "-o", whole, *objects])
-        shutil.move(whole, path)
+        run([*command, *link, "-o", whole, *objects])
+        os.replace(whole, path)  # a process that has loaded the old library keeps it
     return path
 
 
@@ -81,14 +120,22 @@ def run(command: list[str]) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    runtime = HERE.parent / "src" / "chirrup" / "runtime"
-    parser.add_argument("--out", metavar="FOLDER", type=Path, default=runtime)
+    parser.add_argument("--out", metavar="FOLDER", type=Path, default=RUNTIME)
     parser.add_argument("--compiler", metavar="COMMAND", help="such as 'zig cc'; the default is cc")
     parser.add_argument(
         "--target", metavar="TRIPLE", help="machine to compile for, as zig names it"
     )
+    parser.add_argument(
+        "--if-changed", action="store_true", help="only if a source is newer than the library"
+    )
     given = parser.parse_args()
-    compiler = shlex.split(given.compiler) if given.compiler else find_compiler(given.target)
+    if given.if_changed and is_current(given.out / library_name(given.target)):
+        return
+    try:
+        compiler = shlex.split(given.compiler) if given.compiler else find_compiler(given.target)
+    except NoCompilerError as error:
+        print(error, file=sys.stderr)
+        sys.exit(NO_COMPILER)
     print(build(given.out, compiler, given.target))
 
 

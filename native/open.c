@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "chirrup.h"
+#include "cpu.h"
 #include "kernels.h"
 #include "program.h"
 
@@ -84,13 +85,9 @@ static float from_half(uint16_t half) {
 
 static const struct kernels *best_kernels(void) {
 #if defined(CHIRRUP_X86)
-    __builtin_cpu_init();
-    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
-        __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl"))
-        return &kernels_avx512;
-    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
-        __builtin_cpu_supports("f16c"))
-        return &kernels_avx2;
+    const int set = instruction_set();
+    if (set == AVX512) return &kernels_avx512;
+    if (set == AVX2) return &kernels_avx2;
 #endif
     return &kernels_base;
 }
