@@ -65,7 +65,9 @@ def compiled(folder: Path, target: str | None) -> Path:
     return program
 
 
-def driven(driver: Path, emulator: Emulator, folder: Path, name: str) -> list[np.ndarray]:
+def driven(
+    driver: Path, emulator: tuple[str, ...], folder: Path, name: str
+) -> tuple[np.ndarray, np.ndarray]:
     """Return the codes and the audio that a driver computes."""
     environment = os.environ | {
         "LD_LIBRARY_PATH": str(driver.parent),
@@ -73,11 +75,14 @@ def driven(driver: Path, emulator: Emulator, folder: Path, name: str) -> list[np
         "WINEDEBUG": "-all",
     }
     names = [name, "in.f32", "codes.i32", "out.f32"]
-    subprocess.run([*emulator.command, driver, *names], cwd=folder, env=environment, check=True)
-    return [
-        np.fromfile(folder / path, kind)
-        for path, kind in (("codes.i32", np.int32), ("out.f32", np.float32))
-    ]
+    subprocess.run([*emulator, driver, *names], cwd=folder, env=environment, check=True)
+    return results(folder)
+
+
+def results(folder: Path) -> tuple[np.ndarray, np.ndarray]:
+    codes = np.fromfile(folder / "codes.i32", np.int32)
+    assert len(codes) > 10
+    return codes, np.fromfile(folder / "out.f32", np.float32)
 
 
 @pytest.fixture(scope="module")
@@ -97,9 +102,24 @@ def test_a_target_computes_what_this_machine_computes(
     speech_like(12_000, 1).astype("<f4").tofile(tmp_path / "in.f32")
     for name, data in programs():
         (tmp_path / name).write_bytes(data)
-        codes, audio = driven(here, EMULATORS["x86_64-linux-gnu.2.17"], tmp_path, name)
-        other_codes, other_audio = driven(there, emulator, tmp_path, name)
-        assert len(codes) > 10
+        codes, audio = driven(here, (), tmp_path, name)
+        other_codes, other_audio = driven(there, emulator.command, tmp_path, name)
+        assert np.array_equal(other_codes, codes)
+        assert np.square(other_audio - audio).mean() < 1e-8 * np.square(audio).mean()
+
+
+@pytest.mark.skipif(shutil.which("node") is None, reason="needs Node")
+def test_webassembly_computes_what_this_machine_computes(here: Path, tmp_path: Path) -> None:
+    build = [sys.executable, str(NATIVE / "build.py"), "--target", "wasm32-freestanding"]
+    subprocess.run([*build, "--out", str(tmp_path)], check=True)
+    speech_like(12_000, 1).astype("<f4").tofile(tmp_path / "in.f32")
+    script = DRIVER.with_name("frames.mjs")
+    node = ["node", str(script), str(NATIVE / "wasm" / "chirrup.js"), "chirrup.wasm"]
+    for name, data in programs():
+        (tmp_path / name).write_bytes(data)
+        codes, audio = driven(here, (), tmp_path, name)
+        subprocess.run([*node, name, "in.f32", "codes.i32", "out.f32"], cwd=tmp_path, check=True)
+        other_codes, other_audio = results(tmp_path)
         assert np.array_equal(other_codes, codes)
         assert np.square(other_audio - audio).mean() < 1e-8 * np.square(audio).mean()
 
