@@ -3,13 +3,24 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lowest lint types clean
+.PHONY: demo test engine wheels lowest lint types clean
 
-demo: $(VENV)/demo
+demo: $(VENV)/demo engine
 	$(BIN)/chirrup demo
 
-test: $(VENV)/dev
+test: $(VENV)/dev engine
 	OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest -n 2 --dist loadgroup
+
+# The native engine, compiled again if a source of it has changed. Status 3: there is no compiler.
+engine: $(VENV)/demo
+	@command -v cc > /dev/null || $(BIN)/python -c 'import ziglang' 2> /dev/null || \
+		$(BIN)/python -m pip install --quiet ziglang || true
+	@$(BIN)/python native/build.py --if-changed || { test $$? = 3 && echo "Chirrup runs without it."; }
+
+# The source distribution and the wheels of all platforms, in dist/.
+wheels: $(VENV)/demo
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[wheels]'
+	$(BIN)/python native/wheels.py
 
 # The package with the lowest versions that pyproject.toml allows: every command, one file there
 # and back. Its size is that of current versions only.
@@ -26,6 +37,7 @@ types: $(VENV)/dev
 
 clean:
 	rm -rf $(VENV) dist .pytest_cache .ruff_cache .hypothesis
+	rm -f $(addprefix src/chirrup/runtime/,libchirrup.so libchirrup.dylib chirrup.dll)
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)

@@ -1,0 +1,89 @@
+"""Build hook of wheels: it compiles the native engine.
+
+A wheel with the engine is for one platform. It leaves out the ONNX graphs and weights of the models
+that have a program of the engine. Without a C compiler the wheel is for any platform: it has no
+engine, and it has all files of the models.
+
+The environment variable CHIRRUP_TARGET compiles for another machine: a triple of zig (see
+native/wheels.py), or "any" for a wheel without the engine.
+"""
+
+import os
+import platform
+import re
+import shutil
+import subprocess
+import sys
+import sysconfig
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from hatchling.builders.hooks.plugin.interface import BuildHookInterface
+
+TAGS = {
+    "x86_64-linux-gnu.2.17": "manylinux_2_17_x86_64.manylinux2014_x86_64",
+    "aarch64-linux-gnu.2.17": "manylinux_2_17_aarch64.manylinux2014_aarch64",
+    "x86_64-linux-musl": "musllinux_1_1_x86_64",
+    "aarch64-linux-musl": "musllinux_1_1_aarch64",
+    "x86_64-macos.11.0": "macosx_11_0_x86_64",
+    "aarch64-macos.11.0": "macosx_11_0_arm64",
+    "x86_64-windows-gnu": "win_amd64",
+}
+"""Platform tags of the targets."""
+ANY = "any"
+REPLACED = ("*.onnx", "model.safetensors")
+"""Files of a model that its program replaces; pyproject.toml excludes them from wheels."""
+
+
+class NativeEngineHook(BuildHookInterface[Any]):
+    """Add the engine to a wheel and set its tag; in an editable install, compile it in place."""
+
+    PLUGIN_NAME = "custom"
+    folder: str | None = None
+
+    def initialize(self, version: str, build_data: dict[str, Any]) -> None:
+        script = Path(self.root) / "native" / "build.py"
+        target = os.environ.get("CHIRRUP_TARGET")
+        if version == "editable":
+            self.compile([str(script), "--if-changed"])
+            return
+        library = None
+        if target != ANY:
+            self.folder = tempfile.mkdtemp()
+            command = [str(script), "--out", self.folder, *(["--target", target] if target else [])]
+            library = self.compile(command, required=target is not None)
+        if library:
+            build_data["force_include"][str(library)] = f"chirrup/runtime/{library.name}"
+            tag = TAGS[target] if target else platform_tag(library)
+            build_data["tag"], build_data["pure_python"] = f"py3-none-{tag}", False
+        for model in (Path(self.root) / "src" / "chirrup" / "zoo").iterdir():
+            if library and (model / "model.chirp").exists():
+                continue
+            for path in (path for pattern in REPLACED for path in model.glob(pattern)):
+                build_data["force_include"][str(path)] = f"chirrup/zoo/{model.name}/{path.name}"
+
+    def finalize(self, version: str, build_data: dict[str, Any], artifact_path: str) -> None:
+        if self.folder:
+            shutil.rmtree(self.folder)
+
+    def compile(self, command: list[str], required: bool = False) -> Path | None:
+        """Run ``native/build.py``; return the library, or None if it cannot be compiled here."""
+        done = subprocess.run([sys.executable, *command], capture_output=True, text=True)
+        if done.returncode == 0:
+            return Path(done.stdout.strip()) if done.stdout else None
+        if required:
+            raise RuntimeError(done.stderr)
+        self.app.display_warning(f"The native engine is left out: {done.stderr.strip()}")
+        return None
+
+
+def platform_tag(library: Path) -> str:
+    """Return the tag of a library that was compiled for this machine."""
+    machine = platform.machine().lower()
+    if sys.platform == "darwin":
+        return TAGS[f"{'aarch64' if machine == 'arm64' else machine}-macos.11.0"]
+    versions = re.findall(rb"GLIBC_2\.(\d+)", library.read_bytes())
+    if sys.platform == "linux" and versions:
+        return f"manylinux_2_{max(17, *map(int, versions))}_{machine}"
+    return re.sub(r"[-.]", "_", sysconfig.get_platform())

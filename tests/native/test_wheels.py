@@ -1,0 +1,99 @@
+"""The build hook: wheels with and without the engine, of a small copy of the project."""
+
+import importlib.util
+import os
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PROJECT = ["pyproject.toml", "hatch_build.py", "README.md", "LICENSE", "native", "recipes"]
+ENGINE = "chirrup/runtime/libchirrup.so"
+GRAPHS = {"encoder.onnx", "model.safetensors"}
+
+pytestmark = [
+    pytest.mark.skipif(
+        any(importlib.util.find_spec(name) is None for name in ("build", "hatchling")),
+        reason="needs the packages build and hatchling",
+    ),
+    pytest.mark.skipif(sys.platform != "linux", reason="needs Linux"),
+]
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """Return a copy of the project with two models, of which one has a program."""
+    folder = tmp_path / "project"
+    for name in PROJECT:
+        copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        copy(ROOT / name, folder / name)
+    package = folder / "src" / "chirrup"
+    (package / "runtime").mkdir(parents=True)
+    (package / "__init__.py").touch()
+    for model, more in (("old", set[str]()), ("new", {"model.chirp"})):
+        (package / "zoo" / model).mkdir(parents=True)
+        for name in GRAPHS | {"model.json"} | more:
+            (package / "zoo" / model / name).touch()
+    return folder
+
+
+def wheel(project: Path, **environment: str) -> tuple[str, set[str]]:
+    """Build a wheel; return its tag and the names of its files."""
+    folder = project.parent / "wheels"
+    command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(folder)]
+    done = subprocess.run(
+        [*command, str(project)], env=os.environ | environment, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    (path,) = folder.glob("*.whl")
+    with zipfile.ZipFile(path) as archive:
+        return path.stem.split("-", 2)[2], set(archive.namelist())
+
+
+def of_model(name: str, files: set[str]) -> set[str]:
+    return {Path(file).name for file in files if file.startswith(f"chirrup/zoo/{name}/")}
+
+
+@pytest.mark.skipif(shutil.which("cc") is None, reason="needs a C compiler")
+def test_a_wheel_with_the_engine_has_programs_instead_of_graphs(project: Path) -> None:
+    tag, files = wheel(project)
+    assert tag.startswith("py3-none-")
+    assert "linux_" in tag
+    assert ENGINE in files
+    assert of_model("new", files) == {"model.json", "model.chirp"}
+    assert of_model("old", files) == GRAPHS | {"model.json"}
+
+
+@pytest.mark.parametrize("environment", [{"CHIRRUP_TARGET": "any"}, {"PATH": "/nowhere"}])
+def test_a_wheel_without_the_engine_has_all_files_and_is_for_any_machine(
+    project: Path, environment: dict[str, str]
+) -> None:
+    if "PATH" in environment and importlib.util.find_spec("ziglang"):
+        pytest.skip("ziglang is a compiler")
+    tag, files = wheel(project, **environment)
+    assert tag == "py3-none-any"
+    assert ENGINE not in files
+    assert of_model("new", files) == GRAPHS | {"model.json", "model.chirp"}
+    assert of_model("old", files) == GRAPHS | {"model.json"}
+
+
+def test_the_engine_is_compiled_again_only_if_a_source_has_changed(project: Path) -> None:
+    if shutil.which("cc") is None:
+        pytest.skip("needs a C compiler")
+    build = [sys.executable, str(project / "native" / "build.py"), "--if-changed"]
+    library = project / "src" / ENGINE
+
+    def compiled() -> bool:
+        return subprocess.run(build, check=True, capture_output=True).stdout != b""
+
+    assert compiled()
+    assert library.is_file()
+    assert not compiled()
+    later = library.stat().st_mtime + 10
+    os.utime(project / "native" / "run.c", (later, later))
+    assert compiled()
