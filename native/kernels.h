@@ -4,6 +4,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "chirrup.h"
+
 enum activation { NONE, SNAKE, ELU, GELU, TANH, LEAKY, ACTIVATIONS };
 
 struct conv {
@@ -36,4 +38,8 @@ struct kernels {
 };
 
 extern const struct kernels kernels_base, kernels_avx2, kernels_avx512;
+
+/* For tests, not in chirrup.h: run an opened program with kernels number n that this processor can run.
+   0 are the best ones, which chirrup_open chooses. Return CHIRRUP_BAD_ARGUMENT if there are fewer. */
+CHIRRUP_API int chirrup_use_kernels(chirrup_program *program, int n);
 #endif

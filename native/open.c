@@ -83,18 +83,27 @@ static float from_half(uint16_t half) {
     return value;
 }
 
-static const struct kernels *best_kernels(void) {
+/* Return the kernels number n that this processor can run, the best ones first; null behind the last. */
+static const struct kernels *kernels_of(int n) {
 #if defined(CHIRRUP_X86)
-    const int set = instruction_set();
-    if (set == AVX512) return &kernels_avx512;
-    if (set == AVX2) return &kernels_avx2;
+    static const struct kernels *const sets[] = {&kernels_base, &kernels_avx2, &kernels_avx512};
+    n = instruction_set() - n;
+    return n >= 0 ? sets[n] : 0;
+#else
+    return n == 0 ? &kernels_base : 0;
 #endif
-    return &kernels_base;
+}
+
+int chirrup_use_kernels(chirrup_program *program, int n) {
+    const struct kernels *kernels = program && n >= 0 ? kernels_of(n) : 0;
+    if (!kernels) return CHIRRUP_BAD_ARGUMENT;
+    program->kernels = kernels;
+    return CHIRRUP_OK;
 }
 
 static uint64_t memory_size(const struct file *f) {
     uint64_t bytes = ((uint64_t)f->exact_units + f->half_units) * UNIT * sizeof(float);
-    if (best_kernels()->has_half) bytes += aligned(f->half_units * (uint64_t)UNIT * sizeof(uint16_t));
+    if (kernels_of(0)->has_half) bytes += aligned(f->half_units * (uint64_t)UNIT * sizeof(uint16_t));
     for (int n = 0; n < 2; ++n)
         bytes += aligned(f->part[n].op_count * (uint64_t)sizeof(op_t)) +
                  aligned(f->part[n].value_count * (uint64_t)sizeof(value_t));
@@ -142,7 +151,7 @@ int chirrup_open(chirrup_program *program, const void *file, size_t size, void *
         memcpy(&half, f.data + f.half_at + 2 * i, sizeof half);
         halves[i] = from_half(half);
     }
-    const struct kernels *kernels = best_kernels();
+    const struct kernels *kernels = kernels_of(0);
     *program = (chirrup_program){
         .kernels = kernels, .weights = weights, .exact_units = f.exact_units,
         .weight_units = f.exact_units + f.half_units, .block_frames = f.block_frames,

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "chirrup.h"
+#include "kernels.h"
 
 static uint64_t seed;
 
@@ -88,6 +88,8 @@ static int run(const uint8_t *file, size_t size) {
     chirrup_program program;
     const int error = chirrup_open(&program, file, size, memory);
     if ((error == 0) != (bytes > 0)) abort();
+    const uint32_t kernels = draw(3); /* those of another instruction set, if this processor has it */
+    if (!error && chirrup_use_kernels(&program, (int)kernels) && kernels == 0) abort();
     int runs = 0;
     for (int part = 0; part < 2 && !error; ++part) {
         const size_t state = chirrup_state_size(&program, part), scratch = chirrup_scratch_size(&program, part);

@@ -3,6 +3,8 @@
 By hand, more rounds: ``PYTHONPATH=tests/support python tests/native/test_fuzz.py 100000``.
 """
 
+import platform
+import runpy
 import shutil
 import subprocess
 import sys
@@ -23,15 +25,28 @@ FLAGS = [
     "-fno-sanitize-recover=all",
     "-fno-math-errno",
     "-Wno-psabi",
-    "-DISA=base",
 ]
 
 
+def instruction_sets() -> dict[str, list[str]]:
+    """Return the compiler's flags of each instruction set of this machine."""
+    if platform.machine().lower() not in ("x86_64", "amd64"):
+        return {"base": []}
+    return runpy.run_path(str(NATIVE / "build.py"))["ISAS"]
+
+
 def compiled(folder: Path) -> Path:
-    """Return a fuzzer with the engine's portable kernels and sanitizers."""
+    """Return a fuzzer with the engine's kernels of all instruction sets and sanitizers."""
     program = folder / "fuzz"
+    sets = instruction_sets()
+    command = ["cc", *FLAGS, f"-I{NATIVE}", *(["-DCHIRRUP_X86"] if len(sets) > 1 else [])]
+    for name, flags in sets.items():
+        source, into = NATIVE / "kernels.c", folder / f"{name}.o"
+        subprocess.run([*command, *flags, f"-DISA={name}", "-c", source, "-o", into], check=True)
     sources = [*NATIVE.glob("*.c"), Path(__file__).with_name("fuzz.c")]
-    subprocess.run(["cc", *FLAGS, f"-I{NATIVE}", *sources, "-o", program], check=True)
+    sources.remove(NATIVE / "kernels.c")
+    objects = [folder / f"{name}.o" for name in sets]
+    subprocess.run([*command, *sources, *objects, "-o", program], check=True)
     return program
 
 

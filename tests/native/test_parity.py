@@ -1,4 +1,7 @@
-"""The native engine against the layers in PyTorch: codes, audio, and frames against blocks."""
+"""The native engine against the layers in PyTorch: codes, audio, and frames against blocks.
+
+Each test runs with the kernels of every instruction set that this processor has.
+"""
 
 import subprocess
 import sys
@@ -11,9 +14,8 @@ import pytest
 import torch
 
 from chirrup.errors import ModelError
-from chirrup.lab.export.folding import fold, for_export
+from chirrup.lab.export.folding import DecoderGraph, EncoderGraph, fold, for_export
 from chirrup.lab.export.program import program_of
-from chirrup.lab.models import Model
 from chirrup.lab.models.tqcodec import TQCodec, TQConfig
 from chirrup.lab.nn import Conv1d, Sequential
 from chirrup.runtime import native
@@ -53,22 +55,42 @@ def small_tq() -> TQCodec:
 
 
 MODELS = {"iris": small_iris, "lrac": small_lrac, "tqcodec": small_tq}
+CASES = [(name, half) for name in MODELS for half in (False, True)]
+KERNELS = (0, 1, 2)
+"""Numbers of `chirrup_use_kernels`: the best kernels of this processor, and those below them."""
 
 
-def engines(model: Model, folder: Path) -> tuple[NativeEngine, NativeEngine]:
-    encoder, decoder = for_export(fold(model))
+@cache
+def parts(name: str, half: bool) -> tuple[EncoderGraph, DecoderGraph]:
+    """Return the parts of a model, with all weights rounded to float16 if ``half``."""
+    both = for_export(fold(MODELS[name]()))
+    for parameter in (p for part in both for p in part.parameters() if half):
+        parameter.data = parameter.data.half().float()
+    return both
+
+
+@cache
+def program(name: str, half: bool) -> bytes:
+    return program_of(*parts(name, half), MODELS[name]().frame_samples)
+
+
+def engines(
+    name: str, half: bool, folder: Path, kernels: int = 0
+) -> tuple[NativeEngine, NativeEngine]:
     path = folder / native.PROGRAM
-    path.write_bytes(program_of(encoder, decoder, model.frame_samples))
-    program = Program(path)
-    sizes = model.frame_samples, model.codebooks, model.codebook_size
-    return NativeEngine(program, "encoder", *sizes), NativeEngine(program, "decoder", *sizes)
-
-
-@pytest.mark.parametrize("name", MODELS)
-def test_a_program_computes_what_the_layers_compute(name: str, tmp_path: Path) -> None:
+    path.write_bytes(program(name, half))
+    opened = Program(path)
+    if opened.library.chirrup_use_kernels(opened.handle, kernels):
+        pytest.skip("this processor has fewer instruction sets")
     model = MODELS[name]()
-    encode, decode = engines(model, tmp_path)
-    encoder, decoder = for_export(fold(model))
+    sizes = model.frame_samples, model.codebooks, model.codebook_size
+    return NativeEngine(opened, "encoder", *sizes), NativeEngine(opened, "decoder", *sizes)
+
+
+@cache
+def computed_by_layers(name: str, half: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return audio of two streams, its codes, of which some are removed, and their sound."""
+    model, (encoder, decoder) = MODELS[name](), parts(name, half)
     audio = np.stack([speech_like(FRAMES * model.frame_samples, seed) for seed in (1, 2)])
     states = [part.initial_state(2).values() for part in (model.encoder, model.decoder)]
     with torch.no_grad():
@@ -76,6 +98,16 @@ def test_a_program_computes_what_the_layers_compute(name: str, tmp_path: Path) -
         codes[:, 1:, 5] = -1
         codes[:, :, 9] = -1
         sound = decoder(torch.from_numpy(codes), *states[1])[0].numpy()
+    return audio, codes, sound
+
+
+@pytest.mark.parametrize("kernels", KERNELS)
+@pytest.mark.parametrize(("name", "half"), CASES)
+def test_a_program_computes_what_the_layers_compute(
+    name: str, half: bool, kernels: int, tmp_path: Path
+) -> None:
+    encode, decode = engines(name, half, tmp_path, kernels)
+    audio, codes, sound = computed_by_layers(name, half)
     found, _ = encode(audio[:, None], encode.initial_state(2))
     absent = codes < 0
     assert (found == codes)[~absent].mean() > 0.99
@@ -84,11 +116,13 @@ def test_a_program_computes_what_the_layers_compute(name: str, tmp_path: Path) -
     assert 10 * np.log10(error) < -80
 
 
-@pytest.mark.parametrize("name", MODELS)
-def test_frames_are_bit_equal_to_blocks(name: str, tmp_path: Path) -> None:
-    model = MODELS[name]()
-    encode, decode = engines(model, tmp_path)
-    step = model.frame_samples
+@pytest.mark.parametrize("kernels", KERNELS)
+@pytest.mark.parametrize(("name", "half"), CASES)
+def test_frames_are_bit_equal_to_blocks(
+    name: str, half: bool, kernels: int, tmp_path: Path
+) -> None:
+    encode, decode = engines(name, half, tmp_path, kernels)
+    step = MODELS[name]().frame_samples
     audio = speech_like(FRAMES * step, 3)[None, None]
     codes, _ = encode(audio, encode.initial_state())
     sound, _ = decode(codes, decode.initial_state())
@@ -133,7 +167,7 @@ def test_a_model_with_other_layers_has_no_program() -> None:
 
 
 def test_a_damaged_program_is_refused(tmp_path: Path) -> None:
-    engines(small_lrac(), tmp_path)
+    engines("lrac", False, tmp_path)
     path = tmp_path / native.PROGRAM
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1

@@ -1,0 +1,170 @@
+/* Convolutions and activations, a part of kernels.c. */
+#include "kernels.h"
+#include "vectors.h"
+
+static INLINE vec activated(int kind, vec x, const float *first, const float *second) {
+    switch (kind) {
+    case SNAKE: {
+        vec h = load(second);
+        return x + h - h * cosine(load(first) * x);
+    }
+    case ELU:
+        return pick(x > 0.0f, x, exponential(x) - 1.0f);
+    case GELU:
+        return gelu(x);
+    case TANH:
+        return hyperbolic_tangent(x);
+    case LEAKY:
+        return pick(x > 0.0f, x, x * load(first));
+    default:
+        return x;
+    }
+}
+
+static INLINE void activate_rows(int kind, const float *x, int ld_x, float *y, int ld_y, int rows, int lanes,
+                                 const float *first, const float *second) {
+    for (int c = 0; c < lanes; c += VEC, first += VEC, second += VEC) {
+        const float *from = x + c;
+        float *to = y + c;
+        int t = 0;
+        for (; t + 4 <= rows; t += 4, from += (ptrdiff_t)4 * ld_x, to += (ptrdiff_t)4 * ld_y) {
+            vec out[4];
+            UNROLL (int n = 0; n < 4; ++n)
+                out[n] = activated(kind, load(from + (ptrdiff_t)n * ld_x), first, second);
+            UNROLL (int n = 0; n < 4; ++n) store(to + (ptrdiff_t)n * ld_y, out[n]);
+        }
+        for (; t < rows; ++t, from += ld_x, to += ld_y) store(to, activated(kind, load(from), first, second));
+    }
+}
+
+/* The compiler makes no copy of it for the size of a tile. */
+static NOINLINE void activate(int kind, const float *x, int ld_x, float *y, int ld_y, int rows, int lanes,
+                              const float *first, const float *second) {
+#define KIND(name)                                                                              \
+    case name:                                                                                  \
+        activate_rows(name, x, ld_x, y, ld_y, rows, lanes, first, second);                      \
+        break
+    switch (kind) {
+        KIND(NONE);
+        KIND(SNAKE);
+        KIND(ELU);
+        KIND(GELU);
+        KIND(TANH);
+        KIND(LEAKY);
+    }
+}
+
+/* The rows of one group of a convolution. */
+struct rows {
+    const float *x, *residual;
+    float *y;
+    int ld_x, ld_residual, ld_y, step, count; /* step: floats of x from a row of y to the next one */
+};
+
+/* The sums of R rows and V vectors, from lane j on, for all whole tiles of R rows. Every output is the
+   same chain of sums in each tile, so that a frame is bit-equal to a part of a block. */
+#define TILE(R, V, TYPE, LOAD, weights)                                                         \
+    for (; t + R <= rows->count; t += R) {                                                      \
+        const TYPE *w = weights + j;                                                            \
+        vec sum[R][V];                                                                          \
+        UNROLL (int r = 0; r < R; ++r)                                                             \
+            UNROLL (int v = 0; v < V; ++v) sum[r][v] = load(c->bias + j + VEC * v);                \
+        for (int k = 0; k < c->kernel; ++k) {                                                   \
+            const float *from = rows->x + (ptrdiff_t)t * rows->step + (ptrdiff_t)k * c->dilation * rows->ld_x; \
+            for (int i = 0; i < c->inputs; ++i, w += c->lanes) {                                \
+                vec weight[V];                                                                  \
+                UNROLL (int v = 0; v < V; ++v) weight[v] = LOAD(w + VEC * v);                      \
+                UNROLL (int r = 0; r < R; ++r) {                                                   \
+                    const float value = from[(ptrdiff_t)r * rows->step + i];                    \
+                    UNROLL (int v = 0; v < V; ++v) sum[r][v] += value * weight[v];                 \
+                }                                                                               \
+            }                                                                                   \
+        }                                                                                       \
+        float *y = rows->y + (ptrdiff_t)t * rows->ld_y + j;                                     \
+        if (rows->residual)                                                                     \
+            UNROLL (int r = 0; r < R; ++r)                                                         \
+                UNROLL (int v = 0; v < V; ++v)                                                     \
+                    sum[r][v] += load(rows->residual + (ptrdiff_t)(t + r) * rows->ld_residual + j + VEC * v); \
+        UNROLL (int r = 0; r < R; ++r)                                                             \
+            UNROLL (int v = 0; v < V; ++v) store(y + (ptrdiff_t)r * rows->ld_y + VEC * v, sum[r][v]); \
+        if (c->activation != NONE)                                                              \
+            activate(c->activation, y, rows->ld_y, y, rows->ld_y, R, VEC * V, c->first + j, c->second + j); \
+    }
+
+/* BLOCKS: tiles T(rows, vectors) whose sums and weights stay in the registers, from wide to narrow.
+   ROWS: the same for one row. Its time is that of reading the weights, which is shorter in long pieces.
+   The last ones are as wide as a unit of 16 floats. */
+#if VEC == 16
+#define BLOCKS                                                                                  \
+    BLOCK(4, T(4, 4) T(1, 4))                                                                   \
+    BLOCK(2, T(8, 2) T(4, 2) T(1, 2))                                                           \
+    BLOCK(1, T(8, 1) T(4, 1) T(1, 1))
+#define ROWS ROW(12) ROW(8) ROW(4) ROW(1)
+#elif VEC == 8
+#define BLOCKS BLOCK(2, T(4, 2) T(1, 2))
+#define ROWS ROW(8) ROW(2)
+#elif defined(__aarch64__)
+#define BLOCKS BLOCK(4, T(4, 4) T(1, 4))
+#define ROWS ROW(8) ROW(4)
+#else
+#define BLOCKS BLOCK(4, T(2, 4) T(1, 4))
+#define ROWS ROW(8) ROW(4)
+#endif
+#define FEWEST 4 /* rows of a block */
+
+static NOINLINE void conv_block(const struct conv *c, const struct rows *rows) {
+    int j = 0;
+#define T(R, V) TILE(R, V, float, load, c->weight)
+#define BLOCK(V, TILES)                                                                         \
+    for (; j + VEC * V <= c->lanes; j += VEC * V) {                                             \
+        int t = 0;                                                                              \
+        TILES                                                                                   \
+    }
+    BLOCKS
+}
+
+#define ROW(V)                                                                                  \
+    for (; j + VEC * V <= c->lanes; j += VEC * V) {                                             \
+        int t = 0;                                                                              \
+        TILE(1, V, TYPE, LOAD, WEIGHTS)                                                         \
+    }
+
+static NOINLINE void conv_row(const struct conv *c, const struct rows *rows) {
+#define TYPE float
+#define LOAD load
+#define WEIGHTS c->weight
+    int j = 0;
+    ROWS
+#undef TYPE
+#undef LOAD
+#undef WEIGHTS
+}
+
+/* Float16 weights take half of the memory traffic. They become equal floats: results are equal too. */
+#if HAS_HALF
+static NOINLINE void conv_row_half(const struct conv *c, const struct rows *rows) {
+#define TYPE uint16_t
+#define LOAD load_half
+#define WEIGHTS c->half
+    int j = 0;
+    ROWS
+}
+#endif
+
+static void conv(const struct conv *whole, const float *x, int ld_x, float *y, int ld_y, int count,
+                 const float *residual, int ld_residual) {
+    struct conv c = *whole;
+    struct rows rows = {x, residual, y, ld_x, ld_residual, ld_y, c.stride * ld_x, count};
+    const ptrdiff_t matrix = (ptrdiff_t)c.kernel * c.inputs * c.lanes;
+    for (int g = 0; g < c.groups; ++g) {
+        if (count >= FEWEST) conv_block(&c, &rows);
+#if HAS_HALF
+        else if (c.half) conv_row_half(&c, &rows);
+#endif
+        else conv_row(&c, &rows);
+        c.weight += matrix, c.bias += c.lanes, c.first += c.lanes, c.second += c.lanes;
+        if (c.half) c.half += matrix;
+        rows.x += c.inputs, rows.y += c.outputs;
+        if (residual) rows.residual += c.outputs;
+    }
+}
