@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import tomllib
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
@@ -33,6 +34,17 @@ ISAS = {
 """Compiler flags of each instruction set. All but ``base`` are for x86-64 only."""
 MACOS = "11.0"
 """The lowest version of macOS that the library is for."""
+
+
+PKG_CONFIG = """\
+prefix={prefix}
+
+Name: chirrup
+Description: Engine for streaming neural audio codecs
+Version: {version}
+Cflags: -I${{prefix}}/include
+Libs: -L${{prefix}}/lib -lchirrup
+"""
 
 
 class NoCompilerError(Exception):
@@ -112,6 +124,19 @@ def build(folder: Path, compiler: list[str], target: str | None = None) -> Path:
     return path
 
 
+def install(prefix: Path, compiler: list[str], target: str | None = None) -> Path:
+    """Compile the library into ``prefix/lib``, with its header and a pkg-config file."""
+    prefix = prefix.resolve()
+    library = build(prefix / "lib", compiler, target)
+    (prefix / "include").mkdir(parents=True, exist_ok=True)
+    shutil.copy(HERE / "chirrup.h", prefix / "include")
+    (prefix / "lib" / "pkgconfig").mkdir(exist_ok=True)
+    project = tomllib.loads((HERE.parent / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    text = PKG_CONFIG.format(prefix=prefix.as_posix(), version=project["version"])
+    (prefix / "lib" / "pkgconfig" / "chirrup.pc").write_text(text, encoding="utf-8")
+    return library
+
+
 def run(command: list[str]) -> None:
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
@@ -128,6 +153,12 @@ def main() -> None:
     parser.add_argument(
         "--if-changed", action="store_true", help="only if a source is newer than the library"
     )
+    parser.add_argument(
+        "--install",
+        metavar="PREFIX",
+        type=Path,
+        help="also install the header and a pkg-config file",
+    )
     given = parser.parse_args()
     if given.if_changed and is_current(given.out / library_name(given.target)):
         return
@@ -136,7 +167,10 @@ def main() -> None:
     except NoCompilerError as error:
         print(error, file=sys.stderr)
         sys.exit(NO_COMPILER)
-    print(build(given.out, compiler, given.target))
+    if given.install:
+        print(install(given.install, compiler, given.target))
+    else:
+        print(build(given.out, compiler, given.target))
 
 
 if __name__ == "__main__":
