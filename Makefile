@@ -15,7 +15,7 @@ test: $(VENV)/dev engine
 engine: $(VENV)/demo
 	@command -v cc > /dev/null || $(BIN)/python -c 'import ziglang' 2> /dev/null || \
 		$(BIN)/python -m pip install --quiet ziglang || true
-	@$(BIN)/python native/build.py --if-changed || { test $$? = 3 && echo "Chirrup runs without it."; }
+	@$(BIN)/python native/build.py --if-changed || { test $$? = 3 && echo "Chirrup runs in ONNX Runtime."; }
 
 # The source distribution and the wheels of all platforms, in dist/.
 wheels: $(VENV)/demo

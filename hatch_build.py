@@ -2,7 +2,8 @@
 
 A wheel with the engine is for one platform. It leaves out the ONNX graphs and weights of the models
 that have a program of the engine. Without a C compiler the wheel is for any platform: it has no
-engine, and it has all files of the models.
+engine, it has all files of the models, and it requires the packages of the extra ``onnx``. So does
+an editable install without the engine.
 
 The environment variable CHIRRUP_TARGET compiles for another machine: a triple of zig (see
 native/wheels.py), or "any" for a wheel without the engine.
@@ -45,14 +46,18 @@ class NativeEngineHook(BuildHookInterface[Any]):
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         script = Path(self.root) / "native" / "build.py"
         target = os.environ.get("CHIRRUP_TARGET")
+        output = None
         if version == "editable":
-            self.compile([str(script), "--if-changed"])
-            return
-        library = None
-        if target != ANY:
+            output = self.compile([str(script), "--if-changed"])
+        elif target != ANY:
             self.folder = tempfile.mkdtemp()
             command = [str(script), "--out", self.folder, *(["--target", target] if target else [])]
-            library = self.compile(command, required=target is not None)
+            output = self.compile(command, required=target is not None)
+        if output is None:
+            build_data["dependencies"] += self.metadata.core.optional_dependencies["onnx"]
+        if version == "editable":
+            return
+        library = Path(output) if output else None
         if library:
             build_data["force_include"][str(library)] = f"chirrup/runtime/{library.name}"
             tag = TAGS[target] if target else platform_tag(library)
@@ -67,11 +72,11 @@ class NativeEngineHook(BuildHookInterface[Any]):
         if self.folder:
             shutil.rmtree(self.folder)
 
-    def compile(self, command: list[str], required: bool = False) -> Path | None:
-        """Run ``native/build.py``; return the library, or None if it cannot be compiled here."""
+    def compile(self, command: list[str], required: bool = False) -> str | None:
+        """Run ``native/build.py``; return its output, or None if it cannot compile here."""
         done = subprocess.run([sys.executable, *command], capture_output=True, text=True)
         if done.returncode == 0:
-            return Path(done.stdout.strip()) if done.stdout else None
+            return done.stdout.strip()
         if required:
             raise RuntimeError(done.stderr)
         self.app.display_warning(f"The native engine is left out: {done.stderr.strip()}")

@@ -67,7 +67,9 @@ def test_the_example_codes_and_decodes_a_wav_file(
     native.library.cache_clear()
     program = native.Program(tmp_path / native.PROGRAM)
     native.library.cache_clear()  # the next test loads its own
-    encode, decode = (native.NativeEngine(program, p, step, codebooks) for p in native.PARTS)
+    encode, decode = (
+        native.NativeEngine(program, p, step, codebooks, 1 << BITS) for p in native.PARTS
+    )
     audio = np.zeros((1, 1, step * frames), np.float32)
     audio[0, 0, : len(pcm)] = pcm / np.float32(32768)
     codes, _ = encode(audio, encode.initial_state())

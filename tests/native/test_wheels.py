@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -42,8 +43,8 @@ def project(tmp_path: Path) -> Path:
     return folder
 
 
-def wheel(project: Path, **environment: str) -> tuple[str, set[str]]:
-    """Build a wheel; return its tag and the names of its files."""
+def wheel(project: Path, **environment: str) -> tuple[str, set[str], bool]:
+    """Build a wheel; return its tag, its files, and whether it requires ONNX Runtime."""
     folder = project.parent / "wheels"
     command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(folder)]
     done = subprocess.run(
@@ -52,7 +53,11 @@ def wheel(project: Path, **environment: str) -> tuple[str, set[str]]:
     assert done.returncode == 0, done.stdout + done.stderr
     (path,) = folder.glob("*.whl")
     with zipfile.ZipFile(path) as archive:
-        return path.stem.split("-", 2)[2], set(archive.namelist())
+        (metadata,) = (n for n in archive.namelist() if n.endswith("/METADATA"))
+        required = re.search(
+            "^Requires-Dist: onnxruntime[^;]*$", archive.read(metadata).decode(), re.M
+        )
+        return path.stem.split("-", 2)[2], set(archive.namelist()), required is not None
 
 
 def of_model(name: str, files: set[str]) -> set[str]:
@@ -61,7 +66,8 @@ def of_model(name: str, files: set[str]) -> set[str]:
 
 @pytest.mark.skipif(shutil.which("cc") is None, reason="needs a C compiler")
 def test_a_wheel_with_the_engine_has_programs_instead_of_graphs(project: Path) -> None:
-    tag, files = wheel(project)
+    tag, files, requires_onnx = wheel(project)
+    assert not requires_onnx
     assert tag.startswith("py3-none-")
     assert "linux_" in tag
     assert ENGINE in files
@@ -75,7 +81,8 @@ def test_a_wheel_without_the_engine_has_all_files_and_is_for_any_machine(
 ) -> None:
     if "PATH" in environment and importlib.util.find_spec("ziglang"):
         pytest.skip("ziglang is a compiler")
-    tag, files = wheel(project, **environment)
+    tag, files, requires_onnx = wheel(project, **environment)
+    assert requires_onnx
     assert tag == "py3-none-any"
     assert ENGINE not in files
     assert of_model("new", files) == GRAPHS | {"model.json", "model.chirp"}
