@@ -27,7 +27,8 @@ typedef struct {
     const void *kernels;
     const float *weights;
     const uint16_t *halves; /* the weights from exact_units on as float16, or null */
-    uint32_t exact_units, weight_units, block_frames; /* a unit is 16 floats */
+    const int8_t *bytes;    /* the weights from weight_units on */
+    uint32_t exact_units, weight_units, block_frames; /* a unit is 16 weights */
     struct {
         const void *ops, *values;
         uint32_t op_count, value_count, state_floats, scratch_floats, input_size, output_size;

@@ -61,6 +61,18 @@ struct rows {
     int ld_x, ld_residual, ld_y, step, count; /* step: floats of x from a row of y to the next one */
 };
 
+/* Add the residual to sums of rows from t on and lanes from j on, store them, and apply the activation. */
+#define FINISH(R, V)                                                                            \
+    float *y = rows->y + (ptrdiff_t)t * rows->ld_y + j;                                         \
+    if (rows->residual)                                                                         \
+        UNROLL (int r = 0; r < R; ++r)                                                          \
+            UNROLL (int v = 0; v < V; ++v)                                                      \
+                sum[r][v] += load(rows->residual + (ptrdiff_t)(t + r) * rows->ld_residual + j + VEC * v); \
+    UNROLL (int r = 0; r < R; ++r)                                                              \
+        UNROLL (int v = 0; v < V; ++v) store(y + (ptrdiff_t)r * rows->ld_y + VEC * v, sum[r][v]); \
+    if (c->activation != NONE)                                                                  \
+        activate(c->activation, y, rows->ld_y, y, rows->ld_y, R, VEC * V, c->first + j, c->second + j);
+
 /* The sums of R rows and V vectors, from lane j on, for all whole tiles of R rows. Every output is the
    same chain of sums in each tile, so that a frame is bit-equal to a part of a block. */
 #define TILE(R, V, TYPE, LOAD, weights)                                                         \
@@ -80,15 +92,7 @@ struct rows {
                 }                                                                               \
             }                                                                                   \
         }                                                                                       \
-        float *y = rows->y + (ptrdiff_t)t * rows->ld_y + j;                                     \
-        if (rows->residual)                                                                     \
-            UNROLL (int r = 0; r < R; ++r)                                                         \
-                UNROLL (int v = 0; v < V; ++v)                                                     \
-                    sum[r][v] += load(rows->residual + (ptrdiff_t)(t + r) * rows->ld_residual + j + VEC * v); \
-        UNROLL (int r = 0; r < R; ++r)                                                             \
-            UNROLL (int v = 0; v < V; ++v) store(y + (ptrdiff_t)r * rows->ld_y + VEC * v, sum[r][v]); \
-        if (c->activation != NONE)                                                              \
-            activate(c->activation, y, rows->ld_y, y, rows->ld_y, R, VEC * V, c->first + j, c->second + j); \
+        FINISH(R, V)                                                                            \
     }
 
 /* BLOCKS: tiles T(rows, vectors) whose sums and weights stay in the registers, from wide to narrow.
@@ -151,19 +155,24 @@ static NOINLINE void conv_row_half(const struct conv *c, const struct rows *rows
 }
 #endif
 
+#include "conv_bytes.h"
+
 static void conv(const struct conv *whole, const float *x, int ld_x, float *y, int ld_y, int count,
                  const float *residual, int ld_residual) {
     struct conv c = *whole;
     struct rows rows = {x, residual, y, ld_x, ld_residual, ld_y, c.stride * ld_x, count};
-    const ptrdiff_t matrix = (ptrdiff_t)c.kernel * c.inputs * c.lanes;
+    const ptrdiff_t depth = (ptrdiff_t)c.kernel * c.inputs, matrix = depth * c.lanes;
     for (int g = 0; g < c.groups; ++g) {
-        if (count >= FEWEST) conv_block(&c, &rows);
+        if (c.bytes) conv_bytes(&c, &rows);
+        else if (count >= FEWEST) conv_block(&c, &rows);
 #if HAS_HALF
         else if (c.half) conv_row_half(&c, &rows);
 #endif
         else conv_row(&c, &rows);
-        c.weight += matrix, c.bias += c.lanes, c.first += c.lanes, c.second += c.lanes;
+        if (c.bytes) c.bytes += (depth + 3) / 4 * 4 * c.lanes, c.scale += c.lanes;
+        else c.weight += matrix;
         if (c.half) c.half += matrix;
+        c.bias += c.lanes, c.first += c.lanes, c.second += c.lanes;
         rows.x += c.inputs, rows.y += c.outputs;
         if (residual) rows.residual += c.outputs;
     }

@@ -8,9 +8,13 @@
 
 enum activation { NONE, SNAKE, ELU, GELU, TANH, LEAKY, ACTIVATIONS };
 
+#define MOST_BYTES 4096 /* kernel * inputs of a group of a convolution with weights of 8 bits */
+
 struct conv {
     const float *weight; /* [groups][kernel][inputs of a group][lanes of a group] */
     const uint16_t *half; /* the weights as float16, or null */
+    const int8_t *bytes; /* instead of weight: [groups][(kernel * inputs of a group + 3) / 4][lanes][4], or null */
+    const float *scale;  /* of bytes, [groups][lanes] */
     const float *bias;   /* [groups][lanes of a group] */
     const float *first, *second; /* parameters of the activation, [groups][lanes] */
     int kernel, stride, dilation, groups, inputs, lanes; /* inputs and lanes of a group */

@@ -10,8 +10,8 @@ enum { HEADER = 192, ALIGNMENT = 64, PART_HEADER = 96 };
 
 struct file {
     const uint8_t *data;
-    uint32_t block_frames, exact_units, half_units;
-    uint64_t exact_at, half_at, ops_at[2], values_at[2]; /* in bytes */
+    uint32_t block_frames, exact_units, half_units, byte_units;
+    uint64_t exact_at, half_at, bytes_at, ops_at[2], values_at[2]; /* in bytes */
     struct part part[2];
 };
 
@@ -36,12 +36,15 @@ static int read_header(struct file *f, const uint8_t *data, size_t size) {
     f->block_frames = u32(data + 12);
     f->exact_units = u32(data + 16), f->half_units = u32(data + 20);
     f->exact_at = u32(data + 24) * (uint64_t)ALIGNMENT, f->half_at = u32(data + 28) * (uint64_t)ALIGNMENT;
+    f->byte_units = u32(data + 40);
+    f->bytes_at = f->byte_units ? u32(data + 44) * (uint64_t)ALIGNMENT : HEADER;
     uint64_t whole;
     memcpy(&whole, data + 32, sizeof whole);
     if (whole != size) return CHIRRUP_WRONG_SIZE;
     if (!is_inside(f->exact_at, f->exact_units * (uint64_t)UNIT * 4, size) ||
         !is_inside(f->half_at, f->half_units * (uint64_t)UNIT * 2, size) ||
-        (uint64_t)f->exact_units + f->half_units > UINT32_MAX)
+        !is_inside(f->bytes_at, f->byte_units * (uint64_t)UNIT, size) ||
+        (uint64_t)f->exact_units + f->half_units + f->byte_units > UINT32_MAX)
         return CHIRRUP_BAD_HEADER;
     for (int n = 0; n < 2; ++n) {
         const uint8_t *h = data + PART_HEADER + 32 * n;
@@ -49,7 +52,7 @@ static int read_header(struct file *f, const uint8_t *data, size_t size) {
             .op_count = u32(h), .value_count = u32(h + 8), .state_floats = u32(h + 16),
             .scratch_floats = u32(h + 20), .input_size = u32(h + 24), .output_size = u32(h + 28),
             .block_frames = f->block_frames, .weight_units = f->exact_units + f->half_units,
-            .decoder = n,
+            .byte_units = f->byte_units, .decoder = n,
         };
         f->ops_at[n] = u32(h + 4) * (uint64_t)ALIGNMENT, f->values_at[n] = u32(h + 12) * (uint64_t)ALIGNMENT;
         if (!is_inside(f->ops_at[n], f->part[n].op_count * (uint64_t)sizeof(op_t), size) ||
@@ -104,6 +107,7 @@ int chirrup_use_kernels(chirrup_program *program, int n) {
 static uint64_t memory_size(const struct file *f) {
     uint64_t bytes = ((uint64_t)f->exact_units + f->half_units) * UNIT * sizeof(float);
     if (kernels_of(0)->has_half) bytes += aligned(f->half_units * (uint64_t)UNIT * sizeof(uint16_t));
+    bytes += aligned(f->byte_units * (uint64_t)UNIT);
     for (int n = 0; n < 2; ++n)
         bytes += aligned(f->part[n].op_count * (uint64_t)sizeof(op_t)) +
                  aligned(f->part[n].value_count * (uint64_t)sizeof(value_t));
@@ -162,6 +166,9 @@ int chirrup_open(chirrup_program *program, const void *file, size_t size, void *
         program->halves = memcpy(to, f.data + f.half_at, bytes);
         to += aligned(bytes);
     }
+    const size_t bytes = (size_t)f.byte_units * UNIT;
+    program->bytes = memcpy(to, f.data + f.bytes_at, bytes);
+    to += aligned(bytes);
     for (int n = 0; n < 2; ++n) {
         const struct part *p = &f.part[n];
         const size_t ops = p->op_count * sizeof(op_t), values = p->value_count * sizeof(value_t);

@@ -13,7 +13,7 @@ enum op {
 };
 
 #define NOTHING UINT32_MAX /* the index of no value */
-#define UNIT 16            /* floats of a unit of weights */
+#define UNIT 16            /* weights of a unit */
 
 /* in, out, other: indices of values; state, delay_state: places in the state in floats;
    w: places of weights in units. */
@@ -35,7 +35,7 @@ struct part {
     const op_t *ops;
     const value_t *values;
     uint32_t op_count, value_count, state_floats, scratch_floats, input_size, output_size;
-    uint32_t block_frames, weight_units;
+    uint32_t block_frames, weight_units, byte_units;
     int decoder;
 };
 int check_part(const struct part *part);

@@ -16,10 +16,16 @@ typedef struct {
 } run_t;
 
 static float *at(const run_t *r, uint32_t value) { return r->scratch + r->values[value].offset; }
-static const float *weight(const run_t *r, uint32_t w) { return r->program->weights + UNIT * (size_t)w; }
+static const float *weight(const run_t *r, uint32_t w) {
+    return w < r->program->weight_units ? r->program->weights + UNIT * (size_t)w : 0;
+}
 static const uint16_t *half(const run_t *r, uint32_t w) {
     const chirrup_program *p = r->program;
-    return p->halves && w >= p->exact_units ? p->halves + UNIT * (size_t)(w - p->exact_units) : 0;
+    return p->halves && w >= p->exact_units && w < p->weight_units ? p->halves + UNIT * (size_t)(w - p->exact_units) : 0;
+}
+static const int8_t *bytes(const run_t *r, uint32_t w) {
+    const chirrup_program *p = r->program;
+    return w >= p->weight_units ? p->bytes + UNIT * (size_t)(w - p->weight_units) : 0;
 }
 static int rows(const run_t *r, uint32_t value) { return (int)r->values[value].rows * r->frames; }
 
@@ -38,7 +44,8 @@ static void after(const run_t *r, uint32_t value, uint32_t past, uint32_t state)
 static void run_conv(const run_t *r, const op_t *o) {
     const value_t *x = &r->values[o->in], *y = &r->values[o->out];
     const struct conv c = {
-        .weight = weight(r, o->w[0]), .half = half(r, o->w[0]), .bias = weight(r, o->w[1]),
+        .weight = weight(r, o->w[0]), .half = half(r, o->w[0]), .bytes = bytes(r, o->w[0]),
+        .scale = weight(r, o->w[4]), .bias = weight(r, o->w[1]),
         .first = weight(r, o->w[2]), .second = weight(r, o->w[3]),
         .kernel = (int)o->p[0], .stride = (int)o->p[1], .dilation = (int)o->p[2], .groups = (int)o->p[3],
         .inputs = (int)o->p[4], .outputs = (int)o->p[5], .lanes = (int)o->p[6], .activation = (int)o->p[7],
@@ -63,7 +70,8 @@ static void run_recurrent(const run_t *r, const op_t *o) {
     const int size = (int)o->p[0], lstm = o->kind == LSTM, gates = lstm ? 4 * size : 3 * size;
     float *hidden = r->state + o->state, *cell = hidden + size, *product = at(r, o->other);
     const struct conv c = {
-        .weight = weight(r, o->w[0]), .half = half(r, o->w[0]), .bias = weight(r, o->w[1]), .first = weight(r, o->w[1]), .second = weight(r, o->w[1]),
+        .weight = weight(r, o->w[0]), .half = half(r, o->w[0]), .bytes = bytes(r, o->w[0]),
+        .scale = weight(r, o->w[2]), .bias = weight(r, o->w[1]), .first = weight(r, o->w[1]), .second = weight(r, o->w[1]),
         .kernel = 1, .stride = 1, .dilation = 1, .groups = 1, .inputs = size, .outputs = gates, .lanes = gates,
     };
     const float *x = at(r, o->in);

@@ -4,6 +4,7 @@
 #define VECTORS_H
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #if defined(__AVX512F__)
 #define VEC 16
@@ -25,6 +26,8 @@
 
 typedef float vec __attribute__((vector_size(4 * VEC), aligned(4)));
 typedef int32_t ivec __attribute__((vector_size(4 * VEC), aligned(4)));
+typedef int16_t svec __attribute__((vector_size(4 * VEC), aligned(4)));
+typedef int8_t bvec __attribute__((vector_size(VEC), aligned(1)));
 typedef uint32_t uvec __attribute__((vector_size(4 * VEC), aligned(4))); /* for shifts and sums of bits */
 
 static INLINE vec load(const float *p) { return *(const vec *)p; }
@@ -52,6 +55,37 @@ static INLINE vec load_half(const uint16_t *p) {
 #else
 #define HAS_HALF 0
 #endif
+
+/* dot: sums of the products of four int8 each. MULTIPLY_ADD: the same of two int16 each. */
+#if VEC == 16
+#define MULTIPLY_ADD(a, b) (ivec)_mm512_madd_epi16((__m512i)(a), (__m512i)(b))
+#elif VEC == 8
+#define MULTIPLY_ADD(a, b) (ivec)_mm256_madd_epi16((__m256i)(a), (__m256i)(b))
+#elif defined(__SSE2__)
+#include <emmintrin.h>
+#define MULTIPLY_ADD(a, b) (ivec)_mm_madd_epi16((__m128i)(a), (__m128i)(b))
+#elif defined(__wasm_simd128__)
+#include <wasm_simd128.h>
+#define MULTIPLY_ADD(a, b) (ivec)wasm_i32x4_dot_i16x8((v128_t)(a), (v128_t)(b))
+#endif
+
+static INLINE ivec load_bytes(const int8_t *p) { return *(const ivec *)(const void *)p; }
+
+static INLINE ivec dot(ivec a, ivec b) {
+#if defined(MULTIPLY_ADD)
+    const svec even = (svec)a << 8 >> 8, odd = (svec)a >> 8;
+    return MULTIPLY_ADD(even, (svec)b << 8 >> 8) + MULTIPLY_ADD(odd, (svec)b >> 8);
+#elif defined(__ARM_FEATURE_DOTPROD)
+    return (ivec)vdotq_s32(vdupq_n_s32(0), (int8x16_t)a, (int8x16_t)b);
+#elif defined(__aarch64__)
+    const int16x8_t low = vmull_s8(vget_low_s8((int8x16_t)a), vget_low_s8((int8x16_t)b));
+    const int16x8_t high = vmull_high_s8((int8x16_t)a, (int8x16_t)b);
+    return (ivec)vpaddq_s32(vpaddlq_s16(low), vpaddlq_s16(high));
+#else
+    return (a << 24 >> 24) * (b << 24 >> 24) + (a << 16 >> 24) * (b << 16 >> 24) +
+           (a << 8 >> 24) * (b << 8 >> 24) + (a >> 24) * (b >> 24);
+#endif
+}
 
 /* cos(x): reduction by pi in two parts, an even polynomial of degree 10, whose error is 2.8e-8
    without rounding. */

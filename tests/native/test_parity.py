@@ -55,30 +55,35 @@ def small_tq() -> TQCodec:
 
 
 MODELS = {"iris": small_iris, "lrac": small_lrac, "tqcodec": small_tq}
-CASES = [(name, half) for name in MODELS for half in (False, True)]
+CASES = [(name, kind) for name in MODELS for kind in ("float32", "float16", "int8")]
 KERNELS = (0, 1, 2)
 """Numbers of `chirrup_use_kernels`: the best kernels of this processor, and those below them."""
 
 
 @cache
-def parts(name: str, half: bool) -> tuple[EncoderGraph, DecoderGraph]:
-    """Return the parts of a model, with all weights rounded to float16 if ``half``."""
+def parts(name: str, kind: str) -> tuple[EncoderGraph, DecoderGraph]:
+    """Return the parts of a model; float16 is exact for the weights if ``kind`` is float16."""
     both = for_export(fold(MODELS[name]()))
-    for parameter in (p for part in both for p in part.parameters() if half):
+    for parameter in (p for part in both for p in part.parameters() if kind == "float16"):
         parameter.data = parameter.data.half().float()
     return both
 
 
 @cache
-def program(name: str, half: bool) -> bytes:
-    return program_of(*parts(name, half), MODELS[name]().frame_samples)
+def program(name: str, kind: str) -> bytes:
+    """Return a program in whose file there are weights of this kind."""
+    step = MODELS[name]().frame_samples
+    content = program_of(*parts(name, kind), step, int8_decoder=kind == "int8")
+    units = {"float32": 16, "float16": 20, "int8": 40}
+    assert int.from_bytes(content[units[kind] : units[kind] + 4], "little") > 0
+    return content
 
 
 def engines(
-    name: str, half: bool, folder: Path, kernels: int = 0
+    name: str, kind: str, folder: Path, kernels: int = 0
 ) -> tuple[NativeEngine, NativeEngine]:
     path = folder / native.PROGRAM
-    path.write_bytes(program(name, half))
+    path.write_bytes(program(name, kind))
     opened = Program(path)
     if opened.library.chirrup_use_kernels(opened.handle, kernels):
         pytest.skip("this processor has fewer instruction sets")
@@ -88,9 +93,9 @@ def engines(
 
 
 @cache
-def computed_by_layers(name: str, half: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def computed_by_layers(name: str, kind: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return audio of two streams, its codes, of which some are removed, and their sound."""
-    model, (encoder, decoder) = MODELS[name](), parts(name, half)
+    model, (encoder, decoder) = MODELS[name](), parts(name, kind)
     audio = np.stack([speech_like(FRAMES * model.frame_samples, seed) for seed in (1, 2)])
     states = [part.initial_state(2).values() for part in (model.encoder, model.decoder)]
     with torch.no_grad():
@@ -102,26 +107,26 @@ def computed_by_layers(name: str, half: bool) -> tuple[np.ndarray, np.ndarray, n
 
 
 @pytest.mark.parametrize("kernels", KERNELS)
-@pytest.mark.parametrize(("name", "half"), CASES)
+@pytest.mark.parametrize(("name", "kind"), CASES)
 def test_a_program_computes_what_the_layers_compute(
-    name: str, half: bool, kernels: int, tmp_path: Path
+    name: str, kind: str, kernels: int, tmp_path: Path
 ) -> None:
-    encode, decode = engines(name, half, tmp_path, kernels)
-    audio, codes, sound = computed_by_layers(name, half)
+    encode, decode = engines(name, kind, tmp_path, kernels)
+    audio, codes, sound = computed_by_layers(name, kind)
     found, _ = encode(audio[:, None], encode.initial_state(2))
     absent = codes < 0
     assert (found == codes)[~absent].mean() > 0.99
     made, _ = decode(codes, decode.initial_state(2))
     error = np.square(made[:, 0] - sound).mean() / np.square(sound).mean()
-    assert 10 * np.log10(error) < -80
+    assert 10 * np.log10(error) < (-25 if kind == "int8" else -80)
 
 
 @pytest.mark.parametrize("kernels", KERNELS)
-@pytest.mark.parametrize(("name", "half"), CASES)
+@pytest.mark.parametrize(("name", "kind"), CASES)
 def test_frames_are_bit_equal_to_blocks(
-    name: str, half: bool, kernels: int, tmp_path: Path
+    name: str, kind: str, kernels: int, tmp_path: Path
 ) -> None:
-    encode, decode = engines(name, half, tmp_path, kernels)
+    encode, decode = engines(name, kind, tmp_path, kernels)
     step = MODELS[name]().frame_samples
     audio = speech_like(FRAMES * step, 3)[None, None]
     codes, _ = encode(audio, encode.initial_state())
@@ -167,7 +172,7 @@ def test_a_model_with_other_layers_has_no_program() -> None:
 
 
 def test_a_damaged_program_is_refused(tmp_path: Path) -> None:
-    engines("lrac", False, tmp_path)
+    engines("lrac", "float32", tmp_path)
     path = tmp_path / native.PROGRAM
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1

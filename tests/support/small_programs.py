@@ -38,5 +38,7 @@ def programs(block_frames: int = 2) -> Iterator[tuple[str, bytes]]:
         "iris": parts_of(small_iris()),
         "lrac": parts_of(small_lrac()),
         "lstm": with_lstm(),
+        "int8": parts_of(small_iris()),
     }.items():
-        yield name, program_of(encoder, decoder, model.frame_samples, block_frames)
+        step, int8 = model.frame_samples, name == "int8"
+        yield name, program_of(encoder, decoder, step, block_frames, int8_decoder=int8)

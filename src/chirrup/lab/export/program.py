@@ -18,41 +18,48 @@ BLOCK_FRAMES = 16
 NOTHING = 0xFFFFFFFF
 ALIGNMENT = 64
 HEADER_BYTES, HASHED_FROM = 192, 96
+MOST_BYTES = 4096
+"""Most inputs of an output of an int8 matrix, a limit of the engine."""
+LEAST_OUTPUTS, MOST_ROWS = 64, 4
+"""Least outputs and most rows of a frame of an operation with an int8 matrix."""
 
 
 Weight = tuple[int, int]
-"""An array in a `WeightPool`: whether it is float16, and its place among the arrays of its kind."""
+"""An array in a `WeightPool`: its kind, and its place among the arrays of that kind."""
+KINDS = np.float32, np.float16, np.int8
 
 
 class WeightPool:
     """Weights of a program in units of `LANES` floats; equal arrays are stored once.
 
-    An array whose values float16 represents exactly is stored as float16.
+    An array of floats whose values float16 represents exactly is stored as float16.
     """
 
     def __init__(self) -> None:
-        self.arrays: tuple[list[np.ndarray], list[np.ndarray]] = ([], [])
-        self.units = [0, 0]
-        self._places: dict[bytes, tuple[int, int]] = {}
+        self.arrays: tuple[list[np.ndarray], ...] = tuple([] for _ in KINDS)
+        self.units = [0 for _ in KINDS]
+        self._places: dict[tuple[int, bytes], Weight] = {}
 
     def add(self, array: np.ndarray) -> Weight:
         """Store an array."""
-        flat = np.ascontiguousarray(array, np.float32).ravel()
-        flat = np.pad(flat, (0, padded(flat.size) - flat.size))
-        key = flat.tobytes()
-        if key not in self._places:
+        flat = np.ascontiguousarray(array).ravel()
+        kind = KINDS.index(np.int8)
+        if flat.dtype != np.int8:
+            flat = flat.astype(np.float32)
             with np.errstate(over="ignore"):
-                half = flat.astype(np.float16)
-            kind = int(np.array_equal(half.astype(np.float32), flat))
+                kind = int(np.array_equal(flat.astype(np.float16).astype(np.float32), flat))
+        flat = np.pad(flat, (0, padded(flat.size) - flat.size)).astype(KINDS[kind])
+        key = kind, flat.tobytes()
+        if key not in self._places:
             self._places[key] = kind, self.units[kind]
-            self.arrays[kind].append(half if kind else flat)
+            self.arrays[kind].append(flat)
             self.units[kind] += flat.size // LANES
         return self._places[key]
 
     def place(self, weight: Weight) -> int:
-        """Return the place of an array when all are stored: float32 first, then float16."""
+        """Return the place of an array when all are stored, in the order of `KINDS`."""
         kind, unit = weight
-        return unit + kind * self.units[0]
+        return unit + sum(self.units[:kind])
 
 
 def program_of(
@@ -60,19 +67,35 @@ def program_of(
     decoder: DecoderGraph,
     frame_samples: int,
     block_frames: int = BLOCK_FRAMES,
+    *,
+    int8_decoder: bool = False,
 ) -> bytes:
     """Return the program file of an exported encoder and decoder of one channel.
 
     Args:
         frame_samples: samples of a frame.
         block_frames: frames that the engine computes at once.
+        int8_decoder: whether the large matrices of the decoder are stored as int8. The codes are
+            the same.
 
     Raises:
         NotImplementedError: the native engine has no form of a layer or of the quantizer.
     """
     parts = [encoder_part(encoder, frame_samples), decoder_part(decoder)]
+    if int8_decoder:
+        for operation in parts[1].operations:
+            operation.as_bytes = is_for_bytes(operation)
     levels = parts[0].operations[-1].numbers[0]
     return _file(parts, [(frame_samples, levels), (levels, frame_samples)], block_frames)
+
+
+def is_for_bytes(operation: Operation) -> bool:
+    """Return whether int8 makes an operation faster: a large matrix with few rows."""
+    matrices = operation.matrices()
+    if matrices is None or operation.y is None:
+        return False
+    _, inputs, outputs = matrices.shape
+    return inputs <= MOST_BYTES and outputs >= LEAST_OUTPUTS and operation.y.rows <= MOST_ROWS
 
 
 def encoder_part(graph: EncoderGraph, frame_samples: int) -> Part:
@@ -144,8 +167,9 @@ def _file(parts: list[Part], sizes: list[tuple[int, int]], block_frames: int) ->
         heads.append((*counts, part.state_floats, scratch, *ends))
     sections = [b"".join(array.tobytes() for array in arrays) for arrays in pool.arrays]
     places = [_append(content, section) for section in sections]
+    units = pool.units
     struct.pack_into("<8sII", content, 0, MAGIC, VERSION, block_frames)
-    struct.pack_into("<IIIIQ", content, 16, *pool.units, *places, len(content))
+    struct.pack_into("<IIIIQII", content, 16, *units[:2], *places[:2], len(content), units[2], places[2])
     for index, head in enumerate(heads):
         struct.pack_into("<8I", content, HASHED_FROM + 32 * index, *head)
     content[64:HASHED_FROM] = hashlib.sha256(content[HASHED_FROM:]).digest()
