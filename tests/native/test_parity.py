@@ -123,9 +123,7 @@ def test_a_program_computes_what_the_layers_compute(
 
 @pytest.mark.parametrize("kernels", KERNELS)
 @pytest.mark.parametrize(("name", "kind"), CASES)
-def test_frames_are_bit_equal_to_blocks(
-    name: str, kind: str, kernels: int, tmp_path: Path
-) -> None:
+def test_frames_are_bit_equal_to_blocks(name: str, kind: str, kernels: int, tmp_path: Path) -> None:
     encode, decode = engines(name, kind, tmp_path, kernels)
     step = MODELS[name]().frame_samples
     audio = speech_like(FRAMES * step, 3)[None, None]

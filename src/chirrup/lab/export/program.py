@@ -169,7 +169,8 @@ def _file(parts: list[Part], sizes: list[tuple[int, int]], block_frames: int) ->
     places = [_append(content, section) for section in sections]
     units = pool.units
     struct.pack_into("<8sII", content, 0, MAGIC, VERSION, block_frames)
-    struct.pack_into("<IIIIQII", content, 16, *units[:2], *places[:2], len(content), units[2], places[2])
+    struct.pack_into("<4IQ", content, 16, *units[:2], *places[:2], len(content))
+    struct.pack_into("<2I", content, 40, units[2], places[2])
     for index, head in enumerate(heads):
         struct.pack_into("<8I", content, HASHED_FROM + 32 * index, *head)
     content[64:HASHED_FROM] = hashlib.sha256(content[HASHED_FROM:]).digest()
