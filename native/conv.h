@@ -79,16 +79,16 @@ struct rows {
     for (; t + R <= rows->count; t += R) {                                                      \
         const TYPE *w = weights + j;                                                            \
         vec sum[R][V];                                                                          \
-        UNROLL (int r = 0; r < R; ++r)                                                             \
-            UNROLL (int v = 0; v < V; ++v) sum[r][v] = load(c->bias + j + VEC * v);                \
+        UNROLL (int r = 0; r < R; ++r)                                                          \
+            UNROLL (int v = 0; v < V; ++v) sum[r][v] = load(c->bias + j + VEC * v);             \
         for (int k = 0; k < c->kernel; ++k) {                                                   \
             const float *from = rows->x + (ptrdiff_t)t * rows->step + (ptrdiff_t)k * c->dilation * rows->ld_x; \
             for (int i = 0; i < c->inputs; ++i, w += c->lanes) {                                \
                 vec weight[V];                                                                  \
-                UNROLL (int v = 0; v < V; ++v) weight[v] = LOAD(w + VEC * v);                      \
-                UNROLL (int r = 0; r < R; ++r) {                                                   \
+                UNROLL (int v = 0; v < V; ++v) weight[v] = LOAD(w + VEC * v);                   \
+                UNROLL (int r = 0; r < R; ++r) {                                                \
                     const float value = from[(ptrdiff_t)r * rows->step + i];                    \
-                    UNROLL (int v = 0; v < V; ++v) sum[r][v] += value * weight[v];                 \
+                    UNROLL (int v = 0; v < V; ++v) sum[r][v] += value * weight[v];              \
                 }                                                                               \
             }                                                                                   \
         }                                                                                       \
@@ -155,15 +155,109 @@ static NOINLINE void conv_row_half(const struct conv *c, const struct rows *rows
 }
 #endif
 
+/* Convolutions with weights of 8 bits. */
+
+/* Round the inputs of one output, c->kernel pieces of x, to q, with zeros up to a multiple of 4. Return the
+   scale, and in total the sum of q. */
+static NOINLINE float quantize(const struct conv *c, const float *x, ptrdiff_t ld, int8_t *q, int32_t *total) {
+    const int inputs = c->inputs, rest = inputs % VEC, whole = inputs - rest;
+    const uvec magnitude = (uvec){0} + 0x7fffffffu;
+    vec most = all(0);
+    for (int k = 0; k < c->kernel; ++k)
+        for (int i = 0; i < inputs; i += VEC) {
+            float last[VEC] = {0};
+            if (i == whole) memcpy(last, x + k * ld + i, (size_t)rest * sizeof(float));
+            const vec size = (vec)((uvec)load(i == whole ? last : x + k * ld + i) & magnitude);
+            most = pick(size > most, size, most);
+        }
+    float largest = 0;
+    for (int i = 0; i < VEC; ++i)
+        if (most[i] > largest) largest = most[i];
+    const vec factor = all(largest > 1e-30f ? 127.0f / largest : 0); /* so that it is finite */
+    const vec magic = all(12582912.0f); /* adding it rounds; the last byte of the sum is the result */
+    uvec sum = {0};
+    for (int k = 0; k < c->kernel; ++k)
+        for (int i = 0; i < inputs; i += VEC) {
+            float last[VEC] = {0};
+            if (i == whole) memcpy(last, x + k * ld + i, (size_t)rest * sizeof(float));
+            const ivec bits = (ivec)(load(i == whole ? last : x + k * ld + i) * factor + magic);
+            sum += (uvec)bits - (uvec)magic;
+            const bvec bytes = __builtin_convertvector(bits, bvec);
+            memcpy(q + k * inputs + i, &bytes, VEC); /* the bytes behind a piece are overwritten */
+        }
+    memset(q + c->kernel * inputs, 0, 4);
+    uint32_t all_sums = 0;
+    for (int i = 0; i < VEC; ++i) all_sums += sum[i];
+    *total = (int32_t)all_sums;
+    return largest / 127.0f;
+}
+
+/* The integers of R rows, and V vectors from lane j on, and from them the outputs. */
+#define TILE_BYTES(R, V)                                                                        \
+    for (; j + VEC * V <= c->lanes; j += VEC * V) {                                             \
+        const int8_t *w = c->bytes + 4 * j;                                                     \
+        ivec total[R][V];                                                                       \
+        UNROLL (int r = 0; r < R; ++r)                                                          \
+            UNROLL (int v = 0; v < V; ++v) total[r][v] = (ivec){0} - shift[r];                  \
+        for (int i = 0; i < depth; i += 4, w += 4 * c->lanes) {                                 \
+            ivec weight[V];                                                                     \
+            UNROLL (int v = 0; v < V; ++v) weight[v] = load_bytes(w + 4 * VEC * v);             \
+            UNROLL (int r = 0; r < R; ++r) {                                                    \
+                int32_t four;                                                                   \
+                memcpy(&four, q[r] + i, sizeof four);                                           \
+                const ivec value = (ivec){0} + four;                                            \
+                UNROLL (int v = 0; v < V; ++v) total[r][v] = ADD_DOT(total[r][v], weight[v], value); \
+            }                                                                                   \
+        }                                                                                       \
+        vec sum[R][V];                                                                          \
+        UNROLL (int r = 0; r < R; ++r)                                                          \
+            UNROLL (int v = 0; v < V; ++v)                                                      \
+                sum[r][v] = __builtin_convertvector(total[r][v], vec) * scale[r] * load(c->scale + j + VEC * v) + \
+                            load(c->bias + j + VEC * v);                                        \
+        FINISH(R, V)                                                                            \
+    }
+
+#if VEC == 16
+#define BLOCK_BYTES TILE_BYTES(4, 4) TILE_BYTES(4, 1)
+#define ROW_BYTES TILE_BYTES(1, 8) TILE_BYTES(1, 1)
+#elif VEC == 8
+#define BLOCK_BYTES TILE_BYTES(4, 2)
+#define ROW_BYTES TILE_BYTES(1, 4) TILE_BYTES(1, 2)
+#else
+#define BLOCK_BYTES TILE_BYTES(4, 2)
+#define ROW_BYTES TILE_BYTES(1, 4)
+#endif
+
+#define NAME conv_bytes
+#define TARGET
+#define ADD_DOT(sum, w, x) ((sum) + dot(w, x))
+#define SHIFT 0
 #include "conv_bytes.h"
 
-static void conv(const struct conv *whole, const float *x, int ld_x, float *y, int ld_y, int count,
-                 const float *residual, int ld_residual) {
+/* AVX-512 VNNI: one instruction, which needs unsigned weights. The sums have then 128 times the sum of the
+   inputs too much. */
+#define HAS_VNNI (VEC == 16)
+#if HAS_VNNI
+#undef NAME
+#undef TARGET
+#undef ADD_DOT
+#undef SHIFT
+#define NAME conv_bytes_vnni
+#define TARGET __attribute__((target("avx512vnni")))
+#define ADD_DOT(sum, w, x)                                                                      \
+    (ivec)_mm512_dpbusd_epi32((__m512i)(sum), (__m512i)((w) ^ (ivec)((uvec){0} + 0x80808080u)), (__m512i)(x))
+#define SHIFT 128
+#include "conv_bytes.h"
+#endif
+
+static INLINE void conv_groups(const struct conv *whole, const float *x, int ld_x, float *y, int ld_y, int count,
+                               const float *residual, int ld_residual,
+                               void (*bytes)(const struct conv *c, const struct rows *rows)) {
     struct conv c = *whole;
     struct rows rows = {x, residual, y, ld_x, ld_residual, ld_y, c.stride * ld_x, count};
     const ptrdiff_t depth = (ptrdiff_t)c.kernel * c.inputs, matrix = depth * c.lanes;
     for (int g = 0; g < c.groups; ++g) {
-        if (c.bytes) conv_bytes(&c, &rows);
+        if (c.bytes) bytes(&c, &rows);
         else if (count >= FEWEST) conv_block(&c, &rows);
 #if HAS_HALF
         else if (c.half) conv_row_half(&c, &rows);
@@ -177,3 +271,15 @@ static void conv(const struct conv *whole, const float *x, int ld_x, float *y, i
         if (residual) rows.residual += c.outputs;
     }
 }
+
+static void conv(const struct conv *c, const float *x, int ld_x, float *y, int ld_y, int count,
+                 const float *residual, int ld_residual) {
+    conv_groups(c, x, ld_x, y, ld_y, count, residual, ld_residual, conv_bytes);
+}
+
+#if HAS_VNNI
+static void conv_vnni(const struct conv *c, const float *x, int ld_x, float *y, int ld_y, int count,
+                      const float *residual, int ld_residual) {
+    conv_groups(c, x, ld_x, y, ld_y, count, residual, ld_residual, conv_bytes_vnni);
+}
+#endif

@@ -156,4 +156,8 @@ static void head(const float *x, float *y, int rows, int bins, int ld) {
         }
 }
 
-const struct kernels JOIN(kernels_, ISA) = {HAS_HALF, conv, activate, norm, depthwise, gru, lstm, nearest, istft, head};
+#define KERNELS(conv) {HAS_HALF, conv, activate, norm, depthwise, gru, lstm, nearest, istft, head}
+const struct kernels JOIN(kernels_, ISA) = KERNELS(conv);
+#if HAS_VNNI
+const struct kernels kernels_vnni = KERNELS(conv_vnni);
+#endif

@@ -41,7 +41,7 @@ struct kernels {
     void (*head)(const float *x, float *y, int rows, int bins, int ld);
 };
 
-extern const struct kernels kernels_base, kernels_avx2, kernels_avx512;
+extern const struct kernels kernels_base, kernels_avx2, kernels_avx512, kernels_vnni;
 
 /* For tests, not in chirrup.h: run an opened program with kernels number n that this processor can run.
    0 are the best ones, which chirrup_open chooses. Return CHIRRUP_BAD_ARGUMENT if there are fewer. */

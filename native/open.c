@@ -89,7 +89,7 @@ static float from_half(uint16_t half) {
 /* Return the kernels number n that this processor can run, the best ones first; null behind the last. */
 static const struct kernels *kernels_of(int n) {
 #if defined(CHIRRUP_X86)
-    static const struct kernels *const sets[] = {&kernels_base, &kernels_avx2, &kernels_avx512};
+    static const struct kernels *const sets[] = {&kernels_base, &kernels_avx2, &kernels_avx512, &kernels_vnni};
     n = instruction_set() - n;
     return n >= 0 ? sets[n] : 0;
 #else

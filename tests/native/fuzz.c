@@ -88,7 +88,7 @@ static int run(const uint8_t *file, size_t size) {
     chirrup_program program;
     const int error = chirrup_open(&program, file, size, memory);
     if ((error == 0) != (bytes > 0)) abort();
-    const uint32_t kernels = draw(3); /* those of another instruction set, if this processor has it */
+    const uint32_t kernels = draw(4); /* those of another instruction set, if this processor has it */
     if (!error && chirrup_use_kernels(&program, (int)kernels) && kernels == 0) abort();
     int runs = 0;
     for (int part = 0; part < 2 && !error; ++part) {

@@ -56,7 +56,7 @@ def small_tq() -> TQCodec:
 
 MODELS = {"iris": small_iris, "lrac": small_lrac, "tqcodec": small_tq}
 CASES = [(name, kind) for name in MODELS for kind in ("float32", "float16", "int8")]
-KERNELS = (0, 1, 2)
+KERNELS = (0, 1, 2, 3)
 """Numbers of `chirrup_use_kernels`: the best kernels of this processor, and those below them."""
 
 
