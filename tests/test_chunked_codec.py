@@ -17,6 +17,7 @@ from chirrup.codes import Codes
 from chirrup.evaluate.peers.model import ModelPeer
 from chirrup.files import decode_file, describe, encode_file
 from chirrup.lab.audit.comparison import compare_with_paper
+from chirrup.live.network import parse_network
 from file_samples import Pipe
 from small_model import Exported, speech_like
 
@@ -206,7 +207,7 @@ def test_compared_with_others(small_focal_export: Exported) -> None:
     coded = peer.roundtrip(audio, 800)
     assert coded.audio.shape == audio.shape
     assert coded.bits == 16 * 52
-    lossy = peer.with_loss(0.5, "seed").roundtrip(audio, 800)
+    lossy = peer.with_network(parse_network("loss:50%"), "seed").roundtrip(audio, 800)
     assert not np.array_equal(lossy.audio, coded.audio)
 
 

@@ -38,7 +38,7 @@ ALLOWED: dict[str, set[str]] = {
     "": {"codec", "runtime", "bitstream", "errors"},
     "files": _CODEC,
     "live": _CODEC,
-    "evaluate": _CODEC | {"files"},
+    "evaluate": _CODEC | {"files", "live"},
     "data": _CODEC | {"files", "evaluate"},
     "web": _CODEC | {"files", "live", "evaluate"},
     "cli": _CODEC | {"files", "live", "evaluate", "data", "web"},

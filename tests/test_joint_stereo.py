@@ -18,6 +18,7 @@ from chirrup.evaluate.peers.model import ModelPeer
 from chirrup.files import FileError, decode_file, describe, encode_file
 from chirrup.lab.audit.comparison import compare_with_paper, measured_latency_samples
 from chirrup.lab.export.folding import fold, for_export
+from chirrup.live.network import parse_network
 from once_a_session import once
 from small_model import Exported
 from small_spectro import (
@@ -236,8 +237,9 @@ def test_a_peer_codes_stereo_jointly(codec: chirrup.Codec) -> None:
     mono = peer.code(audio[0], RATE_HZ, 12_000)
     assert mono.audio.shape == (1, 5000)
     assert mono.bits == coded.bits
-    lossy = peer.with_loss(0.3, "seed").code(audio, RATE_HZ, 12_000)
+    over_network = peer.with_network(parse_network("loss:30%"), "seed")
+    lossy = over_network.code(audio, RATE_HZ, 12_000)
     assert not np.allclose(lossy.audio, coded.audio)
-    assert peer.with_loss(0.3, "seed").code(audio[:1], RATE_HZ, 12_000).audio.shape == (1, 5000)
+    assert over_network.code(audio[:1], RATE_HZ, 12_000).audio.shape == (1, 5000)
     codes = codec.encode(audio)
     assert replace(codes, samples=10).channels == 2

@@ -1,15 +1,20 @@
-"""Conditions: ratios in dB, rooms, losses, and equal signals for all codecs."""
+"""Conditions: ratios in dB, rooms, networks, and equal signals for all codecs."""
 
+import zlib
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
 
+import chirrup
 from chirrup.errors import UsageError
 from chirrup.evaluate.clips import read_clip
-from chirrup.evaluate.conditions import Condition, apply, lost_frames, parse, reference
+from chirrup.evaluate.conditions import Condition, apply, parse, reference
+from chirrup.evaluate.peers.model import ModelPeer
 from chirrup.files import FileError
+from chirrup.live.network import Network, parse_network
+from small_model import speech_like
 
 RATE_HZ = 16_000
 CLIP = (0.1 * np.random.default_rng(0).standard_normal((1, RATE_HZ))).astype(np.float32)
@@ -36,6 +41,8 @@ def recordings(folder: Path) -> list[Path]:
         ("noise:-5", "noise--5"),
         ("talkers:3", "talkers-3"),
         ("loss:2.5", "loss-2.5"),
+        ("jitter:40ms+loss", "loss-10+jitter-40"),
+        ("loss:10%+noise:5", "noise-5+loss-10"),
         ("denoise:5", "denoise-5"),
         ("dereverb", "dereverb"),
     ],
@@ -44,10 +51,14 @@ def test_names(text: str, expected: str) -> None:
     assert parse(text).name == expected
 
 
-@pytest.mark.parametrize("text", ["", "rain", "noise:loud", "clean:3", "loss:101", "noise:nan"])
+@pytest.mark.parametrize("text", ["", "rain", "noise:loud", "clean:3", "noise+reverb", "noise:nan"])
 def test_what_is_no_condition_is_refused(text: str) -> None:
     with pytest.raises(UsageError, match="is not a condition: use clean"):
         parse(text)
+    with pytest.raises(UsageError, match="is not a condition: use clean"):
+        parse(f"loss:10%+{text}")
+    with pytest.raises(UsageError, match="'101' of 'loss:101' is not 0 to 100 per cent"):
+        parse("loss:101")
 
 
 @pytest.mark.parametrize("real", [True, False])
@@ -83,11 +94,44 @@ def test_two_talkers_need_another(tmp_path: Path) -> None:
     assert level_db(CLIP) - level_db(both - CLIP) == pytest.approx(6, abs=0.1)
 
 
-@pytest.mark.parametrize("share", [0.0, 0.1, 1.0])
-def test_so_many_frames_are_lost(share: float) -> None:
-    lost = lost_frames(1000, share, "a")
-    assert lost.mean() == pytest.approx(share, abs=0.003)
-    assert np.array_equal(lost, lost_frames(1000, share, "a"))
+def test_a_network_does_not_change_the_noise() -> None:
+    conditions = parse("noise:5"), parse("noise:5+loss:10%")
+    alone, both = (apply(condition, CLIP, RATE_HZ, "a", []) for condition in conditions)
+    assert np.array_equal(alone, both)
+
+
+def network_numbers(text: str, packets: int) -> set[int]:
+    """Return the numbers of the packets that arrive at most 100 ms behind the fastest."""
+    network = Network(text, zlib.crc32(b"clip"))
+    for number in range(packets):
+        network.send(b"", 0.02 * number)
+    delays_s = {a.number: a.time_s - 0.02 * a.number for a in network.receive()}
+    return {n for n, delay_s in delays_s.items() if delay_s <= min(delays_s.values()) + 0.1}
+
+
+@pytest.mark.parametrize("text", ["loss:30%", "bursts:30%,4", "jitter:60ms", "loss:100%"])
+def test_a_model_gets_the_packets_that_arrive_in_time(text: str) -> None:
+    codec = chirrup.load("iris-t1")
+    codes = codec.encode(speech_like(24_000)[None], 1000)
+    peer = ModelPeer("iris-t1").with_network(parse_network(text), "clip")
+    arrived = peer._arrived(codes)
+    expected = network_numbers(text, codes.frames)
+    assert len(expected) < codes.frames
+    assert arrived.data.shape == codes.data.shape
+    for frame, (before, after) in enumerate(zip(codes.data.T, arrived.data.T, strict=True)):
+        assert np.array_equal(after, before if frame in expected else np.full_like(before, -1))
+
+
+def test_bit_errors_change_codes_and_cost_packets_with_a_wrong_header() -> None:
+    codec = chirrup.load("iris-t1")
+    codes = codec.encode(speech_like(24_000)[None], 6000)
+    networks = parse_network("bit-errors:0%"), parse_network("bit-errors:1%")
+    arrived = [ModelPeer("iris-t1").with_network(n, "a")._arrived(codes) for n in networks]
+    assert arrived[0] == codes
+    lost = arrived[1].data.squeeze()[0] == -1
+    assert lost.mean() == pytest.approx(1 - 0.99**8, abs=0.1)
+    wrong = arrived[1].data != codes.data
+    assert wrong[..., ~lost].mean() == pytest.approx(1 - 0.99**10, abs=0.05)
 
 
 def test_reading_resamples_and_mixes(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from chirrup.evaluate.peers import PeerError, find
 from chirrup.evaluate.results import RESULTS, Results, audio_path
 from chirrup.evaluate.run import Job, Settings, System, Unit, evaluate, score_clip
 from chirrup.files import FileError
+from chirrup.live.network import parse_network
 
 RATE_HZ = 16_000
 COARSE, STATED = "own_codec:Coarse", "own_codec:Stated"
@@ -151,7 +152,7 @@ def test_clips_that_cannot_be_used_are_named(
         evaluate(settings(clips), tmp_path / "out")
 
 
-def test_any_codec_may_state_its_delay_and_version_and_accept_loss(
+def test_any_codec_may_state_its_delay_and_version_and_accept_a_network(
     clips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked = replace(settings(clips, ["clean", "loss:30"]), systems=(System(STATED, 64_000),))
@@ -164,8 +165,8 @@ def test_any_codec_may_state_its_delay_and_version_and_accept_loss(
     monkeypatch.setattr(type(find(STATED)), "version", "3")
     evaluate(asked, tmp_path / "out")
     assert coded() == before + 3
-    with pytest.raises(PeerError, match="Coarse cannot be evaluated with lost packets"):
-        find(COARSE).with_loss(0.1, "seed")
+    with pytest.raises(PeerError, match="Coarse cannot be evaluated over a network"):
+        find(COARSE).with_network(parse_network("loss:10%"), "seed")
 
 
 def test_losses_are_for_models_only(clips: Path, tmp_path: Path, model_folder: Path) -> None:
@@ -177,7 +178,7 @@ def test_losses_are_for_models_only(clips: Path, tmp_path: Path, model_folder: P
     results = evaluate(asked, tmp_path / "out")
     assert len(results.rows) == 9
     assert results.run["left_out"] == [
-        f"{COARSE} under loss-30: only models are evaluated with lost packets"
+        f"{COARSE} under loss-30: only models are evaluated over a network"
     ]
     ours = {
         name: [r.scores["snr"] for r in results.rows if r.ours and r.condition == name]

@@ -6,6 +6,7 @@ import numpy as np
 
 import data_jobs
 from chirrup.evaluate.peers import Coded, Peer
+from chirrup.live.network import NetworkConditions
 
 DELAY = 100
 
@@ -28,12 +29,12 @@ class Coarse(Peer):
 
 
 class Stated(Coarse):
-    """States a delay and a version, and accepts packet loss: it loses all."""
+    """States a delay and a version, and accepts a network: it loses all packets."""
 
     name, label = "stated", "Stated"
-    delay_ms, version, accepts_loss = 5.0, "2", True
+    delay_ms, version, accepts_network = 5.0, "2", True
 
-    def with_loss(self, share: float, seed: str) -> Peer:
+    def with_network(self, conditions: NetworkConditions, seed: str) -> Peer:
         return Silent()
 
 

@@ -45,7 +45,8 @@ def evaluate(
         list[str] | None,
         typer.Option(
             metavar="KIND",
-            help="One of clean, noise:15, reverb, talkers:0, loss:10, denoise:15, dereverb.",
+            help="One of clean, noise:15, reverb, talkers:0, denoise:15, dereverb, or a network: "
+            "loss:10%, bursts:10%,3, jitter:40ms, bit-errors:1%, ..., or several with +.",
         ),
     ] = None,
     metric: Annotated[

@@ -1,23 +1,24 @@
-"""Conditions of an evaluation: noise, rooms, other talkers, packet loss.
+"""Conditions of an evaluation: noise, rooms, other talkers, networks.
 
-A condition changes a clip before it is coded, or loses some of its packets. The reference of the
-metrics is the changed clip, because a codec must preserve noise and rooms. Under ``denoise`` and
-``dereverb`` the reference is the speech alone, for models that remove noise and rooms. The name of
-the clip seeds every random choice, so all codecs get the same signal.
+A condition changes a clip before it is coded, sends its packets over a simulated network, or both.
+The reference of the metrics is the changed clip, because a codec must preserve noise and rooms.
+Under ``denoise`` and ``dereverb`` the reference is the speech alone, for models that remove noise
+and rooms. The name of the clip seeds every random choice, so all codecs get the same signal.
 """
 
 import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
 from chirrup.errors import FileError, UsageError
 from chirrup.evaluate.clips import read_clip
+from chirrup.live.network import EFFECTS, NetworkConditions, parse_network
 
-KINDS = ("clean", "noise", "reverb", "talkers", "loss", "denoise", "dereverb")
-DEFAULTS = {"noise": 15.0, "talkers": 0.0, "loss": 10.0, "denoise": 15.0}
+KINDS = ("clean", "noise", "reverb", "talkers", "denoise", "dereverb")
+DEFAULTS = {"noise": 15.0, "talkers": 0.0, "denoise": 15.0}
 NOISY, IN_A_ROOM = ("noise", "denoise"), ("reverb", "dereverb")
 EARLY_S = 0.05
 """Under ``dereverb``, the part of a room response that belongs to the reference. The LRAC challenge
@@ -26,46 +27,53 @@ uses this value in track 2 (arXiv 2510.00264, section 3.2)."""
 
 @dataclass(frozen=True)
 class Condition:
-    """One condition: ``clean``, ``noise:15``, ``reverb``, ``talkers:0``, ``loss:10``...
+    """One condition: ``clean``, ``noise:15``, ``reverb``, ``loss:10%``, ``noise:15+loss:10%``...
 
     Attributes:
         kind: one of `KINDS`.
-        value: signal-to-noise ratio in dB, level of the first talker above the second in dB, or
-            lost packets in per cent.
+        value: signal-to-noise ratio in dB, or level of the first talker above the second in dB.
+        network: the network over which the packets are sent.
     """
 
     kind: str
     value: float = 0.0
+    network: NetworkConditions = field(default_factory=NetworkConditions)
 
     @property
-    def name(self) -> str:
-        """Name in files and tables, such as ``noise-15``."""
+    def sound(self) -> str:
+        """Name of the condition without its network, such as ``noise-15``."""
         return f"{self.kind}-{self.value:g}" if self.kind in DEFAULTS else self.kind
 
     @property
-    def loss(self) -> float:
-        """Share of the packets that are lost, 0 to 1."""
-        return self.value / 100 if self.kind == "loss" else 0.0
+    def name(self) -> str:
+        """Name in files and tables, such as ``noise-15`` or ``noise-15+loss-10``."""
+        names = [self.sound] if self.kind != "clean" or not self.network.name else []
+        return "+".join([*names, self.network.name] if self.network.name else names)
 
 
 def parse(text: str) -> Condition:
-    """Parse a condition, such as ``noise`` or ``noise:15``.
+    """Parse a condition, such as ``noise``, ``noise:15`` or ``reverb+loss:10%+jitter:40ms``.
 
     Raises:
         UsageError: the text is not a condition.
+        FileError: the trace of a network cannot be read.
     """
-    kind, colon, number = text.partition(":")
+    sounds, effects = [], []
+    for part in text.split("+"):
+        (effects if part.partition(":")[0] in EFFECTS else sounds).append(part)
+    network = parse_network("+".join(effects)) if effects else NetworkConditions()
+    kind, colon, number = "+".join(sounds or ["clean"]).partition(":")
     try:
         value = float(number) if colon else DEFAULTS.get(kind, 0.0)
     except ValueError:
         value = np.nan
-    bad = kind not in KINDS or not np.isfinite(value) or (colon and kind not in DEFAULTS)
-    if bad or (kind == "loss" and not 0 <= value <= 100):
+    if kind not in KINDS or not np.isfinite(value) or (colon and kind not in DEFAULTS):
         raise UsageError(
             f"{text!r} is not a condition: use clean, noise:15 (dB), reverb, talkers:0 (dB), "
-            "loss:10 (%), denoise:15 (dB) or dereverb"
+            "denoise:15 (dB), dereverb, or a network such as loss:10%+jitter:40ms; "
+            "noise:15+loss:10% is both"
         )
-    return Condition(kind, value)
+    return Condition(kind, value, network)
 
 
 def apply(
@@ -121,25 +129,8 @@ def reference(
     return changed
 
 
-def lost_frames(frames: int, share: float, clip: str) -> np.ndarray:
-    """Draw the lost frames, in bursts of one to three, until ``share`` of all frames is lost.
-
-    Args:
-        clip: name of the clip, which seeds the draw.
-
-    Returns:
-        ``bool [frames]``.
-    """
-    random = np.random.default_rng(zlib.crc32(f"loss/{clip}".encode()))
-    lost = np.zeros(frames, bool)
-    while lost.mean() < share:
-        start = int(random.integers(frames))
-        lost[start : start + int(random.integers(1, 4))] = True
-    return lost
-
-
 def _random(condition: Condition, clip: str) -> np.random.Generator:
-    return np.random.default_rng(zlib.crc32(f"{condition.name}/{clip}".encode()))
+    return np.random.default_rng(zlib.crc32(f"{condition.sound}/{clip}".encode()))
 
 
 def _convolved(audio: np.ndarray, response: np.ndarray) -> np.ndarray:

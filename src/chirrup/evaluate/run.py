@@ -110,8 +110,7 @@ def _evaluate(
     every = [Unit(s, c) for c in settings.conditions for s in settings.systems]
     units = [unit for unit in every if _can_run(unit)]
     reasons = [
-        f"{unit.system.codec} under {unit.condition.name}: "
-        "only models are evaluated with lost packets"
+        f"{unit.system.codec} under {unit.condition.name}: only models are evaluated over a network"
         for unit in every
         if unit not in units
     ]
@@ -161,7 +160,7 @@ def describe_run(settings: Settings) -> dict[str, Any]:
 
 
 def _can_run(unit: Unit) -> bool:
-    return not unit.condition.loss or find(unit.system.codec).accepts_loss
+    return not unit.condition.network.name or find(unit.system.codec).accepts_network
 
 
 def _check_writable(folder: Path) -> None:
@@ -196,6 +195,7 @@ def _source(settings: Settings, condition: Condition, clip: Path) -> str:
     """Return a hash of a clip and of the settings that change the coded signal."""
     recordings = [path.name for path in settings.recordings(condition, clip)]
     changes = repr((settings.rate_hz, settings.mono, recordings)).encode()
+    changes += condition.network.name.encode()
     if any(metrics.METRICS[name].languages for name in settings.metrics):
         changes += settings.languages.get(clip, "").encode()
     return hashlib.blake2b(clip.read_bytes() + changes, digest_size=6).hexdigest()
@@ -273,8 +273,8 @@ def code_clip(job: Job) -> Outcome:
     """Code and decode one clip. Runs in a process of the pool."""
     audio, rate_hz = under_condition(job, conditions.apply)
     codec = find(job.unit.system.codec)
-    if job.unit.condition.loss:
-        codec = codec.with_loss(job.unit.condition.loss, name_of(job.clip))
+    if job.unit.condition.network.name:
+        codec = codec.with_network(job.unit.condition.network, name_of(job.clip))
     try:
         coded = codec.code(audio, rate_hz, job.unit.system.bitrate_bps)
     except (PeerError, ValueError) as error:

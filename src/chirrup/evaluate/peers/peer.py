@@ -10,6 +10,7 @@ import numpy as np
 import soxr
 
 from chirrup.codes import checked
+from chirrup.live.network import NetworkConditions
 from chirrup.resampling import length_at
 
 T = TypeVar("T")
@@ -52,7 +53,7 @@ class Peer(ABC):
         ours: whether the codec is a model of this package.
         version: results of another version are computed again.
         delay_ms: delay of the decoded audio; None if it is to be estimated from the audio.
-        accepts_loss: whether the codec has `with_loss`.
+        accepts_network: whether the codec has `with_network`.
     """
 
     name: str
@@ -63,7 +64,7 @@ class Peer(ABC):
     ours: bool = False
     version: str = ""
     delay_ms: float | None = None
-    accepts_loss: bool = False
+    accepts_network: bool = False
 
     @property
     def default_bitrates_bps(self) -> tuple[int, ...]:
@@ -74,17 +75,17 @@ class Peer(ABC):
         """Return what to install, in one line, or None if the codec can run here."""
         return None
 
-    def with_loss(self, share: float, seed: str) -> "Peer":
-        """Return the codec with packet loss.
+    def with_network(self, conditions: NetworkConditions, seed: str) -> "Peer":
+        """Return the codec with packets that are sent over a simulated network.
 
         Args:
-            share: share of the frames that are lost, 0 to 1.
-            seed: seeds the draw of the lost frames.
+            conditions: the effects of the network, for `chirrup.live.network.Network`.
+            seed: seeds the network. Each signal is sent over a new network.
 
         Raises:
-            PeerError: the codec does not accept loss.
+            PeerError: the codec cannot do this.
         """
-        raise PeerError(f"{self.label} cannot be evaluated with lost packets")
+        raise PeerError(f"{self.label} cannot be evaluated over a network")
 
     @abstractmethod
     def roundtrip(self, audio: np.ndarray, bitrate_bps: int) -> Coded:

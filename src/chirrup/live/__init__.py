@@ -1,0 +1,1 @@
+"""Live streams over a network: a simulated network, a jitter buffer, and playout."""
