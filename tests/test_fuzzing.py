@@ -17,6 +17,7 @@ import fuzzing_models
         ("manifests shards", 12),
         ("packets", 5000),
         ("files", 500),
+        ("jitter", 100_000),
     ],
 )
 def test_tampered_input_raises_the_named_errors_only(what: str, rounds: int) -> None:
@@ -26,7 +27,7 @@ def test_tampered_input_raises_the_named_errors_only(what: str, rounds: int) -> 
     done = subprocess.run(command, capture_output=True, text=True)
     print(done.stdout)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "Error" in done.stdout
+    assert "Error" in done.stdout or what == "jitter"  # the jitter buffer accepts everything
 
 
 @pytest.mark.parametrize(

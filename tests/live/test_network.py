@@ -105,6 +105,11 @@ def test_bursts_have_their_share_and_length(share: float, length: float, inside:
         assert following > enters
 
 
+def test_a_network_may_begin_in_a_burst() -> None:
+    first = [lost(sent_over("bursts:30%,50", seed, 1), 1)[0] for seed in range(2000)]
+    assert np.mean(first) == pytest.approx(0.3, abs=0.03)
+
+
 def test_jitter_is_a_queue_with_exponential_delays() -> None:
     alone = Network("jitter:40ms", seed=1)
     for number in range(PACKETS):

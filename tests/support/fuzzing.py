@@ -5,7 +5,8 @@
 Rounds of model folders, checkpoints, manifests and shards run in processes of their own. Each may
 take `MOST_SECONDS` of CPU time, and memory beyond its start of `MOST_EXPANSION` times the input and
 `MOST_BYTES`. A round that breaks a rule is printed with its number; the same seed and number give
-it again. Packets and files, of which a million rounds take minutes, are in `fuzzing_bitstream`.
+it again. Packets, files and the jitter buffer, of which a million rounds take minutes, run in this
+process.
 """
 
 import argparse
@@ -26,6 +27,7 @@ from pathlib import Path
 from typing import Protocol
 
 import fuzzing_bitstream
+import fuzzing_live
 from chirrup.errors import ChirrupError
 
 MOST_SECONDS = 2
@@ -38,7 +40,11 @@ TARGETS = {
     "shards": ("fuzzing_corpora", "Shards"),
 }
 """Modules, imported when they are needed, and their targets."""
-BITSTREAM = {"packets": fuzzing_bitstream.Packets, "files": fuzzing_bitstream.Files}
+BITSTREAM = {
+    "packets": fuzzing_bitstream.Packets,
+    "files": fuzzing_bitstream.Files,
+    "jitter": fuzzing_live.Jitter,
+}
 
 
 class Target(Protocol):

@@ -6,6 +6,7 @@ import resource
 import time
 import traceback
 from collections import Counter
+from collections.abc import Callable
 
 import numpy as np
 
@@ -104,7 +105,7 @@ def tampered(data: bytes, draw: random.Random) -> bytes:
     return bytes(changed)
 
 
-def rounds(target: Packets | Files, count: int) -> Counter[str]:
+def rounds(target: Callable[[], int], count: int) -> Counter[str]:
     """Count the outcomes of ``count`` rounds, and print those that break a rule."""
     outcomes: Counter[str] = Counter()
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

@@ -7,6 +7,7 @@ from chirrup.bitstream.packets import (
     MAX_REDUNDANT,
     Packet,
     pack_packet,
+    peek_packet,
     unpack_packet,
 )
 from chirrup.bitstream.reader import Reader, read
@@ -33,6 +34,7 @@ __all__ = [
     "pack",
     "pack_packet",
     "packed_size",
+    "peek_packet",
     "read",
     "unpack",
     "unpack_packet",

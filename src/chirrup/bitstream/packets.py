@@ -131,6 +131,16 @@ def unpack_packet(
     return Packet(codes, redundant)
 
 
+def peek_packet(data: bytes) -> tuple[int, bool]:
+    """Read the header byte of a packet without checks; an empty packet counts as one frame.
+
+    Returns:
+        The number of frames, and whether the packet repeats earlier frames.
+    """
+    toc = data[0] if data else 0
+    return (toc >> 1 & 3) + 1, bool(toc & 1)
+
+
 def _length_determines_codebooks(frames: int, bits_per_code: int) -> bool:
     """Return whether a further codebook lengthens a packet by at least a byte."""
     return frames * bits_per_code >= 8
