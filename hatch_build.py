@@ -1,9 +1,8 @@
 """Build hook of wheels: it compiles the native engine.
 
-A wheel with the engine is for one platform. It leaves out the ONNX graphs and weights of the models
-that have a program of the engine. Without a C compiler the wheel is for any platform: it has no
-engine, it has all files of the models, and it requires the packages of the extra ``onnx``. So does
-an editable install without the engine.
+A wheel with the engine is for one platform. Of the models that have a program of the engine, it has
+the program and not the ONNX graphs. Without a C compiler the wheel is for any platform: it has no
+engine and no programs, and it requires the packages of the extra ``onnx``.
 
 The environment variable CHIRRUP_TARGET compiles for another machine: a triple of zig (see
 native/wheels.py), or "any" for a wheel without the engine.
@@ -33,8 +32,9 @@ TAGS = {
 }
 """Platform tags of the targets."""
 ANY = "any"
+PROGRAM = "model.chirp"
 REPLACED = ("*.onnx", "model.safetensors")
-"""Files of a model that its program replaces; pyproject.toml excludes them from wheels."""
+"""Files of a model that its program replaces. pyproject.toml excludes both from wheels."""
 
 
 class NativeEngineHook(BuildHookInterface[Any]):
@@ -63,9 +63,8 @@ class NativeEngineHook(BuildHookInterface[Any]):
             tag = TAGS[target] if target else platform_tag(library)
             build_data["tag"], build_data["pure_python"] = f"py3-none-{tag}", False
         for model in (Path(self.root) / "src" / "chirrup" / "zoo").iterdir():
-            if library and (model / "model.chirp").exists():
-                continue
-            for path in (path for pattern in REPLACED for path in model.glob(pattern)):
+            patterns = [PROGRAM] if library and (model / PROGRAM).exists() else REPLACED
+            for path in (path for pattern in patterns for path in model.glob(pattern)):
                 build_data["force_include"][str(path)] = f"chirrup/zoo/{model.name}/{path.name}"
 
     def finalize(self, version: str, build_data: dict[str, Any], artifact_path: str) -> None:
