@@ -2,7 +2,8 @@
 
 A wheel with the engine is for one platform. Of the models that have a program of the engine, it has
 the program and not the ONNX graphs. Without a C compiler the wheel is for any platform: it has no
-engine and no programs, and it requires the packages of the extra ``onnx``.
+engine and no programs, and it requires the packages of the extra ``onnx``. So does
+an editable install without the engine.
 
 The environment variable CHIRRUP_TARGET compiles for another machine: a triple of zig (see
 native/wheels.py), or "any" for a wheel without the engine.

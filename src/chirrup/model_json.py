@@ -83,7 +83,10 @@ def _read_json(folder: Path) -> dict[str, Any]:
 def _check_graph_files(folder: Path, spec: ModelSpec) -> None:
     weights, (read, made) = folder / WEIGHTS, spec.tensor_elements()
     if spec.program_sha256 and not any(folder.glob("*.onnx")):
-        raise ModelError(f"{folder} has a program of the native engine only, and no ONNX graphs")
+        raise ModelError(
+            f"{folder} has a program of the native engine and no ONNX graphs: use the engine "
+            "'native', or install chirrup from its source distribution, which has the graphs"
+        )
     most = 8 * read + MOST_JSON_BYTES  # the widest type has 8 bytes; a header comes first
     size = regular_size(weights, most)
     if 4 * (read + made) > MOST_EXPANSION * size + MOST_MADE_BYTES:
