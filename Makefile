@@ -37,7 +37,7 @@ types: $(VENV)/dev
 
 clean:
 	rm -rf $(VENV) dist .pytest_cache .ruff_cache .hypothesis
-	rm -f $(addprefix src/chirrup/runtime/,libchirrup.so libchirrup.dylib chirrup.dll)
+	rm -rf src/chirrup/runtime/library
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)

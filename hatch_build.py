@@ -60,7 +60,7 @@ class NativeEngineHook(BuildHookInterface[Any]):
             return
         library = Path(output) if output else None
         if library:
-            build_data["force_include"][str(library)] = f"chirrup/runtime/{library.name}"
+            build_data["force_include"][str(library)] = f"chirrup/runtime/library/{library.name}"
             tag = TAGS[target] if target else platform_tag(library)
             build_data["tag"], build_data["pure_python"] = f"py3-none-{tag}", False
         for model in (Path(self.root) / "src" / "chirrup" / "zoo").iterdir():

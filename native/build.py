@@ -13,7 +13,7 @@ import tomllib
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-RUNTIME = HERE.parent / "src" / "chirrup" / "runtime"
+LIBRARY = HERE.parent / "src" / "chirrup" / "runtime" / "library"
 """Where `chirrup.runtime.native` looks for the library."""
 NO_COMPILER = 3
 """Exit status if this machine has no C compiler."""
@@ -145,7 +145,7 @@ def run(command: list[str]) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--out", metavar="FOLDER", type=Path, default=RUNTIME)
+    parser.add_argument("--out", metavar="FOLDER", type=Path, default=LIBRARY)
     parser.add_argument("--compiler", metavar="COMMAND", help="such as 'zig cc'; the default is cc")
     parser.add_argument(
         "--target", metavar="TRIPLE", help="machine to compile for, as zig names it"

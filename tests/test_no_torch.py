@@ -12,11 +12,12 @@ import pytest
 import soundfile
 
 import chirrup
+from chirrup.runtime import native
 
 ROOT = Path(__file__).parents[1]
 CONSTRAINTS = ROOT / os.environ.get("CONSTRAINTS", "constraints.txt")
 """Versions to install; `make lowest` names the lowest ones that are allowed."""
-LARGEST_MB = 270
+LARGEST_MB = 190
 NO_NETWORK = ("name resolution", "NewConnectionError", "Network is unreachable", "ConnectTimeout")
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("no_torch")]
@@ -104,6 +105,17 @@ def test_install_is_small(environment: Path) -> None:
     assert size_mb < LARGEST_MB
     names = {path.name.lower() for path in packages.iterdir()}
     assert not [name for name in names if name.startswith(("torch", "nvidia", "triton"))]
+
+
+def test_a_model_that_needs_onnx_runtime_names_the_extra(environment: Path, tmp_path: Path) -> None:
+    code = "import chirrup, numpy; chirrup.load('focal-small').encode(numpy.zeros(480, 'f'))"
+    command = [environment / "bin" / "python", "-c", code]
+    done = subprocess.run(
+        command, cwd=tmp_path, env=clean_environment(), capture_output=True, text=True
+    )
+    if native.library() is None:
+        pytest.skip("without the native engine, the package requires ONNX Runtime")
+    assert "focal-small runs in ONNX Runtime here, and onnxruntime is not installed" in done.stderr
 
 
 def test_help(run: Run) -> None:

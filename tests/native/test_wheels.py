@@ -13,7 +13,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 PROJECT = ["pyproject.toml", "hatch_build.py", "README.md", "LICENSE", "native", "recipes"]
-ENGINE = "chirrup/runtime/libchirrup.so"
+ENGINE = "chirrup/runtime/library/libchirrup.so"
 GRAPHS = {"encoder.onnx", "model.safetensors"}
 
 pytestmark = [

@@ -27,8 +27,8 @@ MOST_EXPANSION = 20
 MOST_MADE_BYTES = 1 << 26
 """Memory in bytes that a program and a stream may take in addition to `MOST_EXPANSION`."""
 LIBRARY = {"win32": "chirrup.dll", "darwin": "libchirrup.dylib"}.get(sys.platform, "libchirrup.so")
-FOLDER = Path(__file__).parent
-"""Folder of the library."""
+FOLDER = Path(__file__).parent / "library"
+"""Folder of the library. It is no package: Python takes a shared library in one for a module."""
 ALIGNMENT = 64
 HASH = slice(64, 96)
 HASHED_FROM = 96
