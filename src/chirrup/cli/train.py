@@ -112,6 +112,13 @@ def export(
             "stored halves the size."
         ),
     ] = Int8.none,
+    pseudo_gray: Annotated[
+        bool,
+        typer.Option(
+            "--pseudo-gray",
+            help="Order codebooks so that an index with one wrong bit gives a similar entry.",
+        ),
+    ] = False,
 ) -> None:
     """Export a checkpoint to a model folder.
 
@@ -130,6 +137,8 @@ def export(
         raise FileError(f"{checkpoint} is a model already: give --int8, or a checkpoint")
     if exported and pack is not None:
         raise FileError(f"{checkpoint} is a model: --pack needs a checkpoint of chirrup train")
+    if exported and pseudo_gray:
+        raise FileError(f"{checkpoint} is a model: --pseudo-gray needs a checkpoint")
     if audio is not None and not audio.is_file():
         why = "is not a file" if audio.exists() else "does not exist"
         raise FileError(f"{audio} {why}: give an audio file")
@@ -141,9 +150,10 @@ def export(
 
     try:
         if int8 is Int8.none:
-            parity = export_checkpoint(checkpoint, folder, audio)
+            parity = export_checkpoint(checkpoint, folder, audio, pseudo_gray=pseudo_gray)
         else:
-            parity = export_with_int8(checkpoint, folder, PARTS[int8], audio)
+            parts = PARTS[int8]
+            parity = export_with_int8(checkpoint, folder, parts, audio, pseudo_gray=pseudo_gray)
         if pack is not None:
             checkpoints.pack_checkpoint(checkpoint, pack)
     except ValueError as error:

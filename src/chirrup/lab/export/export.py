@@ -31,6 +31,7 @@ from chirrup.lab.export.parity import Parity, measure, whole_chunks, worst
 from chirrup.lab.export.preroll import preroll_frames
 from chirrup.lab.export.program import program_of
 from chirrup.lab.models import Model
+from chirrup.lab.quantizers.pseudo_gray import order_codebooks
 from chirrup.runtime import native
 
 
@@ -44,6 +45,7 @@ def export(
     lowest: int = 1,
     exact: bool = False,
     compact: bool = False,
+    pseudo_gray: bool = False,
 ) -> Parity:
     """Export a trained model to ``folder``.
 
@@ -55,15 +57,21 @@ def export(
         lowest: fewest codebooks that the model was trained for.
         exact: whether to keep float32 weights; else they are rounded to float16.
         compact: whether to round matrices to 8 bits; see `fold`.
+        pseudo_gray: whether to put the codebooks into a pseudo-Gray order. The codes then differ
+            from those of an export without it.
 
     Returns:
         The agreement between exported forms and model, the worst of all forms.
 
     Raises:
+        ModelError: there are no codebooks for a pseudo-Gray order.
         ValueError: the graphs or the program differ from the model; nothing is written.
     """
     folded = fold(model, exact, compact)
     description = describe(model, name, lowest, card or {})
+    if pseudo_gray:
+        order_codebooks(folded.quantizer)
+        description["index_order"] = "pseudo-gray"
     program = program_if_any(folded)
     engines = ("onnx",) if program is None else ("onnx", "native")
 

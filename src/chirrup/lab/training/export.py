@@ -20,7 +20,12 @@ DEMO_CLIP = Path(__file__).parents[2] / "clips" / "joe.flac"
 
 
 def export_checkpoint(
-    checkpoint: Path, folder: Path, audio: Path | None = None, *, compact: bool = False
+    checkpoint: Path,
+    folder: Path,
+    audio: Path | None = None,
+    *,
+    compact: bool = False,
+    pseudo_gray: bool = False,
 ) -> Parity:
     """Export a model to a folder that ``chirrup.load`` opens.
 
@@ -30,20 +35,22 @@ def export_checkpoint(
         audio: recording on which the export is compared with the model, by default the bundled
             clip.
         compact: round weights to 8 bits, for half the size. Released weights are not changed.
+        pseudo_gray: order the codebooks so that an index with one wrong bit gives a similar entry.
 
     Raises:
         FileNotFoundError: there is no checkpoint.
         ModelError: the file is not a checkpoint, or the graphs would differ from the model.
     """
     if is_released(checkpoint):
-        return export_released(checkpoint, folder, audio)
+        return export_released(checkpoint, folder, audio, pseudo_gray=pseudo_gray)
     saved = load_checkpoint(checkpoint)
     model, name = trained_model(saved), saved["config"]["model"]
     recipe = saved["config"] | {"data": _without_paths(saved["config"]["data"])}
     card = {"steps": saved["step"], "hours": round(saved["hours"], 2), "recipe": recipe}
     lowest = TrainingConfig.model_validate(saved["config"]).codes.lowest
     clip = excerpt(audio, model.input_rate_hz)
-    return export(model, name, folder, clip, card, lowest=lowest, compact=compact)
+    changes = {"compact": compact, "pseudo_gray": pseudo_gray}
+    return export(model, name, folder, clip, card, lowest=lowest, **changes)
 
 
 def _without_paths(data: dict[str, Any]) -> dict[str, Any]:
@@ -51,19 +58,27 @@ def _without_paths(data: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in data.items() if key not in ("manifest", "cache")}
 
 
-def export_released(folder: Path, out: Path, audio: Path | None = None) -> Parity:
-    """Export published weights (`lab/released`) without changes to them.
+def export_released(
+    folder: Path, out: Path, audio: Path | None = None, *, pseudo_gray: bool = False
+) -> Parity:
+    """Export published weights (`lab/released`) without changes to their values.
 
     Raises:
         ValueError: the files in ``folder`` do not fit a known model.
     """
     released = load_released(folder)
     clip = excerpt(audio, released.model.input_rate_hz)
-    return export(released.model, released.name, out, clip, released.card, exact=True)
+    changes = {"exact": True, "pseudo_gray": pseudo_gray}
+    return export(released.model, released.name, out, clip, released.card, **changes)
 
 
 def export_with_int8(
-    source: Path, folder: Path, parts: Collection[str], audio: Path | None = None
+    source: Path,
+    folder: Path,
+    parts: Collection[str],
+    audio: Path | None = None,
+    *,
+    pseudo_gray: bool = False,
 ) -> Parity:
     """Export a model with 8-bit weights.
 
@@ -72,13 +87,14 @@ def export_with_int8(
         parts: parts that compute with 8-bit weights (`export_int8`). If empty, all weights are
             stored in 8 bits and computed in float32 (`export_int8_storage`).
         audio: as in `export_checkpoint`.
+        pseudo_gray: as in `export_checkpoint`; not for a model folder.
     """
     if not (source / "model.json").is_file():
         if not parts and not is_released(source):
-            return export_checkpoint(source, folder, audio, compact=True)
+            return export_checkpoint(source, folder, audio, compact=True, pseudo_gray=pseudo_gray)
         folder.parent.mkdir(parents=True, exist_ok=True)
         with open_scratch(folder) as whole:
-            export_checkpoint(source, whole, audio)
+            export_checkpoint(source, whole, audio, pseudo_gray=pseudo_gray)
             return export_with_int8(whole, folder, parts, audio)
     clip = excerpt(audio, chirrup.load(source).input_rate_hz)
     if not parts:
