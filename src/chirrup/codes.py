@@ -128,3 +128,26 @@ def all_codebooks(codes: np.ndarray, spec: ModelSpec) -> np.ndarray:
         raise ValueError(f"codes must be from 0 to {spec.codebook_size - 1}, or -1 for absent")
     padding = [(0, 0)] * (codes.ndim - 2) + [(0, missing), (0, 0)]
     return np.pad(codes.astype(np.int32), padding, constant_values=ABSENT)
+
+
+def reliable_codes(codes: np.ndarray, reliable: int | np.ndarray) -> np.ndarray:
+    """Return codes ``[codebooks, frames]``, of which the unreliable ones are `ABSENT`.
+
+    If the code of the first codebook is unreliable, all codes of the frame are.
+
+    Args:
+        reliable: which codes are right, ``bool [codebooks, frames]``, or the number of first
+            codebooks whose codes are right.
+
+    Raises:
+        ValueError: ``reliable`` has another type or shape, or is negative.
+    """
+    right = np.asarray(reliable)
+    if np.issubdtype(right.dtype, np.integer) and right.ndim == 0 and right >= 0:
+        right = np.broadcast_to(np.arange(len(codes))[:, None] < right, codes.shape)
+    if right.dtype != np.bool_ or right.shape != codes.shape:
+        raise ValueError(
+            f"reliable must be a number of codebooks from 0 on, or bool {list(codes.shape)}; got "
+            f"{right.dtype} {reliable if right.ndim == 0 else list(right.shape)}"
+        )
+    return np.where(right & right[0], codes, ABSENT)

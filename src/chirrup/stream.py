@@ -13,7 +13,7 @@ from chirrup.bitstream import (
     pack_packet,
     unpack_packet,
 )
-from chirrup.codes import ABSENT, all_codebooks, checked_samples
+from chirrup.codes import ABSENT, all_codebooks, checked_samples, reliable_codes
 from chirrup.concealment import ConcealingDecoder
 from chirrup.encoding import ChunkEncoder
 from chirrup.resampling import Resampler, checked_rate
@@ -188,7 +188,13 @@ class Decoder:
         self.frames_per_packet = _checked_frames(frames_per_packet)
         self.decoder = ConcealingDecoder(spec, engine)
 
-    def push(self, packet: bytes | None, following: bytes | None = None) -> np.ndarray:
+    def push(
+        self,
+        packet: bytes | None,
+        following: bytes | None = None,
+        *,
+        reliable: int | np.ndarray | None = None,
+    ) -> np.ndarray:
         """Decode the next packet.
 
         Args:
@@ -197,6 +203,10 @@ class Decoder:
                 silence.
             following: the packet after a lost one, if it has already arrived. It is not consumed:
                 push it next.
+            reliable: which codes of the packet are right, ``bool [codebooks, frames]``, or the
+                number of first codebooks whose codes are right. Other codes are treated as absent.
+                If the code of the first codebook is wrong, the frame is treated as lost. None is
+                all codes.
 
         Returns:
             ``float32 [frames * frame_samples]``, or ``[channels, frames * frame_samples]`` if the
@@ -206,9 +216,12 @@ class Decoder:
         Raises:
             FormatError: the packet is malformed. The stream has not changed: push None instead.
             ModelError: the model is damaged. The stream has not changed.
+            ValueError: ``reliable`` does not fit the codes of the packet.
             TypeError: the packet is neither bytes nor None.
         """
         codes = self._lost(following) if packet is None else self._unpacked(packet).codes
+        if packet is not None and reliable is not None:
+            codes = reliable_codes(codes, reliable)
         audio = self._joined(self.decoder.push(all_codebooks(codes, self.spec)[None]))
         if packet is not None:
             self.frames_per_packet = codes.shape[1]
