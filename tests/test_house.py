@@ -20,7 +20,7 @@ ROOMS = {
     **dict.fromkeys(
         ("codes", "concealment", "conditioning", "encoding", "engines", "resampling"), "codec"
     ),
-    **dict.fromkeys(("stream", "voice", "zoo"), "codec"),
+    **dict.fromkeys(("radio", "stream", "voice", "zoo"), "codec"),
     "model_json": "spec",
     "words": "errors",
     "__main__": "cli",
@@ -190,6 +190,7 @@ NAMING = {
     "cli/demo.py": DEFAULT,
     "cli/evaluate.py": DEFAULT,
     "cli/files.py": DEFAULT,
+    "cli/radio.py": DEFAULT,
     "cli/train.py": "an example of a recipe's name; the models whose released weights are exported",
     "cli/convert.py": "the default model of the command, and what kind of model can change a voice",
     "voice.py": "the model that can change a voice, in an example and in the error for others",

@@ -222,10 +222,25 @@ class Decoder:
         codes = self._lost(following) if packet is None else self._unpacked(packet).codes
         if packet is not None and reliable is not None:
             codes = reliable_codes(codes, reliable)
-        audio = self._joined(self.decoder.push(all_codebooks(codes, self.spec)[None]))
+        audio = self.push_codes(codes)
         if packet is not None:
             self.frames_per_packet = codes.shape[1]
         return audio
+
+    def push_codes(self, codes: np.ndarray) -> np.ndarray:
+        """Decode codes that arrived without a packet.
+
+        Args:
+            codes: ``int [codebooks, any number of frames]``. -1 is a code that is absent; a frame
+                whose first code is absent is lost.
+
+        Returns:
+            Audio of the shape that `push` returns.
+
+        Raises:
+            ValueError: there are more codebooks than the model has, or a code is out of range.
+        """
+        return self._joined(self.decoder.push(all_codebooks(codes, self.spec)[None]))
 
     def _unpacked(self, packet: bytes) -> Packet:
         if not isinstance(packet, (bytes, bytearray, memoryview)):

@@ -10,7 +10,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bitstream_samples import headers, make_codes, make_file
-from chirrup.bitstream import Header, Packet, Writer, pack_packet, read, unpack_packet
+from chirrup.bitstream import (
+    BareFormat,
+    BitWriter,
+    Header,
+    Packet,
+    TextSender,
+    Writer,
+    frames_of,
+    pack_packet,
+    read,
+    unpack_packet,
+)
 
 DOC = (Path(__file__).parents[2] / "docs" / "reference" / "format.md").read_text(encoding="utf-8")
 
@@ -112,3 +123,16 @@ def test_packet_examples() -> None:
             assert back.redundant is None
         else:
             assert (back.redundant == packet.redundant).all()
+
+
+def test_bare_frames_example() -> None:
+    layout, writer, sender = BareFormat(2, 10, 24), BitWriter(), TextSender("A")
+    frames = [layout.pack(np.array(c), sender.take(4)) for c in ((1, 512), (1023, 1023))]
+    data = b"".join(writer.push(frame) for frame in (*frames, layout.end_mark)) + writer.flush()
+    assert [data] == hex_blocks("chirrup-bare")
+    first, second, end = (layout.unpack(f, 1024) for f in frames_of([data], 24))
+    assert first is not None
+    assert first.codes.tolist() == [1, 512]
+    assert second is not None
+    assert second.codes.tolist() == [1023, 1022]
+    assert end is None

@@ -1,5 +1,6 @@
 """Reading and writing of ``.chirrup`` files and live packets (docs/reference/format.md)."""
 
+from chirrup.bitstream.bare import END_FRAMES, BareFormat, BareFrame, BitWriter, frames_of
 from chirrup.bitstream.bits import code_dtype, pack, packed_size, unpack
 from chirrup.bitstream.header import MAGIC, MAX_METADATA, ChannelMode, Header
 from chirrup.bitstream.packets import (
@@ -12,24 +13,33 @@ from chirrup.bitstream.packets import (
 )
 from chirrup.bitstream.reader import Reader, read
 from chirrup.bitstream.record import default_chunk_frames, max_chunk_frames
+from chirrup.bitstream.side_text import MAX_TEXT_BYTES, TextReceiver, TextSender
 from chirrup.bitstream.source import Readable
 from chirrup.bitstream.writer import Writer
 from chirrup.errors import FormatError
 
 __all__ = [
+    "END_FRAMES",
     "MAGIC",
     "MAX_METADATA",
     "MAX_PACKET_FRAMES",
     "MAX_REDUNDANT",
+    "MAX_TEXT_BYTES",
+    "BareFormat",
+    "BareFrame",
+    "BitWriter",
     "ChannelMode",
     "FormatError",
     "Header",
     "Packet",
     "Readable",
     "Reader",
+    "TextReceiver",
+    "TextSender",
     "Writer",
     "code_dtype",
     "default_chunk_frames",
+    "frames_of",
     "max_chunk_frames",
     "pack",
     "pack_packet",

@@ -171,7 +171,7 @@ def encode_file(
             raise FileError(str(error)) from error
         meter = Meter(audio, progress)
         with open_target(target, force) as file:
-            counted = _Counted(file)
+            counted = Counted(file)
             writer = Writer(counted, header)
             blocks = meter.watch(audio.blocks)
             if mode == "downmix":
@@ -189,7 +189,7 @@ def encode_file(
     return Encoded(*shape, counted.size, codes_bps, notes)
 
 
-class _Counted:
+class Counted:
     """A binary file that counts the bytes written."""
 
     def __init__(self, file: Writable) -> None:
@@ -308,7 +308,7 @@ def decode_file(
         ) as sink:
             part = excerpt.of_blocks(cut(audio, length_from_origin, reserve))
             for block in up_to(part, most, rate_hz, result.damage):
-                sink.write(_written_as(block, floating, result))
+                sink.write(written_as(block, floating, result))
                 result.samples += block.shape[1]
                 if progress:
                     progress(result.seconds, total)
@@ -334,7 +334,7 @@ def _known(codes: np.ndarray, codec: Codec, source: Source) -> np.ndarray:
     return codes
 
 
-def _written_as(block: np.ndarray, floating: bool, result: Decoded) -> np.ndarray:
+def written_as(block: np.ndarray, floating: bool, result: Decoded) -> np.ndarray:
     """Convert a block to ``[samples, channels]`` of the output's type; count clipped samples."""
     if floating:
         return np.ascontiguousarray(block.T)

@@ -1,0 +1,135 @@
+"""Live streams of bare frames, for radios whose frames have a fixed number of bits."""
+
+import numpy as np
+
+from chirrup.bitstream import (
+    END_FRAMES,
+    BareFormat,
+    TextReceiver,
+    TextSender,
+    unpack_packet,
+)
+from chirrup.codec import Codec
+from chirrup.codes import ABSENT, reliable_codes
+
+
+def bare_format(codec: Codec, bitrate_bps: float | None, bits: int | None) -> BareFormat:
+    """Return the layout of a model's bare frames.
+
+    Args:
+        bitrate_bps: one of ``bitrates_bps``. None is the model's default.
+        bits: bits of a frame. None is the bits of the codes.
+
+    Raises:
+        ValueError: the model does not have the bitrate, or the codes do not fit.
+    """
+    codebooks, width = codec.codebooks_at(bitrate_bps), codec.bits_per_code
+    return BareFormat(codebooks, width, max(8, codebooks * width) if bits is None else bits)
+
+
+class BareEncoder:
+    """The sender's end of a stream of bare frames.
+
+    >>> encoder = BareEncoder(codec, 3000, 64, text="DL1ABC")
+    >>> frames = encoder.push(samples) + encoder.flush()
+
+    Args:
+        codec: the model.
+        bitrate_bps: as in `bare_format`.
+        bits: as in `bare_format`.
+        text: a text to repeat in the spare bits, at most 255 bytes.
+        sample_rate_hz: as in `Codec.encoder`.
+
+    Attributes:
+        format: the layout of the frames.
+        texts: the sender of the text, whose `repeat` changes it.
+    """
+
+    def __init__(
+        self,
+        codec: Codec,
+        bitrate_bps: float | None = None,
+        bits: int | None = None,
+        *,
+        text: str | None = None,
+        sample_rate_hz: int | None = None,
+    ) -> None:
+        self.codec, self.format = codec, bare_format(codec, bitrate_bps, bits)
+        if text is not None and not self.format.spare_bits:
+            raise ValueError(
+                f"frames of {self.format.bits} bits have no spare bits for text: use more bits"
+            )
+        self.encoder = codec.encoder(bitrate_bps, sample_rate_hz=sample_rate_hz)
+        self.texts = TextSender(text)
+
+    def push(self, pcm: np.ndarray) -> list[np.ndarray]:
+        """Encode the next samples, as in `Encoder.push`; return frames ``uint8 [bits]`` of bits."""
+        return self._frames(self.encoder.push(pcm))
+
+    def flush(self) -> list[np.ndarray]:
+        """Return the last frames and the end marks, and reset the stream."""
+        return self._frames(self.encoder.flush()) + [self.format.end_mark] * END_FRAMES
+
+    def _frames(self, packets: list[bytes]) -> list[np.ndarray]:
+        width, spare = self.codec.bits_per_code, self.format.spare_bits
+        return [
+            self.format.pack(codes, self.texts.take(spare))
+            for packet in packets
+            for codes in unpack_packet(packet, width, self.codec.codebooks).codes.T
+        ]
+
+
+class BareDecoder:
+    """The receiver's end of a stream of bare frames.
+
+    Args:
+        codec: the model.
+        bitrate_bps: as in `bare_format`.
+        bits: as in `bare_format`.
+
+    Attributes:
+        format: the layout of the frames.
+        texts: texts that arrived in the last `push`.
+        ended: whether the last frame was an end mark.
+    """
+
+    def __init__(
+        self, codec: Codec, bitrate_bps: float | None = None, bits: int | None = None
+    ) -> None:
+        self.codec, self.format = codec, bare_format(codec, bitrate_bps, bits)
+        self.decoder, self.receiver = codec.decoder(), TextReceiver()
+        self.texts: list[str] = []
+        self.ended = False
+
+    def push(
+        self, frame: np.ndarray | None, *, reliable: int | np.ndarray | None = None
+    ) -> np.ndarray:
+        """Decode the next frame.
+
+        Args:
+            frame: the bits ``uint8 [bits]``, or None if the frame is lost.
+            reliable: which codes are right, ``bool [codebooks]``, or the number of first codebooks;
+                see `Decoder.push`.
+
+        Returns:
+            Samples, as `Decoder.push`. The first end mark returns the rest of an incomplete chunk,
+            further ones return nothing, and the next frame begins another over.
+
+        Raises:
+            ValueError: the frame or ``reliable`` has another shape.
+        """
+        self.texts = []
+        if frame is None:
+            return self.decoder.push_codes(np.full((1, 1), ABSENT))
+        if frame.shape != (self.format.bits,):
+            raise ValueError(f"a frame is {list(frame.shape)}, must be [{self.format.bits}] bits")
+        found = self.format.unpack(frame, self.codec.codebook_size)
+        self.ended = found is None
+        if found is None:
+            return self.decoder.flush()
+        self.texts = self.receiver.push(found.spare.tolist())
+        codes = found.codes[:, None]
+        if reliable is not None:
+            mask = reliable if np.ndim(reliable) == 0 else np.asarray(reliable)[:, None]
+            codes = reliable_codes(codes, mask)
+        return self.decoder.push_codes(codes)

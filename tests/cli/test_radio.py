@@ -1,0 +1,69 @@
+"""``chirrup bare``: frames of a fixed number of bits."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+import chirrup
+from chirrup.cli import run
+from chirrup.radio import BareDecoder, BareEncoder
+
+TALK = Path(chirrup.__file__).parent / "clips" / "joe.flac"
+
+
+@pytest.fixture
+def clip(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> np.ndarray:
+    monkeypatch.chdir(tmp_path)
+    audio = soundfile.read(TALK, dtype="float32")[0][:48_000]
+    soundfile.write("clip.wav", audio, 24_000, subtype="FLOAT")
+    return audio
+
+
+def test_a_file_of_bare_frames_and_back(
+    clip: np.ndarray, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ["-b", "3k", "--bits-per-frame", "64"]
+    assert run(["bare", "clip.wav", "clip.bin", *options, "--text", "DL1ABC"]) == 0
+    assert Path("clip.bin").stat().st_size == 8 * (101 + 3)
+    assert run(["bare", "--decode", "clip.bin", "out.wav", *options, "--float"]) == 0
+    assert "text: DL1ABC" in capsys.readouterr().err
+    codec = chirrup.load("iris-t1")
+    expected = codec.decode(codec.encode(clip, 3000))
+    decoded = soundfile.read("out.wav", dtype="float32")[0]
+    assert np.abs(decoded[: len(clip)] - expected).max() < 1e-4
+    assert run(["bare", "clip.wav", "clip.bin", *options]) == 2  # it exists
+
+
+def test_overs_that_follow_each_other_and_a_lost_frame(clip: np.ndarray) -> None:
+    codec = chirrup.load("iris-t1")
+    encoder, decoder = BareEncoder(codec, 1000, 22), BareDecoder(codec, 1000, 22)
+    sounds = []
+    for _ in range(2):
+        frames = encoder.push(clip[:9600]) + encoder.flush()
+        pieces = [decoder.push(frame) for frame in frames]
+        assert decoder.ended
+        sounds.append(np.concatenate(pieces))
+    assert np.array_equal(*sounds)
+    assert len(decoder.push(None)) == 480
+    assert len(decoder.push(encoder.push(clip[:480])[0], reliable=1)) == 480
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--bits-per-frame", "50"], "do not fit"),
+        (["--text", "A"], "no spare bits"),
+        (["--bits-per-frame", "64", "--text", "A" * 256], "256 bytes"),
+        (["-b", "3100"], "no bitrate of 3100"),
+        (["--decode", "--text", "A"], "--text is not an option of --decode"),
+        (["--float"], "--float needs --decode"),
+    ],
+)
+def test_wrong_options_leave_no_file(
+    clip: np.ndarray, capsys: pytest.CaptureFixture[str], options: list[str], words: str
+) -> None:
+    assert run(["bare", "clip.wav", "out.bin", "-b", "3k", *options]) == 2
+    assert words in capsys.readouterr().err
+    assert sorted(path.name for path in Path.cwd().iterdir()) == ["clip.wav"]
