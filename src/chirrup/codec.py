@@ -190,7 +190,11 @@ class Codec:
         return Codes(data[0] if np.ndim(audio) == 1 else data, samples, joint)
 
     def encode_blocks(
-        self, pieces: Iterator[np.ndarray], codebooks: int, channels: int = 1
+        self,
+        pieces: Iterator[np.ndarray],
+        codebooks: int,
+        channels: int = 1,
+        piece_frames: int | None = None,
     ) -> Iterator[np.ndarray]:
         """Encode a signal piece by piece, in constant memory.
 
@@ -199,12 +203,14 @@ class Codec:
                 ``input_rate_hz``.
             codebooks: number of codebooks to keep, from the first on.
             channels: number of channels of the signal.
+            piece_frames: frames to code at once, in whole chunks. None is ``block_frames``.
 
         Yields:
             Codes ``[streams, codebooks, frames]`` of type ``code_dtype``. Together they are the
             whole chunks that cover the signal and ``delay_samples`` after it.
         """
-        encoder = ChunkEncoder(self.spec, self._encoder, channels, codebooks, self.block_frames)
+        frames = self.block_frames if piece_frames is None else piece_frames
+        encoder = ChunkEncoder(self.spec, self._encoder, channels, codebooks, frames)
         for piece in pieces:
             yield from encoder.push(piece)
         yield from encoder.finish()

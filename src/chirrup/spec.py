@@ -152,6 +152,17 @@ class ModelSpec:
         delay = -(-self.delay_samples * self.input_rate_hz // self.sample_rate_hz)
         return delay + -(samples + delay) % (self.chunk_frames * self.input_frame_samples)
 
+    def frames_within(self, duration_ms: float) -> int:
+        """Return the most frames, in whole chunks and at least one chunk, that last so long.
+
+        Raises:
+            ValueError: the duration is not a positive number.
+        """
+        if not 0 < duration_ms < math.inf:
+            raise ValueError(f"a chunk of {duration_ms:g} ms is not possible: use 20 ms or more")
+        chunk_ms = 1000 * self.chunk_frames * self.frame_samples / self.sample_rate_hz
+        return max(1, math.floor(duration_ms / chunk_ms + 1e-9)) * self.chunk_frames
+
     def tensor_elements(self) -> tuple[int, int]:
         """Count the elements of tensors; a tensor that several graphs share counts once.
 

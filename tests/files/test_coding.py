@@ -171,7 +171,10 @@ def test_memory_does_not_grow_with_the_length(
     """The codec needs no time, and its blocks have a constant size."""
 
     def encode_blocks(
-        pieces: Iterator[np.ndarray], codebooks: int, channels: int = 1
+        pieces: Iterator[np.ndarray],
+        codebooks: int,
+        channels: int = 1,
+        piece_frames: int | None = None,
     ) -> Iterator[np.ndarray]:
         samples = 0
         for piece in pieces:

@@ -60,6 +60,14 @@ def encode(
             help="Format of IN without a header: s16@24000x1, u8, s24, f32, s16be, ulaw, ...",
         ),
     ] = None,
+    chunk: Annotated[
+        float | None,
+        typer.Option(
+            metavar="MS",
+            help="Longest duration of a chunk, at least one frame; by default 2000 ms. A pipe is "
+            "delayed by one chunk, and each chunk costs 15 bytes.",
+        ),
+    ] = None,
     metadata: Annotated[
         list[str] | None, typer.Option("--metadata", metavar="KEY=VALUE", help="Text to store.")
     ] = None,
@@ -93,6 +101,7 @@ def encode(
             mix=mix,
             stereo=stereo.value,
             raw=raw,
+            chunk_ms=chunk,
             metadata=texts,
             tags=tags,
             force=force,

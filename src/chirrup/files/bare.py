@@ -8,10 +8,17 @@ import numpy as np
 from chirrup.bitstream import BitWriter, Readable, frames_of
 from chirrup.codec import Codec
 from chirrup.errors import FileError
-from chirrup.files.coding import Counted, Decoded, Encoded, written_as
+from chirrup.files.coding import Decoded, Encoded, written_as
 from chirrup.files.inputs import Source, open_audio, open_source, source_name
 from chirrup.files.meter import Meter
-from chirrup.files.outputs import Target, audio_format, check_target, open_sink, open_target
+from chirrup.files.outputs import (
+    Counted,
+    Target,
+    audio_format,
+    check_target,
+    open_sink,
+    open_target,
+)
 from chirrup.radio import BareDecoder, BareEncoder
 
 

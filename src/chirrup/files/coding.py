@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from chirrup.bitstream import Header, Writer
+from chirrup.bitstream import Header, Writer, max_chunk_frames
 from chirrup.codec import Codec
 from chirrup.codes import ABSENT
 from chirrup.errors import FileError
@@ -22,8 +22,8 @@ from chirrup.files.inputs import (
 from chirrup.files.limits import check_length, most_samples, output_rate, up_to
 from chirrup.files.meter import Meter, Progress
 from chirrup.files.outputs import (
+    Counted,
     Target,
-    Writable,
     audio_format,
     check_target,
     open_sink,
@@ -101,6 +101,7 @@ def encode_file(
     mix: bool = False,
     stereo: Stereo = "separate",
     raw: str | None = None,
+    chunk_ms: float | None = None,
     metadata: Mapping[str, str] | None = None,
     tags: bool = True,
     force: bool = False,
@@ -121,6 +122,8 @@ def encode_file(
         stereo: "separate" codes two channels as they are. "mid-side" codes half their sum and half
             their difference, and requires a model of one channel.
         raw: format of a source without a header, such as ``s16@24000x1``.
+        chunk_ms: longest duration of a chunk in ms, but at least one frame of the model, or all
+            frames that it codes at once. None is two seconds. A pipe is delayed by one chunk.
         metadata: text to store in the file, by key.
         tags: store title, artist, album, date, comment and further tags of the source as metadata,
             unless ``metadata`` has entries of the same names.
@@ -137,6 +140,7 @@ def encode_file(
     """
     try:
         codebooks = codec.codebooks_within(bitrate_bps)
+        chunk_frames = None if chunk_ms is None else codec.spec.frames_within(chunk_ms)
     except ValueError as error:
         raise FileError(str(error)) from error
     codes_bps = codec.bitrates_bps[codebooks - 1]
@@ -169,17 +173,20 @@ def encode_file(
             )
         except ValueError as error:  # only the metadata can be wrong
             raise FileError(str(error)) from error
+        pieces = None
+        if chunk_frames is not None:
+            pieces, chunk_frames = codec.chunk_frames, min(chunk_frames, max_chunk_frames(header))
         meter = Meter(audio, progress)
         with open_target(target, force) as file:
             counted = Counted(file)
-            writer = Writer(counted, header)
+            writer = Writer(counted, header, chunk_frames)
             blocks = meter.watch(audio.blocks)
             if mode == "downmix":
                 blocks = (block.mean(axis=0, keepdims=True) for block in blocks)
             elif mode == "mid-side":
                 blocks = map(mid_side, blocks)
             native = resample_blocks(blocks, channels, audio.sample_rate_hz, codec.input_rate_hz)
-            for codes in codec.encode_blocks(native, codebooks, channels):
+            for codes in codec.encode_blocks(native, codebooks, channels, pieces):
                 writer.write(codes)
             writer.finish(meter.samples)
         if to_end or isinstance(source, (str, Path)):
@@ -187,22 +194,6 @@ def encode_file(
     shape = (meter.samples, audio.sample_rate_hz, audio.channels)
     notes = [*audio.notes, *too_long, *meter.notes()]
     return Encoded(*shape, counted.size, codes_bps, notes)
-
-
-class Counted:
-    """A binary file that counts the bytes written."""
-
-    def __init__(self, file: Writable) -> None:
-        self.file, self.size = file, 0
-
-    def write(self, data: bytes) -> int:
-        written = self.file.write(data)
-        written = len(data) if written is None else written
-        self.size += written
-        return written
-
-    def flush(self) -> None:
-        getattr(self.file, "flush", lambda: None)()
 
 
 # --- decode ------------------------------------------------------------------------------------
@@ -277,7 +268,9 @@ def decode_file(
             count = length()
             return None if count is None else max(0, count - excerpt.origin)
 
-        surplus = (1 + codec.chunk_frames) * header.frame_samples  # the last chunk is filled up
+        # The encoder fills up the last chunk. Resampling of its input can add a sample to it.
+        surplus = codec.chunk_frames * header.frame_samples
+        surplus += length_at(1, codec.input_rate_hz, header.sample_rate_hz)
         reserve = 2 + length_at(surplus, header.sample_rate_hz, rate_hz)
         samples = excerpt.length(length())
         most = most_samples(target, rate_hz, max_seconds)

@@ -199,6 +199,22 @@ def audio_format(path: Path, floating: bool) -> tuple[str, str]:
     return kind, soundfile.default_subtype(kind) or ""
 
 
+class Counted:
+    """A binary file that counts the bytes written."""
+
+    def __init__(self, file: Writable) -> None:
+        self.file, self.size = file, 0
+
+    def write(self, data: bytes) -> int:
+        written = self.file.write(data)
+        written = len(data) if written is None else written
+        self.size += written
+        return written
+
+    def flush(self) -> None:
+        getattr(self.file, "flush", lambda: None)()
+
+
 class _Named:
     """A binary file whose errors state its path."""
 
