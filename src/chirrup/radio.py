@@ -1,4 +1,6 @@
-"""Live streams of bare frames, for radios whose frames have a fixed number of bits."""
+"""Speech over radio: live streams of frames of a fixed number of bits, and short messages."""
+
+from collections.abc import Iterable
 
 import numpy as np
 
@@ -7,10 +9,14 @@ from chirrup.bitstream import (
     BareFormat,
     TextReceiver,
     TextSender,
+    message_frames,
+    pack_messages,
+    unpack_messages,
     unpack_packet,
 )
 from chirrup.codec import Codec
-from chirrup.codes import ABSENT, reliable_codes
+from chirrup.codes import ABSENT, Codes, reliable_codes
+from chirrup.words import counted
 
 
 def bare_format(codec: Codec, bitrate_bps: float | None, bits: int | None) -> BareFormat:
@@ -133,3 +139,70 @@ class BareDecoder:
             mask = reliable if np.ndim(reliable) == 0 else np.asarray(reliable)[:, None]
             codes = reliable_codes(codes, mask)
         return self.decoder.push_codes(codes)
+
+
+def to_messages(
+    codec: Codec,
+    audio: np.ndarray,
+    max_bytes: int = 200,
+    *,
+    bitrate_bps: float | None = None,
+    max_messages: int | None = None,
+    sample_rate_hz: int | None = None,
+) -> list[bytes]:
+    """Encode a signal to messages, each of which is decodable without the others.
+
+    Args:
+        audio: ``float32 [samples]``, as in `Codec.encode`.
+        max_bytes: largest size of a message.
+        bitrate_bps: one of ``bitrates_bps``. None is the highest one with at most ``max_messages``
+            messages, or the lowest that the model was trained for if that is None too.
+        max_messages: most messages. None is 256.
+        sample_rate_hz: as in `Codec.encode`.
+
+    Raises:
+        ValueError: the signal does not fit, or an argument is not supported.
+    """
+    if np.ndim(audio) != 1:
+        raise ValueError(f"audio of messages must be mono, [samples]; got {list(np.shape(audio))}")
+    lowest = codec.codebooks_at(codec.lowest_bitrate_bps)
+    if bitrate_bps is not None:
+        choices = [codec.codebooks_at(bitrate_bps)]
+    else:
+        choices = [lowest] if max_messages is None else range(codec.codebooks, lowest - 1, -1)
+    width, most = codec.bits_per_code, 256 if max_messages is None else max_messages
+    top = codec.bitrates_bps[max(choices) - 1]
+    codes = codec.encode(audio, top, sample_rate_hz=sample_rate_hz).data
+    needed = 0
+    for codebooks in choices:
+        try:
+            frames = message_frames(max_bytes, codebooks, width, codec.chunk_frames)
+        except ValueError:
+            if codebooks == choices[-1]:
+                raise
+            continue
+        needed = -(-codes.shape[1] // frames)
+        if needed <= most:
+            return pack_messages(codes[:codebooks], width, frames)
+    raise ValueError(
+        f"the signal needs {counted(needed, 'message')} of {max_bytes} bytes at "
+        f"{codec.bitrates_bps[choices[-1] - 1]} bit/s, more than {most}: use a shorter signal, "
+        "larger messages or a lower bitrate"
+    )
+
+
+def from_messages(codec: Codec, messages: Iterable[bytes]) -> tuple[np.ndarray, list[int]]:
+    """Decode the messages of a recording, which may come in any order.
+
+    Returns:
+        The audio, as of `Codec.decode`, and the numbers of the lost messages, from 0 on, which are
+        concealed.
+
+    Raises:
+        FormatError: a message is malformed or does not fit the model, or the messages are of
+            several recordings.
+    """
+    size = codec.codebook_size
+    codes, lost = unpack_messages(messages, codec.bits_per_code, codec.codebooks, size)
+    samples = codes.shape[1] * codec.frame_samples - codec.delay_samples
+    return codec.decode(Codes(codes, samples, 1 if codec.channels > 1 else None)), lost

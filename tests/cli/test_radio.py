@@ -67,3 +67,42 @@ def test_wrong_options_leave_no_file(
     assert run(["bare", "clip.wav", "out.bin", "-b", "3k", *options]) == 2
     assert words in capsys.readouterr().err
     assert sorted(path.name for path in Path.cwd().iterdir()) == ["clip.wav"]
+
+
+def test_a_folder_of_messages_and_back(
+    clip: np.ndarray, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["message", "clip.wav", "out", "--max-bytes", "100", "--max-messages", "3"]) == 0
+    paths = sorted(Path("out").iterdir())
+    sizes = [path.stat().st_size for path in paths]
+    assert [path.name for path in paths] == [f"message-00{i}.bin" for i in range(len(paths))]
+    assert len(sizes) == 3
+    assert max(sizes) <= 100
+    assert run(["message", "--decode", "out", "all.wav", "--float"]) == 0
+    codec = chirrup.load("iris-t1")
+    expected = codec.decode(codec.encode(clip, 1000))
+    decoded = soundfile.read("all.wav", dtype="float32")[0]
+    assert np.abs(decoded[: len(clip)] - expected).max() < 1e-4
+    paths[1].unlink()
+    capsys.readouterr()
+    assert run(["message", "--decode", "out", "some.wav"]) == 0
+    assert "lost message 1, numbered from 0: concealed" in capsys.readouterr().err
+    assert len(soundfile.read("some.wav")[0]) == len(decoded)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["clip.wav", "out", "--max-bytes", "7"], "too few"),
+        (["clip.wav", "out", "--max-bytes", "20", "--max-messages", "2"], "more than 2"),
+        (["clip.wav", "clip.wav"], "not an empty folder"),
+        (["--decode", ".", "out.wav"], "has no messages"),
+        (["--decode", ".", "out.wav", "-b", "1k"], "leave out --bitrate"),
+    ],
+)
+def test_wrong_messages_leave_nothing(
+    clip: np.ndarray, capsys: pytest.CaptureFixture[str], arguments: list[str], words: str
+) -> None:
+    assert run(["message", *arguments]) == 2
+    assert words in capsys.readouterr().err
+    assert sorted(path.name for path in Path.cwd().iterdir()) == ["clip.wav"]

@@ -3,6 +3,7 @@
 from chirrup.bitstream.bare import END_FRAMES, BareFormat, BareFrame, BitWriter, frames_of
 from chirrup.bitstream.bits import code_dtype, pack, packed_size, unpack
 from chirrup.bitstream.header import MAGIC, MAX_METADATA, ChannelMode, Header
+from chirrup.bitstream.messages import message_frames, pack_messages, unpack_messages
 from chirrup.bitstream.packets import (
     MAX_PACKET_FRAMES,
     MAX_REDUNDANT,
@@ -41,11 +42,14 @@ __all__ = [
     "default_chunk_frames",
     "frames_of",
     "max_chunk_frames",
+    "message_frames",
     "pack",
+    "pack_messages",
     "pack_packet",
     "packed_size",
     "peek_packet",
     "read",
     "unpack",
+    "unpack_messages",
     "unpack_packet",
 ]

@@ -1,6 +1,7 @@
-"""``chirrup bare``: streams of bare frames for radios."""
+"""``chirrup bare`` and ``chirrup message``: speech over radio."""
 
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -8,6 +9,7 @@ import typer
 from chirrup.cli import console
 from chirrup.cli.console import duration, note
 from chirrup.errors import UsageError
+from chirrup.words import counted
 
 Model = Annotated[str, typer.Option(help="Name or folder of a model.")]
 Bitrate = Annotated[
@@ -78,4 +80,56 @@ def bare(
     raise typer.Exit(130 if live is not None and live.interrupted else 0)
 
 
-COMMANDS = (bare,)
+def message(
+    source: Annotated[
+        str, typer.Argument(metavar="IN", help="Audio, or a folder of messages with --decode.")
+    ],
+    target: Annotated[
+        str,
+        typer.Argument(
+            metavar="OUT", help="New folder for message-000.bin, ..., or audio with --decode."
+        ),
+    ],
+    decode: Annotated[bool, typer.Option("--decode", help="Decode messages to audio.")] = False,
+    model: Model = "iris-t1",
+    bitrate: Bitrate = None,
+    max_bytes: Annotated[int, typer.Option(min=7, help="Largest message in bytes.")] = 200,
+    max_messages: Annotated[
+        int | None,
+        typer.Option(min=1, max=256, help="Choose the highest bitrate with this many messages."),
+    ] = None,
+    floating: Annotated[
+        bool, typer.Option("--float", help="Write 32-bit floating point with --decode.")
+    ] = False,
+    force: Annotated[bool, typer.Option("--force", "-f", help="Overwrite OUT.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print no summary.")] = False,
+) -> None:
+    """Code speech to messages of a few bytes, each decodable without the others.
+
+    Without --bitrate and --max-messages, the lowest bitrate is used that the model was trained for.
+    Give the same --model to --decode. Lost messages are concealed.
+    """
+    from chirrup.files.messages import decode_messages, encode_messages
+    from chirrup.zoo import load
+
+    if decode and (bitrate is not None or max_messages is not None):
+        raise UsageError(
+            "--decode reads the bitrate from the messages: leave out --bitrate and --max-messages"
+        )
+    if not decode and (floating or force):
+        raise UsageError("--float and --force need --decode: OUT must be a new folder")
+    codec = load(model)
+    if decode:
+        result = decode_messages(codec, Path(source), target, floating=floating, force=force)
+        console.print_decoded(result, source, target, quiet)
+        return
+    limits = {
+        "bitrate_bps": None if bitrate is None else console.parse_bitrate(bitrate),
+        "max_messages": max_messages,
+    }
+    sizes = encode_messages(codec, source, Path(target), max_bytes, **limits)
+    if not quiet:
+        note(f"{target}: {counted(len(sizes), 'message')}, {sum(sizes)} bytes together")
+
+
+COMMANDS = (bare, message)

@@ -55,7 +55,9 @@ def convert_file(
     for file in (source, *voice):
         check_target(target, force, file)
     try:
-        speaking = in_voice(codec, [_read(file, codec.input_rate_hz) for file in voice], neighbours)
+        speaking = in_voice(
+            codec, [read_mono(file, codec.input_rate_hz) for file in voice], neighbours
+        )
     except ModelError:
         raise
     except ValueError as error:
@@ -76,7 +78,7 @@ def _is_coded(source: Source) -> bool:
     return isinstance(source, (str, Path)) and Path(source).suffix == ".chirrup"
 
 
-def _read(path: str | Path, rate_hz: int) -> np.ndarray:
+def read_mono(path: str | Path, rate_hz: int) -> np.ndarray:
     """Return the average of a file's channels, ``float32 [samples]``."""
     with open_audio(path) as audio:
         mono = (block.mean(axis=0, keepdims=True) for block in audio.blocks)

@@ -1,0 +1,111 @@
+"""Messages: a recording in pieces of a few bytes, each of which is decodable without the others.
+
+docs/reference/format.md describes the layout.
+"""
+
+from binascii import crc_hqx
+from collections.abc import Iterable
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from chirrup.bitstream.bits import code_dtype, pack, unpack
+from chirrup.errors import FormatError
+from chirrup.words import counted
+
+MESSAGE_HEADER_BYTES: Final = 6
+MAX_MESSAGES: Final = 256
+MAX_MESSAGE_FRAMES: Final = 256
+_ABSENT = -1
+
+
+def message_frames(max_bytes: int, codebooks: int, bits_per_code: int, chunk_frames: int) -> int:
+    """Return the number of frames that fit in a message: a whole number of chunks.
+
+    Raises:
+        ValueError: no chunk fits, or the codes of a frame have less than 8 bits.
+    """
+    bits = codebooks * bits_per_code
+    if bits < 8:
+        raise ValueError(f"messages need 8 bits a frame or more, not {bits}: use more codebooks")
+    frames = min((max_bytes - MESSAGE_HEADER_BYTES) * 8 // bits, MAX_MESSAGE_FRAMES)
+    if (frames := frames - frames % chunk_frames) < 1:
+        least = MESSAGE_HEADER_BYTES - (-chunk_frames * bits // 8)
+        raise ValueError(f"{max_bytes} bytes are too few for a message: use {least} or more")
+    return frames
+
+
+def pack_messages(codes: NDArray[np.integer], bits_per_code: int, frames: int) -> list[bytes]:
+    """Pack the codes of a recording.
+
+    Args:
+        codes: ``int [codebooks, frames]`` with no absent code.
+        bits_per_code: width of a code.
+        frames: frames of each message but the last; see `message_frames`.
+
+    Raises:
+        ValueError: the recording needs more than 256 messages, or is empty.
+    """
+    codebooks, total = codes.shape
+    count = -(-total // frames)
+    if not 1 <= count <= MAX_MESSAGES:
+        raise ValueError(f"{counted(count, 'message')} do not fit: use 1 to {MAX_MESSAGES}")
+    parts = [pack(codes[:, i * frames : (i + 1) * frames].T, bits_per_code) for i in range(count)]
+    recording = crc_hqx(b"".join(parts), 0xFFFF).to_bytes(2, "big")
+    return [
+        bytes([codebooks - 1]) + recording + bytes([index, count - 1, frames - 1]) + part
+        for index, part in enumerate(parts)
+    ]
+
+
+def unpack_messages(
+    messages: Iterable[bytes], bits_per_code: int, max_codebooks: int, codebook_size: int
+) -> tuple[NDArray[np.integer], list[int]]:
+    """Unpack the messages of a recording, in any order, with repetitions and losses.
+
+    Returns:
+        The codes ``int [codebooks, frames]``, which are -1 in lost messages, and the numbers of the
+        lost messages, from 0 on. If the last message is lost, its frames are unknown and it counts
+        as long as the others.
+
+    Raises:
+        FormatError: there is no message, a message is malformed, does not fit the model, or belongs
+            to another recording.
+    """
+    parts: dict[int, NDArray[np.integer]] = {}
+    common: tuple[bytes, int, int] | None = None
+    for data in messages:
+        if len(data) <= MESSAGE_HEADER_BYTES:
+            raise FormatError(f"a message has only {counted(len(data), 'byte')}", len(data))
+        codebooks, index, count, frames = data[0] + 1, data[3], data[4] + 1, data[5] + 1
+        if codebooks > max_codebooks:
+            raise FormatError(
+                f"the message has {counted(codebooks, 'codebook')}, the model {max_codebooks}", 0
+            )
+        if index >= count:
+            raise FormatError(f"the message is number {index} of {count}", 3)
+        if common not in (None, key := (data[:3], count, frames)):
+            raise FormatError("the messages are of several recordings: decode one at a time", 0)
+        common, bits = key, codebooks * bits_per_code
+        size = (len(data) - MESSAGE_HEADER_BYTES) * 8 // bits
+        if bits < 8 or not 1 <= size <= frames or (index < count - 1 and size < frames):
+            raise FormatError(f"the message has {counted(size, 'frame')} of {frames}", len(data))
+        if len(data) != MESSAGE_HEADER_BYTES + -(-size * bits // 8):
+            raise FormatError("the message has bytes after its codes", len(data))
+        flat = unpack(data, bits_per_code, size * codebooks, MESSAGE_HEADER_BYTES)
+        if (largest := int(flat.max())) >= codebook_size:
+            raise FormatError(
+                f"code {largest} is too large for a codebook of {codebook_size} entries",
+                MESSAGE_HEADER_BYTES,
+            )
+        dtype = code_dtype(bits_per_code)
+        parts[index] = flat.astype(dtype).reshape(size, codebooks).T
+    if common is None:
+        raise FormatError("there is no message", 0)
+    (key, count, frames), lost = common, []
+    for index in range(count):
+        if index not in parts:
+            lost.append(index)
+            parts[index] = np.full((key[0] + 1, frames), _ABSENT, code_dtype(bits_per_code))
+    return np.concatenate([parts[index] for index in range(count)], axis=1), lost
