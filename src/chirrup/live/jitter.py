@@ -17,6 +17,8 @@ PATIENCE_S: Final = 1.0
 """Time for which a buffer that is too deep waits for a quiet moment before it drops a packet."""
 GAP_S: Final = 0.3
 """Concealment after which playout begins anew; by then the decoder has faded to silence."""
+ROUNDING_S: Final = 1e-6
+"""Difference of times that counts as none."""
 MAX_WAITING: Final = 1024
 """Most packets in the buffer."""
 _BACK, _AHEAD = 1024, 3000
@@ -188,7 +190,7 @@ class JitterBuffer:
         self._drop_ended()
         step_s, target_s = self._step / self.rate_hz, self._delays.target_s
         self._depth_s = now_s - self._next / self.rate_hz - self._delays.least_s
-        if self._depth_s < target_s and (quiet or not self._waiting):
+        if self._depth_s < target_s - ROUNDING_S and (quiet or not self._waiting):
             self._count.inserted += 1
             self._note_missing(step_s)
             return Pulled(None)
@@ -229,7 +231,7 @@ class JitterBuffer:
         if self._waiting:
             first = self._waiting[0][0]
             depth_s = now_s - first / self.rate_hz - self._delays.least_s
-            if depth_s >= self._delays.target_s:
+            if depth_s >= self._delays.target_s - ROUNDING_S:
                 self._playing, self._next, self._missing_s = True, first, 0.0
         return self._playing
 
