@@ -20,7 +20,7 @@ ROOMS = {
     **dict.fromkeys(
         ("codes", "concealment", "conditioning", "encoding", "engines", "resampling"), "codec"
     ),
-    **dict.fromkeys(("radio", "stream", "voice", "zoo"), "codec"),
+    **dict.fromkeys(("level", "radio", "stream", "voice", "zoo"), "codec"),
     "model_json": "spec",
     "words": "errors",
     "__main__": "cli",

@@ -38,6 +38,9 @@ def bare(
         str | None,
         typer.Option(metavar="TYPE@RATExCHANNELS", help="Format of IN without a header."),
     ] = None,
+    level: Annotated[
+        bool, typer.Option("--level", help="Raise quiet speech by up to 40 dB, slowly.")
+    ] = False,
     floating: Annotated[
         bool, typer.Option("--float", help="Write 32-bit floating point with --decode.")
     ] = False,
@@ -54,6 +57,8 @@ def bare(
 
     if decode and (text is not None or raw is not None):
         raise UsageError(f"--{'raw' if text is None else 'text'} is not an option of --decode")
+    if decode and level:
+        raise UsageError("--level is not an option of --decode")
     if floating and not decode:
         raise UsageError("--float needs --decode")
     codec = load(model)
@@ -73,7 +78,7 @@ def bare(
             result = decode_bare(codec, place, out, floating=floating, heard=heard, **layout)
             console.print_decoded(result, source, target, quiet)
         else:
-            coded = encode_bare(codec, place, out, text=text, raw=raw, **layout)
+            coded = encode_bare(codec, place, out, text=text, raw=raw, level=level, **layout)
             console.warn(coded.notes, source)
             if not quiet and target != "-":
                 note(f"{target}: {duration(coded.seconds)} in {coded.size_bytes} bytes")

@@ -19,6 +19,7 @@ from chirrup.files.outputs import (
     open_sink,
     open_target,
 )
+from chirrup.level import LevelControl
 from chirrup.radio import BareDecoder, BareEncoder
 
 
@@ -31,6 +32,7 @@ def encode_bare(
     bits: int | None = None,
     text: str | None = None,
     raw: str | None = None,
+    level: bool = False,
     force: bool = False,
 ) -> Encoded:
     """Encode audio to a stream of bare frames, one over. Several channels are averaged.
@@ -43,6 +45,7 @@ def encode_bare(
         bits: bits of a frame; None is the bits of the codes.
         text: a text to repeat in the spare bits.
         raw: as in `encode_file`.
+        level: raise quiet speech with `LevelControl`.
         force: overwrite an existing file.
 
     Raises:
@@ -55,11 +58,13 @@ def encode_bare(
             encoder = BareEncoder(codec, bitrate_bps, bits, text=text, sample_rate_hz=rate_hz)
         except ValueError as error:
             raise FileError(str(error)) from error
-        meter = Meter(audio, None)
+        meter, control = Meter(audio, None), LevelControl(rate_hz) if level else None
         with open_target(target, force) as file:
             counted, writer = Counted(file), BitWriter()
             for block in meter.watch(audio.blocks):
-                _write(counted, writer, encoder.push(block.mean(axis=0)))
+                mono = block.mean(axis=0)
+                pcm = control.push(mono) if control else mono
+                _write(counted, writer, encoder.push(pcm))
             _write(counted, writer, encoder.flush())
             counted.write(writer.flush())
         audio.finish()
