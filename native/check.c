@@ -32,11 +32,14 @@ static int has_weights(const struct part *p, uint32_t w, u64 floats) {
     return w + (floats + UNIT - 1) / UNIT <= p->weight_units;
 }
 
-/* Whether w are floats of a matrix [groups][depth][lanes], or bytes with their scales. */
-static int has_matrix(const struct part *p, uint32_t w, uint32_t scale, u64 groups, u64 depth, u64 lanes) {
+/* Whether w are floats of a matrix [groups][depth][lanes], or bytes with their scales. exact: the number of the
+   operation that is 1 if the inputs of bytes are not rounded. */
+static int has_matrix(const struct part *p, uint32_t w, uint32_t scale, uint32_t exact, u64 groups, u64 depth,
+                      u64 lanes) {
+    if (exact > 1) return 0;
     if (w < p->weight_units) return has_weights(p, w, times(times(groups, depth), lanes));
-    const u64 units = times(times(groups, (depth + 3) / 4 * 4), lanes / UNIT);
-    return depth <= MOST_BYTES && w - (u64)p->weight_units + units <= p->byte_units &&
+    const u64 units = times(times(groups, exact ? depth : (depth + 3) / 4 * 4), lanes / UNIT);
+    return (exact || depth <= MOST_BYTES) && w - (u64)p->weight_units + units <= p->byte_units &&
            has_weights(p, scale, times(groups, lanes));
 }
 
@@ -69,7 +72,7 @@ static int check_conv(const struct part *p, const op_t *o, const value_t *x, con
     if (o->p[7] >= ACTIVATIONS || groups * inputs > x->ld || width > y->ld) return 0;
     if (x->rows != stride * y->rows || past + stride != (kernel - 1) * dilation + 1) return 0;
     if (past > x->before || !has_state(p, o->state, past ? times(past, x->ld) : 0)) return 0;
-    if (!has_matrix(p, o->w[0], o->w[4], groups, times(kernel, inputs), lanes) ||
+    if (!has_matrix(p, o->w[0], o->w[4], o->p[9], groups, times(kernel, inputs), lanes) ||
         !has_weights(p, o->w[1], bias) || !has_weights(p, o->w[2], bias) ||
         !has_weights(p, o->w[3], bias))
         return 0;
@@ -87,7 +90,7 @@ static int check_recurrent(const struct part *p, const op_t *o, const value_t *x
     const u64 size = o->p[0], gates = (o->kind == LSTM ? 4 : 3) * size;
     return is_vectors(size) && gates <= x->ld && size <= y->ld && x->rows == y->rows && other &&
            gates <= other->ld && has_state(p, o->state, o->kind == LSTM ? 2 * size : size) &&
-           has_matrix(p, o->w[0], o->w[2], 1, size, gates) && has_weights(p, o->w[1], gates);
+           has_matrix(p, o->w[0], o->w[2], o->p[1], 1, size, gates) && has_weights(p, o->w[1], gates);
 }
 
 static int check_overlap(const struct part *p, const op_t *o, const value_t *x, const value_t *y) {

@@ -74,13 +74,17 @@ struct rows {
         activate(c->activation, y, rows->ld_y, y, rows->ld_y, R, VEC * V, c->first + j, c->second + j);
 
 /* The sums of R rows and V vectors, from lane j on, for all whole tiles of R rows. Every output is the
-   same chain of sums in each tile, so that a frame is bit-equal to a part of a block. */
-#define TILE(R, V, TYPE, LOAD, weights)                                                         \
+   same chain of sums in each tile, so that a frame is bit-equal to a part of a block. It begins with BEGIN of the
+   bias, and END completes it: floats begin with the bias, weights of 8 bits end with the scale and the bias. */
+#define AS_IT_IS(sum, lane) (sum)
+#define ZERO(bias) all(0)
+#define SCALED(sum, lane) ((sum) * load(c->scale + (lane)) + load(c->bias + (lane)))
+#define TILE(R, V, TYPE, LOAD, weights, BEGIN, END)                                             \
     for (; t + R <= rows->count; t += R) {                                                      \
         const TYPE *w = weights + j;                                                            \
         vec sum[R][V];                                                                          \
         UNROLL (int r = 0; r < R; ++r)                                                          \
-            UNROLL (int v = 0; v < V; ++v) sum[r][v] = load(c->bias + j + VEC * v);             \
+            UNROLL (int v = 0; v < V; ++v) sum[r][v] = BEGIN(c->bias + j + VEC * v);            \
         for (int k = 0; k < c->kernel; ++k) {                                                   \
             const float *from = rows->x + (ptrdiff_t)t * rows->step + (ptrdiff_t)k * c->dilation * rows->ld_x; \
             for (int i = 0; i < c->inputs; ++i, w += c->lanes) {                                \
@@ -92,6 +96,8 @@ struct rows {
                 }                                                                               \
             }                                                                                   \
         }                                                                                       \
+        UNROLL (int r = 0; r < R; ++r)                                                          \
+            UNROLL (int v = 0; v < V; ++v) sum[r][v] = END(sum[r][v], j + VEC * v);             \
         FINISH(R, V)                                                                            \
     }
 
@@ -116,46 +122,53 @@ struct rows {
 #endif
 #define FEWEST 4 /* rows of a block */
 
-static NOINLINE void conv_block(const struct conv *c, const struct rows *rows) {
-    int j = 0;
-#define T(R, V) TILE(R, V, float, load, c->weight)
 #define BLOCK(V, TILES)                                                                         \
     for (; j + VEC * V <= c->lanes; j += VEC * V) {                                             \
         int t = 0;                                                                              \
         TILES                                                                                   \
     }
-    BLOCKS
-}
-
 #define ROW(V)                                                                                  \
     for (; j + VEC * V <= c->lanes; j += VEC * V) {                                             \
         int t = 0;                                                                              \
-        TILE(1, V, TYPE, LOAD, WEIGHTS)                                                         \
+        T(1, V)                                                                                 \
     }
 
+#define T(R, V) TILE(R, V, float, load, c->weight, load, AS_IT_IS)
+static NOINLINE void conv_block(const struct conv *c, const struct rows *rows) {
+    int j = 0;
+    BLOCKS
+}
+
 static NOINLINE void conv_row(const struct conv *c, const struct rows *rows) {
-#define TYPE float
-#define LOAD load
-#define WEIGHTS c->weight
     int j = 0;
     ROWS
-#undef TYPE
-#undef LOAD
-#undef WEIGHTS
 }
+#undef T
 
 /* Float16 weights take half of the memory traffic. They become equal floats: results are equal too. */
 #if HAS_HALF
+#define T(R, V) TILE(R, V, uint16_t, load_half, c->half, load, AS_IT_IS)
 static NOINLINE void conv_row_half(const struct conv *c, const struct rows *rows) {
-#define TYPE uint16_t
-#define LOAD load_half
-#define WEIGHTS c->half
     int j = 0;
     ROWS
 }
+#undef T
 #endif
 
-/* Convolutions with weights of 8 bits. */
+/* Weights of 8 bits whose inputs are not rounded take a quarter of it. */
+#define T(R, V) TILE(R, V, int8_t, load_int8, c->bytes, ZERO, SCALED)
+static NOINLINE void conv_block_int8(const struct conv *c, const struct rows *rows) {
+    int j = 0;
+    BLOCKS
+}
+
+static NOINLINE void conv_row_int8(const struct conv *c, const struct rows *rows) {
+    int j = 0;
+    ROWS
+}
+#undef T
+
+/* Convolutions with weights of 8 bits and rounded inputs. */
 
 /* Round the inputs of one output, c->kernel pieces of x, to q, with zeros up to a multiple of 4. Return the
    scale, and in total the sum of q. */
@@ -257,13 +270,14 @@ static INLINE void conv_groups(const struct conv *whole, const float *x, int ld_
     struct rows rows = {x, residual, y, ld_x, ld_residual, ld_y, c.stride * ld_x, count};
     const ptrdiff_t depth = (ptrdiff_t)c.kernel * c.inputs, matrix = depth * c.lanes;
     for (int g = 0; g < c.groups; ++g) {
-        if (c.bytes) bytes(&c, &rows);
+        if (c.bytes && c.is_rounded) bytes(&c, &rows);
+        else if (c.bytes) (count >= FEWEST ? conv_block_int8 : conv_row_int8)(&c, &rows);
         else if (count >= FEWEST) conv_block(&c, &rows);
 #if HAS_HALF
         else if (c.half) conv_row_half(&c, &rows);
 #endif
         else conv_row(&c, &rows);
-        if (c.bytes) c.bytes += (depth + 3) / 4 * 4 * c.lanes, c.scale += c.lanes;
+        if (c.bytes) c.bytes += c.is_rounded ? (depth + 3) / 4 * 4 * c.lanes : matrix, c.scale += c.lanes;
         else c.weight += matrix;
         if (c.half) c.half += matrix;
         c.bias += c.lanes, c.first += c.lanes, c.second += c.lanes;

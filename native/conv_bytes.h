@@ -1,4 +1,4 @@
-/* Convolutions with weights of 8 bits, a part of conv.h. It defines NAME, with ADD_DOT(sum, weights, inputs)
+/* Convolutions with weights of 8 bits and rounded inputs, a part of conv.h. It defines NAME, with ADD_DOT(sum, weights, inputs)
    whose products are too large by SHIFT times the inputs.
 
    The inputs of an output are rounded to 8 bits with a scale of their own, so that a frame is bit-equal to a

@@ -8,18 +8,19 @@
 
 enum activation { NONE, SNAKE, ELU, GELU, TANH, LEAKY, ACTIVATIONS };
 
-#define MOST_BYTES 4096 /* kernel * inputs of a group of a convolution with weights of 8 bits */
+#define MOST_BYTES 4096 /* kernel * inputs of a group of a convolution with weights of 8 bits and rounded inputs */
 
 struct conv {
     const float *weight; /* [groups][kernel][inputs of a group][lanes of a group] */
     const uint16_t *half; /* the weights as float16, or null */
-    const int8_t *bytes; /* instead of weight: [groups][(kernel * inputs of a group + 3) / 4][lanes][4], or null */
+    const int8_t *bytes; /* instead of weight, or null: if the inputs are rounded, [groups][(kernel * inputs of a
+                            group + 3) / 4][lanes][4], else in the order of weight */
     const float *scale;  /* of bytes, [groups][lanes] */
     const float *bias;   /* [groups][lanes of a group] */
     const float *first, *second; /* parameters of the activation, [groups][lanes] */
     int kernel, stride, dilation, groups, inputs, lanes; /* inputs and lanes of a group */
     int outputs; /* lanes of a group that are stored */
-    int activation;
+    int activation, is_rounded; /* is_rounded: whether the inputs of bytes are rounded */
 };
 
 struct kernels {

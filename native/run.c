@@ -49,6 +49,7 @@ static void run_conv(const run_t *r, const op_t *o) {
         .first = weight(r, o->w[2]), .second = weight(r, o->w[3]),
         .kernel = (int)o->p[0], .stride = (int)o->p[1], .dilation = (int)o->p[2], .groups = (int)o->p[3],
         .inputs = (int)o->p[4], .outputs = (int)o->p[5], .lanes = (int)o->p[6], .activation = (int)o->p[7],
+        .is_rounded = !o->p[9],
     };
     const uint32_t past = o->p[8];
     const float *residual = 0;
@@ -73,6 +74,7 @@ static void run_recurrent(const run_t *r, const op_t *o) {
         .weight = weight(r, o->w[0]), .half = half(r, o->w[0]), .bytes = bytes(r, o->w[0]),
         .scale = weight(r, o->w[2]), .bias = weight(r, o->w[1]), .first = weight(r, o->w[1]), .second = weight(r, o->w[1]),
         .kernel = 1, .stride = 1, .dilation = 1, .groups = 1, .inputs = size, .outputs = gates, .lanes = gates,
+        .is_rounded = !o->p[1],
     };
     const float *x = at(r, o->in);
     float *y = at(r, o->out);

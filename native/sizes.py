@@ -37,12 +37,14 @@ def program_row(path: Path, name: str) -> str:
     with path.open("rb") as file:
         head = file.read(160)
     frames, exact, half = struct.unpack_from("<3I", head, 12)
+    (int8,) = struct.unpack_from("<I", head, 40)
     parts = [struct.unpack_from("<8I", head, 96 + 32 * n) for n in range(2)]
     lists = sum(_padded(OPERATION * part[0]) + _padded(VALUE * part[2]) for part in parts)
-    opened = UNIT * (exact + half) + lists
+    opened = UNIT * (exact + half) + _padded(UNIT * int8 // 4) + lists
     sizes = [
         UNIT * exact,
         UNIT * half // 2,
+        UNIT * int8 // 4,
         opened,
         opened + _padded(UNIT * half // 2),
         *(4 * part[4] for part in parts),
@@ -65,6 +67,7 @@ COLUMNS = [
     "model",
     "float32 weights in the file, kB",
     "float16 weights in the file, kB",
+    "int8 weights in the file, kB",
     "opened program, kB",
     "opened program with AVX2 or AVX-512, kB",
     "state of an encoder, kB",

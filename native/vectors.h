@@ -69,6 +69,22 @@ static INLINE vec load_half(const uint16_t *p) {
 #define MULTIPLY_ADD(a, b) (ivec)wasm_i32x4_dot_i16x8((v128_t)(a), (v128_t)(b))
 #endif
 
+/* VEC int8 as floats. GCC has no vector code for the conversion of the last case. */
+static INLINE vec load_int8(const int8_t *p) {
+#if VEC == 16
+    return (vec)_mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i_u *)p)));
+#elif VEC == 8
+    return (vec)_mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64((const __m128i_u *)p)));
+#elif defined(__SSE2__)
+    int32_t four;
+    memcpy(&four, p, sizeof four);
+    const __m128i bytes = _mm_cvtsi32_si128(four), pairs = _mm_unpacklo_epi8(bytes, bytes);
+    return (vec)_mm_cvtepi32_ps(_mm_srai_epi32(_mm_unpacklo_epi16(pairs, pairs), 24));
+#else
+    return __builtin_convertvector(*(const bvec *)p, vec);
+#endif
+}
+
 static INLINE ivec load_bytes(const int8_t *p) { return *(const ivec *)(const void *)p; }
 
 static INLINE ivec dot(ivec a, ivec b) {

@@ -16,12 +16,22 @@ import torch
 from chirrup.errors import ModelError
 from chirrup.lab.export.folding import DecoderGraph, EncoderGraph, fold, for_export
 from chirrup.lab.export.program import program_of
+from chirrup.lab.export.program_file import read, write
+from chirrup.lab.export.program_int8 import (
+    exact_int8,
+    has_matrices,
+    int8_decoder,
+    levels_of,
+    matrices,
+    store,
+)
 from chirrup.lab.models.tqcodec import TQCodec, TQConfig
 from chirrup.lab.nn import Conv1d, Sequential
 from chirrup.runtime import native
 from chirrup.runtime.native import NativeEngine, Program
 from small_lrac import small_lrac
 from small_model import small_iris, speech_like
+from small_programs import all_int8
 from small_spectro import small_spectro
 
 FRAMES = 40
@@ -55,15 +65,18 @@ def small_tq() -> TQCodec:
 
 
 MODELS = {"iris": small_iris, "lrac": small_lrac, "tqcodec": small_tq}
-CASES = [(name, kind) for name in MODELS for kind in ("float32", "float16", "int8")]
+CASES = [(name, kind) for name in MODELS for kind in ("float32", "float16", "int8", "stored")]
+"""``int8``: the decoder with rounded inputs; ``stored``: both parts with exact inputs."""
+ALL_CASES = [*CASES, *((name, "rounded") for name in MODELS)]
+"""``rounded``: both parts with rounded inputs."""
 KERNELS = (0, 1, 2, 3)
 """Numbers of `chirrup_use_kernels`: the best kernels of this processor, and those below them."""
 
 
 @cache
 def parts(name: str, kind: str) -> tuple[EncoderGraph, DecoderGraph]:
-    """Return the parts of a model; float16 is exact for the weights if ``kind`` is float16."""
-    both = for_export(fold(MODELS[name]()))
+    """Return the parts of a model with weights that are exact in a program of this kind."""
+    both = for_export(fold(MODELS[name](), compact=kind == "stored"))
     for parameter in (p for part in both for p in part.parameters() if kind == "float16"):
         parameter.data = parameter.data.half().float()
     return both
@@ -73,9 +86,15 @@ def parts(name: str, kind: str) -> tuple[EncoderGraph, DecoderGraph]:
 def program(name: str, kind: str) -> bytes:
     """Return a program in whose file there are weights of this kind."""
     step = MODELS[name]().frame_samples
-    content = program_of(*parts(name, kind), step, int8_decoder=kind == "int8")
-    units = {"float32": 16, "float16": 20, "int8": 40}
-    assert int.from_bytes(content[units[kind] : units[kind] + 4], "little") > 0
+    content = program_of(*parts(name, kind), step)
+    if kind == "int8":
+        content = int8_decoder(content)
+    elif kind == "stored":
+        content = exact_int8(content, least=0)
+    elif kind == "rounded":
+        content = all_int8(content, inputs_rounded=True)
+    place = {"float32": 16, "float16": 20}.get(kind, 40)
+    assert int.from_bytes(content[place : place + 4], "little") > 0
     return content
 
 
@@ -118,11 +137,11 @@ def test_a_program_computes_what_the_layers_compute(
     assert (found == codes)[~absent].mean() > 0.99
     made, _ = decode(codes, decode.initial_state(2))
     error = np.square(made[:, 0] - sound).mean() / np.square(sound).mean()
-    assert 10 * np.log10(error) < (-25 if kind == "int8" else -80)
+    assert 10 * np.log10(error) < {"int8": -25, "stored": -75}.get(kind, -80)
 
 
 @pytest.mark.parametrize("kernels", KERNELS)
-@pytest.mark.parametrize(("name", "kind"), CASES)
+@pytest.mark.parametrize(("name", "kind"), ALL_CASES)
 def test_frames_are_bit_equal_to_blocks(name: str, kind: str, kernels: int, tmp_path: Path) -> None:
     encode, decode = engines(name, kind, tmp_path, kernels)
     step = MODELS[name]().frame_samples
@@ -167,6 +186,22 @@ def test_a_model_with_other_layers_has_no_program() -> None:
     encoder, decoder = for_export(fold(small_spectro()))
     with pytest.raises(NotImplementedError, match="the native engine has no"):
         program_of(encoder, decoder, 480)
+
+
+def test_a_program_is_read_and_written_without_a_change() -> None:
+    """With int8 weights, whose values are read again too."""
+    for name, kind in (("iris", "float32"), ("tqcodec", "float16"), ("iris", "int8")):
+        assert write(*read(program(name, kind))) == program(name, kind)
+    (_, decoder), _ = read(program("tqcodec", "rounded"))
+    for own in (own for own in decoder.operations if has_matrices(own)):
+        before, matrix = [array.copy() for array in own.weights], matrices(own)
+        for inputs_rounded in (False, True):
+            store(own, levels_of(matrix), inputs_rounded=inputs_rounded)
+            np.testing.assert_allclose(matrices(own), matrix, rtol=1e-6)
+        for array, old in zip(own.weights, before, strict=True):
+            np.testing.assert_allclose(array.ravel(), old[: array.size], rtol=1e-6)
+    with pytest.raises(ModelError, match="the program is damaged"):
+        read(program("iris", "int8")[:1000])
 
 
 def test_a_damaged_program_is_refused(tmp_path: Path) -> None:

@@ -8,6 +8,8 @@ from torch import nn
 
 from chirrup.lab.export.folding import DecoderGraph, EncoderGraph, fold, for_export
 from chirrup.lab.export.program import program_of
+from chirrup.lab.export.program_file import read, write
+from chirrup.lab.export.program_int8 import has_matrices, levels_of, matrices, store
 from chirrup.lab.models.model import Model
 from chirrup.lab.nn import streaming
 from chirrup.lab.nn.recurrent import LSTM
@@ -38,7 +40,18 @@ def programs(block_frames: int = 2) -> Iterator[tuple[str, bytes]]:
         "iris": parts_of(small_iris()),
         "lrac": parts_of(small_lrac()),
         "lstm": with_lstm(),
-        "int8": parts_of(small_iris()),
     }.items():
-        step, int8 = model.frame_samples, name == "int8"
-        yield name, program_of(encoder, decoder, step, block_frames, int8_decoder=int8)
+        program = program_of(encoder, decoder, model.frame_samples, block_frames)
+        yield name, program
+        if name != "lrac":  # with a GRU in the encoder of one and an LSTM in that of the other
+            for inputs_rounded in (False, True):
+                kind = "rounded" if inputs_rounded else "exact"
+                yield f"{name}-int8-{kind}", all_int8(program, inputs_rounded=inputs_rounded)
+
+
+def all_int8(program: bytes, *, inputs_rounded: bool) -> bytes:
+    """Return a program whose matrices, in the encoder too, are int8."""
+    parts, block_frames = read(program)
+    for operation in (own for part in parts for own in part.operations if has_matrices(own)):
+        store(operation, levels_of(matrices(operation)), inputs_rounded=inputs_rounded)
+    return write(parts, block_frames)

@@ -9,7 +9,7 @@ stay in floating point:
 - products with few weights. The last product of an encoder, whose output becomes the codes, is one.
 
 `export_int8_storage` stores 8-bit weights with a scale per row (`model_folder.rounded`) and
-computes in floating point.
+computes in floating point. Both also change the program of the native engine (`program_int8`).
 """
 
 import logging
@@ -28,7 +28,9 @@ from onnxruntime.quantization.matmul_nbits_quantizer import (
 
 import chirrup
 from chirrup.lab.export.model_folder import digest, read, rounded, write
-from chirrup.lab.export.parity import Parity, measure, stream, whole_chunks
+from chirrup.lab.export.parity import Parity, measure, stream, whole_chunks, worst
+from chirrup.lab.export.program_int8 import int8_decoder, int8_storage
+from chirrup.runtime import native
 
 BLOCK = 32
 """Number of weights that share a scale."""
@@ -66,7 +68,10 @@ def export_int8(source: Path, folder: Path, parts: Collection[str], audio: np.nd
         if ("encoder" if part.startswith("encoder") else "decoder") in parts:
             graphs[part] = int8_products(graph)
     about |= {"eight_bits": sorted(parts)}
-    return write_variant(source, folder, graphs, about, audio, LEAST_EQUAL)
+    program = read_program(source, about)
+    if program is not None and "decoder" in parts:
+        program = int8_decoder(program)
+    return write_variant(source, folder, graphs, about, audio, LEAST_EQUAL, program)
 
 
 def export_int8_storage(source: Path, folder: Path, audio: np.ndarray) -> Parity:
@@ -81,7 +86,21 @@ def export_int8_storage(source: Path, folder: Path, audio: np.ndarray) -> Parity
             if is_rounded(tensor):
                 array = round_shared(onnx.numpy_helper.to_array(tensor), done)
                 tensor.CopyFrom(onnx.numpy_helper.from_array(array, tensor.name))
-    return write_variant(source, folder, graphs, about, audio, LEAST_EQUAL_STORED)
+    program = read_program(source, about)
+    if program is not None:
+        program = int8_storage(program, done.values())
+    return write_variant(source, folder, graphs, about, audio, LEAST_EQUAL_STORED, program)
+
+
+def read_program(source: Path, about: dict[str, Any]) -> bytes | None:
+    """Return the program of a model folder.
+
+    None if it has none, or if the native engine is not installed here to check a changed one.
+    """
+    if "program_sha256" not in about or native.library() is None:
+        return None
+    native.Program(source / native.PROGRAM)  # to check it
+    return (source / native.PROGRAM).read_bytes()
 
 
 def is_rounded(tensor: onnx.TensorProto) -> bool:
@@ -110,21 +129,24 @@ def write_variant(
     about: dict[str, Any],
     audio: np.ndarray,
     least_equal: float,
+    program: bytes | None,
 ) -> Parity:
-    """Write changed graphs of ``source`` to ``folder``, with the hash of its codes."""
-    codec = chirrup.load(source)
+    """Write changed graphs and program of ``source`` to ``folder``, with the hash of its codes."""
+    codec = chirrup.load(source, engine="onnx")
+    engines = ("onnx",) if program is None else ("onnx", "native")
     signal, (encoder, decoder) = whole_chunks(codec, audio), codec.engines()
     codes = stream(encoder, signal, codec.block_frames * codec.input_frame_samples)
     expected = stream(decoder, codes, codec.block_frames)
 
     def check(draft: Path) -> dict[str, Any]:
-        parity = measure(chirrup.load(draft), signal, codes, expected)
+        codecs = (chirrup.load(draft, engine=engine) for engine in engines)
+        parity = worst(measure(changed, signal, codes, expected) for changed in codecs)
         parity.check(least_equal, MOST_DB)
         return {"parity": asdict(parity)}
 
     about |= {"codes_sha256": codec.codes_sha256}
     about.pop("program_sha256", None)
-    return Parity(**write(folder, graphs, about, check)["parity"])
+    return Parity(**write(folder, graphs, about, check, program)["parity"])
 
 
 def int8_products(graph: onnx.ModelProto) -> onnx.ModelProto:

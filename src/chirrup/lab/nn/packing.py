@@ -20,19 +20,6 @@ def with_zeros(values: np.ndarray, size: int) -> np.ndarray:
     return row
 
 
-def as_bytes(matrices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return matrices ``[groups, inputs, outputs]`` as int8, and the scale of each output.
-
-    The int8 array is ``[groups, inputs / 4, outputs, 4]``, with zeros for missing inputs.
-    """
-    groups, inputs, outputs = matrices.shape
-    scales = np.abs(matrices).max(axis=1) / 127
-    whole = np.zeros((groups, -(-inputs // 4) * 4, outputs), np.int8)
-    whole[:, :inputs] = np.rint(matrices / np.where(scales > 0, scales, 1)[:, None])
-    packed = whole.reshape(groups, -1, 4, outputs).transpose(0, 1, 3, 2)
-    return np.ascontiguousarray(packed), scales.astype(np.float32)
-
-
 @dataclass(frozen=True)
 class ConvWeights:
     """Weight ``[outputs, inputs of a group, kernel]`` and bias ``[outputs]`` of a convolution."""

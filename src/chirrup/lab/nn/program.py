@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from chirrup.lab.nn.packing import LANES, ConvWeights, as_bytes, padded, with_zeros
+from chirrup.lab.nn.packing import LANES, ConvWeights, padded, with_zeros
 
 OPERATIONS = (
     *("conv", "activate", "norm", "depthwise", "multiply", "gru", "lstm", "overlap", "search"),
@@ -45,11 +45,7 @@ class Value:
 
 @dataclass
 class Operation:
-    """One operation. The meaning of ``numbers`` and ``weights`` depends on its kind.
-
-    Attributes:
-        as_bytes: whether its matrix is stored as int8 with a scale per output.
-    """
+    """One operation. The meaning of ``numbers`` and ``weights`` depends on its kind."""
 
     kind: str
     x: Value | None = None
@@ -60,23 +56,10 @@ class Operation:
     delay_state: int = 0
     numbers: list[int] = field(default_factory=list)
     weights: list[np.ndarray] = field(default_factory=list)
-    as_bytes: bool = False
-
-    def matrices(self) -> np.ndarray | None:
-        """Return the matrix of each group ``[groups, inputs, outputs]``; None if it has none."""
-        return self.weights[0][None] if self.kind in ("gru", "lstm") else None
-
-    def with_bytes(self, weights: list[np.ndarray]) -> list[np.ndarray]:
-        """Return ``weights`` with the first one, its matrices, and their scales behind the last."""
-        matrices = self.matrices()
-        if not self.as_bytes or matrices is None:
-            return weights
-        packed, scales = as_bytes(matrices)
-        return [packed, *weights[1:], scales]
 
     def content(self) -> tuple[list[int], list[np.ndarray]]:
         """Return numbers and weights as the file has them."""
-        return self.numbers, self.with_bytes(self.weights)
+        return self.numbers, self.weights
 
 
 Activation = tuple[str, np.ndarray | None, np.ndarray | None]
@@ -104,11 +87,7 @@ class Convolution(Operation):
         numbers = [kernel, self.stride, self.dilation, *shape, ACTIVATIONS.index(kind), self.past]
         bias = conv.spread(conv.bias)
         used = [bias if values is None else conv.spread(values) for values in parameters]
-        return numbers, self.with_bytes([conv.packed(), bias, *used])
-
-    def matrices(self) -> np.ndarray:
-        packed = self.conv.packed()
-        return packed.reshape(self.conv.groups, -1, self.conv.lanes)
+        return numbers, [conv.packed(), bias, *used]
 
 
 class Part:
