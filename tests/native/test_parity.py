@@ -23,6 +23,7 @@ from chirrup.lab.export.program_int8 import (
     int8_decoder,
     levels_of,
     matrices,
+    place_of_mark,
     store,
 )
 from chirrup.lab.models.tqcodec import TQCodec, TQConfig
@@ -202,6 +203,22 @@ def test_a_program_is_read_and_written_without_a_change() -> None:
             np.testing.assert_allclose(array.ravel(), old[: array.size], rtol=1e-6)
     with pytest.raises(ModelError, match="the program is damaged"):
         read(program("iris", "int8")[:1000])
+
+
+@pytest.mark.parametrize("kind", ["rounded", "stored"])
+def test_int8_weights_are_checked_at_opening(kind: str, tmp_path: Path) -> None:
+    """The last matrix lacks a unit of weights; the mark of exact inputs is neither 0 nor 1."""
+    for damage in ("weights", "mark"):
+        parts, block_frames = read(program("iris", kind))
+        own = [own for part in parts for own in part.operations if has_matrices(own)][-1]
+        if damage == "weights":
+            own.weights[0] = own.weights[0][:-16] ^ 1  # its own, behind all others
+        else:
+            own.numbers[place_of_mark(own)] = 2
+        path = tmp_path / native.PROGRAM
+        path.write_bytes(write(parts, block_frames))
+        with pytest.raises(ModelError, match="an operation of the program file is damaged"):
+            Program(path)
 
 
 def test_a_damaged_program_is_refused(tmp_path: Path) -> None:
