@@ -110,7 +110,9 @@ def build(folder: Path, compiler: list[str], target: str | None = None) -> Path:
         link.append("-Wl,--gc-sections")  # without this, zig links all of its compiler-rt
     jobs = [(s, s.stem, list[str]()) for s in sorted(HERE.glob("*.c")) if s.stem != "kernels"]
     for isa in ISAS if is_x86 else ("base",):
-        jobs.append((HERE / "kernels.c", f"kernels_{isa}", [f"-DISA={isa}", *ISAS[isa]]))
+        # On x86-64 only old processors run the base kernels; -O2 makes the library smaller.
+        more = ["-O2"] if is_x86 and isa == "base" else ISAS[isa]
+        jobs.append((HERE / "kernels.c", f"kernels_{isa}", [f"-DISA={isa}", *more]))
     if system == "freestanding":
         jobs.append((HERE / "wasm" / "memory.c", "memory", ["-fno-builtin"]))
     with tempfile.TemporaryDirectory(dir=folder, prefix=".build-") as name:

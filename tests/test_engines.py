@@ -29,7 +29,7 @@ def speech(codec: chirrup.Codec) -> np.ndarray:
 
 
 def test_the_models_with_programs() -> None:
-    assert BOTH == ["iris-t1", "lrac-t1", "lrac-t2", "tq-small"]
+    assert BOTH == ["iris-t1", "iris-t2", "lrac-t1", "lrac-t2", "tq-small"]
 
 
 @needs_native
