@@ -12,7 +12,18 @@ from collections.abc import Sequence
 
 import typer
 
-from chirrup.cli import console, convert, data, evaluate, files, info, models, radio, train
+from chirrup.cli import (
+    console,
+    convert,
+    data,
+    devices,
+    evaluate,
+    files,
+    info,
+    models,
+    radio,
+    train,
+)
 from chirrup.cli.demo import demo
 from chirrup.errors import ChirrupError
 
@@ -23,7 +34,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for module in (files, info, convert, radio, models, evaluate, train):
+for module in (files, devices, info, convert, radio, models, evaluate, train):
     for command in module.COMMANDS:
         app.command()(command)
 app.command()(demo)

@@ -18,6 +18,7 @@ from chirrup.errors import FileError, UsageError
 from chirrup.words import counted
 
 if TYPE_CHECKING:
+    from chirrup.bitstream import Readable
     from chirrup.files import Decoded
 
 LONG_SECONDS = 30
@@ -136,12 +137,12 @@ def duration(seconds: float) -> str:
 
 
 class LiveInput:
-    """Standard input, which ends at Ctrl-C, so that the data until then is kept.
+    """A live input, which ends at Ctrl-C, so that the data until then is kept.
 
     A second Ctrl-C raises KeyboardInterrupt.
     """
 
-    def __init__(self, file: BinaryIO) -> None:
+    def __init__(self, file: "Readable") -> None:
         self.file, self.waiting, self.interrupted = file, False, False
 
     def read1(self, size: int) -> bytes:
@@ -172,7 +173,14 @@ def live_input() -> Generator[LiveInput, None, None]:
     """Open standard input for ``-``."""
     if sys.stdin is None or sys.stdin.isatty():
         raise FileError("- is standard input, but nothing is piped into it: give a file")
-    live = LiveInput(sys.stdin.buffer)
+    with until_interrupted(sys.stdin.buffer) as live:
+        yield live
+
+
+@contextmanager
+def until_interrupted(file: "Readable") -> Generator[LiveInput, None, None]:
+    """Make a binary file end at Ctrl-C."""
+    live = LiveInput(file)
     main = threading.current_thread() is threading.main_thread()
     before = signal.signal(signal.SIGINT, live.interrupt) if main else None
     try:
@@ -238,3 +246,24 @@ def steps(text: str, quiet: bool) -> Generator[Callable[[int, int, str], None], 
         yield lambda done, total, step: bar.update(
             task, completed=done, total=total, description=step or text
         )
+
+
+@contextmanager
+def level_meter(
+    peak: Callable[[], float], quiet: bool
+) -> Generator[Callable[[float, float | None], None] | None, None, None]:
+    """Show the time and the level of a recording on standard error, only on a terminal."""
+    if quiet or not _on_terminal():
+        yield None
+        return
+
+    def show(done: float, _total: float | None) -> None:
+        level_db = 20 * math.log10(max(peak(), 1e-3))
+        bar = "#" * round((level_db + 60) / 2)
+        sys.stderr.write(f"\r{duration(done)} {level_db:4.0f} dB |{bar[:30]:<30}| Ctrl-C ends ")
+        sys.stderr.flush()
+
+    try:
+        yield show
+    finally:
+        sys.stderr.write("\n")

@@ -23,6 +23,7 @@ from chirrup.files.limits import check_length, most_samples, output_rate, up_to
 from chirrup.files.meter import Meter, Progress
 from chirrup.files.outputs import (
     Counted,
+    Player,
     Target,
     audio_format,
     check_target,
@@ -202,7 +203,7 @@ def encode_file(
 def decode_file(
     codec: Codec | None,
     source: Source,
-    target: Target,
+    target: Target | Player,
     *,
     rate_hz: int | None = None,
     floating: bool = False,
@@ -223,7 +224,8 @@ def decode_file(
     Args:
         codec: the model. None is the installed model that the file names.
         source: path, or a binary file object such as a pipe.
-        target: path, whose ending selects the format, or a binary file object, which gets WAV.
+        target: path, whose ending selects the format, or a binary file object, which gets WAV,
+            or a player, which gets the samples.
         rate_hz: sample rate of the output. None is the rate of the encoded audio.
         floating: write floating-point samples. Otherwise the samples have 16 bits, or a type of the
             format, and may clip.

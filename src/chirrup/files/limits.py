@@ -14,7 +14,7 @@ from chirrup.bitstream import Header
 from chirrup.errors import FileError
 from chirrup.files.inputs import Source, source_name
 from chirrup.files.names import names_file
-from chirrup.files.outputs import Target
+from chirrup.files.outputs import Player, Target
 from chirrup.resampling import RATES_HZ
 
 MAX_SECONDS = 24 * 3600.0
@@ -50,7 +50,7 @@ def output_rate(header: Header, rate_hz: int | None, source: Source) -> int:
     return rate_hz
 
 
-def most_samples(target: Target, rate_hz: int, max_seconds: float | None) -> float:
+def most_samples(target: Target | Player, rate_hz: int, max_seconds: float | None) -> float:
     """Return the longest output in samples: by default `MAX_SECONDS` to a file, else no limit."""
     if max_seconds is None:
         to_file = isinstance(target, (str, Path)) and names_file(Path(target))

@@ -4,7 +4,7 @@ import os
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import BinaryIO, Protocol, runtime_checkable
 
 import numpy as np
 import soundfile
@@ -38,11 +38,18 @@ class Sink(Protocol):
     def write(self, data: np.ndarray, /) -> None: ...
 
 
+@runtime_checkable
+class Player(Protocol):
+    """An output device, which is opened when the sample rate and the channels are known."""
+
+    def start(self, rate_hz: int, channels: int) -> Sink: ...
+
+
 # --- files -------------------------------------------------------------------------------------
 
 
 def check_target(
-    target: Target, force: bool, source: object = None, *, coded: bool = False
+    target: Target | Player, force: bool, source: object = None, *, coded: bool = False
 ) -> None:
     """Raise FileError if a target cannot or must not be written.
 
@@ -118,7 +125,7 @@ def open_target(target: Target, force: bool) -> Generator[Writable, None, None]:
 
 @contextmanager
 def open_sink(
-    target: Target,
+    target: Target | Player,
     rate_hz: int,
     channels: int,
     samples: int | None,
@@ -133,7 +140,7 @@ def open_sink(
 
     Args:
         target: path, whose ending selects the format. A binary file object, or the path of a pipe
-            or device, gets WAV.
+            or device, gets WAV. A player gets the samples.
         rate_hz: sample rate.
         channels: number of channels.
         samples: samples of each channel, or None if not known. Only pipes and WAV files over 4 GB
@@ -144,6 +151,9 @@ def open_sink(
         metadata: metadata, of which the tags are written to a file.
         notes: a list to which a note is added if the format cannot hold some tags.
     """
+    if isinstance(target, Player):
+        yield target.start(rate_hz, channels)
+        return
     form = Format("f32" if floating else "s16", rate_hz, channels)
     if raw or not isinstance(target, (str, Path)) or not names_file(Path(target)):
         with open_target(target, force) as file:

@@ -67,6 +67,10 @@ class PeekableFile:
                 )
         return data
 
+    def read(self, size: int) -> bytes:
+        """Read at most ``size`` bytes, as `read1` does."""
+        return self.read1(size)
+
     def take(self, size: int) -> bytes:
         """Read exactly ``size`` bytes, or raise NotWavError if there are fewer."""
         data = b""

@@ -1,0 +1,149 @@
+"""``chirrup record`` and ``chirrup play``, with a module in place of sounddevice."""
+
+import io
+import signal
+import sys
+import threading
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import soundfile
+
+import chirrup
+from chirrup.cli import run
+from chirrup.files import decode_file, describe
+from chirrup.live import devices
+from fake_sounddevice import Sounds
+from file_samples import noise
+
+SECONDS = 0.5
+
+
+@pytest.fixture
+def sounds(monkeypatch: pytest.MonkeyPatch) -> Sounds:
+    sounds = Sounds()
+    monkeypatch.setitem(sys.modules, "sounddevice", sounds.module())
+    sounds.recorded = noise(12_000)
+    return sounds
+
+
+@pytest.mark.parametrize("rates_hz", [(24_000,), (48_000, 44_100)])
+def test_a_recording_is_coded(sounds: Sounds, tmp_path: Path, rates_hz: tuple[int, ...]) -> None:
+    """If the device does not support the rate of the model, its own rate is kept."""
+    sounds.rates_hz = rates_hz
+    out = tmp_path / "talk.chirrup"
+    assert run(["record", str(out), "--duration", str(SECONDS), "--chunk", "100", "-q"]) == 0
+    facts = describe(out, check=True)
+    assert facts["damage"] == []
+    assert facts["original_sample_rate_hz"] == rates_hz[0]
+    assert facts["sample_count"] == SECONDS * rates_hz[0]
+
+
+def test_a_recording_as_audio(sounds: Sounds, tmp_path: Path) -> None:
+    out = tmp_path / "talk.flac"
+    assert run(["record", str(out), "--duration", str(SECONDS)]) == 0
+    audio, rate_hz = soundfile.read(out, dtype="float32")
+    assert rate_hz == 24_000
+    assert np.abs(audio - sounds.recorded[:, 0]).max() < 1e-4
+    assert run(["record", str(out), "--duration", str(SECONDS)]) == 2  # it exists
+    assert soundfile.info(out).frames == 12_000
+
+
+@pytest.mark.parametrize("name", ["talk.chirrup", "talk.wav"])
+def test_ctrl_c_ends_a_recording(sounds: Sounds, tmp_path: Path, name: str) -> None:
+    """The file is whole and the exit code is 0, because nothing else ends a recording."""
+    timer = threading.Timer(1.0, lambda: signal.raise_signal(signal.SIGINT))
+    chirrup.load().engines()  # imports what a signal must not interrupt
+    timer.start()
+    assert run(["record", str(tmp_path / name), "-q"]) == 0
+    assert {path.name for path in tmp_path.iterdir()} == {name}
+    if name.endswith(".chirrup"):
+        assert describe(tmp_path / name, check=True)["damage"] == []
+    else:
+        assert soundfile.info(tmp_path / name).frames % 480 == 0
+
+
+@pytest.mark.parametrize("pipe", [False, True])
+def test_what_is_played(
+    sounds: Sounds, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pipe: bool
+) -> None:
+    """A loudspeaker gets the samples of decode, and those of an audio file, to the end."""
+    soundfile.write(tmp_path / "talk.wav", sounds.recorded, 24_000)
+    assert run(["encode", str(tmp_path / "talk.wav"), "-q"]) == 0
+    decoded = io.BytesIO()
+    decode_file(None, tmp_path / "talk.chirrup", decoded, raw=True, floating=True)
+    expected = {
+        "talk.chirrup": np.frombuffer(decoded.getvalue(), "<f4"),
+        "talk.wav": soundfile.read(tmp_path / "talk.wav", dtype="float32")[0],
+    }
+    for name, audio in expected.items():
+        sounds.played, sounds.stopped = [], False
+        stdin = io.BytesIO((tmp_path / name).read_bytes())
+        monkeypatch.setattr(sys, "stdin", SimpleNamespace(isatty=lambda: False, buffer=stdin))
+        assert run(["play", "-" if pipe else str(tmp_path / name)]) == 0
+        assert np.array_equal(np.concatenate(sounds.played)[:, 0], audio)
+        assert sounds.stopped
+        assert sounds.played_rate_hz == 24_000
+
+
+def test_devices_are_listed(sounds: Sounds, capsys: pytest.CaptureFixture[str]) -> None:
+    for command in ("record", "play"):
+        assert run([command, "--list-devices"]) == 0
+        assert capsys.readouterr().out == "  0 both ways (Fake): 1 in, 2 out, 24000 Hz\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (["record", "OUT", "--device", "none"], "device 'none' cannot be used: No input device"),
+        (["play", "IN", "--device", "none"], "device 'none' cannot play 24000 Hz x 1: No input"),
+        (["record"], "OUT is missing"),
+        (["play"], "IN is missing"),
+        (["play", "IN", "--rate", "8000"], "only for .chirrup files"),
+        (["play", "missing.wav"], "missing.wav does not exist"),
+    ],
+)
+def test_wrong_arguments(
+    sounds: Sounds,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    arguments: list[str],
+    text: str,
+) -> None:
+    soundfile.write(tmp_path / "in.wav", sounds.recorded, 24_000)
+    names = {"OUT": str(tmp_path / "out.chirrup"), "IN": str(tmp_path / "in.wav")}
+    assert run([names.get(argument, argument) for argument in arguments]) == 2
+    assert text in capsys.readouterr().err
+    assert not (tmp_path / "out.chirrup").exists()
+
+
+def test_no_device(sounds: Sounds, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    sounds.devices = False
+    assert run(["record", str(tmp_path / "out.wav")]) == 2
+    assert (
+        "the input device (default) cannot be used: the machine has no such device"
+        in capsys.readouterr().err
+    )
+
+
+@pytest.mark.parametrize(
+    ("error", "text"),
+    [
+        (ModuleNotFoundError("sounddevice"), "pip install 'chirrup[live]'"),
+        (OSError("PortAudio library not found"), "apt-get install libportaudio2"),
+    ],
+)
+def test_missing_libraries(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    error: Exception,
+    text: str,
+) -> None:
+    def fail(name: str) -> None:
+        raise error
+
+    monkeypatch.setattr(devices, "import_module", fail)
+    assert run(["play", "--list-devices"]) == 2
+    assert text in capsys.readouterr().err
