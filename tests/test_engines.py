@@ -1,5 +1,7 @@
 """The choice of the engine, and the agreement of both engines on the shipped models."""
 
+import pickle
+import shutil
 import sys
 from pathlib import Path
 
@@ -63,6 +65,45 @@ def test_the_native_engine_is_the_default(monkeypatch: pytest.MonkeyPatch) -> No
     assert chirrup.load("iris-t1", engine="native").engine == "native"
 
 
+@needs_native
+def test_the_variable_is_a_preference(
+    small_export: Exported, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(VARIABLE, "native")
+    assert chirrup.load("focal-small").engine == "onnx"
+    monkeypatch.setenv(VARIABLE, "onnx")
+    for name in ("model.json", "model.chirp"):
+        shutil.copy(small_export.folder / name, tmp_path)
+    assert chirrup.load(tmp_path).engine == "native"
+
+
+@needs_native
+@pytest.mark.parametrize("pickled", [False, True])
+def test_a_program_that_is_exchanged_after_the_check_is_refused(
+    tmp_path: Path, pickled: bool
+) -> None:
+    folder = shutil.copytree(FOLDER / "lrac-t1", tmp_path / "model")
+    codec = chirrup.load(folder)
+    if pickled:
+        codec.encode(np.zeros(480, np.float32))
+        saved = pickle.dumps(codec)
+    shutil.copy(FOLDER / "lrac-t2" / "model.chirp", folder)
+    with pytest.raises(chirrup.ModelError, match="was exchanged"):
+        (pickle.loads(saved) if pickled else codec).encode(np.zeros(480, np.float32))
+
+
+@needs_native
+def test_a_library_that_does_not_load_is_explained(
+    small_export: Exported, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / native.LIBRARY).write_bytes(b"garbage")
+    monkeypatch.setattr(native, "FOLDER", tmp_path)
+    monkeypatch.setattr(native, "library", native.library.__wrapped__)
+    assert native.library() is None
+    with pytest.raises(chirrup.ModelError, match=r"does not load: .*: install chirrup again"):
+        chirrup.load(small_export.folder, engine="native")
+
+
 def test_an_unknown_engine_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(
         chirrup.UsageError, match="no engine is called 'fast': choose native or onn"
@@ -83,7 +124,7 @@ def test_without_the_library_models_run_in_onnx_runtime(
 ) -> None:
     monkeypatch.setattr(native, "library", lambda: None)
     assert chirrup.load(small_export.folder).engine == "onnx"
-    with pytest.raises(chirrup.ModelError, match="no native engine for this machine: use the eng"):
+    with pytest.raises(chirrup.ModelError, match="install chirrup again, use the engine 'onnx'"):
         chirrup.load(small_export.folder, engine="native")
 
 

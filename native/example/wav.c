@@ -24,6 +24,7 @@ int main(int argc, char **argv) {
     FILE *file = opened(argv[1], "rb"), *in = opened(argv[3], "rb");
     fseek(file, 0, SEEK_END);
     const size_t size = (size_t)ftell(file), bits = (size_t)atoi(argv[2]);
+    if (bits < 1 || bits > 16) return fprintf(stderr, "BITS is %s, must be 1 to 16\n", argv[2]), 2;
     void *content = zeros(size);
     rewind(file);
     if (fread(content, 1, size, file) != size) return 2;
@@ -46,6 +47,8 @@ int main(int argc, char **argv) {
 
     FILE *packets = opened(argv[4], "wb+"), *out = opened(argv[5], "wb");
     if (fread(header, 1, sizeof header, in) != sizeof header) return 2;
+    if (memcmp(header, "RIFF", 4) || header[20] != 1 || header[22] != 1 || header[34] != 16)
+        return fprintf(stderr, "%s is not a mono WAV file with 16 bits\n", argv[3]), 2;
     for (size_t n; (n = fread(pcm, sizeof *pcm, samples, in)) > 0;) {
         for (size_t i = 0; i < samples; ++i) audio[i] = i < n ? (float)pcm[i] / 32768 : 0;
         chirrup_run(&program, CHIRRUP_ENCODER, audio, codes, 1, encoder, scratch);
@@ -57,7 +60,7 @@ int main(int argc, char **argv) {
 
     rewind(packets);
     fwrite(header, 1, sizeof header, out);
-    for (long left = ftell(in) - 44; fread(packet, 1, bytes, packets) == bytes; left -= 2 * (long)samples) {
+    for (long left = ftell(in) - 44; left > 1 && fread(packet, 1, bytes, packets) == bytes; left -= 2 * (long)samples) {
         memset(codes, 0, codebooks * sizeof *codes);
         for (size_t bit = 0; bit < codebooks * bits; ++bit)
             codes[bit / bits] |= (packet[bit / 8] >> bit % 8 & 1) << bit % bits;

@@ -18,19 +18,21 @@ def choose_engine(asked: str | None, folder: Path, spec: ModelSpec) -> str:
     """Return the name of the engine that runs a model.
 
     Args:
-        asked: one of `ENGINES`. None selects the one in the variable ``CHIRRUP_ENGINE``. Without
-            the variable, it selects the native engine if the model has a program and this
-            installation has the engine's library, else ONNX Runtime.
+        asked: one of `ENGINES`. None selects the one in the variable ``CHIRRUP_ENGINE`` if the
+            model has the files for it. Otherwise it selects the native engine if the model has a
+            program and this installation has the engine's library, else ONNX Runtime.
 
     Raises:
         UsageError: there is no such engine.
         ModelError: the engine cannot run this model here.
     """
-    asked = asked or os.environ.get(VARIABLE) or None
-    if asked not in (None, *ENGINES):
-        raise UsageError(f"no engine is called {asked!r}: choose {' or '.join(ENGINES)}")
+    preferred = asked or os.environ.get(VARIABLE) or "native"
+    if preferred not in ENGINES:
+        raise UsageError(f"no engine is called {preferred!r}: choose {' or '.join(ENGINES)}")
     if asked is None:
-        return "native" if spec.program_sha256 and native.library() else "onnx"
+        has_native = bool(spec.program_sha256) and native.library() is not None
+        has_graphs = any(folder.glob("*.onnx"))
+        return "native" if has_native and (preferred == "native" or not has_graphs) else "onnx"
     if asked == "native" and not spec.program_sha256:
         raise ModelError(
             f"{folder} has no {native.PROGRAM} for the native engine: use the engine 'onnx', or "
@@ -38,8 +40,8 @@ def choose_engine(asked: str | None, folder: Path, spec: ModelSpec) -> str:
         )
     if asked == "native" and native.library() is None:
         raise ModelError(
-            "this installation has no native engine for this machine: use the engine 'onnx', or "
-            "compile the engine in a checkout with python native/build.py"
+            f"{native.load_error()}: install chirrup again, use the engine 'onnx', or compile the "
+            "engine in a checkout with python native/build.py"
         )
     return asked
 
@@ -62,7 +64,7 @@ def open_engines(folder: Path, spec: ModelSpec, engine: str, threads: int) -> tu
         ModelError: a file is damaged, or ONNX Runtime is not installed.
     """
     if engine == "native":
-        program = native.Program(folder / native.PROGRAM)
+        program = native.Program(folder / native.PROGRAM, spec.program_sha256)
         codes = (spec.codebooks, spec.codebook_size)
         encoder = native.NativeEngine(program, "encoder", spec.input_frame_samples, *codes)
         return encoder, native.NativeEngine(program, "decoder", spec.frame_samples, *codes)

@@ -16,7 +16,7 @@ from chirrup.runtime.dft import KINDS
 from chirrup.runtime.graph_file import MOST_BYTES as MOST_GRAPH_BYTES
 from chirrup.runtime.graph_file import WEIGHTS
 from chirrup.runtime.native import MOST_BYTES as MOST_PROGRAM_BYTES
-from chirrup.runtime.native import PROGRAM
+from chirrup.runtime.native import PROGRAM, library, load_error
 from chirrup.runtime.reading import read_bytes, regular_size, sha256_of
 from chirrup.spec import MOST_PREROLL_FRAMES, ModelSpec, Place, Shape, States, shown
 
@@ -83,9 +83,11 @@ def _read_json(folder: Path) -> dict[str, Any]:
 def _check_graph_files(folder: Path, spec: ModelSpec) -> None:
     weights, (read, made) = folder / WEIGHTS, spec.tensor_elements()
     if spec.program_sha256 and not any(folder.glob("*.onnx")):
+        advice = "use the engine 'native'"
+        if library() is None:
+            advice = f"{load_error()}: install chirrup again"
         raise ModelError(
-            f"{folder} has a program of the native engine and no ONNX graphs: use the engine "
-            "'native', or install chirrup from its source distribution, which has the graphs"
+            f"{folder} has a program of the native engine and no ONNX graphs: {advice}"
         )
     most = 8 * read + MOST_JSON_BYTES  # the widest type has 8 bytes; a header comes first
     size = regular_size(weights, most)

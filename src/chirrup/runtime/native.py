@@ -44,6 +44,7 @@ def library() -> ctypes.CDLL | None:
     path = FOLDER / LIBRARY
     try:
         found = ctypes.CDLL(str(path))
+        _ = found.chirrup_open, found.chirrup_run
         found.chirrup_memory_size.restype = ctypes.c_size_t
         found.chirrup_state_size.restype = ctypes.c_size_t
         found.chirrup_scratch_size.restype = ctypes.c_size_t
@@ -51,6 +52,18 @@ def library() -> ctypes.CDLL | None:
     except (OSError, AttributeError):
         return None
     return found
+
+
+def load_error() -> str:
+    """Return why the library does not load."""
+    path = FOLDER / LIBRARY
+    if not path.exists():
+        return "this installation has no native engine for this machine"
+    try:
+        ctypes.CDLL(str(path))
+    except OSError as error:
+        return f"the native engine does not load: {error}"
+    return f"{path} is of another version of chirrup"
 
 
 def aligned(size: int) -> np.ndarray:
@@ -63,21 +76,28 @@ def aligned(size: int) -> np.ndarray:
 class Program:
     """An opened program file. It is never changed, so several threads may use it.
 
+    Args:
+        path: the program file.
+        sha256: expected SHA-256 of the file in hexadecimal. None expects no certain one.
+
     Raises:
-        ModelError: the file is damaged, or there is no library for this machine.
+        ModelError: the file is damaged or another one, or there is no library for this machine.
 
     Attributes:
         sizes: for each of `PARTS`, the sizes of a frame of the input and of the output, in samples
             or codes.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, sha256: str | None = None) -> None:
         self.path = path
         found = library()
         if found is None:
-            raise ModelError("this installation has no native engine for this machine")
+            raise ModelError(load_error())
         self.library = found
         content = read_bytes(path, MOST_BYTES)
+        self.sha256 = hashlib.sha256(content).hexdigest()
+        if self.sha256 != (sha256 or self.sha256):
+            raise ModelError(f"{path} is damaged or was exchanged: its hash is wrong")
         file = aligned(len(content))
         file[:] = np.frombuffer(content, np.uint8)
         del content
@@ -122,7 +142,7 @@ class Program:
             raise ModelError(f"{self.path} cannot be run: {why}")
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Program, (self.path,)
+        return Program, (self.path, self.sha256)
 
 
 class NativeEngine:

@@ -32,8 +32,9 @@ def load(model: str | Path = "iris-t1", *, threads: int = 1, engine: str | None 
         threads: number of threads that one call of ONNX Runtime may use. One is the fastest for
             live frames. The native engine uses one.
         engine: "native" for the native engine, or "onnx" for ONNX Runtime. None selects the one in
-            the environment variable ``CHIRRUP_ENGINE``. Without the variable, it selects the native
-            engine if the model has a program for it and the engine is installed, else ONNX Runtime.
+            the environment variable ``CHIRRUP_ENGINE`` if the model has the files for it. Otherwise
+            it selects the native engine if the model has a program for it and the engine is
+            installed, else ONNX Runtime.
 
     Returns:
         The codec. It opens its engine at its first use.
