@@ -86,7 +86,7 @@ def test_a_program_that_is_exchanged_after_the_check_is_refused(
     codec = chirrup.load(folder)
     if pickled:
         codec.encode(np.zeros(480, np.float32))
-        saved = pickle.dumps(codec)
+    saved = pickle.dumps(codec)
     shutil.copy(FOLDER / "lrac-t2" / "model.chirp", folder)
     with pytest.raises(chirrup.ModelError, match="was exchanged"):
         (pickle.loads(saved) if pickled else codec).encode(np.zeros(480, np.float32))

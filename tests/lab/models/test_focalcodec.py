@@ -202,7 +202,10 @@ def test_export_takes_a_released_folder_as_it_is(
     """`chirrup export` accepts a released folder and does not round its weights."""
     taken: dict[str, object] = {}
 
-    def export(model: FocalCodec, name: str, *args: object, exact: bool) -> Parity:
+    def export(
+        model: FocalCodec, name: str, *args: object, exact: bool, pseudo_gray: bool
+    ) -> Parity:
+        assert not pseudo_gray
         taken.update(model=model, name=name, args=args, exact=exact)
         return Parity(1.0, -100.0)
 
