@@ -16,6 +16,12 @@ Bitrate = Annotated[
     str | None, typer.Option("--bitrate", "-b", help="A bitrate of the model: 3000 or 3k.")
 ]
 
+Floating = Annotated[
+    bool, typer.Option("--float", help="Write 32-bit floating point with --decode.")
+]
+Force = Annotated[bool, typer.Option("--force", "-f", help="Overwrite OUT.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print no summary.")]
+
 
 def bare(
     source: Annotated[
@@ -41,11 +47,9 @@ def bare(
     level: Annotated[
         bool, typer.Option("--level", help="Raise quiet speech by up to 40 dB, slowly.")
     ] = False,
-    floating: Annotated[
-        bool, typer.Option("--float", help="Write 32-bit floating point with --decode.")
-    ] = False,
-    force: Annotated[bool, typer.Option("--force", "-f", help="Overwrite OUT.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print no summary.")] = False,
+    floating: Floating = False,
+    force: Force = False,
+    quiet: Quiet = False,
 ) -> None:
     """Code speech to frames of a fixed number of bits without a header, for radios.
 
@@ -103,11 +107,9 @@ def message(
         int | None,
         typer.Option(min=1, max=256, help="Choose the highest bitrate with this many messages."),
     ] = None,
-    floating: Annotated[
-        bool, typer.Option("--float", help="Write 32-bit floating point with --decode.")
-    ] = False,
-    force: Annotated[bool, typer.Option("--force", "-f", help="Overwrite OUT.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print no summary.")] = False,
+    floating: Floating = False,
+    force: Force = False,
+    quiet: Quiet = False,
 ) -> None:
     """Code speech to messages of a few bytes, each decodable without the others.
 

@@ -28,7 +28,7 @@ MOST_MADE_BYTES = 1 << 26
 """Memory in bytes that a program and a stream may take in addition to `MOST_EXPANSION`."""
 LIBRARY = {"win32": "chirrup.dll", "darwin": "libchirrup.dylib"}.get(sys.platform, "libchirrup.so")
 FOLDER = Path(__file__).parent / "library"
-"""Folder of the library. It is no package: Python takes a shared library in one for a module."""
+"""Folder of the library, not a package: Python lists a shared library in a package as a module."""
 ALIGNMENT = 64
 HASH = slice(64, 96)
 HASHED_FROM = 96
@@ -104,19 +104,23 @@ class Program:
         if hashlib.sha256(file[HASHED_FROM:].data).digest() != file[HASH].tobytes():
             raise ModelError(f"{path} is damaged: its hash is wrong")
         size = found.chirrup_memory_size(_address(file), ctypes.c_size_t(file.size))
-        if size <= MOST_EXPANSION * file.size:
-            self.memory = aligned(max(size, 1))
-            self.handle = (ctypes.c_uint8 * HANDLE_BYTES)()
-            code = found.chirrup_open(
-                self.handle, _address(file), ctypes.c_size_t(file.size), _address(self.memory)
-            )
-            if size == 0 or code:
-                raise ModelError(f"{path} is damaged: {found.chirrup_error(code).decode()}")
-            size += sum(self.state_bytes(part) + self.scratch_bytes(part) for part in (0, 1))
-        if size > MOST_EXPANSION * file.size + MOST_MADE_BYTES:
-            raise ModelError(f"{path} is damaged: a stream would take {size / 1e6:.0f} MB")
+        self._check_memory(size, file.size)
+        self.memory = aligned(max(size, 1))
+        self.handle = (ctypes.c_uint8 * HANDLE_BYTES)()
+        code = found.chirrup_open(
+            self.handle, _address(file), ctypes.c_size_t(file.size), _address(self.memory)
+        )
+        if size == 0 or code:
+            raise ModelError(f"{path} is damaged: {found.chirrup_error(code).decode()}")
+        size += sum(self.state_bytes(part) + self.scratch_bytes(part) for part in (0, 1))
+        self._check_memory(size, file.size)
         heads = (HASHED_FROM + PART_BYTES * part + 24 for part in (0, 1))
         self.sizes = [struct.unpack_from("<2I", file.data, at) for at in heads]
+
+    def _check_memory(self, size: int, file_bytes: int) -> None:
+        """Raise ModelError if a program and its streams take too much memory."""
+        if size > MOST_EXPANSION * file_bytes + MOST_MADE_BYTES:
+            raise ModelError(f"{self.path} is damaged: a stream would take {size / 1e6:.0f} MB")
 
     def state_bytes(self, part: int) -> int:
         """Return the size of a stream's state, a multiple of `ALIGNMENT`."""

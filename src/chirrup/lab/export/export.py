@@ -27,7 +27,7 @@ import chirrup
 from chirrup.lab.audit.complexity import audit, nominal_latency_samples
 from chirrup.lab.export.folding import HalfGraph, fold, for_export, for_one_frame
 from chirrup.lab.export.model_folder import write
-from chirrup.lab.export.parity import Parity, measure, whole_chunks, worst
+from chirrup.lab.export.parity import Parity, engines_of, measure, whole_chunks, worst
 from chirrup.lab.export.preroll import preroll_frames
 from chirrup.lab.export.program import program_of
 from chirrup.lab.models import Model
@@ -73,10 +73,9 @@ def export(
         order_codebooks(folded.quantizer)
         description["index_order"] = "pseudo-gray"
     program = program_if_any(folded)
-    engines = ("onnx",) if program is None else ("onnx", "native")
 
     def check(draft: Path) -> dict[str, Any]:
-        parity = worst(compare(folded, draft, audio, engine) for engine in engines)
+        parity = worst(compare(folded, draft, audio, engine) for engine in engines_of(program))
         parity.check()
         preroll = preroll_frames(folded, torch.from_numpy(audio))
         return {"preroll_frames": preroll, "parity": asdict(parity)}

@@ -28,7 +28,7 @@ from onnxruntime.quantization.matmul_nbits_quantizer import (
 
 import chirrup
 from chirrup.lab.export.model_folder import digest, read, rounded, write
-from chirrup.lab.export.parity import Parity, measure, stream, whole_chunks, worst
+from chirrup.lab.export.parity import Parity, engines_of, measure, stream, whole_chunks, worst
 from chirrup.lab.export.program_int8 import int8_decoder, int8_storage
 from chirrup.runtime import native
 
@@ -99,7 +99,7 @@ def read_program(source: Path, about: dict[str, Any]) -> bytes | None:
     """
     if "program_sha256" not in about or native.library() is None:
         return None
-    native.Program(source / native.PROGRAM)  # to check it
+    native.Program(source / native.PROGRAM, about["program_sha256"])  # to check it
     return (source / native.PROGRAM).read_bytes()
 
 
@@ -133,13 +133,12 @@ def write_variant(
 ) -> Parity:
     """Write changed graphs and program of ``source`` to ``folder``, with the hash of its codes."""
     codec = chirrup.load(source, engine="onnx")
-    engines = ("onnx",) if program is None else ("onnx", "native")
     signal, (encoder, decoder) = whole_chunks(codec, audio), codec.engines()
     codes = stream(encoder, signal, codec.block_frames * codec.input_frame_samples)
     expected = stream(decoder, codes, codec.block_frames)
 
     def check(draft: Path) -> dict[str, Any]:
-        codecs = (chirrup.load(draft, engine=engine) for engine in engines)
+        codecs = (chirrup.load(draft, engine=engine) for engine in engines_of(program))
         parity = worst(measure(changed, signal, codes, expected) for changed in codecs)
         parity.check(least_equal, MOST_DB)
         return {"parity": asdict(parity)}

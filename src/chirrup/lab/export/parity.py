@@ -69,6 +69,11 @@ def measure(codec: Codec, signal: np.ndarray, codes: np.ndarray, expected: np.nd
     return Parity(min(equal), largest(errors))
 
 
+def engines_of(program: bytes | None) -> tuple[str, ...]:
+    """Return the engines that run an exported folder with this program, or without one."""
+    return ("onnx",) if program is None else ("onnx", "native")
+
+
 def worst(parities: Iterable[Parity]) -> Parity:
     """Return the lowest share of equal codes and the largest error."""
     found = list(parities)

@@ -14,11 +14,10 @@ import numpy as np
 from chirrup.errors import ModelError
 from chirrup.lab.nn.packing import LANES, padded
 from chirrup.lab.nn.program import OPERATIONS
+from chirrup.runtime.native import ALIGNMENT, HASH, HASHED_FROM, PART_BYTES
 
 MAGIC, VERSION = b"CHIRRUP1", 1
-ALIGNMENT = 64
-HEADER_BYTES, HASHED_FROM = 192, 96
-OPERATION_BYTES, VALUE_BYTES = 128, 16
+HEADER_BYTES = 192
 NUMBERS, WEIGHTS = 13, 8
 """Most numbers and weights of an operation."""
 WEIGHT_COUNTS = {
@@ -130,8 +129,8 @@ def write(parts: list[FilePart], block_frames: int) -> bytes:
     struct.pack_into("<4IQ", content, 16, *units[:2], *places[:2], len(content))
     struct.pack_into("<2I", content, 40, units[2], places[2])
     for index, head in enumerate(heads):
-        struct.pack_into("<8I", content, HASHED_FROM + 32 * index, *head)
-    content[64:HASHED_FROM] = hashlib.sha256(content[HASHED_FROM:]).digest()
+        struct.pack_into("<8I", content, HASHED_FROM + PART_BYTES * index, *head)
+    content[HASH] = hashlib.sha256(content[HASHED_FROM:]).digest()
     return bytes(content)
 
 
@@ -176,7 +175,7 @@ def _read(content: bytes) -> tuple[list[FilePart], int]:
         np.frombuffer(content, np.dtype(kind).newbyteorder("<"), LANES * count, ALIGNMENT * place)
         for kind, count, place in zip(KINDS, units, places, strict=True)
     ]
-    heads = [struct.unpack_from("<8I", content, HASHED_FROM + 32 * part) for part in (0, 1)]
+    heads = [struct.unpack_from("<8I", content, HASHED_FROM + PART_BYTES * part) for part in (0, 1)]
     tables = [
         np.frombuffer(content, "<u4", count * 32, ALIGNMENT * place).reshape(-1, 32)
         for count, place, *_ in heads
