@@ -12,11 +12,11 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 TARGETS = {
-    "x86_64-linux-gnu.2.17": "Linux, x86-64 (three instruction sets)",
+    "x86_64-linux-gnu.2.17": "Linux, x86-64 (four instruction sets)",
     "aarch64-linux-gnu.2.17": "Linux, aarch64",
-    "x86_64-macos.11.0": "macOS, x86-64 (three instruction sets)",
+    "x86_64-macos.11.0": "macOS, x86-64 (four instruction sets)",
     "aarch64-macos.11.0": "macOS, aarch64",
-    "x86_64-windows-gnu": "Windows, x86-64 (three instruction sets, 70 kB of the C runtime)",
+    "x86_64-windows-gnu": "Windows, x86-64 (four instruction sets, 70 kB of the C runtime)",
     "wasm32-freestanding": "WebAssembly, SIMD128",
 }
 OPERATION, VALUE, UNIT = 128, 16, 64  # bytes; docs/reference/program.md
