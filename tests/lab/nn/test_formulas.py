@@ -9,6 +9,7 @@ from chirrup.lab.models.iris import ConvNeXtBlock
 from chirrup.lab.nn import (
     ISTFT,
     STFT,
+    Conv2FormerBlock,
     Delay,
     LayerNorm,
     Scale,
@@ -84,6 +85,34 @@ def test_convnext_block_is_its_formula() -> None:
     y = wide.offline(norm.offline(depthwise.offline(x)))
     same(model.offline(x), x + scale.gain * narrow.offline(F.gelu(y)))
     assert wide.offline(x).shape == (2, 5, 9)
+
+
+def test_conv2former_block_is_its_formula() -> None:
+    """The gate is a depthwise convolution of the activated input; the MLP has two groups."""
+    model = Conv2FormerBlock(4, 6, 5)
+    for parameter in model.parameters():
+        nn.init.normal_(parameter)
+    x = torch.randn(2, 4, 9)
+    y = model.norm_1.offline(x)
+    gate = F.conv1d(
+        F.pad(F.gelu(y), (4, 0)), model.gate.conv.weight, model.gate.conv.bias, groups=4
+    )
+    z = x + model.scale_1 * model.project.offline(gate * y)
+    halves = model.norm_2.offline(z).chunk(2, dim=1)
+    wide, narrow = model.expand.conv, model.contract.conv
+    assert wide.bias is not None
+    assert narrow.bias is not None
+    parts = []
+    for half, w_1, b_1, w_2, b_2 in zip(
+        halves,
+        wide.weight.chunk(2),
+        wide.bias.chunk(2),
+        narrow.weight.chunk(2),
+        narrow.bias.chunk(2),
+        strict=True,
+    ):
+        parts.append(F.conv1d(F.gelu(F.conv1d(half, w_1, b_1)), w_2, b_2))
+    same(model.offline(x), z + model.scale_2 * torch.cat(parts, dim=1))
 
 
 def test_delay_puts_zeros_first() -> None:
