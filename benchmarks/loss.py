@@ -1,8 +1,8 @@
 """Scores against lost packets and wrong bits, at equal total bits, beside Opus and Codec2.
 
-    python benchmarks/loss.py iris-t1 --clips CORPUS/speech_test --out runs/loss
-    python benchmarks/loss.py iris-t1 --clips CORPUS/speech_train/ljspeech__* -m wer --out runs/loss
-    python benchmarks/loss.py --out runs/loss --plots docs/plots  # only tables and plots
+    python benchmarks/loss.py MODEL --clips CORPUS/speech_test --out runs/loss
+    python benchmarks/loss.py MODEL --clips CORPUS/speech_train/ljspeech__* -m wer --out runs/loss
+    python benchmarks/loss.py --out runs/loss --plots FOLDER  # only tables and plots
 
 The scores are written to results.jsonl in the folder `--out`, as those of `chirrup evaluate`. If a
 run is stopped, it continues. The name of the clip seeds the network, so that all codecs with the
