@@ -172,7 +172,8 @@ def measure(
         seed = zlib.crc32(f"{name_of(clip)}/{number}".encode())
         decoded, bits = through(link, native, condition.network, seed)
         aligned = alignment.moved(decoded[None], delay, len(native))
-        same_rate = resampled(aligned, link.sample_rate_hz, RATE_HZ)[0, : len(audio)]
+        same_rate = resampled(aligned, link.sample_rate_hz, RATE_HZ)
+        same_rate = alignment.moved(same_rate, 0, len(audio))[0]
         for name, values in found.items():
             values.append(score(name, audio, same_rate, RATE_HZ))
     known = {name: [v for v in values if v is not None] for name, values in found.items()}
