@@ -17,12 +17,9 @@ LONGER = {"lab/training/loop.py"}
 """Files that may have more than `LINES` lines."""
 
 ROOMS = {
-    **dict.fromkeys(
-        ("batches", "codes", "concealment", "conditioning", "encoding", "engines"), "codec"
-    ),
-    **dict.fromkeys(
-        ("level", "loaded_model", "radio", "resampling", "stream", "voice", "zoo"), "codec"
-    ),
+    **dict.fromkeys(("batches", "code_vectors", "codes", "concealment", "conditioning"), "codec"),
+    **dict.fromkeys(("encoding", "engines", "level", "loaded_model", "radio"), "codec"),
+    **dict.fromkeys(("resampling", "stream", "voice", "zoo"), "codec"),
     "model_json": "spec",
     "words": "errors",
     "__main__": "cli",
