@@ -6,8 +6,9 @@ import pytest
 
 from chirrup.lab import papers
 from chirrup.lab.models import CONFIGS
-from chirrup.lab.papers import PAPERS, Paper, read_papers
+from chirrup.lab.papers import PAPERS, Paper, Scores, read_papers
 
+SCORES = 'system = "a"\nkbps = [1, 6]\non = "clean"\nsource = "table 4"\n'
 TABLE = 'source = "a paper"\nbitrates_bps = [1000]\n'
 
 
@@ -15,6 +16,15 @@ def test_every_table_is_of_a_model_and_has_its_source() -> None:
     assert set(PAPERS) <= set(CONFIGS)
     for paper in PAPERS.values():
         assert "arXiv" in paper.source or "poster" in paper.source
+
+
+def test_scores_belong_to_their_own_model() -> None:
+    first, second = read_papers(
+        f'[a]\n{TABLE}[[a.scores]]\n{SCORES}pesq_wb = [1.5, 3]\n[b]\nlike = "a"\n'
+    ).values()
+    (scores,) = first.scores
+    assert scores == Scores("a", (1, 6), "clean", "table 4", {"pesq_wb": (1.5, 3)})
+    assert second.scores == ()
 
 
 def test_a_table_may_take_figures_of_another() -> None:
@@ -32,6 +42,9 @@ def test_a_table_may_take_figures_of_another() -> None:
         (f"[a]\n{TABLE}gflops = 3", TypeError),
         (f'[a]\nlike = "b"\n{TABLE}', KeyError),
         ("a", ValueError),
+        (f"[a]\n{TABLE}[[a.scores]]\n{SCORES}pesq_wb = [1.5]", ValueError),
+        (f"[a]\n{TABLE}[[a.scores]]\n{SCORES}", ValueError),
+        (f"[a]\n{TABLE}[[a.scores]]\nkbps = [1]\npesq_wb = [1.5]", KeyError),
     ],
 )
 def test_a_wrong_table_is_an_error(text: str, error: type[Exception]) -> None:
