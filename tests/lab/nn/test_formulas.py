@@ -15,6 +15,7 @@ from chirrup.lab.nn import (
     Scale,
     Sequential,
     SnakeBeta,
+    SpectralHead,
 )
 from rounding import same
 
@@ -113,6 +114,23 @@ def test_conv2former_block_is_its_formula() -> None:
     ):
         parts.append(F.conv1d(F.gelu(F.conv1d(half, w_1, b_1)), w_2, b_2))
     same(model.offline(x), z + model.scale_2 * torch.cat(parts, dim=1))
+
+
+def test_spectral_head_is_magnitude_and_phase() -> None:
+    """The phase refers to the centre of the frame: a flat spectrum of phase 0 is a click there."""
+    n_fft = 16
+    model = SpectralHead(3, n_fft)
+    nn.init.normal_(model.project.conv.weight)
+    x = torch.randn(2, 3, 5)
+    log_magnitude, phase = model.project.offline(x).chunk(2, dim=1)
+    real, imaginary = model.offline(x).chunk(2, dim=1)
+    turned = phase + torch.pi * torch.arange(n_fft // 2 + 1)[:, None]
+    same(torch.complex(real, imaginary), torch.polar(log_magnitude.exp(), turned))
+    for parameter in model.parameters():
+        nn.init.zeros_(parameter)
+    real, imaginary = model.offline(x).chunk(2, dim=1)
+    frame = torch.fft.irfft(torch.complex(real, imaginary)[0, :, 0], n_fft)
+    same(frame, torch.eye(n_fft)[n_fft // 2])
 
 
 def test_delay_puts_zeros_first() -> None:
