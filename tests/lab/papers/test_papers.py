@@ -1,6 +1,9 @@
 """The figures of the papers: their file names models that exist, and one form of a table."""
 
+from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,6 +21,25 @@ def test_every_table_is_of_a_model_and_has_its_source() -> None:
         assert "arXiv" in paper.source or "poster" in paper.source
 
 
+def unlike(stated: Any, found: Any) -> list[Any]:
+    """Return the stated values that a configuration does not have."""
+    if isinstance(stated, Mapping):
+        return [x for key, value in stated.items() for x in unlike(value, found[key])]
+    if isinstance(stated, list) and len(stated) == len(found):
+        return [x for pair in zip(stated, found) for x in unlike(*pair)]
+    return [] if stated == found else [stated]
+
+
+@pytest.mark.parametrize("model", PAPERS)
+def test_a_configuration_has_the_papers_sizes(model: str) -> None:
+    stated, config = PAPERS[model].configuration, asdict(CONFIGS[model][1])
+    assert stated or model == "spectro-small"
+    assert unlike(stated, config) == []
+    for key, value in config.items():
+        if key in stated:
+            assert unlike(stated, config | {key: 7777 if isinstance(value, int) else [7777]}), key
+
+
 def test_scores_belong_to_their_own_model() -> None:
     first, second = read_papers(
         f'[a]\n{TABLE}[[a.scores]]\n{SCORES}pesq_wb = [1.5, 3]\n[b]\nlike = "a"\n'
@@ -32,7 +54,7 @@ def test_a_table_may_take_figures_of_another() -> None:
         f'[a]\n{TABLE}latency_ms = 30\n[b]\nlike = "a"\nmflops = {{ encoder = 2.5 }}\n'
     ).values()
     assert first == Paper("a paper", (1000,), latency_ms=30)
-    assert second == Paper("a paper", (1000,), {"encoder": 2.5}, latency_ms=30)
+    assert second == Paper("a paper", (1000,), mflops={"encoder": 2.5}, latency_ms=30)
 
 
 @pytest.mark.parametrize(

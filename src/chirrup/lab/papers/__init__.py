@@ -28,6 +28,7 @@ class Paper:
 
     source: str
     bitrates_bps: tuple[int, ...]
+    configuration: Mapping[str, Any] = field(default_factory=dict)
     mflops: Mapping[str, float] = field(default_factory=dict)
     parameters_m: Mapping[str, float] = field(default_factory=dict)
     limits_mflops: Mapping[str, float] = field(default_factory=dict)
