@@ -15,6 +15,7 @@ import fuzzing_models
         ("models", 60),
         ("checkpoints", 8),
         ("manifests shards", 12),
+        ("bare text messages noise", 3000),
         ("packets", 5000),
         ("files", 500),
         ("jitter", 100_000),

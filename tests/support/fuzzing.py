@@ -28,6 +28,7 @@ from typing import Protocol
 
 import fuzzing_bitstream
 import fuzzing_live
+import fuzzing_radio
 from chirrup.errors import ChirrupError
 
 MOST_SECONDS = 2
@@ -42,6 +43,10 @@ TARGETS = {
 """Modules, imported when they are needed, and their targets."""
 BITSTREAM = {
     "packets": fuzzing_bitstream.Packets,
+    "bare": fuzzing_radio.BareFrames,
+    "text": fuzzing_radio.SideText,
+    "messages": fuzzing_radio.Messages,
+    "noise": fuzzing_radio.NoiseDescriptions,
     "files": fuzzing_bitstream.Files,
     "jitter": fuzzing_live.Jitter,
 }
