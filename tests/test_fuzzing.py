@@ -19,6 +19,7 @@ import fuzzing_models
         ("packets", 5000),
         ("files", 500),
         ("jitter", 100_000),
+        ("datagrams", 20_000),
     ],
 )
 def test_tampered_input_raises_the_named_errors_only(what: str, rounds: int) -> None:

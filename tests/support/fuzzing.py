@@ -5,8 +5,8 @@
 Rounds of model folders, checkpoints, manifests and shards run in processes of their own. Each may
 take `MOST_SECONDS` of CPU time, and memory beyond its start of `MOST_EXPANSION` times the input and
 `MOST_BYTES`. A round that breaks a rule is printed with its number; the same seed and number give
-it again. Packets, files and the jitter buffer, of which a million rounds take minutes, run in this
-process.
+it again. Packets, files, datagrams and the jitter buffer, of which a million rounds take minutes,
+run in this process.
 """
 
 import argparse
@@ -49,6 +49,7 @@ BITSTREAM = {
     "noise": fuzzing_radio.NoiseDescriptions,
     "files": fuzzing_bitstream.Files,
     "jitter": fuzzing_live.Jitter,
+    "datagrams": fuzzing_live.Datagrams,
 }
 
 
