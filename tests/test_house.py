@@ -189,6 +189,7 @@ NAMING = {
     "cli/demo.py": DEFAULT,
     "cli/evaluate.py": DEFAULT,
     "cli/files.py": DEFAULT,
+    "cli/live.py": DEFAULT,
     "cli/radio.py": DEFAULT,
     "cli/train.py": "an example of a recipe's name; the models whose released weights are exported",
     "cli/convert.py": "the default model of the command, and what kind of model can change a voice",

@@ -45,12 +45,18 @@ _COUNTER = struct.Struct(">I")
 _DOMAIN = b"chirrup live 1"
 
 
-class UnsealError(Exception):
+class UnsealError(FormatError):
     """A datagram was not sealed with this key, is damaged, or is not for this direction."""
 
+    def __init__(self) -> None:
+        super().__init__("a datagram is not sealed with this key", 0)
 
-class ReplayError(Exception):
+
+class ReplayError(FormatError):
     """A datagram was accepted before, or is too old to know."""
+
+    def __init__(self) -> None:
+        super().__init__("a datagram has arrived before", 0)
 
 
 def key_of_passphrase(passphrase: str) -> bytes:
