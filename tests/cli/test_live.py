@@ -222,6 +222,23 @@ def test_errors(
     assert [path.name for path in talk.parent.iterdir()] == ["talk.wav"]
 
 
+@pytest.mark.parametrize("command", [["send", "TALK", "127.0.0.1:9"], ["receive", "5004", "OUT"]])
+def test_without_the_extra(
+    talk: Path, command: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    """A key without the package that encrypts is an error, and nothing is sent or written."""
+    out = talk.parent / "out.wav"
+    arguments = [text.replace("TALK", str(talk)).replace("OUT", str(out)) for text in command]
+    monkeypatch.setenv("CHIRRUP_PASSPHRASE", "correct horse battery staple")
+    monkeypatch.setitem(sys.modules, "cryptography", None)
+    monkeypatch.setitem(sys.modules, "cryptography.exceptions", None)
+    monkeypatch.delitem(sys.modules, "chirrup.live.seal", raising=False)
+    monkeypatch.delattr("chirrup.live.seal", raising=False)
+    assert run(arguments) == 2
+    assert "install it with pip install 'chirrup[live]'" in capsys.readouterr().err
+    assert not out.exists()
+
+
 def test_nothing_arrives(tmp_path: Path) -> None:
     with receiving(free_port(), tmp_path / "out.wav") as process:
         process.send_signal(signal.SIGINT)

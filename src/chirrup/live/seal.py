@@ -23,7 +23,7 @@ try:
     from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
 except ModuleNotFoundError as error:
     raise FileError(
-        "encryption needs the package cryptography: pip install 'chirrup[live]'"
+        "encryption needs the package cryptography: install it with pip install 'chirrup[live]'"
     ) from error
 
 SCRYPT_COST: Final = {"n": 1 << 16, "r": 8, "p": 1}
