@@ -111,6 +111,16 @@ def test_a_voice_over_a_bad_network(talk: Path, host: str, tmp_path: Path) -> No
     assert level(tmp_path / "out.wav") == pytest.approx(level(talk), rel=0.3)
 
 
+def test_the_end_of_a_delayed_stream_arrives(talk: Path, tmp_path: Path) -> None:
+    port = free_port()
+    with receiving(port, tmp_path / "out.wav", "--once") as process:
+        sent = send(talk, port, "--simulate", "delay:700ms")
+        assert process.wait(LIMIT_S) == 0
+        received, _ = finished(process)
+    assert received["ended"]
+    assert received["received"] == sent["packets"]
+
+
 def attack(relay: Callable[[bytes], object], datagram: bytes, number: int) -> None:
     """Send a datagram, and with it garbage, a changed copy and a replay."""
     relay(datagram)

@@ -214,6 +214,7 @@ def receive(
             total = count.datagram_bytes + count.datagrams * link.header_bytes
             playout, codec = receiver.playout, receiver.codec
             values = {"seconds": round(seconds, 3), "written_s": result.seconds, **vars(count)}
+            values["ended"] = receiver.ended
             if playout is not None and codec is not None:
                 played = playout.statistics
                 latency_ms = 1000 * codec.latency_samples / codec.sample_rate_hz

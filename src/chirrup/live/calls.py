@@ -1,5 +1,6 @@
 """The loops of `chirrup send` and `chirrup receive`: blocks of samples to a link, and back."""
 
+import math
 import queue
 import threading
 import time
@@ -18,6 +19,8 @@ FIRST_CONTROL_S: Final = 0.1
 """Time between two reports in the first second, so that a lost one delays the start little."""
 FASTER: Final = 1.001
 """Rate at which a pipe may be sent, relative to real time, because its clock may be faster."""
+DRAIN_S: Final = 2.0
+"""Time after Ctrl-C in which the datagrams that a simulated network delays are still sent."""
 LATE_S: Final = 0.2
 """Delay after which a clock of ticks begins anew."""
 
@@ -75,9 +78,10 @@ def transmit(
         due_s += block.shape[-1] / rate_hz / (FASTER if live else 1)
     for datagram in (*sender.flush(), sender.control(end=True)):
         link.send(datagram)
-    end_s = time.monotonic() + (0.0 if link.network is None else LATE_S)
-    while (now_s := time.monotonic()) < end_s:  # what the simulated network still delays
-        for datagram, _ in link.receive(end_s - now_s):
+    stopped = stop.is_set()
+    end_s = time.monotonic() + (DRAIN_S if stopped else math.inf)
+    while link.busy and time.monotonic() < end_s and stopped == stop.is_set():
+        for datagram, _ in link.receive(0.1):
             sender.receive(datagram)
 
 

@@ -74,7 +74,6 @@ class Link:
                 ) from error
         self.header_bytes = UDP_BYTES + IP_BYTES[self.socket.family]
         self.refused = 0
-        self._held: dict[int, tuple[bytes, Address]] = {}
 
     def _open(self, family: int, address: object, both: bool) -> socket.socket:
         opened = socket.socket(family, socket.SOCK_DGRAM)
@@ -112,9 +111,16 @@ class Link:
         except OSError:  # nobody listens, the route is away, or the buffer is full: a lost packet
             self.refused += 1
 
+    @property
+    def busy(self) -> bool:
+        """Whether datagrams are under way in the simulated network."""
+        return self.network is not None and self.network.next_s is not None
+
     def receive(self, timeout_s: float) -> list[tuple[bytes, Address]]:
         """Return the datagrams that arrive within a time, as soon as there is one."""
         self._flush()
+        if self.network is not None and self.network.next_s is not None:
+            timeout_s = min(timeout_s, self.network.next_s - time.monotonic())
         select.select([self.socket], [], [], max(0.0, timeout_s))
         received: list[tuple[bytes, Address]] = []
         for _ in range(_BURST):
@@ -129,10 +135,5 @@ class Link:
             return received
         now_s = time.monotonic()
         for datagram, address in received:
-            self._held[self.network.sent] = datagram, address
-            self.network.send(datagram, now_s)
-        arrivals = self.network.receive(now_s)
-        answered = [(arrival.packet, self._held[arrival.number][1]) for arrival in arrivals]
-        while len(self._held) > 4096:  # lost ones, and both copies of duplicates
-            del self._held[next(iter(self._held))]
-        return answered
+            self.network.send(datagram, now_s, address)
+        return [(arrival.packet, arrival.label) for arrival in self.network.receive(now_s)]
