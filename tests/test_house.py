@@ -37,10 +37,11 @@ ALLOWED: dict[str, set[str]] = {
     "": {"codec", "runtime", "bitstream", "errors"},
     "files": _CODEC,
     "live": _CODEC,
+    "calls": _CODEC | {"files", "live"},
     "evaluate": _CODEC | {"files", "live"},
     "data": _CODEC | {"files", "evaluate"},
     "web": _CODEC | {"files", "live", "evaluate"},
-    "cli": _CODEC | {"files", "live", "evaluate", "data", "web"},
+    "cli": _CODEC | {"files", "live", "calls", "evaluate", "data", "web"},
     "lab": _CODEC | {"files", "evaluate", "data"},
 }
 MODULES = {path.relative_to(ROOT).as_posix(): path for path in sorted(ROOT.rglob("*.py"))}

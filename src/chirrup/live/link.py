@@ -3,6 +3,7 @@
 import select
 import socket
 import time
+from contextlib import suppress
 from typing import Final
 
 from chirrup.errors import FileError, UsageError
@@ -35,13 +36,18 @@ def parse_address(text: str, *, host_needed: bool) -> tuple[str, int]:
 
 
 class Link:
-    """A UDP socket that does not block.
+    """A UDP socket that does not block. It belongs to one thread; only `wake` may be called by all.
 
     Args:
         host: the other end, or with ``listen`` the own address; empty is any address.
         port: its port.
-        listen: receive at this address, instead of sending to it.
+        listen: receive at this address, instead of sending to the other one. A link that does not
+            listen receives from the other end only.
         network: a simulated network for what is received (``listen``) or sent.
+
+    Attributes:
+        refused: datagrams that could not be sent.
+        strangers: datagrams from another address than that of the other end.
 
     Raises:
         FileError: the host is not known, or the port is in use.
@@ -73,7 +79,10 @@ class Link:
                     + ("choose another port or address" if listen else "check the address")
                 ) from error
         self.header_bytes = UDP_BYTES + IP_BYTES[self.socket.family]
-        self.refused = 0
+        self.refused = self.strangers = 0
+        self._woken, self._waker = socket.socketpair()
+        for end in (self._woken, self._waker):
+            end.setblocking(False)
 
     def _open(self, family: int, address: object, both: bool) -> socket.socket:
         opened = socket.socket(family, socket.SOCK_DGRAM)
@@ -90,10 +99,16 @@ class Link:
 
     def close(self) -> None:
         """Close the socket."""
-        self.socket.close()
+        for end in (self.socket, self._woken, self._waker):
+            end.close()
+
+    def wake(self) -> None:
+        """Make `receive` return at once, in any thread."""
+        with suppress(OSError):  # it has been woken many times, or is closed
+            self._waker.send(b"\0")
 
     def send(self, datagram: bytes, address: Address | None = None) -> None:
-        """Send a datagram to the other end, or to an address."""
+        """Send a datagram: to an address if the link listens, or to the other end."""
         if self.network is None or self.listen:
             self._send(datagram, address or self.address)
             return
@@ -121,7 +136,9 @@ class Link:
         self._flush()
         if self.network is not None and self.network.next_s is not None:
             timeout_s = min(timeout_s, self.network.next_s - time.monotonic())
-        select.select([self.socket], [], [], max(0.0, timeout_s))
+        ready, _, _ = select.select([self.socket, self._woken], [], [], max(0.0, timeout_s))
+        if self._woken in ready:
+            self._woken.recv(4096)
         received: list[tuple[bytes, Address]] = []
         for _ in range(_BURST):
             try:
@@ -131,7 +148,11 @@ class Link:
             except OSError:  # an ICMP message: nobody listens at the other end
                 self.refused += 1
         self._flush()
-        if self.network is None or not self.listen:
+        if not self.listen:
+            known = [pair for pair in received if pair[1] == self.address]
+            self.strangers += len(received) - len(known)
+            return known
+        if self.network is None:
             return received
         now_s = time.monotonic()
         for datagram, address in received:
