@@ -32,11 +32,11 @@ BLOCK_SECONDS = 0.02
 class LevelControl:
     """Raise a quiet signal slowly to `TARGET_DB`, without latency.
 
-    The level is that of blocks of 20 ms without their mean, in the loudest channel; all channels
-    have the same gain. Within a block, the gain in dB changes linearly to that of the estimate
-    before the block. A sample that this gain would raise above `PEAK` lowers the gain for the rest
-    of the block, and the estimate follows. The result does not depend on how the stream is cut into
-    pieces.
+    The level is measured in blocks of 20 ms without their mean, in the loudest channel; all
+    channels have the same gain. Within a block, the gain in dB changes linearly to the gain of the
+    estimate before the block. A sample that this gain would raise above `PEAK` lowers the gain for
+    the rest of the block, and the estimate follows. The result does not depend on how the stream is
+    cut into pieces.
 
     >>> level = LevelControl(24_000)
     >>> packets = encoder.push(level.push(samples))

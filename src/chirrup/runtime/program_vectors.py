@@ -11,13 +11,19 @@ from pathlib import Path
 import numpy as np
 
 from chirrup.errors import ModelError
-from chirrup.runtime.native import ALIGNMENT, HASHED_FROM, MOST_BYTES, PART_BYTES
+from chirrup.runtime.native import (
+    ALIGNMENT,
+    FIRST_NUMBER,
+    LOOKUP,
+    MOST_BYTES,
+    decoder_operations,
+)
 from chirrup.runtime.reading import read_bytes
 
-CONV, LOOKUP = 0, 9
-"""Kinds of operations."""
-NUMBERS, WEIGHTS = 7, 20
-"""First number and first weight of an operation."""
+CONV = 0
+"""Kind of a convolution."""
+FIRST_WEIGHT = 20
+"""Place of the first weight of an operation."""
 EXACT = 9
 """Number of a convolution that is 1 if the inputs of its int8 weights are exact."""
 LANES = 16
@@ -44,18 +50,17 @@ def program_vectors(path: Path, sha256: str) -> np.ndarray:
 
 
 def _vectors(content: bytes) -> np.ndarray:
-    count, place = struct.unpack_from("<2I", content, HASHED_FROM + PART_BYTES)
-    table = np.frombuffer(content, "<u4", count * 32, ALIGNMENT * place).reshape(-1, 32)
+    table = decoder_operations(content)
     lookup = next((row for row in table if row[0] == LOOKUP), None)
     if lookup is None:
         raise ValueError("its decoder looks up no codes")
     product = next((row for row in table if row[0] == CONV and row[1] == lookup[2]), None)
-    levels, dim, size = lookup[NUMBERS : NUMBERS + 3].tolist()
+    levels, dim, size = lookup[FIRST_NUMBER : FIRST_NUMBER + 3].tolist()
     inputs = levels * (dim + 1)
-    shape = [] if product is None else product[NUMBERS : NUMBERS + 7].tolist()
+    shape = [] if product is None else product[FIRST_NUMBER : FIRST_NUMBER + 7].tolist()
     if product is None or shape[0] != 1 or shape[3] != 1 or shape[4] != inputs:
         raise ValueError("its decoder does not project them by one product")
-    entries = _weights(content, lookup[WEIGHTS], levels * size * dim).astype(np.float32)
+    entries = _weights(content, lookup[FIRST_WEIGHT], levels * size * dim).astype(np.float32)
     matrix = _matrix(content, product, inputs, shape[6])[:, : shape[5]]
     project = matrix[: levels * dim].reshape(levels, dim, -1)
     return entries.reshape(levels, size, dim) @ project + matrix[levels * dim :, None]
@@ -64,11 +69,11 @@ def _vectors(content: bytes) -> np.ndarray:
 def _matrix(content: bytes, product: np.ndarray, inputs: int, lanes: int) -> np.ndarray:
     """Return the matrix of a product as ``float32 [inputs, lanes]``."""
     whole = -(-inputs // 4) * 4
-    stored = _weights(content, product[WEIGHTS], whole * lanes)
+    stored = _weights(content, product[FIRST_WEIGHT], whole * lanes)
     if stored.dtype != np.int8:
         return stored[: inputs * lanes].reshape(inputs, lanes).astype(np.float32)
-    scales = _weights(content, product[WEIGHTS + 4], lanes).astype(np.float32)
-    if not product[NUMBERS + EXACT]:
+    scales = _weights(content, product[FIRST_WEIGHT + 4], lanes).astype(np.float32)
+    if not product[FIRST_NUMBER + EXACT]:
         stored = stored.reshape(-1, lanes, 4).transpose(0, 2, 1).ravel()
     return stored[: inputs * lanes].reshape(inputs, lanes) * scales
 
