@@ -49,7 +49,7 @@ def test_equals_plain(
 ) -> None:
     torch.manual_seed(frames)
     quantizer = ResidualVectorQuantizer(
-        channels, codebooks, size, code_dim, kind, detach_residual=detach
+        channels, codebooks, size, code_dim, kind, detach_residual=detach, sum_losses=detach
     )
     quick = copy.deepcopy(quantizer)
     fast.enable(quick)

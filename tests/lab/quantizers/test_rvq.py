@@ -125,7 +125,10 @@ def test_absent_codes_add_nothing(quantizer: ResidualVectorQuantizer) -> None:
 
 
 @torch.no_grad()
-def test_losses_are_those_of_a_slow_loop(quantizer: ResidualVectorQuantizer) -> None:
+@pytest.mark.parametrize("sums", [False, True])
+def test_losses_are_those_of_a_slow_loop(quantizer: ResidualVectorQuantizer, sums: bool) -> None:
+    """Means or sums over the levels in use."""
+    quantizer.sum_losses = sums
     x, used = latents(), torch.tensor([2, 1, LEVELS])
     result = quantizer(x, used)
     rows = []
@@ -142,7 +145,7 @@ def test_losses_are_those_of_a_slow_loop(quantizer: ResidualVectorQuantizer) -> 
                 for frame in range(x.shape[2])
             ]
             errors.append(sum(squares) / len(squares))
-        rows.append(sum(errors) / len(errors))
+        rows.append(sum(errors) / (1 if sums else len(errors)))
     assert_close(result.commitment, sum(rows) / 3)
     assert_close(result.codebook, sum(rows) / 3)
 

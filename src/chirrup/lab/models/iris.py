@@ -68,7 +68,12 @@ contraction"; "plain" is the design of the iris-t1 and iris-t2 weights in chirru
 
 @dataclass(frozen=True)
 class IrisConfig:
-    """The poster's configuration for track 1; `track_2` returns the one for track 2."""
+    """The poster's configuration for track 1; `track_2` returns the one for track 2.
+
+    Attributes:
+        sum_quantizer_losses: whether the quantizer's losses in training are sums over the codebooks
+            in use, as in DAC's code, instead of means.
+    """
 
     encoder_dim: int = 12
     encoder_groups: int = 4
@@ -84,6 +89,7 @@ class IrisConfig:
     decoder_blocks: int = 8
     decoder_kernel_size: int = 15
     decoder_block: Literal["conv2former", "convnext"] = "conv2former"
+    sum_quantizer_losses: bool = False
 
     CHECKPOINT_DEFAULTS: ClassVar[dict[str, Any]] = {"encoder_units": "plain"}
     """Values for checkpoints that were written before the field existed."""
@@ -261,7 +267,11 @@ class Iris(Model):
 
     def __init__(self, config: IrisConfig) -> None:
         quantizer = ResidualVectorQuantizer(
-            config.latent_dim, config.codebooks, config.codebook_size, config.code_dim
+            config.latent_dim,
+            config.codebooks,
+            config.codebook_size,
+            config.code_dim,
+            sum_losses=config.sum_quantizer_losses,
         )
         super().__init__(config, Encoder(config), quantizer, Decoder(config))
 

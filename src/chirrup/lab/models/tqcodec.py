@@ -54,6 +54,8 @@ class TQConfig:
             means one network for all bands.
         quantizer: "simvq" for residual SimVQ, or "rvq" for DAC's quantizer, which the paper
             compares it with.
+        sum_quantizer_losses: whether the quantizer's losses in training are sums over the codebooks
+            in use, as in DAC's code, instead of means.
     """
 
     encoder_dim: int = 32
@@ -70,6 +72,7 @@ class TQConfig:
     codebook_size: int = 512
     code_dim: int = 8
     quantizer: str = "simvq"
+    sum_quantizer_losses: bool = False
 
     @classmethod
     def imbalanced(cls) -> "TQConfig":
@@ -201,6 +204,7 @@ class TQCodec(Model):
             config.codebook_size,
             config.code_dim,
             LEVELS[config.quantizer],
+            sum_losses=config.sum_quantizer_losses,
         )
         super().__init__(config, Encoder(config), quantizer, Decoder(config))
 

@@ -19,10 +19,10 @@ class Quantized:
     Attributes:
         latent: quantized latent, ``[batch, dim, frames]``, with a straight-through gradient.
         codes: codes of all levels, also of unused ones, ``int64 [batch, codebooks, frames]``.
-        commitment: commitment loss, a scalar, mean over the levels in use. Its gradient pulls the
-            encoder's output to the entries.
-        codebook: codebook loss, a scalar, mean over the levels in use. Its gradient pulls the
-            entries to the encoder's output.
+        commitment: commitment loss, a scalar, mean over the levels in use, or their sum if the
+            quantizer sums. Its gradient pulls the encoder's output to the entries.
+        codebook: codebook loss in the same form. Its gradient pulls the entries to the encoder's
+            output.
         projected: input of each level's search, ``[codebooks, batch * frames, code_dim]``.
         others: further losses of this quantizer, by their names in a recipe.
     """

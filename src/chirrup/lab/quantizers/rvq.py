@@ -38,6 +38,8 @@ class ResidualVectorQuantizer(Quantizer):
             lookup tables, also in the encoder, as the model's paper does.
         detach_residual: whether the residual of the next level is detached from this level's
             output, so that a level is trained by its own losses and the decoder's only.
+        sum_losses: whether the losses are summed over the levels in use, as in DAC's code, instead
+            of averaged.
     """
 
     def __init__(
@@ -50,9 +52,11 @@ class ResidualVectorQuantizer(Quantizer):
         *,
         count_folded: bool = False,
         detach_residual: bool = False,
+        sum_losses: bool = False,
     ) -> None:
         super().__init__(codebook_size)
         self.count_folded, self.detach_residual = count_folded, detach_residual
+        self.sum_losses = sum_losses
         self.levels = nn.ModuleList(level(dim, codebook_size, code_dim) for _ in range(codebooks))
         self.fast = False
 
@@ -72,7 +76,7 @@ class ResidualVectorQuantizer(Quantizer):
             projected = level.project_in(residual)
             code = level.search(projected.detach())
             entry = level.entry(code)
-            weight = (index < used).to(latent.dtype) / used
+            weight = (index < used).to(latent.dtype) / self._share(used)
             distance = ((projected - entry.detach()) ** 2).mean((1, 2))
             commitment = commitment + distance @ (weight * counts)
             codebook = codebook + ((projected.detach() - entry) ** 2).mean((1, 2)) @ weight
@@ -92,7 +96,7 @@ class ResidualVectorQuantizer(Quantizer):
     def _fast_form(self, latent: Tensor, used: Tensor, counts: Tensor) -> Quantized:
         mask = (torch.arange(len(self.levels))[:, None] < used).to(latent.dtype)
         found = residual_quantizer(latent, self._stacked(), mask, self.detach_residual)
-        weights = mask / used
+        weights = mask / self._share(used)
         return Quantized(
             latent=found.latent,
             codes=found.codes,
@@ -100,6 +104,10 @@ class ResidualVectorQuantizer(Quantizer):
             codebook=(found.codebook * weights).sum() / latent.shape[0],
             projected=found.projected,
         )
+
+    def _share(self, used: Tensor) -> Tensor:
+        """Return the divisor of a level's losses for each row."""
+        return torch.ones_like(used) if self.sum_losses else used
 
     def _stacked(self) -> Levels:
         levels, stack = self.trained_levels, torch.stack
