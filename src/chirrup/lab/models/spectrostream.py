@@ -10,7 +10,7 @@ are causal. `SpectroConfig.folds` and `SpectroConfig.small` are additions of thi
 docs/systems/spectrostream.md lists all layers.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from math import prod
 from typing import cast
@@ -294,6 +294,13 @@ class SpectroStream(Model):
             first = next(layer for layer in part.modules() if isinstance(layer, Conv1d))
             scale_weight(first.conv, 1 / factor)
         return True
+
+    def narrow(self) -> "SpectroStream":
+        """Return a model with as many layers, fewer channels and random weights."""
+        narrow = replace(self.config, encoder_dim=2, decoder_dim=2, latent_dim=8, code_dim=8)
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            return SpectroStream(narrow)
 
 
 def branches(layer: nn.Module) -> tuple[nn.Module, nn.Module]:
