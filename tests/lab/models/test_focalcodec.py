@@ -1,9 +1,7 @@
 """FocalCodec-Stream gives the outputs of its authors' code, and streams.
 
-The folder `focalcodec-stream` holds random weights of the published architecture at a small size,
-named as in the released checkpoints, and the outputs of the authors' code with these weights. The
-authors' code had cached the attention biases of an earlier table. The table in the weights was
-therefore found by least squares from the features (12,800 values, 128 unknowns, error 2e-5).
+The folders in `focalcodec-stream` hold random weights of the published architecture at small sizes,
+named as in the released checkpoints, and the outputs of the authors' code with these weights.
 """
 
 import json
@@ -30,8 +28,10 @@ from chirrup.lab.training import export as exporting
 from chirrup.lab.training.export import export_checkpoint
 from one_stream import streamed
 
-RELEASED = Path(__file__).parent / "focalcodec-stream"
-FRAMES = 100
+FIXTURES = Path(__file__).parent / "focalcodec-stream"
+RELEASED = FIXTURES / "short"
+FRAMES = {"short": (2, 100), "long": (1, 664)}
+"""Clips and frames of each fixture. The long one exceeds the attention window of 512 frames."""
 PAPER = ["focal-2k", "focal-4k", "focal-65k"]
 FEW = FocalConfig(
     bits=16,
@@ -54,8 +54,8 @@ FEW = FocalConfig(
 
 
 @cache
-def released() -> FocalCodec:
-    return from_pretrained(RELEASED)
+def released(fixture: str = "short") -> FocalCodec:
+    return from_pretrained(FIXTURES / fixture)
 
 
 @cache
@@ -65,9 +65,9 @@ def narrow() -> FocalCodec:
 
 
 @cache
-def outputs() -> dict[str, Tensor]:
-    """Return an output of the authors' code as ``[batch, channels, frames]``."""
-    stored = load_file(RELEASED / "outputs.safetensors")
+def outputs(fixture: str) -> dict[str, Tensor]:
+    """Return the outputs of the authors' code as ``[batch, channels, frames]``."""
+    stored = load_file(FIXTURES / fixture / "outputs.safetensors")
     return {
         "audio": stored["sig"][:, None],
         "features": stored["feats"].transpose(1, 2),
@@ -106,31 +106,48 @@ def at_random(x: Tensor, frame: int, seed: int = 0) -> Iterator[Tensor]:
 # --- the authors' code ---------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("fixture", FRAMES)
 @pytest.mark.parametrize("cut", [at_once, by_chunks, at_random])
 @torch.no_grad()
-def test_every_stage_is_the_authors(cut: Cut) -> None:
-    model, expected = released(), outputs()
+def test_every_stage_is_the_authors(cut: Cut, fixture: str) -> None:
+    model, expected = released(fixture), outputs(fixture)
     features, compressor = model.encoder.layers
     decompressor, waveform = model.decoder.layers
-    close(streamed(features, cut(expected["audio"], 320)), expected["features"], 5e-5)
+    close(streamed(features, cut(expected["audio"], 320)), expected["features"], 1e-5)
     latents = streamed(compressor, cut(expected["features"], 1))
     close(torch.nn.functional.normalize(latents, dim=1), expected["latents"], 1e-5)
     assert torch.equal(model.quantizer.encode(expected["latents"]), expected["tokens"])
     close(model.quantizer.decode(expected["tokens"]), expected["bits"], 1e-7)
     close(streamed(decompressor, cut(expected["bits"], 1)), expected["decompressed"], 1e-5)
-    close(streamed(waveform, cut(expected["decompressed"], 1)), expected["waveform"], 1e-5)
+    audio = streamed(waveform, cut(expected["decompressed"], 1))
+    close(audio[..., -expected["waveform"].shape[2] :], expected["waveform"], 1e-5)
 
 
+@pytest.mark.parametrize("fixture", FRAMES)
 @pytest.mark.parametrize("cut", [at_once, by_chunks, at_random])
 @torch.no_grad()
-def test_whole_codec_is_the_authors(cut: Cut) -> None:
-    """All 2 x 100 tokens are equal, and the waveform is."""
-    model, expected = released(), outputs()
+def test_whole_codec_is_the_authors(cut: Cut, fixture: str) -> None:
+    """All tokens are equal, and the waveform is. Of the long one the end is stored."""
+    model, expected = released(fixture), outputs(fixture)
     tokens = model.quantizer.encode(streamed(model.encoder, cut(expected["audio"], 320)))
-    assert tokens.shape == (2, 1, FRAMES)
+    clips, frames = FRAMES[fixture]
+    assert tokens.shape == (clips, 1, frames)
     assert torch.equal(tokens, expected["tokens"])
     audio = streamed(model.decoder, cut(model.quantizer.decode(tokens), 1))
-    close(audio, expected["waveform"], 1e-4)
+    close(audio[..., -expected["waveform"].shape[2] :], expected["waveform"], 1e-5)
+
+
+@torch.no_grad()
+def test_the_long_fixture_reaches_beyond_the_attention_window() -> None:
+    """Frames from 512 on depend on the window; a longer window changes them and no others."""
+    config, expected = released("long").config, outputs("long")
+    assert config.window_frames == 512 < FRAMES["long"][1]
+    wider = FocalCodec(replace(config, window_frames=1024)).eval()
+    wider.load_state_dict(released("long").state_dict())
+    features = wider.encoder.layers[0].offline(expected["audio"])
+    differs = (features - expected["features"]).abs().amax((0, 1)) > 1e-4
+    assert not differs[:512].any()
+    assert differs[512:].any()
 
 
 def test_released_folder_is_known(tmp_path: Path) -> None:
