@@ -39,7 +39,8 @@ BATCHES: dict[str, tuple[str, ...]] = {
 
 
 def experiment(variants: dict[str, tuple[str, ...]]) -> Experiment:
-    stage = ("stages.1.steps=400", "stages.1.learning_rate=3e-4")
+    rates = ("stages.1.learning_rate=3e-4", "adversary.learning_rate=3e-4")
+    stage = ("stages.1.steps=400", *rates)
     short = (EARLIER, *stage, "final_learning_rate=5e-5", "warmup_steps=50", "ema_decay=0.99")
     return Experiment(RECIPE, variants, short, (1000, 6000), SCORES, SPEECH, START)
 

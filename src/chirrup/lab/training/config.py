@@ -199,7 +199,8 @@ class AdversaryConfig(Strict):
     every: AtLeastOne = 1
     """Steps between updates of the discriminators, and between losses through them."""
     learning_rate: Rate = 3e-4
-    """Rate at the point where the model has ``learning_rate``. Both decay alike."""
+    """Rate after the warm-up, at the start of the recipe and of each stage with its own rate. Then
+    it decays in proportion to the model's."""
     bf16: bool = True
     include_logits: bool = False
     """Whether feature matching includes the logits; `feature_matching_loss` has these options."""
@@ -291,9 +292,9 @@ class TrainingConfig(Strict):
         The decay ends at the last step of the recipe, or of a stage with its own rate.
         """
         index, stage = self.stage_at(step)
-        first, final, steps = self.learning_rate, self.final_learning_rate, self.steps
+        first, final, steps = self.first_rate(stage), self.final_learning_rate, self.steps
         if stage.learning_rate is not None:
-            first, steps = stage.learning_rate, stage.steps
+            steps = stage.steps
             step -= sum(before.steps for before in self.stages[:index])
         if step < self.warmup_steps:
             return first * (step + 1) / self.warmup_steps
@@ -301,6 +302,10 @@ class TrainingConfig(Strict):
         if self.schedule == "exponential":
             return first * (final / first) ** share
         return final + (first - final) * (0.5 + 0.5 * math.cos(math.pi * share))
+
+    def first_rate(self, stage: Stage) -> float:
+        """Return the learning rate from which the rate of a stage decays."""
+        return self.learning_rate if stage.learning_rate is None else stage.learning_rate
 
     def stage_at(self, step: int) -> tuple[int, Stage]:
         """Return the index and the stage of a step; steps after the end are in the last stage."""

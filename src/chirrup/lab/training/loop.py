@@ -196,7 +196,7 @@ class Trainer:
             self.start_model(sampler)
         if stage.quantize and not self.codebooks_started:
             self.start_codebooks(sampler)
-        learning_rate = self.set_learning_rate()
+        learning_rate = self.set_learning_rate(stage)
 
         audio, target = map(self.model.tiled, sampler.batch(config.batch_size))
         dropout = self.draw_dropout(audio, stage)
@@ -254,13 +254,13 @@ class Trainer:
             parameter.requires_grad_(id(parameter) in chosen)
         return trained
 
-    def set_learning_rate(self) -> float:
+    def set_learning_rate(self, stage: Stage) -> float:
         """Set the learning rates of this step; return the model's."""
         config = self.config
         learning_rate = config.learning_rate_at(self.step)
         for group, scale in zip(self.optimiser.param_groups, (1.0, config.codes.lr_scale)):
             group["lr"] = learning_rate * scale
-        share = learning_rate / config.learning_rate
+        share = learning_rate / config.first_rate(stage)
         self.adversary.set_learning_rate(share * config.adversary.learning_rate)
         return learning_rate
 

@@ -47,6 +47,25 @@ def test_discriminators_take_turns(corpus: Path, tmp_path: Path) -> None:
     assert turns == [False, False, True, False, True, False]
 
 
+def test_discriminators_have_their_rate_in_a_stage_with_its_own(
+    corpus: Path, tmp_path: Path
+) -> None:
+    """Their rate does not depend on the model's, and it decays in the same proportion."""
+    changes = with_adversary(learning_rate=4e-3) | {"learning_rate": 5e-5, "warmup_steps": 0}
+    changes |= {"final_learning_rate": 5e-6}
+    changes["stages"][1] |= {"learning_rate": 4e-4}
+    trainer = Trainer(tiny_config(corpus, **changes), tmp_path, CPU)
+    assert trainer.adversary.optimiser is not None
+    for step in (2, 4):
+        advance(trainer, step + 1)
+        rate, own = (
+            x.param_groups[0]["lr"] for x in (trainer.optimiser, trainer.adversary.optimiser)
+        )
+        assert rate == trainer.config.learning_rate_at(step)
+        assert own == pytest.approx(4e-3 * rate / 4e-4)
+    assert trainer.config.learning_rate_at(2) == 4e-4
+
+
 def test_discriminators_get_all_clips_at_one_level(corpus: Path, tmp_path: Path) -> None:
     """Biases of a discriminator hide quiet clips, and its training fails."""
     trainer = Trainer(tiny_config(corpus, **with_adversary()), tmp_path, CPU)
