@@ -93,6 +93,37 @@ def test_a_program_that_is_exchanged_after_the_check_is_refused(
 
 
 @needs_native
+def test_a_program_of_other_codebooks_is_refused() -> None:
+    codec = chirrup.load("lrac-t1", engine="native")
+    program = native.Program(codec.folder / native.PROGRAM)
+    sizes = codec.frame_samples, codec.codebooks
+    native.NativeEngine(program, "decoder", *sizes, 1024)
+    with pytest.raises(chirrup.ModelError, match=r"have 1024 entries, model\.json states 2048"):
+        native.NativeEngine(program, "decoder", *sizes, 2048)
+
+
+@needs_native
+def test_a_program_of_a_newer_version_is_not_called_damaged(tmp_path: Path) -> None:
+    content = bytearray((FOLDER / "lrac-t1" / native.PROGRAM).read_bytes())
+    content[8] = 2
+    path = tmp_path / native.PROGRAM
+    path.write_bytes(content)
+    with pytest.raises(chirrup.ModelError, match="not supported; use a newer") as caught:
+        native.Program(path)
+    assert "damaged" not in str(caught.value)
+
+
+@needs_native
+@pytest.mark.parametrize(("dtype", "shape"), [("f8", (1, -1)), ("f4", (-1,)), ("f4", (1, 3))])
+def test_a_state_of_another_shape_is_refused(dtype: str, shape: tuple[int, ...]) -> None:
+    encoder, _ = chirrup.load("lrac-t1", engine="native").engines()
+    saved = encoder.save(encoder.initial_state())["native"]
+    wrong = saved[0, :3] if 3 in shape else saved
+    with pytest.raises(ValueError, match=r"must be float32 \[batch, .*a state that save"):
+        encoder.restore({"native": wrong.astype(dtype).reshape(shape)})
+
+
+@needs_native
 def test_a_library_that_does_not_load_is_explained(
     small_export: Exported, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -18,9 +18,11 @@ LONGER = {"lab/training/loop.py"}
 
 ROOMS = {
     **dict.fromkeys(
-        ("codes", "concealment", "conditioning", "encoding", "engines", "resampling"), "codec"
+        ("batches", "codes", "concealment", "conditioning", "encoding", "engines"), "codec"
     ),
-    **dict.fromkeys(("level", "radio", "stream", "voice", "zoo"), "codec"),
+    **dict.fromkeys(
+        ("level", "loaded_model", "radio", "resampling", "stream", "voice", "zoo"), "codec"
+    ),
     "model_json": "spec",
     "words": "errors",
     "__main__": "cli",

@@ -58,21 +58,38 @@ class Conditioner:
     @property
     def removed(self) -> np.ndarray:
         """Offset to subtract ``[channels]``: the part of the estimate beyond the tolerated one."""
-        return self.offset - np.clip(self.offset, -TOLERATED_OFFSET, TOLERATED_OFFSET)
+        return _beyond_tolerated(self.offset)
+
+    def _estimates(self, means: np.ndarray) -> np.ndarray:
+        """Return the estimates at the ends of frames ``[channels, frames + 1]``.
+
+        The recurrence is computed with Python's numbers, because arrays of a few channels take
+        several times as long.
+
+        Args:
+            means: means of the frames ``[channels, frames]``.
+        """
+        longest, settling = OFFSET_SECONDS * self.rate_hz, SETTLING_SECONDS * self.rate_hz
+        seen = self.seen + self.frame_samples * np.arange(1, means.shape[1] + 1)
+        shares = (self.frame_samples / np.minimum(longest, settling + seen)).tolist()
+        rows = []
+        for row, offset in zip(means.tolist(), self.offset.tolist()):
+            estimates = [offset]
+            for mean, share in zip(row, shares):
+                offset += share * (mean - offset)
+                offset = max(-LARGEST_OFFSET, min(LARGEST_OFFSET, offset))
+                estimates.append(offset)
+            rows.append(estimates)
+        self.seen += self.frame_samples * means.shape[1]
+        result = np.array(rows)
+        self.offset = result[:, -1].copy()
+        return result
 
     def _conditioned(self, signal: np.ndarray) -> np.ndarray:
         channels, samples = signal.shape
         frames = signal.reshape(channels, -1, self.frame_samples)
         means = np.clip(frames, -LOUDEST, LOUDEST).astype(np.float64).mean(axis=2)
-        removed = [self.removed]
-        longest, settling = OFFSET_SECONDS * self.rate_hz, SETTLING_SECONDS * self.rate_hz
-        for mean in means.T:
-            self.seen += self.frame_samples
-            share = self.frame_samples / min(longest, settling + self.seen)
-            offset = self.offset + share * (mean - self.offset)
-            self.offset = offset.clip(-LARGEST_OFFSET, LARGEST_OFFSET)
-            removed.append(self.removed)
-        ends = np.stack(removed, axis=1)[..., None]
+        ends = _beyond_tolerated(self._estimates(means))[..., None]
         if ends.any():
             place = np.arange(1, self.frame_samples + 1) / self.frame_samples
             offsets = ends[:, :-1] + (ends[:, 1:] - ends[:, :-1]) * place
@@ -89,3 +106,7 @@ class Conditioner:
         """Continue from a state that `save` returned."""
         self.waiting, self.seen = saved["waiting"].copy(), saved["seen"]
         self.offset = saved["offset"].copy()
+
+
+def _beyond_tolerated(offset: np.ndarray) -> np.ndarray:
+    return offset - np.clip(offset, -TOLERATED_OFFSET, TOLERATED_OFFSET)

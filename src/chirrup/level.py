@@ -26,9 +26,9 @@ BLOCK_SECONDS = 0.02
 class LevelControl:
     """Raise a quiet signal ``float32 [samples]`` slowly to `TARGET_DB`, without latency.
 
-    The level is that of blocks of 20 ms without their mean. Within a block, the gain in dB changes
-    linearly to that of the estimate before the block, so the result does not depend on how the
-    stream is cut into pieces.
+    The level is measured in blocks of 20 ms, without their mean. Within a block, the gain in dB
+    changes linearly to the gain of the estimate before the block, so the result does not depend on
+    how the stream is cut into pieces.
 
     >>> level = LevelControl(24_000)
     >>> packets = encoder.push(level.push(samples))

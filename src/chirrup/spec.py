@@ -25,7 +25,7 @@ Place = Mapping[str, Any]
 
 @dataclass(frozen=True, kw_only=True)
 class ModelSpec:
-    """The specification of one model. `Codec` documents the fields that it shares.
+    """The specification of one model. `LoadedModel` documents the fields that it shares.
 
     Raises:
         ValueError: a value is out of range or contradicts another value.

@@ -69,7 +69,7 @@ def test_ctrl_c_ends_a_recording(sounds: Sounds, tmp_path: Path, name: str) -> N
 def test_what_is_played(
     sounds: Sounds, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pipe: bool
 ) -> None:
-    """A loudspeaker gets the samples of decode, and those of an audio file, to the end."""
+    """A loudspeaker gets all samples of decode and of an audio file."""
     soundfile.write(tmp_path / "talk.wav", sounds.recorded, 24_000)
     assert run(["encode", str(tmp_path / "talk.wav"), "-q"]) == 0
     decoded = io.BytesIO()

@@ -1,4 +1,4 @@
-"""Pipes with short chunks: each chunk passes at once, and the codes are those of a file.
+"""Pipes with short chunks: each chunk passes at once, and the codes equal a file's.
 
 Delays are counted in samples that went in and came out, not in time.
 """

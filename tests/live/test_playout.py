@@ -74,7 +74,8 @@ def roughness(ticks: list[np.ndarray], rate_hz: int) -> np.ndarray:
 def test_speech_over_a_bad_network(model: str, conditions: str) -> None:
     """The audio is finite, as long as its ticks, of the right level, and without clicks.
 
-    A seam is a click if its curvature is 1.5 times that of the audio within 10 ms around it."""
+    A seam is a click if its curvature is 1.5 times the curvature of the audio within 10 ms of it.
+    """
     codec = chirrup.load(model)
     encoder = codec.encoder(6000, redundancy=1)
     packets = encoder.push(SPEECH) + encoder.flush()

@@ -68,7 +68,7 @@ def test_the_example_codes_and_decodes_a_wav_file(
     program = native.Program(tmp_path / native.PROGRAM)
     native.library.cache_clear()  # the next test loads its own
     encode, decode = (
-        native.NativeEngine(program, p, step, codebooks, 1 << BITS) for p in native.PARTS
+        native.NativeEngine(program, p, step, codebooks, program.entries) for p in native.PARTS
     )
     audio = np.zeros((1, 1, step * frames), np.float32)
     audio[0, 0, : len(pcm)] = pcm / np.float32(32768)

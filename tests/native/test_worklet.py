@@ -40,7 +40,7 @@ pytestmark = [
 
 
 class Site(http.server.SimpleHTTPRequestHandler):
-    """A folder of files, and a queue of what pages post."""
+    """A folder of files, and a queue of the messages that pages post."""
 
     posted: queue.Queue[bytes]
 

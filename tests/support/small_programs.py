@@ -43,7 +43,7 @@ def programs(block_frames: int = 2) -> Iterator[tuple[str, bytes]]:
     }.items():
         program = program_of(encoder, decoder, model.frame_samples, block_frames)
         yield name, program
-        if name != "lrac":  # with a GRU in the encoder of one and an LSTM in that of the other
+        if name != "lrac":  # with a GRU in one encoder and an LSTM in the other
             for inputs_rounded in (False, True):
                 kind = "rounded" if inputs_rounded else "exact"
                 yield f"{name}-int8-{kind}", all_int8(program, inputs_rounded=inputs_rounded)

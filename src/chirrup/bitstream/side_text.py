@@ -1,6 +1,6 @@
 """Short text in the spare bits of bare frames (docs/reference/format.md).
 
-The framing is that of HDLC: texts stand between flags, and bit stuffing keeps flags out of texts. A
+The framing is HDLC: texts stand between flags, and bit stuffing keeps flags out of texts. A
 receiver can therefore begin anywhere. A checksum rejects texts with wrong bits.
 """
 

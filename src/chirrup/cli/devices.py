@@ -26,7 +26,8 @@ def record(
         typer.Argument(metavar="OUT", help=".chirrup or audio file, or - for a pipe of .chirrup."),
     ] = None,
     model: Annotated[
-        str | None, typer.Option(help="Name or folder of a model; by default that of encode.")
+        str | None,
+        typer.Option(help="Name or folder of a model; the default is the default of encode."),
     ] = None,
     bitrate: Annotated[
         str | None, typer.Option("--bitrate", "-b", help="Highest bitrate: 6000 or 6k.")
@@ -104,7 +105,7 @@ def play(
     list_devices: ListDevices = False,
     quiet: Quiet = False,
 ) -> None:
-    """Play a .chirrup or audio file on a loudspeaker. Of a pipe, each chunk is played at once."""
+    """Play a .chirrup or audio file on a loudspeaker. Each chunk of a pipe is played at once."""
     if list_devices:
         return _print_devices()
     if path is None:

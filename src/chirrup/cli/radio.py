@@ -74,12 +74,12 @@ def bare(
         if decode:
             latest: list[str] = []
 
-            def heard(found: str) -> None:
+            def on_text(found: str) -> None:
                 if latest != [found]:
                     latest[:] = [found]
                     note(f"text: {found}")
 
-            result = decode_bare(codec, place, out, floating=floating, heard=heard, **layout)
+            result = decode_bare(codec, place, out, floating=floating, on_text=on_text, **layout)
             console.print_decoded(result, source, target, quiet)
         else:
             coded = encode_bare(codec, place, out, text=text, raw=raw, level=level, **layout)

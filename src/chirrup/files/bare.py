@@ -90,7 +90,7 @@ def decode_bare(
     floating: bool = False,
     raw: bool = False,
     force: bool = False,
-    heard: Callable[[str], None] = lambda text: None,
+    on_text: Callable[[str], None] = lambda text: None,
 ) -> Decoded:
     """Decode a stream of bare frames to audio at the model's rate. Overs follow without a gap.
 
@@ -103,7 +103,7 @@ def decode_bare(
         floating: as in `decode_file`.
         raw: as in `decode_file`.
         force: overwrite an existing file.
-        heard: called with each text that arrives, also if it is a repetition.
+        on_text: called with each text that arrives, also if it is a repetition.
 
     Raises:
         FileError: a file cannot be read or written, or an argument is not supported.
@@ -126,7 +126,7 @@ def decode_bare(
         for frame in frames_of(_pieces(file), decoder.format.bits):
             audio = np.atleast_2d(decoder.push(frame))
             for text in decoder.texts:
-                heard(text)
+                on_text(text)
             dropped = min(skip, audio.shape[1])
             skip = codec.delay_samples if decoder.ended else skip - dropped
             if audio.shape[1] > dropped:

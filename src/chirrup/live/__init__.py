@@ -1,1 +1,1 @@
-"""Live streams over a network: a simulated network, a jitter buffer, and playout."""
+"""Live streams over a network: a simulated network, a jitter buffer, playout, and pauses."""

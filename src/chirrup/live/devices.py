@@ -79,7 +79,7 @@ class Microphone:
         rate_hz: preferred sample rate. If the device does not support it, its default is used.
         channels: number of channels.
         device: number or a part of the name; None is the default device.
-        seconds: duration after which the file ends; None is no end.
+        seconds: duration after which the file ends; None records until it is closed.
 
     Raises:
         FileError: there is no such device, or it cannot be opened.

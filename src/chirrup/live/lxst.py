@@ -1,6 +1,6 @@
 """A codec for LXST, the voice calls of Reticulum, without a dependency on LXST.
 
-LXST (0.5.4) accepts codecs that are subclasses of its own ``LXST.Codecs.Codec``, so `lxst_codec`
+LXST (0.5.4) accepts codecs that are subclasses of ``LXST.Codecs.Codec``, so `lxst_codec`
 takes that class. LXST's table of codecs in packets is fixed: both ends have to add an entry to it.
 """
 

@@ -152,7 +152,7 @@ class Arrival(NamedTuple):
 
 
 class Network:
-    """A simulated network. Each effect has random numbers of its own.
+    """A simulated network. Each effect has separate random numbers.
 
     A seed loses the same packets whatever other effects there are, and whatever the packets hold.
 

@@ -34,6 +34,9 @@ HASH = slice(64, 96)
 HASHED_FROM = 96
 PART_BYTES = 32
 """Bytes of a part's numbers, which begin at `HASHED_FROM`."""
+OPERATION_BYTES = 128
+LOOKUP, ENTRIES = 9, 9
+"""Kind of the operation that looks codes up, and which of its numbers is the number of entries."""
 HANDLE_BYTES = 256
 PARTS = ("encoder", "decoder")
 
@@ -86,6 +89,7 @@ class Program:
     Attributes:
         sizes: for each of `PARTS`, the sizes of a frame of the input and of the output, in samples
             or codes.
+        entries: number of entries of a codebook in the decoder.
     """
 
     def __init__(self, path: Path, sha256: str | None = None) -> None:
@@ -101,7 +105,8 @@ class Program:
         file = aligned(len(content))
         file[:] = np.frombuffer(content, np.uint8)
         del content
-        if hashlib.sha256(file[HASHED_FROM:].data).digest() != file[HASH].tobytes():
+        own_hash = file[HASH].tobytes()
+        if sha256 is None and hashlib.sha256(file[HASHED_FROM:].data).digest() != own_hash:
             raise ModelError(f"{path} is damaged: its hash is wrong")
         size = found.chirrup_memory_size(_address(file), ctypes.c_size_t(file.size))
         self._check_memory(size, file.size)
@@ -111,11 +116,12 @@ class Program:
             self.handle, _address(file), ctypes.c_size_t(file.size), _address(self.memory)
         )
         if size == 0 or code:
-            raise ModelError(f"{path} is damaged: {found.chirrup_error(code).decode()}")
+            raise ModelError(f"{path} cannot be opened: {found.chirrup_error(code).decode()}")
         size += sum(self.state_bytes(part) + self.scratch_bytes(part) for part in (0, 1))
         self._check_memory(size, file.size)
-        heads = (HASHED_FROM + PART_BYTES * part + 24 for part in (0, 1))
-        self.sizes = [struct.unpack_from("<2I", file.data, at) for at in heads]
+        heads = (HASHED_FROM + PART_BYTES * part for part in (0, 1))
+        self.sizes = [struct.unpack_from("<2I", file.data, at + 24) for at in heads]
+        self.entries = _entries(file)
 
     def _check_memory(self, size: int, file_bytes: int) -> None:
         """Raise ModelError if a program and its streams take too much memory."""
@@ -149,6 +155,15 @@ class Program:
         return Program, (self.path, self.sha256)
 
 
+def _entries(file: np.ndarray) -> int:
+    """Return the number of entries of a codebook in the decoder of an opened program file."""
+    count, place = struct.unpack_from("<2I", file.data, HASHED_FROM + PART_BYTES)
+    at = ALIGNMENT * place
+    operations = file[at : at + OPERATION_BYTES * count].view("<u4").reshape(count, -1)
+    lookups = operations[operations[:, 0] == LOOKUP]
+    return int(lookups[0, ENTRIES]) if len(lookups) else 0
+
+
 class NativeEngine:
     """An `engine.Engine` that runs a part of a program.
 
@@ -175,6 +190,11 @@ class NativeEngine:
             raise ModelError(
                 f"{program.path} is damaged: a frame of its {part} has {program.sizes[self.part]} "
                 f"samples and codes, model.json states {sizes}"
+            )
+        if program.entries != codebook_size:
+            raise ModelError(
+                f"{program.path} is damaged: its codebooks have {program.entries} entries, "
+                f"model.json states {codebook_size}"
             )
 
     def initial_state(self, batch: int = 1) -> np.ndarray:
@@ -212,12 +232,18 @@ class NativeEngine:
         Raises:
             ValueError: the state is of another engine.
         """
-        if "native" not in saved or saved["native"].shape[1:] != (self.floats,):
+        if "native" not in saved:
             raise ValueError(
                 "the state is not of the native engine: load the model with the engine 'onnx'"
             )
-        state = self.initial_state(len(saved["native"]))
-        state[:] = saved["native"]
+        values = np.asarray(saved["native"])
+        if values.dtype != np.float32 or values.ndim != 2 or values.shape[1] != self.floats:
+            raise ValueError(
+                f"a state of the native engine must be float32 [batch, {self.floats}], got "
+                f"{values.dtype} {list(values.shape)}: pass a state that save() returned"
+            )
+        state = self.initial_state(len(values))
+        state[:] = values
         return state
 
 

@@ -194,7 +194,7 @@ def test_a_model_in_eight_bits_reads_the_files_of_the_model(model: Path, tmp_pat
 def test_live_frames_are_near_those_of_the_model(engine: str, model: Path) -> None:
     """In blocks the convolutions of ONNX do not change; the graph for one frame has products.
 
-    Its scales belong to 32 weights, those of the native engine to an output.
+    Its scales belong to 32 weights; the native engine has a scale per output.
     """
     codes = np.random.default_rng(0).integers(0, 1024, (1, 12, 50), np.int32)
     codecs = [chirrup.load(source, engine=engine) for source in ("iris-t1", model)]

@@ -1,5 +1,7 @@
 """The figures of the papers: their file names models that exist, and one form of a table."""
 
+import re
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -8,7 +10,8 @@ from chirrup.lab import papers
 from chirrup.lab.models import CONFIGS
 from chirrup.lab.papers import PAPERS, Paper, read_papers
 
-SYSTEMS = Path(__file__).parents[3] / "docs" / "systems"
+ROOT = Path(__file__).parents[3]
+PAGES = sorted((ROOT / "docs" / "papers").glob("*.md"))
 TABLE = 'source = "a paper"\nbitrates_bps = [1000]\n'
 
 
@@ -18,10 +21,26 @@ def test_every_table_is_of_a_model_and_has_its_source() -> None:
         assert "arXiv" in paper.source or "poster" in paper.source
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_the_training_tables_of_the_pages_are_current(
+    page: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`python benchmarks/paper_pages.py` writes them."""
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    text = page.read_text()
+    assert import_module("paper_pages").filled(text) == text
+
+
+def test_every_training_has_its_table_on_a_page() -> None:
+    marks = re.findall(r"<!-- training (\S+) -->", "".join(page.read_text() for page in PAGES))
+    recipes = {path.stem for path in (ROOT / "recipes").glob("*.toml")}
+    assert sorted(marks) == sorted(recipes & set(PAPERS))
+
+
 @pytest.mark.parametrize("model", PAPERS)
-def test_the_pages_of_the_systems_have_the_figures(model: str) -> None:
+def test_the_pages_of_the_papers_have_the_figures(model: str) -> None:
     """As MFLOPS, or as billions of multiply-accumulates a second."""
-    pages = "".join(page.read_text().replace(",", "") for page in SYSTEMS.glob("*.md"))
+    pages = "".join(page.read_text().replace(",", "") for page in PAGES)
     for part, mflops in PAPERS[model].mflops.items():
         if part in ("encoder", "quantizer", "decoder"):
             forms = (f"{mflops}", f"{mflops:.0f}", f"{mflops / 2000:g}")

@@ -58,7 +58,7 @@ def export(
         exact: whether to keep float32 weights; else they are rounded to float16.
         compact: whether to round matrices to 8 bits; see `fold`.
         pseudo_gray: whether to put the codebooks into a pseudo-Gray order. The codes then differ
-            from those of an export without it.
+            from the codes of an export without it.
 
     Returns:
         The agreement between exported forms and model, the worst of all forms.

@@ -3,7 +3,7 @@
 - ``*.onnx``: graphs without weights.
 - ``model.safetensors``: the weights of all graphs, each tensor once. A tensor is stored as float16
   or as 8 bits with a scale per row (`rounded`) if this is exact, else as float32.
-- ``model.chirp``: the program of the native engine, with weights of its own.
+- ``model.chirp``: the program of the native engine, which contains its weights.
 - ``model.json``: sample rates, states, bitrates, audit, the location of each graph's weights, and
   the SHA-256 of the weights, of each graph and of the program.
 """

@@ -1,6 +1,6 @@
 """Programs with matrices of 8 bits, made from programs with floats.
 
-The matrices are those of convolutions, GRUs and LSTMs. One has int8 weights and a scale per output,
+Convolutions, GRUs and LSTMs have matrices. One has int8 weights and a scale per output,
 and the inputs are rounded or not. `int8_decoder` is for speed, `exact_int8` and `int8_storage` are
 for size. They need only the file of a program, so that a model folder is a source too.
 """

@@ -4,7 +4,7 @@ A causal WavLM extracts features, focal modulation compresses them to a few bits
 WaveNeXt vocoder turns them into audio. The paper does not list all sizes; they follow the authors'
 code (github.com/lucadellalib/focalcodec) with ``causal=True``.
 `tests/lab/models/test_focalcodec.py` compares the outputs with the authors' code.
-`chirrup.lab.released.focalcodec` reads the authors' checkpoints. docs/systems/focalcodec-stream.md
+`chirrup.lab.released.focalcodec` reads the authors' checkpoints. docs/papers/focalcodec-stream.md
 lists all layers.
 
 `FocalConfig.small` and the options ``whole_frames``, ``spectra``, ``chunk_codes``,

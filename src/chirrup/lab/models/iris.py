@@ -10,7 +10,7 @@ leaves these points open:
 - window and spectral head: square root of a Hann window, log-magnitude and phase.
 
 `tests/lab/models/test_iris.py` compares the counts with the poster.
-docs/systems/iris.md lists all layers.
+docs/papers/iris.md lists all layers.
 """
 
 from dataclasses import dataclass

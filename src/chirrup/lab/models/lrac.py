@@ -3,7 +3,7 @@
 The paper's section 4 describes the layers only in part. Kernel sizes, dilations and the centred
 convolutions come from the published configuration (github.com/cisco-open/espnet, egs2/lrac).
 `tests/lab/models/test_lrac.py` compares complexity, latency and receptive field with the paper.
-docs/systems/lrac.md lists all layers.
+docs/papers/lrac.md lists all layers.
 """
 
 from collections.abc import Sequence

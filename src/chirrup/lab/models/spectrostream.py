@@ -7,7 +7,7 @@ mirror image. The layers follow the configuration in github.com/magenta/magenta-
 
 Neither paper nor configuration states how the transposed convolutions are cut in time; here they
 are causal. `SpectroConfig.folds` and `SpectroConfig.small` are additions of this package.
-docs/systems/spectrostream.md lists all layers.
+docs/papers/spectrostream.md lists all layers.
 """
 
 from dataclasses import dataclass, replace

@@ -9,7 +9,7 @@ counts; `tests/lab/models/test_tqcodec.py` shows the arithmetic. Further open po
   dimensions stay; here they do;
 - how the bands are split between the two networks; see `Encoder`.
 
-docs/systems/tqcodec.md lists all layers.
+docs/papers/tqcodec.md lists all layers.
 """
 
 from dataclasses import dataclass

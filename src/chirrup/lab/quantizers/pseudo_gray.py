@@ -99,7 +99,7 @@ def projected_entries(level: Level) -> Tensor:
 def order_codebooks(quantizer: Quantizer) -> list[tuple[float, float]]:
     """Put the entries of all codebooks of a folded quantizer into a pseudo-Gray order, in place.
 
-    Distances are those of the quantized latent, the input of the decoder.
+    Distances are distances of the quantized latent, the input of the decoder.
 
     Returns:
         `bit_error_distortion` of each codebook, before and after.
