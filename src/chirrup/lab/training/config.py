@@ -187,7 +187,7 @@ class CodesConfig(Strict):
 class DiscriminatorConfig(Strict):
     """One discriminator."""
 
-    kind: Literal["multi_period", "stft", "subband_stft", "mel", "spectrostream"]
+    kind: Literal["multi_period", "multi_scale", "stft", "subband_stft", "mel", "spectrostream"]
     options: dict[str, Any] = Field(default_factory=dict)
     """Keyword arguments of its class."""
 

@@ -2,6 +2,7 @@
 
 from itertools import pairwise
 from math import ceil, pi
+from pathlib import Path
 
 import pytest
 import torch
@@ -11,6 +12,7 @@ from chirrup.lab.training.adversarial.discriminators import (
     Discriminators,
     MultiLengthMelDiscriminator,
     MultiPeriodDiscriminator,
+    MultiScaleDiscriminator,
     MultiScaleSTFTDiscriminator,
     MultiScaleSubbandSTFTDiscriminator,
 )
@@ -21,12 +23,17 @@ from chirrup.lab.training.adversarial.losses import (
     least_squares_discriminator_loss,
     least_squares_generator_loss,
 )
+from chirrup.lab.training.config import load_recipe
+
+ROOT = Path(__file__).parents[4]
 
 
 def thin(name: str, input_channels: int = 1) -> nn.Module:
     match name:
         case "period":
             return MultiPeriodDiscriminator(channels=(8, 16, 32), input_channels=input_channels)
+        case "scale":
+            return MultiScaleDiscriminator(channels=[16] * 7, input_channels=input_channels)
         case "stft":
             return MultiScaleSTFTDiscriminator(channels=4, input_channels=input_channels)
         case "subband":
@@ -36,7 +43,8 @@ def thin(name: str, input_channels: int = 1) -> nn.Module:
     raise ValueError(name)
 
 
-STRUCTURE = {"period": (5, 4), "stft": (5, 6), "subband": (3, 5 * 5 + 1), "mel": (3, 6)}
+STRUCTURE = {"period": (5, 4), "scale": (3, 8), "stft": (5, 6), "mel": (3, 6)}
+STRUCTURE["subband"] = (3, 5 * 5 + 1)
 every_discriminator = pytest.mark.parametrize("name", STRUCTURE)
 
 
@@ -124,6 +132,44 @@ def test_multi_period_has_the_parameters_of_hifi_gan() -> None:
     assert parameters(MultiPeriodDiscriminator()) == 41_105_770
 
 
+def test_multi_scale_has_the_parameters_and_rates_of_hifi_gan() -> None:
+    """29.6 million. Only weight norm has gains; strides divide the time by 64."""
+    widths, groups = (1, 128, 128, 256, 512, 1024, 1024, 1024, 1), (1, 4, 16, 16, 16, 16, 1, 1)
+    sizes, outputs = (15, 41, 41, 41, 41, 41, 5, 3), sum(widths[1:])
+    layers = zip(sizes, pairwise(widths), groups, strict=True)
+    kernels = sum(size * a * b // group for size, (a, b), group in layers)
+    assert 3 * (kernels + outputs) + 2 * outputs == 29_618_821
+    discriminator = MultiScaleDiscriminator()
+    assert parameters(discriminator) == 29_618_821
+    scales = MultiScaleDiscriminator(channels=[16] * 7)(noise(1, 1, 4096))
+    times = [[feature.shape[2] for feature in features] for features in scales]
+    assert times[0] == [4096, 2048, 1024, 256, 64, 64, 64, 64]
+    assert [rates[0] for rates in times] == [4096, 2049, 1025]
+
+
+def test_weights_of_focal_65k_are_the_sums_of_its_authors() -> None:
+    """They add the hinge losses, and multiply the mean distance of all 54 feature maps by 54."""
+    periods = MultiPeriodDiscriminator(channels=(4, 4, 4, 4, 4))
+    members = {"periods": periods, "scales": thin("scale")}
+    discriminator = Discriminators(members).eval()
+    real, fake = discriminator(noise(1, 1, 4096)), discriminator(noise(1, 1, 4096, seed=1))
+    maps = [pair for a, b in zip(real, fake, strict=True) for pair in zip(a, b, strict=True)]
+    assert len(maps) == 54
+    features = 54 * sum((a - b).abs().mean() for a, b in maps) / len(maps)
+    config = load_recipe(ROOT / "recipes" / "focal-65k.toml")
+    weights, options = config.stages[0].weights, config.adversary
+    ours = feature_matching_loss(
+        real,
+        fake,
+        include_logits=options.include_logits,
+        normalise=options.normalise,
+        average_layers=options.average_layers,
+    )
+    torch.testing.assert_close(weights.features * ours, features)
+    adversarial = sum((-outputs[-1]).mean() for outputs in fake)
+    torch.testing.assert_close(weights.adversarial * hinge_generator_loss(fake), adversarial)
+
+
 def test_multi_scale_stft_has_the_parameters_of_the_lrac_baseline() -> None:
     """The formula is for a scale, with C = 16. The first and last convolution have no gains."""
     c = 16
@@ -154,7 +200,7 @@ def test_gradients_reach_the_audio_and_are_finite(name: str, level: float) -> No
 
 @every_discriminator
 def test_batch_rows_do_not_touch(name: str) -> None:
-    discriminator, audio = thin(name), noise(3, 1, 4096)
+    discriminator, audio = thin(name).eval(), noise(3, 1, 4096)  # eval fixes spectral norms
     together = discriminator(audio)
     alone = discriminator(audio[1:2])
     for joint, single in zip(together, alone, strict=True):

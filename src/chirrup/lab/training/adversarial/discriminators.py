@@ -14,6 +14,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.nn.utils.parametrizations import spectral_norm, weight_norm
 
 from chirrup.errors import UsageError
 from chirrup.lab import fast
@@ -22,6 +23,7 @@ from chirrup.lab.fast.filters import Filters, filters, has_fast_transform
 from chirrup.lab.training.adversarial.stacks import (
     BandStacks,
     period_stack,
+    scale_stack,
     spectrogram_stack,
 )
 from chirrup.lab.training.losses.stft import mel_filterbank, stft, unit_power
@@ -72,6 +74,32 @@ class MultiPeriodDiscriminator(_Views):
         super().__init__(
             (_Fold(period) for period in periods),
             (period_stack(input_channels, channels, slope) for _ in periods),
+            input_channels,
+        )
+
+
+class MultiScaleDiscriminator(_Views):
+    """Classifies the waveform at its sample rate, at half and at a quarter of it.
+
+    Source: HiFi-GAN (arXiv 2010.05646, section 2.3) and its code. Strided convolutions with groups
+    run along time. The stack of the full rate has spectral normalisation, the others have weight
+    normalisation. An average of 4 samples halves the rate.
+    """
+
+    def __init__(
+        self,
+        *,
+        scales: int = 3,
+        channels: Sequence[int] = (128, 128, 256, 512, 1024, 1024, 1024),
+        input_channels: int = 1,
+        slope: float = 0.1,
+    ) -> None:
+        super().__init__(
+            (_Halved(times) for times in range(scales)),
+            (
+                scale_stack(input_channels, channels, slope, normalise)
+                for normalise in (spectral_norm, *[weight_norm] * (scales - 1))
+            ),
             input_channels,
         )
 
@@ -196,6 +224,19 @@ class _Fold(nn.Module):
     def forward(self, audio: Tensor) -> Tensor:
         audio = functional.pad(audio, (0, -audio.shape[-1] % self.period), mode="reflect")
         return audio.unflatten(-1, (-1, self.period))
+
+
+class _Halved(nn.Module):
+    """Halves the sample rate some times: ``[batch, channels, time]`` to ``[..., time, 1]``."""
+
+    def __init__(self, times: int) -> None:
+        super().__init__()
+        self.times = times
+
+    def forward(self, audio: Tensor) -> Tensor:
+        for _ in range(self.times):
+            audio = functional.avg_pool1d(audio, 4, 2, padding=2)
+        return audio[..., None]
 
 
 class _Spectrogram(nn.Module):

@@ -22,6 +22,7 @@ Outputs = Sequence[Sequence[Tensor]]
 
 DISCRIMINATORS = {
     "multi_period": discriminators.MultiPeriodDiscriminator,
+    "multi_scale": discriminators.MultiScaleDiscriminator,
     "stft": discriminators.MultiScaleSTFTDiscriminator,
     "subband_stft": discriminators.MultiScaleSubbandSTFTDiscriminator,
     "mel": discriminators.MultiLengthMelDiscriminator,
@@ -33,11 +34,11 @@ def build_discriminator(config: DiscriminatorConfig) -> nn.Module:
     """Build a discriminator of a recipe.
 
     Raises:
-        ModelError: its class has no such options.
+        ModelError: its class has no such options, or their values do not fit.
     """
     try:
         return DISCRIMINATORS[config.kind](**config.options)
-    except TypeError as error:
+    except (TypeError, ValueError) as error:
         raise ModelError(
             f"a discriminator of kind {config.kind} cannot be built: {error}"
         ) from error

@@ -4,7 +4,7 @@ The fast forms return features with the same values, but their memory layout or 
 differ. Losses are means over all values.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import cast
 
@@ -17,6 +17,17 @@ from chirrup.lab import fast
 from chirrup.lab.fast.discriminators import period_conv, takes_thin_conv, thin_conv
 
 Pair = tuple[int, int]
+
+SCALE_LAYERS = (
+    (15, 1, 1),
+    (41, 2, 4),
+    (41, 2, 16),
+    (41, 4, 16),
+    (41, 4, 16),
+    (41, 1, 16),
+    (5, 1, 1),
+)
+"""Kernel size, stride and groups of the convolutions of HiFi-GAN's multi-scale discriminator."""
 
 
 class ConvStack(nn.Module):
@@ -79,6 +90,19 @@ def period_stack(inputs: int, channels: Sequence[int], slope: float) -> PeriodSt
         for (a, b), stride in zip(pairwise((inputs, *channels)), strides, strict=True)
     ]
     return PeriodStack(convs, slope, weight_norm(_conv(channels[-1], 1, (3, 1))))
+
+
+def scale_stack(
+    inputs: int, channels: Sequence[int], slope: float, normalise: Callable[[nn.Conv2d], nn.Module]
+) -> ConvStack:
+    """Build HiFi-GAN's stack for one scale, along time only: ``[batch, channels, time, 1]``."""
+    layers = zip(pairwise((inputs, *channels)), SCALE_LAYERS, strict=True)
+    convs = [
+        nn.Conv2d(a, b, (size, 1), (stride, 1), (size // 2, 0), groups=groups)
+        for (a, b), (size, stride, groups) in layers
+    ]
+    logits = normalise(_conv(channels[-1], 1, (3, 1)))
+    return ConvStack([normalise(conv) for conv in convs], slope, logits)
 
 
 def _inner_convs(channels: int, dilations: Sequence[int]) -> list[nn.Module]:
