@@ -31,6 +31,7 @@ def run(
     return values, list(gradients), result.codes
 
 
+@pytest.mark.parametrize("detach", [False, True])
 @pytest.mark.parametrize("kind", [Level, EMALevel, SimVQLevel])
 @pytest.mark.parametrize(
     ("batch", "channels", "frames", "codebooks", "size", "code_dim"),
@@ -44,9 +45,12 @@ def test_equals_plain(
     codebooks: int,
     size: int,
     code_dim: int,
+    detach: bool,
 ) -> None:
     torch.manual_seed(frames)
-    quantizer = ResidualVectorQuantizer(channels, codebooks, size, code_dim, kind)
+    quantizer = ResidualVectorQuantizer(
+        channels, codebooks, size, code_dim, kind, detach_residual=detach
+    )
     quick = copy.deepcopy(quantizer)
     fast.enable(quick)
     assert quick.fast

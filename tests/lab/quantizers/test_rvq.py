@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.testing import assert_close
 
 from chirrup.codes import ABSENT
+from chirrup.lab.models import CONFIGS, build
 from chirrup.lab.quantizers.rvq import ResidualVectorQuantizer
 
 DIM, LEVELS, SIZE, CODE_DIM = 12, 5, 32, 4
@@ -29,8 +30,15 @@ def every(batch: int) -> Tensor:
     return torch.full((batch,), LEVELS)
 
 
-def test_gradient_passes_straight_through(quantizer: ResidualVectorQuantizer) -> None:
-    """The latent's gradient is the gradient of the projections alone, without the search."""
+@pytest.mark.parametrize("detached", [False, True])
+def test_gradient_passes_straight_through(
+    quantizer: ResidualVectorQuantizer, detached: bool
+) -> None:
+    """The latent's gradient is the gradient of the projections alone, without the search.
+
+    If residuals are detached, the projections of earlier levels are not part of it.
+    """
+    quantizer.detach_residual = detached
     used = torch.tensor([1, 3, LEVELS])
     x = latents().requires_grad_()
     toward = torch.randn_like(x)
@@ -42,12 +50,20 @@ def test_gradient_passes_straight_through(quantizer: ResidualVectorQuantizer) ->
         level = quantizer.trained_levels[index]
         output = level.project_out(level.project_in(residual))
         total = total + output * (index < used)[:, None, None]
-        residual = residual - output
+        residual = residual - (output.detach() if detached else output)
     (total * toward).sum().backward()
     assert x.grad is not None
     assert plain.grad is not None
     assert x.grad.abs().max() > 0.01
     assert_close(x.grad, plain.grad)
+
+
+def test_only_lrac_detaches_residuals() -> None:
+    """Its published code does; DAC's code, which IRIS and TQCodec follow, does not."""
+    with torch.device("meta"):
+        quantizers = {name: build(name).quantizer for name in CONFIGS}
+    detached = {name for name, x in quantizers.items() if getattr(x, "detach_residual", False)}
+    assert detached == {"lrac-t1", "lrac-t2"}
 
 
 def test_each_loss_reaches_only_its_side(quantizer: ResidualVectorQuantizer) -> None:

@@ -203,7 +203,7 @@ std::vector<Tensor> residual_quantizer(
 std::vector<Tensor> residual_quantizer_backward(
     const Tensor& dy, const Tensor& d_projected, const Tensor& d_entries, const Tensor& w_in,
     const Tensor& w_out, const Tensor& b_out, const Tensor& entries, const Tensor& mask,
-    const Tensor& codes, const Tensor& projected, const Tensor& last);
+    const Tensor& codes, const Tensor& projected, const Tensor& last, bool detached);
 std::vector<Tensor> lstm(const Tensor& a, const Tensor& hidden, const Tensor& cell, const Tensor& w,
                          const Tensor& bias);
 std::vector<Tensor> lstm_backward(const Tensor& dy, const Tensor& d_last, const Tensor& d_last_cell,

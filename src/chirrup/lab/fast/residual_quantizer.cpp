@@ -3,7 +3,7 @@
 //   p = w_in r + b_in          e is the entry with the largest score, table p + offset
 //   o = w_out e + b_out        r - o is the next level's r; the output is the sum of mask o
 //
-// The gradient of e equals the gradient of p. As in conv_rows.h, rows are along time; they contain all
+// The gradient of e equals the gradient of p. If r is detached, o has no gradient from the next level's r. As in conv_rows.h, rows are along time; they contain all
 // items of the batch one after another. C is the number of channels, D the dimension of a code.
 
 #include "conv_rows.h"
@@ -108,7 +108,7 @@ std::vector<Tensor> residual_quantizer(
 std::vector<Tensor> residual_quantizer_backward(
     const Tensor& dy, const Tensor& d_projected, const Tensor& d_entries, const Tensor& w_in,
     const Tensor& w_out, const Tensor& b_out, const Tensor& entries, const Tensor& mask,
-    const Tensor& codes, const Tensor& projected, const Tensor& last) {
+    const Tensor& codes, const Tensor& projected, const Tensor& last, bool detached) {
     const Quantizer q(dy, entries);
     const auto [batch, C, time, levels, D, size, stride] = q;
     const Tensor out = pack(w_out.reshape({levels * C, D, 1}), levels, false);
@@ -145,7 +145,7 @@ std::vector<Tensor> residual_quantizer_backward(
 #pragma omp simd
             for (int64_t i = 0; i < C * stride; ++i) {
                 r[i] += o[i];
-                d_o[i] = factor * y[i] - g[i];
+                d_o[i] = factor * y[i] - (detached ? 0 : g[i]);
             }
             Gradient::add(static_cast<const float*>(d_o), static_cast<const float*>(e),
                           writable(sums_out), D, C, 1, stride, stride);

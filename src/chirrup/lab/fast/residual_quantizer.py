@@ -53,7 +53,7 @@ class Found(NamedTuple):
 class _ResidualQuantizer(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, latent: Tensor, mask: Tensor, *tensors: Tensor
+        ctx: Any, detached: bool, latent: Tensor, mask: Tensor, *tensors: Tensor
     ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
         levels = Levels(*(tensor.contiguous() for tensor in tensors))
         mask = mask.contiguous()
@@ -62,6 +62,7 @@ class _ResidualQuantizer(torch.autograd.Function):
             *(levels.w_in, levels.b_in, levels.w_out, levels.b_out),
             *(levels.table, levels.offsets, levels.entries, mask),
         )
+        ctx.detached = detached
         ctx.save_for_backward(
             *(levels.w_in, levels.w_out, levels.b_out, levels.entries),
             *(mask, codes, projected, last),
@@ -77,17 +78,20 @@ class _ResidualQuantizer(torch.autograd.Function):
     ) -> tuple[Tensor | None, ...]:
         gradients = (tensor.contiguous() for tensor in (dy, d_commitment, d_codebook))
         d_latent, *of_levels = extension().residual_quantizer_backward(
-            *gradients, *ctx.saved_tensors
+            *gradients, *ctx.saved_tensors, ctx.detached
         )
-        return (d_latent, None, *of_levels, None, None)
+        return (None, d_latent, None, *of_levels, None, None)
 
 
-def residual_quantizer(latent: Tensor, levels: Levels, mask: Tensor) -> Found:
+def residual_quantizer(
+    latent: Tensor, levels: Levels, mask: Tensor, detached: bool = False
+) -> Found:
     """Quantize a latent by residual levels. It can be differentiated once.
 
     Args:
         latent: float32 on the CPU, ``[batch, channels, frames]``.
         levels: projections and entries.
         mask: factor of each level's output in the sum, ``[levels, batch]``.
+        detached: whether a level gets no gradient through the residual of the next one.
     """
-    return Found(*_ResidualQuantizer.apply(latent, mask, *levels))
+    return Found(*_ResidualQuantizer.apply(detached, latent, mask, *levels))

@@ -188,6 +188,7 @@ class Lrac(Model):
             config.code_dim,
             EMALevel,
             count_folded=True,
+            detach_residual=True,  # as the published code
         )
         super().__init__(config, Encoder(config), quantizer, Decoder(config))
 

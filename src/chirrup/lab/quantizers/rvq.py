@@ -36,6 +36,8 @@ class ResidualVectorQuantizer(Quantizer):
         level: class of the levels.
         count_folded: whether `macs_per_frame` by default counts output projections as folded into
             lookup tables, also in the encoder, as the model's paper does.
+        detach_residual: whether the residual of the next level is detached from this level's
+            output, so that a level is trained by its own losses and the decoder's only.
     """
 
     def __init__(
@@ -47,9 +49,10 @@ class ResidualVectorQuantizer(Quantizer):
         level: type[Level] = Level,
         *,
         count_folded: bool = False,
+        detach_residual: bool = False,
     ) -> None:
         super().__init__(codebook_size)
-        self.count_folded = count_folded
+        self.count_folded, self.detach_residual = count_folded, detach_residual
         self.levels = nn.ModuleList(level(dim, codebook_size, code_dim) for _ in range(codebooks))
         self.fast = False
 
@@ -75,7 +78,7 @@ class ResidualVectorQuantizer(Quantizer):
             codebook = codebook + ((projected.detach() - entry) ** 2).mean((1, 2)) @ weight
             output = level.project_out(projected + (entry - projected).detach())
             quantized = quantized + output * (index < used)[:, None, None]
-            residual = residual - output
+            residual = residual - (output.detach() if self.detach_residual else output)
             codes.append(code)
             projections.append(projected.detach().transpose(1, 2).flatten(0, 1))
         return Quantized(
@@ -88,7 +91,7 @@ class ResidualVectorQuantizer(Quantizer):
 
     def _fast_form(self, latent: Tensor, used: Tensor, counts: Tensor) -> Quantized:
         mask = (torch.arange(len(self.levels))[:, None] < used).to(latent.dtype)
-        found = residual_quantizer(latent, self._stacked(), mask)
+        found = residual_quantizer(latent, self._stacked(), mask, self.detach_residual)
         weights = mask / used
         return Quantized(
             latent=found.latent,
