@@ -11,6 +11,7 @@ from chirrup.evaluate import tables
 from chirrup.evaluate.metrics import METRICS
 from chirrup.evaluate.results import Results, Row
 from chirrup.zoo import FOLDER, models
+from paper_pages import reported
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "reference" / "scoreboard.md"
@@ -27,9 +28,6 @@ Models of this package. The latency is counted. The real-time factor is the CPU 
 decode a channel over the duration of the audio. If the clips have fewer codes than a codebook has
 entries, not all entries can be used, and the entropy is at most the logarithm of that number.
 """
-
-PAPERS = Path(__file__).with_name("papers.md")
-"""Tables of the scores that papers report, for the page."""
 
 
 def write(boards: dict[str, Results]) -> None:
@@ -74,13 +72,7 @@ def page(boards: dict[str, Results]) -> str:
             text += [CODES, models_table(clean, about)]
         versions = ", ".join(f"{key} {value}" for key, value in run["versions"].items())
         text.append(f"{run['created'][:10]}; {versions}.\n")
-    text += [
-        "## Scores that papers report\n",
-        "Measured by the papers' authors on other clips. Do not compare them with the tables above "
-        "to the second digit.\n",
-        PAPERS.read_text(),
-    ]
-    return "\n".join(text)
+    return "\n".join([*text, reported()])
 
 
 def models_table(rows: list[Row], about: dict[str, dict[str, Any]]) -> str:

@@ -15,9 +15,11 @@ import fuzzing_models
         ("models", 60),
         ("checkpoints", 8),
         ("manifests shards", 12),
+        ("bare text messages noise", 3000),
         ("packets", 5000),
         ("files", 500),
         ("jitter", 100_000),
+        ("datagrams", 20_000),
     ],
 )
 def test_tampered_input_raises_the_named_errors_only(what: str, rounds: int) -> None:

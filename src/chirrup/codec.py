@@ -6,7 +6,8 @@ from itertools import chain
 import numpy as np
 
 from chirrup.batches import each, rows
-from chirrup.codes import Codes, all_codebooks, as_array, checked
+from chirrup.code_vectors import embed
+from chirrup.codes import Codes, all_codebooks, checked, checked_codes
 from chirrup.concealment import ConcealingDecoder
 from chirrup.encoding import ChunkEncoder
 from chirrup.loaded_model import LoadedModel
@@ -111,10 +112,7 @@ class Codec(LoadedModel):
             TypeError: ``codes`` is not an array.
         """
         given = codes.channels if isinstance(codes, Codes) else None
-        form = "integers [codebooks, frames] or [streams, codebooks, frames]"
-        data = as_array(codes.data if isinstance(codes, Codes) else codes, "codes", form)
-        if data.ndim not in (2, 3) or not np.issubdtype(data.dtype, np.integer):
-            raise ValueError(f"codes must be {form}; got {data.dtype} {list(data.shape)}")
+        data = checked_codes(codes)
         streams = data[None] if data.ndim == 2 else data
         channels = len(streams) if self.channels == 1 else given or self.channels
         if len(streams) != self.spec.streams(channels):
@@ -151,6 +149,26 @@ class Codec(LoadedModel):
                 audio = audio.mean(axis=0, keepdims=True)
             yield audio[:, skip:]
             skip = max(0, skip - audio.shape[1])
+
+    def embed(self, codes: Codes | np.ndarray) -> np.ndarray:
+        """Return the input of the decoder's network: the sum of the vectors of the codes.
+
+        Absent codes add nothing. A frame whose codes are all absent is zero.
+
+        Args:
+            codes: as in `decode`.
+
+        Returns:
+            ``float32 [dimension, frames]`` or ``[streams, dimension, frames]``.
+
+        Raises:
+            ValueError: the shape is wrong, or a code is out of range.
+            TypeError: ``codes`` is not an array.
+            ModelError: the model has no vectors of codes, see ``code_vectors``.
+        """
+        data = checked_codes(codes)
+        total = embed(data[None] if data.ndim == 2 else data, self.code_vectors, self.spec)
+        return total[0] if data.ndim == 2 else total
 
     # --- batches ---------------------------------------------------------------------------------
 

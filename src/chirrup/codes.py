@@ -94,6 +94,20 @@ def checked(audio: np.ndarray) -> np.ndarray:
     return np.atleast_2d(signal)
 
 
+def checked_codes(codes: "Codes | np.ndarray") -> np.ndarray:
+    """Return a caller's codes as integers ``[codebooks, frames]`` or ``[streams, ...]``.
+
+    Raises:
+        ValueError: the shape is wrong, or the codes are not integers.
+        TypeError: the codes are not an array.
+    """
+    form = "integers [codebooks, frames] or [streams, codebooks, frames]"
+    data = as_array(codes.data if isinstance(codes, Codes) else codes, "codes", form)
+    if data.ndim not in (2, 3) or not np.issubdtype(data.dtype, np.integer):
+        raise ValueError(f"codes must be {form}; got {data.dtype} {list(data.shape)}")
+    return data
+
+
 def as_array(value: object, name: str, form: str) -> np.ndarray:
     """Return an argument as an array.
 

@@ -4,9 +4,12 @@ from copy import copy
 from functools import cached_property
 from numbers import Real
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
+
+import numpy as np
 
 from chirrup.bitstream import code_dtype
+from chirrup.code_vectors import read_code_vectors
 from chirrup.engines import choose_engine, open_engines
 from chirrup.errors import ModelError
 from chirrup.model_json import check_files, read_spec
@@ -143,6 +146,19 @@ class LoadedModel:
         changed = copy(self)
         changed._decoder = decoder
         return changed
+
+    @cached_property
+    def code_vectors(self) -> np.ndarray:
+        """Vectors of the codes, ``float32 [codebooks, codebook_size, dimension]``.
+
+        Raises:
+            ModelError: the model has no such vectors, because its decoder does not add them up.
+        """
+        return read_code_vectors(self.folder, self.spec, self.engine)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out the vectors of the codes; a copy reads them again."""
+        return {name: x for name, x in self.__dict__.items() if name != "code_vectors"}
 
     @cached_property
     def _both(self) -> tuple[Engine, Engine]:

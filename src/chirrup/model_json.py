@@ -137,6 +137,7 @@ def _parse(about: dict[str, Any]) -> ModelSpec:
         codes_sha256=_sha256(about, "codes_sha256", weights_sha256),
         graphs_sha256={name: _sha256(graphs_sha256, name) for name in graphs_sha256},
         program_sha256=_sha256(about, "program_sha256") if "program_sha256" in about else "",
+        binary_codes=_flag(about, "binary_codes"),
     )
 
 
@@ -150,6 +151,13 @@ def _whole(about: Mapping[str, Any], key: str, default: int | None = None) -> in
     value = _value(about, key, default)
     if type(value) is not int or not 0 <= value < 2**32:
         raise ValueError(f"{shown(key)} is {shown(value)}, must be a whole number")
+    return value
+
+
+def _flag(about: Mapping[str, Any], key: str) -> bool:
+    value = about.get(key, False)
+    if type(value) is not bool:
+        raise ValueError(f"{shown(key)} is {shown(value)}, must be true or false")
     return value
 
 

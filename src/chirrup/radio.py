@@ -1,6 +1,7 @@
 """Speech over radio: live streams of frames of a fixed number of bits, and short messages."""
 
 from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 
@@ -84,6 +85,24 @@ class BareEncoder:
             for codes in unpack_packet(packet, width, self.codec.codebooks).codes.T
         ]
 
+    def save(self) -> dict[str, Any]:
+        """Return the state of the stream as a dictionary of arrays, numbers and text."""
+        return {
+            "bits": self.format.bits,
+            "encoder": self.encoder.save(),
+            "texts": self.texts.save(),
+        }
+
+    def restore(self, saved: dict[str, Any]) -> None:
+        """Continue from a state that `save` returned, also of another stream of the same settings.
+
+        Raises:
+            ValueError: the state is of another model, bitrate, layout or sample rate.
+        """
+        _check_bits(saved, self.format, "encoder")
+        self.encoder.restore(saved["encoder"])
+        self.texts.restore(saved["texts"])
+
 
 class BareDecoder:
     """The receiver's end of a stream of bare frames.
@@ -139,6 +158,35 @@ class BareDecoder:
             mask = reliable if np.ndim(reliable) == 0 else np.asarray(reliable)[:, None]
             codes = reliable_codes(codes, mask)
         return self.decoder.push_codes(codes)
+
+    def save(self) -> dict[str, Any]:
+        """Return the state of the stream as a dictionary of arrays, numbers and text."""
+        return {
+            "bits": self.format.bits,
+            "decoder": self.decoder.save(),
+            "receiver": self.receiver.save(),
+            "ended": self.ended,
+        }
+
+    def restore(self, saved: dict[str, Any]) -> None:
+        """Continue from a state that `save` returned, also of another stream of the same settings.
+
+        Raises:
+            ValueError: the state is of another model or layout.
+        """
+        _check_bits(saved, self.format, "decoder")
+        self.decoder.restore(saved["decoder"])
+        self.receiver.restore(saved["receiver"])
+        self.texts, self.ended = [], saved["ended"]
+
+
+def _check_bits(saved: object, layout: BareFormat, kind: str) -> None:
+    found = saved.get("bits") if isinstance(saved, dict) and kind in saved else None
+    if found != layout.bits:
+        raise ValueError(
+            f"the state is not of a bare {kind} with frames of {layout.bits} bits: pass a state "
+            "that its save() returned"
+        )
 
 
 def to_messages(

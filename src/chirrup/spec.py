@@ -62,6 +62,8 @@ class ModelSpec:
     """SHA-256 of each graph; empty in folders that earlier versions exported."""
     program_sha256: str
     """SHA-256 of the program of the native engine; empty if the model has none."""
+    binary_codes: bool = False
+    """Whether a code is the signs of the dimensions of a vector, the first the highest bit."""
 
     def __post_init__(self) -> None:
         rate, most = self.sample_rate_hz, MOST_FRAME_SAMPLES // max(1, self.channels)
@@ -95,6 +97,11 @@ class ModelSpec:
             if getattr(self, name) not in self.bitrates_bps:
                 choices = ", ".join(map(str, self.bitrates_bps))
                 raise ValueError(f"{name} is {getattr(self, name)}, must be one of {choices}")
+        if self.binary_codes and (self.codebooks, self.codebook_size) != (
+            1,
+            1 << self.bits_per_code,
+        ):
+            raise ValueError("binary_codes is true, but there is not one codebook of 2^n codes")
         if missing := [name for name in GRAPHS if name not in self.weights]:
             raise ValueError(f"weights has no {missing[0]}")
         if self.graphs_sha256 and set(self.graphs_sha256) != set(self.weights):

@@ -1,6 +1,7 @@
 """``chirrup bare``: frames of a fixed number of bits."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -48,6 +49,48 @@ def test_overs_that_follow_each_other_and_a_lost_frame(clip: np.ndarray) -> None
     assert np.array_equal(*sounds)
     assert len(decoder.push(None)) == 480
     assert len(decoder.push(encoder.push(clip[:480])[0], reliable=1)) == 480
+
+
+@pytest.mark.parametrize("split", [0, 3, 40])
+def test_bare_streams_go_on_from_saved_state(clip: np.ndarray, split: int) -> None:
+    """The texts go on too: at no split does a text end."""
+    codec = chirrup.load("iris-t1")
+
+    def streams() -> tuple[BareEncoder, BareDecoder]:
+        return BareEncoder(codec, 1000, 22, text="DL1ABC"), BareDecoder(codec, 1000, 22)
+
+    (encoder, decoder), (encoder_2, decoder_2) = streams(), streams()
+    frames = encoder.push(clip[: 480 * split + 100])
+    for frame in frames:
+        decoder.push(frame)
+    saved, heard = (encoder.save(), decoder.save()), []
+    assert len(frames) == split
+    rest = encoder.push(clip[480 * split + 100 :])
+    encoder_2.texts.repeat("another")
+    encoder_2.push(clip[:7777])
+    decoder_2.push(rest[9])
+    encoder_2.restore(saved[0])
+    decoder_2.restore(saved[1])
+    assert np.array_equal(encoder_2.push(clip[480 * split + 100 :]), rest)
+    for frame in [*rest, encoder.format.end_mark]:
+        expected = decoder.push(frame)
+        assert np.array_equal(decoder_2.push(frame), expected)
+        assert decoder_2.texts == decoder.texts
+        assert decoder_2.ended == decoder.ended
+        heard += decoder.texts
+    assert heard
+    assert set(heard) == {"DL1ABC"}
+
+
+@pytest.mark.parametrize("saved", [None, {}, {"bits": 22}])
+def test_only_a_state_of_a_bare_stream_is_restored(saved: Any) -> None:
+    codec = chirrup.load("iris-t1")
+    encoder, decoder = BareEncoder(codec, 1000, 22), BareDecoder(codec, 1000, 22)
+    others = BareEncoder(codec, 1000, 24).save(), BareDecoder(codec, 1000, 24).save()
+    for stream, other, wrong in ((encoder, others[0], decoder), (decoder, others[1], encoder)):
+        for state in (saved, other, wrong.save(), codec.encoder().save()):
+            with pytest.raises(ValueError, match=r"not of a bare .* 22 bits: .* save\(\)"):
+                stream.restore(state)
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,11 @@ import pytest
 import soundfile
 
 import chirrup
+from chirrup.bitstream import Reader
 from chirrup.cli import run
 from chirrup.files import encode_file
+from chirrup.files.bare import encode_bare
+from chirrup.level import LevelControl
 from file_samples import noise
 
 
@@ -60,3 +63,38 @@ def test_on_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     warning = capsys.readouterr().err
     assert warning.startswith(f"chirrup: warning: {source}: limited 3 samples to full scale: lower")
     assert len(warning.splitlines()) == 1
+
+
+QUIET = (0.001 * noise(30_000, 2)).astype(np.float32)
+
+
+@pytest.mark.parametrize("chunk", [[], ["--chunk", "60"]])
+def test_encode_raises_quiet_speech(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, chunk: list[str]
+) -> None:
+    """Both channels get one gain, from a file or a pipe, and there is no note on the level."""
+    monkeypatch.chdir(tmp_path)
+    soundfile.write("talk.wav", QUIET * [1, 0.5], 24_000, subtype="FLOAT")
+    level = LevelControl(24_000, 2)
+    soundfile.write("expected.wav", level.push(QUIET.T * [[1], [0.5]]).T, 24_000, subtype="FLOAT")
+    codec = chirrup.load()
+    for source in ("talk.wav", "expected.wav"):
+        done = encode_file(codec, source, f"{source}.chirrup", level=source == "talk.wav")
+        assert done.notes == []
+    assert run(["encode", "talk.wav", "line.chirrup", "--level", *chunk, "-q"]) == 0
+    codes = []
+    for name in ("expected.wav.chirrup", "talk.wav.chirrup", "line.chirrup"):
+        chunks = Reader(io.BytesIO(Path(name).read_bytes())).chunks()
+        codes.append(np.concatenate([part for _, part in chunks], axis=2))
+    assert np.array_equal(codes[0], codes[1])
+    assert np.array_equal(codes[0], codes[2])
+
+
+def test_bare_frames_of_quiet_speech(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    soundfile.write("talk.wav", QUIET[:, 0], 24_000, subtype="FLOAT")
+    soundfile.write("expected.wav", LevelControl(24_000).push(QUIET[:, 0]), 24_000, "FLOAT")
+    notes = encode_bare(chirrup.load(), "talk.wav", "talk.bin", level=True).notes
+    assert notes == []
+    encode_bare(chirrup.load(), "expected.wav", "expected.bin")
+    assert Path("talk.bin").read_bytes() == Path("expected.bin").read_bytes()

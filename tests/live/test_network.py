@@ -76,8 +76,10 @@ def test_without_effects_packets_arrive_at_once() -> None:
     network = Network(parse_network("loss:0"))
     network.send(b"a", 1.0)
     network.send(b"b", 2.0)
-    assert network.receive(1.5) == [(1.0, 0, b"a")]
-    assert network.receive() == [(2.0, 1, b"b")]
+    assert network.next_s == 1.0
+    assert network.receive(1.5) == [(1.0, 0, b"a", None)]
+    assert network.receive() == [(2.0, 1, b"b", None)]
+    assert network.next_s is None
 
 
 @pytest.mark.parametrize("share", [0.0, 0.1, 1.0])

@@ -5,8 +5,8 @@
 Rounds of model folders, checkpoints, manifests and shards run in processes of their own. Each may
 take `MOST_SECONDS` of CPU time, and memory beyond its start of `MOST_EXPANSION` times the input and
 `MOST_BYTES`. A round that breaks a rule is printed with its number; the same seed and number give
-it again. Packets, files and the jitter buffer, of which a million rounds take minutes, run in this
-process.
+it again. Packets, files, datagrams and the jitter buffer, of which a million rounds take minutes,
+run in this process.
 """
 
 import argparse
@@ -28,6 +28,7 @@ from typing import Protocol
 
 import fuzzing_bitstream
 import fuzzing_live
+import fuzzing_radio
 from chirrup.errors import ChirrupError
 
 MOST_SECONDS = 2
@@ -42,8 +43,13 @@ TARGETS = {
 """Modules, imported when they are needed, and their targets."""
 BITSTREAM = {
     "packets": fuzzing_bitstream.Packets,
+    "bare": fuzzing_radio.BareFrames,
+    "text": fuzzing_radio.SideText,
+    "messages": fuzzing_radio.Messages,
+    "noise": fuzzing_radio.NoiseDescriptions,
     "files": fuzzing_bitstream.Files,
     "jitter": fuzzing_live.Jitter,
+    "datagrams": fuzzing_live.Datagrams,
 }
 
 

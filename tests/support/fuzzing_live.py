@@ -1,9 +1,12 @@
-"""Random packets and ticks for the jitter buffer. Part of `fuzzing`."""
+"""Random packets and ticks for the jitter buffer, and tampered datagrams. Part of `fuzzing`."""
 
 import random
 
+from chirrup.live import rtp
 from chirrup.live.delays import WINDOW_PACKETS
+from chirrup.live.description import Description, parse_description
 from chirrup.live.jitter import MAX_WAITING, JitterBuffer
+from fuzzing_bitstream import tampered
 
 PUSHES = 10
 """Packets of a round."""
@@ -41,3 +44,37 @@ class Jitter:
         assert count.lost >= 0
         assert 20 <= count.target_ms <= 500
         return PUSHES
+
+
+class Datagrams:
+    """Datagrams of RTP and RTCP, changed, joined, cut, and random bytes."""
+
+    def __init__(self, draw: random.Random) -> None:
+        description = Description("demo", "0" * 32, 24_000, 1, 1000, 2, 1, 0)
+        messages = (
+            rtp.Sent(1 << 63, 480, 1, 3),
+            rtp.Report(7, 0.5, -2, 65_537, 12, 3, 4),
+            rtp.Application(rtp.COMFORT_NOISE, b"\x32"),
+            rtp.Application(rtp.DESCRIPTION, description.text.encode()),
+            rtp.Bye(),
+        )
+        self.draw = draw
+        self.sound = [rtp.Voice(5, 480, 9, b"voice", True).pack(), rtp.Control(9, messages).pack()]
+        self.sound += [rtp.Control(9, (message,)).pack() for message in messages]
+
+    def __call__(self) -> int:
+        draw = self.draw
+        if draw.random() < 0.2:
+            data = draw.randbytes(draw.choice((0, 1, 3, 8, 12, 60, 1500)))
+        else:
+            data = tampered(draw.choice(self.sound), draw)
+        parsed = rtp.parse(data)
+        if isinstance(parsed, rtp.Voice):
+            assert len(parsed.payload) <= len(data) - 12
+            assert rtp.parse(parsed.pack()) == parsed or rtp.is_control(parsed.pack())
+        else:
+            assert rtp.parse(parsed.pack()) == parsed or not parsed.messages
+            for message in parsed.messages:
+                if isinstance(message, rtp.Application) and message.kind == rtp.DESCRIPTION:
+                    parse_description(message.data)
+        return len(data)

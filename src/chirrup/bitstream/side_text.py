@@ -5,9 +5,8 @@ receiver can therefore begin anywhere. A checksum rejects texts with wrong bits.
 """
 
 from binascii import crc_hqx
-from collections.abc import Iterable, Iterator
-from itertools import islice
-from typing import Final
+from collections.abc import Iterable
+from typing import Any, Final
 
 import numpy as np
 
@@ -45,7 +44,8 @@ class TextSender:
 
     def __init__(self, text: str | None = None) -> None:
         self.repeat(text)
-        self.bits = self._bits()
+        self.waiting = list(_FLAG)
+        """The rest of the present text."""
 
     def repeat(self, text: str | None) -> None:
         """Change the text. The present one ends first.
@@ -55,14 +55,20 @@ class TextSender:
         """
         self.packed = _FLAG if text is None else text_bits(text)
 
-    def _bits(self) -> Iterator[int]:
-        yield from _FLAG
-        while True:
-            yield from self.packed
-
     def take(self, count: int) -> list[int]:
         """Return the next ``count`` bits."""
-        return list(islice(self.bits, count))
+        while len(self.waiting) < count:
+            self.waiting += self.packed
+        bits, self.waiting = self.waiting[:count], self.waiting[count:]
+        return bits
+
+    def save(self) -> dict[str, Any]:
+        """Return the state as arrays."""
+        return {"packed": np.array(self.packed), "waiting": np.array(self.waiting, int)}
+
+    def restore(self, saved: dict[str, Any]) -> None:
+        """Continue from a state that `save` returned."""
+        self.packed, self.waiting = saved["packed"].tolist(), saved["waiting"].tolist()
 
 
 class TextReceiver:
@@ -108,3 +114,16 @@ class TextReceiver:
             return [data[:-2].decode()]
         except UnicodeDecodeError:
             return []
+
+    def save(self) -> dict[str, Any]:
+        """Return the state as arrays and numbers."""
+        return {
+            "begun": self.bits is not None,
+            "bits": np.array(self.bits or [], int),
+            "ones": self.ones,
+        }
+
+    def restore(self, saved: dict[str, Any]) -> None:
+        """Continue from a state that `save` returned."""
+        self.bits = saved["bits"].tolist() if saved["begun"] else None
+        self.ones = saved["ones"]

@@ -20,6 +20,7 @@ from chirrup.cli import (
     evaluate,
     files,
     info,
+    live,
     models,
     radio,
     train,
@@ -34,7 +35,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for module in (files, devices, info, convert, radio, models, evaluate, train):
+for module in (files, devices, info, convert, live, radio, models, evaluate, train):
     for command in module.COMMANDS:
         app.command()(command)
 app.command()(demo)

@@ -171,10 +171,15 @@ class LiveInput:
 @contextmanager
 def live_input() -> Generator[LiveInput, None, None]:
     """Open standard input for ``-``."""
+    with until_interrupted(pipe_in()) as live:
+        yield live
+
+
+def pipe_in() -> BinaryIO:
+    """Return standard input for ``-``."""
     if sys.stdin is None or sys.stdin.isatty():
         raise FileError("- is standard input, but nothing is piped into it: give a file")
-    with until_interrupted(sys.stdin.buffer) as live:
-        yield live
+    return sys.stdin.buffer
 
 
 @contextmanager
@@ -195,6 +200,14 @@ def pipe_out() -> BinaryIO:
     if sys.stdout is None or sys.stdout.isatty():
         raise FileError("- is standard output, but nothing reads it: give a file, or pipe it on")
     return sys.stdout.buffer
+
+
+def unbuffered(file: BinaryIO) -> BinaryIO:
+    """Return a standard stream without its buffer, for a thread that may still wait at exit.
+
+    Python ends with a fatal error if a thread then holds the lock of the buffer.
+    """
+    return getattr(file, "raw", file)
 
 
 # --- progress ----------------------------------------------------------------------------------

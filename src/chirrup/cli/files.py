@@ -68,6 +68,9 @@ def encode(
             "delayed by one chunk, and each chunk costs 15 bytes.",
         ),
     ] = None,
+    level: Annotated[
+        bool, typer.Option("--level", help="Raise quiet speech by up to 40 dB, slowly.")
+    ] = False,
     metadata: Annotated[
         list[str] | None, typer.Option("--metadata", metavar="KEY=VALUE", help="Text to store.")
     ] = None,
@@ -102,6 +105,7 @@ def encode(
             stereo=stereo.value,
             raw=raw,
             chunk_ms=chunk,
+            level=level,
             metadata=texts,
             tags=tags,
             force=force,

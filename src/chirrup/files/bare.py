@@ -10,7 +10,7 @@ from chirrup.codec import Codec
 from chirrup.errors import FileError
 from chirrup.files.coding import Decoded, Encoded, written_as
 from chirrup.files.inputs import Source, open_audio, open_source, source_name
-from chirrup.files.meter import Meter
+from chirrup.files.meter import Meter, levelled
 from chirrup.files.outputs import (
     Counted,
     Target,
@@ -19,7 +19,6 @@ from chirrup.files.outputs import (
     open_sink,
     open_target,
 )
-from chirrup.level import LevelControl
 from chirrup.radio import BareDecoder, BareEncoder
 
 
@@ -58,13 +57,11 @@ def encode_bare(
             encoder = BareEncoder(codec, bitrate_bps, bits, text=text, sample_rate_hz=rate_hz)
         except ValueError as error:
             raise FileError(str(error)) from error
-        meter, control = Meter(audio, None), LevelControl(rate_hz) if level else None
+        meter = Meter(audio, None)
         with open_target(target, force) as file:
             counted, writer = Counted(file), BitWriter()
-            for block in meter.watch(audio.blocks):
-                mono = block.mean(axis=0)
-                pcm = control.push(mono) if control else mono
-                _write(counted, writer, encoder.push(pcm))
+            for block in meter.watch(levelled(audio) if level else audio.blocks):
+                _write(counted, writer, encoder.push(block.mean(axis=0)))
             _write(counted, writer, encoder.flush())
             counted.write(writer.flush())
         audio.finish()

@@ -20,7 +20,7 @@ from chirrup.files.inputs import (
     source_name,
 )
 from chirrup.files.limits import check_length, most_samples, output_rate, up_to
-from chirrup.files.meter import Meter, Progress
+from chirrup.files.meter import Meter, Progress, levelled
 from chirrup.files.outputs import (
     Counted,
     Player,
@@ -103,6 +103,7 @@ def encode_file(
     stereo: Stereo = "separate",
     raw: str | None = None,
     chunk_ms: float | None = None,
+    level: bool = False,
     metadata: Mapping[str, str] | None = None,
     tags: bool = True,
     force: bool = False,
@@ -125,6 +126,7 @@ def encode_file(
         raw: format of a source without a header, such as ``s16@24000x1``.
         chunk_ms: longest duration of a chunk in ms, but at least one frame of the model, or all
             frames that it codes at once. None is two seconds. A pipe is delayed by one chunk.
+        level: raise quiet speech with `LevelControl`.
         metadata: text to store in the file, by key.
         tags: store title, artist, album, date, comment and further tags of the source as metadata,
             unless ``metadata`` has entries of the same names.
@@ -181,7 +183,7 @@ def encode_file(
         with open_target(target, force) as file:
             counted = Counted(file)
             writer = Writer(counted, header, chunk_frames)
-            blocks = meter.watch(audio.blocks)
+            blocks = meter.watch(levelled(audio) if level else audio.blocks)
             if mode == "downmix":
                 blocks = (block.mean(axis=0, keepdims=True) for block in blocks)
             elif mode == "mid-side":

@@ -7,6 +7,7 @@ import numpy as np
 
 from chirrup.conditioning import LOUDEST
 from chirrup.files.inputs import Audio
+from chirrup.level import LevelControl
 from chirrup.words import counted
 
 FULL_SCALE = 0.9999
@@ -18,6 +19,11 @@ QUIET_DB = -30
 
 Progress = Callable[[float, float | None], None]
 """A function that is called with the seconds done and the total, or None if it is not known."""
+
+
+def levelled(audio: Audio) -> Iterator[np.ndarray]:
+    """Yield the blocks of a source after a `LevelControl`."""
+    return map(LevelControl(audio.sample_rate_hz, audio.channels).push, audio.blocks)
 
 
 class Meter:

@@ -123,6 +123,11 @@ class JitterBuffer:
         self._delays.begin()
 
     @property
+    def highest(self) -> int:
+        """Highest sequence number of the stream, with its overflows in the bits above 16."""
+        return self._highest
+
+    @property
     def statistics(self) -> Statistics:
         """The counts and the state, as a copy."""
         return replace(

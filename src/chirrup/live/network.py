@@ -12,7 +12,7 @@ import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from chirrup.errors import FileError, UsageError
 
@@ -144,11 +144,13 @@ class Arrival(NamedTuple):
         time_s: arrival time in seconds, on the clock of the sending times.
         number: number of the packet in the order of sending, from 0.
         packet: the packet, with its bit errors.
+        label: what was sent with the packet.
     """
 
     time_s: float
     number: int
     packet: bytes
+    label: Any = None
 
 
 class Network:
@@ -180,8 +182,14 @@ class Network:
             share, _, inside = self._effects["bursts"]
             self._in_burst = inside > 0 and self._random["bursts"].random() < share / inside
 
-    def send(self, packet: bytes, sent_s: float) -> None:
-        """Send a packet at ``sent_s``, in seconds of any clock."""
+    def send(self, packet: bytes, sent_s: float, label: Any = None) -> None:
+        """Send a packet.
+
+        Args:
+            packet: the packet.
+            sent_s: time in seconds of any clock.
+            label: anything that belongs to the packet, such as an address. Its copies keep it.
+        """
         number, self.sent = self.sent, self.sent + 1
         lost, times_s = self._loses(), [self._arrival(sent_s)]
         if self._happens("duplicate"):
@@ -193,7 +201,7 @@ class Network:
         for time_s in times_s:
             time_s += traced_ms / 1000
             self._copies += 1
-            arrival = Arrival(time_s, number, self._with_bit_errors(packet))
+            arrival = Arrival(time_s, number, self._with_bit_errors(packet), label)
             heapq.heappush(self._under_way, (time_s, self._copies, arrival))
 
     def receive(self, until_s: float = math.inf) -> list[Arrival]:
@@ -202,6 +210,11 @@ class Network:
         while self._under_way and self._under_way[0][0] <= until_s:
             arrived.append(heapq.heappop(self._under_way)[2])
         return arrived
+
+    @property
+    def next_s(self) -> float | None:
+        """Time of the next arrival, or None if no packet is under way."""
+        return self._under_way[0][0] if self._under_way else None
 
     def _happens(self, kind: str) -> bool:
         if kind not in self._effects:

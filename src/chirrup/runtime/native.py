@@ -35,8 +35,10 @@ HASHED_FROM = 96
 PART_BYTES = 32
 """Bytes of a part's numbers, which begin at `HASHED_FROM`."""
 OPERATION_BYTES = 128
-LOOKUP, ENTRIES = 9, 9
-"""Kind of the operation that looks codes up, and which of its numbers is the number of entries."""
+FIRST_NUMBER = 7
+"""Place of the first of an operation's own numbers."""
+LOOKUP = 9
+"""Kind of the operation that looks codes up; its numbers are levels, dimensions and entries."""
 HANDLE_BYTES = 256
 PARTS = ("encoder", "decoder")
 
@@ -157,11 +159,20 @@ class Program:
 
 def _entries(file: np.ndarray) -> int:
     """Return the number of entries of a codebook in the decoder of an opened program file."""
-    count, place = struct.unpack_from("<2I", file.data, HASHED_FROM + PART_BYTES)
-    at = ALIGNMENT * place
-    operations = file[at : at + OPERATION_BYTES * count].view("<u4").reshape(count, -1)
-    lookups = operations[operations[:, 0] == LOOKUP]
-    return int(lookups[0, ENTRIES]) if len(lookups) else 0
+    lookup = next((row for row in decoder_operations(file.data) if row[0] == LOOKUP), None)
+    return 0 if lookup is None else int(lookup[FIRST_NUMBER + 2])
+
+
+def decoder_operations(content: bytes | memoryview) -> np.ndarray:
+    """Return the operations of the decoder in a program file, ``uint32 [operations, 32]``.
+
+    Raises:
+        ValueError: the file is damaged.
+        struct.error: the file is damaged.
+    """
+    count, place = struct.unpack_from("<2I", content, HASHED_FROM + PART_BYTES)
+    words = OPERATION_BYTES // 4
+    return np.frombuffer(content, "<u4", count * words, ALIGNMENT * place).reshape(-1, words)
 
 
 class NativeEngine:

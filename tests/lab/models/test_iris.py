@@ -28,12 +28,14 @@ from chirrup.lab.nn import (
     Conv1d,
     ConvTranspose1d,
     LayerNorm,
+    Residual,
     Sequential,
     Stateless,
 )
 from chirrup.lab.papers import PAPERS
 from chirrup.lab.quantizers.rvq import ResidualVectorQuantizer
 from one_stream import streamed
+from rounding import same
 from small_model import RATE_HZ, speech_like
 
 # Relative deviation allowed from the poster's MFLOPS.
@@ -92,6 +94,18 @@ def test_both_designs_of_units_have_equal_counts(units: str) -> None:
         assert encoder.mflops == pytest.approx(mflops, abs=1e-3)
         assert encoder.parameters == parameters
         assert nominal_latency_samples(iris(name, units)) == 720
+
+
+@both_tracks
+def test_the_gru_has_a_skip(name: str) -> None:
+    """The skip is an addition to the poster: with a silent GRU the signal passes."""
+    *_, conv, last = iris(name).encoder.layers
+    assert isinstance(last, Residual)
+    assert isinstance(last.block, GRU)
+    x = torch.randn(1, iris(name).config.latent_dim, 4)
+    same(last.offline(x), x + last.block.offline(x))
+    assert isinstance(conv, Conv1d)
+    assert conv.conv.kernel_size == (3,)
 
 
 def test_the_quantizers_count_is_exact() -> None:

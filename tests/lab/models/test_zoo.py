@@ -1,11 +1,15 @@
-"""Every configuration has weights or an error that names a source; decoded noise is sane."""
+"""Every configuration has weights or an error that names a source; the weights are as described."""
+
+import json
+import re
 
 import numpy as np
 import pytest
 
 import chirrup
-from chirrup.lab.models import CONFIGS
-from chirrup.zoo import UNTRAINED
+from chirrup.lab.models import CONFIGS, build
+from chirrup.lab.models.iris import UNITS
+from chirrup.zoo import FOLDER, UNTRAINED
 
 
 def test_a_configuration_is_shipped_or_untrained() -> None:
@@ -27,3 +31,16 @@ def test_the_flagship_makes_no_blasts_of_noise(deviation: float) -> None:
     made = codec.decode(codec.encode(noise.astype(np.float32), 1000))
     assert made.std() < 3 * deviation
     assert np.abs(made).max() < 100 * deviation
+
+
+@pytest.mark.parametrize("name", ["iris-t1", "iris-t2"])
+def test_a_card_names_the_design_of_the_encoder(name: str) -> None:
+    """States of the exported encoder have the shapes of the named design and of no other."""
+    card = (FOLDER / name / "README.md").read_text()
+    (units,) = set(re.findall(r'`encoder_units = "(\w+)"`', card))
+    states = json.loads((FOLDER / name / "model.json").read_text())["states"]["encoder"]
+    of_design = {}
+    for design in UNITS:
+        state = build(name, encoder_units=design).encoder.initial_state(1)
+        of_design[design] = {key: list(value.shape[1:]) for key, value in state.items()}
+    assert [design for design in UNITS if of_design[design] == states] == [units]

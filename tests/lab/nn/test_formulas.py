@@ -9,11 +9,13 @@ from chirrup.lab.models.iris import ConvNeXtBlock
 from chirrup.lab.nn import (
     ISTFT,
     STFT,
+    Conv2FormerBlock,
     Delay,
     LayerNorm,
     Scale,
     Sequential,
     SnakeBeta,
+    SpectralHead,
 )
 from rounding import same
 
@@ -84,6 +86,51 @@ def test_convnext_block_is_its_formula() -> None:
     y = wide.offline(norm.offline(depthwise.offline(x)))
     same(model.offline(x), x + scale.gain * narrow.offline(F.gelu(y)))
     assert wide.offline(x).shape == (2, 5, 9)
+
+
+def test_conv2former_block_is_its_formula() -> None:
+    """The gate is a depthwise convolution of the activated input; the MLP has two groups."""
+    model = Conv2FormerBlock(4, 6, 5)
+    for parameter in model.parameters():
+        nn.init.normal_(parameter)
+    x = torch.randn(2, 4, 9)
+    y = model.norm_1.offline(x)
+    gate = F.conv1d(
+        F.pad(F.gelu(y), (4, 0)), model.gate.conv.weight, model.gate.conv.bias, groups=4
+    )
+    z = x + model.scale_1 * model.project.offline(gate * y)
+    halves = model.norm_2.offline(z).chunk(2, dim=1)
+    wide, narrow = model.expand.conv, model.contract.conv
+    assert wide.bias is not None
+    assert narrow.bias is not None
+    parts = []
+    for half, w_1, b_1, w_2, b_2 in zip(
+        halves,
+        wide.weight.chunk(2),
+        wide.bias.chunk(2),
+        narrow.weight.chunk(2),
+        narrow.bias.chunk(2),
+        strict=True,
+    ):
+        parts.append(F.conv1d(F.gelu(F.conv1d(half, w_1, b_1)), w_2, b_2))
+    same(model.offline(x), z + model.scale_2 * torch.cat(parts, dim=1))
+
+
+def test_spectral_head_is_magnitude_and_phase() -> None:
+    """The phase refers to the centre of the frame: a flat spectrum of phase 0 is a click there."""
+    n_fft = 16
+    model = SpectralHead(3, n_fft)
+    nn.init.normal_(model.project.conv.weight)
+    x = torch.randn(2, 3, 5)
+    log_magnitude, phase = model.project.offline(x).chunk(2, dim=1)
+    real, imaginary = model.offline(x).chunk(2, dim=1)
+    turned = phase + torch.pi * torch.arange(n_fft // 2 + 1)[:, None]
+    same(torch.complex(real, imaginary), torch.polar(log_magnitude.exp(), turned))
+    for parameter in model.parameters():
+        nn.init.zeros_(parameter)
+    real, imaginary = model.offline(x).chunk(2, dim=1)
+    frame = torch.fft.irfft(torch.complex(real, imaginary)[0, :, 0], n_fft)
+    same(frame, torch.eye(n_fft)[n_fft // 2])
 
 
 def test_delay_puts_zeros_first() -> None:

@@ -1,17 +1,17 @@
 """The figures of the papers: their file names models that exist, and one form of a table."""
 
-import re
-from importlib import import_module
+from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from chirrup.lab import papers
 from chirrup.lab.models import CONFIGS
-from chirrup.lab.papers import PAPERS, Paper, read_papers
+from chirrup.lab.papers import PAPERS, Paper, Scores, read_papers
 
-ROOT = Path(__file__).parents[3]
-PAGES = sorted((ROOT / "docs" / "papers").glob("*.md"))
+SCORES = 'system = "a"\nkbps = [1, 6]\non = "clean"\nsource = "table 4"\n'
 TABLE = 'source = "a paper"\nbitrates_bps = [1000]\n'
 
 
@@ -21,30 +21,32 @@ def test_every_table_is_of_a_model_and_has_its_source() -> None:
         assert "arXiv" in paper.source or "poster" in paper.source
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
-def test_the_training_tables_of_the_pages_are_current(
-    page: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """`python benchmarks/paper_pages.py` writes them."""
-    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
-    text = page.read_text()
-    assert import_module("paper_pages").filled(text) == text
-
-
-def test_every_training_has_its_table_on_a_page() -> None:
-    marks = re.findall(r"<!-- training (\S+) -->", "".join(page.read_text() for page in PAGES))
-    recipes = {path.stem for path in (ROOT / "recipes").glob("*.toml")}
-    assert sorted(marks) == sorted(recipes & set(PAPERS))
+def unlike(stated: Any, found: Any) -> list[Any]:
+    """Return the stated values that a configuration does not have."""
+    if isinstance(stated, Mapping):
+        return [x for key, value in stated.items() for x in unlike(value, found[key])]
+    if isinstance(stated, list) and len(stated) == len(found):
+        return [x for pair in zip(stated, found) for x in unlike(*pair)]
+    return [] if stated == found else [stated]
 
 
 @pytest.mark.parametrize("model", PAPERS)
-def test_the_pages_of_the_papers_have_the_figures(model: str) -> None:
-    """As MFLOPS, or as billions of multiply-accumulates a second."""
-    pages = "".join(page.read_text().replace(",", "") for page in PAGES)
-    for part, mflops in PAPERS[model].mflops.items():
-        if part in ("encoder", "quantizer", "decoder"):
-            forms = (f"{mflops}", f"{mflops:.0f}", f"{mflops / 2000:g}")
-            assert any(f"| {form} " in pages for form in forms), (part, mflops)
+def test_a_configuration_has_the_papers_sizes(model: str) -> None:
+    stated, config = PAPERS[model].configuration, asdict(CONFIGS[model][1])
+    assert stated or model == "spectro-small"
+    assert unlike(stated, config) == []
+    for key, value in config.items():
+        if key in stated:
+            assert unlike(stated, config | {key: 7777 if isinstance(value, int) else [7777]}), key
+
+
+def test_scores_belong_to_their_own_model() -> None:
+    first, second = read_papers(
+        f'[a]\n{TABLE}[[a.scores]]\n{SCORES}pesq_wb = [1.5, 3]\n[b]\nlike = "a"\n'
+    ).values()
+    (scores,) = first.scores
+    assert scores == Scores("a", (1, 6), "clean", "table 4", {"pesq_wb": (1.5, 3)})
+    assert second.scores == ()
 
 
 def test_a_table_may_take_figures_of_another() -> None:
@@ -52,7 +54,7 @@ def test_a_table_may_take_figures_of_another() -> None:
         f'[a]\n{TABLE}latency_ms = 30\n[b]\nlike = "a"\nmflops = {{ encoder = 2.5 }}\n'
     ).values()
     assert first == Paper("a paper", (1000,), latency_ms=30)
-    assert second == Paper("a paper", (1000,), {"encoder": 2.5}, latency_ms=30)
+    assert second == Paper("a paper", (1000,), mflops={"encoder": 2.5}, latency_ms=30)
 
 
 @pytest.mark.parametrize(
@@ -62,6 +64,9 @@ def test_a_table_may_take_figures_of_another() -> None:
         (f"[a]\n{TABLE}gflops = 3", TypeError),
         (f'[a]\nlike = "b"\n{TABLE}', KeyError),
         ("a", ValueError),
+        (f"[a]\n{TABLE}[[a.scores]]\n{SCORES}pesq_wb = [1.5]", ValueError),
+        (f"[a]\n{TABLE}[[a.scores]]\n{SCORES}", ValueError),
+        (f"[a]\n{TABLE}[[a.scores]]\nkbps = [1]\npesq_wb = [1.5]", KeyError),
     ],
 )
 def test_a_wrong_table_is_an_error(text: str, error: type[Exception]) -> None:

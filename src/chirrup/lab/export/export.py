@@ -142,6 +142,7 @@ def describe(model: Model, name: str, lowest: int, card: dict[str, Any]) -> dict
         "latency_samples": nominal_latency_samples(model),
         "codebooks": model.codebooks,
         "codebook_size": model.codebook_size,
+        **({"binary_codes": True} if model.quantizer.binary_codes else {}),
         "default_bitrate_bps": round(model.codebook_bps * model.codebooks),
         "lowest_bitrate_bps": round(model.codebook_bps * lowest),
         "states": {

@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from chirrup.lab.papers.figures import Figures, read_figures
+from chirrup.lab.papers.scores import Scores, read_scores
 
-__all__ = ["PAPERS", "Figures", "Paper", "read_papers"]
+__all__ = ["PAPERS", "Figures", "Paper", "Scores", "read_papers"]
 
 COMMON = "common"
 """Table of the figures of every recipe that no paper states."""
@@ -27,6 +28,7 @@ class Paper:
 
     source: str
     bitrates_bps: tuple[int, ...]
+    configuration: Mapping[str, Any] = field(default_factory=dict)
     mflops: Mapping[str, float] = field(default_factory=dict)
     parameters_m: Mapping[str, float] = field(default_factory=dict)
     limits_mflops: Mapping[str, float] = field(default_factory=dict)
@@ -35,13 +37,14 @@ class Paper:
     latency_limit_ms: float | None = None
     note: str | None = None
     training: tuple[Figures, ...] = ()
+    scores: tuple[Scores, ...] = ()
 
 
 def read_papers(*texts: str) -> dict[str, Paper]:
     """Return the papers of the texts of this folder's TOML files, by model.
 
     Raises:
-        ValueError: a text is not TOML, or a group of training figures is not complete.
+        ValueError: a text is not TOML, or training figures or scores are not complete.
         KeyError: ``like`` names a model that has no table.
         TypeError: a key is unknown, or ``source`` or ``bitrates_bps`` is missing.
     """
@@ -56,6 +59,7 @@ def read_papers(*texts: str) -> dict[str, Paper]:
         table.pop("like", None)
         groups = [*other.get("training", []), *own.get("training", [])]
         table["training"] = read_figures([*common, *groups]) if groups else ()
+        table["scores"] = tuple(map(read_scores, own.get("scores", [])))
         table["bitrates_bps"] = tuple(table["bitrates_bps"])
         papers[model] = Paper(**table)
     return papers

@@ -21,6 +21,8 @@ class BinarySphericalQuantizer(Quantizer):
     normalised in training only.
     """
 
+    binary_codes = True
+
     def __init__(self, bits: int) -> None:
         super().__init__(2**bits)
         self.bits = bits

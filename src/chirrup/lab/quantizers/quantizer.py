@@ -45,7 +45,12 @@ class Quantizer(nn.Module):
 
     Attributes:
         codebook_size: number of entries of each codebook.
+        binary_codes: whether a code is the signs of the latent's dimensions, see
+            `bsq.BinarySphericalQuantizer`. ``model.json`` states it, because such a quantizer has
+            no table of entries.
     """
+
+    binary_codes = False
 
     def __init__(self, codebook_size: int) -> None:
         super().__init__()

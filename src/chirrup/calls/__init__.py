@@ -1,0 +1,1 @@
+"""Live voices between machines: an end with its socket, files, pipes and devices."""

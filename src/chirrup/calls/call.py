@@ -1,0 +1,133 @@
+"""A connection in real time: a link, and what is sent and received over it."""
+
+import secrets
+import threading
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+from chirrup.bitstream import Readable
+from chirrup.calls.loop import FASTER, Loop
+from chirrup.calls.meters import Meters
+from chirrup.calls.outputs import Output
+from chirrup.calls.sources import Source
+from chirrup.codec import Codec
+from chirrup.errors import UsageError
+from chirrup.files.inputs import Audio, open_audio
+from chirrup.live.description import Description
+from chirrup.live.endpoint import Endpoint
+from chirrup.live.link import Link
+from chirrup.live.receiver import Found, Receiver
+from chirrup.live.sender import Sender
+
+if TYPE_CHECKING:
+    from chirrup.live.seal import Opener, Sealer
+
+
+class Call:
+    """A connection. It is a context manager, which closes the link and completes the output.
+
+    Args:
+        link: the link.
+        sealer: encrypts the datagrams; None leaves them in clear.
+        opener: opens the datagrams of the other end; None expects them in clear.
+        once: end when the streams have ended.
+    """
+
+    def __init__(
+        self,
+        link: Link,
+        sealer: "Sealer | None",
+        opener: "Opener | None",
+        *,
+        once: bool = False,
+    ) -> None:
+        self.link, self.once = link, once
+        self.endpoint = Endpoint(secrets.randbits(32), sealer=sealer, opener=opener)
+        self.source: Source | None = None
+        self.output: Output | None = None
+        self._pace: float | None = 1.0
+        self._stack = ExitStack()
+        self._stack.callback(link.close)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        with self._stack:
+            if self.source is not None:
+                self.source.close()
+            if self.output is not None:
+                self.output.close(keep=kind is None)
+
+    def send(
+        self,
+        file: str | Path | Readable,
+        codec: Codec,
+        bitrate_bps: float | None,
+        redundancy: int,
+        *,
+        raw: str | None = None,
+    ) -> Audio:
+        """Send a file in real time, or a pipe as it comes.
+
+        Args:
+            file: path or pipe.
+            codec: the model.
+            bitrate_bps: highest bitrate of the codes.
+            redundancy: codebooks of the previous packet that each packet repeats.
+            raw: format of samples without a header.
+
+        Returns:
+            The source, whose notes describe its faults.
+
+        Raises:
+            FileError: the file cannot be read.
+            UsageError: the bitrate or the redundancy is not one of the model.
+        """
+        audio = self._stack.enter_context(open_audio(file, raw))
+        try:
+            codes_bps = codec.bitrates_bps[codec.codebooks_within(bitrate_bps) - 1]
+            self.endpoint.sender = Sender(
+                codec, codes_bps, redundancy, audio.sample_rate_hz, self.endpoint.source
+            )
+        except ValueError as error:
+            raise UsageError(str(error)) from error
+        joint = codec.channels > 1 and audio.channels == codec.channels
+        blocks = (block if joint else block.mean(axis=0) for block in audio.blocks)
+        live = not isinstance(file, (str, Path))
+        self._pace = FASTER if live else 1.0
+        self.source = Source(blocks, audio.sample_rate_hz, self.link.wake, live=live)
+        return audio
+
+    def receive(self, output: Output, find_codec: Callable[[Description], Found]) -> None:
+        """Receive streams.
+
+        Args:
+            output: output of the audio.
+            find_codec: finds the model of a description, as `Receiver` asks for it.
+        """
+        self.endpoint.receiver, self.output = Receiver(find_codec), output
+
+    def meters(self) -> Meters:
+        """Return meters from now on."""
+        return Meters(self.endpoint, self.link, self.output)
+
+    def run(self, stop: threading.Event, each_second: Callable[[], None]) -> None:
+        """Send and receive until ``stop`` is set, or the streams have ended.
+
+        Args:
+            stop: ends the connection.
+            each_second: called once a second.
+        """
+        Loop(
+            self.endpoint,
+            self.link,
+            self.source,
+            self.output,
+            self._pace,
+            self.once,
+            stop,
+            each_second,
+        ).run()

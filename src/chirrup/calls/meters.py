@@ -1,0 +1,102 @@
+"""The meters of a connection: values for JSON, and a line for a terminal."""
+
+import time
+from typing import Any
+
+from chirrup.calls.outputs import Output
+from chirrup.live.endpoint import Endpoint, Traffic
+from chirrup.live.link import Link
+from chirrup.live.receiver import Receiver
+from chirrup.live.sender import Sender
+
+
+class Meters:
+    """The meters from now on. docs/how-to/talk.md describes the values.
+
+    Args:
+        endpoint: the end of the connection.
+        link: its link.
+        output: output of the received audio.
+    """
+
+    def __init__(self, endpoint: Endpoint, link: Link, output: Output | None) -> None:
+        self._endpoint, self._link, self._output = endpoint, link, output
+        self._start_s, self._start_cpu_s = time.monotonic(), time.process_time()
+
+    def values(self) -> dict[str, Any]:
+        """Return the values of one direction, or of both in two dictionaries."""
+        endpoint, seconds = self._endpoint, max(1e-9, time.monotonic() - self._start_s)
+        cpu = 100 * (time.process_time() - self._start_cpu_s) / seconds
+        common = {"seconds": round(seconds, 3), "cpu_percent": round(cpu, 1)}
+        ignored = {"ignored": endpoint.ignored + self._link.strangers}
+        if endpoint.sender is None:
+            assert endpoint.receiver is not None
+            return common | self._received(endpoint.receiver, seconds) | ignored
+        sent = self._sent(endpoint.sender, seconds)
+        if endpoint.receiver is None:
+            return common | sent | ignored
+        return (
+            common
+            | ignored
+            | {
+                "sent": sent,
+                "received": self._received(endpoint.receiver, seconds),
+            }
+        )
+
+    def _sent(self, sender: Sender, seconds: float) -> dict[str, Any]:
+        return {
+            **vars(sender.statistics),
+            "codes_bps": sender.description.bitrate,
+            "redundancy": sender.description.redundancy,
+            **self._rates(self._endpoint.sent, sender.statistics.payload_bytes, seconds),
+            "unreachable": self._link.refused,
+        }
+
+    def _received(self, receiver: Receiver, seconds: float) -> dict[str, Any]:
+        count, playout, codec = receiver.statistics, receiver.playout, receiver.codec
+        values: dict[str, Any] = {**vars(count), "ended": receiver.ended}
+        if self._output is not None:
+            written = self._output.written
+            values |= {"written_s": written.seconds, "dropped": self._output.dropped}
+        if playout is not None and codec is not None:
+            played = playout.statistics
+            latency_ms = 1000 * codec.latency_samples / codec.sample_rate_hz
+            values |= vars(played)
+            values["loss_percent"] = 100 * played.lost / max(1, played.lost + played.received)
+            values["delay_ms"] = played.depth_ms + latency_ms
+        return values | self._rates(self._endpoint.received, count.payload_bytes, seconds)
+
+    def _rates(self, traffic: Traffic, payload_bytes: int, seconds: float) -> dict[str, int]:
+        total = traffic.datagram_bytes + traffic.datagrams * self._link.header_bytes
+        return {
+            **vars(traffic),
+            "payload_bps": round(8 * payload_bytes / seconds),
+            "total_bps": round(8 * total / seconds),
+        }
+
+    def line(self) -> str:
+        """Return the most important values in words."""
+        now = self.values()
+        sent = now if self._endpoint.sender is not None else None
+        received = now if self._endpoint.receiver is not None else None
+        if sent is not None and received is not None:
+            sent, received = now["sent"], now["received"]
+        parts = [f"{now['seconds']:.0f} s"]
+        if sent is not None:
+            parts.append(
+                f"sent {sent['payload_bps'] / 1000:.1f} kbit/s of packets, "
+                f"{sent['total_bps'] / 1000:.1f} with all headers; at the receiver: loss "
+                f"{sent['loss_percent']:.0f} %, jitter {sent['jitter_ms']:.0f} ms, round trip "
+                f"{sent['round_trip_ms']:.0f} ms"
+            )
+        if received is not None and "delay_ms" not in received:
+            parts.append(f"no stream at {self._link.name} yet, {now['ignored']} datagrams ignored")
+        elif received is not None:
+            parts.append(
+                f"received with loss {received['loss_percent']:.1f} %, jitter "
+                f"{received['jitter_ms']:.0f} ms, delay {received['delay_ms']:.0f} ms (buffer "
+                f"{received['depth_ms']:.0f} ms), {received['recovered']} recovered, "
+                f"{received['concealed']} concealed, {now['ignored']} datagrams ignored"
+            )
+        return "; ".join(parts)

@@ -1,0 +1,54 @@
+"""The models of descriptions, loaded in another thread, so that the reception goes on."""
+
+import threading
+from collections.abc import Callable
+
+from chirrup.codec import Codec
+from chirrup.live.description import Description
+from chirrup.live.receiver import Found, Loading, is_of
+from chirrup.zoo import load, models
+
+
+class Models:
+    """The installed models, loaded when a stream describes them.
+
+    Args:
+        given: the only model to use; None is all installed models.
+        note: prints a warning. It is called in the thread that calls `find`.
+    """
+
+    def __init__(self, given: Codec | None, note: Callable[[str], None]) -> None:
+        self._given, self._note = given, note
+        self._loaded: dict[str, Codec | Exception] = {}
+        self._started: set[str] = set()
+        self._noted: set[str] = set()
+
+    def find(self, description: Description) -> Found:
+        """Return the model of a description, as `Receiver` asks for it."""
+        codec = self._given or self._installed(description.model)
+        if isinstance(codec, Loading) or (isinstance(codec, Codec) and is_of(description, codec)):
+            return codec
+        reason = f": {codec}" if isinstance(codec, Exception) else ""
+        text = (
+            f"warning: a stream of the model {description.model} with the weights "
+            f"{description.weights[:8]} is ignored{reason}: install the model, or give its folder "
+            "(--model)"
+        )
+        if text not in self._noted and len(self._noted) < 100:
+            self._noted.add(text)
+            self._note(text)
+        return None
+
+    def _installed(self, name: str) -> Codec | Exception | Loading | None:
+        if name not in models():
+            return None
+        if name not in self._started:
+            self._started.add(name)
+            threading.Thread(target=self._load, args=(name,), daemon=True).start()
+        return self._loaded.get(name, Loading())
+
+    def _load(self, name: str) -> None:
+        try:
+            self._loaded[name] = load(name)
+        except Exception as error:  # otherwise the receiver would wait for ever
+            self._loaded[name] = error

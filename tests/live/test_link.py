@@ -1,0 +1,49 @@
+"""A UDP socket with a simulated network before it."""
+
+import socket
+from collections.abc import Generator
+
+import pytest
+
+from chirrup.live.link import Link
+from chirrup.live.network import Network
+
+
+@pytest.fixture
+def other() -> Generator[socket.socket, None, None]:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
+        other.bind(("127.0.0.1", 0))
+        other.settimeout(10)
+        yield other
+
+
+def test_a_datagram_that_is_delayed_keeps_its_address(other: socket.socket) -> None:
+    """Any number of datagrams may be under way. Copies have the address of their datagram too."""
+    count = 5000
+    network = Network("delay:3000ms+duplicate:50%+loss:10%")
+    link = Link("127.0.0.1", 0, listen=True, network=network)
+    received = []
+    try:
+        at = link.socket.getsockname()
+        for number in range(count):
+            other.sendto(number.to_bytes(2), at)
+            received += link.receive(0.0)
+        while network.sent < count or link.busy:
+            received += link.receive(1.0)
+    finally:
+        link.close()
+    assert {address for _, address in received} == {other.getsockname()}
+    assert len({data for data, _ in received}) == pytest.approx(0.9 * count, rel=0.05)
+    assert len(received) == pytest.approx(1.5 * 0.9 * count, rel=0.05)
+
+
+def test_a_link_is_busy_until_the_last_delayed_datagram_is_sent(other: socket.socket) -> None:
+    link = Link(*other.getsockname(), listen=False, network=Network("delay:500ms"))
+    try:
+        link.send(b"last")
+        assert link.busy
+        while link.busy:
+            link.receive(10.0)  # returns at the time of the next arrival
+    finally:
+        link.close()
+    assert other.recv(100) == b"last"

@@ -1,0 +1,144 @@
+"""Which streams a receiver accepts, and what it does while a model is loaded."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+import chirrup
+from chirrup.live.description import Description
+from chirrup.live.endpoint import Endpoint
+from chirrup.live.receiver import AWAY_S, MAX_HELD, MAX_OFFERS, Found, Loading, Receiver
+from chirrup.live.sender import Sender
+
+ALICE, EVE = ("192.0.2.1", 5004), ("192.0.2.6", 5004)
+FRAME_S = 0.02
+
+
+@pytest.fixture(scope="module")
+def codec() -> chirrup.Codec:
+    return chirrup.load("iris-t1")
+
+
+def sender_of(codec: chirrup.Codec, source: int = 7) -> Endpoint:
+    bitrate_bps = codec.bitrates_bps[-1]
+    return Endpoint(source, Sender(codec, bitrate_bps, 1, codec.input_rate_hz, source))
+
+
+def receiver_of(find_codec: Callable[[Description], Found]) -> tuple[Endpoint, Receiver]:
+    receiver = Receiver(find_codec)
+    return Endpoint(9, receiver=receiver), receiver
+
+
+def voice_of(end: Endpoint, codec: chirrup.Codec, frames: int) -> list[bytes]:
+    return end.push(np.zeros(frames * codec.frame_samples, np.float32))
+
+
+def control_of(end: Endpoint) -> bytes:
+    datagram = end.control(0.0)
+    assert datagram is not None
+    return datagram
+
+
+@pytest.mark.parametrize("source", [7, 66])
+def test_a_stream_belongs_to_the_address_of_its_description(
+    codec: chirrup.Codec, source: int
+) -> None:
+    """Descriptions alone take no place, whatever SSRC they state."""
+    end, receiver = receiver_of(lambda description: codec)
+    alice, eve = sender_of(codec), sender_of(codec, source)
+    voice = voice_of(alice, codec, 12)
+    for number in range(50):
+        end.receive(control_of(eve), EVE, 0.1 * number)
+    end.receive(voice[0], ALICE, 5.0)
+    assert (receiver.codec, receiver.statistics.undescribed) == (None, 1)
+    end.receive(control_of(alice), ALICE, 5.1)
+    end.receive(control_of(eve), EVE, 5.1)
+    assert receiver.report(5.1) is None
+    for number, datagram in enumerate(voice[1:]):
+        end.receive(datagram, ALICE, 5.2 + number * FRAME_S)
+        end.receive(datagram, EVE, 5.2 + number * FRAME_S)
+    assert receiver.playout is not None
+    count = receiver.playout.statistics
+    assert (count.received, count.duplicates) == (len(voice) - 1, 0)
+    assert receiver.statistics.undescribed == 1 + len(voice) - 1
+    assert receiver.sender(6.0) == ALICE
+    end.receive(control_of(eve), EVE, 6.0)
+    away_s = 6.0 + AWAY_S
+    end.receive(voice_of(eve, codec, 2)[0], EVE, away_s)
+    assert receiver.sender(away_s) == EVE  # Alice is away
+    assert receiver.statistics.streams == 2
+
+
+def test_descriptions_and_packets_that_wait_are_bounded(codec: chirrup.Codec) -> None:
+    end, receiver = receiver_of(lambda description: Loading())
+    alice = sender_of(codec)
+    voice = voice_of(alice, codec, 3)
+    addresses = [("192.0.2.9", port) for port in range(10 * MAX_OFFERS)]
+    for address in addresses:
+        end.receive(control_of(alice), address, 0.0)
+    for _ in range(2 * MAX_HELD):
+        end.receive(voice[0], addresses[-1], 0.0)
+    assert len(receiver._offers) == MAX_OFFERS
+    assert len(receiver._held) == MAX_HELD
+
+
+def test_packets_are_kept_while_the_model_is_loaded(codec: chirrup.Codec) -> None:
+    found: list[Found] = [Loading()]
+    asked = []
+
+    def find(description: Description) -> Found:
+        asked.append(description)
+        return found[0]
+
+    end, receiver = receiver_of(find)
+    alice = sender_of(codec)
+    voice = voice_of(alice, codec, 12)
+    end.receive(control_of(alice), ALICE, 0.0)
+    assert len(asked) == 1  # the first description loads the model
+    for number, datagram in enumerate(voice[:5]):
+        end.receive(datagram, ALICE, number * FRAME_S)
+    assert receiver.pull(0.1) is None
+    found[0] = codec
+    end.receive(voice[5], ALICE, 0.1)
+    assert receiver.playout is not None
+    assert receiver.playout.statistics.received == 6
+    audio = receiver.pull(0.1)
+    assert audio is not None
+    assert len(audio) == codec.frame_samples
+
+
+def test_a_stream_that_cannot_be_decoded(codec: chirrup.Codec) -> None:
+    """It takes no place, and another one may begin."""
+    end, receiver = receiver_of(
+        lambda description: codec if description.model == codec.name else None
+    )
+    eve, alice = sender_of(codec, 66), sender_of(codec)
+    assert eve.sender is not None
+    eve.sender.description = replace(eve.sender.description, model="other")
+    end.receive(control_of(eve), EVE, 0.0)
+    end.receive(voice_of(eve, codec, 3)[0], EVE, 0.0)
+    assert receiver.codec is None
+    end.receive(control_of(alice), ALICE, 0.1)
+    end.receive(voice_of(alice, codec, 3)[0], ALICE, 0.1)
+    assert receiver.sender(0.1) == ALICE
+
+
+def test_the_description_is_left_out_while_reports_come(codec: chirrup.Codec) -> None:
+    end, _ = receiver_of(lambda description: codec)
+    alice = sender_of(codec)
+    assert alice.sender is not None
+    first = control_of(alice)
+    end.receive(first, ALICE, 0.0)
+    for datagram in voice_of(alice, codec, 3):
+        end.receive(datagram, ALICE, 0.0)
+    report = end.control(1.0)
+    assert report is not None
+    alice.receive(report, ("192.0.2.9", 5004), 1.25)
+    assert alice.sender.statistics.reports == 1
+    assert len(alice.control(2.0) or b"") < len(first) / 2
+    assert len(alice.control(10.0) or b"") == len(first)  # the receiver may have been restarted
+    end.receive(alice.control(2.0) or b"", ALICE, 2.0)
+    alice.receive(end.control(2.5) or b"", ("192.0.2.9", 5004), 2.75)
+    assert alice.sender.statistics.round_trip_ms == pytest.approx(250, abs=1)
