@@ -209,7 +209,8 @@ NAMING = {
     "lab/training/adversarial/discriminators.py": PAPERS_DEFINE,
     "lab/training/adversarial/losses.py": PAPERS_DEFINE,
     "lab/training/adversarial/residual_discriminator.py": PAPERS_DEFINE,
-    "lab/training/config.py": "the default model; a discriminator named by its paper",
+    "lab/training/adversary_config.py": "a discriminator named by its paper",
+    "lab/training/config.py": "the default model",
     "lab/training/losses/spectral_loss.py": PAPERS_DEFINE,
 }
 """Files elsewhere that may name a model, and why."""

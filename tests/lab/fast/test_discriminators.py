@@ -15,7 +15,7 @@ from chirrup.lab.fast.discriminators import (
     thin_conv,
 )
 from chirrup.lab.training.adversarial import losses
-from chirrup.lab.training.config import DiscriminatorConfig
+from chirrup.lab.training.adversary_config import DiscriminatorConfig
 from fast_forms import relative_error
 
 pytestmark = pytest.mark.skipif(not fast.available(), reason="the extension does not compile")

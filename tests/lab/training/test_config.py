@@ -10,8 +10,8 @@ from chirrup.errors import ModelError
 from chirrup.lab.models import CONFIGS, build
 from chirrup.lab.models.tqcodec import TQCodec
 from chirrup.lab.training.adversarial.losses import build_discriminator
+from chirrup.lab.training.adversary_config import DiscriminatorConfig
 from chirrup.lab.training.config import (
-    DiscriminatorConfig,
     LossWeights,
     Stage,
     TrainingConfig,

@@ -54,19 +54,20 @@ def test_too_few_vectors_for_the_codebooks_are_seen_at_the_start(
 
 
 @pytest.mark.parametrize("optimiser", ["adamw", "radam"])
-@pytest.mark.parametrize("size", [1e-3, 10.0], ids=["short", "long"])
+@pytest.mark.parametrize(("size", "limit"), [(1e-3, 1.0), (10.0, 1.0), (10.0, 0.0)])
 def test_an_update_clips_gradients_by_their_norm(
-    corpus: Path, tmp_path: Path, optimiser: str, size: float
+    corpus: Path, tmp_path: Path, optimiser: str, size: float, limit: float
 ) -> None:
-    trainer = Trainer(tiny_config(corpus, optimiser=optimiser), tmp_path, CPU)
-    plain = Trainer(tiny_config(corpus, optimiser=optimiser), tmp_path, CPU)
+    """A limit of 0 is none."""
+    config = tiny_config(corpus, optimiser=optimiser, clip_norm=limit)
+    trainer, plain = (Trainer(config, tmp_path, CPU) for _ in range(2))
     for step in range(3):
         torch.manual_seed(step)
         for ours, theirs in zip(trainer.parameters, plain.parameters, strict=True):
             ours.grad = size * torch.randn_like(ours)
             theirs.grad = ours.grad.clone()
         norm = trainer.update(trainer.parameters)
-        expected = torch.nn.utils.clip_grad_norm_(plain.parameters, plain.config.clip_norm)
+        expected = torch.nn.utils.clip_grad_norm_(plain.parameters, limit or torch.inf)
         plain.optimiser.step()
         assert_close(norm, expected)
         for ours, theirs in zip(trainer.parameters, plain.parameters, strict=True):

@@ -14,7 +14,8 @@ from torch.testing import assert_close
 from chirrup.evaluate.metrics import score
 from chirrup.lab.training.batches.audio_files import read_mono
 from chirrup.lab.training.data_config import DataConfig
-from chirrup.lab.training.validation import NOISE_DB, clips, score_of, validate
+from chirrup.lab.training.losses.spectral_loss import SpectralLoss
+from chirrup.lab.training.validation import NOISE_DB, clips, score_names, score_of, validate
 from small_lrac import small_lrac
 from small_model import RATE_HZ, small_iris
 from tiny_training import write_corpus
@@ -152,6 +153,22 @@ def test_music_is_coded_with_half_of_the_codebooks_too(
     for fewest in (1, 3):
         validate(model, data, fewest)
     assert books == [4, 2, 2, 4, 3, 3], "all, lowest (here about 1 kbps), half but no fewer"
+
+
+@pytest.mark.parametrize("music_score", [False, True])
+def test_the_mel_loss_and_the_names_of_all_scores(
+    corpus: Path, tmp_path: Path, music_score: bool
+) -> None:
+    """The loss is that of training, on clips of unit level."""
+    data = music(tmp_path, 0.5) if music_score else config(corpus, enhance=True, count=1)
+    mel, model = SpectralLoss(RATE_HZ, (256, 512), (20, 40)), deepcopy(small_iris())
+    result = validate(model, data, 1, mel)
+    names = [name for name in result.figures if not name.endswith("_input")]
+    assert sorted(names) == sorted(score_names(model, data, 1))
+    original, coded = result.audio["original"], result.audio["all"]
+    level = original.square().mean().sqrt()
+    expected = mel(coded / level, original / level, {"log_mel"})["log_mel"]
+    assert result.figures["log_mel_all"] == pytest.approx(float(expected), rel=1e-4)
 
 
 def test_silence_has_no_score(tmp_path: Path) -> None:

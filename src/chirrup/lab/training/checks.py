@@ -1,10 +1,12 @@
 """Checks of a recipe against its model and the state of its training."""
 
+from difflib import get_close_matches
 from pathlib import Path
 
 from chirrup.errors import UsageError
 from chirrup.lab.models import Model
 from chirrup.lab.training.config import TrainingConfig
+from chirrup.lab.training.validation import score_names
 
 
 def check_model(config: TrainingConfig, model: Model) -> None:
@@ -24,6 +26,20 @@ def check_model(config: TrainingConfig, model: Model) -> None:
                 f"stage {stage.name} is to train {', '.join(sorted(unknown))}: "
                 f"{config.model} has {', '.join(parts)}"
             )
+
+
+def check_selection(config: TrainingConfig, model: Model) -> None:
+    """Check that validation computes the scores that a recipe selects checkpoints by.
+
+    Raises:
+        UsageError: it does not.
+    """
+    known = score_names(model, config.data, config.codes.lowest)
+    if unknown := [name for name in config.select if name not in known]:
+        near = get_close_matches(unknown[0], known, 3, 0.5) or known
+        raise UsageError(
+            f"select is {unknown[0]!r}, which validation does not compute: use {', '.join(near)}"
+        )
 
 
 def check_losses(config: TrainingConfig, step: int, folder: Path) -> None:

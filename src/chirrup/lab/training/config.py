@@ -12,6 +12,7 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, ValidationError, model_validator
 
+from chirrup.lab.training.adversary_config import AdversaryConfig
 from chirrup.lab.training.data_config import Conditions, DataConfig
 from chirrup.lab.training.fields import (
     AtLeastOne,
@@ -20,7 +21,6 @@ from chirrup.lab.training.fields import (
     Codebooks,
     Count,
     Decay,
-    Positive,
     Rate,
     Seed,
     Share,
@@ -184,30 +184,6 @@ class CodesConfig(Strict):
     """Batches whose latents initialise the codebooks."""
 
 
-class DiscriminatorConfig(Strict):
-    """One discriminator."""
-
-    kind: Literal["multi_period", "multi_scale", "stft", "subband_stft", "mel", "spectrostream"]
-    options: dict[str, Any] = Field(default_factory=dict)
-    """Keyword arguments of its class."""
-
-
-class AdversaryConfig(Strict):
-    """The discriminators and their training."""
-
-    discriminators: dict[str, DiscriminatorConfig] = Field(default_factory=dict)
-    every: AtLeastOne = 1
-    """Steps between updates of the discriminators, and between losses through them."""
-    learning_rate: Rate = 3e-4
-    """Rate after the warm-up, at the start of the recipe and of each stage with its own rate. Then
-    it decays in proportion to the model's."""
-    bf16: bool = True
-    include_logits: bool = False
-    """Whether feature matching includes the logits; `feature_matching_loss` has these options."""
-    normalise: bool = True
-    average_layers: bool = True
-
-
 class TeacherConfig(Strict):
     """A frozen model whose features of 16 kHz audio are training targets."""
 
@@ -248,12 +224,15 @@ class TrainingConfig(Strict):
     convolutions do not. It is ignored on a CPU without fast bfloat16 products."""
     betas: tuple[Decay, Decay] = (0.8, 0.99)
     weight_decay: Weight = 0.01
-    clip_norm: Positive = 1.0
+    clip_norm: Weight = 1.0
+    """Largest norm of the model's gradient; 0 for no limit."""
     ema_decay: Decay = 0.999
     seed: Seed = 1
     checkpoint_minutes: Weight = 4.0
     validate_every: AtLeastOne = 500
     """Steps between validations."""
+    select: tuple[str, ...] = ()
+    """Scores of the validation. ``best-SCORE.pt`` is the checkpoint with the best value of each."""
 
     @model_validator(mode="after")
     def _stages_have_what_they_need(self) -> Self:

@@ -54,7 +54,7 @@ class DataConfig(Strict):
     rooms: str = "rir"
     """Room impulse responses."""
     validation: str = "speech_test"
-    """Recordings for the validation curve. No decision depends on them."""
+    """Recordings for the validation curve, and for the selection of checkpoints (``select``)."""
     leave_out: tuple[Pattern, ...] = ()
     """Patterns of file names to leave out, such as the files of a speaker kept for a test."""
     validation_clips: Count = 12
@@ -80,5 +80,10 @@ class DataConfig(Strict):
     """Largest factor by which speed and pitch change, both ways."""
     level_db: Decibels = (-24.0, -0.5)
     """Range of the peak level, dB relative to full scale."""
+    keep_level: bool = False
+    """Whether clips keep their level and polarity. Only peaks above full scale are reduced."""
+    epoch_recordings: Count = 0
+    """With a value, the clips are windows with half overlap: an epoch has all windows of this many
+    random recordings, in random order. With 0, every clip is cut at a random place."""
     noise_snr_db: Decibels = (0.0, 30.0)
     """Range of the signal-to-noise ratio of noisy examples."""

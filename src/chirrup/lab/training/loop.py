@@ -26,6 +26,7 @@ from chirrup.lab.training.batches.code_dropout import CodeDropout
 from chirrup.lab.training.batches.corpus import build_sampler, warn_of_missing
 from chirrup.lab.training.batches.resampler import Resampler
 from chirrup.lab.training.batches.sampler import Sampler
+from chirrup.lab.training.batches.windows import SlidingWindows
 from chirrup.lab.training.checkpoints import (
     VERSION,
     load_checkpoint,
@@ -33,7 +34,7 @@ from chirrup.lab.training.checkpoints import (
     restore_optimiser,
     save_checkpoint,
 )
-from chirrup.lab.training.checks import check_losses, check_model
+from chirrup.lab.training.checks import check_losses, check_model, check_selection
 from chirrup.lab.training.config import Stage, TrainingConfig
 from chirrup.lab.training.distillation.feature_distillation import FeatureDistillation
 from chirrup.lab.training.distillation.teachers import load_teacher
@@ -47,6 +48,7 @@ from chirrup.lab.training.distributed import (
 from chirrup.lab.training.forward import Forward
 from chirrup.lab.training.logger import TrainingLogger
 from chirrup.lab.training.losses.reconstruction import ReconstructionLoss, normalise_level
+from chirrup.lab.training.selection import Selection
 from chirrup.lab.training.validation import validate
 from chirrup.lab.weights import load_weights
 
@@ -60,7 +62,7 @@ def describe_model(config: dict[str, Any]) -> str:
 
 
 class Trainer:
-    """One training in one folder: ``checkpoint.pt``, ``log.jsonl`` and TensorBoard's event files.
+    """One training in one folder: checkpoints, ``log.jsonl`` and TensorBoard's event files.
 
     Args:
         plain: whether to compute without the fast forms of `lab/fast`, and in bfloat16 wherever the
@@ -79,6 +81,7 @@ class Trainer:
         torch.manual_seed(config.seed)
         self.model = build(config.model, **config.model_changes).to(device)
         check_model(config, self.model)
+        check_selection(config, self.model)
         self.ema = build(config.model, **config.model_changes).to(device).requires_grad_(False)
         self.ema.load_state_dict(self.model.state_dict())
         self.levels = self.model.quantizer.trained_levels
@@ -108,7 +111,7 @@ class Trainer:
         self.adversary = DiscriminatorTrainer(
             config.adversary, self.model.channels, device, self.adversary_optimiser
         )
-        self.step, self.hours = 0, 0.0
+        self.step, self.hours, self.selection = 0, 0.0, Selection(config.select)
         self.codebooks_started = False
         self.generator = torch.Generator()
         self.bf16, self.fast = config.bf16, device.type == "cpu" and not plain
@@ -139,9 +142,12 @@ class Trainer:
                 self.hours = hours_before + (now - begun) / 3600
                 log.figures(self.step, self.hours, figures)
                 if self.step % config.validate_every == 0 and self.rank == 0:
-                    result = validate(self.ema, config.data, config.codes.lowest)
+                    mel = self.reconstruction.spectral
+                    result = validate(self.ema, config.data, config.codes.lowest, mel)
                     result.figures |= self.usage.figures()
                     log.validation(self.step, self.hours, result)
+                    for score in self.selection.improved(result.figures):
+                        self.save(f"best-{score}.pt")
                 if now - saved > 60 * config.checkpoint_minutes:
                     self.save()
                     saved = now
@@ -162,6 +168,17 @@ class Trainer:
         chunk = model.chunk_frames * model.frame_samples
         rate_hz, channels = model.sample_rate_hz, model.channels
         sampler = build_sampler(data, rate_hz, chunk, self.generator, self.device, channels)
+        if data.epoch_recordings:
+            processes = dist.get_world_size() if dist.is_initialized() else 1
+            sampler.windows = SlidingWindows(
+                sampler.speech.length,
+                sampler.crop_samples,
+                recordings=data.epoch_recordings,
+                batch=self.config.batch_size,
+                process=self.rank,
+                processes=processes,
+                seed=self.config.seed,
+            )
         if self.rank == 0:
             warn_of_missing(data, sampler)
         longest = max(self.config.spectra.n_ffts)
@@ -198,7 +215,7 @@ class Trainer:
             self.start_codebooks(sampler)
         learning_rate = self.set_learning_rate(stage)
 
-        audio, target = map(self.model.tiled, sampler.batch(config.batch_size))
+        audio, target = map(self.model.tiled, sampler.step_batch(self.step, config.batch_size))
         dropout = self.draw_dropout(audio, stage)
         model_input = self.to_input_rate(audio)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
@@ -282,7 +299,7 @@ class Trainer:
         gradients = [parameter.grad for parameter in trained if parameter.grad is not None]
         norm = nn.utils.get_total_norm(gradients)
         if torch.isfinite(norm):
-            excess = (norm / self.config.clip_norm).clamp(min=1)
+            excess = (norm / (self.config.clip_norm or torch.inf)).clamp(min=1)
             if self.optimiser.defaults.get("fused"):  # divides in the pass of its update
                 self.optimiser.grad_scale = excess  # type: ignore[attr-defined]
             else:
@@ -347,6 +364,7 @@ class Trainer:
             "step": self.step,
             "hours": self.hours,
             "codebooks_started": self.codebooks_started,
+            "best": self.selection.best,
             "config": self.config.model_dump(mode="json"),
             "model": self.model.state_dict(),
             "ema": self.ema.state_dict(),
@@ -356,11 +374,11 @@ class Trainer:
             **self.adversary.state(),
         }
 
-    def save(self) -> None:
-        """Write the checkpoint. If it is interrupted, the previous one remains."""
+    def save(self, name: str = "checkpoint.pt") -> None:
+        """Write a checkpoint. If it is interrupted, the previous one remains."""
         if self.rank == 0:
             self.folder.mkdir(parents=True, exist_ok=True)
-            save_checkpoint(self.state(), self.folder / "checkpoint.pt")
+            save_checkpoint(self.state(), self.folder / name)
             text = json.dumps(self.config.model_dump(mode="json"), indent=1)
             with written(self.folder / "config.json") as draft:
                 draft.write_text(text + "\n")
@@ -390,5 +408,6 @@ class Trainer:
                 f"{path} is a training of another {own}: {error}: choose another folder"
             ) from error
         restore_optimiser(self.optimiser, saved["optimiser"], saved["model"], self.groups)
+        self.selection.restore(saved.get("best") or {})
         self.forward.restore(saved.get("lessons") or {})
         self.adversary.restore(saved)

@@ -17,6 +17,8 @@ from chirrup.lab.training.batches.mixing import from_direct_path, mix, reverbera
 from chirrup.lab.training.batches.resampler import Resampler
 from chirrup.lab.training.data_config import DataConfig
 from chirrup.lab.training.losses.pesq_loss import PESQLoss
+from chirrup.lab.training.losses.reconstruction import normalise_level
+from chirrup.lab.training.losses.spectral_loss import SpectralLoss
 from chirrup.lab.training.losses.stft import stft
 
 
@@ -94,8 +96,31 @@ def clips(data: DataConfig, sample_rate_hz: int, channels: int = 1) -> list[tupl
     return pairs
 
 
+def codebooks_validated(model: Model, music: bool, fewest: int) -> dict[str, int | None]:
+    """Return the number of codebooks of each setting; None bypasses the quantizer."""
+    lowest = max(fewest, 1, round(LOWEST_BPS / model.codebook_bps))
+    settings: dict[str, int | None] = {"bypass": None, "all": model.codebooks}
+    if lowest < model.codebooks:
+        settings["lowest"] = lowest
+    if music:
+        settings["half"] = max(lowest, model.codebooks // 2)
+    return settings
+
+
+def score_names(model: Model, data: DataConfig, fewest: int) -> list[str]:
+    """Return the names of the scores of decoded audio that `validate` computes with ``mel``."""
+    music = score_of(data, model.sample_rate_hz) == "lsd"
+    scores = [*(("lsd", "lsd_low", "lsd_high") if music else ("pesq",)), "snr_db", "log_mel"]
+    if model.channels == 2:
+        scores += ["ipd_error", "ild_error"]
+    settings = codebooks_validated(model, music, fewest)
+    return [f"{score}_{setting}" for score in scores for setting in settings]
+
+
 @torch.no_grad()
-def validate(model: Model, data: DataConfig, fewest: int = 1) -> Validation:
+def validate(
+    model: Model, data: DataConfig, fewest: int = 1, mel: SpectralLoss | None = None
+) -> Validation:
     """Code the validation clips without quantizer, with all codebooks, and with the fewest.
 
     Speech is scored by the PESQ of `PESQLoss`, which needs no other package. Music is scored by the
@@ -105,6 +130,7 @@ def validate(model: Model, data: DataConfig, fewest: int = 1) -> Validation:
     Args:
         fewest: smallest number of codebooks in training. The number validated gives at least
             `LOWEST_BPS`.
+        mel: adds the loss ``log_mel`` at the scales of the recipe, on clips of unit level.
     """
     rate_hz, delay = model.sample_rate_hz, model.delay_samples
     chunk = model.chunk_frames * model.frame_samples
@@ -112,12 +138,7 @@ def validate(model: Model, data: DataConfig, fewest: int = 1) -> Validation:
     music = score_of(data, rate_hz) == "lsd"
     scores_of = music_scorer(rate_hz) if music else speech_scorer(rate_hz, device)
     result = Validation(rate_hz)
-    lowest = max(fewest, 1, round(LOWEST_BPS / model.codebook_bps))
-    settings = {"bypass": None, "all": model.codebooks}
-    if lowest < model.codebooks:
-        settings["lowest"] = lowest
-    if music:
-        settings["half"] = max(lowest, model.codebooks // 2)
+    settings = codebooks_validated(model, music, fewest)
     resampler = Resampler(rate_hz, model.input_rate_hz).to(device)
     scores: dict[str, list[float]] = {}
     model.eval()
@@ -140,6 +161,7 @@ def validate(model: Model, data: DataConfig, fewest: int = 1) -> Validation:
                 *parts,
                 channel_errors(output, target, rate_hz),
                 {"snr_db": float(snr_db)},
+                {"log_mel": log_mel(mel, output, target)} if mel is not None else {},
             ):
                 for figure, value in values.items():
                     scores.setdefault(f"{figure}_{name}", []).append(value)
@@ -153,6 +175,12 @@ def validate(model: Model, data: DataConfig, fewest: int = 1) -> Validation:
         if known:
             result.figures[name] = sum(known) / len(known)
     return result
+
+
+def log_mel(mel: SpectralLoss, output: Tensor, target: Tensor) -> float:
+    """Compute the mel loss of clips ``[channels, samples]`` at unit level."""
+    estimate, original = normalise_level(output[None], target[None], target[None])
+    return float(mel(estimate[0], original[0], {"log_mel"})["log_mel"])
 
 
 Scorer = Callable[[Tensor, Tensor], dict[str, float]]

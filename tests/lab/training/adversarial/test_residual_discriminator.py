@@ -10,7 +10,7 @@ from chirrup.lab.training.adversarial.losses import (
     hinge_discriminator_loss,
 )
 from chirrup.lab.training.adversarial.residual_discriminator import MultiScaleResidualDiscriminator
-from chirrup.lab.training.config import DiscriminatorConfig
+from chirrup.lab.training.adversary_config import DiscriminatorConfig
 
 THIN = {"channels": 4, "widths": (4, 6, 6, 8, 8, 8)}
 

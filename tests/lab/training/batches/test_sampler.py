@@ -11,6 +11,7 @@ from torch.testing import assert_close
 from chirrup.lab.training.batches.mixing import reverberate
 from chirrup.lab.training.batches.recordings import interpolate
 from chirrup.lab.training.batches.sampler import CONDITIONS
+from chirrup.lab.training.batches.windows import SlidingWindows
 from chirrup.lab.training.data_config import NEEDS_ROOMS, Conditions
 from small_batches import CROP, ROOM, frequency_hz, recordings, sampler, tone
 from small_model import RATE_HZ, speech_like
@@ -57,6 +58,31 @@ def test_crops_begin_anywhere() -> None:
     assert float(starts.min()) < 50
     assert float(starts.max()) > 950
     assert float(starts.mean()) == pytest.approx(500, abs=60)
+
+
+@pytest.mark.parametrize("loud", [False, True])
+def test_a_level_is_kept_up_to_full_scale(loud: bool) -> None:
+    """Two talkers at once can exceed full scale."""
+    level = 0.95 if loud else 0.3
+    signal = recordings(-torch.full((RATE_HZ,), level))
+    changes: dict[str, Any] = {"conditions": Conditions(two_talkers=1)} if loud else {}
+    audio, target = sampler(speech=signal, keep_level=True, **changes).batch(4)
+    assert torch.equal(audio, target)
+    expected = torch.full_like(audio, -1.0 if loud else -round(level * 32767) / 32768)
+    assert_close(audio, expected, atol=1e-6, rtol=0)
+
+
+def test_a_step_takes_its_sliding_windows() -> None:
+    ramps = [torch.arange(n) / 20_000 for n in (2 * CROP + 1, 700)]
+    several = recordings(*ramps)
+    made = sampler(speech=several, keep_level=True)
+    settings = {"recordings": 2, "batch": 2, "seed": 0}
+    made.windows = SlidingWindows(several.length, CROP, **settings)
+    found = [made.step_batch(step, 2)[0][:, 0] for step in range(2)]
+    starts = torch.cat(found)[:, 0] * 20_000
+    assert sorted(starts.round().int().tolist()) == [0, 0, CROP // 2, CROP]
+    again, _ = made.batch(100)
+    assert len(again[:, 0, 0].unique()) > 10, "other clips begin anywhere"
 
 
 # --- speed ---------------------------------------------------------------------------------------

@@ -16,7 +16,7 @@ from chirrup.errors import ModelError
 from chirrup.lab.fast.discriminators import feature_distance
 from chirrup.lab.training.adversarial import discriminators
 from chirrup.lab.training.adversarial.residual_discriminator import MultiScaleResidualDiscriminator
-from chirrup.lab.training.config import DiscriminatorConfig
+from chirrup.lab.training.adversary_config import DiscriminatorConfig
 
 Outputs = Sequence[Sequence[Tensor]]
 

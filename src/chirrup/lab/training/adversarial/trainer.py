@@ -16,11 +16,9 @@ from chirrup.lab.training.adversarial.losses import (
     hinge_discriminator_loss,
     hinge_generator_loss,
 )
+from chirrup.lab.training.adversary_config import AdversaryConfig
 from chirrup.lab.training.checkpoints import restore_members, restore_optimiser
-from chirrup.lab.training.config import AdversaryConfig
 from chirrup.lab.training.distributed import average_gradients
-
-LARGEST_GRADIENT = 10.0
 
 
 class DiscriminatorTrainer:
@@ -104,7 +102,8 @@ class DiscriminatorTrainer:
         for parameter, value in zip(self.parameters, gradients, strict=True):
             parameter.grad = value
         average_gradients(self.parameters)
-        norm = nn.utils.clip_grad_norm_(self.parameters, LARGEST_GRADIENT)
+        limit = self.config.clip_norm or torch.inf
+        norm = nn.utils.clip_grad_norm_(self.parameters, limit)
         if torch.isfinite(norm):
             self.optimiser.step()
         self.optimiser.zero_grad()

@@ -52,6 +52,7 @@ def build_sampler(
         enhance=data.enhance,
         speed_range=data.speed_range,
         level_db=data.level_db,
+        keep_level=data.keep_level,
         noise_snr_db=data.noise_snr_db,
         generator=generator,
     )

@@ -10,6 +10,7 @@ from torch import Tensor
 from chirrup.errors import UsageError
 from chirrup.lab.training.batches.mixing import from_direct_path, mix, reverberate
 from chirrup.lab.training.batches.recordings import Recordings
+from chirrup.lab.training.batches.windows import Places, SlidingWindows
 from chirrup.lab.training.data_config import NEEDS_NOISE, NEEDS_ROOMS, Conditions
 
 CONDITIONS = tuple(Conditions.model_fields)
@@ -29,6 +30,7 @@ class Sampler:
             part of the room response. Otherwise the target is the input.
         speed_range: largest factor by which speed and pitch change, both ways.
         level_db: range of the input's peak level, dB relative to full scale.
+        keep_level: whether inputs keep their level and polarity, up to full scale.
         noise_snr_db: range of the signal-to-noise ratio of noisy examples.
         generator: source of all random numbers, on the CPU.
 
@@ -48,6 +50,7 @@ class Sampler:
         enhance: bool,
         speed_range: float,
         level_db: tuple[float, float],
+        keep_level: bool = False,
         noise_snr_db: tuple[float, float],
         generator: torch.Generator,
     ) -> None:
@@ -56,6 +59,9 @@ class Sampler:
         self.enhance = enhance
         self.set_conditions(conditions)
         self.speed_range, self.level_db, self.noise_snr_db = speed_range, level_db, noise_snr_db
+        self.keep_level = keep_level
+        self.windows: SlidingWindows | None = None
+        self.places: Places | None = None
         self.generator = generator
         self.device = speech.audio.device
         self.fast = False
@@ -83,25 +89,37 @@ class Sampler:
         """Draw numbers between ``low`` and ``high``, ``[batch, 1]``, on the device."""
         return (low + (high - low) * torch.rand(batch, 1, generator=self.generator)).to(self.device)
 
-    def crops(self, recordings: Recordings, batch: int, speed: Tensor | None = None) -> Tensor:
-        """Cut crops at random places; a recording is chosen in proportion to its length.
+    def crops(
+        self,
+        recordings: Recordings,
+        batch: int,
+        speed: Tensor | None = None,
+        places: Places | None = None,
+    ) -> Tensor:
+        """Cut crops, by default at random places.
 
-        A recording shorter than a crop is repeated.
+        A recording is then chosen in proportion to its length. A recording shorter than a crop is
+        repeated.
 
         Args:
             speed: samples to advance in the recording per sample of the crop, ``[batch, 1]``.
+            places: recording and first sample of each crop.
 
         Returns:
             ``[batch, channels, samples]``, all channels from the same place.
         """
-        ends = recordings.length.cumsum(0)
-        place = (self.uniform(batch)[:, 0].double() * ends[-1]).long()
-        which = torch.searchsorted(ends, place, right=True)
-        length = recordings.length[which][:, None].double()
         speed = torch.ones(batch, 1, device=self.device) if speed is None else speed
-        spare = (length - self.crop_samples * speed - 1).clamp(min=0)
+        if places is None:
+            ends = recordings.length.cumsum(0)
+            place = (self.uniform(batch)[:, 0].double() * ends[-1]).long()
+            which = torch.searchsorted(ends, place, right=True)
+            spare = recordings.length[which][:, None].double() - self.crop_samples * speed - 1
+            start = self.uniform(batch).double() * spare.clamp(min=0)
+        else:
+            which, start = places[0].to(self.device), places[1].to(self.device)[:, None].double()
+        length = recordings.length[which][:, None].double()
         time = torch.arange(self.crop_samples, device=self.device, dtype=torch.float64)
-        position = (self.uniform(batch).double() * spare + time * speed.double()) % (length - 1)
+        position = (start + time * speed.double()) % (length - 1)
         position = recordings.start[which][:, None].double() + position
         return recordings.read(position, bool((speed == 1).all()), self.fast)
 
@@ -122,12 +140,21 @@ class Sampler:
             rows.append(torch.nn.functional.pad(response, (0, longest - len(response))))
         return torch.stack(rows)
 
+    def step_batch(self, step: int, size: int) -> tuple[Tensor, Tensor]:
+        """Draw the batch of a training step: its sliding windows, if there are any."""
+        self.places = None if self.windows is None else self.windows.places(step)
+        try:
+            return self.batch(size)
+        finally:
+            self.places = None
+
     def batch(self, size: int) -> tuple[Tensor, Tensor]:
         """Draw inputs and targets, each ``float32 [size, channels, crop_samples]`` in -1 to 1."""
         kind = torch.multinomial(self.weights, size, True, generator=self.generator)
         low = 1 / self.speed_range
         speed = low * (self.speed_range / low) ** self.uniform(size)
-        audio = self.crops(self.speech, size, speed if self.speed_range != 1 else None)
+        changed = speed if self.speed_range != 1 else None
+        audio = self.crops(self.speech, size, changed, self.places)
         target = audio.clone()
 
         def rows_of(*names: str) -> Tensor:
@@ -147,6 +174,9 @@ class Sampler:
             snr_db = self.uniform(len(rows), *self.noise_snr_db)
             audio[rows] = mix(audio[rows], self.crops(self.noise, len(rows)), snr_db[..., None])
         peak = audio.abs().amax((1, 2), keepdim=True).clamp(min=1e-3)
+        if self.keep_level:
+            gain = 1 / peak.clamp(min=1)
+            return audio * gain, target * gain if self.enhance else audio * gain
         polarity = self.uniform(size).sub(0.5).sign()
         level = polarity * 10 ** (self.uniform(size, *self.level_db) / 20)
         gain = level[..., None] / peak
