@@ -11,10 +11,10 @@ import chirrup
 from chirrup.live.jitter import PATIENCE_S
 from chirrup.live.network import Network
 from chirrup.live.playout import Playout
+from clicks import roughness
 from small_model import speech_like
 
 SPEECH, RATE_HZ = soundfile.read(f"{chirrup.__path__[0]}/clips/joe.flac", dtype="float32")
-NEAR_S = 0.01
 
 
 @dataclass
@@ -53,20 +53,6 @@ def heard(
         note(playout)
         now_s += audio.shape[-1] / codec.sample_rate_hz
     return result
-
-
-def roughness(ticks: list[np.ndarray], rate_hz: int) -> np.ndarray:
-    """Return the curvature at each seam over the largest one within 10 ms around it.
-
-    Curvature is the second difference of the samples; below 0.001 it is not audible.
-    """
-    size, near = ticks[0].shape[-1], round(NEAR_S * rate_hz)
-    curvature = np.abs(np.diff(np.concatenate(ticks), 2))
-    ratios = []
-    for seam in range(size - 2, len(curvature) - 2, size):
-        around = [*curvature[max(0, seam - near) : seam - 1], *curvature[seam + 3 : seam + near]]
-        ratios.append(curvature[seam : seam + 2].max() / max(1e-3, max(around)))
-    return np.array(ratios)
 
 
 @pytest.mark.parametrize("model", ["iris-t1", "lrac-t1"])
