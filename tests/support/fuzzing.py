@@ -28,6 +28,7 @@ from typing import Protocol
 
 import fuzzing_bitstream
 import fuzzing_live
+import fuzzing_playout
 import fuzzing_radio
 from chirrup.errors import ChirrupError
 
@@ -43,6 +44,7 @@ TARGETS = {
 """Modules, imported when they are needed, and their targets."""
 BITSTREAM = {
     "packets": fuzzing_bitstream.Packets,
+    "playout": fuzzing_playout.RandomPlayout,
     "bare": fuzzing_radio.BareFrames,
     "text": fuzzing_radio.SideText,
     "messages": fuzzing_radio.Messages,
