@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import chirrup
+from chirrup.bitstream import unpack_packet
 from installed_engines import needs_native
 from live_streams import AUDIO, codes_of, receive, send
 from small_model import DELAY, FRAME, RATE_HZ, Exported, speech_like
@@ -122,11 +123,36 @@ def test_packets_of_changing_bitrate_and_frames(small_codec: chirrup.Codec) -> N
     sender = small_codec.encoder()
     packets = sender.push(AUDIO[: 8 * FRAME])
     other = small_codec.encoder(800, frames_per_packet=4)
-    other.restore(sender.save() | {"ready": np.zeros((2, 0), np.int16)})
+    other.restore(sender.save() | {"codebooks": 2})
     packets += other.push(AUDIO[8 * FRAME : 16 * FRAME])
     assert len(packets) == 10
     expected = small_codec.decode(mixed)
     assert np.allclose(receive(small_codec, packets)[DELAY:], expected, atol=1e-5)
+
+
+def test_bitrate_and_redundancy_change_between_packets(small_codec: chirrup.Codec) -> None:
+    """Also if frames wait for a packet. The repeated codes are those of the frames before."""
+    codes = small_codec.encode(AUDIO[: 20 * FRAME], 1600).data
+    encoder = small_codec.encoder(400, frames_per_packet=2, redundancy=1)
+    packets = encoder.push(AUDIO[: 3 * FRAME])
+    encoder.change(1600, redundancy=3)
+    packets += encoder.push(AUDIO[3 * FRAME : 4 * FRAME])
+    encoder.change(redundancy=0)
+    packets += encoder.push(AUDIO[4 * FRAME : 6 * FRAME])
+    encoder.change(800)
+    packets += encoder.push(AUDIO[6 * FRAME : 8 * FRAME])
+    for words, kwargs in (("no bitrate", {"bitrate_bps": 1}), ("to 2", {"redundancy": 3})):
+        with pytest.raises(ValueError, match=words):
+            encoder.change(**kwargs)
+    encoder.change(redundancy=2)
+    packets += encoder.push(AUDIO[8 * FRAME : 10 * FRAME])
+    width, books = small_codec.bits_per_code, small_codec.codebooks
+    parsed = [unpack_packet(packet, width, books) for packet in packets]
+    assert [len(packet.codes) for packet in parsed] == [1, 4, 4, 2, 2]
+    for number, packet in enumerate(parsed):
+        assert np.array_equal(packet.codes, codes[: len(packet.codes), 2 * number : 2 * number + 2])
+    again = [None if packet.redundant is None else packet.redundant.tolist() for packet in parsed]
+    assert again == [None, codes[:3, :2].tolist(), None, None, codes[:2, 6:8].tolist()]
 
 
 # --- state ---------------------------------------------------------------------------------------

@@ -106,10 +106,9 @@ class LoadedModel:
             ValueError: the model does not have this bitrate.
             TypeError: the bitrate is not a number.
         """
-        bitrate_bps = self.default_bitrate_bps if bitrate_bps is None else bitrate_bps
-        if bitrate_bps not in self.bitrates_bps:
-            raise self._no_bitrate(bitrate_bps)
-        return self.bitrates_bps.index(int(bitrate_bps)) + 1
+        return self.spec.codebooks_at(
+            self.default_bitrate_bps if bitrate_bps is None else bitrate_bps
+        )
 
     def codebooks_within(self, bitrate_bps: float | None) -> int:
         """Return the number of codebooks of the highest bitrate that is not above a limit.
@@ -129,13 +128,7 @@ class LoadedModel:
         rates = self.bitrates_bps
         if isinstance(bitrate_bps, Real) and rates[0] <= bitrate_bps < rates[-1] + rates[0]:
             return sum(rate <= bitrate_bps for rate in rates)
-        raise self._no_bitrate(bitrate_bps)
-
-    def _no_bitrate(self, bitrate_bps: object) -> ValueError | TypeError:
-        if not isinstance(bitrate_bps, Real):
-            return TypeError(f"bitrate_bps must be in bit/s, such as 6000; got {bitrate_bps!r}")
-        choices = ", ".join(map(str, self.bitrates_bps))
-        return ValueError(f"{self.name} has no bitrate of {bitrate_bps:g} bit/s; it has {choices}")
+        raise self.spec.no_bitrate(bitrate_bps)
 
     def engines(self) -> tuple[Engine, Engine]:
         """Return the engines of the encoder and the decoder, for callers that manage the state."""

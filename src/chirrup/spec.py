@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any
 
 GRAPHS = ("encoder", "encoder-frame", "decoder", "decoder-frame")
@@ -124,6 +125,19 @@ class ModelSpec:
         """Bitrates in bit/s of one stream of codes, for 1, 2, ... codebooks."""
         step = self.bits_per_code * self.frame_rate_hz
         return [round(step * count) for count in range(1, self.codebooks + 1)]
+
+    def codebooks_at(self, bitrate_bps: float) -> int:
+        """Return the number of codebooks of a bitrate; `Codec.codebooks_at` describes it."""
+        if bitrate_bps not in self.bitrates_bps:
+            raise self.no_bitrate(bitrate_bps)
+        return self.bitrates_bps.index(int(bitrate_bps)) + 1
+
+    def no_bitrate(self, bitrate_bps: object) -> ValueError | TypeError:
+        """Return the error for a bitrate that the model does not have."""
+        if not isinstance(bitrate_bps, Real):
+            return TypeError(f"bitrate_bps must be in bit/s, such as 6000; got {bitrate_bps!r}")
+        choices = ", ".join(map(str, self.bitrates_bps))
+        return ValueError(f"{self.name} has no bitrate of {bitrate_bps:g} bit/s; it has {choices}")
 
     @property
     def block_frames(self) -> int:

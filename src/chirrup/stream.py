@@ -30,6 +30,13 @@ def _checked_frames(frames_per_packet: int) -> int:
     return int(frames_per_packet)
 
 
+def _checked_redundancy(redundancy: int, codebooks: int) -> int:
+    most = min(codebooks, MAX_REDUNDANT)
+    if redundancy not in range(most + 1):
+        raise ValueError(f"redundancy must be from 0 to {most} codebooks, not {redundancy!r}")
+    return redundancy
+
+
 def _label(kind: str, spec: ModelSpec) -> str:
     """Return the label of a saved state, which names the kind of stream and the model."""
     return f"{kind} {spec.name} {spec.codes_sha256[:16]}"
@@ -63,11 +70,9 @@ class Encoder:
         redundancy: int,
         sample_rate_hz: int,
     ) -> None:
-        most = min(codebooks, MAX_REDUNDANT)
-        if redundancy not in range(most + 1):
-            raise ValueError(f"redundancy must be from 0 to {most} codebooks, not {redundancy!r}")
-        self.spec, self.engine, self.codebooks = spec, engine, codebooks
-        self.frames_per_packet, self.redundancy = _checked_frames(frames_per_packet), redundancy
+        self.spec, self.engine = spec, engine
+        self.codebooks, self.redundancy = codebooks, _checked_redundancy(redundancy, codebooks)
+        self.frames_per_packet = _checked_frames(frames_per_packet)
         self.sample_rate_hz = checked_rate(sample_rate_hz)
         self._begin()
 
@@ -76,12 +81,31 @@ class Encoder:
         # One call codes all frames of a packet: with short frames this takes a third of the time.
         chunks = -(-self.frames_per_packet // spec.chunk_frames)
         self.encoder = ChunkEncoder(
-            spec, self.engine, spec.channels, self.codebooks, chunks * spec.chunk_frames
+            spec, self.engine, spec.channels, spec.codebooks, chunks * spec.chunk_frames
         )
         rates_hz = self.sample_rate_hz, spec.input_rate_hz
         self.resampler = None if rates_hz[0] == rates_hz[1] else Resampler(spec.channels, *rates_hz)
-        self.ready = np.zeros((self.codebooks, 0), code_dtype(spec.bits_per_code))
-        self.before = self.ready.copy()
+        self.ready = np.zeros((spec.codebooks, 0), code_dtype(spec.bits_per_code))
+        self.before = self.ready.copy()  # all codebooks, because the bitrate may change
+
+    def change(self, bitrate_bps: float | None = None, redundancy: int | None = None) -> None:
+        """Change the bitrate or the redundancy from the next packet on.
+
+        Args:
+            bitrate_bps: one of the bitrates of the model. None keeps the present one.
+            redundancy: codebooks of the previous packet that each packet repeats. None keeps the
+                present number.
+
+        Raises:
+            ValueError: an argument is out of range. Nothing has changed.
+            TypeError: the bitrate is not a number.
+        """
+        codebooks = self.codebooks
+        if bitrate_bps is not None:
+            codebooks = self.spec.codebooks_at(bitrate_bps)
+        kept = self.redundancy if redundancy is None else redundancy
+        self.redundancy = _checked_redundancy(kept, codebooks)
+        self.codebooks = codebooks
 
     def push(self, pcm: np.ndarray) -> list[bytes]:
         """Encode the next samples.
@@ -125,13 +149,14 @@ class Encoder:
         self.ready = np.concatenate([self.ready, *(piece[0] for piece in pieces)], axis=1)
         packets = []
         while self.ready.shape[1] >= at_least:
-            codes = self.ready[:, : self.frames_per_packet]
+            frames = self.ready[:, : self.frames_per_packet]
             self.ready = self.ready[:, self.frames_per_packet :]
             again = self.before[: self.redundancy] if self.redundancy else None
             if again is not None and again.shape[1] == 0:
                 again = None
+            codes = frames[: self.codebooks]
             packets.append(pack_packet(codes, again, self.spec.bits_per_code))
-            self.before = codes
+            self.before = frames
         return packets
 
     def save(self) -> dict[str, Any]:
@@ -141,6 +166,7 @@ class Encoder:
         """
         return {
             "of": _label("encoder", self.spec),
+            "codebooks": self.codebooks,
             "encoder": self.encoder.save(),
             "resampler": {} if self.resampler is None else self.resampler.save(),
             "ready": self.ready.copy(),
@@ -156,9 +182,9 @@ class Encoder:
             ValueError: the state is of another model, bitrate or sample rate.
         """
         _check_label(saved, "encoder", self.spec)
-        if len(saved["ready"]) != self.codebooks:
+        if saved["codebooks"] != self.codebooks:
             raise ValueError(
-                f"the state is of {counted(len(saved['ready']), 'codebook')}, the stream of "
+                f"the state is of {counted(saved['codebooks'], 'codebook')}, the stream of "
                 f"{self.codebooks}: "
                 "ask for an encoder of the same bitrate"
             )
