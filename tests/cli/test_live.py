@@ -253,6 +253,7 @@ def test_a_pipe_that_sends_nothing() -> None:
         (["send", "TALK", "127.0.0.1:0"], "is not HOST:PORT"),
         (["send", "TALK", "no-such-host.invalid:5004"], "no-such-host.invalid is not known"),
         (["send", "TALK", "127.0.0.1:9", "--redundancy", "16"], "from 0 to"),
+        (["send", "TALK", "127.0.0.1:9", "--max-rate", "3k"], "3000 bit/s is too low"),
         (["send", "TALK", "127.0.0.1:9", "-b", "1"], "no bitrate of 1 bit/s"),
         (["send", "TALK", "127.0.0.1:9", "--key-file", "none"], "none cannot be read"),
         (["send", "none.wav", "127.0.0.1:9"], "none.wav does not exist"),

@@ -10,6 +10,7 @@ import chirrup
 from chirrup.live.description import Description
 from chirrup.live.endpoint import Endpoint
 from chirrup.live.receiver import AWAY_S, MAX_HELD, MAX_OFFERS, Found, Loading, Receiver
+from chirrup.live.rtp import DESCRIPTION, Application, Control
 from chirrup.live.sender import Sender
 
 ALICE, EVE = ("192.0.2.1", 5004), ("192.0.2.6", 5004)
@@ -116,8 +117,8 @@ def test_a_stream_that_cannot_be_decoded(codec: chirrup.Codec) -> None:
     )
     eve, alice = sender_of(codec, 66), sender_of(codec)
     assert eve.sender is not None
-    eve.sender.description = replace(eve.sender.description, model="other")
-    end.receive(control_of(eve), EVE, 0.0)
+    text = replace(eve.sender.description, model="other").text
+    end.receive(Control(66, (Application(DESCRIPTION, text.encode()),)).pack(), EVE, 0.0)
     end.receive(voice_of(eve, codec, 3)[0], EVE, 0.0)
     assert receiver.codec is None
     end.receive(control_of(alice), ALICE, 0.1)

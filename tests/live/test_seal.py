@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from chirrup.errors import FileError, UsageError
-from chirrup.live.rtp import Bye, Control, Voice, parse
+from chirrup.live.rtp import SEAL_BYTES, Bye, Control, Voice, parse
 
 pytest.importorskip("cryptography", reason="pip install 'chirrup[live]'")
 from chirrup.live import seal
@@ -38,7 +38,7 @@ def test_datagrams_are_sealed_and_opened(sealer: Sealer, opener: Opener) -> None
     """The header is in clear, the payload is not, and the order does not matter."""
     sealed = [sealer.voice(voice(number)) for number in range(100)]
     assert [opener.open(data) for data in reversed(sealed)] == [*map(voice, range(99, -1, -1))]
-    assert len(sealed[0]) == len(voice(0).pack()) + seal.OVERHEAD
+    assert len(sealed[0]) == len(voice(0).pack()) + SEAL_BYTES
     assert sealed[3].startswith(voice(3).header())
     assert b"voice" not in b"".join(sealed)
     assert isinstance(parse(sealer.control(CONTROL)), Control)  # other programs see RTCP

@@ -5,24 +5,29 @@ import threading
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Final, Self
 
 from chirrup.bitstream import Readable
-from chirrup.calls.loop import FASTER, Loop
+from chirrup.calls.loop import CONTROL_S, FASTER, Loop
 from chirrup.calls.meters import Meters
 from chirrup.calls.outputs import Output
 from chirrup.calls.sources import Source
 from chirrup.codec import Codec
 from chirrup.errors import UsageError
 from chirrup.files.inputs import Audio, open_audio
+from chirrup.live.adaptation import Adaptation, Choice, Costs, frames_for
 from chirrup.live.description import Description
 from chirrup.live.endpoint import Endpoint
 from chirrup.live.link import Link
 from chirrup.live.receiver import Found, Receiver
+from chirrup.live.rtp import HEADER_BYTES, SEAL_BYTES
 from chirrup.live.sender import Sender
 
 if TYPE_CHECKING:
     from chirrup.live.seal import Opener, Sealer
+
+CONTROL_BYTES: Final = 300
+"""Bytes of a control datagram with all headers, until one has been sent. They may be fewer."""
 
 
 class Call:
@@ -48,6 +53,7 @@ class Call:
         self.source: Source | None = None
         self.output: Output | None = None
         self._pace: float | None = 1.0
+        self._limited = False
         self._stack = ExitStack()
         self._stack.callback(link.close)
 
@@ -69,6 +75,8 @@ class Call:
         redundancy: int,
         *,
         raw: str | None = None,
+        adapt: bool = False,
+        limit_bps: float | None = None,
     ) -> Audio:
         """Send a file in real time, or a pipe as it comes.
 
@@ -78,19 +86,31 @@ class Call:
             bitrate_bps: highest bitrate of the codes.
             redundancy: codebooks of the previous packet that each packet repeats.
             raw: format of samples without a header.
+            adapt: choose bitrate and redundancy from the reports of the receiver.
+            limit_bps: highest rate with all headers.
 
         Returns:
             The source, whose notes describe its faults.
 
         Raises:
             FileError: the file cannot be read.
-            UsageError: the bitrate or the redundancy is not one of the model.
+            UsageError: the bitrate or the redundancy is not one of the model, or the limit is too
+                low.
         """
         audio = self._stack.enter_context(open_audio(file, raw))
         try:
-            codes_bps = codec.bitrates_bps[codec.codebooks_within(bitrate_bps) - 1]
+            choice = Choice(codec.codebooks_within(bitrate_bps), redundancy)
+            policy = self._policy(codec, choice, adapt, limit_bps)
+            if policy is not None:
+                choice, self._limited = policy.choice, True
             self.endpoint.sender = Sender(
-                codec, codes_bps, redundancy, audio.sample_rate_hz, self.endpoint.source
+                codec,
+                codec.bitrates_bps[choice.codebooks - 1],
+                choice.redundancy,
+                audio.sample_rate_hz,
+                self.endpoint.source,
+                None if policy is None else policy.costs.frames,
+                policy if adapt else None,
             )
         except ValueError as error:
             raise UsageError(str(error)) from error
@@ -100,6 +120,22 @@ class Call:
         self._pace = FASTER if live else 1.0
         self.source = Source(blocks, audio.sample_rate_hz, self.link.wake, live=live)
         return audio
+
+    def _policy(
+        self, codec: Codec, given: Choice, adapt: bool, limit_bps: float | None
+    ) -> Adaptation | None:
+        """Return the policy; without a limit, that of the given bitrate and redundancy."""
+        if not adapt and limit_bps is None:
+            return None
+        sealer = self.endpoint.sealer
+        header_bytes = self.link.header_bytes + HEADER_BYTES + SEAL_BYTES * (sealer is not None)
+        frames = codec.packet_frames
+        if limit_bps is not None:
+            frames = frames_for(codec.spec, header_bytes, limit_bps)
+        costs = Costs(codec.spec, frames, header_bytes, 8 * CONTROL_BYTES / CONTROL_S)
+        if limit_bps is None:
+            limit_bps = costs.rate_bps(given)
+        return Adaptation(costs, limit_bps, given.codebooks, None if adapt else given.redundancy)
 
     def receive(self, output: Output, find_codec: Callable[[Description], Found]) -> None:
         """Receive streams.
@@ -127,6 +163,7 @@ class Call:
             self.source,
             self.output,
             self._pace,
+            self._limited,
             self.once,
             stop,
             each_second,

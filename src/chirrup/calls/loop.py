@@ -16,7 +16,9 @@ from chirrup.live.receiver import Receiver
 CONTROL_S: Final = 1.0
 """Time between two reports, and between two meters."""
 FIRST_CONTROL_S: Final = 0.1
-"""Time between two reports in the first second, so that a lost one delays the start little."""
+"""Time between two reports in the first second, so that a lost one delays the start little.
+
+A limit of the rate has no room for them."""
 FASTER: Final = 1.001
 """Rate at which a pipe may be sent, relative to real time, because its clock may be faster."""
 LATE_S: Final = 0.2
@@ -35,6 +37,7 @@ class Loop:
         source: samples to be sent.
         output: output of the received audio, from the first stream on.
         pace: rate at which the source is sent, relative to real time; None is as it comes.
+        limited: the rate has a limit.
         once: end when the source has ended, and the first stream has ended, or stays away, and is
             played.
         stop: ends the loop.
@@ -46,6 +49,7 @@ class Loop:
     source: Source | None
     output: Output | None
     pace: float | None
+    limited: bool
     once: bool
     stop: threading.Event
     each_second: Callable[[], None]
@@ -61,9 +65,7 @@ class Loop:
                 self._meter_s = now_s
                 self.each_second()
             if now_s >= self._control_s:
-                self._send(self.endpoint.control(now_s, sending=self._sending))
-                first = now_s < self._start_s + CONTROL_S
-                self._control_s = now_s + (FIRST_CONTROL_S if first else CONTROL_S)
+                self._control(now_s)
             for datagram, address in self.link.receive(self._next_s() - now_s):
                 self.endpoint.receive(datagram, address, time.monotonic())
             if self._sending:
@@ -73,6 +75,16 @@ class Loop:
         if self._sending:
             self._end()
         self._drain()
+
+    def _control(self, now_s: float) -> None:
+        """Send the reports of this second, and determine the time of the next ones."""
+        datagram = self.endpoint.control(now_s, sending=self._sending)
+        self._send(datagram)
+        if self.endpoint.sender is not None and datagram is not None:
+            control_bps = 8 * (len(datagram) + self.link.header_bytes) / CONTROL_S
+            self.endpoint.sender.note_control(control_bps)
+        first = now_s < self._start_s + CONTROL_S and not self.limited
+        self._control_s = now_s + (FIRST_CONTROL_S if first else CONTROL_S)
 
     def _next_s(self) -> float:
         """Return the time at which there is something to do."""

@@ -26,6 +26,14 @@ Bitrate = Annotated[
 Redundancy = Annotated[
     int, typer.Option(min=0, max=16, help="Codebooks of a packet that the next one repeats.")
 ]
+Adapt = Annotated[
+    bool,
+    typer.Option("--adapt", help="Choose bitrate and redundancy from the receiver's reports."),
+]
+MaxRate = Annotated[
+    str | None,
+    typer.Option(metavar="RATE", help="Highest rate with all headers: 16000 or 16k."),
+]
 RawSource = Annotated[
     str | None,
     typer.Option("--raw", metavar="TYPE@RATExCHANNELS", help="Format of SOURCE without a header."),
@@ -56,6 +64,8 @@ def send(
     model: Annotated[str, typer.Option(help="Name or folder of a model.")] = "iris-t1",
     bitrate: Bitrate = None,
     redundancy: Redundancy = 1,
+    adapt: Adapt = False,
+    max_rate: MaxRate = None,
     raw: RawSource = None,
     key_file: KeyFile = None,
     simulate: Simulate = None,
@@ -77,10 +87,13 @@ def send(
     seals = _seals(key_file, own="voice", other="report")
     codec = load(model)
     bitrate_bps = None if bitrate is None else console.parse_bitrate(bitrate)
+    limit_bps = None if max_rate is None else console.parse_bitrate(max_rate)
     with ExitStack() as stack:
         file = console.unbuffered(console.pipe_in()) if source == "-" else source
         call = stack.enter_context(Call(Link(host, port, listen=False, network=network), *seals))
-        audio = call.send(file, codec, bitrate_bps, redundancy, raw=raw)
+        audio = call.send(
+            file, codec, bitrate_bps, redundancy, raw=raw, adapt=adapt, limit_bps=limit_bps
+        )
         _run(call, as_json, quiet)
         console.warn(audio.notes, source)
 

@@ -23,6 +23,10 @@ MAX_DATAGRAM: Final = 1400
 """Most bytes of a datagram, which fits in one packet of Ethernet and of most tunnels."""
 
 _HEADER = struct.Struct(">BBHII")
+HEADER_BYTES: Final = _HEADER.size
+"""Bytes of an RTP packet before the payload."""
+SEAL_BYTES: Final = 20
+"""Bytes that encryption (`live.seal`) adds to an RTP packet: counter and tag."""
 _CONTROL = struct.Struct(">BBHI")
 _SENDER = struct.Struct(">QIII")
 _BLOCK = struct.Struct(">IIIIII")

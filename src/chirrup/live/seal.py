@@ -31,8 +31,6 @@ SCRYPT_COST: Final = {"n": 1 << 16, "r": 8, "p": 1}
 SHORTEST_PASSPHRASE: Final = 12
 KEY_BYTES: Final = (32, 4096)
 SALT_BYTES: Final = 16
-OVERHEAD: Final = 20
-"""Bytes that encryption adds to an RTP packet: counter and tag."""
 WINDOW: Final = 1024
 """Datagrams by which one may be overtaken and still be accepted."""
 MAX_SESSIONS: Final = 1024
@@ -132,7 +130,7 @@ class Sealer:
         if self._counter >= 1 << 31:  # half of the counters, after 500 days; voice takes the others
             self._begin()
         data = packet.pack()
-        size = _APPLICATION.size + SALT_BYTES + len(data) + OVERHEAD
+        size = _APPLICATION.size + SALT_BYTES + len(data) + rtp.SEAL_BYTES
         head = _APPLICATION.pack(
             rtp.VERSION << 6 | SEALED,
             rtp.APPLICATION,
@@ -189,7 +187,7 @@ class Opener:
             ReplayError: it was opened before, or `WINDOW` later ones were.
             FormatError: its sender sealed something malformed.
         """
-        if len(datagram) > rtp.MAX_DATAGRAM or len(datagram) < 12 + OVERHEAD:
+        if len(datagram) > rtp.MAX_DATAGRAM or len(datagram) < 12 + rtp.SEAL_BYTES:
             raise UnsealError
         return (self._control if rtp.is_control(datagram) else self._voice)(datagram)
 
@@ -205,7 +203,7 @@ class Opener:
 
     def _control(self, datagram: bytes) -> rtp.Control:
         start = _APPLICATION.size + SALT_BYTES
-        if len(datagram) < start + OVERHEAD:
+        if len(datagram) < start + rtp.SEAL_BYTES:
             raise UnsealError
         first, kind, _, source, name = _APPLICATION.unpack_from(datagram)
         if (first & 31, kind, name) != (SEALED, rtp.APPLICATION, rtp.APPLICATION_NAME):

@@ -10,6 +10,7 @@ import numpy as np
 
 from chirrup.codec import Codec
 from chirrup.live import rtp
+from chirrup.live.adaptation import Adaptation, Choice
 from chirrup.live.description import Description
 
 CONFIRMED_S = 2.5
@@ -49,6 +50,8 @@ class Sender:
         redundancy: codebooks of the previous packet that each packet repeats.
         sample_rate_hz: rate of the samples.
         source: SSRC of the stream; None draws one.
+        frames_per_packet: 1 to 4; None is that of the model.
+        adaptation: chooses bitrate and redundancy. None keeps those given.
 
     Raises:
         ValueError: the model does not have the bitrate or the redundancy.
@@ -61,18 +64,39 @@ class Sender:
         redundancy: int,
         sample_rate_hz: int,
         source: int | None = None,
+        frames_per_packet: int | None = None,
+        adaptation: Adaptation | None = None,
     ) -> None:
         self.encoder = codec.encoder(
-            bitrate_bps, redundancy=redundancy, sample_rate_hz=sample_rate_hz
+            bitrate_bps,
+            frames_per_packet=frames_per_packet,
+            redundancy=redundancy,
+            sample_rate_hz=sample_rate_hz,
         )
-        frames = self.encoder.frames_per_packet
-        self.description = Description.of(codec.spec, self.encoder.codebooks, frames, redundancy)
+        self.adaptation = adaptation
+        if adaptation is not None:
+            self._use(adaptation.choice)
         self.statistics = SenderStatistics()
         self.source = secrets.randbits(32) if source is None else source
         self._sequence, self._timestamp = secrets.randbits(16), secrets.randbits(32)
         self._step = codec.frame_samples
         self._starts = True
         self._confirmed_s: float | None = None
+
+    @property
+    def description(self) -> Description:
+        """The description of the stream from now on."""
+        made = self.encoder
+        return Description.of(made.spec, made.codebooks, made.frames_per_packet, made.redundancy)
+
+    def _use(self, choice: Choice) -> None:
+        bitrate_bps = self.encoder.spec.bitrates_bps[choice.codebooks - 1]
+        self.encoder.change(bitrate_bps, choice.redundancy)
+
+    def note_control(self, control_bps: float) -> None:
+        """Take the rate of the control datagrams, which are part of the limit."""
+        if self.adaptation is not None:
+            self._use(self.adaptation.note_control(control_bps))
 
     def push(self, samples: np.ndarray) -> list[rtp.Voice]:
         """Return the packets of the next samples; `Encoder.push` describes them."""
@@ -119,11 +143,16 @@ class Sender:
         count.reports += 1
         count.loss_percent = 100 * report.lost_share
         count.lost = report.lost
-        count.jitter_ms = 1000 * report.jitter / self.description.rate
+        jitter_s = report.jitter / self.encoder.spec.sample_rate_hz
+        count.jitter_ms = 1000 * jitter_s
+        trip_s = None
         if report.last_report:
             passed = short_ntp(now_s) - report.last_report - report.since_last_report & 0xFFFFFFFF
             if passed < _LONGEST_TRIP_S << 16:
-                count.round_trip_ms = 1000 * passed / 65_536
+                trip_s = passed / 65_536
+                count.round_trip_ms = 1000 * trip_s
+        if self.adaptation is not None:
+            self._use(self.adaptation.report(report.lost_share, jitter_s, trip_s))
 
 
 def ntp(now_s: float) -> int:
