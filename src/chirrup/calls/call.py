@@ -19,6 +19,7 @@ from chirrup.live.adaptation import Adaptation, Choice, Costs, frames_for
 from chirrup.live.description import Description
 from chirrup.live.endpoint import Endpoint
 from chirrup.live.link import Link
+from chirrup.live.pauses import Pauses
 from chirrup.live.receiver import Found, Receiver
 from chirrup.live.rtp import HEADER_BYTES, SEAL_BYTES
 from chirrup.live.sender import Sender
@@ -77,6 +78,7 @@ class Call:
         raw: str | None = None,
         adapt: bool = False,
         limit_bps: float | None = None,
+        vad: bool = False,
     ) -> Audio:
         """Send a file in real time, or a pipe as it comes.
 
@@ -88,6 +90,7 @@ class Call:
             raw: format of samples without a header.
             adapt: choose bitrate and redundancy from the reports of the receiver.
             limit_bps: highest rate with all headers.
+            vad: leave out pauses.
 
         Returns:
             The source, whose notes describe its faults.
@@ -111,6 +114,7 @@ class Call:
                 self.endpoint.source,
                 None if policy is None else policy.costs.frames,
                 policy if adapt else None,
+                Pauses(audio.sample_rate_hz, codec.sample_rate_hz) if vad else None,
             )
         except ValueError as error:
             raise UsageError(str(error)) from error

@@ -34,6 +34,9 @@ MaxRate = Annotated[
     str | None,
     typer.Option(metavar="RATE", help="Highest rate with all headers: 16000 or 16k."),
 ]
+Vad = Annotated[
+    bool, typer.Option("--vad", help="Leave out pauses; the receiver plays noise in them.")
+]
 RawSource = Annotated[
     str | None,
     typer.Option("--raw", metavar="TYPE@RATExCHANNELS", help="Format of SOURCE without a header."),
@@ -66,6 +69,7 @@ def send(
     redundancy: Redundancy = 1,
     adapt: Adapt = False,
     max_rate: MaxRate = None,
+    vad: Vad = False,
     raw: RawSource = None,
     key_file: KeyFile = None,
     simulate: Simulate = None,
@@ -92,7 +96,14 @@ def send(
         file = console.unbuffered(console.pipe_in()) if source == "-" else source
         call = stack.enter_context(Call(Link(host, port, listen=False, network=network), *seals))
         audio = call.send(
-            file, codec, bitrate_bps, redundancy, raw=raw, adapt=adapt, limit_bps=limit_bps
+            file,
+            codec,
+            bitrate_bps,
+            redundancy,
+            raw=raw,
+            adapt=adapt,
+            limit_bps=limit_bps,
+            vad=vad,
         )
         _run(call, as_json, quiet)
         console.warn(audio.notes, source)

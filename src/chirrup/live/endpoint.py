@@ -80,9 +80,14 @@ class Endpoint:
                 if isinstance(message, rtp.Report):
                     self.sender.receive(message, now_s)
 
-    def push(self, samples: np.ndarray) -> list[bytes]:
-        """Return the datagrams of the next samples; `Encoder.push` describes them."""
-        return [] if self.sender is None else self._packed(self.sender.push(samples))
+    def push(self, samples: np.ndarray, talks: bool = True) -> list[bytes]:
+        """Return the datagrams of the next samples; `Sender.push` describes the arguments."""
+        if self.sender is None:
+            return []
+        datagrams = self._packed(self.sender.push(samples, talks))
+        if (noise := self.sender.noise()) is not None:
+            datagrams.append(self._sealed([rtp.Application(rtp.COMFORT_NOISE, noise)]))
+        return datagrams
 
     def flush(self) -> list[bytes]:
         """Return the last datagrams of voice."""
@@ -109,8 +114,9 @@ class Endpoint:
         if self.receiver is not None and (report := self.receiver.report(now_s)) is not None:
             messages.append(report)
         messages += [rtp.Bye()] * end
-        if not messages:
-            return None
+        return self._sealed(messages) if messages else None
+
+    def _sealed(self, messages: list[rtp.Message]) -> bytes:
         packet = rtp.Control(self.source, tuple(messages))
         return self.sent.count(
             packet.pack() if self.sealer is None else self.sealer.control(packet)

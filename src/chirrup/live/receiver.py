@@ -12,6 +12,7 @@ import numpy as np
 
 from chirrup.codec import Codec
 from chirrup.live import rtp
+from chirrup.live.comfort_noise import ComfortNoise
 from chirrup.live.description import HASH_DIGITS, Description, parse_description
 from chirrup.live.link import Address
 from chirrup.live.playout import Playout
@@ -70,6 +71,8 @@ class Receiver:
         self._offers: OrderedDict[Key, Description] = OrderedDict()
         self._held: list[tuple[Key, rtp.Voice, float]] = []
         self._stream: Key | None = None
+        self._noise: ComfortNoise | None = None
+        self._pauses = False
         self._last_s = 0.0
         self._sent, self._sent_s = 0, 0.0
         self._before, self._lost_before = (0, 0), 0
@@ -81,7 +84,7 @@ class Receiver:
             return
         assert self.playout is not None
         self.statistics.payload_bytes += len(packet.payload)
-        self._last_s = now_s
+        self._last_s, self._pauses = now_s, False
         self.playout.push(packet.sequence, packet.timestamp, packet.payload, now_s, packet.source)
 
     def control(
@@ -104,6 +107,14 @@ class Receiver:
                 self._sent, self._sent_s = message.ntp >> 16 & 0xFFFFFFFF, now_s
             elif isinstance(message, rtp.Bye):
                 self.ended = True
+            elif isinstance(message, rtp.Application) and message.kind == rtp.COMFORT_NOISE:
+                self._pause(message.data)
+
+    def _pause(self, noise: bytes) -> None:
+        """Play comfort noise until the next packet."""
+        if self._noise is not None:
+            self._noise.describe(noise)
+            self._pauses = True
 
     def _offer(self, key: Key, description: Description, now_s: float) -> None:
         """Keep a description until its stream begins. Its model is loaded meanwhile."""
@@ -133,7 +144,7 @@ class Receiver:
             self.statistics.undescribed += 1
             return False
         if self.playout is None:
-            self.codec = found
+            self.codec, self._noise = found, ComfortNoise(found.sample_rate_hz)
             self.playout = Playout(found.decoder(frames_per_packet=description.frames))
         del self._offers[key]
         self._stream, self.description, self.ended = key, description, False
@@ -157,7 +168,10 @@ class Receiver:
 
     def pull(self, now_s: float) -> np.ndarray | None:
         """Return the audio of the next tick, or None before the first stream."""
-        return None if self.playout is None else self.playout.pull(now_s)
+        if self.playout is None or self._noise is None:
+            return None
+        audio = self.playout.pull(now_s)
+        return audio + self._noise.pull(audio.shape[-1], self._pauses and not self.is_over(now_s))
 
     def report(self, now_s: float) -> rtp.Report | None:
         """Return a report of the stream, or None if there is none."""

@@ -8,10 +8,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from chirrup.bitstream import peek_packet
 from chirrup.codec import Codec
 from chirrup.live import rtp
 from chirrup.live.adaptation import Adaptation, Choice
 from chirrup.live.description import Description
+from chirrup.live.pauses import Pauses
 
 CONFIRMED_S = 2.5
 """Time after a report in which the receiver is known to have the description."""
@@ -24,6 +26,7 @@ class SenderStatistics:
 
     Attributes:
         packets: RTP packets sent.
+        left_out: RTP packets that were not sent, because of a pause or because nobody talked.
         payload_bytes: bytes of the codec's packets.
         reports: reports that came back.
         loss_percent: loss since the report before the last one.
@@ -33,6 +36,7 @@ class SenderStatistics:
     """
 
     packets: int = 0
+    left_out: int = 0
     payload_bytes: int = 0
     reports: int = 0
     loss_percent: float = 0.0
@@ -52,6 +56,7 @@ class Sender:
         source: SSRC of the stream; None draws one.
         frames_per_packet: 1 to 4; None is that of the model.
         adaptation: chooses bitrate and redundancy. None keeps those given.
+        pauses: leaves out the packets of pauses. None sends them.
 
     Raises:
         ValueError: the model does not have the bitrate or the redundancy.
@@ -66,6 +71,7 @@ class Sender:
         source: int | None = None,
         frames_per_packet: int | None = None,
         adaptation: Adaptation | None = None,
+        pauses: Pauses | None = None,
     ) -> None:
         self.encoder = codec.encoder(
             bitrate_bps,
@@ -73,7 +79,11 @@ class Sender:
             redundancy=redundancy,
             sample_rate_hz=sample_rate_hz,
         )
-        self.adaptation = adaptation
+        self.adaptation, self._pauses = adaptation, pauses
+        self._noise: bytes | None = None
+        self._pushed_s, self._talk_end_s = 0.0, 0.0  # durations of the samples
+        spec, frames = codec.spec, self.encoder.frames_per_packet
+        self._late_s = frames / spec.frame_rate_hz + spec.latency_samples / spec.sample_rate_hz
         if adaptation is not None:
             self._use(adaptation.choice)
         self.statistics = SenderStatistics()
@@ -98,28 +108,52 @@ class Sender:
         if self.adaptation is not None:
             self._use(self.adaptation.note_control(control_bps))
 
-    def push(self, samples: np.ndarray) -> list[rtp.Voice]:
-        """Return the packets of the next samples; `Encoder.push` describes them."""
-        return [self._voice(packet) for packet in self.encoder.push(samples)]
+    def push(self, samples: np.ndarray, talks: bool = True) -> list[rtp.Voice]:
+        """Return the packets of the next samples.
+
+        Args:
+            samples: as `Encoder.push` takes them.
+            talks: whether they are to be sent. Packets that are left out take time in the stream,
+                but no sequence numbers.
+        """
+        if self._pauses is not None and talks:
+            self._noise = self._pauses.push(samples) or self._noise
+            talks = not self._pauses.paused
+        self._pushed_s += samples.shape[-1] / self.encoder.sample_rate_hz
+        if talks:  # a packet is complete later than its samples
+            self._talk_end_s = self._pushed_s + self._late_s
+        return self._sent(self.encoder.push(samples))
 
     def flush(self) -> list[rtp.Voice]:
         """Return the last packets."""
-        return [self._voice(packet) for packet in self.encoder.flush()]
+        return self._sent(self.encoder.flush())
 
-    def _voice(self, packet: bytes) -> rtp.Voice:
-        voice = rtp.Voice(
-            self._sequence & 0xFFFF,
-            self._timestamp & 0xFFFFFFFF,
-            self.source,
-            packet,
-            self._starts,
-        )
+    def _sent(self, packets: list[bytes]) -> list[rtp.Voice]:
+        """Return the packets that are not left out."""
+        sent, voices = self._pushed_s <= self._talk_end_s, []
+        for packet in packets:
+            timestamp = self._timestamp
+            self._timestamp += self._step * peek_packet(packet)[0]
+            if sent:
+                voices.append(self._voice(packet, timestamp))
+            else:
+                self.statistics.left_out += 1
+                self._starts = True
+        return voices
+
+    def _voice(self, packet: bytes, timestamp: int) -> rtp.Voice:
+        sequence, timestamp = self._sequence & 0xFFFF, timestamp & 0xFFFFFFFF
+        voice = rtp.Voice(sequence, timestamp, self.source, packet, self._starts)
         self._starts = False
         self._sequence += 1
-        self._timestamp += self._step * ((packet[0] >> 1 & 3) + 1)
         self.statistics.packets += 1
         self.statistics.payload_bytes += len(packet)
         return voice
+
+    def noise(self) -> bytes | None:
+        """Return a description of the noise to be sent now, once, or None."""
+        noise, self._noise = self._noise, None
+        return noise
 
     def control(self, now_s: float) -> list[rtp.Message]:
         """Return the messages to be sent once a second.
@@ -132,6 +166,8 @@ class Sender:
         ]
         if self._confirmed_s is None or now_s > self._confirmed_s + CONFIRMED_S:
             messages.append(rtp.Application(rtp.DESCRIPTION, self.description.text.encode()))
+        if self._pauses is not None and (noise := self._pauses.noise) is not None:
+            messages.append(rtp.Application(rtp.COMFORT_NOISE, noise))
         return messages
 
     def receive(self, report: rtp.Report, now_s: float) -> None:
