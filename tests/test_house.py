@@ -40,8 +40,9 @@ ALLOWED: dict[str, set[str]] = {
     "calls": _CODEC | {"files", "live"},
     "evaluate": _CODEC | {"files", "live"},
     "data": _CODEC | {"files", "evaluate"},
+    "tokens": _CODEC | {"files", "data"},
     "web": _CODEC | {"files", "live", "evaluate"},
-    "cli": _CODEC | {"files", "live", "calls", "evaluate", "data", "web"},
+    "cli": _CODEC | {"files", "live", "calls", "evaluate", "data", "tokens", "web"},
     "lab": _CODEC | {"files", "evaluate", "data"},
 }
 MODULES = {path.relative_to(ROOT).as_posix(): path for path in sorted(ROOT.rglob("*.py"))}
@@ -192,6 +193,7 @@ NAMING = {
     "cli/files.py": DEFAULT,
     "cli/live.py": DEFAULT,
     "cli/radio.py": DEFAULT,
+    "cli/tokens.py": DEFAULT,
     "cli/train.py": "an example of a recipe's name; the models whose released weights are exported",
     "cli/convert.py": "the default model of the command, and what kind of model can change a voice",
     "voice.py": "the model that can change a voice, in an example and in the error for others",

@@ -1,9 +1,11 @@
 """Parquet files: tables of audio, such as data sets on the Hugging Face hub, and manifests."""
 
 import io
+from bisect import bisect_right
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +37,30 @@ def _opened(path: Path, columns: Sequence[str] = ()) -> Generator[Any, None, Non
         raise FileError(f"{path} cannot be read as a Parquet file: {why}") from error
 
 
+def has_audio(path: Path) -> bool:
+    """Return whether a file is a table of audio, not a manifest."""
+    with _opened(path) as file:
+        return "audio" in file.schema_arrow.names
+
+
+def row_count(path: Path) -> int:
+    """Return the number of rows of a table of audio."""
+    return _starts(path)[-1]
+
+
+def columns_without_audio(path: Path, columns: Sequence[str]) -> Iterator[dict[str, Any]]:
+    """Read those of some columns that a table of audio has.
+
+    If the audio is a struct with ``path``, the rows have it as ``audio.path``.
+    """
+    with _opened(path, ("audio",)) as file:
+        have = [name for name in columns if name in file.schema_arrow.names]
+        for batch in file.iter_batches(columns=[*have, "audio.path"]):
+            for row in batch.to_pylist():
+                struct = row.pop("audio", None) or {}
+                yield {**row, "audio.path": struct.get("path") or ""}
+
+
 def rows_without_audio(path: Path, columns: Sequence[str]) -> Iterator[dict[str, Any]]:
     """Read columns of a table of audio. ``audio`` and the first of ``columns`` are required."""
     with _opened(path, ("audio", columns[0])) as file:
@@ -45,15 +71,21 @@ def rows_without_audio(path: Path, columns: Sequence[str]) -> Iterator[dict[str,
 
 def audio_of_row(path: Path, row: int) -> io.BytesIO:
     """Return the encoded audio of a row, which is bytes or a struct with ``bytes``."""
+    starts = _starts(path)
+    group = bisect_right(starts, row) - 1
+    if group == len(starts) - 1:
+        raise FileError(f"{path} has fewer rows than before: start again")
+    value = _group(path, group)[row - starts[group]].as_py()
+    data = value.get("bytes") if isinstance(value, Mapping) else value
+    return io.BytesIO(data or b"")
+
+
+@lru_cache(maxsize=2)
+def _starts(path: Path) -> list[int]:
+    """Return the first row of each row group, and the number of rows; cached for the next rows."""
     with _opened(path, ("audio",)) as file:
-        for group in range(file.num_row_groups):
-            rows = file.metadata.row_group(group).num_rows
-            if row < rows:
-                value = _group(path, group)[row].as_py()
-                data = value.get("bytes") if isinstance(value, Mapping) else value
-                return io.BytesIO(data or b"")
-            row -= rows
-    raise FileError(f"{path} has fewer rows than before: start again")
+        groups = range(file.num_row_groups)
+        return [0, *accumulate(file.metadata.row_group(group).num_rows for group in groups)]
 
 
 @lru_cache(maxsize=2)

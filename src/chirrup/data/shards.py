@@ -5,7 +5,6 @@ with its facts. A room response also has ``.early.flac``, the early part for dry
 """
 
 import hashlib
-import io
 import json
 import re
 import tarfile
@@ -32,6 +31,7 @@ from chirrup.data.recipe import Output, Recipe, recipe_of
 from chirrup.data.store import Stored, early_name
 from chirrup.errors import FileError
 from chirrup.files.drafts import open_draft
+from chirrup.files.tars import add_member
 
 ROOM_BITS = 24
 """Bits of a sample of a room response, whose quiet tail needs more than 16."""
@@ -126,7 +126,7 @@ def _write_tar(target: Path, members: Iterable[Member], recipe: Recipe) -> list[
         for one in members:
             row, files = _made(one, recipe)
             files[one.path.rpartition(".")[0] + ".json"] = _facts(one)
-            offsets = [_add(tar, name, data) for name, data in files.items()]
+            offsets = [add_member(tar, name, data) for name, data in files.items()]
             rows.append(row | {"offset": offsets[0]})
     return rows
 
@@ -137,14 +137,6 @@ def _write_files(folder: Path, one: Member, recipe: Recipe) -> dict[str, Any]:
         with open_draft(folder / name) as draft:
             draft.write_bytes(data)
     return row
-
-
-def _add(tar: tarfile.TarFile, name: str, data: bytes) -> int:
-    """Add a file without times and owners, and return the position of its first byte."""
-    about = tarfile.TarInfo(name)
-    about.size = len(data)
-    tar.addfile(about, io.BytesIO(data))
-    return tar.offset - -(-len(data) // tarfile.BLOCKSIZE) * tarfile.BLOCKSIZE
 
 
 def _facts(one: Member) -> bytes:

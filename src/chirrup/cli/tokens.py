@@ -1,0 +1,169 @@
+"""``chirrup tokenize`` and ``chirrup detokenize``."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from chirrup.cli import console
+from chirrup.cli.files import Quiet
+from chirrup.words import counted
+
+Workers = Annotated[int, typer.Option(min=1, help="Number of processes on this machine.")]
+Force = Annotated[bool, typer.Option("--force", "-f", help="Replace what exists.")]
+
+
+class TokenFormat(StrEnum):
+    parquet = "parquet"
+    webdataset = "webdataset"
+    shar = "shar"
+    npz = "npz"
+
+
+class TokenLayout(StrEnum):
+    none = "none"
+    delay = "delay"
+    offset = "offset"
+
+
+def tokenize(
+    sources: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="SOURCE",
+            help="Audio files, folders, patterns such as 'corpus/**/*.flac', manifests, tar files "
+            "of webdataset, and Parquet tables with a column audio.",
+        ),
+    ],
+    out: Annotated[Path, typer.Option(metavar="FOLDER", help="Folder for the data set.")],
+    model: Annotated[str, typer.Option(help="Name or folder of a model.")] = "iris-t1",
+    bitrate: Annotated[
+        str | None,
+        typer.Option("--bitrate", "-b", help="Highest bitrate of the codes: 1000 or 1k."),
+    ] = None,
+    form: Annotated[
+        TokenFormat, typer.Option("--format", help="Format of the shards.")
+    ] = TokenFormat.parquet,
+    flatten: Annotated[
+        TokenLayout,
+        typer.Option(
+            help="Layout of the codes: none, delay (codebook k is k frames late), or offset (one "
+            "sequence, with an offset for each codebook)."
+        ),
+    ] = TokenLayout.none,
+    separate: Annotated[
+        bool, typer.Option("--separate", help="Make a row of each channel, not of their average.")
+    ] = False,
+    segment: Annotated[
+        float, typer.Option(min=0, metavar="SECONDS", help="Cut longer recordings; 0 cuts none.")
+    ] = 0.0,
+    shard: Annotated[
+        int, typer.Option(min=1, metavar="N", help="Most recordings of a shard.")
+    ] = 2000,
+    workers: Workers = 1,
+    force: Force = False,
+    quiet: Quiet = False,
+) -> int:
+    """Code recordings to shards of tokens, to train language models.
+
+    The same command continues a run that was stopped. Recordings that cannot be read are listed in
+    failures.jsonl, and the exit code is 2.
+    """
+    from chirrup.data.workers import processes
+    from chirrup.errors import UsageError
+    from chirrup.tokens.making import settings_of
+    from chirrup.tokens.making import tokenize as make
+    from chirrup.zoo import load
+
+    codec = load(model)
+    limit_bps = None if bitrate is None else console.parse_bitrate(bitrate)
+    try:
+        bitrate_bps = codec.bitrates_bps[codec.codebooks_within(limit_bps) - 1]
+        settings = settings_of(codec, bitrate_bps, form.value, flatten.value, separate, segment)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+    with console.steps("scanning", quiet) as progress:
+        done = make(
+            sources,
+            out,
+            codec,
+            settings,
+            processes(workers),
+            shard_recordings=shard,
+            force=force,
+            progress=progress,
+        )
+    if not quiet:
+        console.note(
+            f"{out}: {counted(done.rows, 'row')}, {console.duration(done.seconds)} at "
+            f"{settings.bitrate_bps} bit/s; {console.duration(done.new_seconds)} in this run"
+        )
+    return _failed(done.failures, out)
+
+
+def detokenize(
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Data set of tokens.")],
+    out: Annotated[Path, typer.Option(metavar="FOLDER", help="Folder for the audio files.")],
+    form: Annotated[
+        str, typer.Option("--format", help="Format of the files: wav, flac, ogg, mp3, ...")
+    ] = "wav",
+    native_rate: Annotated[
+        bool, typer.Option("--native-rate", help="Keep the model's sample rate.")
+    ] = False,
+    model: Annotated[
+        str | None,
+        typer.Option(help="Name or folder of a model; by default the one that the data set names."),
+    ] = None,
+    any_weights: Annotated[
+        bool, typer.Option("--any-weights", help="Decode codes of other weights.")
+    ] = False,
+    workers: Workers = 1,
+    force: Force = False,
+    quiet: Quiet = False,
+) -> int:
+    """Decode a data set of tokens to audio files.
+
+    Files that exist are skipped, so the same command continues a run that was stopped. Rows that
+    cannot be decoded are listed in failures.jsonl, and the exit code is 2.
+    """
+    from chirrup.data.workers import processes
+    from chirrup.files.decoders import installed
+    from chirrup.files.outputs import audio_format
+    from chirrup.tokens.decoding import detokenize as decode
+    from chirrup.tokens.reader import Tokens
+    from chirrup.zoo import load
+
+    audio_format(Path(f"x.{form}"), False)
+    tokens = Tokens(folder)
+    codec = load(model) if model else installed(tokens.settings.model, folder)
+    with console.steps("decoding", quiet) as progress:
+        done = decode(
+            tokens,
+            out,
+            codec,
+            processes(workers),
+            ending=form,
+            native_rate=native_rate,
+            any_weights=any_weights,
+            force=force,
+            progress=progress,
+        )
+    if not quiet:
+        skipped = f"; {done.skipped} skipped because they exist" if done.skipped else ""
+        console.note(
+            f"{out}: {counted(done.files, 'file')}, {console.duration(done.seconds)}{skipped}"
+        )
+    return _failed(done.failures, out)
+
+
+def _failed(failures: int, out: Path) -> int:
+    """Print the number of failures, and return the exit code."""
+    if failures:
+        from chirrup.tokens.making import FAILURES
+
+        console.note(f"{counted(failures, 'failure')}: see {out / FAILURES}")
+    return 2 if failures else 0
+
+
+COMMANDS = (tokenize, detokenize)

@@ -1,0 +1,75 @@
+"""Layouts of codes for language models: as they are, delayed, or flattened with offsets."""
+
+from typing import Literal, get_args
+
+import numpy as np
+
+Layout = Literal["none", "delay", "offset"]
+LAYOUTS: tuple[Layout, ...] = get_args(Layout)
+
+
+def flatten(codes: np.ndarray, codebook_size: int, layout: Layout) -> np.ndarray:
+    """Arrange codes for a language model.
+
+    Args:
+        codes: ``int [codebooks, frames]`` without absent codes.
+        codebook_size: number of values of a code.
+        layout: "none" leaves the codes as they are. "delay" shifts codebook k by k frames, as in
+            MusicGen; empty places have the code ``codebook_size``. "offset" puts the codes of a
+            frame one after the other and adds k times ``codebook_size`` to those of codebook k.
+
+    Returns:
+        ``[codebooks, frames]`` for "none", ``[codebooks, frames + codebooks - 1]`` for "delay", and
+        ``int32 [frames * codebooks]`` for "offset".
+
+    Raises:
+        ValueError: there is no such layout.
+    """
+    count, frames = codes.shape
+    if layout == "none":
+        return codes
+    if layout == "delay":
+        rows = np.full(
+            (count, frames + count - 1), codebook_size, stored_type(codebook_size, layout)
+        )
+        for index, row in enumerate(codes):
+            rows[index, index : index + frames] = row
+        return rows
+    if layout == "offset":
+        offsets = np.arange(count, dtype=np.int32)[:, None] * codebook_size
+        return (codes.astype(np.int32) + offsets).T.ravel()
+    raise ValueError(f"no layout {layout!r}: use {', '.join(LAYOUTS)}")
+
+
+def unflatten(tokens: np.ndarray, codebook_size: int, layout: Layout, codebooks: int) -> np.ndarray:
+    """Return the codes ``int [codebooks, frames]`` that `flatten` has arranged.
+
+    Raises:
+        ValueError: there is no such layout, or the tokens are not in it.
+    """
+    if layout not in LAYOUTS:
+        raise ValueError(f"no layout {layout!r}: use {', '.join(LAYOUTS)}")
+    if layout == "offset":
+        if tokens.ndim != 1 or tokens.size % codebooks:
+            raise ValueError(
+                f"tokens {list(tokens.shape)} are not whole frames of {codebooks} codebooks"
+            )
+        codes = tokens.reshape(-1, codebooks).T - np.arange(codebooks)[:, None] * codebook_size
+    elif tokens.ndim != 2 or len(tokens) != codebooks:
+        raise ValueError(f"tokens are {list(tokens.shape)}, must be [{codebooks}, frames]")
+    elif layout == "delay":
+        frames = max(0, tokens.shape[1] - codebooks + 1)
+        codes = np.stack([row[k : k + frames] for k, row in enumerate(tokens)])
+    else:
+        codes = tokens
+    if codes.size and not 0 <= codes.min() <= codes.max() < codebook_size:
+        raise ValueError(f"tokens are not in the layout {layout!r} of {codebook_size} codes")
+    return codes.astype(stored_type(codebook_size, "none"), copy=False)
+
+
+def stored_type(codebook_size: int, layout: Layout) -> type[np.signedinteger]:
+    """Return the type of the elements of a layout: int16, or int32 if int16 is too small."""
+    if layout == "offset":
+        return np.int32
+    largest = codebook_size if layout == "delay" else codebook_size - 1
+    return np.int16 if largest < 1 << 15 else np.int32

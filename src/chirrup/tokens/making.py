@@ -1,0 +1,299 @@
+"""`tokenize`: recordings to a data set of tokens, which can be stopped and continued.
+
+The folder has whole shards and a working file at all times. When all shards are done, it also has
+``dataset.json``, the index of rows and the failures.
+"""
+
+import hashlib
+import importlib.metadata
+import json
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict, astuple, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from chirrup.codec import Codec
+from chirrup.data.workers import Run
+from chirrup.errors import FileError
+from chirrup.files.drafts import only_one, written
+from chirrup.tokens import work
+from chirrup.tokens.formats import FORMATS
+from chirrup.tokens.layouts import Layout
+from chirrup.tokens.rows import Settings
+from chirrup.tokens.sources import Recording, scan
+from chirrup.tokens.store import ENTRY, NAME, Store, open_store
+
+DATASET, INDEX, IDS, FAILURES = "dataset.json", "index.npy", "ids.txt", "failures.jsonl"
+VERSION = 1
+SHARD_RECORDINGS = 2000
+"""Most recordings of a shard."""
+SHARD_BYTES = 256_000_000
+"""Size of the audio, as it is stored, at which a shard ends."""
+
+Progress = Callable[[int, int, str], None]
+"""A function of the recordings done, their number, and a text with the throughput."""
+
+
+@dataclass(frozen=True)
+class Tokenized:
+    """The result of `tokenize`.
+
+    Attributes:
+        rows: number of rows in the data set.
+        seconds: duration of all rows.
+        failures: number of recordings that cannot be read.
+        new_seconds: duration of the rows that this run has added.
+    """
+
+    rows: int
+    seconds: float
+    failures: int
+    new_seconds: float
+
+
+def settings_of(
+    codec: Codec,
+    bitrate_bps: float | None,
+    form: str = "parquet",
+    flatten: Layout = "none",
+    separate: bool = False,
+    segment_seconds: float = 0.0,
+) -> Settings:
+    """Return the settings of a data set.
+
+    Args:
+        codec: the model.
+        bitrate_bps: one of ``bitrates_bps``. None is ``default_bitrate_bps``.
+        form: one of `FORMATS`.
+        flatten: layout of the stored codes, see `layouts.flatten`.
+        separate: make a row of each channel. Otherwise a model of one channel codes the average.
+        segment_seconds: longest duration of a row. Longer recordings are cut, and each part is
+            coded as a signal of its own. 0 is no limit.
+
+    Raises:
+        ValueError: the model does not have the bitrate.
+    """
+    codebooks = codec.codebooks_at(bitrate_bps)
+    return Settings(
+        model=codec.name,
+        weights_sha256=codec.codes_sha256,
+        engine=codec.engine,
+        bitrate_bps=codec.bitrates_bps[codebooks - 1],
+        codebooks=codebooks,
+        codebook_size=codec.codebook_size,
+        sample_rate_hz=codec.sample_rate_hz,
+        frame_samples=codec.frame_samples,
+        delay_samples=codec.delay_samples,
+        format=form,
+        flatten=flatten,
+        separate=separate,
+        segment_seconds=segment_seconds,
+    )
+
+
+def tokenize(
+    sources: Sequence[str],
+    folder: Path,
+    codec: Codec,
+    settings: Settings,
+    run: Run,
+    *,
+    shard_recordings: int = SHARD_RECORDINGS,
+    force: bool = False,
+    progress: Progress = lambda done, total, text: None,
+) -> Tokenized:
+    """Tokenise recordings, or continue where an earlier run was stopped.
+
+    Args:
+        sources: see `sources.scan`.
+        folder: folder of the data set.
+        codec: the model.
+        settings: see `settings_of`.
+        run: runs the jobs, see `data.workers`.
+        shard_recordings: most recordings of a shard.
+        force: replace a data set with other settings.
+        progress: called after each shard.
+
+    Raises:
+        FileError: a source or the folder cannot be used, or a shard cannot be written.
+    """
+    FORMATS[settings.format].check()
+    total = sum(1 for _ in scan(sources))
+    if not total:
+        raise FileError(f"{', '.join(sources)} has no audio: give files, folders or tar files")
+    _check_folder(folder)
+    with only_one(folder, "chirrup tokenize"), open_store(folder) as store:
+        _check_settings(store, folder, {**asdict(settings), "shard": shard_recordings}, force)
+        (folder / work.SHARDS).mkdir(exist_ok=True)
+        work.remove_marks(folder)
+        done, new_seconds, begin = 0, 0.0, time.monotonic()
+
+        def report(recordings: int, seconds: float) -> None:
+            nonlocal done, new_seconds
+            done, new_seconds = done + recordings, new_seconds + seconds
+            speed = new_seconds / max(1e-3, time.monotonic() - begin)
+            progress(done, total, f"{new_seconds / 3600:.2f} h of audio, {speed:.0f} x real time")
+
+        shards = _shards(scan(sources), shard_recordings)
+        count = _make(shards, folder, store, settings, codec, run, report)
+        for number in store.remove_from(count):
+            _remove(folder, number, settings)
+        return Tokenized(*_finish(folder, store, settings), new_seconds)
+
+
+def _check_folder(folder: Path) -> None:
+    if folder.exists() and not folder.is_dir():
+        raise FileError(f"{folder} is not a folder: give another --out")
+    if folder.is_dir() and any(folder.iterdir()) and not (folder / NAME).is_file():
+        raise FileError(f"{folder} is neither empty nor a data set: give another --out")
+
+
+def _check_settings(store: Store, folder: Path, wanted: dict[str, Any], force: bool) -> None:
+    """Raise FileError if the data set has other settings; with ``force`` remove its shards."""
+    text, before = json.dumps(wanted), store.setting("settings")
+    if before not in (None, text):
+        known = json.loads(before)
+        name = next(name for name in wanted if wanted[name] != known.get(name))
+        if not force:
+            raise FileError(
+                f"{folder} has {name} {known.get(name)!r}, not {wanted[name]!r}: give another "
+                "--out, or replace it with --force"
+            )
+        for number in store.remove_from(0):
+            _remove(folder, number, Settings(**{k: x for k, x in known.items() if k != "shard"}))
+        store.clear()
+    store.set("settings", text)
+
+
+def _remove(folder: Path, number: int, settings: Settings) -> None:
+    for name in FORMATS[settings.format].names(number):
+        (folder / work.SHARDS / name).unlink(missing_ok=True)
+
+
+def _shards(
+    recordings: Iterable[Recording], most_recordings: int
+) -> Iterator[tuple[int, list[Recording]]]:
+    """Divide recordings into shards, which depend only on the recordings."""
+    shard: list[Recording] = []
+    number = size = 0
+    for recording in recordings:
+        if len(shard) == most_recordings or (shard and size + recording.bytes > SHARD_BYTES):
+            yield number, shard
+            shard, number, size = [], number + 1, 0
+        shard.append(recording)
+        size += recording.bytes
+    if shard:
+        yield number, shard
+
+
+def _make(
+    shards: Iterable[tuple[int, list[Recording]]],
+    folder: Path,
+    store: Store,
+    settings: Settings,
+    codec: Codec,
+    run: Run,
+    report: Callable[[int, float], None],
+) -> int:
+    """Make the shards that are not done yet.
+
+    A recording that ends its process is a failure, and its shard is made again without it.
+
+    Returns:
+        The number of shards.
+    """
+    waiting: dict[int, tuple[str, list[Recording]]] = {}
+    count = 0
+
+    def job(number: int, recordings: list[Recording]) -> str:
+        return work.job(folder, number, recordings, settings, str(codec.folder))
+
+    def new_jobs() -> Iterator[str]:
+        nonlocal count
+        for number, recordings in shards:
+            count = number + 1
+            plan = _plan_of(recordings, settings)
+            if _is_done(store, folder, number, plan, settings):
+                report(len(recordings), 0.0)
+                continue
+            (folder / DATASET).unlink(missing_ok=True)  # it exists only for whole data sets
+            waiting[number] = plan, recordings
+            yield job(number, recordings)
+
+    jobs = new_jobs()
+    while True:
+        again: list[int] = []
+        for text in run(work.run, jobs, work.crashed):
+            result = json.loads(text)
+            if "error" in result:
+                raise FileError(result["error"])
+            number = result["number"]
+            plan, recordings = waiting[number]
+            if "crashed" in result:
+                bad = recordings[result["crashed"]]
+                recordings[result["crashed"]] = replace(bad, fault="it ended the process")
+                again.append(number)
+                continue
+            store.keep(plan, result)
+            del waiting[number]
+            report(len(recordings), result["seconds"])
+        if not again:
+            return count
+        jobs = (job(number, waiting[number][1]) for number in again)
+
+
+def _plan_of(recordings: Sequence[Recording], settings: Settings) -> str:
+    """Return a hash of all that a shard depends on."""
+    content = [VERSION, asdict(settings), [astuple(recording) for recording in recordings]]
+    return hashlib.sha256(json.dumps(content).encode()).hexdigest()
+
+
+def _is_done(store: Store, folder: Path, number: int, plan: str, settings: Settings) -> bool:
+    known, rows = store.shard(number)
+    names = FORMATS[settings.format].names(number) if rows else []
+    return known == plan and all((folder / work.SHARDS / name).is_file() for name in names)
+
+
+# --- the whole data set --------------------------------------------------------------------------
+
+
+def _finish(folder: Path, store: Store, settings: Settings) -> tuple[int, float, int]:
+    """Write the index, the failures and the description, each whole or not at all.
+
+    Returns:
+        The numbers of rows, their duration in s, and the number of failures.
+    """
+    rows, seconds = store.totals()
+    with (
+        written(folder / INDEX) as draft,
+        written(folder / IDS) as ids_draft,
+        draft.open("wb") as file,
+        ids_draft.open("w", encoding="utf-8", newline="\n") as ids,
+    ):
+        form = {"descr": ENTRY.descr, "fortran_order": False, "shape": (rows,)}
+        np.lib.format.write_array_header_1_0(file, form)
+        for names, entries in store.index():
+            file.write(entries)
+            ids.writelines(f"{name}\n" for name in names)
+    failures = write_failures(folder, store.failures())
+    shards = [{"number": n, "rows": count, "seconds": s} for n, count, s in store.shards()]
+    about = {"version": VERSION, "chirrup": importlib.metadata.version("chirrup")}
+    about |= {**asdict(settings), "rows": rows, "seconds": seconds, "failures": failures}
+    with written(folder / DATASET) as draft:
+        draft.write_text(json.dumps({**about, "shards": shards}, indent=1) + "\n")
+    return rows, seconds, failures
+
+
+def write_failures(folder: Path, failures: Iterable[dict[str, str]]) -> int:
+    """Write ``failures.jsonl`` if there are failures, and return their number."""
+    count = 0
+    with written(folder / FAILURES) as draft, draft.open("w", encoding="utf-8") as file:
+        for failure in failures:
+            file.write(json.dumps(failure, ensure_ascii=False) + "\n")
+            count += 1
+    if not count:
+        (folder / FAILURES).unlink()
+    return count

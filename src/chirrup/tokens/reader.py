@@ -1,0 +1,162 @@
+"""The class `Tokens`, which reads the rows of a data set in any order."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import fields
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from chirrup.errors import FileError
+from chirrup.tokens.formats import FORMATS, Form, Place
+from chirrup.tokens.layouts import unflatten
+from chirrup.tokens.making import DATASET, IDS, INDEX, VERSION
+from chirrup.tokens.rows import Row, Settings
+from chirrup.tokens.store import ENTRY
+from chirrup.tokens.work import SHARDS
+
+FACTS = [field.name for field in fields(Row) if field.name != "codes"]
+
+
+class Tokens:
+    """A data set that `tokenize` has written. It can be pickled.
+
+    >>> tokens = chirrup.tokens.open("tokens")
+    >>> tokens[0].text, tokens[0].codes.shape
+    >>> part = tokens.codes(0, start_s=1.0, end_s=2.5)
+
+    Args:
+        folder: folder of the data set.
+
+    Raises:
+        FileError: the folder has no whole data set.
+
+    Attributes:
+        settings: model, weights, bitrate, sizes and layout.
+        seconds: duration of all rows.
+        frames: number of frames of each row, ``[rows]``.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = Path(folder).absolute()
+        about = _description(self.folder)
+        try:
+            self.settings = Settings(**{f.name: about[f.name] for f in fields(Settings)})
+            self.seconds = float(about["seconds"])
+            starts = np.cumsum([0, *(shard["rows"] for shard in about["shards"])])
+            self.first = {s["number"]: int(n) for s, n in zip(about["shards"], starts)}
+            FORMATS[self.settings.format].check()
+        except (KeyError, TypeError, ValueError) as error:
+            raise FileError(f"{self.folder / DATASET} is damaged: {error!r}") from error
+        if len(self.index) != about.get("rows") or len(self.index) != starts[-1]:
+            raise FileError(f"{self.folder / INDEX} has {len(self.index)} rows: it is damaged")
+
+    def __repr__(self) -> str:
+        own = self.settings
+        return f"<Tokens {self.folder}: {len(self)} rows of {own.model}, {own.bitrate_bps} bit/s>"
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out the index, which a copy opens again."""
+        return {name: x for name, x in self.__dict__.items() if name not in ("index", "numbers")}
+
+    @cached_property
+    def index(self) -> np.ndarray:
+        """Entries of all rows, mapped into memory."""
+        path = self.folder / INDEX
+        try:
+            index = np.load(path, mmap_mode="r", allow_pickle=False)
+        except (OSError, ValueError, EOFError) as error:
+            raise FileError(f"{path} cannot be read: {error}") from error
+        if index.dtype != ENTRY or index.ndim != 1:
+            raise FileError(f"{path} is damaged: it has {index.dtype} {list(index.shape)}")
+        return index
+
+    @cached_property
+    def numbers(self) -> dict[str, int]:
+        """Numbers of the rows by their ids, which are read when they are first needed."""
+        with (self.folder / IDS).open(encoding="utf-8", newline="\n") as lines:
+            return {line.rstrip("\n"): number for number, line in enumerate(lines)}
+
+    @property
+    def form(self) -> Form:
+        return FORMATS[self.settings.format]
+
+    @property
+    def frames(self) -> np.ndarray:
+        return self.index["frames"]
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def __iter__(self) -> Iterator[Row]:
+        return map(self.__getitem__, range(len(self)))
+
+    def __getitem__(self, number: int | str) -> Row:
+        """Return a row by its number or id.
+
+        Raises:
+            IndexError: there is no row with this number.
+            KeyError: there is no row with this id.
+            FileError: its shard cannot be read.
+        """
+        number = self.numbers[number] if isinstance(number, str) else number
+        facts, tokens = self.form.read(*self._place(number))
+        codes = self._codes(tokens, number)
+        return Row(**{name: facts[name] for name in FACTS}, codes=codes)
+
+    def codes(self, number: int, start_s: float = 0.0, end_s: float | None = None) -> np.ndarray:
+        """Return the codes of a row, or of a part of it.
+
+        Args:
+            number: number of the row.
+            start_s: start in s. The first frame is the one at this time.
+            end_s: end in s. None is the end of the row.
+
+        Returns:
+            ``int [codebooks, frames]``.
+        """
+        rate_hz = self.settings.frame_rate_hz
+        stop = None if end_s is None else max(0, round(end_s * rate_hz))
+        codes = self._codes(self.form.read_codes(*self._place(number)), number)
+        return codes[:, max(0, round(start_s * rate_hz)) : stop]
+
+    def stored(self, number: int) -> np.ndarray:
+        """Return the codes of a row as they are stored, see `layouts.flatten`."""
+        return self.form.read_codes(*self._place(number))
+
+    def _place(self, number: int) -> tuple[Path, int, int, Place]:
+        """Return the folder, the shard, the position in it and the place of a row."""
+        if not -len(self) <= number < len(self):
+            raise IndexError(f"no row {number}: there are {len(self)}")
+        entry = self.index[number]
+        shard = int(entry["shard"])
+        position = number % len(self) - self.first[shard]
+        return self.folder / SHARDS, shard, position, (int(entry["codes"]), int(entry["about"]))
+
+    def _codes(self, tokens: np.ndarray, number: int) -> np.ndarray:
+        own = self.settings
+        try:
+            return unflatten(tokens, own.codebook_size, own.flatten, own.codebooks)
+        except ValueError as error:
+            raise FileError(f"row {number} of {self.folder} is damaged: {error}") from error
+
+
+def open(folder: str | Path) -> Tokens:
+    """Open a data set that `tokenize` has written; see `Tokens`."""
+    return Tokens(folder)
+
+
+def _description(folder: Path) -> dict[str, Any]:
+    path = folder / DATASET
+    if not folder.is_dir() or not path.exists():
+        what = "is not whole: run chirrup tokenize again" if folder.is_dir() else "does not exist"
+        raise FileError(f"{folder} {what}")
+    try:
+        about = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise FileError(f"{path} cannot be read: {error}") from error
+    if not isinstance(about, dict) or about.get("version") != VERSION:
+        raise FileError(f"{path} is not of version {VERSION}: use another version of chirrup")
+    return about

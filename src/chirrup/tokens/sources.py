@@ -1,0 +1,219 @@
+"""Sources of recordings: files, folders, patterns, manifests, webdataset tars and Parquet tables.
+
+`scan` yields the recordings of all sources in a fixed order, without decoding them. What cannot be
+read is a recording with a fault, so that it is reported with the others.
+"""
+
+import glob
+import io
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path, PurePath
+from typing import Any, BinaryIO
+
+from chirrup.data import parquet
+from chirrup.data.item import legible
+from chirrup.data.manifest import BadRow, Entry, find_manifest, read_rows
+from chirrup.errors import FileError
+from chirrup.files.naming import AUDIO_ENDINGS
+from chirrup.tokens.tars import Sample, samples
+
+TAR, TABLE = ".tar", ".parquet"
+SPEAKERS = ("speaker", "speaker_id", "spk_id", "client_id", "reader_id", "group")
+"""Columns and keys with the speaker, the first that is there."""
+TEXTS = ("text", "sentence", "transcription", "transcript", "normalized_text", "txt")
+"""Columns and keys with the text."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """A recording to tokenise.
+
+    Attributes:
+        id: name in the data set.
+        file: file with the audio, or that contains it.
+        path: name for the column ``path``.
+        offset: position of the audio in the file, in bytes.
+        size: size of the audio in bytes, in a table about that; -1 for the whole file.
+        row: row in a Parquet table; -1 if it is not in one.
+        stamp: size and time of the file, which change if the file changes.
+        speaker: speaker, if it is known.
+        text: text, if it is known.
+        fault: reason why it cannot be read, if it is already known.
+    """
+
+    id: str
+    file: str
+    path: str
+    offset: int = 0
+    size: int = -1
+    row: int = -1
+    stamp: str = ""
+    speaker: str = ""
+    text: str = ""
+    fault: str = ""
+
+    @property
+    def bytes(self) -> int:
+        """Size of the audio in its file; 0 if it is not known."""
+        return int(self.stamp.partition(" ")[0] or 0) if self.size < 0 else self.size
+
+    def source(self) -> str | BinaryIO:
+        """Return the path of the audio, or its content if it is a part of a file.
+
+        Raises:
+            OSError: the file cannot be read.
+            FileError: the file has changed.
+        """
+        if self.row >= 0:
+            return parquet.audio_of_row(Path(self.file), self.row)
+        if self.size < 0:
+            return self.file
+        with open(self.file, "rb") as file:
+            file.seek(self.offset)
+            data = file.read(self.size)
+        if len(data) < self.size:
+            raise FileError(f"{self.file} ends before {self.path}")
+        return io.BytesIO(data)
+
+
+def scan(sources: Sequence[str]) -> Iterator[Recording]:
+    """Yield the recordings of all sources.
+
+    Recordings are named by their paths below the folder, or below the folder of all files that are
+    given. If there are several sources, the name of the folder comes first.
+
+    Args:
+        sources: audio files, folders, patterns such as ``corpus/**/*.flac``, manifests (CSV or
+            Parquet with a column ``path``), tar files of webdataset, and Parquet tables with a
+            column ``audio``. A folder with a manifest stands for the manifest.
+
+    Raises:
+        FileError: a source does not exist, a pattern finds nothing, or a table cannot be read.
+    """
+    places = [place for source in sources for place in _places(source)]
+    folders = [place for place in places if place.is_dir()]
+    files = [os.path.abspath(place) for place in places if not place.is_dir()]
+    base = os.path.commonpath([os.path.dirname(file) for file in files]) if files else ""
+    for place in places:
+        if place.is_dir():
+            alone = len(folders) == 1 and not files
+            yield from _of_folder(place, PurePath() if alone else PurePath(place.resolve().name))
+        else:
+            name = PurePath(os.path.relpath(os.path.abspath(place), base))
+            yield from _of_file(place, name)
+
+
+def _places(source: str) -> list[Path]:
+    """Return the file or folder of a source, or the files that match a pattern."""
+    place = Path(source).expanduser()
+    if place.exists():
+        return [place]
+    if not glob.has_magic(source):
+        raise FileError(f"{source} does not exist: give an audio file, a folder or a pattern")
+    found = sorted(glob.glob(os.path.expanduser(source), recursive=True))
+    files = [path for path in map(Path, found) if not path.is_dir()]
+    if not files:
+        raise FileError(f"no file matches {source}: check the pattern")
+    return files
+
+
+def _of_folder(place: Path, name: PurePath) -> Iterator[Recording]:
+    with suppress(FileError):
+        yield from _listed(find_manifest(place), name)
+        return
+    for folder, folders, names in os.walk(place):
+        folders[:] = sorted(folder for folder in folders if not folder.startswith("."))
+        for file in sorted(names):
+            path = Path(folder, file)
+            if not file.startswith(".") and path.suffix.lower() in {*AUDIO_ENDINGS, TAR, TABLE}:
+                yield from _of_file(path, name / path.relative_to(place))
+
+
+def _of_file(path: Path, name: PurePath) -> Iterator[Recording]:
+    kind = path.suffix.lower()
+    if kind == TAR:
+        yield from _of_tar(path, name)
+    elif kind == TABLE and parquet.has_audio(path):
+        yield from _of_table(path, name)
+    elif kind in (TABLE, ".csv"):
+        yield from _listed(path, name.parent)
+    else:
+        yield _recording(path, name.as_posix(), _stamp(path))
+
+
+def _recording(file: Path, name: str, about: tuple[str, str], **facts: Any) -> Recording:
+    """Return a recording, with what `_stamp` returned for its file."""
+    name, (stamp, fault) = legible(name), about
+    own = {"id": name, "file": str(file.absolute()), "path": name, "stamp": stamp, "fault": fault}
+    return Recording(**{**own, **facts})
+
+
+def _stamp(file: Path) -> tuple[str, str]:
+    """Return size and time of a file, and the reason if it cannot be read."""
+    try:
+        about = file.stat()
+    except OSError as error:
+        return "", error.strerror or str(error)
+    return f"{about.st_size} {about.st_mtime_ns}", ""
+
+
+def _first(facts: Mapping[str, Any], names: Sequence[str]) -> str:
+    found = next((facts[name] for name in names if facts.get(name) not in (None, "")), "")
+    return legible(str(found))
+
+
+def _of_tar(path: Path, name: PurePath) -> Iterator[Recording]:
+    """Yield the samples of a tar file of webdataset, with the facts of ``.json`` and ``.txt``."""
+    place, about = name.with_suffix("").as_posix(), _stamp(path)
+    for sample in samples(path):
+        if isinstance(sample, Sample):
+            yield _recording(
+                path,
+                f"{place}/{sample.name}",
+                about,
+                offset=sample.offset,
+                size=sample.size,
+                speaker=_first(sample.facts, SPEAKERS),
+                text=_first(sample.facts, TEXTS),
+            )
+        else:
+            yield _recording(path, name.as_posix(), about, fault=sample)
+
+
+def _of_table(path: Path, name: PurePath) -> Iterator[Recording]:
+    """Yield the rows of a Parquet table of audio, as on the Hugging Face hub."""
+    about, size = _stamp(path), path.stat().st_size // max(1, parquet.row_count(path))
+    rows = parquet.columns_without_audio(path, ("id", *SPEAKERS, *TEXTS))
+    for number, row in enumerate(rows):
+        own = str(row.get("id") or "") or PurePath(row["audio.path"]).name or f"{number:06d}"
+        yield _recording(
+            path,
+            f"{name.with_suffix('').as_posix()}/{own}",
+            about,
+            size=size,
+            row=number,
+            speaker=_first(row, SPEAKERS),
+            text=_first(row, TEXTS),
+        )
+
+
+def _listed(manifest: Path, name: PurePath) -> Iterator[Recording]:
+    """Yield the recordings of a manifest, which are files or members of shards."""
+    for row in read_rows(manifest):
+        if isinstance(row, BadRow):
+            own = row.path or f"row {row.number}"
+            fault = f"row {row.number} of {manifest}: {row.why}"
+            yield _recording(manifest, (name / own).as_posix(), ("", fault))
+        else:
+            yield _of_entry(row, name)
+
+
+def _of_entry(entry: Entry, name: PurePath) -> Recording:
+    file = entry.folder / (entry.shard or entry.path)
+    facts = {"speaker": _first(entry.facts, SPEAKERS), "text": _first(entry.facts, TEXTS)}
+    if entry.shard:
+        facts |= {"offset": entry.offset, "size": entry.size}
+    return _recording(file, (name / entry.path).as_posix(), _stamp(file), **facts)

@@ -1,0 +1,74 @@
+"""Reading of tar files of webdataset: consecutive members with one key are a sample."""
+
+import json
+import tarfile
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import groupby
+from pathlib import Path
+from typing import Any, cast
+
+from chirrup.files.naming import AUDIO_ENDINGS
+
+MOST_TEXT_BYTES = 1 << 20
+"""Largest size of a member with facts; larger ones are left out."""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """The audio of a sample.
+
+    Attributes:
+        name: name of the member with the audio.
+        offset: its position in the tar file, in bytes.
+        size: its size in bytes.
+        facts: content of the member ``.json``, and of ``.txt`` as ``txt``.
+    """
+
+    name: str
+    offset: int
+    size: int
+    facts: dict[str, Any] = field(default_factory=dict)
+
+
+def samples(path: Path) -> Iterator[Sample | str]:
+    """Yield the samples of a tar file that have audio, or the reason why the rest is unreadable."""
+    try:
+        with tarfile.open(path, "r:") as tar:
+            files = (member for member in tar if member.isfile())
+            for _, members in groupby(files, lambda member: _key(member.name)):
+                sample = _sample(tar, list(members))
+                cast(Any, tar).members = []  # otherwise they grow with the file
+                if sample is not None:
+                    yield sample
+    except (tarfile.TarError, OSError, EOFError) as error:
+        yield f"it cannot be read as a tar file without compression: {error}"
+
+
+def _key(name: str) -> str:
+    """Return a name up to the first dot after the last slash."""
+    folder, slash, own = name.rpartition("/")
+    return folder + slash + own.partition(".")[0]
+
+
+def _sample(tar: tarfile.TarFile, members: list[tarfile.TarInfo]) -> Sample | None:
+    facts: dict[str, Any] = {}
+    audio: tarfile.TarInfo | None = None
+    for member in members:
+        ending = "." + member.name.rpartition(".")[2].lower()
+        if ending in AUDIO_ENDINGS:
+            audio = audio or member
+        elif ending in (".json", ".txt") and member.size <= MOST_TEXT_BYTES:
+            content = tar.extractfile(member)
+            facts |= _facts(ending, content.read() if content else b"")
+    return audio and Sample(audio.name, audio.offset_data, audio.size, facts)
+
+
+def _facts(ending: str, content: bytes) -> dict[str, Any]:
+    if ending == ".txt":
+        return {"txt": content.decode(errors="replace").strip()}
+    try:
+        found = json.loads(content)
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}

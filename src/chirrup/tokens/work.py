@@ -1,0 +1,175 @@
+"""The job of a worker: the recordings of a shard to codes, and the codes to the shard."""
+
+import json
+from collections.abc import Callable, Generator, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import soundfile
+
+from chirrup.codec import Codec
+from chirrup.data.audio import BadAudioError, opened, read_blocks
+from chirrup.errors import FileError
+from chirrup.resampling import length_at, resample_blocks
+from chirrup.tokens.formats import FORMATS
+from chirrup.tokens.layouts import flatten
+from chirrup.tokens.rows import Row, Settings
+from chirrup.tokens.sources import Recording
+from chirrup.zoo import load
+
+SHARDS = "shards"
+"""Folder of the shards in a data set. Shar allows no other files in it."""
+
+
+def job(
+    folder: Path, number: int, recordings: list[Recording], settings: Settings, model: str
+) -> str:
+    """Return a job for `run`: a shard by its number.
+
+    Args:
+        model: name or folder of the model.
+    """
+    every = [{key: x for key, x in asdict(one).items() if x not in ("", -1)} for one in recordings]
+    given = {"number": number, "recordings": every, "settings": asdict(settings), "model": model}
+    return json.dumps({"folder": str(folder), **given})
+
+
+def run(job: str) -> str:
+    """Tokenise the recordings of a shard and write it, if a recording can be read.
+
+    Returns:
+        ``number``, ``rows`` (a list of id, both places, frames and samples), ``seconds`` of audio
+        and ``failures`` (dictionaries with id, path and reason), or ``error`` if the shard cannot
+        be written.
+    """
+    given = json.loads(job)
+    folder, number = Path(given["folder"]), given["number"]
+    settings = Settings(**given["settings"])
+    rows: list[tuple[Any, ...]] = []
+    failures: list[dict[str, str]] = []
+    seconds = 0.0
+    try:
+        codec = _codec(given["model"], settings)
+        with ExitStack() as shard, open_mark(folder, number) as mark:
+            add = None
+            for index, fields in enumerate(given["recordings"]):
+                recording = Recording(**fields)
+                mark(index)
+                try:
+                    found = list(_rows(codec, recording, settings))
+                except (BadAudioError, FileError, OSError, ValueError) as error:
+                    failures.append(failure(recording, str(error)))
+                    continue
+                if add is None:
+                    writer = FORMATS[settings.format].open_writer
+                    add = shard.enter_context(writer(folder / SHARDS, number, settings))
+                for row in found:
+                    tokens = flatten(row.codes, settings.codebook_size, settings.flatten)
+                    place = add(row, np.ascontiguousarray(tokens))
+                    rows.append((row.id, *place, row.codes.shape[1], row.samples))
+                    seconds += row.duration_s
+    except FileError as error:
+        return json.dumps({"error": str(error)})
+    return json.dumps({"number": number, "rows": rows, "seconds": seconds, "failures": failures})
+
+
+def failure(recording: Recording, reason: str) -> dict[str, str]:
+    """Return an entry of ``failures.jsonl``."""
+    return {"id": recording.id, "path": recording.path, "reason": " ".join(reason.split())}
+
+
+@lru_cache(maxsize=2)
+def _codec(model: str, settings: Settings) -> Codec:
+    codec = load(model, engine=settings.engine)
+    if codec.codes_sha256 != settings.weights_sha256:
+        raise FileError(
+            f"{model} has other weights here ({codec.codes_sha256[:8]}) than where the command "
+            f"was started ({settings.weights_sha256[:8]}): install the same version everywhere"
+        )
+    return codec
+
+
+# --- recordings ----------------------------------------------------------------------------------
+
+
+def _rows(codec: Codec, recording: Recording, settings: Settings) -> Iterator[Row]:
+    """Encode a recording, each segment as a signal of its own."""
+    if recording.fault:
+        raise FileError(recording.fault)
+    with opened(recording.source()) as file:
+        rate_hz, frames = file.samplerate, file.frames
+        if not frames:
+            raise BadAudioError("empty", "it has no samples")
+        step = round(settings.segment_seconds * rate_hz) or frames
+        for start in range(0, frames, step):
+            stop = min(start + step, frames)
+            codes = _encoded(codec, file, start, stop, settings)
+            for stream, data in enumerate(codes):
+                is_one = settings.separate and len(codes) > 1
+                name = recording.id + (f"#{start // step:04d}" if step < frames else "")
+                yield Row(
+                    id=name + (f"#c{stream}" if is_one else ""),
+                    path=recording.path,
+                    start_s=start / rate_hz,
+                    duration_s=(stop - start) / rate_hz,
+                    sample_rate_hz=rate_hz,
+                    channels=file.channels,
+                    channel=stream if is_one else -1,
+                    speaker=recording.speaker,
+                    text=recording.text,
+                    samples=length_at(stop - start, rate_hz, codec.sample_rate_hz),
+                    codes=data,
+                )
+
+
+def _encoded(
+    codec: Codec, file: soundfile.SoundFile, start: int, stop: int, settings: Settings
+) -> np.ndarray:
+    """Encode a part of a file to ``[streams, codebooks, frames]``."""
+    blocks = (block.T for block in read_blocks(file, start, stop))
+    channels = file.channels
+    if channels > 1 and codec.channels == 1 and not settings.separate:
+        blocks, channels = (block.mean(axis=0, keepdims=True) for block in blocks), 1
+    native = resample_blocks(blocks, channels, file.samplerate, codec.input_rate_hz)
+    pieces = codec.encode_blocks(native, settings.codebooks, channels)
+    return np.concatenate([*pieces], axis=2)
+
+
+# --- crashes -------------------------------------------------------------------------------------
+
+
+@contextmanager
+def open_mark(folder: Path, number: int) -> Generator[Callable[[int], None], None, None]:
+    """Store which recording of a shard is being read, so that a crash can be attributed to it."""
+    path = _mark(folder, number)
+    with path.open("w", buffering=1) as file:
+
+        def mark(index: int) -> None:
+            file.seek(0)
+            file.write(f"{index}\n")
+
+        yield mark
+    path.unlink(missing_ok=True)
+
+
+def crashed(job: str) -> str:
+    """Return the result of a job that ended its process: its number, and where it ``crashed``."""
+    given = json.loads(job)
+    path = _mark(Path(given["folder"]), given["number"])
+    index = int(path.read_text() or 0)
+    path.unlink()
+    return json.dumps({"number": given["number"], "crashed": index})
+
+
+def remove_marks(folder: Path) -> None:
+    """Remove what a killed run has left."""
+    for path in folder.glob(".reading-*"):
+        path.unlink()
+
+
+def _mark(folder: Path, number: int) -> Path:
+    return folder / f".reading-{number:06d}"

@@ -1,0 +1,32 @@
+"""The recordings of a small corpus, and a runner of jobs in this process."""
+
+import io
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+import soundfile
+
+from chirrup.data.workers import Work
+from small_model import speech_like
+
+RATES_HZ = {"a.wav": 24_000, "p1/b.flac": 48_000, "p1/c.flac": 16_000, "z.ogg": 24_000}
+"""Recordings of the corpus; p1/b.flac is stereo."""
+
+
+def recording(name: str) -> np.ndarray:
+    """Return ``float32 [samples]`` or ``[samples, 2]``."""
+    seed = sorted(RATES_HZ).index(name)
+    audio = speech_like(12_000 + 5_000 * seed, seed)
+    return np.stack([audio, -0.5 * audio], axis=1) if name == "p1/b.flac" else audio
+
+
+def file_of(name: str) -> bytes:
+    """Return a recording as an audio file."""
+    memory = io.BytesIO()
+    soundfile.write(memory, recording(name), RATES_HZ[name], format=name.rpartition(".")[2].upper())
+    return memory.getvalue()
+
+
+def in_turn(work: Work, jobs: Iterable[str], crashed: Work | None = None) -> Iterator[str]:
+    """A `Run` in this process."""
+    return map(work, jobs)

@@ -1,0 +1,204 @@
+"""Data sets, read by Chirrup and by the libraries that own the formats."""
+
+import gc
+import json
+import pickle
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import chirrup
+from chirrup import tokens
+from chirrup.data.workers import Run
+from chirrup.tokens.formats import FORMATS
+from chirrup.tokens.layouts import LAYOUTS, flatten, unflatten
+
+UNCLOSED = pytest.mark.filterwarnings(
+    "ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning"
+)
+
+
+@pytest.fixture(scope="module")
+def data_sets(
+    tar: Path, codec: chirrup.Codec, run: Run, tmp_path_factory: pytest.TempPathFactory
+) -> dict[tuple[str, str], Path]:
+    """Data sets of all formats and layouts, in shards of three recordings."""
+    root = tmp_path_factory.mktemp("data-sets")
+    made = {}
+    for form in FORMATS:
+        if form == "parquet":
+            pytest.importorskip("pyarrow")
+        for layout in LAYOUTS:
+            settings = tokens.settings_of(codec, 1500, form, layout)
+            folder = root / f"{form}-{layout}"
+            done = tokens.tokenize([str(tar)], folder, codec, settings, run, shard_recordings=3)
+            assert (done.rows, done.failures) == (4, 0)
+            made[form, layout] = folder
+    return made
+
+
+@pytest.fixture(scope="module")
+def reference(data_sets: dict[tuple[str, str], Path]) -> list[tokens.Row]:
+    return list(tokens.open(data_sets["npz", "none"]))
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("form", FORMATS)
+def test_all_forms_have_the_same_rows(
+    data_sets: dict[tuple[str, str], Path], reference: list[tokens.Row], form: str, layout: str
+) -> None:
+    data = tokens.open(data_sets[form, layout])
+    for number, (row, expected) in enumerate(zip(data, reference, strict=True)):
+        assert row.facts() == expected.facts()
+        assert row.codes.dtype == np.int16
+        assert np.array_equal(row.codes, expected.codes)
+        assert np.array_equal(data.codes(number, 0.1, 0.3), row.codes[:, 5:15])
+        assert data.frames[number] == row.codes.shape[1]
+        assert np.array_equal(data.stored(number), flatten(row.codes, 1024, data.settings.flatten))
+    again = pickle.loads(pickle.dumps(data))
+    assert again[reference[2].id].text == again[-2].text == "text of p1/c.flac"
+    with pytest.raises(IndexError, match="no row 4: there are 4"):
+        data[4]
+
+
+def test_rows_have_the_facts_of_the_source(
+    reference: list[tokens.Row], codec: chirrup.Codec
+) -> None:
+    row = reference[1]
+    assert (row.id, row.speaker, row.text) == ("shard-0/p1/b.flac", "s1", "text of p1/b.flac")
+    assert (row.sample_rate_hz, row.channels, row.channel) == (48_000, 2, -1)
+    assert (row.start_s, row.duration_s, row.samples) == (0, 17_000 / 48_000, 8_500)
+    assert row.codes.shape == (3, 19)
+
+
+def test_parquet_is_read_by_pyarrow_and_datasets(
+    data_sets: dict[tuple[str, str], Path], reference: list[tokens.Row], tmp_path: Path
+) -> None:
+    parquet = pytest.importorskip("pyarrow.parquet")
+    files = sorted((data_sets["parquet", "none"] / "shards").glob("*.parquet"))
+    assert len(files) == 2
+    rows = [row for file in files for row in parquet.read_table(file).to_pylist()]
+    for row, expected in zip(rows, reference, strict=True):
+        assert np.array_equal(row["codes"], expected.codes)
+        assert row["bitrate_bps"] == 1500
+        assert (row["id"], row["text"]) == (expected.id, expected.text)
+    datasets = pytest.importorskip("datasets")
+    names = [str(file) for file in files]
+    loaded: Any = datasets.Dataset.from_parquet(names, cache_dir=str(tmp_path))
+    for row, expected in zip(loaded.with_format("numpy"), reference, strict=True):
+        assert np.array_equal(np.stack(row["codes"]), expected.codes)
+    flat = parquet.read_table(data_sets["parquet", "offset"] / "shards" / names[0].split("/")[-1])
+    assert flat["codes"][0].as_py() == flatten(reference[0].codes, 1024, "offset").tolist()
+
+
+@UNCLOSED
+def test_webdataset_reads_its_shards(
+    data_sets: dict[tuple[str, str], Path], reference: list[tokens.Row]
+) -> None:
+    """It leaves the shards open."""
+    webdataset = pytest.importorskip("webdataset")
+    urls = str(data_sets["webdataset", "none"] / "shards" / "tokens-{000000..000001}.tar")
+    found = list(webdataset.WebDataset(urls, shardshuffle=False).decode())
+    for sample, expected in zip(found, reference, strict=True):
+        assert np.array_equal(sample["codes.npy"], expected.codes)
+        assert sample["json"]["id"] == expected.id
+        assert sample["__key__"] == expected.id.replace(".", "_")
+    gc.collect()
+
+
+@UNCLOSED
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_lhotse_reads_shar(
+    data_sets: dict[tuple[str, str], Path], reference: list[tokens.Row], layout: Any
+) -> None:
+    lhotse = pytest.importorskip("lhotse")
+    cuts = lhotse.CutSet.from_shar(in_dir=data_sets["shar", layout] / "shards")
+    for cut, row in zip(cuts, reference, strict=True):
+        codes = cut.load_codes().T if layout == "none" else cut.load_codes()
+        assert np.array_equal(codes, flatten(row.codes, 1024, layout))
+        assert (cut.id, cut.sample_rate_hz) == (row.id, row.sample_rate_hz)
+        (speech,) = cut.supervisions
+        assert (speech.speaker, speech.text) == (row.speaker, row.text)
+        if layout == "none":
+            part = cut.truncate(offset=0.1, duration=0.2)
+            assert np.array_equal(part.load_codes().T, row.codes[:, 5:15])
+    gc.collect()
+
+
+def test_numpy_reads_npz(
+    data_sets: dict[tuple[str, str], Path], reference: list[tokens.Row]
+) -> None:
+    with np.load(data_sets["npz", "delay"] / "shards" / "tokens-000000.npz") as arrays:
+        start, stop = arrays["starts"][1:3]
+        stored = arrays["codes"][:, start:stop]
+        assert str(arrays["id"][1]) == reference[1].id
+    assert np.array_equal(unflatten(stored, 1024, "delay", 3), reference[1].codes)
+
+
+# --- layouts -------------------------------------------------------------------------------------
+
+
+def test_layouts_by_hand() -> None:
+    codes = np.array([[1, 2, 3], [4, 5, 6]], np.int16)
+    assert flatten(codes, 10, "delay").tolist() == [[1, 2, 3, 10], [10, 4, 5, 6]]
+    assert flatten(codes, 10, "offset").tolist() == [1, 14, 2, 15, 3, 16]
+    assert flatten(codes, 1 << 15, "delay").dtype == np.int32
+
+
+@pytest.mark.parametrize(
+    ("given", "layout", "words"),
+    [
+        (np.zeros(5, int), "offset", "not whole frames of 2 codebooks"),
+        (np.zeros((3, 5), int), "delay", r"must be \[2, frames\]"),
+        (np.full((2, 5), 10), "none", "not in the layout 'none' of 10 codes"),
+        (np.zeros(4, int), "offset", "not in the layout 'offset'"),
+        (np.zeros(4, int), "flat", "no layout 'flat'"),
+    ],
+)
+def test_tokens_in_another_layout_are_refused(given: np.ndarray, layout: Any, words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        unflatten(given, 10, layout, 2)
+
+
+# --- damage --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("dataset.json", b"{", "dataset.json cannot be read"),
+        ("dataset.json", b"[]", "is not of version 1"),
+        ("dataset.json", b'{"version": 1}', "dataset.json is damaged: KeyError"),
+        ("dataset.json", None, "is not whole: run chirrup tokenize again"),
+        ("index.npy", b"", "index.npy cannot be read"),
+        ("shards/tokens-000000.npz", b"PK", "cannot be read as a shard"),
+        ("shards/tokens-000000.npz", None, "cannot be read as a shard"),
+    ],
+)
+def test_a_damaged_data_set_is_a_clear_error(
+    corpus: Path,
+    codec: chirrup.Codec,
+    run: Run,
+    tmp_path: Path,
+    name: str,
+    content: bytes | None,
+    words: str,
+) -> None:
+    folder, settings = tmp_path / "tokens", tokens.settings_of(codec, 500, "npz")
+    tokens.tokenize([str(corpus / "a.wav")], folder, codec, settings, run)
+    (folder / name).unlink()
+    if content is not None:
+        (folder / name).write_bytes(content)
+    with pytest.raises(chirrup.FileError, match=words):
+        tokens.open(folder)[0]
+
+
+def test_dataset_json_states_what_the_codes_are(
+    data_sets: dict[tuple[str, str], Path], codec: chirrup.Codec
+) -> None:
+    about = json.loads((data_sets["npz", "delay"] / "dataset.json").read_text())
+    expected = {"model": "iris-t1", "weights_sha256": codec.codes_sha256, "bitrate_bps": 1500}
+    expected |= {"codebooks": 3, "codebook_size": 1024, "rows": 4, "flatten": "delay"}
+    assert {key: about[key] for key in expected} == expected

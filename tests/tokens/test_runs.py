@@ -1,0 +1,267 @@
+"""Runs of `tokenize` and `detokenize`: stopped, continued, with crashes and several workers."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+
+import chirrup
+from chirrup import tokens
+from chirrup.cli import run as cli
+from chirrup.data.workers import Run, Work, processes
+from chirrup.tokens.formats import FORMATS
+from chirrup.tokens.store import NAME
+from token_jobs import run_or_die
+from token_samples import file_of, in_turn, recording
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    """Return all files of a data set except the working file."""
+    files = (path for path in sorted(folder.rglob("*")) if path.is_file())
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in files
+        if path.name != NAME
+    }
+
+
+@pytest.fixture
+def many(tmp_path: Path) -> Path:
+    """A folder of 13 recordings, one of which cannot be read."""
+    folder = tmp_path / "many"
+    folder.mkdir()
+    for number in range(12):
+        (folder / f"{number:02d}.flac").write_bytes(file_of("p1/c.flac"))
+    (folder / "05-bad.flac").write_bytes(b"no audio")
+    return folder
+
+
+@pytest.mark.slow  # four processes start
+@pytest.mark.parametrize("form", FORMATS)
+def test_the_bytes_do_not_depend_on_the_workers(
+    many: Path, codec: chirrup.Codec, tmp_path: Path, form: str
+) -> None:
+    if form == "parquet":
+        pytest.importorskip("pyarrow")
+    settings = tokens.settings_of(codec, 1000, form)
+    made = []
+    for name, run in (("one", in_turn), ("two", processes(2))):
+        tokens.tokenize([str(many)], tmp_path / name, codec, settings, run, shard_recordings=4)
+        made.append(content(tmp_path / name))
+    assert made[0] == made[1]
+    assert len(made[0]) == 4 + 4 * len(FORMATS[form].names(0))
+
+
+def test_a_second_run_does_only_what_is_missing_or_changed(
+    many: Path, codec: chirrup.Codec, tmp_path: Path
+) -> None:
+    settings, out = tokens.settings_of(codec, 1000, "npz"), tmp_path / "out"
+    jobs: list[int] = []
+
+    def counting(work: Work, given: Iterable[str], crashed: Work | None) -> Iterator[str]:
+        for job in given:
+            jobs.append(json.loads(job)["number"])
+            yield work(job)
+
+    def again() -> list[int]:
+        jobs.clear()
+        tokens.tokenize([str(many)], out, codec, settings, counting, shard_recordings=4)
+        return jobs.copy()
+
+    assert again() == [0, 1, 2, 3]
+    whole = content(out)
+    assert again() == []
+    (out / "shards" / "tokens-000002.npz").unlink()
+    assert again() == [2]
+    assert content(out) == whole
+    (many / "09.flac").write_bytes(file_of("a.wav"))
+    assert again() == [2]
+    assert content(out) != whole
+    (many / "11.flac").unlink()
+    assert again() == []
+    assert not (out / "shards" / "tokens-000003.npz").exists()
+    assert len(tokens.open(out)) == 11
+
+
+def test_a_failed_run_leaves_no_description(
+    many: Path, codec: chirrup.Codec, tmp_path: Path
+) -> None:
+    settings, out = tokens.settings_of(codec, 1000, "npz"), tmp_path / "out"
+
+    def failing(work: Work, given: Iterable[str], crashed: Work | None) -> Iterator[str]:
+        for number, job in enumerate(given):
+            yield work(job) if number < 2 else json.dumps({"error": "the disk is full"})
+
+    with pytest.raises(chirrup.FileError, match="the disk is full"):
+        tokens.tokenize([str(many)], out, codec, settings, failing, shard_recordings=4)
+    with pytest.raises(chirrup.FileError, match="is not whole: run chirrup tokenize again"):
+        tokens.open(out)
+    tokens.tokenize([str(many)], out, codec, settings, in_turn, shard_recordings=4)
+    assert len(tokens.open(out)) == 12
+
+
+@pytest.mark.slow  # two commands start with two workers each
+def test_a_killed_run_continues(many: Path, tmp_path: Path) -> None:
+    """It loses the shards in work. The result has the bytes of a run that was not killed."""
+    whole, out = tmp_path / "whole", tmp_path / "out"
+    options = ["--format", "npz", "--shard", "2", "-q"]
+    assert cli(["tokenize", str(many), "--out", str(whole), *options]) == 2
+    command = [sys.executable, "-m", "chirrup", "tokenize", str(many), "--out", str(out)]
+    process = subprocess.Popen([*command, *options, "--workers", "2"], start_new_session=True)
+    shard = out / "shards" / "tokens-000001.npz"
+    while not shard.exists() and process.poll() is None:
+        time.sleep(0.01)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    kept = {path: path.stat().st_ino for path in (out / "shards").glob("*.npz")}
+    if (out / "dataset.json").exists():
+        pytest.skip("the machine was so slow that the run ended before it was killed")
+    assert cli(["tokenize", str(many), "--out", str(out), *options]) == 2
+    assert content(out) == content(whole)
+    same = sum(path.stat().st_ino == inode for path, inode in kept.items())
+    assert same >= len(kept) - 2
+
+
+@pytest.mark.slow  # processes end and start again
+def test_a_recording_that_ends_its_process_is_a_failure(
+    many: Path, codec: chirrup.Codec, tmp_path: Path
+) -> None:
+    for name in ("deadly-1.flac", "deadly-2.flac"):
+        (many / name).write_bytes(b"")
+
+    def run(work: Work, jobs: Iterable[str], crashed: Work | None = None) -> Iterator[str]:
+        return processes(1)(run_or_die, jobs, crashed)
+
+    settings, out = tokens.settings_of(codec, 1000, "npz"), tmp_path / "out"
+    done = tokens.tokenize([str(many)], out, codec, settings, run, shard_recordings=20)
+    assert (done.rows, done.failures) == (12, 3)
+    failures = [*map(json.loads, (out / "failures.jsonl").read_text().splitlines())]
+    assert [(one["id"], one["reason"]) for one in failures[1:]] == [
+        ("deadly-1.flac", "it ended the process"),
+        ("deadly-2.flac", "it ended the process"),
+    ]
+    assert not list(out.glob(".reading*"))
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["-b", "1500"], "has bitrate_bps 1000, not 1500: give another --out, or replace it with"),
+        (["--flatten", "delay"], "has flatten 'none', not 'delay'"),
+        (["--shard", "7"], "has shard 2000, not 7"),
+    ],
+)
+def test_other_settings_need_force(
+    corpus: Path, tmp_path: Path, capfd: pytest.CaptureFixture, options: list[str], words: str
+) -> None:
+    out, source = tmp_path / "out", str(corpus / "a.wav")
+    base = ["tokenize", source, "--out", str(out), "--format", "npz", "-q"]
+    assert cli([*base, "-b", "1000"]) == 0
+    whole = content(out)
+    assert cli([*base, *("-b", "1000"), *options]) == 2
+    assert words in capfd.readouterr().err
+    assert content(out) == whole
+    assert cli([*base, *("-b", "1000"), *options, "--force"]) == 0
+    assert len(tokens.open(out)) == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["-b", "7"], "iris-t1 has no bitrate of 7 bit/s; it has 500, 1000"),
+        (["--model", "nothing"], "nothing"),
+        (["--out", "{corpus}"], "is neither empty nor a data set: give another --out"),
+        (["--out", "{corpus}/a.wav"], "is not a folder: give another --out"),
+    ],
+)
+def test_a_wrong_command_writes_nothing(
+    corpus: Path, tmp_path: Path, capfd: pytest.CaptureFixture, options: list[str], words: str
+) -> None:
+    before = content(corpus)
+    given = [option.format(corpus=corpus) for option in options]
+    base = ["tokenize", str(corpus / "a.wav"), "--out", str(tmp_path / "out"), "--format", "npz"]
+    assert cli([*base, *given]) == 2
+    assert words in capfd.readouterr().err
+    assert (content(corpus), os.listdir(tmp_path)) == (before, [])
+
+
+# --- back to audio -------------------------------------------------------------------------------
+
+
+def test_audio_is_decoded_with_its_rate_and_length(
+    corpus: Path, codec: chirrup.Codec, tmp_path: Path, capfd: pytest.CaptureFixture
+) -> None:
+    made, out = tmp_path / "tokens", tmp_path / "audio"
+    assert cli(["tokenize", str(corpus), "--out", str(made), "--format", "shar", "-q"]) == 2
+    assert cli(["detokenize", str(made), "--out", str(out), "--format", "flac"]) == 0
+    assert "4 files, " in capfd.readouterr().err
+    for row in tokens.open(made):
+        audio, rate_hz = soundfile.read(out / f"{row.id}.flac")
+        assert rate_hz == row.sample_rate_hz
+        assert len(audio) == len(recording(row.id))
+        if rate_hz == codec.sample_rate_hz:
+            expected = codec.decode(chirrup.Codes(row.codes, row.samples))
+            assert np.abs(audio - expected).max() < 1e-4
+    (out / "a.wav.flac").unlink()
+    assert cli(["detokenize", str(made), "--out", str(out), "--format", "flac"]) == 0
+    assert "1 file, 0.50 s; 3 skipped because they exist" in capfd.readouterr().err
+    native = ["--native-rate", "--force", "--format", "flac"]
+    assert cli(["detokenize", str(made), "--out", str(out), *native]) == 0
+    assert soundfile.info(out / "p1" / "b.flac.flac").frames == 8_500
+
+
+def test_a_stereo_model_codes_both_channels(corpus: Path, run: Run, tmp_path: Path) -> None:
+    codec = chirrup.load("spectro-small")
+    settings = tokens.settings_of(codec, 2750, "npz")
+    source = str(corpus / "p1" / "b.flac")
+    tokens.tokenize([source, str(corpus / "a.wav")], tmp_path / "out", codec, settings, run)
+    data = tokens.open(tmp_path / "out")
+    assert [row.codes.shape[0] for row in data] == [11, 11]
+    tokens.detokenize(data, tmp_path / "audio", codec, run)
+    shapes = [soundfile.read(tmp_path / "audio" / name)[0].shape for name in NAMES]
+    assert shapes == [(17_000, 2), (12_000,)]
+
+
+NAMES = ["p1/b.flac.wav", "a.wav.wav"]
+
+
+@pytest.mark.parametrize("name", ["../out", "/out", "a/../../out"])
+def test_a_row_cannot_be_written_outside_of_the_folder(
+    corpus: Path, codec: chirrup.Codec, run: Run, tmp_path: Path, name: str
+) -> None:
+    made = tmp_path / "tokens"
+    settings = tokens.settings_of(codec, 1000, "webdataset")
+    tokens.tokenize([str(corpus / "a.wav")], made, codec, settings, run)
+    path = made / "shards" / "tokens-000000.tar"
+    old, new = b'"id": "a.wav", "path": "a.wav"', f'"id": "{name}", "path": ""'.encode()
+    path.write_bytes(path.read_bytes().replace(old, new.ljust(len(old))))
+    done = tokens.detokenize(tokens.open(made), tmp_path / "audio", codec, run)
+    assert (done.files, done.failures) == (0, 1)
+    assert sorted(os.listdir(tmp_path)) == ["audio", "tokens"]
+    assert os.listdir(tmp_path / "audio") == ["failures.jsonl"]
+
+
+def test_another_model_or_other_weights_are_refused(
+    corpus: Path, codec: chirrup.Codec, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = tokens.settings_of(codec, 1000, "npz")
+    tokens.tokenize([str(corpus / "a.wav")], tmp_path / "tokens", codec, settings, run)
+    data: Any = tokens.open(tmp_path / "tokens")
+    other = chirrup.load("lrac-t1")
+    with pytest.raises(chirrup.FileError, match="codes of iris-t1, which lrac-t1 cannot decode"):
+        tokens.detokenize(data, tmp_path / "out", other, run)
+    changed = chirrup.load("iris-t1")
+    changed.codes_sha256 = "0" * 64
+    with pytest.raises(chirrup.FileError, match="codes of other weights of iris-t1"):
+        tokens.detokenize(data, tmp_path / "out", changed, run)
+    tokens.detokenize(data, tmp_path / "out", changed, run, any_weights=True)
+    assert (tmp_path / "out" / "a.wav.wav").is_file()

@@ -1,0 +1,171 @@
+"""Sources: files, folders, patterns, manifests, tar files and tables."""
+
+import csv
+import io
+import os
+import tarfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+import chirrup
+from chirrup import tokens
+from chirrup.data.workers import Run
+from chirrup.tokens.sources import scan
+from token_samples import RATES_HZ, file_of, recording
+
+NAMES = ["a.wav", "p1/b.flac", "p1/c.flac", "z.ogg"]
+
+
+def table(corpus: Path) -> str:
+    """A Parquet table as on the Hugging Face hub, in row groups of three."""
+    arrow = pytest.importorskip("pyarrow")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    rows = {
+        "audio": [{"bytes": file_of(name), "path": Path(name).name} for name in NAMES],
+        "speaker_id": [7, None, 9, 10],
+        "sentence": [f"text of {name}" for name in NAMES],
+    }
+    path = corpus.parent / "train-00000.parquet"
+    parquet.write_table(arrow.table(rows), path, row_group_size=3)
+    return str(path)
+
+
+def manifest(corpus: Path) -> str:
+    """A manifest of `chirrup data` with files and a member of a shard."""
+    tar = corpus.parent / "shard-0.tar"
+    with tarfile.open(tar) as file:
+        inside = file.getmember("z.ogg")
+    rows = [{"path": f"files/{name}", "group": f"g{name}"} for name in NAMES[:3]]
+    place = {"shard": tar.name, "offset": inside.offset_data, "size": inside.size}
+    rows.append({"path": "z.ogg", "group": "gz.ogg", **place})
+    path = corpus.parent / "manifest.csv"
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, ["path", "group", "shard", "offset", "size"])
+        writer.writeheader()
+        writer.writerows(rows)
+    return str(path)
+
+
+Source = Callable[[Path], list[str]]
+SOURCES: dict[str, tuple[Source, list[str]]] = {
+    "folder": (lambda corpus: [str(corpus)], ["a.wav", "z.ogg", "p1/b.flac", "p1/c.flac"]),
+    "pattern": (lambda corpus: [f"{corpus}/**/*.[fow]*[cgv]"], NAMES),
+    "files": (lambda corpus: [str(corpus / name) for name in NAMES], NAMES),
+    "tar": (
+        lambda corpus: [str(corpus.parent / "shard-0.tar")],
+        [f"shard-0/{name}" for name in NAMES],
+    ),
+    "table": (
+        lambda corpus: [table(corpus)],
+        [f"train-00000/{Path(name).name}" for name in NAMES],
+    ),
+    "manifest": (lambda corpus: [manifest(corpus)], [f"files/{n}" for n in NAMES[:3]] + ["z.ogg"]),
+}
+
+
+@pytest.mark.parametrize("name", SOURCES)
+def test_every_source_gives_the_codes_of_its_audio(
+    corpus: Path, tar: Path, codec: chirrup.Codec, run: Run, tmp_path: Path, name: str
+) -> None:
+    make, ids = SOURCES[name]
+    settings = tokens.settings_of(codec, 1000, "npz")
+    done = tokens.tokenize(make(corpus), tmp_path / "tokens", codec, settings, run)
+    rows = list(tokens.open(tmp_path / "tokens"))
+    assert [row.id for row in rows] == ids
+    assert done.failures == (1 if name in ("folder", "pattern") else 0)
+    for row in rows:
+        own = next(key for key in RATES_HZ if key.endswith(Path(row.id).name))
+        audio, rate_hz = soundfile.read(io.BytesIO(file_of(own)), dtype="float32")
+        audio = audio.mean(axis=1) if audio.ndim > 1 else audio
+        expected = codec.encode(audio, 1000, sample_rate_hz=rate_hz)
+        assert np.array_equal(row.codes, expected.data)
+        assert row.samples == expected.samples
+        if name in ("tar", "table"):
+            assert row.text == f"text of {own}"
+    speakers = {"table": ["7", "", "9", "10"], "manifest": [f"g{n}" for n in NAMES]}
+    assert [row.speaker for row in rows] == speakers.get(
+        name, [f"s{n}" for n in range(4)] if name == "tar" else 4 * [""]
+    )
+
+
+def test_names_of_several_folders_differ(corpus: Path, tmp_path: Path) -> None:
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "a.wav").write_bytes(file_of("a.wav"))
+    found = [one.id for one in scan([str(corpus / "p1"), str(tmp_path / "other")])]
+    assert found == ["p1/b.flac", "p1/bad.wav", "p1/c.flac", "other/a.wav"]
+
+
+@pytest.mark.parametrize(
+    ("source", "words"),
+    [
+        ("nothing.wav", "nothing.wav does not exist: give an audio file, a folder or a pattern"),
+        ("*.nothing", "no file matches .*nothing: check the pattern"),
+        ("empty", "empty has no audio: give files, folders or tar files"),
+    ],
+)
+def test_a_source_without_audio_is_an_error(
+    codec: chirrup.Codec, run: Run, tmp_path: Path, source: str, words: str
+) -> None:
+    (tmp_path / "empty").mkdir()
+    settings = tokens.settings_of(codec, None, "npz")
+    with pytest.raises(chirrup.FileError, match=words):
+        tokens.tokenize([str(tmp_path / source)], tmp_path / "out", codec, settings, run)
+    assert os.listdir(tmp_path) == ["empty"]
+
+
+def test_what_cannot_be_read_is_a_failure_with_its_reason(
+    corpus: Path, tar: Path, codec: chirrup.Codec, run: Run, tmp_path: Path
+) -> None:
+    source = tmp_path / "source"
+    source.mkdir()
+    (source / "empty.wav").write_bytes(b"")
+    (source / "cut.flac").write_bytes(file_of("p1/b.flac")[:-2000])
+    (source / "cut.tar").write_bytes(tar.read_bytes()[:-30_000])
+    (source / "good.wav").write_bytes(file_of("a.wav"))
+    soundfile.write(source / "no-samples.wav", np.zeros(0), 24_000)
+    (source / "gone.wav").symlink_to(tmp_path / "nowhere")
+    (source / "bad.csv").write_text("path,size\n,3\nmissing.wav,\n")
+    settings = tokens.settings_of(codec, 1000, "npz")
+    found = [str(source), str(source / "bad.csv")]
+    done = tokens.tokenize(found, tmp_path / "out", codec, settings, run)
+    failures = (tmp_path / "out" / "failures.jsonl").read_text()
+    for words in (
+        '"source/empty.wav", "reason": "unreadable',
+        '"source/cut.flac", "reason": "damaged',
+        "it cannot be read as a tar file",
+        '"source/no-samples.wav", "reason": "empty: it has no samples"',
+        '"source/gone.wav", "reason": "No such file or directory"',
+        "row 2 of",
+        '"missing.wav", "reason": "No such file',
+    ):
+        assert words in failures
+    ids = [row.id for row in tokens.open(tmp_path / "out")]
+    assert "source/good.wav" in ids
+    assert done.failures == failures.count("\n") == 7
+    assert all(name.startswith(("source/good", "source/cut/")) for name in ids)
+
+
+# --- options -------------------------------------------------------------------------------------
+
+
+def test_segments_and_channels_are_signals_of_their_own(
+    corpus: Path, codec: chirrup.Codec, run: Run, tmp_path: Path
+) -> None:
+    settings = tokens.settings_of(codec, 1000, "npz", separate=True, segment_seconds=0.2)
+    source = str(corpus / "p1" / "b.flac")
+    tokens.tokenize([source], tmp_path / "tokens", codec, settings, run)
+    rows = list(tokens.open(tmp_path / "tokens"))
+    assert [row.id for row in rows] == [
+        *("b.flac#0000#c0", "b.flac#0000#c1", "b.flac#0001#c0", "b.flac#0001#c1")
+    ]
+    audio, _ = soundfile.read(source, dtype="float32")
+    assert np.abs(audio - recording("p1/b.flac")).max() < 1e-3
+    for row in rows:
+        start = round(row.start_s * 48_000)
+        part = audio[start : start + round(row.duration_s * 48_000), row.channel]
+        assert np.array_equal(row.codes, codec.encode(part, 1000, sample_rate_hz=48_000).data)
+    assert [row.start_s for row in rows] == [0, 0, 0.2, 0.2]
