@@ -10,8 +10,7 @@ from typing import Any
 OF_THE_RUN = {
     *("model", "seed", "checkpoint_minutes", "validate_every", "teacher.path"),
     *("data.manifest", "data.speech", "data.noise", "data.rooms", "data.cache", "data.leave_out"),
-    *("data.memory_gb", "data.validation", "data.validation_noise", "data.validation_clips"),
-    "data.validation_score",
+    *("data.memory_gb", "data.validation", "data.validation_noise", "data.validation_score"),
 }
 """Keys of a recipe that say where and how it runs. They are no figures of a paper."""
 PLAIN_STAGE = {"quantize": True, "refine": True, "decodes": "codes"}
