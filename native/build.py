@@ -62,6 +62,12 @@ def find_compiler(target: str | None) -> list[str]:
     return [sys.executable, "-m", "ziglang", "cc", *here]
 
 
+def check_target(target: str) -> None:
+    """Raise ValueError if a target does not have the form of zig's triples."""
+    if target.count("-") < 1 or not all(target.split("-")):
+        raise ValueError(f"the target {target!r} is not a triple such as aarch64-linux-gnu.2.17")
+
+
 def system_of(target: str | None) -> str:
     """Return "linux", "macos", "windows", "freestanding" or another system of a target."""
     if target:
@@ -134,7 +140,8 @@ def install(prefix: Path, compiler: list[str], target: str | None = None) -> Pat
     shutil.copy(HERE / "chirrup.h", prefix / "include")
     (prefix / "lib" / "pkgconfig").mkdir(exist_ok=True)
     project = tomllib.loads((HERE.parent / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    text = PKG_CONFIG.format(prefix=prefix.as_posix(), version=project["version"])
+    escaped = prefix.as_posix().replace(" ", "\\ ")
+    text = PKG_CONFIG.format(prefix=escaped, version=project["version"])
     (prefix / "lib" / "pkgconfig" / "chirrup.pc").write_text(text, encoding="utf-8")
     return library
 
@@ -162,13 +169,24 @@ def main() -> None:
         help="also install the header and a pkg-config file",
     )
     given = parser.parse_args()
-    if given.if_changed and is_current(given.out / library_name(given.target)):
-        return
     try:
-        compiler = shlex.split(given.compiler) if given.compiler else find_compiler(given.target)
+        make(given)
     except NoCompilerError as error:
         print(error, file=sys.stderr)
         sys.exit(NO_COMPILER)
+    except (OSError, ValueError) as error:
+        parser.error(str(error))
+
+
+def make(given: argparse.Namespace) -> None:
+    """Do what the command line asks for."""
+    if given.target:
+        check_target(given.target)
+    if given.install and system_of(given.target) == "freestanding":
+        raise ValueError("pkg-config is not for WebAssembly: use --out FOLDER instead of --install")
+    if given.if_changed and is_current(given.out / library_name(given.target)):
+        return
+    compiler = shlex.split(given.compiler) if given.compiler else find_compiler(given.target)
     if given.install:
         print(install(given.install, compiler, given.target))
     else:

@@ -5,6 +5,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#ifdef __cplusplus
+extern "C" {
+#endif
 #ifndef CHIRRUP_API
 #define CHIRRUP_API
 #endif
@@ -55,8 +58,11 @@ CHIRRUP_API size_t chirrup_scratch_size(const chirrup_program *program, int part
 /* Run frames of one stream. Return 0 or CHIRRUP_BAD_ARGUMENT.
    encoder: in is float [frames * input_size] samples, out is int32 [output_size][frames] codes.
    decoder: in is int32 [input_size][frames] codes, out is float [frames * output_size] samples.
-   The codes of a codebook that was not received are -1. A new stream has a state of zeros. The
+   Codes that were not received are -1. A code of the encoder is -1 if a sample or a weight is not a number. A new stream has a state of zeros. The
    contents of scratch are not kept between calls. Both are aligned to 64 bytes. */
 CHIRRUP_API int chirrup_run(const chirrup_program *program, int part, const void *in, void *out,
                             int frames, float *state, float *scratch);
+#ifdef __cplusplus
+}
+#endif
 #endif

@@ -211,7 +211,7 @@ static NOINLINE float quantize(const struct conv *c, const float *x, ptrdiff_t l
         const int8_t *w = c->bytes + 4 * j;                                                     \
         ivec total[R][V];                                                                       \
         UNROLL (int r = 0; r < R; ++r)                                                          \
-            UNROLL (int v = 0; v < V; ++v) total[r][v] = (ivec){0} - shift[r];                  \
+            UNROLL (int v = 0; v < V; ++v) total[r][v] = (ivec){0} + shift[r];                  \
         for (int i = 0; i < depth; i += 4, w += 4 * c->lanes) {                                 \
             ivec weight[V];                                                                     \
             UNROLL (int v = 0; v < V; ++v) weight[v] = load_bytes(w + 4 * VEC * v);             \

@@ -58,7 +58,7 @@ static void lstm(const float *x, const float *product, float *hidden, float *cel
     }
 }
 
-/* Index of the largest x @ table[dim][size] + offset[size]; the first one of equals. */
+/* Index of the largest x @ table[dim][size] + offset[size]; the first one of equals. -1 if no score is a number. */
 #define SCORES(V)                                                                               \
     for (; j + VEC * V <= size; j += VEC * V) {                                                   \
         vec score[V];                                                                           \
@@ -84,7 +84,7 @@ static int nearest(const float *x, int dim, const float *table, const float *off
     int found = 0;
     for (int i = 1; i < VEC; ++i)
         if (best[i] > best[found] || (best[i] == best[found] && place[i] < place[found])) found = i;
-    return place[found];
+    return best[found] > -3.4e38f ? place[found] : -1;
 }
 
 /* Frames of an inverse DFT of rows * columns points with their window; docs/reference/program.md and the exporter

@@ -110,7 +110,7 @@ static void run_search(const run_t *r, const op_t *o) {
             codes[(ptrdiff_t)level * r->stride + r->first + t] = code;
             const int left = (levels - 1 - level) * dim;
             if (!left) break;
-            const float *entry = entries + (ptrdiff_t)code * dim;
+            const float *entry = entries + (ptrdiff_t)(code < 0 ? 0 : code) * dim;
             float *later = rest + (level + 1) * dim;
             for (int i = 0; i < dim; ++i)
                 for (int j = 0; j < left; ++j) later[j] -= entry[i] * shares[(ptrdiff_t)i * left + j];

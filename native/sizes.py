@@ -87,7 +87,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("programs", metavar="PROGRAM", type=Path, nargs="+")
     programs = parser.parse_args().programs
-    print(code_table(), program_table(programs), sep="\n\n")
+    try:
+        table = program_table(programs)
+    except (OSError, struct.error) as error:
+        parser.error(f"a program cannot be read: {error}")
+    print(code_table(), table, sep="\n\n")
 
 
 if __name__ == "__main__":

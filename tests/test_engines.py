@@ -4,6 +4,7 @@ import pickle
 import shutil
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -124,6 +125,47 @@ def test_a_state_of_another_shape_is_refused(dtype: str, shape: tuple[int, ...])
 
 
 @needs_native
+@pytest.mark.parametrize(
+    ("part", "shape", "batch"),
+    [
+        *((0, shape, 1) for shape in [(1, 2, 480), (1, 1, 500), (1, 0, 480), (480,)]),
+        *((1, shape, 1) for shape in [(1, 3, 4), (1, 0, 4), (6, 4)]),
+        *((part, shape, 2) for part, shape in [(0, (1, 1, 480)), (1, (1, 6, 4))]),
+    ],
+)
+def test_an_input_of_another_shape_is_refused(
+    part: int, shape: tuple[int, ...], batch: int
+) -> None:
+    engine = chirrup.load("lrac-t1", engine="native").engines()[part]
+    with pytest.raises(ValueError, match=r"must be \[batch, |the state is of a batch of 2"):
+        engine(np.zeros(shape, [np.float32, np.int32][part]), engine.initial_state(batch))
+
+
+@needs_native
+def test_an_encoder_that_computes_no_numbers_is_an_error() -> None:
+    encoder, _ = chirrup.load("lrac-t1", engine="native").engines()
+    state = encoder.initial_state()
+    state[:] = np.nan
+    with pytest.raises(chirrup.ModelError, match="codes that are not from 0 to 1023"):
+        encoder(np.zeros((1, 1, 240), np.float32), state)
+
+
+@needs_native
+def test_a_missing_program_leads_to_the_other_engine(tmp_path: Path) -> None:
+    folder = shutil.copytree(FOLDER / "lrac-t1", tmp_path / "model")
+    (folder / native.PROGRAM).unlink()
+    with pytest.raises(chirrup.ModelError, match=r"is missing: .* or use the engine 'onnx'"):
+        chirrup.load(folder)
+    assert chirrup.load(folder, engine="onnx").engine == "onnx"
+
+
+@pytest.mark.parametrize("threads", [0, -1, 1.5, "2", None])
+def test_a_wrong_number_of_threads_is_refused(threads: Any) -> None:
+    with pytest.raises(ValueError, match="threads must be an integer from 1 on"):
+        chirrup.load("lrac-t1", threads=threads)
+
+
+@needs_native
 def test_a_library_that_does_not_load_is_explained(
     small_export: Exported, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -136,17 +178,16 @@ def test_a_library_that_does_not_load_is_explained(
 
 
 def test_an_unknown_engine_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(
-        chirrup.UsageError, match="no engine is called 'fast': choose native or onn"
-    ):
-        chirrup.load("iris-t1", engine="fast")
+    for name in ("fast", ""):
+        with pytest.raises(chirrup.UsageError, match=f"engine is '{name}', must be native or onnx"):
+            chirrup.load("iris-t1", engine=name)
     monkeypatch.setenv(VARIABLE, "slow")
-    with pytest.raises(chirrup.UsageError, match="no engine is called 'slow'"):
+    with pytest.raises(chirrup.UsageError, match="variable CHIRRUP_ENGINE is 'slow', must be"):
         chirrup.load("iris-t1")
 
 
 def test_a_model_without_a_program_is_not_run_natively() -> None:
-    with pytest.raises(chirrup.ModelError, match=r"focal-small has no model\.chirp"):
+    with pytest.raises(chirrup.ModelError, match=r"model.json names no model\.chirp"):
         chirrup.load("focal-small", engine="native")
 
 

@@ -27,12 +27,14 @@ int main(int argc, char **argv) {
     if (bits < 1 || bits > 16) return fprintf(stderr, "BITS is %s, must be 1 to 16\n", argv[2]), 2;
     void *content = zeros(size);
     rewind(file);
-    if (fread(content, 1, size, file) != size) return 2;
+    if (fread(content, 1, size, file) != size) return fprintf(stderr, "%s cannot be read\n", argv[1]), 2;
 
     chirrup_program program;
     const int error = chirrup_open(&program, content, size, zeros(chirrup_memory_size(content, size)));
     if (error) return fprintf(stderr, "%s: %s\n", argv[1], chirrup_error(error)), 2;
     free(content);
+    if (program.part[CHIRRUP_DECODER].output_size != program.part[CHIRRUP_ENCODER].input_size)
+        return fprintf(stderr, "%s: its frames change the sample rate\n", argv[1]), 2;
     float *encoder = zeros(chirrup_state_size(&program, CHIRRUP_ENCODER));
     float *decoder = zeros(chirrup_state_size(&program, CHIRRUP_DECODER));
     const size_t first = chirrup_scratch_size(&program, CHIRRUP_ENCODER);
@@ -46,8 +48,8 @@ int main(int argc, char **argv) {
     uint8_t *packet = zeros(bytes), header[44];
 
     FILE *packets = opened(argv[4], "wb+"), *out = opened(argv[5], "wb");
-    if (fread(header, 1, sizeof header, in) != sizeof header) return 2;
-    if (memcmp(header, "RIFF", 4) || header[20] != 1 || header[22] != 1 || header[34] != 16)
+    const int is_whole = fread(header, 1, sizeof header, in) == sizeof header;
+    if (!is_whole || memcmp(header, "RIFF", 4) || header[20] != 1 || header[22] != 1 || header[34] != 16)
         return fprintf(stderr, "%s is not a mono WAV file with 16 bits\n", argv[3]), 2;
     for (size_t n; (n = fread(pcm, sizeof *pcm, samples, in)) > 0;) {
         for (size_t i = 0; i < samples; ++i) audio[i] = i < n ? (float)pcm[i] / 32768 : 0;

@@ -54,6 +54,7 @@ export class Engine {
 /** An opened program. */
 export class Program {
   constructor(engine, file) {
+    if (!(file instanceof Uint8Array)) throw new TypeError("give the program file as a Uint8Array");
     this.engine = engine;
     // The file goes behind the opened program, where its memory is used again afterwards.
     const { chirrup_memory_size, chirrup_open, memory } = engine.exports;

@@ -133,6 +133,10 @@ def all_codebooks(codes: np.ndarray, spec: ModelSpec) -> np.ndarray:
     Raises:
         ValueError: there are more codebooks than the model has, or a code is out of range.
     """
+    if codes.ndim < 2 or not np.issubdtype(codes.dtype, np.integer):
+        raise ValueError(
+            f"codes must be integers [codebooks, frames], got {codes.dtype} {list(codes.shape)}"
+        )
     missing = spec.codebooks - codes.shape[-2]
     if missing < 0:
         raise ValueError(

@@ -21,12 +21,14 @@ class ChunkEncoder:
         piece_frames: frames to code at once, a whole number of chunks.
 
     Raises:
-        ValueError: the model does not support the number of channels.
+        ValueError: the model does not support the number of channels or of codebooks.
     """
 
     def __init__(
         self, spec: ModelSpec, engine: Engine, channels: int, codebooks: int, piece_frames: int
     ) -> None:
+        if codebooks not in range(1, spec.codebooks + 1):
+            raise ValueError(f"{spec.name} has 1 to {spec.codebooks} codebooks, not {codebooks!r}")
         self.spec, self.engine, self.codebooks = spec, engine, codebooks
         self.streams, self.inputs = spec.streams(channels), max(channels, spec.channels)
         self.piece_samples = piece_frames * spec.input_frame_samples

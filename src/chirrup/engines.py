@@ -26,22 +26,24 @@ def choose_engine(asked: str | None, folder: Path, spec: ModelSpec) -> str:
         UsageError: there is no such engine.
         ModelError: the engine cannot run this model here.
     """
-    preferred = asked or os.environ.get(VARIABLE) or "native"
+    preferred = asked if asked is not None else os.environ.get(VARIABLE) or "native"
     if preferred not in ENGINES:
-        raise UsageError(f"no engine is called {preferred!r}: choose {' or '.join(ENGINES)}")
+        place = f"the environment variable {VARIABLE} is" if asked is None else "the engine is"
+        raise UsageError(f"{place} {preferred!r}, must be {' or '.join(ENGINES)}")
     if asked is None:
         has_native = bool(spec.program_sha256) and native.library() is not None
         has_graphs = any(folder.glob("*.onnx"))
         return "native" if has_native and (preferred == "native" or not has_graphs) else "onnx"
     if asked == "native" and not spec.program_sha256:
         raise ModelError(
-            f"{folder} has no {native.PROGRAM} for the native engine: use the engine 'onnx', or "
-            "export the model with this version of chirrup"
+            f"{folder / 'model.json'} names no {native.PROGRAM} for the native engine: use the "
+            "engine 'onnx', or export the model with this version of chirrup"
         )
     if asked == "native" and native.library() is None:
+        other = ", use the engine 'onnx'" if any(folder.glob("*.onnx")) else ""
         raise ModelError(
-            f"{native.load_error()}: install chirrup again, use the engine 'onnx', or compile the "
-            "engine in a checkout with python native/build.py"
+            f"{native.load_error()}: install chirrup again{other}, or compile the engine in a "
+            "checkout with python native/build.py"
         )
     return asked
 

@@ -29,6 +29,7 @@ class LoadedModel:
         ModelError: the folder does not exist, a file in it is missing, damaged or of a newer
             format, or the engine cannot run the model.
         UsageError: there is no such engine.
+        ValueError: ``threads`` is not a positive integer.
 
     Attributes:
         name: name of the model.
@@ -64,6 +65,8 @@ class LoadedModel:
     """
 
     def __init__(self, folder: str | Path, *, threads: int = 1, engine: str | None = None) -> None:
+        if type(threads) is not int or threads < 1:
+            raise ValueError(f"threads must be an integer from 1 on, not {threads!r}")
         name, folder = str(folder), Path(folder).absolute()
         if not folder.is_dir():
             raise ModelError(f"no folder {name!r}; chirrup.load({name!r}) loads a model by name")

@@ -58,10 +58,18 @@ def check_files(folder: Path, spec: ModelSpec, engine: str) -> None:
         ModelError: a file is missing or damaged.
     """
     if engine == "native":
-        if sha256_of(folder / PROGRAM, MOST_PROGRAM_BYTES) != spec.program_sha256:
-            raise ModelError(f"{folder / PROGRAM} is damaged: its hash is wrong")
+        program = folder / PROGRAM
+        if not program.exists():
+            other = " or use the engine 'onnx'" if any(folder.glob("*.onnx")) else ""
+            raise ModelError(f"{program} is missing: install or export the model again{other}")
+        if sha256_of(program, MOST_PROGRAM_BYTES) != spec.program_sha256:
+            raise _damaged(program)
     else:
         _check_graph_files(folder, spec)
+
+
+def _damaged(path: Path) -> ModelError:
+    return ModelError(f"{path} is damaged: its hash is wrong; install or export the model again")
 
 
 def _read_json(folder: Path) -> dict[str, Any]:
@@ -103,7 +111,7 @@ def _check_graph_files(folder: Path, spec: ModelSpec) -> None:
             hashes[f"{name}.onnx"] = spec.graphs_sha256[name]
     for name, sha256 in hashes.items():
         if sha256_of(folder / name, most if name == WEIGHTS else MOST_GRAPH_BYTES) != sha256:
-            raise ModelError(f"{folder / name} is damaged: its hash is wrong")
+            raise _damaged(folder / name)
 
 
 # --- model.json, value by value ------------------------------------------------------------------

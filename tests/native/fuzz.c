@@ -1,6 +1,7 @@
 /* Open damaged copies of a program, and run those that open: fuzz FILE ROUNDS SEED.
    Compile with -fsanitize=address,undefined. Every buffer has its exact size, so that an access
    outside one stops the run. */
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -96,8 +97,11 @@ static int run(const uint8_t *file, size_t size) {
         const size_t in = program.part[part].input_size, out = program.part[part].output_size;
         if (state + scratch + 4 * FRAMES * (in + out) > 64 << 20) continue;
         void *buffers[] = {zeros(4 * FRAMES * in), zeros(4 * FRAMES * out), zeros(state), zeros(scratch)};
+        const float wild[] = {NAN, INFINITY, -INFINITY, 3e38f, -3e38f, 1e-40f};
+        const uint32_t tame = draw(4) ? 0 : 1 + draw(50);
         for (size_t n = 0; n < FRAMES * in; ++n) {
-            if (part == CHIRRUP_ENCODER) ((float *)buffers[0])[n] = (float)draw(2000) / 1000 - 1;
+            float *sample = (float *)buffers[0] + n;
+            if (part == CHIRRUP_ENCODER) *sample = tame && !draw(tame) ? wild[draw(6)] : (float)draw(2000) / 1000 - 1;
             else ((int32_t *)buffers[0])[n] = (int32_t)draw(16) - 1;
         }
         if (chirrup_run(&program, part, buffers[0], buffers[1], FRAMES, buffers[2], buffers[3])) abort();

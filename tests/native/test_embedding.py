@@ -85,6 +85,31 @@ def test_the_example_codes_and_decodes_a_wav_file(
     assert np.abs(back - np.clip(sound[0, 0, : len(pcm)] * 32767, -32768, 32767)).max() <= 1
 
 
+@pytest.mark.skipif(shutil.which("c++") is None, reason="needs a C++ compiler")
+def test_the_header_is_for_cpp_too(prefix: Path, tmp_path: Path) -> None:
+    source = tmp_path / "error.cpp"
+    source.write_text('#include "chirrup.h"\nint main() { return !chirrup_error(CHIRRUP_OK); }\n')
+    subprocess.run(["c++", source, *flags_of(prefix), "-o", tmp_path / "error"], check=True)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--target", "nonsense"], "is not a triple"),
+        (["--compiler", "nosuchcc"], "nosuchcc"),
+        (["--target", "wasm32-freestanding", "--install", "there"], "use --out FOLDER"),
+        (["--out", "file"], "file"),
+    ],
+)
+def test_a_wrong_build_is_explained(arguments: list[str], message: str, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    command = [sys.executable, str(ROOT / "native" / "build.py"), *arguments]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def test_the_sizes_in_the_documentation_are_those_of_the_shipped_programs() -> None:
     page = (ROOT / "docs" / "how-to" / "embed.md").read_text()
     row_of = runpy.run_path(str(ROOT / "native" / "sizes.py"))["program_row"]

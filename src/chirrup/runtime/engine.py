@@ -32,6 +32,7 @@ class Engine(Protocol):
             Codes or audio, and the state after ``x``.
 
         Raises:
+            ValueError: the shape of ``x`` is wrong, or ``state`` is of another batch size.
             ModelError: the model is damaged.
         """
         ...

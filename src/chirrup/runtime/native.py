@@ -103,13 +103,18 @@ class Program:
         content = read_bytes(path, MOST_BYTES)
         self.sha256 = hashlib.sha256(content).hexdigest()
         if self.sha256 != (sha256 or self.sha256):
-            raise ModelError(f"{path} is damaged or was exchanged: its hash is wrong")
+            raise ModelError(
+                f"{path} is damaged or was exchanged: its hash is wrong; install or export the "
+                "model again"
+            )
         file = aligned(len(content))
         file[:] = np.frombuffer(content, np.uint8)
         del content
         own_hash = file[HASH].tobytes()
         if sha256 is None and hashlib.sha256(file[HASHED_FROM:].data).digest() != own_hash:
-            raise ModelError(f"{path} is damaged: its hash is wrong")
+            raise ModelError(
+                f"{path} is damaged: its hash is wrong; install or export the model again"
+            )
         size = found.chirrup_memory_size(_address(file), ctypes.c_size_t(file.size))
         self._check_memory(size, file.size)
         self.memory = aligned(max(size, 1))
@@ -128,7 +133,10 @@ class Program:
     def _check_memory(self, size: int, file_bytes: int) -> None:
         """Raise ModelError if a program and its streams take too much memory."""
         if size > MOST_EXPANSION * file_bytes + MOST_MADE_BYTES:
-            raise ModelError(f"{self.path} is damaged: a stream would take {size / 1e6:.0f} MB")
+            raise ModelError(
+                f"{self.path} is damaged: a stream would take {size / 1e6:.0f} MB; install or "
+                "export the model again"
+            )
 
     def state_bytes(self, part: int) -> int:
         """Return the size of a stream's state, a multiple of `ALIGNMENT`."""
@@ -214,23 +222,39 @@ class NativeEngine:
 
     def __call__(self, x: np.ndarray, state: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Run the next frames of each stream; see `engine.Engine`."""
+        self._check(x, state)
         encodes, batch = self.part == 0, len(x)
         frames = x.shape[2] // self.frame if encodes else x.shape[2]
         given = np.ascontiguousarray(x, np.float32 if encodes else np.int32)
         shape = (self.codebooks, frames) if encodes else (1, frames * self.frame)
         output = np.empty((batch, *shape), np.int32 if encodes else np.float32)
-        if not frames:
+        if not output.size:
             return output, state
         after = self.initial_state(batch)
         after[:] = state
         for row in range(batch):
             self.program.run(self.part, given[row], output[row], frames, after[row])
-        if encodes and output.max() >= self.codebook_size:
+        if encodes and not 0 <= output.min() <= output.max() < self.codebook_size:
             last = self.codebook_size - 1
             raise ModelError(f"{self.program.path} computes codes that are not from 0 to {last}")
         if not encodes and not np.isfinite(output).all():
             raise ModelError(f"{self.program.path} computes values that are not finite")
         return output, after
+
+    def _check(self, x: np.ndarray, state: np.ndarray) -> None:
+        """Raise ValueError if the library would read beyond an array."""
+        row, unit = (1, self.frame) if self.part == 0 else (self.codebooks, 1)
+        if x.ndim != 3 or x.shape[1] != row or x.shape[2] % unit:
+            what = f"n * {unit}] samples" if self.part == 0 else "frames] codes"
+            raise ValueError(
+                f"the input of the native {PARTS[self.part]} must be [batch, {row}, {what}, got "
+                f"{list(x.shape)}"
+            )
+        if state.shape != (len(x), self.floats):
+            raise ValueError(
+                f"the state is of a batch of {len(state)}, the input of {len(x)}: use "
+                f"initial_state({len(x)}) or the state of a batch of that size"
+            )
 
     @staticmethod
     def save(state: np.ndarray) -> dict[str, np.ndarray]:
