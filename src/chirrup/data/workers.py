@@ -1,5 +1,6 @@
 """Runners of jobs in processes of this machine or on a Ray cluster. Jobs and results are JSON."""
 
+import logging
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -92,6 +93,7 @@ def on_ray(address: str | None, count: int | None = None) -> Run:
     try:
         import ray  # pyright: ignore[reportMissingImports]
         import ray.data  # pyright: ignore[reportMissingImports]
+        import ray.exceptions  # pyright: ignore[reportMissingImports]
     except ModuleNotFoundError as error:
         raise FileError(
             "--ray needs Ray, which is not installed: pip install 'chirrup[scale]'"
@@ -99,7 +101,7 @@ def on_ray(address: str | None, count: int | None = None) -> Run:
     if not ray.is_initialized():
         local = {} if address else {"num_cpus": count, "include_dashboard": False}
         try:
-            ray.init(address=address, log_to_driver=False, logging_level="warning", **local)
+            ray.init(address=address, log_to_driver=False, logging_level=logging.WARNING, **local)
         except Exception as error:  # Ray raises some errors as a bare Exception
             raise FileError(f"Ray does not start: {error}") from error
     context = ray.data.DataContext.get_current()

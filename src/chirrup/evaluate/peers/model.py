@@ -89,13 +89,14 @@ class ModelPeer(Peer):
         delays_s = [arrival.time_s - arrival.number * period_s for arrival in arrivals]
         latest_s = min(delays_s, default=0.0) + BUFFER_S
         arrived = np.full_like(sent, ABSENT)
-        for (_, number, data), delay_s in zip(arrivals, delays_s, strict=True):
+        for arrival, delay_s in zip(arrivals, delays_s, strict=True):
             if delay_s > latest_s:
                 continue
             with suppress(FormatError):
                 packet = unpack_packet(
-                    data, spec.bits_per_code, codes.codebooks, spec.codebook_size
+                    arrival.packet, spec.bits_per_code, codes.codebooks, spec.codebook_size
                 )
-                place = arrived[: len(packet.codes), number * size : (number + 1) * size]
+                start = arrival.number * size
+                place = arrived[: len(packet.codes), start : start + size]
                 place[:, : packet.codes.shape[1]] = packet.codes[:, :size]
         return replace(codes, data=arrived[:, : codes.frames].reshape(codes.data.shape))
