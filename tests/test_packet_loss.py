@@ -183,6 +183,30 @@ def test_files_conceal_as_live_streams_do(small_codec: chirrup.Codec) -> None:
         assert np.allclose(sound, heard, atol=1e-5), size
 
 
+@pytest.mark.parametrize("size", [1, 7, 50, 1000])
+def test_a_model_may_repeat_the_last_frame_in_place_of_lost_ones(size: int) -> None:
+    """Also across calls and in a gap at the start, which has nothing to repeat."""
+    codec = chirrup.load("lrac-t1")
+    assert codec.spec.lost_frames == "repeat"
+    codes = codec.encode(speech_like(2 * RATE_HZ), 3000).data[:, :120].astype(np.int32)
+    codes[2:, 20] = -1  # a frame of which the redundancy has arrived
+    filled, lost = codes.copy(), codes.copy()
+    for gap in (slice(0, 2), slice(21, 22), slice(49, 53), slice(99, 100)):
+        lost[:, gap] = -1
+        filled[:, gap] = filled[:, gap.start - 1 : gap.start] if gap.start else -1
+    saved, pieces = codec.decoder().save(), []
+    for part in np.split(lost, range(size, lost.shape[1], size), axis=1):
+        decoder = codec.decoder()
+        decoder.restore(saved)
+        pieces.append(decoder.push_codes(part))
+        saved = decoder.save()
+    expected = codec.decoder().push_codes(filled)
+    assert np.allclose(np.concatenate(pieces), expected, atol=1e-5)
+    absent = codec.decoder()
+    absent.decoder.repeats = False
+    assert rms(absent.push_codes(lost) - expected) > 0.01 * rms(expected)
+
+
 def test_a_lost_packet_is_as_long_as_its_neighbours(small_codec: chirrup.Codec) -> None:
     """Also if the next packet repeats fewer frames, or is the first packet that arrives."""
     codes, again = np.ones((4, 2), np.int16), np.ones((2, 1), np.int16)

@@ -64,6 +64,7 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "hash": ({"weights_sha256": "00"}, "'weights_sha256' is '00', must be 64 hexadecimal digits"),
     "graphs": ({"graphs_sha256": {"encoder": "0" * 64}}, "other graphs than weights"),
     "program": ({"program_sha256": "0" * 64, "channels": 2}, "a program codes one channel"),
+    "lost frames": ({"lost_frames": 1}, "lost_frames is 1, must be model or repeat"),
     "audit": ({"audit": {"parts": {"encoder": {"mflops": "many"}}}}, "'mflops' is 'many'"),
     "scores": ({"training": {"scores": {"pesq_wb": {"1_kbps": None}}}}, "'1_kbps' is None"),
 }

@@ -1,7 +1,8 @@
 """Decoding with packet loss concealment.
 
-Signals, files and live streams all decode here. The model conceals lost frames. A long gap fades to
-silence, and the first frame after the gap returns to full level.
+Signals, files and live streams all decode here. The model conceals lost frames, or the codes of the
+frame before are repeated. A long gap fades to silence, and the first frame after the gap returns to
+full level.
 """
 
 from collections.abc import Iterator
@@ -24,11 +25,16 @@ FADE_SECONDS = 0.2
 class ConcealingDecoder:
     """The decoder of a model, with the state of some streams.
 
+    If ``spec.lost_frames`` is "model", the model decodes absent codes in place of lost frames. If
+    it is "repeat", the model decodes the codes of the last frame that arrived, which is better for
+    models that were trained little with lost frames.
+
     Args:
         streams: number of streams that are decoded together.
 
     Attributes:
         lost: number of frames lost in a row up to now, ``[streams]``.
+        last: codes ``[streams, codebooks]`` of the last frame that arrived.
         waiting: codes ``[streams, codebooks, frames]`` of an incomplete chunk.
     """
 
@@ -40,6 +46,8 @@ class ConcealingDecoder:
         self.hold_frames = round(HOLD_SECONDS * spec.frame_rate_hz)
         self.fade_frames = FADE_SECONDS * spec.frame_rate_hz
         self.silent_frames = self.hold_frames + ceil(self.fade_frames)
+        self.repeats = spec.lost_frames == "repeat"
+        self.last = np.full((streams, spec.codebooks), ABSENT, np.int32)
         self.waiting = np.zeros((streams, spec.codebooks, 0), np.int32)
         self.lost = np.zeros(streams, np.int64)
         self.state = self.engine.initial_state(streams)
@@ -71,6 +79,8 @@ class ConcealingDecoder:
         """
         lost = codes[:, 0] == ABSENT
         before = self._lost_before(lost)
+        if self.repeats:
+            codes = self._repeated(codes, before[:, 1:])
         faded = np.all(before[:, : -1 : self.chunk_frames] >= self.silent_frames, axis=0)
         missing = np.all(lost.reshape(len(lost), -1, self.chunk_frames), axis=(0, 2))
         silent = faded & missing
@@ -87,6 +97,18 @@ class ConcealingDecoder:
             audio, self.state = self.engine(codes[:, :, frames], self.state)
             yield self._at_level(audio, before[:, frames.start : frames.stop + 1])
         self.lost = before[:, -1]
+
+    def _repeated(self, codes: np.ndarray, lost: np.ndarray) -> np.ndarray:
+        """Return codes with those of the last frame that arrived in place of lost frames.
+
+        Args:
+            lost: number of frames lost in a row at each frame ``[streams, frames]``.
+        """
+        known = np.concatenate([self.last[:, :, None], codes], axis=2)
+        sources = np.maximum(np.arange(1, known.shape[2]) - lost, 0)
+        codes = np.take_along_axis(known, sources[:, None], axis=2)
+        self.last = codes[:, :, -1].copy()
+        return codes
 
     def _lost_before(self, lost: np.ndarray) -> np.ndarray:
         """Count the frames lost in a row before each frame and after the last.
@@ -116,6 +138,7 @@ class ConcealingDecoder:
         return {
             "engine": self.engine.save(self.state),
             "waiting": self.waiting.copy(),
+            "last": self.last.copy(),
             "lost": self.lost.copy(),
         }
 
@@ -123,3 +146,4 @@ class ConcealingDecoder:
         """Continue from a state that `save` returned."""
         self.state = self.engine.restore(saved["engine"])
         self.waiting, self.lost = saved["waiting"].copy(), saved["lost"].copy()
+        self.last = saved["last"].copy()

@@ -138,6 +138,7 @@ def _parse(about: dict[str, Any]) -> ModelSpec:
         lowest_bitrate_bps=_whole(about, "lowest_bitrate_bps", 0),
         # Without this value, a seek decodes from the start of the file.
         preroll_frames=_whole(about, "preroll_frames", MOST_PREROLL_FRAMES),
+        lost_frames=_value(about, "lost_frames", "model"),
         encoder_states=_states(states, "encoder"),
         decoder_states=_states(states, "decoder"),
         weights={name: _places(part, name) for name, part in _object(about, "weights").items()},

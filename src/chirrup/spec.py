@@ -17,6 +17,7 @@ BLOCK_FRAMES = 50
 MOST_CHUNK_FRAMES = BLOCK_FRAMES
 """A block holds at least one whole chunk."""
 MOST_PREROLL_FRAMES = 0xFFFF
+LOST_FRAMES = ("model", "repeat")
 
 Shape = tuple[int, ...]
 States = Mapping[str, Shape]
@@ -51,6 +52,8 @@ class ModelSpec:
     """Lowest bitrate that the model was trained for; 0 becomes the lowest of ``bitrates_bps``."""
     preroll_frames: int
     """Frames that a seek decodes before the first frame that it returns."""
+    lost_frames: str
+    """How lost frames are concealed: "model" or "repeat", see `concealment.ConcealingDecoder`."""
     encoder_states: States
     """Shape of each state tensor for one stream, without the batch dimension."""
     decoder_states: States
@@ -103,6 +106,9 @@ class ModelSpec:
             1 << self.bits_per_code,
         ):
             raise ValueError("binary_codes is true, but there is not one codebook of 2^n codes")
+        if self.lost_frames not in LOST_FRAMES:
+            choices = " or ".join(LOST_FRAMES)
+            raise ValueError(f"lost_frames is {shown(self.lost_frames)}, must be {choices}")
         if missing := [name for name in GRAPHS if name not in self.weights]:
             raise ValueError(f"weights has no {missing[0]}")
         if self.graphs_sha256 and set(self.graphs_sha256) != set(self.weights):

@@ -145,6 +145,7 @@ def describe(model: Model, name: str, lowest: int, card: dict[str, Any]) -> dict
         **({"binary_codes": True} if model.quantizer.binary_codes else {}),
         "default_bitrate_bps": round(model.codebook_bps * model.codebooks),
         "lowest_bitrate_bps": round(model.codebook_bps * lowest),
+        "lost_frames": model.lost_frames,
         "states": {
             part: {key: list(value.shape[1:]) for key, value in state.items()}
             for part, state in initial_states(model).items()

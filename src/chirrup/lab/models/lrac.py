@@ -180,6 +180,8 @@ class Decoder(Sequential):
 class Lrac(Model):
     """Encoder, residual vector quantizer with EMA codebooks, and decoder."""
 
+    lost_frames = "repeat"  # measured, docs/explanation/streaming.md
+
     def __init__(self, config: LracConfig) -> None:
         quantizer = ResidualVectorQuantizer(
             config.latent_dim,

@@ -39,11 +39,13 @@ class Model(nn.Module):
         input_frame_samples: samples of a frame at ``input_rate_hz``.
         chunk_frames: a call of the encoder or the decoder takes a multiple of this many frames.
         channels: number of channels that are coded jointly; 1 if each channel is coded alone.
+        lost_frames: how a decoder conceals lost frames, as in `ModelSpec`.
         has_features: whether the decoder's first layer returns speech features and its second
             layer turns features into audio. Such a model supports voice conversion.
     """
 
     channels: int = 1
+    lost_frames: str = "model"
     has_features: bool = False
 
     def __init__(
