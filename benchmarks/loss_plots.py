@@ -2,7 +2,7 @@
 
 import io
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -95,7 +95,8 @@ def draw(results: Results, metrics: Sequence[str], folder: Path) -> list[Path]:
             metric = METRICS[name]
             row[0].set_ylabel(f"{metric.label}{', ' + metric.unit if metric.unit else ''}")
             for axis, group in zip(row, columns, strict=True):
-                _curves(axis, groups.get(group, {}), ours)
+                shown = {t for other in by_metric.values() for t in other.get(group, {})}
+                _curves(axis, groups.get(group, {}), _styles(shown, ours))
         for axis, group in zip(axes[0], columns, strict=True):
             axis.set_title(group, fontsize=10)
         for axis in axes[-1]:
@@ -133,12 +134,24 @@ def _save(figure: Any, path: Path) -> None:
     Image.open(picture).convert("RGB").quantize(64).save(path, optimize=True)
 
 
-def _curves(axis: Any, found: dict[str, Curve], ours: set[str]) -> None:
+def _styles(titles: Iterable[str], ours: set[str]) -> dict[str, dict[str, str]]:
+    """Return the look of each system, which is the same for all metrics."""
     count = {True: 0, False: 0}
-    for title, curve in sorted(found.items()):
+    found = {}
+    for title in sorted(titles):
         mine = title in ours
         colours, number = OURS if mine else OTHERS, count[mine]
         count[mine] += 1
+        found[title] = {
+            "color": colours[number % len(colours)],
+            "marker": MARKERS[number % len(MARKERS)],
+            "linestyle": "-" if mine else "--",
+        }
+    return found
+
+
+def _curves(axis: Any, found: dict[str, Curve], styles: dict[str, dict[str, str]]) -> None:
+    for title, curve in sorted(found.items()):
         axis.errorbar(
             list(curve),
             [value.mean for value in curve.values()],
@@ -146,13 +159,13 @@ def _curves(axis: Any, found: dict[str, Curve], ours: set[str]) -> None:
                 [value.mean - value.low for value in curve.values()],
                 [value.high - value.mean for value in curve.values()],
             ],
-            color=colours[number % len(colours)],
-            marker=MARKERS[number % len(MARKERS)],
-            linestyle="-" if mine else "--",
             markersize=4,
             linewidth=1.4,
             elinewidth=0.6,
             label=title,
+            **styles[title],
         )
+    if not found:
+        axis.set_title("not measured", y=0.5, fontsize=9, color="0.5")
     axis.grid(color="0.9", linewidth=0.6)
     axis.tick_params(labelsize=8)

@@ -15,6 +15,7 @@ from chirrup.codes import ABSENT
 from chirrup.evaluate.conditions import parse
 from chirrup.evaluate.peers import PeerError
 from chirrup.evaluate.results import RESULTS, Results
+from chirrup.evaluate.statistics import Interval
 from chirrup.live.network import NetworkConditions
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
@@ -154,3 +155,17 @@ def test_scores_tables_and_plots(
     monkeypatch.setattr(loss, "measure", None)  # nothing is measured again
     loss.main()
     assert len(Results.read(out / RESULTS).rows) == len(rows)
+
+
+def test_a_system_looks_the_same_in_the_plots_of_all_metrics() -> None:
+    from matplotlib import pyplot
+
+    plots, value = import_module("loss_plots"), Interval(2.0, 1.0, 3.0)
+    styles = plots._styles({"a", "b", "other"}, {"a", "b"})
+    figure, axes = pyplot.subplots(1, 2)
+    for axis, titles in zip(axes, (("a", "b", "other"), ("b",)), strict=True):
+        plots._curves(axis, {title: {0.0: value, 10.0: value} for title in titles}, styles)
+    colours = [{line.get_label(): line[0].get_color() for line in axis.containers} for axis in axes]
+    pyplot.close(figure)
+    assert len(set(colours[0].values())) == 3
+    assert colours[1]["b"] == colours[0]["b"]
