@@ -21,7 +21,7 @@ def test_a_datagram_that_is_delayed_keeps_its_address(other: socket.socket) -> N
     """Any number of datagrams may be under way. Copies have the address of their datagram too."""
     count = 5000
     network = Network("delay:3000ms+duplicate:50%+loss:10%")
-    link = Link("127.0.0.1", 0, listen=True, network=network)
+    link = Link("127.0.0.1", 0, listen=True, network=network, incoming=True)
     received = []
     try:
         at = link.socket.getsockname()

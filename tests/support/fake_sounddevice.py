@@ -1,6 +1,7 @@
 """A module like sounddevice: one microphone, whose callbacks are paced, and one loudspeaker."""
 
 import threading
+import time
 from types import SimpleNamespace
 from typing import Any
 
@@ -20,6 +21,7 @@ class Sounds:
         played: blocks that the loudspeaker got.
         stopped: whether the loudspeaker has played to the end.
         devices: whether there are any devices.
+        paced: whether the loudspeaker takes a block in the time that it lasts.
     """
 
     def __init__(self, rates_hz: tuple[int, ...] = (24_000,), devices: bool = True) -> None:
@@ -27,7 +29,7 @@ class Sounds:
         self.recorded = np.zeros((0, 1), np.float32)
         self.played: list[np.ndarray] = []
         self.played_rate_hz = 0
-        self.stopped = False
+        self.stopped = self.paced = False
 
     def module(self) -> Any:
         return SimpleNamespace(
@@ -103,6 +105,8 @@ class _Output:
         assert block.dtype == np.float32
         assert block.flags.c_contiguous
         self.sounds.played.append(block.copy())
+        if self.sounds.paced:
+            time.sleep(len(block) / self.sounds.played_rate_hz)
         return False
 
     def stop(self) -> None:

@@ -1,5 +1,6 @@
 """A connection in real time: a link, and what is sent and received over it."""
 
+import math
 import secrets
 import threading
 from collections.abc import Callable
@@ -11,12 +12,14 @@ from chirrup.bitstream import Readable
 from chirrup.calls.loop import CONTROL_S, FASTER, Loop
 from chirrup.calls.meters import Meters
 from chirrup.calls.outputs import Output
+from chirrup.calls.recorder import Recorder
 from chirrup.calls.sources import Source
 from chirrup.codec import Codec
 from chirrup.errors import UsageError
 from chirrup.files.inputs import Audio, open_audio
 from chirrup.live.adaptation import Adaptation, Choice, Costs, frames_for
 from chirrup.live.description import Description
+from chirrup.live.devices import Microphone
 from chirrup.live.endpoint import Endpoint
 from chirrup.live.link import Link
 from chirrup.live.pauses import Pauses
@@ -29,6 +32,8 @@ if TYPE_CHECKING:
 
 CONTROL_BYTES: Final = 300
 """Bytes of a control datagram with all headers, until one has been sent. They may be fewer."""
+CONTROL_SHARE: Final = 0.25
+"""Share of a limit that they may have in the first second, if the rest adapts."""
 
 
 class Call:
@@ -53,8 +58,9 @@ class Call:
         self.endpoint = Endpoint(secrets.randbits(32), sealer=sealer, opener=opener)
         self.source: Source | None = None
         self.output: Output | None = None
+        self._recorder: Recorder | None = None
         self._pace: float | None = 1.0
-        self._limited = False
+        self._control_bps = math.inf
         self._stack = ExitStack()
         self._stack.callback(link.close)
 
@@ -65,12 +71,13 @@ class Call:
         with self._stack:
             if self.source is not None:
                 self.source.close()
-            if self.output is not None:
-                self.output.close(keep=kind is None)
+            for output in (self._recorder, self.output):
+                if output is not None:
+                    self._stack.callback(output.close, keep=kind is None)
 
     def send(
         self,
-        file: str | Path | Readable,
+        file: str | Path | Readable | Microphone,
         codec: Codec,
         bitrate_bps: float | None,
         redundancy: int,
@@ -80,10 +87,10 @@ class Call:
         limit_bps: float | None = None,
         vad: bool = False,
     ) -> Audio:
-        """Send a file in real time, or a pipe as it comes.
+        """Send a file in real time, or a pipe or a microphone as it comes.
 
         Args:
-            file: path or pipe.
+            file: path, pipe or microphone.
             codec: the model.
             bitrate_bps: highest bitrate of the codes.
             redundancy: codebooks of the previous packet that each packet repeats.
@@ -100,12 +107,17 @@ class Call:
             UsageError: the bitrate or the redundancy is not one of the model, or the limit is too
                 low.
         """
+        microphone = isinstance(file, Microphone)
+        if microphone:
+            raw = f"f32@{self._stack.enter_context(file).rate_hz}x1"
         audio = self._stack.enter_context(open_audio(file, raw))
         try:
             choice = Choice(codec.codebooks_within(bitrate_bps), redundancy)
             policy = self._policy(codec, choice, adapt, limit_bps)
             if policy is not None:
-                choice, self._limited = policy.choice, True
+                choice, self._control_bps = policy.choice, policy.costs.control_bps
+                if adapt:
+                    self._control_bps = max(self._control_bps, CONTROL_SHARE * policy.limit_bps)
             self.endpoint.sender = Sender(
                 codec,
                 codec.bitrates_bps[choice.codebooks - 1],
@@ -121,7 +133,7 @@ class Call:
         joint = codec.channels > 1 and audio.channels == codec.channels
         blocks = (block if joint else block.mean(axis=0) for block in audio.blocks)
         live = not isinstance(file, (str, Path))
-        self._pace = FASTER if live else 1.0
+        self._pace = None if microphone else FASTER if live else 1.0
         self.source = Source(blocks, audio.sample_rate_hz, self.link.wake, live=live)
         return audio
 
@@ -149,17 +161,28 @@ class Call:
             find_codec: finds the model of a description, as `Receiver` asks for it.
         """
         self.endpoint.receiver, self.output = Receiver(find_codec), output
+        output.wake = self.link.wake
+
+    def record(self, folder: Path, *, force: bool) -> None:
+        """Record both ends in a folder; `Recorder` describes the files."""
+        self._recorder = Recorder(folder, force=force)
 
     def meters(self) -> Meters:
         """Return meters from now on."""
         return Meters(self.endpoint, self.link, self.output)
 
-    def run(self, stop: threading.Event, each_second: Callable[[], None]) -> None:
+    def run(
+        self,
+        stop: threading.Event,
+        each_second: Callable[[], None],
+        talks: Callable[[], bool] = lambda: True,
+    ) -> None:
         """Send and receive until ``stop`` is set, or the streams have ended.
 
         Args:
             stop: ends the connection.
             each_second: called once a second.
+            talks: returns whether the samples of the source are to be sent.
         """
         Loop(
             self.endpoint,
@@ -167,8 +190,10 @@ class Call:
             self.source,
             self.output,
             self._pace,
-            self._limited,
+            self._control_bps,
             self.once,
             stop,
             each_second,
+            talks,
+            self._recorder,
         ).run()

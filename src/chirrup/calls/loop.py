@@ -8,21 +8,22 @@ from dataclasses import dataclass
 from typing import Final
 
 from chirrup.calls.outputs import Output
+from chirrup.calls.recorder import Recorder
 from chirrup.calls.sources import Source
 from chirrup.live.endpoint import Endpoint
-from chirrup.live.link import Link
+from chirrup.live.link import Address, Link
 from chirrup.live.receiver import Receiver
 
 CONTROL_S: Final = 1.0
 """Time between two reports, and between two meters."""
 FIRST_CONTROL_S: Final = 0.1
-"""Time between two reports in the first second, so that a lost one delays the start little.
-
-A limit of the rate has no room for them."""
+"""Least time between two reports in the first second of a connection, in which one may be lost."""
 FASTER: Final = 1.001
 """Rate at which a pipe may be sent, relative to real time, because its clock may be faster."""
 LATE_S: Final = 0.2
 """Delay after which a clock of ticks begins anew."""
+MAX_TICKS: Final = 10
+"""Ticks that are played before the next datagrams are read."""
 DRAIN_S: Final = 2.0
 """Time after Ctrl-C in which the datagrams that a simulated network delays are still sent."""
 
@@ -37,11 +38,13 @@ class Loop:
         source: samples to be sent.
         output: output of the received audio, from the first stream on.
         pace: rate at which the source is sent, relative to real time; None is as it comes.
-        limited: the rate has a limit.
-        once: end when the source has ended, and the first stream has ended, or stays away, and is
-            played.
+        control_bps: highest rate of the control datagrams in the first second.
+        once: end when the source has ended, and the stream of the other end has ended, or stays
+            away, and is played.
         stop: ends the loop.
         each_second: called once a second.
+        talks: returns whether the samples of the source are to be sent.
+        recorder: records what is sent and played.
     """
 
     endpoint: Endpoint
@@ -49,21 +52,26 @@ class Loop:
     source: Source | None
     output: Output | None
     pace: float | None
-    limited: bool
+    control_bps: float
     once: bool
     stop: threading.Event
     each_second: Callable[[], None]
+    talks: Callable[[], bool] = lambda: True
+    recorder: Recorder | None = None
 
     def run(self) -> None:
         """Run until ``stop`` is set, or with ``once`` until the streams have ended."""
         now_s = self._start_s = time.monotonic()
         self._due_s = self._tick_s = self._meter_s = self._control_s = now_s
         self._sending, self._ended_s = self.source is not None, math.inf
+        self._last_caller: Address | None = None
         while not self.stop.is_set() and not self._finished(now_s):
             now_s = time.monotonic()
             if now_s >= self._meter_s + CONTROL_S:
                 self._meter_s = now_s
                 self.each_second()
+            if (caller := self._caller) != self._last_caller:  # it needs the description soon
+                self._last_caller, self._start_s, self._control_s = caller, now_s, now_s
             if now_s >= self._control_s:
                 self._control(now_s)
             for datagram, address in self.link.receive(self._next_s() - now_s):
@@ -80,37 +88,56 @@ class Loop:
         """Send the reports of this second, and determine the time of the next ones."""
         datagram = self.endpoint.control(now_s, sending=self._sending)
         self._send(datagram)
-        if self.endpoint.sender is not None and datagram is not None:
-            control_bps = 8 * (len(datagram) + self.link.header_bytes) / CONTROL_S
-            self.endpoint.sender.note_control(control_bps)
-        first = now_s < self._start_s + CONTROL_S and not self.limited
-        self._control_s = now_s + (FIRST_CONTROL_S if first else CONTROL_S)
+        bits = 0 if datagram is None else 8 * (len(datagram) + self.link.header_bytes)
+        interval_s = CONTROL_S
+        if now_s < self._start_s + CONTROL_S:
+            interval_s = min(max(bits / self.control_bps, FIRST_CONTROL_S), CONTROL_S)
+        if self.endpoint.sender is not None:
+            self.endpoint.sender.note_control(bits / interval_s)
+        self._control_s = now_s + interval_s
 
     def _next_s(self) -> float:
         """Return the time at which there is something to do."""
         times_s = [self._control_s, self._meter_s + CONTROL_S]
-        if self._sending and self.source is not None and self.source.ready:
+        if self._sending and self.source is not None and self.source.ready and self._reachable:
             times_s.append(self._due_s)
         receiver, output = self.endpoint.receiver, self.output
         if receiver is not None and receiver.playout is not None and output is not None:
             times_s += [self._tick_s] * (not (output.device and output.started))
         return min(times_s)
 
-    def _send(self, datagram: bytes | None) -> None:
-        """Send a datagram, if the address of the other end is known."""
+    @property
+    def _caller(self) -> Address | None:
+        """Address of the end that has called this one."""
         receiver = self.endpoint.receiver
-        address = None
-        if self.link.listen and receiver is not None:
-            address = receiver.sender(time.monotonic())
-        if datagram is not None and (address is not None or not self.link.listen):
-            self.link.send(datagram, address)
+        if receiver is None or not self.link.listen:
+            return None
+        return receiver.sender(time.monotonic())
+
+    @property
+    def _reachable(self) -> bool:
+        """Whether the address of the other end is known."""
+        return not self.link.listen or self._caller is not None
+
+    def _send(self, datagram: bytes | None) -> None:
+        """Send a datagram to the other end, if its address is known."""
+        if datagram is not None and self._reachable:
+            self.link.send(datagram, self._caller)
 
     def _take(self) -> None:
-        """Send the samples that are due."""
+        """Send the samples that are due. A file waits for a caller, other sources do not."""
         source = self.source
         assert source is not None
+        if not self._reachable:
+            self._due_s = time.monotonic()
+            while source.live and source.take() is not None:
+                pass
+            return
         while time.monotonic() >= self._due_s and (piece := source.take()) is not None:
-            for datagram in self.endpoint.push(piece):
+            talks = self.talks()
+            if self.recorder is not None:
+                self.recorder.sent(piece * talks, source.rate_hz)
+            for datagram in self.endpoint.push(piece, talks):
                 self._send(datagram)
             if self.pace is not None:
                 self._due_s = max(self._due_s, time.monotonic() - LATE_S)
@@ -131,11 +158,15 @@ class Loop:
         if receiver.playout is None or now_s < self._tick_s - LATE_S:
             self._tick_s = now_s
             return
-        rate_hz = receiver.playout.rate_hz
-        while output.hungry if output.device and output.started else now_s >= self._tick_s:
+        rate_hz, device = receiver.playout.rate_hz, output.device and output.started
+        for _ in range(MAX_TICKS):
+            if not (output.hungry if device else now_s >= self._tick_s):
+                return
             audio = receiver.pull(now_s)
             assert audio is not None
             output.write(audio, rate_hz)
+            if self.recorder is not None:
+                self.recorder.received(audio, rate_hz)
             self._tick_s = max(self._tick_s, now_s - LATE_S) + audio.shape[-1] / rate_hz
 
     def _finished(self, now_s: float) -> bool:

@@ -1,6 +1,7 @@
 """The meters of a connection: values for JSON, and a line for a terminal."""
 
 import time
+from collections.abc import Callable
 from typing import Any
 
 from chirrup.calls.outputs import Output
@@ -17,9 +18,13 @@ class Meters:
         endpoint: the end of the connection.
         link: its link.
         output: output of the received audio.
+
+    Attributes:
+        talks: returns whether the key of push-to-talk is pressed; None without push-to-talk.
     """
 
     def __init__(self, endpoint: Endpoint, link: Link, output: Output | None) -> None:
+        self.talks: Callable[[], bool] | None = None
         self._endpoint, self._link, self._output = endpoint, link, output
         self._start_s, self._start_cpu_s = time.monotonic(), time.process_time()
 
@@ -83,6 +88,8 @@ class Meters:
         if sent is not None and received is not None:
             sent, received = now["sent"], now["received"]
         parts = [f"{now['seconds']:.0f} s"]
+        if self.talks is not None:
+            parts.append("TALKING" if self.talks() else "silent (space bar)")
         if sent is not None:
             parts.append(
                 f"sent {sent['payload_bps'] / 1000:.1f} kbit/s of packets, "

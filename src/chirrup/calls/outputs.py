@@ -6,7 +6,7 @@ A pipe that nobody reads, or a device that stalls, thus does not stop the recept
 import queue
 import threading
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import AbstractContextManager, ExitStack, suppress
 from pathlib import Path
 from typing import Final
 
@@ -35,9 +35,9 @@ class Output:
         target: path, binary file or player, as for `open_sink`.
         raw: write no header.
         force: overwrite a file that exists.
-        wake: called, in another thread, when a block has been written.
 
     Attributes:
+        wake: called, in another thread, when a block has been written.
         device: whether the output takes audio at a rate of its own, which the caller follows.
         written: duration and clipped samples of what was written.
         dropped: blocks that were dropped, because the output had stalled.
@@ -52,7 +52,6 @@ class Output:
         *,
         raw: bool = False,
         force: bool = False,
-        wake: Callable[[], None] = lambda: None,
     ) -> None:
         path = Path(target) if isinstance(target, (str, Path)) else None
         check_target(target, force)
@@ -60,7 +59,8 @@ class Output:
             audio_format(path, False)
         self.device, self.dropped = isinstance(target, Player), 0
         self.written = Decoded(1, 1)
-        self._target, self._raw, self._force, self._wake = target, raw, force, wake
+        self.wake: Callable[[], None] = lambda: None
+        self._target, self._raw, self._force = target, raw, force
         self._live = path is None or not names_file(path)
         self._waiting: queue.Queue[np.ndarray | bool] = queue.Queue(
             LIVE_BLOCKS if self._live else FILE_BLOCKS
@@ -126,25 +126,29 @@ class Output:
     def _run(self) -> None:
         written = self.written
         try:
-            with open_sink(
-                self._target,
-                written.sample_rate_hz,
-                written.channels,
-                None,
-                floating=self.device,
-                raw=self._raw,
-                force=self._force,
-            ) as sink:
+            with ExitStack() as stack:
+                if self.device and isinstance(self._target, AbstractContextManager):
+                    stack.enter_context(self._target)
+                opening = open_sink(
+                    self._target,
+                    written.sample_rate_hz,
+                    written.channels,
+                    None,
+                    floating=self.device,
+                    raw=self._raw,
+                    force=self._force,
+                )
+                sink = stack.enter_context(opening)
                 while not isinstance(block := self._waiting.get(), bool):
                     sink.write(block)
-                    self._wake()
+                    self.wake()
                 if not block:
                     raise _NotKeptError
         except _NotKeptError:
             pass
         except BaseException as error:
             self._error = error
-            self._wake()
+            self.wake()
 
 
 class _NotKeptError(Exception):

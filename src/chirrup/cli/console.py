@@ -202,6 +202,11 @@ def pipe_out() -> BinaryIO:
     return sys.stdout.buffer
 
 
+def device(text: str | None) -> str | int | None:
+    """Return the number of a device, or a part of its name."""
+    return int(text) if text is not None and text.isdecimal() else text
+
+
 def unbuffered(file: BinaryIO) -> BinaryIO:
     """Return a standard stream without its buffer, for a thread that may still wait at exit.
 

@@ -62,7 +62,9 @@ def record(
     codec = load() if model is None else load(model)
     target = console.pipe_out() if out == "-" else out
     with ExitStack() as stack:
-        source = stack.enter_context(Microphone(codec.input_rate_hz, 1, _device(device), seconds))
+        source = stack.enter_context(
+            Microphone(codec.input_rate_hz, 1, console.device(device), seconds)
+        )
         live = stack.enter_context(console.until_interrupted(source))
         level = stack.enter_context(console.level_meter(lambda: source.peak, quiet))
         raw = f"f32@{source.rate_hz}x1"
@@ -123,7 +125,7 @@ def play(
             source, coded = begins_coded(stack.enter_context(console.live_input()))
         else:
             source, coded = path, Path(path).is_file() and is_coded(Path(path))
-        speaker = stack.enter_context(Speaker(_device(device)))
+        speaker = stack.enter_context(Speaker(console.device(device)))
         if not coded:
             if rate is not None or start_seconds or end_seconds is not None:
                 raise UsageError("--rate, --from and --to are only for .chirrup files")
@@ -143,10 +145,6 @@ def play(
     if speaker.underflows and not quiet:
         note(f"warning: the sound was interrupted {speaker.underflows} times")
     return None
-
-
-def _device(text: str | None) -> str | int | None:
-    return int(text) if text is not None and text.isdecimal() else text
 
 
 def _print_devices() -> None:

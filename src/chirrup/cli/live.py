@@ -1,24 +1,12 @@
-"""``chirrup send`` and ``chirrup receive``: a live voice over UDP."""
+"""``chirrup send``, ``chirrup receive`` and ``chirrup talk``: a live voice over UDP."""
 
-import json
-import os
-import signal
-import sys
-import threading
-from collections.abc import Generator
-from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
-from chirrup.cli import console
-from chirrup.errors import FileError, UsageError
-
-if TYPE_CHECKING:
-    from chirrup.calls.meters import Meters
-
-PASSPHRASE = "CHIRRUP_PASSPHRASE"
+from chirrup.cli import connections, console
+from chirrup.errors import UsageError
 
 Bitrate = Annotated[
     str | None, typer.Option("--bitrate", "-b", help="Highest bitrate of the codes: 6000 or 6k")
@@ -46,7 +34,7 @@ KeyFile = Annotated[
     typer.Option(
         "--key-file",
         help="File with the key of the encryption, 32 bytes or more; or set the environment "
-        f"variable {PASSPHRASE} to a passphrase.",
+        f"variable {connections.PASSPHRASE} to a passphrase.",
     ),
 ]
 Simulate = Annotated[
@@ -58,19 +46,32 @@ Force = Annotated[bool, typer.Option("--force", "-f", help="Overwrite files that
 Json = Annotated[
     bool, typer.Option("--json", help="Print meters as a line of JSON a second, and at the end.")
 ]
+Announce = Annotated[
+    str | None,
+    typer.Option(metavar="NAME", help="Announce this end in the local network as name:NAME."),
+]
+Device = Annotated[
+    str | None,
+    typer.Option(metavar="DEVICE", help="Number or a part of the name of the device."),
+]
+Model = Annotated[str, typer.Option(help="Name or folder of a model.")]
+PORT = "5004"
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print no meters and no summary.")]
 
 
 def send(
-    source: Annotated[str, typer.Argument(metavar="SOURCE", help="Audio file, or - for a pipe.")],
-    to: Annotated[str, typer.Argument(metavar="HOST:PORT", help="The receiver.")],
-    model: Annotated[str, typer.Option(help="Name or folder of a model.")] = "iris-t1",
+    source: Annotated[
+        str, typer.Argument(metavar="SOURCE", help="Audio file, - for a pipe, or mic.")
+    ],
+    to: Annotated[str, typer.Argument(metavar="HOST:PORT|name:NAME", help="The receiver.")],
+    model: Model = "iris-t1",
     bitrate: Bitrate = None,
     redundancy: Redundancy = 1,
     adapt: Adapt = False,
     max_rate: MaxRate = None,
     vad: Vad = False,
     raw: RawSource = None,
+    device: Device = None,
     key_file: KeyFile = None,
     simulate: Simulate = None,
     seed: Seed = 0,
@@ -82,44 +83,40 @@ def send(
     Ctrl-C ends the stream. A receiver that is started later begins in its middle.
     """
     from chirrup.calls.call import Call
-    from chirrup.live.link import Link, parse_address
-    from chirrup.live.network import Network
     from chirrup.zoo import load
 
-    host, port = parse_address(to, host_needed=True)
-    network = None if simulate is None else Network(simulate, seed)
-    seals = _seals(key_file, own="voice", other="report")
-    codec = load(model)
-    bitrate_bps = None if bitrate is None else console.parse_bitrate(bitrate)
-    limit_bps = None if max_rate is None else console.parse_bitrate(max_rate)
-    with ExitStack() as stack:
-        file = console.unbuffered(console.pipe_in()) if source == "-" else source
-        call = stack.enter_context(Call(Link(host, port, listen=False, network=network), *seals))
+    seals, codec = connections.seals(key_file, calls=True), load(model)
+    link = connections.link(to, calls=True, simulate=simulate, seed=seed)
+    with Call(link, *seals) as call:
         audio = call.send(
-            file,
+            connections.source(source, device, codec.input_rate_hz),
             codec,
-            bitrate_bps,
+            None if bitrate is None else console.parse_bitrate(bitrate),
             redundancy,
             raw=raw,
             adapt=adapt,
-            limit_bps=limit_bps,
+            limit_bps=None if max_rate is None else console.parse_bitrate(max_rate),
             vad=vad,
         )
-        _run(call, as_json, quiet)
-        console.warn(audio.notes, source)
+        connections.run(call, as_json, quiet)
+    console.warn(audio.notes, source)
 
 
 def receive(
     at: Annotated[
         str, typer.Argument(metavar="[HOST:]PORT", help="Port, and own address, to receive at.")
     ],
-    out: Annotated[str, typer.Argument(metavar="OUT", help="Audio file, or - for a pipe.")],
+    out: Annotated[
+        str, typer.Argument(metavar="OUT", help="Audio file, - for a pipe, or speaker.")
+    ],
     model: Annotated[
         str | None,
         typer.Option(help="Name or folder of the model; by default the one that the sender names."),
     ] = None,
     once: Annotated[bool, typer.Option("--once", help="End with the first stream.")] = False,
     raw: Annotated[bool, typer.Option("--raw", help="Write s16 samples without a header.")] = False,
+    device: Device = None,
+    announce: Announce = None,
     key_file: KeyFile = None,
     simulate: Simulate = None,
     seed: Seed = 0,
@@ -133,98 +130,100 @@ def receive(
     """
     from chirrup.calls.call import Call
     from chirrup.calls.models import Models
-    from chirrup.calls.outputs import Output
-    from chirrup.live.link import Link, parse_address
-    from chirrup.live.network import Network
     from chirrup.zoo import load
 
-    host, port = parse_address(at, host_needed=False)
-    network = None if simulate is None else Network(simulate, seed)
-    if out == "-" and as_json:
-        raise UsageError("--json and OUT - both need standard output: give a file")
-    target = console.unbuffered(console.pipe_out()) if out == "-" else out
-    output = Output(target, raw=raw, force=force)
-    seals = _seals(key_file, own="report", other="voice")
+    output = connections.output(out, device, raw=raw, force=force, as_json=as_json)
+    seals = connections.seals(key_file, calls=False)
     models = Models(None if model is None else load(model), console.note)
-    with Call(Link(host, port, listen=True, network=network), *seals, once=once) as call:
+    link = connections.link(at, calls=False, simulate=simulate, seed=seed, incoming=True)
+    with Call(link, *seals, once=once) as call:
         call.receive(output, models.find)
-        _run(call, as_json, quiet)
-    if output.dropped and not quiet:
-        console.note(f"warning: {out} stalled: {output.dropped} blocks were not written")
-    if not output.started:
-        raise FileError(
-            f"no stream arrived at {call.link.name}, {call.endpoint.ignored} datagrams were "
-            f"ignored: nothing was written; check the address, the key and the model"
+        with connections.announced(announce, link):
+            connections.run(call, as_json, quiet)
+    connections.check_received(call, out, quiet)
+
+
+def talk(
+    to: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[HOST:PORT|name:NAME]", help="The other end. Without it, wait for a call."
+        ),
+    ] = None,
+    port: Annotated[
+        str | None,
+        typer.Option(metavar="[HOST:]PORT", help=f"Port at which to wait for a call: {PORT}."),
+    ] = None,
+    source: Annotated[
+        str, typer.Option("--in", metavar="SOURCE", help="Audio file, - for a pipe, or mic.")
+    ] = connections.MICROPHONE,
+    out: Annotated[
+        str, typer.Option("--out", metavar="OUT", help="Audio file, - for a pipe, or speaker.")
+    ] = connections.SPEAKER,
+    model: Model = "iris-t1",
+    bitrate: Bitrate = None,
+    redundancy: Redundancy = 1,
+    adapt: Adapt = False,
+    max_rate: MaxRate = None,
+    vad: Vad = False,
+    push_to_talk: Annotated[
+        str | None,
+        typer.Option(metavar="hold|toggle", help="Send only by the space bar of the terminal."),
+    ] = None,
+    record: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Record both ends as sent.wav and received.wav."),
+    ] = None,
+    once: Annotated[
+        bool, typer.Option("--once", help="End when SOURCE and the other voice have ended.")
+    ] = False,
+    raw: RawSource = None,
+    device_in: Annotated[
+        str | None, typer.Option(metavar="DEVICE", help="Number or a part of a microphone's name.")
+    ] = None,
+    device_out: Annotated[
+        str | None, typer.Option(metavar="DEVICE", help="Number or a part of a speaker's name.")
+    ] = None,
+    announce: Announce = None,
+    key_file: KeyFile = None,
+    simulate: Simulate = None,
+    seed: Seed = 0,
+    force: Force = False,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Talk with another machine: send a voice, and play the other one.
+
+    One end waits for a call, the other one calls it. Ctrl-C ends the talk.
+    """
+    from chirrup.calls.call import Call
+    from chirrup.calls.models import Models
+    from chirrup.zoo import load
+
+    if to is not None and (port is not None or announce is not None):
+        raise UsageError("--port and --announce are for the end that waits: leave out HOST:PORT")
+    output = connections.output(out, device_out, force=force, as_json=as_json)
+    seals = connections.seals(key_file, calls=to is not None)
+    codec = load(model)
+    link = connections.link(to or port or PORT, calls=to is not None, simulate=simulate, seed=seed)
+    with Call(link, *seals, once=once) as call:
+        audio = call.send(
+            connections.source(source, device_in, codec.input_rate_hz),
+            codec,
+            None if bitrate is None else console.parse_bitrate(bitrate),
+            redundancy,
+            raw=raw,
+            adapt=adapt,
+            limit_bps=None if max_rate is None else console.parse_bitrate(max_rate),
+            vad=vad,
         )
+        call.receive(output, Models(None, console.note).find)
+        if record is not None:
+            call.record(record, force=force)
+        with connections.announced(announce, link):
+            connections.run(call, as_json, quiet, push_to_talk)
+    console.warn(audio.notes, source)
+    connections.check_received(call, out, quiet)
 
 
-def _run(call: Any, as_json: bool, quiet: bool) -> None:
-    """Run a call and print its meters."""
-    meters = call.meters()
-    printer = _Printer(meters, as_json, quiet)
-    with _stopping() as stop:
-        call.run(stop, printer.second)
-    printer.end()
-
-
-class _Printer:
-    """Meters that are printed once a second and at the end."""
-
-    def __init__(self, meters: "Meters", as_json: bool, quiet: bool) -> None:
-        self.meters, self.as_json, self.quiet = meters, as_json, quiet
-        self.terminal = sys.stderr is not None and sys.stderr.isatty()
-
-    def second(self) -> None:
-        if self.as_json:
-            print(json.dumps(self.meters.values()), flush=True)
-        elif self.terminal and not self.quiet:
-            print(f"\r\x1b[K{self.meters.line()}", end="", file=sys.stderr, flush=True)
-
-    def end(self) -> None:
-        if self.as_json:
-            print(json.dumps({**self.meters.values(), "final": True}), flush=True)
-        if not self.quiet:
-            if self.terminal and not self.as_json:
-                print("\r\x1b[K", end="", file=sys.stderr)
-            console.note(self.meters.line())
-
-
-@contextmanager
-def _stopping() -> Generator[threading.Event, None, None]:
-    """Yield an event that Ctrl-C and SIGTERM set, so that what was received is kept."""
-    stop = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield stop
-        return
-    before = {
-        number: signal.signal(number, lambda *_: stop.set())
-        for number in (signal.SIGINT, signal.SIGTERM)
-    }
-    try:
-        yield stop
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-def _seals(key_file: Path | None, *, own: str, other: str) -> tuple[Any, Any]:
-    """Return a sealer and an opener, or None without a key."""
-    passphrase = os.environ.get(PASSPHRASE)
-    if key_file is not None and passphrase is not None:
-        raise UsageError(f"--key-file and {PASSPHRASE} exclude each other: use one")
-    if key_file is None and passphrase is None:
-        console.note(
-            "the voice is NOT encrypted: give a key with --key-file, or a passphrase in "
-            f"{PASSPHRASE}"
-        )
-        return None, None
-    from chirrup.live import seal
-
-    if key_file is not None:
-        key = seal.read_key(key_file)
-    else:
-        key = seal.key_of_passphrase(passphrase or "")
-    return seal.Sealer(key, own), seal.Opener(key, other)
-
-
-COMMANDS = (send, receive)
+COMMANDS = (send, receive, talk)

@@ -43,7 +43,8 @@ class Link:
         port: its port.
         listen: receive at this address, instead of sending to the other one. A link that does not
             listen receives from the other end only.
-        network: a simulated network for what is received (``listen``) or sent.
+        network: a simulated network.
+        incoming: the network is for what is received, instead of what is sent.
 
     Attributes:
         refused: datagrams that could not be sent.
@@ -54,10 +55,16 @@ class Link:
     """
 
     def __init__(
-        self, host: str, port: int, *, listen: bool, network: Network | None = None
+        self,
+        host: str,
+        port: int,
+        *,
+        listen: bool,
+        network: Network | None = None,
+        incoming: bool = False,
     ) -> None:
         shown = f"[{host}]:{port}" if ":" in host else f"{host}:{port}" if host else f"port {port}"
-        self.name, self.listen, self.network = shown, listen, network
+        self.name, self.listen, self.network, self.incoming = shown, listen, network, incoming
         flags = socket.AI_PASSIVE if listen else 0
         try:
             found = socket.getaddrinfo(host or None, port, type=socket.SOCK_DGRAM, flags=flags)
@@ -109,16 +116,17 @@ class Link:
 
     def send(self, datagram: bytes, address: Address | None = None) -> None:
         """Send a datagram: to an address if the link listens, or to the other end."""
-        if self.network is None or self.listen:
-            self._send(datagram, address or self.address)
+        address = address or self.address
+        if self.network is None or self.incoming:
+            self._send(datagram, address)
             return
-        self.network.send(datagram, time.monotonic())
+        self.network.send(datagram, time.monotonic(), address)
         self._flush()
 
     def _flush(self) -> None:
-        if self.network is not None and not self.listen:
+        if self.network is not None and not self.incoming:
             for arrival in self.network.receive(time.monotonic()):
-                self._send(arrival.packet, self.address)
+                self._send(arrival.packet, arrival.label)
 
     def _send(self, datagram: bytes, address: Address) -> None:
         try:
@@ -151,8 +159,8 @@ class Link:
         if not self.listen:
             known = [pair for pair in received if pair[1] == self.address]
             self.strangers += len(received) - len(known)
-            return known
-        if self.network is None:
+            received = known
+        if self.network is None or not self.incoming:
             return received
         now_s = time.monotonic()
         for datagram, address in received:

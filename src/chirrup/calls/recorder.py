@@ -1,0 +1,55 @@
+"""Recording of both ends of a connection."""
+
+import time
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from chirrup.calls.outputs import Output
+from chirrup.errors import FileError
+
+NAMES: Final = ("sent.wav", "received.wav")
+
+
+class Recorder:
+    """Two files: the samples that were offered to the sender, and the audio that was played.
+
+    Both begin with the connection, so that they can be played together.
+
+    Args:
+        folder: their folder, which is made if it does not exist.
+        force: overwrite files that exist.
+
+    Raises:
+        FileError: the files cannot or must not be written.
+    """
+
+    def __init__(self, folder: Path, *, force: bool) -> None:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise FileError(f"the folder {folder} cannot be made: {error.strerror}") from error
+        self._sent, self._received = (Output(folder / name, force=force) for name in NAMES)
+        self._start_s = time.monotonic()
+
+    def sent(self, samples: np.ndarray, rate_hz: int) -> None:
+        """Record a piece of the source."""
+        self._write(self._sent, samples, rate_hz)
+
+    def received(self, audio: np.ndarray, rate_hz: int) -> None:
+        """Record a tick of the output."""
+        self._write(self._received, audio, rate_hz)
+
+    def _write(self, output: Output, audio: np.ndarray, rate_hz: int) -> None:
+        if not output.started:
+            before = round((time.monotonic() - self._start_s) * rate_hz)
+            output.write(np.zeros((*audio.shape[:-1], before), np.float32), rate_hz)
+        output.write(audio, rate_hz)
+
+    def close(self, *, keep: bool) -> None:
+        """Complete the files, or remove them."""
+        try:
+            self._sent.close(keep=keep)
+        finally:
+            self._received.close(keep=keep)

@@ -1,0 +1,163 @@
+"""Functions that ``send``, ``receive`` and ``talk`` share: addresses, keys, sources and meters."""
+
+import json
+import os
+import signal
+import sys
+import threading
+from collections.abc import Generator
+from contextlib import ExitStack, contextmanager, nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from chirrup.cli import console
+from chirrup.errors import FileError, UsageError
+
+if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
+    from chirrup.calls.call import Call
+    from chirrup.calls.meters import Meters
+    from chirrup.calls.outputs import Output
+    from chirrup.live.link import Link
+
+PASSPHRASE = "CHIRRUP_PASSPHRASE"
+MICROPHONE, SPEAKER = "mic", "speaker"
+
+
+def link(
+    address: str, *, calls: bool, simulate: str | None, seed: int, incoming: bool = False
+) -> "Link":
+    """Return a link to an address or a name, or with ``calls=False`` one that waits at it."""
+    from chirrup.live.discovery import PREFIX, find
+    from chirrup.live.link import Link, parse_address
+    from chirrup.live.network import Network
+
+    network = None if simulate is None else Network(simulate, seed)
+    if calls and address.startswith(PREFIX):
+        host, port = find(address.removeprefix(PREFIX))
+    else:
+        host, port = parse_address(address, host_needed=calls)
+    return Link(host, port, listen=not calls, network=network, incoming=incoming)
+
+
+def announced(name: str | None, link: "Link") -> "AbstractContextManager[None]":
+    from chirrup.live.discovery import announced
+
+    return nullcontext() if name is None else announced(name, link.socket.getsockname()[1])
+
+
+def source(name: str, device: str | None, rate_hz: int) -> Any:
+    """Return a file, a pipe or a microphone."""
+    if name == MICROPHONE:
+        from chirrup.live.devices import Microphone
+
+        return Microphone(rate_hz, 1, console.device(device))
+    return console.unbuffered(console.pipe_in()) if name == "-" else name
+
+
+def output(
+    name: str, device: str | None, *, raw: bool = False, force: bool, as_json: bool
+) -> "Output":
+    """Return a file, a pipe or a speaker."""
+    from chirrup.calls.outputs import Output
+    from chirrup.live.devices import Speaker
+
+    if name == "-" and as_json:
+        raise UsageError("--json and OUT - both need standard output: give a file")
+    target: Any = name
+    if name == SPEAKER:
+        target = Speaker(console.device(device))
+    elif name == "-":
+        target = console.unbuffered(console.pipe_out())
+    return Output(target, raw=raw, force=force)
+
+
+def check_received(call: "Call", out: str, quiet: bool) -> None:
+    """Print a warning if OUT has stalled. Raise an error if a file would have no samples."""
+    output = call.output
+    assert output is not None
+    if output.dropped and not quiet:
+        console.note(f"warning: {out} stalled: {output.dropped} blocks were not written")
+    if not output.started and not output.device:
+        raise FileError(
+            f"no stream arrived at {call.link.name}, {call.endpoint.ignored} datagrams were "
+            f"ignored: nothing was written; check the address, the key and the model"
+        )
+
+
+def run(call: "Call", as_json: bool, quiet: bool, push_to_talk: str | None = None) -> None:
+    """Run a call and print its meters."""
+    from chirrup.calls.keys import open_keys
+
+    meters = call.meters()
+    printer = _Printer(meters, as_json, quiet)
+    with ExitStack() as stack:
+        stop = stack.enter_context(_stopping())
+        if push_to_talk is None:
+            call.run(stop, printer.second)
+        else:
+            meters.talks = stack.enter_context(open_keys(push_to_talk)).talks
+            call.run(stop, printer.second, meters.talks)
+    printer.end()
+
+
+class _Printer:
+    """Meters that are printed once a second and at the end."""
+
+    def __init__(self, meters: "Meters", as_json: bool, quiet: bool) -> None:
+        self.meters, self.as_json, self.quiet = meters, as_json, quiet
+        self.terminal = sys.stderr is not None and sys.stderr.isatty()
+
+    def second(self) -> None:
+        if self.as_json:
+            print(json.dumps(self.meters.values()), flush=True)
+        elif self.terminal and not self.quiet:
+            print(f"\r\x1b[K{self.meters.line()}", end="", file=sys.stderr, flush=True)
+
+    def end(self) -> None:
+        if self.as_json:
+            print(json.dumps({**self.meters.values(), "final": True}), flush=True)
+        if not self.quiet:
+            if self.terminal and not self.as_json:
+                print("\r\x1b[K", end="", file=sys.stderr)
+            console.note(self.meters.line())
+
+
+@contextmanager
+def _stopping() -> Generator[threading.Event, None, None]:
+    """Yield an event that Ctrl-C and SIGTERM set, so that what was received is kept."""
+    stop = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield stop
+        return
+    before = {
+        number: signal.signal(number, lambda *_: stop.set())
+        for number in (signal.SIGINT, signal.SIGTERM)
+    }
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def seals(key_file: Path | None, *, calls: bool) -> tuple[Any, Any]:
+    """Return a sealer and an opener of the end that calls or waits, or None without a key."""
+    passphrase = os.environ.get(PASSPHRASE)
+    if key_file is not None and passphrase is not None:
+        raise UsageError(f"--key-file and {PASSPHRASE} exclude each other: use one")
+    if key_file is None and passphrase is None:
+        console.note(
+            "the voice is NOT encrypted: give a key with --key-file, or a passphrase in "
+            f"{PASSPHRASE}"
+        )
+        return None, None
+    from chirrup.live import seal
+
+    if key_file is not None:
+        key = seal.read_key(key_file)
+    else:
+        key = seal.key_of_passphrase(passphrase or "")
+    own, other = ("call", "answer") if calls else ("answer", "call")
+    return seal.Sealer(key, own), seal.Opener(key, other)
