@@ -105,7 +105,7 @@ def read(
 
 def read_codes(folder: Path, number: int, position: int, place: Place) -> np.ndarray:
     """Return the stored codes of a row, as `read`."""
-    table = _group(folder / names(number)[0], position // GROUP_ROWS)
+    table = _group(folder / names(number)[0], position // GROUP_ROWS, "codes")
     return _tokens(table.column("codes")[position % GROUP_ROWS].values)
 
 
@@ -117,12 +117,12 @@ def _tokens(values: Any) -> np.ndarray:
 
 
 @lru_cache(maxsize=8)
-def _group(path: Path, group: int) -> Any:
-    """Return a row group, cached for the next rows."""
+def _group(path: Path, group: int, *columns: str) -> Any:
+    """Return some or all columns of a row group, cached for the next rows."""
     arrow = _pyarrow()
     try:
         with arrow.parquet.ParquetFile(path) as file:
-            return file.read_row_group(group).combine_chunks()
+            return file.read_row_group(group, columns or None).combine_chunks()
     except (OSError, ValueError, IndexError, arrow.ArrowException) as error:
         why = str(error).partition("\n")[0]
         raise FileError(f"{path} cannot be read as a shard of tokens: {why}") from error
