@@ -115,7 +115,7 @@ PAGES = [
 ]
 SOURCES = [
     path
-    for folder in ("src", "recipes", "benchmarks", "tests")
+    for folder in ("src", "recipes", "benchmarks", "examples", "tests")
     for path in (ROOT / folder).rglob("*")
     if path.suffix in (".py", ".toml", ".cpp", ".h")
 ]
@@ -154,7 +154,7 @@ def test_the_index_names_every_page() -> None:
 
 
 def test_files_that_the_pages_name_exist() -> None:
-    rooms = "src|lab|data|files|evaluate|tests|benchmarks|recipes"
+    rooms = "src|lab|data|files|evaluate|tests|benchmarks|examples|recipes"
     files = rf"`((?:{rooms})/[\w/-]+\.(?:py|toml|pt))`"
     named = {
         (page.relative_to(ROOT).as_posix(), path)
