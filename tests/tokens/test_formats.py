@@ -3,6 +3,7 @@
 import gc
 import json
 import pickle
+import tarfile
 from pathlib import Path
 from typing import Any
 
@@ -193,6 +194,33 @@ def test_a_damaged_data_set_is_a_clear_error(
         (folder / name).write_bytes(content)
     with pytest.raises(chirrup.FileError, match=words):
         tokens.open(folder)[0]
+
+
+@pytest.mark.parametrize(("field", "value"), [("shard", 9), ("codes", 2**63), ("codes", 3)])
+def test_a_damaged_index_is_a_clear_error(
+    corpus: Path, codec: chirrup.Codec, run: Run, tmp_path: Path, field: str, value: int
+) -> None:
+    folder, settings = tmp_path / "tokens", tokens.settings_of(codec, 500, "webdataset")
+    tokens.tokenize([str(corpus / "a.wav")], folder, codec, settings, run)
+    index = np.load(folder / "index.npy")
+    index[field] = value
+    np.save(folder / "index.npy", index)
+    with pytest.raises(
+        chirrup.FileError, match=r"row 0 of .* is damaged|cannot be read as a shard"
+    ):
+        tokens.open(folder)[0]
+
+
+def test_keys_of_webdataset_differ(
+    corpus: Path, codec: chirrup.Codec, run: Run, tmp_path: Path
+) -> None:
+    for name in ("a.b.wav", "a_b.wav"):
+        (tmp_path / name).write_bytes((corpus / "a.wav").read_bytes())
+    settings = tokens.settings_of(codec, 500, "webdataset")
+    tokens.tokenize([str(tmp_path / "*.wav")], tmp_path / "out", codec, settings, run)
+    with tarfile.open(tmp_path / "out" / "shards" / "tokens-000000.tar") as tar:
+        keys = [name.removesuffix(".json") for name in tar.getnames() if name.endswith(".json")]
+    assert keys == ["a_b_wav", "a_b_wav_"]
 
 
 def test_dataset_json_states_what_the_codes_are(

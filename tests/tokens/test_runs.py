@@ -179,6 +179,8 @@ def test_other_settings_need_force(
     [
         (["-b", "7"], "iris-t1 has no bitrate of 7 bit/s; it has 500, 1000"),
         (["--model", "nothing"], "nothing"),
+        (["--segment", "0.01"], "segments of 0.01 s are not possible: use 0.1 to 86400 s, or 0"),
+        (["--segment", "inf"], "segments of inf s are not possible"),
         (["--out", "{corpus}"], "is neither empty nor a data set: give another --out"),
         (["--out", "{corpus}/a.wav"], "is not a folder: give another --out"),
     ],

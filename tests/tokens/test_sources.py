@@ -61,7 +61,7 @@ SOURCES: dict[str, tuple[Source, list[str]]] = {
     ),
     "table": (
         lambda corpus: [table(corpus)],
-        [f"train-00000/{Path(name).name}" for name in NAMES],
+        [f"train-00000/{number:06d}" for number in range(4)],
     ),
     "manifest": (lambda corpus: [manifest(corpus)], [f"files/{n}" for n in NAMES[:3]] + ["z.ogg"]),
 }
@@ -78,7 +78,7 @@ def test_every_source_gives_the_codes_of_its_audio(
     assert [row.id for row in rows] == ids
     assert done.failures == (1 if name in ("folder", "pattern") else 0)
     for row in rows:
-        own = next(key for key in RATES_HZ if key.endswith(Path(row.id).name))
+        own = next(key for key in RATES_HZ if key.endswith(Path(row.path).name))
         audio, rate_hz = soundfile.read(io.BytesIO(file_of(own)), dtype="float32")
         audio = audio.mean(axis=1) if audio.ndim > 1 else audio
         expected = codec.encode(audio, 1000, sample_rate_hz=rate_hz)
@@ -128,7 +128,8 @@ def test_what_cannot_be_read_is_a_failure_with_its_reason(
     (source / "good.wav").write_bytes(file_of("a.wav"))
     soundfile.write(source / "no-samples.wav", np.zeros(0), 24_000)
     (source / "gone.wav").symlink_to(tmp_path / "nowhere")
-    (source / "bad.csv").write_text("path,size\n,3\nmissing.wav,\n")
+    (source / "bad.parquet").write_bytes(b"PAR1 no table")
+    (source / "bad.csv").write_text("path,size\n,3\nmissing.wav,\ngood.wav,\ngood.wav,\n")
     settings = tokens.settings_of(codec, 1000, "npz")
     found = [str(source), str(source / "bad.csv")]
     done = tokens.tokenize(found, tmp_path / "out", codec, settings, run)
@@ -140,13 +141,15 @@ def test_what_cannot_be_read_is_a_failure_with_its_reason(
         '"source/no-samples.wav", "reason": "empty: it has no samples"',
         '"source/gone.wav", "reason": "No such file or directory"',
         "row 2 of",
+        "bad.parquet ",
+        "an earlier recording has the same id",
         '"missing.wav", "reason": "No such file',
     ):
         assert words in failures
     ids = [row.id for row in tokens.open(tmp_path / "out")]
     assert "source/good.wav" in ids
-    assert done.failures == failures.count("\n") == 7
-    assert all(name.startswith(("source/good", "source/cut/")) for name in ids)
+    assert done.failures == failures.count("\n") == 9
+    assert all(name.startswith(("source/good", "source/cut/", "good.wav")) for name in ids)
 
 
 # --- options -------------------------------------------------------------------------------------

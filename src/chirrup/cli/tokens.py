@@ -1,5 +1,6 @@
 """``chirrup tokenize`` and ``chirrup detokenize``."""
 
+import time
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -83,6 +84,7 @@ def tokenize(
         settings = settings_of(codec, bitrate_bps, form.value, flatten.value, separate, segment)
     except ValueError as error:
         raise UsageError(str(error)) from error
+    begin = time.monotonic()
     with console.steps("scanning", quiet) as progress:
         done = make(
             sources,
@@ -95,9 +97,11 @@ def tokenize(
             progress=progress,
         )
     if not quiet:
+        speed = done.new_seconds / (time.monotonic() - begin)
         console.note(
             f"{out}: {counted(done.rows, 'row')}, {console.duration(done.seconds)} at "
-            f"{settings.bitrate_bps} bit/s; {console.duration(done.new_seconds)} in this run"
+            f"{settings.bitrate_bps} bit/s; {console.duration(done.new_seconds)} in this run, "
+            f"{speed:.0f} times as fast as real time"
         )
     return _failed(done.failures, out)
 

@@ -30,6 +30,8 @@ DATASET, INDEX, IDS, FAILURES = "dataset.json", "index.npy", "ids.txt", "failure
 VERSION = 1
 SHARD_RECORDINGS = 2000
 """Most recordings of a shard."""
+SHORTEST_SEGMENT, LONGEST_SEGMENT = 0.1, 86_400.0
+"""Limits of the duration of a segment, in s."""
 SHARD_BYTES = 256_000_000
 """Size of the audio, as it is stored, at which a shard ends."""
 
@@ -74,8 +76,13 @@ def settings_of(
             coded as a signal of its own. 0 is no limit.
 
     Raises:
-        ValueError: the model does not have the bitrate.
+        ValueError: the model does not have the bitrate, or the segments are too short.
     """
+    if not (segment_seconds == 0 or SHORTEST_SEGMENT <= segment_seconds <= LONGEST_SEGMENT):
+        raise ValueError(
+            f"segments of {segment_seconds:g} s are not possible: use {SHORTEST_SEGMENT:g} to "
+            f"{LONGEST_SEGMENT:g} s, or 0 for whole recordings"
+        )
     codebooks = codec.codebooks_at(bitrate_bps)
     return Settings(
         model=codec.name,

@@ -1,11 +1,11 @@
 """The class `Tokens`, which reads the rows of a data set in any order."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import fields
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -17,6 +17,7 @@ from chirrup.tokens.rows import Row, Settings
 from chirrup.tokens.store import ENTRY
 from chirrup.tokens.work import SHARDS
 
+T = TypeVar("T")
 FACTS = [field.name for field in fields(Row) if field.name != "codes"]
 
 
@@ -102,7 +103,7 @@ class Tokens:
             FileError: its shard cannot be read.
         """
         number = self.numbers[number] if isinstance(number, str) else number
-        facts, tokens = self.form.read(*self._place(number))
+        facts, tokens = self._read(self.form.read, number)
         codes = self._codes(tokens, number)
         return Row(**{name: facts[name] for name in FACTS}, codes=codes)
 
@@ -119,21 +120,24 @@ class Tokens:
         """
         rate_hz = self.settings.frame_rate_hz
         stop = None if end_s is None else max(0, round(end_s * rate_hz))
-        codes = self._codes(self.form.read_codes(*self._place(number)), number)
+        codes = self._codes(self.stored(number), number)
         return codes[:, max(0, round(start_s * rate_hz)) : stop]
 
     def stored(self, number: int) -> np.ndarray:
         """Return the codes of a row as they are stored, see `layouts.flatten`."""
-        return self.form.read_codes(*self._place(number))
+        return self._read(self.form.read_codes, number)
 
-    def _place(self, number: int) -> tuple[Path, int, int, Place]:
-        """Return the folder, the shard, the position in it and the place of a row."""
+    def _read(self, read: Callable[[Path, int, int, Place], T], number: int) -> T:
+        """Read a row with a function of its folder, shard, position in the shard and place."""
         if not -len(self) <= number < len(self):
             raise IndexError(f"no row {number}: there are {len(self)}")
         entry = self.index[number]
-        shard = int(entry["shard"])
-        position = number % len(self) - self.first[shard]
-        return self.folder / SHARDS, shard, position, (int(entry["codes"]), int(entry["about"]))
+        shard, place = int(entry["shard"]), (int(entry["codes"]), int(entry["about"]))
+        try:
+            position = number % len(self) - self.first[shard]
+            return read(self.folder / SHARDS, shard, position, place)
+        except (KeyError, IndexError, TypeError, ValueError, OverflowError) as error:
+            raise FileError(f"row {number} of {self.folder} is damaged: {error!r}") from error
 
     def _codes(self, tokens: np.ndarray, number: int) -> np.ndarray:
         own = self.settings

@@ -129,7 +129,19 @@ def _of_folder(place: Path, name: PurePath) -> Iterator[Recording]:
         for file in sorted(names):
             path = Path(folder, file)
             if not file.startswith(".") and path.suffix.lower() in {*AUDIO_ENDINGS, TAR, TABLE}:
-                yield from _of_file(path, name / path.relative_to(place))
+                yield from _in_folder(path, name / path.relative_to(place))
+
+
+def _in_folder(path: Path, name: PurePath) -> Iterator[Recording]:
+    """Yield the recordings of a file in a folder, where a damaged table is a fault.
+
+    A table without audio is left out.
+    """
+    try:
+        if path.suffix.lower() != TABLE or parquet.has_audio(path):
+            yield from _of_file(path, name)
+    except FileError as error:
+        yield _recording(path, name.as_posix(), ("", str(error)))
 
 
 def _of_file(path: Path, name: PurePath) -> Iterator[Recording]:
@@ -184,15 +196,20 @@ def _of_tar(path: Path, name: PurePath) -> Iterator[Recording]:
 
 
 def _of_table(path: Path, name: PurePath) -> Iterator[Recording]:
-    """Yield the rows of a Parquet table of audio, as on the Hugging Face hub."""
+    """Yield the rows of a Parquet table of audio, as on the Hugging Face hub.
+
+    The id of a recording is the number of its row, because names in a table may repeat.
+    """
     about, size = _stamp(path), path.stat().st_size // max(1, parquet.row_count(path))
     rows = parquet.columns_without_audio(path, ("id", *SPEAKERS, *TEXTS))
+    place = name.with_suffix("").as_posix()
     for number, row in enumerate(rows):
         own = str(row.get("id") or "") or PurePath(row["audio.path"]).name or f"{number:06d}"
         yield _recording(
             path,
-            f"{name.with_suffix('').as_posix()}/{own}",
+            f"{place}/{own}",
             about,
+            id=f"{place}/{number:06d}",
             size=size,
             row=number,
             speaker=_first(row, SPEAKERS),

@@ -51,7 +51,7 @@ def run(job: str) -> str:
     settings = Settings(**given["settings"])
     rows: list[tuple[Any, ...]] = []
     failures: list[dict[str, str]] = []
-    seconds = 0.0
+    seconds, ids = 0.0, set[str]()
     try:
         codec = _codec(given["model"], settings)
         with ExitStack() as shard, open_mark(folder, number) as mark:
@@ -60,10 +60,13 @@ def run(job: str) -> str:
                 recording = Recording(**fields)
                 mark(index)
                 try:
+                    if recording.id in ids:
+                        raise FileError("an earlier recording has the same id")
                     found = list(_rows(codec, recording, settings))
                 except (BadAudioError, FileError, OSError, ValueError) as error:
                     failures.append(failure(recording, str(error)))
                     continue
+                ids.add(recording.id)
                 if add is None:
                     writer = FORMATS[settings.format].open_writer
                     add = shard.enter_context(writer(folder / SHARDS, number, settings))

@@ -9,6 +9,7 @@ import gzip
 import io
 import json
 import tarfile
+import zlib
 from collections.abc import Generator
 from contextlib import contextmanager
 from functools import lru_cache
@@ -67,6 +68,7 @@ def webdataset_names(number: int) -> list[str]:
 @contextmanager
 def open_webdataset(folder: Path, number: int, settings: Settings) -> Generator[Add, None, None]:
     """Open a shard for writing; it appears whole or not at all."""
+    keys: set[str] = set()
     with (
         written(folder / webdataset_names(number)[0]) as draft,
         tarfile.open(draft, "w", format=tarfile.PAX_FORMAT) as tar,
@@ -74,6 +76,9 @@ def open_webdataset(folder: Path, number: int, settings: Settings) -> Generator[
 
         def add(row: Row, tokens: np.ndarray) -> Place:
             key = row.id.replace(".", "_")  # a dot ends the key
+            while key in keys:
+                key += "_"
+            keys.add(key)
             codes = add_member(tar, f"{key}.codes.npy", _npy(tokens))
             return codes, add_member(tar, f"{key}.json", _line(columns_of(row, settings)))
 
@@ -176,7 +181,7 @@ def read_shar(
         (speech,) = cut["supervisions"]
         names = {name: speech[name] for name in ("speaker", "text")}
         facts = {"id": cut["id"], **names, **cut["custom"]}
-    except (OSError, ValueError, IndexError, KeyError, EOFError) as error:
+    except (OSError, ValueError, IndexError, KeyError, EOFError, zlib.error) as error:
         raise _unreadable(cuts, error) from error
     return facts, read_shar_codes(folder, number, position, place)
 
