@@ -56,8 +56,10 @@ def test_steps_of_loss(limit_bps: int, seed: int) -> None:
     assert before.redundancy <= policy.costs.spec.codebooks
     assert first[-1].redundancy == last[-1].redundancy == 0
     assert first[-1].codebooks == last[-1].codebooks
-    assert lossy[5].redundancy >= 1
-    assert min(choice.redundancy for choice in lossy[10:]) >= 1
+    assert {choice.redundancy for choice in phases[0] + phases[1]}.isdisjoint({1})
+    if limit_bps > 8000:  # with fewer codes, copies do not pay
+        assert lossy[5].redundancy >= 2
+        assert min(choice.redundancy for choice in lossy[10:]) >= 2
     assert min(choice.codebooks for choice in lossy) >= 0.6 * first[-1].codebooks
     for settled in (first[40:], lossy[20:], last[40:]):
         changes = sum(a != b for a, b in pairwise(settled))

@@ -79,6 +79,9 @@ def frames_for(spec: ModelSpec, header_bytes: int, limit_bps: float) -> int:
 class Adaptation:
     """The policy of one stream.
 
+    Copies below the lowest bitrate that the model was trained for are not chosen, because a frame
+    that is decoded from them is no better than a concealed one (docs/explanation/loss.md).
+
     Args:
         costs: the rates of the choices.
         limit_bps: highest rate with all headers.
@@ -104,7 +107,7 @@ class Adaptation:
             Choice(codebooks, again)
             for codebooks in range(least, most + 1)
             for again in range(min(codebooks, MAX_REDUNDANT) + 1)
-            if redundancy is None or again == redundancy
+            if (again == redundancy if redundancy is not None else not 0 < again < least)
         ]
         if not self._choices:
             raise UsageError(f"redundancy must be from 0 to {most} codebooks, not {redundancy}")
