@@ -93,6 +93,8 @@ def names(folder: Path) -> set[str]:
         ("train text.wav --out x key", "'key' is not of the form key=value"),
         ("export none x", "none does not exist"),
         ("export text.wav x --audio none", "none does not exist"),
+        ("export --untrained oris x", "oris cannot be exported: no model is called 'oris'"),
+        ("export --untrained tq x --int8 both", "--untrained takes no --pack, --int8"),
     ],
 )
 def test_errors_are_one_line_and_leave_nothing(

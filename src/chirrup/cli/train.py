@@ -119,20 +119,34 @@ def export(
             help="Order codebooks so that an index with one wrong bit gives a similar entry.",
         ),
     ] = False,
+    untrained: Annotated[
+        bool,
+        typer.Option(
+            "--untrained",
+            help="Export the configuration of the name CHECKPOINT with random weights, to measure "
+            "its speed.",
+        ),
+    ] = False,
 ) -> None:
     """Export a checkpoint to a model folder.
 
     CHECKPOINT is a file of chirrup train, or a folder with the authors' released checkpoint of
-    FocalCodec-Stream or SpectroStream. With --int8 it can also be the name or folder of a model.
+    FocalCodec-Stream or SpectroStream. With --int8 it can also be the name or folder of a model,
+    and with --untrained it is the name of a configuration, such as focal-65k.
 
     Needs the extra: pip install 'chirrup[train]'."""
     from chirrup.zoo import FOLDER, models
 
-    if not checkpoint.exists() and str(checkpoint) in models():
+    if untrained and (pack is not None or pseudo_gray or int8 is not Int8.none):
+        raise UsageError(
+            "--untrained takes no --pack, --int8 or --pseudo-gray: export the exported folder "
+            "again with --int8"
+        )
+    if not untrained and not checkpoint.exists() and str(checkpoint) in models():
         checkpoint = FOLDER / checkpoint
-    if not checkpoint.exists():
+    if not untrained and not checkpoint.exists():
         raise FileError(f"{checkpoint} does not exist: give a checkpoint of chirrup train")
-    exported = (checkpoint / "model.json").is_file()
+    exported = not untrained and (checkpoint / "model.json").is_file()
     if exported and int8 is Int8.none:
         raise FileError(f"{checkpoint} is a model already: give --int8, or a checkpoint")
     if exported and pack is not None:
@@ -146,10 +160,16 @@ def export(
         raise FileError(f"{folder} is not a folder: give another one")
     with _extra():
         from chirrup.lab.training import checkpoints
-        from chirrup.lab.training.export import export_checkpoint, export_with_int8
+        from chirrup.lab.training.export import (
+            export_checkpoint,
+            export_untrained,
+            export_with_int8,
+        )
 
     try:
-        if int8 is Int8.none:
+        if untrained:
+            parity = export_untrained(str(checkpoint), folder, audio)
+        elif int8 is Int8.none:
             parity = export_checkpoint(checkpoint, folder, audio, pseudo_gray=pseudo_gray)
         else:
             parts = PARTS[int8]

@@ -2,7 +2,7 @@
 
 import json
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 
@@ -20,7 +20,7 @@ from chirrup.lab.audit.complexity import count
 from chirrup.lab.export import export as exporting
 from chirrup.lab.export.export import export
 from chirrup.lab.export.folding import fold
-from chirrup.lab.export.model_folder import move_weights, read
+from chirrup.lab.export.model_folder import move_weights, read, write
 from chirrup.lab.export.parity import Parity
 from chirrup.lab.models import Model
 from chirrup.runtime.engine import Engine
@@ -296,3 +296,21 @@ def test_move_weights_stores_equal_tensors_once() -> None:
     assert set(places) == {"a", "reshaped", "swapped", "fine"}
     assert sorted(array.dtype.name for array in weights.values()) == ["float16", "float32"]
     assert [places[name]["swapped"] for name in ("a", "reshaped", "swapped")] == [0, 0, 1]
+
+
+def test_weights_of_a_graph_are_moved_before_the_next_graph_is_made(tmp_path: Path) -> None:
+    """So the graphs of a large model are not in memory together."""
+    made: list[onnx.ModelProto] = []
+
+    def graphs() -> Iterator[tuple[str, onnx.ModelProto]]:
+        for index in range(3):
+            assert all(not graph.graph.initializer[0].raw_data for graph in made)
+            values = np.random.default_rng(index).standard_normal((16, 16)).astype(np.float32)
+            tensor = onnx.numpy_helper.from_array(values, "weight")
+            made.append(onnx.helper.make_model(onnx.helper.make_graph([], "", [], [], [tensor])))
+            yield f"graph-{index}", made[-1]
+
+    about = write(tmp_path / "model", graphs(), {}, lambda _: {"checked": True})
+    assert about["checked"]
+    assert set(about["weights"]) == set(about["graphs_sha256"]) == {f"graph-{i}" for i in range(3)}
+    assert len(load_file(tmp_path / "model" / "model.safetensors")) == 3

@@ -7,7 +7,14 @@ import torch
 from torch import Tensor
 from torch.testing import assert_close
 
-from chirrup.lab.export.folding import DecoderGraph, EncoderGraph, fold, for_export, for_one_frame
+from chirrup.lab.export.folding import (
+    DecoderGraph,
+    EncoderGraph,
+    fold,
+    for_export,
+    for_one_frame,
+    shared_copy,
+)
 from chirrup.lab.models.iris import OneFrameDecoder
 from folded_models import MODELS, audio, codes, folded
 from rounding import error_db
@@ -95,3 +102,18 @@ def test_one_frame_decoder_is_the_decoder_frame_by_frame() -> None:
         assert_close(got, expected, atol=1e-5, rtol=0)
         for state, other in zip(states, others, strict=True):
             assert_close(other, state, atol=1e-4, rtol=1e-4)
+
+
+@every_model
+def test_a_shared_copy_has_other_layers_and_the_same_tensors(name: str) -> None:
+    """So a large model is in memory once while its graphs are made."""
+    model = folded(name)
+    copied = shared_copy(model)
+    for mine, its in zip(model.modules(), copied.modules(), strict=True):
+        assert mine is not its
+    for mine, its in zip(model.state_dict().values(), copied.state_dict().values(), strict=True):
+        assert mine.data_ptr() == its.data_ptr()
+    before = {key: value.clone() for key, value in model.state_dict().items()}
+    for graph in for_export(model):
+        for_one_frame(graph)
+    assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())

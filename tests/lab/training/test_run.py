@@ -14,7 +14,7 @@ from chirrup.lab.models import CONFIGS, Model
 from chirrup.lab.models.iris import ConvNeXtBlock
 from chirrup.lab.training import export as exporting
 from chirrup.lab.training.checkpoints import VERSION, pack_checkpoint
-from chirrup.lab.training.export import export_checkpoint
+from chirrup.lab.training.export import export_checkpoint, export_untrained
 from chirrup.lab.training.run import train
 from small_model import ENTRY, NAME, Exported, small_iris, speech_like
 from tiny_training import tiny_recipe, write_corpus
@@ -77,6 +77,23 @@ def test_another_training_in_the_folder(recipe: Path, tmp_path: Path) -> None:
     ):
         train(recipe, tmp_path, [STAGE], minutes=0.0, device="cpu")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_an_untrained_configuration_is_exported_with_the_same_random_weights(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taken: list[tuple[Model, str, Path, np.ndarray, dict[str, Any]]] = []
+    monkeypatch.setattr(exporting, "export", lambda *arguments: taken.append(arguments))
+    random = torch.random.get_rng_state()
+    for _ in range(2):
+        export_untrained(NAME, tmp_path)
+    assert torch.equal(torch.random.get_rng_state(), random)
+    (model, name, folder, clip, card), (again, *_) = taken
+    assert (name, folder, clip.shape) == (NAME, tmp_path, (5 * model.input_rate_hz,))
+    assert card == {"steps": 0, "untrained": True}
+    assert not model.training
+    for key, value in model.state_dict().items():
+        assert torch.equal(value, again.state_dict()[key])
 
 
 def test_an_exported_checkpoint_loads_and_states_its_training(small_export: Exported) -> None:

@@ -14,6 +14,7 @@ output differs from the model in PyTorch, nothing is written.
 
 import logging
 import warnings
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -67,20 +68,24 @@ def export(
         ModelError: there are no codebooks for a pseudo-Gray order.
         ValueError: the graphs or the program differ from the model; nothing is written.
     """
-    folded = fold(model, exact, compact)
     description = describe(model, name, lowest, card or {})
+    folded = fold(model, exact, compact)
+    del model  # may be the only reference
     if pseudo_gray:
         order_codebooks(folded.quantizer)
         description["index_order"] = "pseudo-gray"
-    program = program_if_any(folded)
+    program, expected = program_if_any(folded), outputs_of(folded, audio)
+    preroll = preroll_frames(folded, torch.from_numpy(audio))
 
     def check(draft: Path) -> dict[str, Any]:
-        parity = worst(compare(folded, draft, audio, engine) for engine in engines_of(program))
+        codecs = (chirrup.load(draft, engine=engine) for engine in engines_of(program))
+        parity = worst(measure(codec, *expected) for codec in codecs)
         parity.check()
-        preroll = preroll_frames(folded, torch.from_numpy(audio))
         return {"preroll_frames": preroll, "parity": asdict(parity)}
 
-    return Parity(**write(folder, graphs_of(folded), description, check, program)["parity"])
+    graphs = graphs_of(folded)
+    del folded  # the graphs have its weights; the memory is free when they are made
+    return Parity(**write(folder, graphs, description, check, program)["parity"])
 
 
 def program_if_any(folded: Model) -> bytes | None:
@@ -96,8 +101,8 @@ def program_if_any(folded: Model) -> bytes | None:
         return None
 
 
-def graphs_of(folded: Model) -> dict[str, onnx.ModelProto]:
-    """Return the graphs of a folded model, by the names of their files."""
+def graphs_of(folded: Model) -> Iterator[tuple[str, onnx.ModelProto]]:
+    """Return the graphs of a folded model with the names of their files, one after another."""
     encoder, decoder = for_export(folded)
     states = initial_states(folded)
     chunk = folded.chunk_frames
@@ -107,23 +112,21 @@ def graphs_of(folded: Model) -> dict[str, onnx.ModelProto]:
         "encoder": torch.zeros(2, *several, 3 * steps["encoder"]),
         "decoder": torch.zeros(2, folded.codebooks, 3 * chunk, dtype=torch.int32),
     }
-    graphs: dict[str, onnx.ModelProto] = {}
     for part, module in (("encoder", encoder), ("decoder", decoder)):
         state = list(states[part].values())
         both = tuple(value.expand(2, *value.shape[1:]).clone() for value in state)
-        graphs[part] = to_onnx(module, (inputs[part], *both), states[part], steps[part])
+        yield part, to_onnx(module, (inputs[part], *both), states[part], steps[part])
         one = inputs[part][:1, ..., : steps[part]]
         single = for_one_frame(module)
-        graphs[f"{part}-frame"] = to_onnx(single, (one.clone(), *state), states[part], None)
+        yield f"{part}-frame", to_onnx(single, (one.clone(), *state), states[part], None)
     if folded.has_features:
         features, waveform = HalfGraph(decoder, 0), HalfGraph(decoder, 1)
         x = inputs["decoder"]
         for part, half in (("features", features), ("waveform", waveform)):
             own = {name: states["decoder"][name] for name in half.names}
             both = tuple(value.expand(2, *value.shape[1:]).clone() for value in own.values())
-            graphs[part] = to_onnx(half, (x, *both), own, chunk)
+            yield part, to_onnx(half, (x, *both), own, chunk)
             x = half(x, *both)[0]
-    return graphs
 
 
 def describe(model: Model, name: str, lowest: int, card: dict[str, Any]) -> dict[str, Any]:
@@ -195,10 +198,9 @@ def to_onnx(
 
 
 @torch.no_grad()
-def compare(folded: Model, folder: Path, audio: np.ndarray, engine: str) -> Parity:
-    """Compare an exported folder in an engine with the model on ``audio``; see `export`."""
-    codec = chirrup.load(folder, engine=engine)
-    signal = whole_chunks(codec, audio)
+def outputs_of(folded: Model, audio: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return signal, codes and decoded audio of ``audio``, as `measure` expects them."""
+    signal = whole_chunks(folded, audio)
     codes = folded.quantizer.encode(folded.encoder.offline(torch.from_numpy(signal)))
-    expected = folded.decoder.offline(folded.quantizer.decode(codes)).numpy()
-    return measure(codec, signal, codes.int().numpy(), expected)
+    decoded = folded.decoder.offline(folded.quantizer.decode(codes)).numpy()
+    return signal, codes.int().numpy(), decoded

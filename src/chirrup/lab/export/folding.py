@@ -6,7 +6,7 @@ Weight norm becomes plain weights. Layers and quantizers define further folding 
 
 import copy
 from collections.abc import Callable
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +16,8 @@ from chirrup.lab.export.model_folder import rounded
 from chirrup.lab.models import Model
 from chirrup.lab.nn import Streaming
 from chirrup.lab.quantizers.quantizer import Quantizer
+
+M = TypeVar("M", bound=nn.Module)
 
 
 def fold(model: Model, exact: bool = False, compact: bool = False) -> Model:
@@ -59,7 +61,7 @@ def for_export(folded: Model) -> tuple["EncoderGraph", "DecoderGraph"]:
     states. The decoder takes codes and its states, and returns audio and the new states.
     `initial_state` defines names and order of the states.
     """
-    copied = copy.deepcopy(folded)
+    copied = shared_copy(folded)
     replace_layers(copied, lambda layer: layer.exported())
     search, lookup = copied.quantizer.exported()
     mono = copied.channels == 1
@@ -68,9 +70,15 @@ def for_export(folded: Model) -> tuple["EncoderGraph", "DecoderGraph"]:
 
 def for_one_frame(graph: nn.Module) -> nn.Module:
     """Return a copy of a module for calls of one frame, or of one chunk of frames."""
-    copied = copy.deepcopy(graph)
+    copied = shared_copy(graph)
     replace_layers(copied, lambda layer: layer.one_frame())
     return copied
+
+
+def shared_copy(module: M) -> M:
+    """Return a copy with the same tensors, whose layers can be replaced, to save memory."""
+    tensors = *module.parameters(), *module.buffers()
+    return copy.deepcopy(module, {id(tensor): tensor for tensor in tensors})
 
 
 def replace_layers(module: nn.Module, change: Callable[[Streaming], Streaming]) -> None:

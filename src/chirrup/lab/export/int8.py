@@ -145,7 +145,7 @@ def write_variant(
 
     about |= {"codes_sha256": codec.codes_sha256}
     about.pop("program_sha256", None)
-    return Parity(**write(folder, graphs, about, check, program)["parity"])
+    return Parity(**write(folder, graphs.items(), about, check, program)["parity"])
 
 
 def int8_products(graph: onnx.ModelProto) -> onnx.ModelProto:

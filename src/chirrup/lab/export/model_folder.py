@@ -10,7 +10,7 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +33,7 @@ SMALLEST = 64
 
 def write(
     folder: Path,
-    graphs: Mapping[str, onnx.ModelProto],
+    graphs: Iterable[tuple[str, onnx.ModelProto]],
     description: dict[str, Any],
     check: Callable[[Path], dict[str, Any]],
     program: bytes | None = None,
@@ -41,7 +41,8 @@ def write(
     """Write a model folder. If anything fails, nothing is written.
 
     Args:
-        graphs: graphs with weights; the weights are removed from them.
+        graphs: names and graphs with weights. The weights are removed from each graph before the
+            next one is asked for.
         description: content of ``model.json`` apart from weights and hashes.
         check: called with a draft of the folder; raises an exception if the draft is not valid.
             The returned dictionary is added to ``model.json``.
@@ -51,10 +52,15 @@ def write(
         The content of ``model.json``.
     """
     weights: dict[str, np.ndarray] = {}
-    places = {part: move_weights(graph, weights) for part, graph in graphs.items()}
+    places: dict[str, dict[str, dict[str, Any]]] = {}
+    contents: dict[str, bytes] = {}
+    for part, graph in graphs:
+        places[part] = move_weights(graph, weights)
+        contents[part] = graph.SerializeToString()
+        del graph
     content = save(weights)
+    weights.clear()
     sha256 = hashlib.sha256(content).hexdigest()
-    contents = {part: graph.SerializeToString() for part, graph in graphs.items()}
     about = description | {
         "weights": places,
         "weights_sha256": sha256,
@@ -65,6 +71,7 @@ def write(
     folder.parent.mkdir(parents=True, exist_ok=True)
     with open_scratch(folder) as draft:
         (draft / WEIGHTS).write_bytes(content)  # save_file would restrict reading to the owner
+        del content
         for part, graph in contents.items():
             (draft / f"{part}.onnx").write_bytes(graph)
         if program is not None:

@@ -1,13 +1,17 @@
 """Parity: how far the outputs of an exported model differ from the expected outputs."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from chirrup.codec import Codec
 from chirrup.runtime.engine import Engine
 from chirrup.voice import VoiceDecoder, has_features
+
+if TYPE_CHECKING:
+    from chirrup.lab.models import Model
 
 
 @dataclass(frozen=True)
@@ -32,10 +36,11 @@ class Parity:
             )
 
 
-def whole_chunks(codec: Codec, audio: np.ndarray) -> np.ndarray:
+def whole_chunks(codec: "Codec | Model", audio: np.ndarray) -> np.ndarray:
     """Return a signal in the form of the encoder's input, cut to whole chunks of frames.
 
     Args:
+        codec: the codec, or its model.
         audio: ``float32 [samples]``, or ``[channels, samples]`` for joint coding.
 
     Returns:
@@ -50,21 +55,26 @@ def measure(codec: Codec, signal: np.ndarray, codes: np.ndarray, expected: np.nd
     """Compare the outputs of a codec's engines with the expected codes and audio.
 
     The engines, including the halves of the decoder, run frame by frame and in blocks; the worst
-    result counts.
+    result counts. Each is opened anew for each run, so that they are not in memory together.
 
     Args:
         signal: input of the encoder, ``[1, channels, samples]``.
         codes: expected codes, ``int32 [1, codebooks, frames]``.
         expected: expected audio, ``[1, channels, samples]``.
     """
-    encoder, decoder = codec.engines()
+
+    def opened() -> Codec:
+        return Codec(codec.folder, engine=codec.engine)
+
     equal, errors = [], []
-    decoders = [decoder, VoiceDecoder(codec, 1)] if has_features(codec) else [decoder]
+    decoders: list[Callable[[], Engine]] = [lambda: opened().engines()[1]]
+    if has_features(codec):
+        decoders.append(lambda: VoiceDecoder(opened(), 1))
     for frames in (codec.chunk_frames, codec.block_frames):
-        streamed = stream(encoder, signal, frames * codec.input_frame_samples)
-        equal.append(share_equal(streamed, codes))
-        for engine in decoders:
-            error = np.square(stream(engine, codes, frames) - expected).sum()
+        step = frames * codec.input_frame_samples
+        equal.append(share_equal(stream(opened().engines()[0], signal, step), codes))
+        for decoder in decoders:
+            error = np.square(stream(decoder(), codes, frames) - expected).sum()
             errors.append(float(10 * np.log10(error / np.square(expected).sum() + 1e-30)))
     return Parity(min(equal), largest(errors))
 

@@ -5,17 +5,20 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 import chirrup
 from chirrup.files.drafts import open_scratch
 from chirrup.lab.export.export import export
 from chirrup.lab.export.int8 import export_int8, export_int8_storage
 from chirrup.lab.export.parity import Parity
+from chirrup.lab.models import build
 from chirrup.lab.released import is_released, load_released
 from chirrup.lab.training.batches.audio_files import read_mono
 from chirrup.lab.training.checkpoints import load_checkpoint, trained_model
 from chirrup.lab.training.config import TrainingConfig
 
+UNTRAINED_CARD = {"steps": 0, "untrained": True}
 DEMO_CLIP = Path(__file__).parents[2] / "clips" / "joe.flac"
 
 
@@ -70,6 +73,19 @@ def export_released(
     clip = excerpt(audio, released.model.input_rate_hz)
     changes = {"exact": True, "pseudo_gray": pseudo_gray}
     return export(released.model, released.name, out, clip, released.card, **changes)
+
+
+def export_untrained(name: str, folder: Path, audio: Path | None = None) -> Parity:
+    """Export a configuration with random weights, to measure its speed and memory.
+
+    Raises:
+        ModelError: no configuration has that name, or the graphs would differ from the model.
+    """
+    with torch.device("meta"):
+        clip = excerpt(audio, build(name).input_rate_hz)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return export(build(name).eval().requires_grad_(False), name, folder, clip, UNTRAINED_CARD)
 
 
 def export_with_int8(
