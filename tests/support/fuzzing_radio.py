@@ -69,7 +69,8 @@ class SideText:
                 bits[place : place + draw.randrange(2)] = [draw.getrandbits(1)] * draw.randrange(3)
         for text in self.receiver.push(bits):
             assert len(text.encode()) <= MAX_TEXT_BYTES
-        assert len(self.receiver.bits or []) <= (MAX_TEXT_BYTES + 3) * 8
+        ones = 6  # the length is checked at zeros
+        assert len(self.receiver.bits or []) <= (MAX_TEXT_BYTES + 3) * 8 + ones
         return len(bits)
 
 
