@@ -3,6 +3,7 @@
 import json
 import os
 import pty
+import select
 import signal
 import socket
 import subprocess
@@ -221,6 +222,37 @@ def test_push_to_talk(talks: tuple[Path, Path], tmp_path: Path) -> None:
             process.kill()
             os.close(ours)
             os.close(theirs)
+
+
+def test_meters_on_a_terminal(talks: tuple[Path, Path]) -> None:
+    """One line, which is shorter than the terminal, and a summary."""
+    ours, theirs = pty.openpty()
+    port = free_port()
+    command = [*COMMAND, "talk", "--port", str(port), "--push-to-talk", "hold"]
+    command += ["--in", str(talks[0]), "--out", "/dev/null"]
+    shown = bytearray()
+
+    def read_until(words: bytes) -> None:
+        end_s = time.monotonic() + LIMIT_S
+        while words not in shown:
+            assert select.select([ours], [], [], max(0, end_s - time.monotonic()))[0], shown
+            shown.extend(os.read(ours, 1000))
+
+    with subprocess.Popen(command, stdin=theirs, stderr=theirs) as process:
+        try:
+            read_until(b"no stream yet")
+            with talking(f"127.0.0.1:{port}", "--in", talks[1], "--out", "/dev/null"):
+                read_until(b"in delay")
+            process.send_signal(signal.SIGINT)
+            read_until(b"received with loss")
+            assert process.wait(LIMIT_S) == 0
+        finally:
+            process.kill()
+            os.close(ours)
+            os.close(theirs)
+    lines = [line for line in shown.split(b"\r\x1b[K") if b" | " in line]
+    assert b" | off | " in lines[0]
+    assert max(map(len, lines)) < 80
 
 
 @pytest.mark.parametrize(

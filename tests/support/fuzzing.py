@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import Protocol
 
 import fuzzing_bitstream
+import fuzzing_endpoints
 import fuzzing_live
 import fuzzing_playout
 import fuzzing_radio
@@ -52,6 +53,8 @@ BITSTREAM = {
     "files": fuzzing_bitstream.Files,
     "jitter": fuzzing_live.Jitter,
     "datagrams": fuzzing_live.Datagrams,
+    "sealed": fuzzing_endpoints.Sealed,
+    "connections": fuzzing_endpoints.Connections,
 }
 
 

@@ -80,16 +80,35 @@ class Meters:
             "total_bps": round(8 * total / seconds),
         }
 
+    def _directions(self, now: dict[str, Any]) -> tuple[dict[str, Any] | None, ...]:
+        """Return the values of what is sent and received, or None."""
+        sent = now.get("sent", now) if self._endpoint.sender is not None else None
+        received = now.get("received", now) if self._endpoint.receiver is not None else None
+        return sent, received
+
+    def short(self) -> str:
+        """Return a few values for one line of a terminal."""
+        now = self.values()
+        sent, received = self._directions(now)
+        parts = [f"{now['seconds']:.0f} s, CPU {now['cpu_percent']:.0f} %"]
+        if self.talks is not None:
+            parts.append("ON" if self.talks() else "off")
+        if received is not None and "delay_ms" in received:
+            delay_ms, loss = received["delay_ms"], received["loss_percent"]
+            parts.append(f"in delay {delay_ms:.0f} ms, loss {loss:.0f} %")
+        elif received is not None:
+            parts.append(f"no stream yet, {now['ignored']} ignored")
+        if sent is not None:
+            parts.append(
+                f"out {sent['total_bps'] / 1000:.1f} kbit/s, loss {sent['loss_percent']:.0f} %"
+            )
+        return " | ".join(parts)
+
     def line(self) -> str:
         """Return the most important values in words."""
         now = self.values()
-        sent = now if self._endpoint.sender is not None else None
-        received = now if self._endpoint.receiver is not None else None
-        if sent is not None and received is not None:
-            sent, received = now["sent"], now["received"]
+        sent, received = self._directions(now)
         parts = [f"{now['seconds']:.0f} s"]
-        if self.talks is not None:
-            parts.append("TALKING" if self.talks() else "silent (space bar)")
         if sent is not None:
             parts.append(
                 f"sent {sent['payload_bps'] / 1000:.1f} kbit/s of packets, "

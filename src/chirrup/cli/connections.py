@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import sys
 import threading
@@ -113,7 +114,8 @@ class _Printer:
         if self.as_json:
             print(json.dumps(self.meters.values()), flush=True)
         elif self.terminal and not self.quiet:
-            print(f"\r\x1b[K{self.meters.line()}", end="", file=sys.stderr, flush=True)
+            line = self.meters.short()[: shutil.get_terminal_size().columns - 1]
+            print(f"\r\x1b[K{line}", end="", file=sys.stderr, flush=True)
 
     def end(self) -> None:
         if self.as_json:
