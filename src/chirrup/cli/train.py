@@ -182,6 +182,8 @@ def export(
         f"{folder}: {parity.codes_equal:.2%} of the codes equal the model's, the audio differs by "
         f"{parity.audio_error_db:.0f} dB"
     )
+    if untrained:
+        note("the weights are random: use the folder to measure speed and memory only")
 
 
 COMMANDS = (train, export)
