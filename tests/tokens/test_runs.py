@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -106,6 +106,26 @@ def test_a_failed_run_leaves_no_description(
     with pytest.raises(chirrup.FileError, match="is not whole: run chirrup tokenize again"):
         tokens.open(out)
     tokens.tokenize([str(many)], out, codec, settings, in_turn, shard_recordings=4)
+    assert len(tokens.open(out)) == 12
+
+
+def test_a_full_disk_leaves_no_half_shard(
+    many: Path,
+    tmp_path: Path,
+    limited_size: Callable[[int], None],
+    capfd: pytest.CaptureFixture,
+) -> None:
+    out = tmp_path / "out"
+    command = ["tokenize", str(many), "--out", str(out), "--format", "webdataset", "-q"]
+    limited_size(25_000)
+    assert cli(command) == 2
+    error = capfd.readouterr().err
+    assert "cannot be " in error
+    assert error.count("\n") == 1
+    left = [path.name for path in out.rglob("*") if path.is_file()]
+    assert all(name.startswith(NAME) for name in left)
+    limited_size(1 << 30)
+    assert cli(command) == 2  # one file cannot be read
     assert len(tokens.open(out)) == 12
 
 

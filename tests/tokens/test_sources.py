@@ -99,6 +99,15 @@ def test_names_of_several_folders_differ(corpus: Path, tmp_path: Path) -> None:
     assert found == ["p1/b.flac", "p1/bad.wav", "p1/c.flac", "other/a.wav"]
 
 
+def test_ids_are_relative_paths_of_one_line(corpus: Path, tmp_path: Path) -> None:
+    (tmp_path / "two\nlines.wav").write_bytes(file_of("a.wav"))
+    assert [one.id for one in scan([str(tmp_path)])] == ["two_lines.wav"]
+    (tmp_path / "list.csv").write_text(f"path\n{corpus}/a.wav\n../x.wav\n")
+    found = list(scan([str(tmp_path / "list.csv")]))
+    assert [one.id for one in found] == [f"{corpus}/a.wav"[1:], "x.wav"]
+    assert [bool(one.fault) for one in found] == [False, True]
+
+
 @pytest.mark.parametrize(
     ("source", "words"),
     [

@@ -10,7 +10,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path, PurePath
+from pathlib import Path, PurePath, PurePosixPath
 from typing import Any, BinaryIO
 
 from chirrup.data import parquet
@@ -159,8 +159,20 @@ def _of_file(path: Path, name: PurePath) -> Iterator[Recording]:
 def _recording(file: Path, name: str, about: tuple[str, str], **facts: Any) -> Recording:
     """Return a recording, with what `_stamp` returned for its file."""
     name, (stamp, fault) = legible(name), about
-    own = {"id": name, "file": str(file.absolute()), "path": name, "stamp": stamp, "fault": fault}
+    own = {
+        "id": _id_of(name),
+        "file": str(file.absolute()),
+        "path": name,
+        "stamp": stamp,
+        "fault": fault,
+    }
     return Recording(**{**own, **facts})
+
+
+def _id_of(name: str) -> str:
+    """Return a name as a relative path of printable characters, which all formats can hold."""
+    parts = (part for part in PurePosixPath(name).parts if part not in ("/", "..", "."))
+    return "".join(sign if sign.isprintable() else "_" for sign in "/".join(parts))
 
 
 def _stamp(file: Path) -> tuple[str, str]:

@@ -155,8 +155,10 @@ def open_mark(folder: Path, number: int) -> Generator[Callable[[int], None], Non
             file.seek(0)
             file.write(f"{index}\n")
 
-        yield mark
-    path.unlink(missing_ok=True)
+        try:
+            yield mark
+        finally:
+            path.unlink(missing_ok=True)
 
 
 def crashed(job: str) -> str:
