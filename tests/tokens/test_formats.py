@@ -172,6 +172,10 @@ def test_tokens_in_another_layout_are_refused(given: np.ndarray, layout: Any, wo
         ("dataset.json", b"{", "dataset.json cannot be read"),
         ("dataset.json", b"[]", "is not of version 1"),
         ("dataset.json", b'{"version": 1}', "dataset.json is damaged: KeyError"),
+        ("dataset.json", (b'"frame_samples": 480', b'"frame_samples": 0'), "frame_samples is 0"),
+        ("dataset.json", (b'"codebooks": 1', b'"codebooks": "1"'), "codebooks is '1'"),
+        ("dataset.json", (b'"npz"', b'"zip"'), "dataset.json is damaged: KeyError"),
+        ("dataset.json", (b'"rows": 1,', b'"rows": "1",'), "is damaged"),
         ("dataset.json", None, "is not whole: run chirrup tokenize again"),
         ("index.npy", b"", "index.npy cannot be read"),
         ("shards/tokens-000000.npz", b"PK", "cannot be read as a shard"),
@@ -184,12 +188,15 @@ def test_a_damaged_data_set_is_a_clear_error(
     run: Run,
     tmp_path: Path,
     name: str,
-    content: bytes | None,
+    content: bytes | tuple[bytes, bytes] | None,
     words: str,
 ) -> None:
     folder, settings = tmp_path / "tokens", tokens.settings_of(codec, 500, "npz")
     tokens.tokenize([str(corpus / "a.wav")], folder, codec, settings, run)
+    whole = (folder / name).read_bytes()
     (folder / name).unlink()
+    if isinstance(content, tuple):
+        content = whole.replace(*content)
     if content is not None:
         (folder / name).write_bytes(content)
     with pytest.raises(chirrup.FileError, match=words):
@@ -208,6 +215,30 @@ def test_a_damaged_index_is_a_clear_error(
     with pytest.raises(
         chirrup.FileError, match=r"row 0 of .* is damaged|cannot be read as a shard"
     ):
+        tokens.open(folder)[0]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ('"samples": 12000', '"samples": "nine"', "row 0 .* damaged: .*samples is 'nine'"),
+        ('"duration_s": 0.5', '"duration_s": NaN', "row 0 .* damaged: .*duration_s is nan"),
+        ('"speaker": ""', '"speaker": 7 ', "row 0 .* damaged: .*speaker is 7"),
+        ('"path": "a.wav"', '"bath": "a.wav"', "row 0 .* damaged: KeyError"),
+        ("'<i2'", "'<f2'", "row 0 .* damaged: tokens are float16, must be integers"),
+        ("(1, 26)", "(9, 26)", r"row 0 .* damaged: tokens are \[9, 26\], must be"),
+    ],
+)
+def test_a_damaged_row_is_a_clear_error(
+    corpus: Path, codec: chirrup.Codec, run: Run, tmp_path: Path, old: str, new: str, words: str
+) -> None:
+    """Names and numbers in a data set may come from anybody."""
+    folder, settings = tmp_path / "tokens", tokens.settings_of(codec, 500, "webdataset")
+    tokens.tokenize([str(corpus / "a.wav")], folder, codec, settings, run)
+    path = folder / "shards" / "tokens-000000.tar"
+    assert path.read_bytes().count(old.encode()) == 1
+    path.write_bytes(path.read_bytes().replace(old.encode(), new.encode()))
+    with pytest.raises(chirrup.FileError, match=words):
         tokens.open(folder)[0]
 
 

@@ -14,7 +14,7 @@ from chirrup.errors import FileError
 from chirrup.files.coding import Decoded, written_as
 from chirrup.files.drafts import only_one
 from chirrup.files.outputs import open_sink
-from chirrup.resampling import resample_blocks
+from chirrup.resampling import checked_rate, resample_blocks
 from chirrup.tokens.making import write_failures
 from chirrup.tokens.reader import Tokens
 from chirrup.tokens.rows import Row
@@ -175,7 +175,7 @@ def _target(folder: Path, name: str, ending: str) -> Path:
 def _write(codec: Codec, row: Row, target: Path, rate_hz: int | None) -> None:
     """Decode a row to a file with the length of the recording."""
     channels = min(row.channels, codec.channels)
-    rate_hz = rate_hz or row.sample_rate_hz
+    rate_hz = checked_rate(rate_hz or row.sample_rate_hz)
     samples = row.samples
     if rate_hz == row.sample_rate_hz:
         samples = round(row.duration_s * rate_hz)

@@ -49,6 +49,8 @@ def unflatten(tokens: np.ndarray, codebook_size: int, layout: Layout, codebooks:
     """
     if layout not in LAYOUTS:
         raise ValueError(f"no layout {layout!r}: use {', '.join(LAYOUTS)}")
+    if not np.issubdtype(tokens.dtype, np.integer):
+        raise ValueError(f"tokens are {tokens.dtype}, must be integers")
     if layout == "offset":
         if tokens.ndim != 1 or tokens.size % codebooks:
             raise ValueError(

@@ -13,12 +13,13 @@ from chirrup.errors import FileError
 from chirrup.tokens.formats import FORMATS, Form, Place
 from chirrup.tokens.layouts import unflatten
 from chirrup.tokens.making import DATASET, IDS, INDEX, VERSION
-from chirrup.tokens.rows import Row, Settings
+from chirrup.tokens.rows import Row, Settings, checked_facts
 from chirrup.tokens.store import ENTRY
 from chirrup.tokens.work import SHARDS
 
 T = TypeVar("T")
-FACTS = [field.name for field in fields(Row) if field.name != "codes"]
+FAULTS = (KeyError, IndexError, TypeError, ValueError, OverflowError, MemoryError)
+"""Errors of damaged shards."""
 
 
 class Tokens:
@@ -103,9 +104,13 @@ class Tokens:
             FileError: its shard cannot be read.
         """
         number = self.numbers[number] if isinstance(number, str) else number
-        facts, tokens = self._read(self.form.read, number)
-        codes = self._codes(tokens, number)
-        return Row(**{name: facts[name] for name in FACTS}, codes=codes)
+
+        def read(*place: Any) -> tuple[dict[str, Any], np.ndarray]:
+            facts, tokens = self.form.read(*place)
+            return checked_facts(facts), tokens
+
+        facts, tokens = self._read(read, number)
+        return Row(**facts, codes=self._codes(tokens, number))
 
     def codes(self, number: int, start_s: float = 0.0, end_s: float | None = None) -> np.ndarray:
         """Return the codes of a row, or of a part of it.
@@ -136,7 +141,7 @@ class Tokens:
         try:
             position = number % len(self) - self.first[shard]
             return read(self.folder / SHARDS, shard, position, place)
-        except (KeyError, IndexError, TypeError, ValueError, OverflowError) as error:
+        except FAULTS as error:
             raise FileError(f"row {number} of {self.folder} is damaged: {error!r}") from error
 
     def _codes(self, tokens: np.ndarray, number: int) -> np.ndarray:

@@ -1,6 +1,6 @@
 """The class `Row`, an entry of a data set of tokens, and the settings that all rows share."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -41,6 +41,18 @@ class Settings:
     flatten: Layout
     separate: bool
     segment_seconds: float
+
+    def __post_init__(self) -> None:
+        """Check values that may come from a file of anybody.
+
+        Raises:
+            ValueError: a value has another type, or a size is not positive.
+        """
+        for field in fields(self):
+            value = getattr(self, field.name)
+            kind = field.type if isinstance(field.type, type) else str
+            if not isinstance(value, kind) or (kind is int and value < 1):
+                raise ValueError(f"{field.name} is {value!r}")
 
     @property
     def frame_rate_hz(self) -> float:
@@ -99,6 +111,21 @@ COLUMNS: dict[str, type] = {
     "bitrate_bps": int,
 }
 """Columns of a data set except ``codes``."""
+
+
+def checked_facts(facts: dict[str, Any]) -> dict[str, Any]:
+    """Return the columns that are fields of a `Row`, which may come from a file of anybody.
+
+    Raises:
+        ValueError: a value has another type or is out of range.
+        KeyError: a column is missing.
+    """
+    found = {field.name: facts[field.name] for field in fields(Row) if field.name != "codes"}
+    for name, value in found.items():
+        kind = (int, float) if COLUMNS[name] is float else COLUMNS[name]
+        if not isinstance(value, kind) or (kind is not str and not -1 <= value < 2**53):
+            raise ValueError(f"{name} is {value!r}")
+    return found
 
 
 def columns_of(row: Row, settings: Settings) -> dict[str, Any]:
