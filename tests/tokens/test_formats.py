@@ -261,3 +261,33 @@ def test_dataset_json_states_what_the_codes_are(
     expected = {"model": "iris-t1", "weights_sha256": codec.codes_sha256, "bitrate_bps": 1500}
     expected |= {"codebooks": 3, "codebook_size": 1024, "rows": 4, "flatten": "delay"}
     assert {key: about[key] for key in expected} == expected
+
+
+@pytest.mark.parametrize(
+    ("codes", "words"),
+    [
+        (None, "damaged"),
+        ([3], "codes are int64"),
+        ([None], "codes are null, or missing"),
+        ([[[1, 2], [3]]], "cannot reshape"),
+        ([[["a"], ["b"]]], "must be integers"),
+        ([[[None, 2], [3, 4]]], "must be integers"),
+        ([[[2000, 2]]], "not in the layout 'none' of 1024 codes"),
+    ],
+)
+def test_damaged_codes_in_parquet_are_a_clear_error(
+    corpus: Path, codec: chirrup.Codec, run: Run, tmp_path: Path, codes: Any, words: str
+) -> None:
+    arrow = pytest.importorskip("pyarrow")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    folder, settings = tmp_path / "tokens", tokens.settings_of(codec, 500)
+    tokens.tokenize([str(corpus / "a.wav")], folder, codec, settings, run)
+    path = folder / "shards" / "tokens-000000.parquet"
+    table = parquet.read_table(path).drop_columns(["codes"])
+    if codes is not None:
+        table = table.append_column("codes", arrow.array(codes))
+    parquet.write_table(table, path)
+    data = tokens.open(folder)
+    for read in (data.codes, data.__getitem__):
+        with pytest.raises(chirrup.FileError, match=words):
+            read(0)

@@ -100,18 +100,22 @@ def read(
     table = _group(folder / names(number)[0], position // GROUP_ROWS)
     row = position % GROUP_ROWS
     facts = {name: table.column(name)[row].as_py() for name in COLUMNS}
-    return facts, _tokens(table.column("codes")[row].values)
+    return facts, _tokens(table, row)
 
 
 def read_codes(folder: Path, number: int, position: int, place: Place) -> np.ndarray:
     """Return the stored codes of a row, as `read`."""
     table = _group(folder / names(number)[0], position // GROUP_ROWS, "codes")
-    return _tokens(table.column("codes")[position % GROUP_ROWS].values)
+    return _tokens(table, position % GROUP_ROWS)
 
 
-def _tokens(values: Any) -> np.ndarray:
-    """Return a list, or a list of lists of one length, as an array."""
-    if not hasattr(values, "flatten") or not hasattr(values, "offsets"):
+def _tokens(table: Any, row: int) -> np.ndarray:
+    """Return the codes of a row, a list or a list of lists of one length, as an array."""
+    types, column = _pyarrow().types, table.column("codes")
+    if not types.is_list(column.type) or not column[row].is_valid:
+        raise ValueError(f"codes are {column.type}, or missing")
+    values = column[row].values
+    if not types.is_list(values.type):
         return values.to_numpy(zero_copy_only=False)
     return values.flatten().to_numpy(zero_copy_only=False).reshape(len(values), -1)
 
