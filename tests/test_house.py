@@ -18,8 +18,8 @@ LONGER = {"lab/training/loop.py"}
 
 ROOMS = {
     **dict.fromkeys(("batches", "code_vectors", "codes", "concealment", "conditioning"), "codec"),
-    **dict.fromkeys(("encoding", "engines", "level", "loaded_model", "radio"), "codec"),
-    **dict.fromkeys(("resampling", "stream", "voice", "zoo"), "codec"),
+    **dict.fromkeys(("encoding", "engines", "hub", "level", "loaded_model"), "codec"),
+    **dict.fromkeys(("model_folders", "radio", "resampling", "stream", "voice", "zoo"), "codec"),
     "model_json": "spec",
     "words": "errors",
     "__main__": "cli",
@@ -196,6 +196,7 @@ NAMING = {
     "cli/tokens.py": DEFAULT,
     "cli/train.py": "an example of a recipe's name; the models whose released weights are exported",
     "cli/convert.py": "the default model of the command, and what kind of model can change a voice",
+    "model_folders.py": "the models that ship without weights, with what to do in the error",
     "voice.py": "the model that can change a voice, in an example and in the error for others",
     "evaluate/metrics/spectral.py": "metrics as a model's paper defines them, named by it",
     "lab/fast/residual_unit.cpp": "the fast form of a layer of one model",

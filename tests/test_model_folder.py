@@ -153,7 +153,7 @@ def test_an_unknown_model_lists_what_there_is(
     small_export: Exported, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("chirrup.zoo.FOLDER", tmp_path)
+    monkeypatch.setattr("chirrup.model_folders.FOLDER", tmp_path)
     assert chirrup.models() == []
     with pytest.raises(chirrup.ModelError, match=r"no model 'oris'.*\(none installed\)"):
         chirrup.load("oris")

@@ -12,6 +12,7 @@ from chirrup.bitstream import code_dtype
 from chirrup.code_vectors import read_code_vectors
 from chirrup.engines import choose_engine, open_engines
 from chirrup.errors import ModelError
+from chirrup.model_folders import model_folder
 from chirrup.model_json import check_files, read_spec
 from chirrup.runtime.engine import Engine
 
@@ -87,6 +88,13 @@ class LoadedModel:
         self.code_dtype = code_dtype(self.bits_per_code)
         self.block_frames, self.packet_frames = spec.block_frames, spec.packet_frames
         self.folder, self.threads = folder, threads
+
+    @classmethod
+    def from_pretrained(
+        cls, model: str | Path, *, threads: int = 1, engine: str | None = None
+    ) -> Self:
+        """Load a model by name, folder or address; `chirrup.load` documents the arguments."""
+        return cls(model_folder(model), threads=threads, engine=engine)
 
     def __repr__(self) -> str:
         return (

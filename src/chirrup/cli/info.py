@@ -83,10 +83,11 @@ def _facts(name: str, check: bool) -> tuple[dict[str, Any], Callable[[dict[str, 
     from chirrup.cli.models import print_model, summary
     from chirrup.files import describe
     from chirrup.files.about import describe_audio
+    from chirrup.hub import PREFIX
     from chirrup.zoo import load, models
 
     path = Path(name)
-    if path.is_dir() or (name in models() and not path.exists()):
+    if path.is_dir() or name.startswith(PREFIX) or (name in models() and not path.exists()):
         return summary(load(name)), print_model
     if name == "-":
         with console.live_input() as live:

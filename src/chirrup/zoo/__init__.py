@@ -3,22 +3,9 @@
 from pathlib import Path
 
 from chirrup.codec import Codec
-from chirrup.errors import ModelError
+from chirrup.model_folders import FOLDER, RELEASED, UNTRAINED, models
 
-FOLDER = Path(__file__).parent
-RELEASED = {"focal-2k", "focal-4k", "focal-65k"}
-UNTRAINED = RELEASED | {
-    "spectro",
-    "tq",
-    "tq-imbalanced",
-    "tq-subband",
-}
-"""Models that ship without weights. The authors of `RELEASED` have published weights."""
-
-
-def models() -> list[str]:
-    """Return the names of the models that ship with the package."""
-    return sorted(path.parent.name for path in FOLDER.glob("*/model.json"))
+__all__ = ["FOLDER", "RELEASED", "UNTRAINED", "load", "models"]
 
 
 def load(model: str | Path = "iris-t1", *, threads: int = 1, engine: str | None = None) -> Codec:
@@ -28,7 +15,9 @@ def load(model: str | Path = "iris-t1", *, threads: int = 1, engine: str | None 
     >>> codes = codec.encode(audio, bitrate_bps=6000)
 
     Args:
-        model: a name that `models` returns, or a folder that ``chirrup export`` wrote.
+        model: a name that `models` returns, or a folder that ``chirrup export`` wrote, or the
+            address of a repository of the Hugging Face hub, ``hf://owner/name`` or
+            ``hf://owner/name@revision``. Only an address uses the network.
         threads: number of threads that one call of ONNX Runtime may use. One is the fastest for
             live frames. The native engine uses one.
         engine: "native" for the native engine, or "onnx" for ONNX Runtime. None selects the one in
@@ -42,22 +31,8 @@ def load(model: str | Path = "iris-t1", *, threads: int = 1, engine: str | None 
     Raises:
         ModelError: there is no such model, or it ships without weights, or its files are damaged or
             of a newer format, or the engine cannot run it.
+        FileError: the package huggingface_hub is not installed, or the hub cannot be reached and
+            its cache does not have the model.
         UsageError: there is no such engine.
     """
-    folder = FOLDER / model if isinstance(model, str) and model in models() else Path(model)
-    if (folder / "model.json").is_file():
-        return Codec(folder, threads=threads, engine=engine)
-    if model in UNTRAINED and not folder.exists():
-        way = (
-            "download its authors' config.json and model.safetensors and export that folder"
-            if model in RELEASED
-            else "train it (docs/how-to/train.md) and export the run"
-        )
-        raise ModelError(
-            f"{model} ships without weights: {way} with `chirrup export`; "
-            f"ready are {', '.join(models()) or '(none installed)'}"
-        )
-    raise ModelError(
-        f"no model {str(model)!r}: it is neither a folder with a model.json nor one of "
-        f"{', '.join(models()) or '(none installed)'}"
-    )
+    return Codec.from_pretrained(model, threads=threads, engine=engine)

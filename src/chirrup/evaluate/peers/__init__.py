@@ -29,6 +29,7 @@ from chirrup.evaluate.peers.pcm import Pcm
 from chirrup.evaluate.peers.peer import Coded, Peer, PeerError, timed
 from chirrup.evaluate.peers.speex import Speex, SpeexWideband
 from chirrup.evaluate.peers.vorbis import Vorbis
+from chirrup.hub import PREFIX
 from chirrup.zoo import models
 
 __all__ = [
@@ -67,16 +68,18 @@ def find(name: str) -> Peer:
     """Return a codec.
 
     Args:
-        name: a key of `PEERS`, a model of this package, the folder of a model, or ``module:name``
-            of a codec's class or instance, which is registered. The module may be in the current
-            folder.
+        name: a key of `PEERS`, a model of this package, the folder of a model, the address
+            ``hf://owner/name`` of a model, or ``module:name`` of a codec's class or instance, which
+            is registered. The module may be in the current folder.
 
     Raises:
         ValueError: there is no such codec.
+        FileError: a model cannot be downloaded.
     """
     if name in PEERS:
         return PEERS[name]
-    if name in models() or (Path(name) / "model.json").is_file():
+    local = name in models() or (Path(name) / "model.json").is_file()
+    if local or name.startswith(PREFIX):
         return ModelPeer(name)
     module, colon, attribute = name.partition(":")
     if not colon:

@@ -1,0 +1,60 @@
+"""The folder of a model: shipped with the package, given as a path, or on the hub."""
+
+import re
+from pathlib import Path
+
+from chirrup.errors import ModelError
+from chirrup.hub import PREFIX, download
+
+FOLDER = Path(__file__).parent / "zoo"
+RELEASED = {"focal-2k", "focal-4k", "focal-65k"}
+UNTRAINED = RELEASED | {
+    "spectro",
+    "tq",
+    "tq-imbalanced",
+    "tq-subband",
+}
+"""Models that ship without weights. The authors of `RELEASED` have published weights."""
+
+
+def models() -> list[str]:
+    """Return the names of the models that ship with the package."""
+    return sorted(path.parent.name for path in FOLDER.glob("*/model.json"))
+
+
+def model_folder(model: str | Path) -> Path:
+    """Return the folder of a model.
+
+    Args:
+        model: a name that `models` returns, a folder with a ``model.json``, or the address of a
+            repository of the Hugging Face hub, ``hf://owner/name`` or
+            ``hf://owner/name@revision``. Only an address uses the network.
+
+    Raises:
+        ModelError: there is no such model, or it ships without weights, or the repository is not
+            a model folder.
+        FileError: the package huggingface_hub is not installed, or the hub cannot be reached and
+            its cache does not have the model.
+    """
+    if isinstance(model, str) and model.startswith(PREFIX):
+        return download(model)
+    folder = FOLDER / model if isinstance(model, str) and model in models() else Path(model)
+    if (folder / "model.json").is_file():
+        return folder
+    names = ", ".join(models()) or "(none installed)"
+    if model in UNTRAINED and not folder.exists():
+        way = (
+            "download its authors' config.json and model.safetensors and export that folder"
+            if model in RELEASED
+            else "train it (docs/how-to/train.md) and export the run"
+        )
+        raise ModelError(
+            f"{model} ships without weights: {way} with `chirrup export`; ready are {names}"
+        )
+    text = str(model)
+    hub = (
+        f"; {PREFIX}{text} loads it from the hub" if re.fullmatch(r"[\w.-]+/[\w.-]+", text) else ""
+    )
+    raise ModelError(
+        f"no model {text!r}: it is neither a folder with a model.json nor one of {names}{hub}"
+    )
