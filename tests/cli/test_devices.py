@@ -51,6 +51,25 @@ def test_a_recording_as_audio(sounds: Sounds, tmp_path: Path) -> None:
     assert soundfile.info(out).frames == 12_000
 
 
+@pytest.mark.parametrize("option", [("--bitrate", "6k"), ("--chunk", "60")])
+def test_an_option_of_coding_is_refused_for_audio(
+    sounds: Sounds, tmp_path: Path, option: tuple[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["record", str(tmp_path / "talk.flac"), *option]) == 2
+    assert f"leave {option[0]} out, or give OUT the ending .chirrup" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_quiet_recording_is_raised(sounds: Sounds, tmp_path: Path) -> None:
+    sounds.recorded = noise(48_000) * 0.01
+    peaks = []
+    for options in ([], ["--level"]):
+        out = tmp_path / f"talk{len(options)}.wav"
+        assert run(["record", str(out), "--duration", "2", *options]) == 0
+        peaks.append(np.abs(soundfile.read(out)[0][24_000:]).max())
+    assert peaks[1] > 3 * peaks[0]
+
+
 @pytest.mark.parametrize("name", ["talk.chirrup", "talk.wav"])
 def test_ctrl_c_ends_a_recording(sounds: Sounds, tmp_path: Path, name: str) -> None:
     """The file is whole and the exit code is 0, because nothing else ends a recording."""

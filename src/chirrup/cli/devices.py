@@ -36,6 +36,9 @@ def record(
         float | None,
         typer.Option(metavar="MS", help="Longest duration of a chunk, as in encode."),
     ] = None,
+    level: Annotated[
+        bool, typer.Option("--level", help="Raise quiet speech by up to 40 dB, slowly.")
+    ] = False,
     for_: Annotated[
         str | None, typer.Option("--duration", metavar="TIME", help="End after this time.")
     ] = None,
@@ -57,6 +60,13 @@ def record(
     from chirrup.live.devices import Microphone
     from chirrup.zoo import load
 
+    is_audio = Path(out).suffix.lower() in AUDIO_ENDINGS
+    for name, value in (("--bitrate", bitrate), ("--chunk", chunk)):
+        if is_audio and value is not None:
+            raise UsageError(
+                f"{name} is for .chirrup files, but OUT is {out}: leave {name} out, or give OUT "
+                "the ending .chirrup"
+            )
     bitrate_bps = None if bitrate is None else console.parse_bitrate(bitrate)
     seconds = None if for_ is None else console.parse_time(for_)
     codec = load() if model is None else load(model)
@@ -66,10 +76,10 @@ def record(
             Microphone(codec.input_rate_hz, 1, console.device(device), seconds)
         )
         live = stack.enter_context(console.until_interrupted(source))
-        level = stack.enter_context(console.level_meter(lambda: source.peak, quiet))
+        meter = stack.enter_context(console.level_meter(lambda: source.peak, quiet))
         raw = f"f32@{source.rate_hz}x1"
-        if Path(out).suffix.lower() in AUDIO_ENDINGS:
-            done = record_file(live, target, raw, force=force, progress=level)
+        if is_audio:
+            done = record_file(live, target, raw, level=level, force=force, progress=meter)
         else:
             done = encode_file(
                 codec,
@@ -78,8 +88,9 @@ def record(
                 bitrate_bps=bitrate_bps,
                 raw=raw,
                 chunk_ms=chunk,
+                level=level,
                 force=force,
-                progress=level,
+                progress=meter,
             )
     console.warn(done.notes, "the recording")
     if source.overflows:

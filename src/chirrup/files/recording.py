@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 from chirrup.bitstream import MAGIC, Readable
 from chirrup.files.inputs import Source, open_audio
-from chirrup.files.meter import Meter, Progress
+from chirrup.files.meter import Meter, Progress, levelled
 from chirrup.files.outputs import Player, Target, check_target, open_sink
 from chirrup.files.riff import PeekableFile
 
@@ -22,6 +22,7 @@ def record_file(
     target: Target,
     raw: str,
     *,
+    level: bool = False,
     force: bool = False,
     progress: Progress | None = None,
 ) -> Recorded:
@@ -31,6 +32,7 @@ def record_file(
         source: binary file of samples.
         target: path, whose ending selects the format.
         raw: format of the samples, such as ``f32@24000x1``.
+        level: raise quiet speech with `LevelControl`.
         force: overwrite an existing file.
         progress: called with the seconds done and None.
 
@@ -41,7 +43,7 @@ def record_file(
     with open_audio(source, raw) as audio:
         meter = Meter(audio, progress)
         with open_sink(target, audio.sample_rate_hz, audio.channels, None, force=force) as sink:
-            for block in meter.watch(audio.blocks):
+            for block in meter.watch(levelled(audio) if level else audio.blocks):
                 sink.write(block.T.clip(-1, 1))
         return Recorded(meter.samples / audio.sample_rate_hz, meter.notes())
 
