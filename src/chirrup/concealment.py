@@ -99,7 +99,7 @@ class ConcealingDecoder:
         self.lost = before[:, -1]
 
     def _repeated(self, codes: np.ndarray, lost: np.ndarray) -> np.ndarray:
-        """Return codes with those of the last frame that arrived in place of lost frames.
+        """Return codes in which the last frame that arrived replaces lost frames.
 
         Args:
             lost: number of frames lost in a row at each frame ``[streams, frames]``.

@@ -140,7 +140,7 @@ class Call:
     def _policy(
         self, codec: Codec, given: Choice, adapt: bool, limit_bps: float | None
     ) -> Adaptation | None:
-        """Return the policy; without a limit, that of the given bitrate and redundancy."""
+        """Return the policy; without a limit, the rate of the given bitrate and redundancy."""
         if not adapt and limit_bps is None:
             return None
         sealer = self.endpoint.sealer

@@ -45,7 +45,7 @@ def open_keys(mode: str) -> Generator[PushToTalk, None, None]:
     """Read the keys of standard input at once, without an echo. Ctrl-C still is a signal.
 
     Raises:
-        UsageError: standard input is no terminal, or there is no such mode.
+        UsageError: standard input is not a terminal, or the mode does not exist.
     """
     if mode not in get_args(Mode):
         raise UsageError(f"--push-to-talk {mode} is not known: use hold or toggle")

@@ -153,7 +153,7 @@ class Loop:
         self._send(self.endpoint.control(time.monotonic(), end=True))
 
     def _tick(self, receiver: Receiver, output: Output) -> None:
-        """Play the ticks that are due: by the clock of a device, or by that of this machine."""
+        """Play the ticks that are due: by the clock of a device, or by this machine's."""
         now_s = time.monotonic()
         if receiver.playout is None or now_s < self._tick_s - LATE_S:
             self._tick_s = now_s

@@ -81,7 +81,7 @@ class Meters:
         }
 
     def _directions(self, now: dict[str, Any]) -> tuple[dict[str, Any] | None, ...]:
-        """Return the values of what is sent and received, or None."""
+        """Return the values of the sender and the receiver, or None."""
         sent = now.get("sent", now) if self._endpoint.sender is not None else None
         received = now.get("received", now) if self._endpoint.receiver is not None else None
         return sent, received

@@ -1,4 +1,4 @@
-"""Outputs of decoded audio: files, pipes and loudspeakers, each written in a thread of its own.
+"""Outputs of decoded audio: files, pipes and loudspeakers, each written in a separate thread.
 
 A pipe that nobody reads, or a device that stalls, thus does not stop the reception.
 """
@@ -38,8 +38,8 @@ class Output:
 
     Attributes:
         wake: called, in another thread, when a block has been written.
-        device: whether the output takes audio at a rate of its own, which the caller follows.
-        written: duration and clipped samples of what was written.
+        device: whether the output is a device, whose clock the caller follows.
+        written: duration and clipped samples of the written audio.
         dropped: blocks that were dropped, because the output had stalled.
 
     Raises:

@@ -49,7 +49,7 @@ def row_count(path: Path) -> int:
 
 
 def columns_without_audio(path: Path, columns: Sequence[str]) -> Iterator[dict[str, Any]]:
-    """Read those of some columns that a table of audio has.
+    """Read the given columns that a table of audio has.
 
     If the audio is a struct with ``path``, the rows have it as ``audio.path``.
     """

@@ -26,7 +26,7 @@ LOWEST_HZ, HIGHEST_HZ = 100.0, 7000.0
 SMOOTHING: Final = 0.7
 """Share of the previous value in the smoothed power, whose minima are the floor."""
 PART_BLOCKS, PARTS = 20, 8
-"""The minimum is that of the last 8 parts of 0.2 s and of the present one."""
+"""The minimum is over the last 8 parts of 0.2 s and the present one."""
 BIAS: Final = 1.6
 """Mean power of noise relative to its smoothed minimum."""
 QUIETEST_DB: Final = -90.0

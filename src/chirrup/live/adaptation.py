@@ -1,6 +1,6 @@
 """The choice of bitrate and redundancy from the reports of a receiver, below a limit of the rate.
 
-The limit includes all headers: those of the packet, RTP, encryption, UDP and IP, and the control
+The limit includes the headers of the packet, RTP, encryption, UDP and IP, and the control
 datagrams. The module reads no clock and draws no random numbers.
 docs/explanation/adaptation.md explains the rules.
 """
@@ -29,7 +29,7 @@ QUEUE_S: Final = 0.15
 JITTERS: Final = 4
 """Times the jitter that the round trip may grow besides."""
 TRIPS: Final = 30
-"""Reports whose least round trip counts as that of an empty network."""
+"""Reports whose least round trip counts as the round trip of an empty network."""
 BACK_OFF: Final = 0.8
 """Factor of the rate after a report of a queue."""
 RECOVERY: Final = 1.01
@@ -80,7 +80,7 @@ class Adaptation:
     """The policy of one stream.
 
     Copies below the lowest bitrate that the model was trained for are not chosen, because a frame
-    that is decoded from them is no better than a concealed one (docs/explanation/loss.md).
+    that is decoded from them is not better than a concealed one (docs/explanation/loss.md).
 
     Args:
         costs: the rates of the choices.

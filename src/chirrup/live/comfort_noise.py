@@ -161,7 +161,7 @@ class ComfortNoise:
     >>> audio = audio + noise.pull(len(audio), in_pause)
 
     Args:
-        rate_hz: sample rate of the output, which is that of the description.
+        rate_hz: sample rate of the output and of the description.
         seed: seed of the noise.
     """
 

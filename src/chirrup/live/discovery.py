@@ -37,7 +37,7 @@ def _zeroconf() -> ModuleType:
 def _checked(name: str) -> str:
     if not _NAME.fullmatch(name):
         raise UsageError(
-            f"{name!r} is no name to announce: use 1 to 40 letters, digits, spaces, - and _"
+            f"{name!r} cannot be announced as a name: use 1 to 40 letters, digits, spaces, - and _"
         )
     return name
 

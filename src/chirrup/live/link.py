@@ -44,11 +44,11 @@ class Link:
         listen: receive at this address, instead of sending to the other one. A link that does not
             listen receives from the other end only.
         network: a simulated network.
-        incoming: the network is for what is received, instead of what is sent.
+        incoming: the network is for received datagrams instead of sent ones.
 
     Attributes:
         refused: datagrams that could not be sent.
-        strangers: datagrams from another address than that of the other end.
+        strangers: datagrams from another address than the other end's.
 
     Raises:
         FileError: the host is not known, or the port is in use.

@@ -36,7 +36,7 @@ Key = tuple[int, Address]
 
 @dataclass
 class ReceiverStatistics:
-    """Counts of a receiver besides those of `Playout`.
+    """Counts of a receiver, in addition to the counts of `Playout`.
 
     Attributes:
         payload_bytes: bytes of the codec's packets.
@@ -161,7 +161,7 @@ class Receiver:
         return self._stream is not None and (self.ended or now_s > self._last_s + AWAY_S)
 
     def sender(self, now_s: float) -> Address | None:
-        """Return the address of the stream, or if there is none, that of the last description."""
+        """Return the address of the stream, or without a stream, of the last description."""
         if self._stream is not None and not (self._offers and self.is_over(now_s)):
             return self._stream[1]
         return next(reversed(self._offers))[1] if self._offers else None

@@ -1,6 +1,6 @@
 """Encryption of datagrams with a key that both ends have.
 
-ChaCha20-Poly1305, HKDF and Scrypt are those of the package ``cryptography``. Each program draws a
+The package ``cryptography`` provides ChaCha20-Poly1305, HKDF and Scrypt. Each program draws a
 random salt when it begins, from which, with the shared key and its direction, HKDF derives the key
 of the session. The nonce is a counter, which never repeats within a session.
 docs/reference/format.md documents the datagrams.

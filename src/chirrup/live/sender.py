@@ -54,7 +54,7 @@ class Sender:
         redundancy: codebooks of the previous packet that each packet repeats.
         sample_rate_hz: rate of the samples.
         source: SSRC of the stream; None draws one.
-        frames_per_packet: 1 to 4; None is that of the model.
+        frames_per_packet: 1 to 4; None is the model's default.
         adaptation: chooses bitrate and redundancy. None keeps those given.
         pauses: leaves out the packets of pauses. None sends them.
 

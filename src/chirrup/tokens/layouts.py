@@ -16,7 +16,7 @@ def flatten(codes: np.ndarray, codebook_size: int, layout: Layout) -> np.ndarray
         codebook_size: number of values of a code.
         layout: "none" leaves the codes as they are. "delay" shifts codebook k by k frames, as in
             MusicGen; empty places have the code ``codebook_size``. "offset" puts the codes of a
-            frame one after the other and adds k times ``codebook_size`` to those of codebook k.
+            frame one after the other and adds k times ``codebook_size`` to the codes of codebook k.
 
     Returns:
         ``[codebooks, frames]`` for "none", ``[codebooks, frames + codebooks - 1]`` for "delay", and

@@ -73,7 +73,7 @@ def settings_of(
         flatten: layout of the stored codes, see `layouts.flatten`.
         separate: make a row of each channel. Otherwise a model of one channel codes the average.
         segment_seconds: longest duration of a row. Longer recordings are cut, and each part is
-            coded as a signal of its own. 0 is no limit.
+            coded as a separate signal. 0 sets no limit.
 
     Raises:
         ValueError: the model does not have the bitrate, or the segments are too short.

@@ -24,8 +24,8 @@ class Settings:
         delay_samples: samples by which a live decoder's output is late.
         format: one of `formats.FORMATS`.
         flatten: layout of the stored codes.
-        separate: whether each channel of a recording has a row of its own.
-        segment_seconds: longest duration of a row; 0 is no limit.
+        separate: whether each channel of a recording has a separate row.
+        segment_seconds: longest duration of a row; 0 sets no limit.
     """
 
     model: str

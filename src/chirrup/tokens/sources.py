@@ -157,7 +157,7 @@ def _of_file(path: Path, name: PurePath) -> Iterator[Recording]:
 
 
 def _recording(file: Path, name: str, about: tuple[str, str], **facts: Any) -> Recording:
-    """Return a recording, with what `_stamp` returned for its file."""
+    """Return a recording, with the result of `_stamp` for its file."""
     name, (stamp, fault) = legible(name), about
     own = {
         "id": _id_of(name),

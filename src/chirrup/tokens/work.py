@@ -100,7 +100,7 @@ def _codec(model: str, settings: Settings) -> Codec:
 
 
 def _rows(codec: Codec, recording: Recording, settings: Settings) -> Iterator[Row]:
-    """Encode a recording, each segment as a signal of its own."""
+    """Encode a recording, each segment as a separate signal."""
     if recording.fault:
         raise FileError(recording.fault)
     with opened(recording.source()) as file:

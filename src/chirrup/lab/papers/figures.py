@@ -12,7 +12,7 @@ OF_THE_RUN = {
     *("data.manifest", "data.speech", "data.noise", "data.rooms", "data.cache", "data.leave_out"),
     *("data.memory_gb", "data.validation", "data.validation_noise", "data.validation_score"),
 }
-"""Keys of a recipe that say where and how it runs. They are no figures of a paper."""
+"""Keys of a recipe that select where and how it runs. Papers have no figures of them."""
 PLAIN_STAGE = {"quantize": True, "refine": True, "decodes": "codes"}
 """Values of a stage without special forms; a figure is any other value."""
 
