@@ -82,9 +82,11 @@ class Meters:
 
     def _directions(self, now: dict[str, Any]) -> tuple[dict[str, Any] | None, ...]:
         """Return the values of the sender and the receiver, or None."""
-        sent = now.get("sent", now) if self._endpoint.sender is not None else None
-        received = now.get("received", now) if self._endpoint.receiver is not None else None
-        return sent, received
+        if self._endpoint.sender is None:
+            return None, now
+        if self._endpoint.receiver is None:
+            return now, None
+        return now["sent"], now["received"]
 
     def short(self) -> str:
         """Return a few values for one line of a terminal."""
