@@ -321,6 +321,16 @@ def test_a_passphrase(
     assert capsys.readouterr().err == ""
 
 
+def test_the_description_of_a_stream_for_other_programs(talk: Path, tmp_path: Path) -> None:
+    out = tmp_path / "talk.sdp"
+    assert run(["send", str(talk), "[::1]:9", "-q", "--sdp", str(out), "--bitrate", "3k"]) == 0
+    text = out.read_bytes().decode()
+    assert "c=IN IP6 ::1\r\n" in text
+    assert "m=audio 9 RTP/AVP 96\r\n" in text
+    assert "bitrate=3000;codebooks=6;" in text
+    assert run(["send", str(talk), "[::1]:9", "-q", "--sdp", str(tmp_path / "no" / "talk")]) == 2
+
+
 def test_the_voice_of_a_stream_is_rtp(talk: Path) -> None:
     """Without a key, any program reads sequence numbers and timestamps."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as link:

@@ -48,6 +48,17 @@ def announced(name: str | None, link: "Link") -> "AbstractContextManager[None]":
     return nullcontext() if name is None else announced(name, link.socket.getsockname()[1])
 
 
+def write_sdp(call: "Call", path: Path) -> None:
+    """Write the SDP description of the stream that a call sends."""
+    from chirrup.files.drafts import written
+    from chirrup.live.description import session_description
+
+    sender, (host, port, *_) = call.endpoint.sender, call.link.address
+    assert sender is not None
+    with written(path) as draft:
+        draft.write_bytes(session_description(sender.description, host, port).encode())
+
+
 def source(name: str, device: str | None, rate_hz: int) -> Any:
     """Return a file, a pipe or a microphone."""
     if name == MICROPHONE:

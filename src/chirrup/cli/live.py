@@ -73,6 +73,9 @@ def send(
     raw: RawSource = None,
     device: Device = None,
     key_file: KeyFile = None,
+    sdp: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write the SDP description of the stream.")
+    ] = None,
     simulate: Simulate = None,
     seed: Seed = 0,
     as_json: Json = False,
@@ -98,6 +101,8 @@ def send(
             limit_bps=None if max_rate is None else console.parse_bitrate(max_rate),
             vad=vad,
         )
+        if sdp is not None:
+            connections.write_sdp(call, sdp)
         connections.run(call, as_json, quiet)
     console.warn(audio.notes, source)
 
