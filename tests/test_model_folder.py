@@ -93,12 +93,12 @@ DAMAGE: dict[str, tuple[Callable[[Path], None], str]] = {
 
 
 PROGRAM_DAMAGE: dict[str, tuple[Callable[[Path], None], str]] = {
-    "no file": (remove("model.chirp"), "model.chirp cannot be read: No such file"),
+    "no file": (remove("model.chirp"), "model.chirp is missing: install or export"),
     "a flipped bit": (flip_a_bit("model.chirp"), "model.chirp is damaged: its hash is wrong"),
     "another hash": (change("program_sha256", "0" * 64), "its hash is wrong"),
-    "no hash": (change("program_sha256", None), "has no model.chirp for the native engine"),
+    "no hash": (change("program_sha256", None), "names no model.chirp for the native engine"),
     "not a hash": (change("program_sha256", 7), "'program_sha256' is 7, must be 64 hexadecimal"),
-    "a newer version": (rewrite_program(with_number(8, 2)), "damaged: the version"),
+    "a newer version": (rewrite_program(with_number(8, 2)), "cannot be opened: the version"),
     "other frames": (rewrite_program(with_number(HASHED_FROM + 24, 479)), "damaged"),
     "other codes": (rewrite_program(with_number(HASHED_FROM + 28, 3)), "damaged"),
     "a large state": (rewrite_program(with_number(HASHED_FROM + 16, 1 << 27)), "would take"),
