@@ -17,9 +17,10 @@ LONGER = {"lab/training/loop.py"}
 """Files that may have more than `LINES` lines."""
 
 ROOMS = {
-    **dict.fromkeys(("batches", "code_vectors", "codes", "concealment", "conditioning"), "codec"),
-    **dict.fromkeys(("encoding", "engines", "hub", "level", "loaded_model"), "codec"),
-    **dict.fromkeys(("model_folders", "radio", "resampling", "stream", "voice", "zoo"), "codec"),
+    **dict.fromkeys(("batches", "card", "code_vectors", "codes", "concealment"), "codec"),
+    **dict.fromkeys(("conditioning", "encoding", "engines", "hub", "level"), "codec"),
+    **dict.fromkeys(("loaded_model", "model_folders", "radio", "resampling"), "codec"),
+    **dict.fromkeys(("saving", "stream", "voice", "zoo"), "codec"),
     "model_json": "spec",
     "words": "errors",
     "__main__": "cli",

@@ -55,6 +55,12 @@ def engine_files(spec: ModelSpec, engine: str) -> list[str]:
     return [WEIGHTS, *(f"{graph}.onnx" for graph in spec.weights)]
 
 
+def model_files(spec: ModelSpec) -> list[str]:
+    """Return the names of all files with graphs, weights and program that a model may have."""
+    program = engine_files(spec, "native") if spec.program_sha256 else []
+    return [*program, *engine_files(spec, "onnx")]
+
+
 def open_engines(folder: Path, spec: ModelSpec, engine: str, threads: int) -> tuple[Engine, Engine]:
     """Open the encoder and the decoder of a model.
 

@@ -7,11 +7,9 @@ Its cache serves a model without a network. Its variables apply, for example ``H
 import re
 from pathlib import Path
 
+from chirrup.engines import model_files
 from chirrup.errors import FileError, ModelError
 from chirrup.model_json import read_spec
-from chirrup.runtime.graph_file import WEIGHTS
-from chirrup.runtime.native import PROGRAM
-from chirrup.spec import ModelSpec
 
 PREFIX = "hf://"
 ADDRESS = re.compile(rf"{PREFIX}([\w.-]+/[\w.-]+)(?:@(.+))?", re.ASCII)
@@ -48,14 +46,8 @@ def download(address: str) -> Path:
             f"{address} is not a model folder of chirrup: the repository has no model.json; "
             "codec.save_pretrained writes one"
         )
-    names = ["model.json", CARD, *file_names(read_spec(folder)[0])]
+    names = ["model.json", CARD, *model_files(read_spec(folder)[0])]
     return _snapshot(address, parts[1], folder.name, names)
-
-
-def file_names(spec: ModelSpec) -> list[str]:
-    """Return the names of the files with graphs, weights and program that a model may have."""
-    program = [PROGRAM] if spec.program_sha256 else []
-    return [*program, WEIGHTS, *(f"{graph}.onnx" for graph in spec.weights)]
 
 
 def _snapshot(address: str, repository: str, revision: str | None, names: list[str]) -> Path:

@@ -1,5 +1,6 @@
 """The class `LoadedModel`: the rates, the bitrates and the engines of a model folder."""
 
+from collections.abc import Mapping
 from copy import copy
 from functools import cached_property
 from numbers import Real
@@ -15,6 +16,7 @@ from chirrup.errors import ModelError
 from chirrup.model_folders import model_folder
 from chirrup.model_json import check_files, read_spec
 from chirrup.runtime.engine import Engine
+from chirrup.saving import save_model
 
 
 class LoadedModel:
@@ -95,6 +97,27 @@ class LoadedModel:
     ) -> Self:
         """Load a model by name, folder or address; `chirrup.load` documents the arguments."""
         return cls(model_folder(model), threads=threads, engine=engine)
+
+    def save_pretrained(
+        self, folder: str | Path, *, metadata: Mapping[str, Any] | None = None
+    ) -> None:
+        """Write the model to a folder, which `load` opens and which can be uploaded to the hub.
+
+        The folder has the files of this installation, the program or the graphs with the weights or
+        both, and a card with the metadata of the hub. A card that exists in the folder is kept. The
+        voice of `chirrup.in_voice` is not saved.
+
+        Args:
+            folder: the folder. Files of a model in it are replaced.
+            metadata: keys of the card's metadata to add or to replace, for example ``license`` or
+                ``datasets``. A value of None removes a key.
+
+        Raises:
+            ModelError: a file of the model is missing or damaged.
+            FileError: the folder cannot be written.
+            TypeError: a value of ``metadata`` cannot be written as JSON.
+        """
+        save_model(self.folder, Path(folder), self.spec, self.description, metadata or {})
 
     def __repr__(self) -> str:
         return (

@@ -235,7 +235,9 @@ def _places(part: Any, graph: str) -> dict[str, Place]:
 
 
 def _check_card(about: dict[str, Any]) -> None:
-    """Check the numbers that commands print."""
+    """Check the licence and the numbers that commands print."""
+    if "license" in about:
+        _text(about, "license")
     if "audit" in about:
         audit = _object(about, "audit")
         parts = _object(audit, "parts")

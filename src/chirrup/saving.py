@@ -1,0 +1,60 @@
+"""Writing of a loaded model to a folder, which can be loaded or uploaded to a hub."""
+
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from chirrup.card import card
+from chirrup.engines import ENGINES, engine_files, model_files
+from chirrup.errors import FileError
+from chirrup.hub import CARD
+from chirrup.model_json import check_files
+from chirrup.runtime.reading import read_bytes
+from chirrup.spec import ModelSpec
+
+MOST_CARD_BYTES = 1 << 22
+
+
+def save_model(
+    source: Path,
+    folder: Path,
+    spec: ModelSpec,
+    about: Mapping[str, Any],
+    metadata: Mapping[str, Any],
+) -> None:
+    """Write a model folder with the program, or the graphs and weights, or both, as the source has.
+
+    A card that exists in ``folder`` is kept. Files of another model are removed from it.
+
+    Raises:
+        ModelError: a file of the source is missing or damaged.
+        FileError: the folder cannot be written.
+        TypeError: a value of ``metadata`` cannot be written as JSON.
+    """
+    names = ["model.json"]
+    for engine in ENGINES if spec.program_sha256 else ["onnx"]:
+        files = engine_files(spec, engine)
+        if (source / files[0]).exists():
+            check_files(source, spec, engine)
+            names = [*files, *names]
+    own = source / CARD
+    text = read_bytes(own, MOST_CARD_BYTES).decode("utf-8", "replace") if own.exists() else None
+    written = card(spec, about, text, metadata)
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with TemporaryDirectory(prefix=f".{folder.name[:200]}.", dir=folder.parent) as made:
+            draft = Path(made)
+            for name in names:
+                shutil.copyfile(source / name, draft / name)
+            (draft / CARD).write_text(written, encoding="utf-8")
+            folder.mkdir(exist_ok=True)
+            for name in set(model_files(spec)).difference(names):
+                (folder / name).unlink(missing_ok=True)
+            if not (folder / CARD).exists():
+                names = [CARD, *names]
+            for name in names:  # model.json last: a folder without it is not a model
+                (draft / name).replace(folder / name)
+    except OSError as error:
+        raise FileError(f"{folder} cannot be written: {error.strerror or error}") from error
