@@ -202,6 +202,7 @@ NAMING = {
     "evaluate/metrics/spectral.py": "metrics as a model's paper defines them, named by it",
     "lab/fast/residual_unit.cpp": "the fast form of a layer of one model",
     "lab/fast/residual_unit.py": "the fast form of a layer of one model",
+    "lab/hf/__init__.py": DEFAULT,
     "lab/nn/activations.py": SOURCE,
     "lab/nn/attention.py": SOURCE,
     "lab/nn/conv2former.py": SOURCE,
