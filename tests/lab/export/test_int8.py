@@ -14,6 +14,7 @@ import chirrup
 from chirrup.cli import run
 from chirrup.lab.export.export import to_onnx
 from chirrup.lab.export.int8 import LEAST_EQUAL, MOST_DB, int8_products
+from chirrup.lab.export.integer_products import integer_products
 from chirrup.lab.export.model_folder import move_weights, rounded, rows_of
 from chirrup.lab.export.parity import Parity, share_equal, stream, whole_chunks
 from chirrup.lab.export.program_file import read
@@ -129,6 +130,59 @@ def test_stored_apart_they_come_back(
     x = np.random.default_rng(0).standard_normal((1, 4, DIM)).astype(np.float32)
     feeds = {"input": x, "past": np.zeros((1, DIM), np.float32)}
     np.testing.assert_array_equal(apart.run(None, feeds)[0], whole.run(None, feeds)[0])
+
+
+# --- integer products -----------------------------------------------------------------------------
+
+
+def test_integer_products_have_the_results_of_floats(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the first term alone, the largest error would be 0.004."""
+    monkeypatch.setattr("chirrup.lab.export.integer_products.LARGE", DIM**2)
+    torch.manual_seed(0)
+    net, state = Net().eval(), torch.zeros(2, DIM)
+    for linear in (net.expand, net.contract):
+        linear.weight.data = torch.from_numpy(rounded(linear.weight.detach().numpy()))
+    x = torch.randn(2, 4, DIM, generator=torch.Generator().manual_seed(1))
+    x[0, 0], x[0, 1, 5], x[1, 2] = 0, 1000, 1e-30
+    graph = to_onnx(net, (x, state), {"past": state}, None)
+    whole = ort.InferenceSession(graph.SerializeToString())
+    integer_products(graph)
+    kinds = [node.op_type for node in graph.graph.node]
+    assert (kinds.count("MatMulNBits"), kinds.count("MatMul") + kinds.count("Gemm")) == (2, 1)
+    feeds = {"input": x.numpy(), "past": state.numpy()}
+    expected = np.asarray(whole.run(None, feeds)[0])
+    got = np.asarray(ort.InferenceSession(graph.SerializeToString()).run(None, feeds)[0])
+    error = np.linalg.norm(got - expected, axis=-1) / np.linalg.norm(expected, axis=-1)
+    assert error.max() < 1e-4
+
+
+def test_products_of_other_weights_stay_in_floating_point(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("chirrup.lab.export.integer_products.LARGE", DIM**2)
+    torch.manual_seed(0)
+    state = torch.zeros(1, DIM)
+    graph = to_onnx(Net().eval(), (torch.zeros(1, 4, DIM), state), {"past": state}, None)
+    content = graph.SerializeToString()
+    integer_products(graph)
+    assert graph.SerializeToString() == content
+
+
+def test_large_products_of_a_stored_model_read_bytes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The graphs of frames and of blocks share the bytes, and the codes do not change."""
+    monkeypatch.setattr("chirrup.lab.export.integer_products.LARGE", 1 << 18)
+    assert run(["export", "focal-small", str(tmp_path / "new"), "--int8", "stored"]) == 0
+    new = chirrup.load(tmp_path / "new")
+    stored = load_file(tmp_path / "new" / "model.safetensors")
+    as_bytes = {name for name, array in stored.items() if array.dtype == np.uint8}
+    read = {
+        part: {place["tensor"] for place in own.values() if place.get("tensor") in as_bytes}
+        for part, own in new.description["weights"].items()
+    }
+    for part in ("encoder", "decoder"):
+        assert read[f"{part}-frame"] == read[part] != set()
+    size = (FOLDER / "focal-small" / "model.safetensors").stat().st_size
+    assert (tmp_path / "new" / "model.safetensors").stat().st_size < 1.05 * size
 
 
 # --- rows of 8 bits ------------------------------------------------------------------------------

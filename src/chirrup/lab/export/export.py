@@ -27,6 +27,7 @@ from torch import Tensor, nn
 import chirrup
 from chirrup.lab.audit.complexity import audit, nominal_latency_samples
 from chirrup.lab.export.folding import HalfGraph, fold, for_export, for_one_frame
+from chirrup.lab.export.integer_products import integer_products
 from chirrup.lab.export.model_folder import write
 from chirrup.lab.export.parity import Parity, engines_of, measure, whole_chunks, worst
 from chirrup.lab.export.preroll import preroll_frames
@@ -57,7 +58,8 @@ def export(
         card: information about the training, for ``model.json``.
         lowest: fewest codebooks that the model was trained for.
         exact: whether to keep float32 weights; else they are rounded to float16.
-        compact: whether to round matrices to 8 bits; see `fold`.
+        compact: whether to round matrices to 8 bits; see `fold`. Large products of the graphs then
+            read bytes; see `integer_products`.
         pseudo_gray: whether to put the codebooks into a pseudo-Gray order. The codes then differ
             from the codes of an export without it.
 
@@ -85,6 +87,8 @@ def export(
 
     graphs = graphs_of(folded)
     del folded  # the graphs have its weights; the memory is free when they are made
+    if compact:
+        graphs = in_integers(graphs)
     return Parity(**write(folder, graphs, description, check, program)["parity"])
 
 
@@ -127,6 +131,16 @@ def graphs_of(folded: Model) -> Iterator[tuple[str, onnx.ModelProto]]:
             both = tuple(value.expand(2, *value.shape[1:]).clone() for value in own.values())
             yield part, to_onnx(half, (x, *both), own, chunk)
             x = half(x, *both)[0]
+
+
+def in_integers(
+    graphs: Iterator[tuple[str, onnx.ModelProto]],
+) -> Iterator[tuple[str, onnx.ModelProto]]:
+    """Return graphs whose large products read bytes."""
+    for part, graph in graphs:
+        integer_products(graph)
+        yield part, graph
+        del graph
 
 
 def describe(model: Model, name: str, lowest: int, card: dict[str, Any]) -> dict[str, Any]:

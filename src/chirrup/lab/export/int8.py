@@ -8,8 +8,9 @@ stay in floating point:
 - Fourier transforms (`nn/stft.py`), because an error would spread over all bins;
 - products with few weights. The last product of an encoder, whose output becomes the codes, is one.
 
-`export_int8_storage` stores 8-bit weights with a scale per row (`model_folder.rounded`) and
-computes in floating point. Both also change the program of the native engine (`program_int8`).
+`export_int8_storage` stores 8-bit weights with a scale per row (`model_folder.rounded`). It
+computes in floating point, except for large products (`integer_products`), whose results are the
+same. Both also change the program of the native engine (`program_int8`).
 """
 
 import logging
@@ -27,7 +28,8 @@ from onnxruntime.quantization.matmul_nbits_quantizer import (
 )
 
 import chirrup
-from chirrup.lab.export.model_folder import digest, read, rounded, write
+from chirrup.lab.export.integer_products import integer_products, large_products
+from chirrup.lab.export.model_folder import digest, read, rounded, rows_of, write
 from chirrup.lab.export.parity import Parity, engines_of, measure, stream, whole_chunks, worst
 from chirrup.lab.export.program_int8 import int8_decoder, int8_storage
 from chirrup.runtime import native
@@ -82,10 +84,16 @@ def export_int8_storage(source: Path, folder: Path, audio: np.ndarray) -> Parity
     graphs, about = read(source)
     done: dict[str, np.ndarray] = {}
     for graph in graphs.values():
+        large = large_products(graph)
         for tensor in graph.graph.initializer:
             if is_rounded(tensor):
-                array = round_shared(onnx.numpy_helper.to_array(tensor), done)
+                array = onnx.numpy_helper.to_array(tensor)
+                if tensor.name in large:  # a scale for each output
+                    array = np.ascontiguousarray(round_shared(array.T, done).T)
+                else:
+                    array = round_shared(array, done)
                 tensor.CopyFrom(onnx.numpy_helper.from_array(array, tensor.name))
+        integer_products(graph)
     program = read_program(source, about)
     if program is not None:
         program = int8_storage(program, done.values())
@@ -113,10 +121,14 @@ def is_rounded(tensor: onnx.TensorProto) -> bool:
 def round_shared(array: np.ndarray, done: dict[str, np.ndarray]) -> np.ndarray:
     """Round a tensor equally in all graphs that share it, also with its last two axes swapped.
 
+    A tensor that is rounded already, along either axis, stays as it is.
+
     Args:
         done: rounded tensors by the digest of the original; it is extended.
     """
     swapped = np.swapaxes(array, -1, -2)
+    if rows_of(array) is not None or rows_of(swapped) is not None:
+        return array
     if digest(swapped) in done:
         return np.swapaxes(done[digest(swapped)].reshape(swapped.shape), -1, -2)
     return done.setdefault(digest(array), rounded(array)).reshape(array.shape)
