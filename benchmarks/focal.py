@@ -89,7 +89,7 @@ def eager(part: Part, dtype: torch.dtype) -> Step:
 def graph(content: bytes, states: dict[str, Tensor]) -> Step:
     options = ort.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
-    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_BASIC
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
     session = ort.InferenceSession(content, options, providers=["CPUExecutionProvider"])
     state = {name: ort.OrtValue.ortvalue_from_numpy(x.numpy()) for name, x in states.items()}
 
