@@ -61,7 +61,7 @@ def test_an_option_of_coding_is_refused_for_audio(
 
 
 def test_a_quiet_recording_is_raised(sounds: Sounds, tmp_path: Path) -> None:
-    sounds.recorded = noise(48_000) * 0.01
+    sounds.recorded = noise(48_000) * np.float32(0.01)
     peaks = []
     for options in ([], ["--level"]):
         out = tmp_path / f"talk{len(options)}.wav"

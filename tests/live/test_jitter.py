@@ -364,3 +364,13 @@ def test_pulls_without_packets_return_nothing() -> None:
     buffer = JitterBuffer(FRAME, RATE_HZ)
     assert all(buffer.pull(tick * TICK_S) == (None, None) for tick in range(100))
     assert buffer.statistics.concealed == 0
+
+
+def test_packets_that_are_much_too_late_are_not_lost() -> None:
+    buffer = JitterBuffer(FRAME, RATE_HZ)
+    late = range(100, 120)
+    times = sorted((0.02 * n + (0.55 if n in late else 0.0), n) for n in range(300))
+    arrivals = [Arrival(time_s, n, packet(n)) for time_s, n in times]
+    count = run(arrivals, 350, buffer=buffer, start_s=0.001).buffer.statistics
+    assert (count.received, count.lost, count.late) == (300, 0, 20)
+    assert count.restarts == 0

@@ -7,6 +7,7 @@ import pytest
 
 from chirrup.live.link import Link
 from chirrup.live.network import Network
+from chirrup.live.rtp import Bye, Control, Voice
 
 
 @pytest.fixture
@@ -35,6 +36,21 @@ def test_a_datagram_that_is_delayed_keeps_its_address(other: socket.socket) -> N
     assert {address for _, address in received} == {other.getsockname()}
     assert len({data for data, _ in received}) == pytest.approx(0.9 * count, rel=0.05)
     assert len(received) == pytest.approx(1.5 * 0.9 * count, rel=0.05)
+
+
+def test_headers_have_no_bit_errors(other: socket.socket) -> None:
+    link = Link(*other.getsockname(), listen=False, network=Network("bit-errors:50%"))
+    voice = Voice(1, 2, 3, bytes(100)).pack()
+    control = Control(3, (Bye(),)).pack()
+    try:
+        for datagram in (voice, control):
+            link.send(datagram)
+    finally:
+        link.close()
+    arrived = other.recv(200)
+    assert arrived[:12] == voice[:12]
+    assert sum(byte.bit_count() for byte in arrived[12:]) == pytest.approx(400, abs=100)
+    assert other.recv(200) == control
 
 
 def test_a_link_is_busy_until_the_last_delayed_datagram_is_sent(other: socket.socket) -> None:

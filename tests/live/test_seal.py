@@ -129,6 +129,28 @@ def test_sessions_are_bounded(sealer: Sealer, monkeypatch: pytest.MonkeyPatch) -
     assert len(opener._sessions) == len(opener._of_source) == 2
 
 
+def test_a_session_in_use_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Recorded sessions with the key do not replace the session of the call."""
+    monkeypatch.setattr(seal, "MAX_SESSIONS", 2)
+    opener, sealer = Opener(KEY, "voice"), Sealer(KEY, "voice")
+    call = [sealer.control(CONTROL), *(sealer.voice(voice(number)) for number in range(5))]
+    for datagram in call:
+        opener.open(datagram)
+        opener.open(Sealer(KEY, "voice").control(Control(99, (Bye(),))))
+    for replayed in call:
+        with pytest.raises(ReplayError):
+            opener.open(replayed)
+
+
+def test_sources_of_a_session_are_bounded(
+    opener: Opener, sealer: Sealer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(seal, "MAX_SESSIONS", 2)
+    for source in range(5):
+        opener.open(sealer.control(Control(source, (Bye(),))))
+    assert (len(opener._sessions), len(opener._of_source)) == (1, 2)
+
+
 def test_keys(tmp_path: Path) -> None:
     phrase = "correct horse battery staple"
     assert seal.key_of_passphrase(phrase) == seal.key_of_passphrase(phrase) != KEY

@@ -19,6 +19,8 @@ GAP_S: Final = 0.3
 """Concealment after which playout begins anew; by then the decoder has faded to silence."""
 ROUNDING_S: Final = 1e-6
 """Difference of times that counts as none."""
+LATEST_S: Final = 10.0
+"""Distance of timestamps within which a packet that is too late counts as one of the stream."""
 MAX_WAITING: Final = 1024
 """Most packets in the buffer."""
 _BACK, _AHEAD = 1024, 3000
@@ -151,8 +153,7 @@ class JitterBuffer:
         """
         if not self._belongs(sequence, timestamp, arrival_s, source):
             if self._playing or self._waiting:
-                self._count.received += 1
-                self._count.discarded += 1
+                self._refuse(sequence, timestamp, arrival_s, source)
                 return
             self._count.restarts += self._started
             self._begin(source, sequence & 0xFFFF, timestamp & 0xFFFFFFFF)
@@ -220,6 +221,23 @@ class JitterBuffer:
         distance = _extended(sequence, self._highest, 16) - self._highest
         near = abs(transit_s - self._delays.least_s) <= self.max_depth_s
         return near and -_BACK < distance < _AHEAD
+
+    def _refuse(self, sequence: int, timestamp: int, arrival_s: float, source: int) -> None:
+        """Count a packet that does not belong to the stream, or is much too late for it."""
+        number = _extended(sequence, self._highest, 16)
+        moved = _extended(timestamp, self._timestamp, 32) - self._timestamp
+        is_late = arrival_s - (self._timestamp + moved) / self.rate_hz > self._delays.least_s
+        near = abs(moved) < LATEST_S * self.rate_hz and -_BACK < number - self._highest < _AHEAD
+        if not (source == self._source and is_late and near):
+            self._count.received += 1
+            self._count.discarded += 1
+        elif self._seen[number % _BACK] == number:
+            self._count.duplicates += 1
+        else:
+            self._seen[number % _BACK] = number
+            self._count.received += 1
+            self._count.late += 1
+            self._count_lost(number)
 
     def _count_lost(self, sequence: int) -> None:
         if sequence > self._highest:

@@ -8,7 +8,7 @@ from typing import Final
 
 from chirrup.errors import FileError, UsageError
 from chirrup.live.network import Network
-from chirrup.live.rtp import MAX_DATAGRAM
+from chirrup.live.rtp import HEADER_BYTES, MAX_DATAGRAM, is_control
 
 Address = tuple[str, int] | tuple[str, int, int, int]
 UDP_BYTES: Final = 8
@@ -33,6 +33,15 @@ def parse_address(text: str, *, host_needed: bool) -> tuple[str, int]:
             f"{text!r} is not {form}: use for example 192.0.2.1:5004 or [2001:db8::1]:5004"
         )
     return host, int(port)
+
+
+def protected_bytes(datagram: bytes) -> int:
+    """Return the number of first bytes of a datagram that have no simulated bit errors.
+
+    The header of RTP and all of RTCP have none, as on a radio that protects them. Otherwise a
+    description would hardly ever arrive whole.
+    """
+    return len(datagram) if is_control(datagram) else HEADER_BYTES
 
 
 class Link:
@@ -120,7 +129,8 @@ class Link:
         if self.network is None or self.incoming:
             self._send(datagram, address)
             return
-        self.network.send(datagram, time.monotonic(), address)
+        protected = protected_bytes(datagram)
+        self.network.send(datagram, time.monotonic(), address, protected=protected)
         self._flush()
 
     def _flush(self) -> None:
@@ -164,5 +174,5 @@ class Link:
             return received
         now_s = time.monotonic()
         for datagram, address in received:
-            self.network.send(datagram, now_s, address)
+            self.network.send(datagram, now_s, address, protected=protected_bytes(datagram))
         return [(arrival.packet, arrival.label) for arrival in self.network.receive(now_s)]

@@ -182,13 +182,14 @@ class Network:
             share, _, inside = self._effects["bursts"]
             self._in_burst = inside > 0 and self._random["bursts"].random() < share / inside
 
-    def send(self, packet: bytes, sent_s: float, label: Any = None) -> None:
+    def send(self, packet: bytes, sent_s: float, label: Any = None, *, protected: int = 0) -> None:
         """Send a packet.
 
         Args:
             packet: the packet.
             sent_s: time in seconds of any clock.
             label: anything that belongs to the packet, such as an address. Its copies keep it.
+            protected: number of first bytes, such as a header, that have no bit errors.
         """
         number, self.sent = self.sent, self.sent + 1
         lost, times_s = self._loses(), [self._arrival(sent_s)]
@@ -201,7 +202,8 @@ class Network:
         for time_s in times_s:
             time_s += traced_ms / 1000
             self._copies += 1
-            arrival = Arrival(time_s, number, self._with_bit_errors(packet), label)
+            damaged = packet[:protected] + self._with_bit_errors(packet[protected:])
+            arrival = Arrival(time_s, number, damaged, label)
             heapq.heappush(self._under_way, (time_s, self._copies, arrival))
 
     def receive(self, until_s: float = math.inf) -> list[Arrival]:

@@ -151,8 +151,8 @@ class Sealer:
 class _Session:
     """The key of another program's session, and the counters that were accepted."""
 
-    def __init__(self, cipher: ChaCha20Poly1305) -> None:
-        self.cipher = cipher
+    def __init__(self, salt: bytes, cipher: ChaCha20Poly1305) -> None:
+        self.salt, self.cipher = salt, cipher
         self._next, self._accepted = 0, 0  # one above the highest counter; bit i is next - 1 - i
 
     def check(self, counter: int) -> None:
@@ -175,8 +175,8 @@ class Opener:
 
     def __init__(self, key: bytes, direction: str) -> None:
         self._key, self._direction = key, direction
-        self._sessions: OrderedDict[bytes, _Session] = OrderedDict()  # by salt
-        self._of_source: dict[int, _Session] = {}
+        self._sessions: OrderedDict[bytes, _Session] = OrderedDict()  # by salt, the last used last
+        self._of_source: OrderedDict[int, _Session] = OrderedDict()  # by SSRC, the last used last
 
     def open(self, datagram: bytes) -> rtp.Voice | rtp.Control:
         """Return the content of a sealed datagram.
@@ -196,6 +196,7 @@ class Opener:
         if session is None:
             raise UnsealError
         payload = _opened(session, datagram, 12)
+        self._note(session, int.from_bytes(datagram[8:12]))
         voice = rtp.parse(datagram[:12] + payload)
         if not isinstance(voice, rtp.Voice):
             raise FormatError("a sealed RTP packet is RTCP", 1)
@@ -211,17 +212,25 @@ class Opener:
         salt = datagram[_APPLICATION.size : start]
         session = self._sessions.get(salt)
         if session is None:
-            session = _Session(_session_key(self._key, salt, self._direction))
+            session = _Session(salt, _session_key(self._key, salt, self._direction))
         data = _opened(session, datagram, start)
-        self._sessions[salt] = session
-        self._of_source[source] = session
-        while len(self._sessions) > MAX_SESSIONS:
-            _, oldest = self._sessions.popitem(last=False)
-            self._of_source = {k: s for k, s in self._of_source.items() if s is not oldest}
+        self._note(session, source)
         control = rtp.parse(data)
         if not isinstance(control, rtp.Control) or control.source != source:
             raise FormatError("a sealed control packet is not RTCP of its source", 0)
         return control
+
+    def _note(self, session: _Session, source: int) -> None:
+        """Remember the session of a source; forget the sessions and sources used longest ago."""
+        self._sessions[session.salt] = self._of_source[source] = session
+        self._sessions.move_to_end(session.salt)
+        self._of_source.move_to_end(source)
+        while len(self._sessions) > MAX_SESSIONS:
+            _, oldest = self._sessions.popitem(last=False)
+            for other in [s for s, found in self._of_source.items() if found is oldest]:
+                del self._of_source[other]
+        while len(self._of_source) > MAX_SESSIONS:
+            self._of_source.popitem(last=False)
 
 
 def _opened(session: _Session, datagram: bytes, start: int) -> bytes:
