@@ -1,6 +1,10 @@
 """Jobs in processes of this machine and on a local Ray."""
 
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -42,11 +46,34 @@ def test_a_process_that_ends_where_none_may() -> None:
         list(processes(1)(data_jobs.double_or_die, ["die"], None))
 
 
+RAY = """
+import sys
+import data_jobs
+from chirrup.data.workers import on_ray
+
+jobs = [str(number) for number in range(20)] + [sys.argv[1]]
+results = on_ray(None, 2)(data_jobs.double_after_a_kill, jobs, None)
+assert sorted(results) == sorted(job * 2 for job in jobs)
+"""
+
+
+@pytest.mark.slow
+def test_a_killed_process_of_ray_is_replaced(tmp_path: Path) -> None:
+    """The test runs in a separate process, with which all processes of Ray end."""
+    pytest.importorskip("ray")
+    mark, support = tmp_path / "killed", str(Path(data_jobs.__file__).parent)
+    command = [sys.executable, "-c", RAY, str(mark)]
+    environment = os.environ | {"PYTHONPATH": support}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert mark.exists()
+
+
 def test_no_jobs() -> None:
     assert list(processes(2)(data_jobs.double, [], None)) == []
 
 
 def test_without_ray_its_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(__import__("sys").modules, "ray", None)
+    monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(FileError, match=r"pip install 'chirrup\[scale\]'"):
         on_ray(None)

@@ -1,6 +1,7 @@
 """Jobs for the tests of worker processes."""
 
 import os
+import signal
 import tempfile
 import time
 from pathlib import Path
@@ -32,3 +33,12 @@ def temporary_file() -> str:
     descriptor, path = tempfile.mkstemp()
     os.close(descriptor)
     return path
+
+
+def double_after_a_kill(job: str) -> str:
+    """Kill the own process the first time that the job ``PATH`` comes, whose file then exists."""
+    path = Path(job)
+    if path.is_absolute() and not path.exists():
+        path.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return job * 2

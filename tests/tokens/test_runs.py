@@ -45,6 +45,21 @@ def many(tmp_path: Path) -> Path:
     return folder
 
 
+@pytest.mark.slow
+def test_the_same_on_ray(many: Path, tmp_path: Path) -> None:
+    """The command runs in a separate process, with which all processes of Ray end."""
+    pytest.importorskip("ray")
+    made = []
+    for name, options in (("one", []), ("ray", ["--ray", "--workers", "2"])):
+        out = ["--out", str(tmp_path / name), "--format", "npz", "--shard", "4"]
+        command = [sys.executable, "-m", "chirrup", "tokenize", str(many), *out, *options]
+        done = subprocess.run(command, capture_output=True, text=True)
+        assert done.returncode == 2  # one cannot be read
+        assert "1 failure: see" in done.stderr
+        made.append(content(tmp_path / name))
+    assert made[0] == made[1]
+
+
 @pytest.mark.slow  # four processes start
 @pytest.mark.parametrize("form", FORMATS)
 def test_the_bytes_do_not_depend_on_the_workers(

@@ -36,7 +36,8 @@ SHOWN = 5
 """Most recordings that are listed for each kind of problem."""
 
 
-def _run(workers: int, ray: bool, address: str | None) -> "Run":
+def runner(workers: int, ray: bool, address: str | None) -> "Run":
+    """Return what runs the jobs: processes of this machine, or Ray."""
     from chirrup.data.workers import on_ray, processes
 
     return on_ray(address, workers) if ray or address else processes(workers)
@@ -108,7 +109,7 @@ def prepare(
     plan = load_corpus_recipe(find_recipe(recipe, "corpora")) if recipe else Recipe()
     plan = replace(plan, dnsmos=plan.dnsmos or dnsmos)
     facts = {"licence": licence, "language": language, "style": style}
-    run = _run(workers, ray, address)
+    run = runner(workers, ray, address)
     with console.steps("scanning", quiet) as progress:
         done = make(sources or [], out, plan, run, facts=facts, force=force, progress=progress)
     console.note(
@@ -134,7 +135,7 @@ def check(
     from chirrup.data.check import PROBLEMS
     from chirrup.data.check import check as check_corpus
 
-    run = _run(workers, ray, address)
+    run = runner(workers, ray, address)
     with console.steps("checking", quiet) as progress:
         report = check_corpus(folder, run, rate_hz=rate, quick=quick, progress=progress)
     if json_:

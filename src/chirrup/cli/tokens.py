@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from chirrup.cli import console
+from chirrup.cli.data import Address, Ray, runner
 from chirrup.cli.files import Quiet
 from chirrup.words import counted
 
@@ -63,6 +64,8 @@ def tokenize(
         int, typer.Option(min=1, metavar="N", help="Most recordings of a shard.")
     ] = 2000,
     workers: Workers = 1,
+    ray: Ray = False,
+    address: Address = None,
     force: Force = False,
     quiet: Quiet = False,
 ) -> int:
@@ -71,7 +74,6 @@ def tokenize(
     The same command continues a run that was stopped. Recordings that cannot be read are listed in
     failures.jsonl, and the exit code is 2.
     """
-    from chirrup.data.workers import processes
     from chirrup.errors import UsageError
     from chirrup.tokens.making import settings_of
     from chirrup.tokens.making import tokenize as make
@@ -91,7 +93,7 @@ def tokenize(
             out,
             codec,
             settings,
-            processes(workers),
+            runner(workers, ray, address),
             shard_recordings=shard,
             force=force,
             progress=progress,
