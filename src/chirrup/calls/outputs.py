@@ -24,6 +24,8 @@ PATIENCE_S: Final = 1.0
 """Time at the end in which a pipe or a device may take what still waits."""
 DEVICE_AHEAD: Final = 2
 """Blocks that a device is given ahead."""
+SILENCE_SAMPLES: Final = 1 << 16
+"""Longest block of the silence with which an output starts."""
 
 
 class Output:
@@ -78,6 +80,17 @@ class Output:
         """Whether the output has few blocks ahead."""
         return self._waiting.qsize() < DEVICE_AHEAD
 
+    def start(self, rate_hz: int, channels: int, silence_samples: int = 0) -> None:
+        """Start the thread, which opens the output and writes silence of any duration.
+
+        `write` calls this for an output that needs no silence.
+        """
+        written = self.written
+        written.sample_rate_hz, written.channels = rate_hz, channels
+        written.samples = silence_samples
+        self._thread = threading.Thread(target=self._run, args=(silence_samples,), daemon=True)
+        self._thread.start()
+
     def write(self, audio: np.ndarray, rate_hz: int) -> None:
         """Write a block; drop it if the output has stalled.
 
@@ -92,9 +105,7 @@ class Output:
             raise self._error
         block = audio.reshape(-1, audio.shape[-1])
         if self._thread is None:
-            self.written.sample_rate_hz, self.written.channels = rate_hz, len(block)
-            self._thread = threading.Thread(target=self._run, daemon=True)
-            self._thread.start()
+            self.start(rate_hz, len(block))
         self.written.samples += block.shape[1]
         try:
             self._waiting.put_nowait(written_as(block, self.device, self.written))
@@ -123,7 +134,7 @@ class Output:
         elif self._error is not None and keep:
             raise self._error
 
-    def _run(self) -> None:
+    def _run(self, silence_samples: int) -> None:
         written = self.written
         try:
             with ExitStack() as stack:
@@ -139,6 +150,10 @@ class Output:
                     force=self._force,
                 )
                 sink = stack.enter_context(opening)
+                silence = np.zeros((SILENCE_SAMPLES, written.channels), np.float32)
+                for start in range(0, silence_samples, SILENCE_SAMPLES):
+                    part = silence[: silence_samples - start]
+                    sink.write(part if self.device else part.astype(np.int16))
                 while not isinstance(block := self._waiting.get(), bool):
                     sink.write(block)
                     self.wake()

@@ -44,7 +44,7 @@ class Recorder:
     def _write(self, output: Output, audio: np.ndarray, rate_hz: int) -> None:
         if not output.started:
             before = round((time.monotonic() - self._start_s) * rate_hz)
-            output.write(np.zeros((*audio.shape[:-1], before), np.float32), rate_hz)
+            output.start(rate_hz, len(audio.reshape(-1, audio.shape[-1])), before)
         output.write(audio, rate_hz)
 
     def close(self, *, keep: bool) -> None:
