@@ -1,6 +1,6 @@
 """Speech over radio: live streams of frames of a fixed number of bits, and short messages."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,7 @@ from chirrup.bitstream import (
 )
 from chirrup.codec import Codec
 from chirrup.codes import ABSENT, Codes, reliable_codes
+from chirrup.errors import FormatError
 from chirrup.words import counted
 
 
@@ -239,18 +240,28 @@ def to_messages(
     )
 
 
-def from_messages(codec: Codec, messages: Iterable[bytes]) -> tuple[np.ndarray, list[int]]:
+def from_messages(
+    codec: Codec,
+    messages: Iterable[bytes],
+    on_damage: Callable[[int, FormatError], None] | None = None,
+) -> tuple[np.ndarray, list[int]]:
     """Decode the messages of a recording, which may come in any order.
+
+    Args:
+        codec: the model that encoded them.
+        messages: the messages.
+        on_damage: called with the position in ``messages`` and the fault of each message that is
+            damaged, which then counts as lost. If None, the fault is raised.
 
     Returns:
         The audio, as of `Codec.decode`, and the numbers of the lost messages, from 0 on, which are
         concealed.
 
     Raises:
-        FormatError: a message is malformed or does not fit the model, or the messages are of
-            several recordings.
+        FormatError: no message can be read, the messages are of several recordings, or a message is
+            damaged and ``on_damage`` is None.
     """
     size = codec.codebook_size
-    codes, lost = unpack_messages(messages, codec.bits_per_code, codec.codebooks, size)
+    codes, lost = unpack_messages(messages, codec.bits_per_code, codec.codebooks, size, on_damage)
     samples = codes.shape[1] * codec.frame_samples - codec.delay_samples
     return codec.decode(Codes(codes, samples, 1 if codec.channels > 1 else None)), lost

@@ -62,3 +62,37 @@ def test_messages_that_do_not_fit() -> None:
         message_frames(8, 2, 10, 1)
     with pytest.raises(ValueError, match="257 messages"):
         pack_messages(np.ones((2, 257), int), 10, 1)
+
+
+def test_damaged_messages_count_as_lost() -> None:
+    """Also a message whose damaged header is the header of another recording."""
+    codes = np.random.default_rng(0).integers(0, 1024, (2, 14))
+    sound = pack_messages(codes, 10, 4)
+    messages = [sound[0][:-1], b"", sound[2], sound[1][:1] + b"xy" + sound[1][3:], sound[3]]
+    faults: list[tuple[int, str]] = []
+    found, lost = unpack_messages(
+        messages, 10, 8, 1024, lambda position, error: faults.append((position, str(error)))
+    )
+    assert lost == [0, 1]
+    assert np.array_equal(found[:, 8:], codes[:, 8:])
+    assert (found[:, :8] == -1).all()
+    assert [position for position, _ in faults] == [0, 1, 3]
+    assert "of another recording" in faults[2][1]
+
+
+@pytest.mark.parametrize(
+    ("kept", "words"),
+    [
+        ((), "there is no message"),
+        ((0, 1), r"no message can be read \(2 messages; the first: .* of 4\)"),
+        ((2, 4), "several recordings"),  # one of each
+        ((2, 3, 4, 5), "several recordings"),  # two of each
+        ((2, 3, 6, 4, 5), "several recordings"),
+    ],
+)
+def test_damage_after_which_no_recording_is_found(kept: tuple[int, ...], words: str) -> None:
+    one = pack_messages(np.ones((2, 12), int), 10, 4)
+    other = pack_messages(np.zeros((2, 12), int), 10, 4)
+    messages = [one[0][:-1], b"", one[0], one[1], other[0], other[1], one[2]]
+    with pytest.raises(FormatError, match=words):
+        unpack_messages([messages[i] for i in kept], 10, 8, 1024, lambda *_: None)

@@ -131,6 +131,16 @@ def test_a_folder_of_messages_and_back(
     assert run(["message", "--decode", "out", "some.wav"]) == 0
     assert "lost message 1, numbered from 0: concealed" in capsys.readouterr().err
     assert len(soundfile.read("some.wav")[0]) == len(decoded)
+    paths[0].write_bytes(paths[0].read_bytes()[:-1])
+    assert run(["message", "--decode", "out", "rest.wav"]) == 0
+    shown = capsys.readouterr().err
+    assert "warning: out: message-000.bin is damaged and counts as lost: the message has" in shown
+    assert "lost message 0, 1, numbered from 0: concealed" in shown
+    assert len(soundfile.read("rest.wav")[0]) == len(decoded)
+    paths[2].write_bytes(b"")
+    assert run(["message", "--decode", "out", "none.wav"]) == 2
+    assert "out: no message can be read (2 messages; the first: " in capsys.readouterr().err
+    assert not Path("none.wav").exists()
 
 
 @pytest.mark.parametrize(

@@ -97,7 +97,8 @@ class Messages:
             else:
                 messages.append(draw.randbytes(draw.choice((0, 5, 6, 7, 120))))
         size = (1 << bits) - draw.choice((0, 0, 1))
-        codes, lost = unpack_messages(messages, bits, books, size)
+        on_damage = draw.choice((None, lambda position, _: messages[position]))
+        codes, lost = unpack_messages(messages, bits, books, size, on_damage)
         assert 1 <= codes.shape[0] <= books
         assert codes.shape[1] <= 256 * 256
         assert -1 <= codes.min() <= codes.max() < size

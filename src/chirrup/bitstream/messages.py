@@ -4,8 +4,9 @@ docs/reference/format.md describes the layout.
 """
 
 from binascii import crc_hqx
-from collections.abc import Iterable
-from typing import Final
+from collections import Counter
+from collections.abc import Callable, Iterable
+from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -60,9 +61,20 @@ def pack_messages(codes: NDArray[np.integer], bits_per_code: int, frames: int) -
 
 
 def unpack_messages(
-    messages: Iterable[bytes], bits_per_code: int, max_codebooks: int, codebook_size: int
+    messages: Iterable[bytes],
+    bits_per_code: int,
+    max_codebooks: int,
+    codebook_size: int,
+    on_damage: Callable[[int, FormatError], None] | None = None,
 ) -> tuple[NDArray[np.integer], list[int]]:
     """Unpack the messages of a recording, in any order, with repetitions and losses.
+
+    Args:
+        messages: the messages.
+        bits_per_code, max_codebooks, codebook_size: of the model.
+        on_damage: called with the position in ``messages`` and the fault of each message that is
+            malformed, does not fit the model, or is the only one of another recording. Such a
+            message counts as lost. If None, the fault is raised.
 
     Returns:
         The codes ``int [codebooks, frames]``, which are -1 in lost messages, and the numbers of the
@@ -70,42 +82,82 @@ def unpack_messages(
         as long as the others.
 
     Raises:
-        FormatError: there is no message, a message is malformed, does not fit the model, or belongs
-            to another recording.
+        FormatError: there is no sound message, the messages are of several recordings, or a message
+            is damaged and ``on_damage`` is None.
     """
+    found: dict[int, _Message] = {}
+    faults: dict[int, FormatError] = {}
+    for position, data in enumerate(messages):
+        try:
+            found[position] = _unpack(data, bits_per_code, max_codebooks, codebook_size)
+        except FormatError as error:
+            faults[position] = error
+            if on_damage is None:
+                raise
+    if not found:
+        if not faults:
+            raise FormatError("there is no message", 0)
+        first = next(iter(faults.values()))
+        raise FormatError(
+            f"no message can be read ({counted(len(faults), 'message')}; the first: "
+            f"{first.args[0]}): give the model of the sender",
+            first.offset,
+        )
+    (common, most), *others = Counter(message.common for message in found.values()).most_common()
+    if others and (on_damage is None or most == 1 or others[0][1] > 1):
+        raise FormatError("the messages are of several recordings: decode one at a time", 0)
     parts: dict[int, NDArray[np.integer]] = {}
-    common: tuple[bytes, int, int] | None = None
-    for data in messages:
-        if len(data) <= MESSAGE_HEADER_BYTES:
-            raise FormatError(f"a message has only {counted(len(data), 'byte')}", len(data))
-        codebooks, index, count, frames = data[0] + 1, data[3], data[4] + 1, data[5] + 1
-        if codebooks > max_codebooks:
-            raise FormatError(
-                f"the message has {counted(codebooks, 'codebook')}, the model {max_codebooks}", 0
-            )
-        if index >= count:
-            raise FormatError(f"the message is number {index} of {count}", 3)
-        if common not in (None, key := (data[:3], count, frames)):
-            raise FormatError("the messages are of several recordings: decode one at a time", 0)
-        common, bits = key, codebooks * bits_per_code
-        size = (len(data) - MESSAGE_HEADER_BYTES) * 8 // bits
-        if bits < 8 or not 1 <= size <= frames or (index < count - 1 and size < frames):
-            raise FormatError(f"the message has {counted(size, 'frame')} of {frames}", len(data))
-        if len(data) != MESSAGE_HEADER_BYTES + -(-size * bits // 8):
-            raise FormatError("the message has bytes after its codes", len(data))
-        flat = unpack(data, bits_per_code, size * codebooks, MESSAGE_HEADER_BYTES)
-        if (largest := int(flat.max())) >= codebook_size:
-            raise FormatError(
-                f"code {largest} is too large for a codebook of {codebook_size} entries",
-                MESSAGE_HEADER_BYTES,
-            )
-        dtype = code_dtype(bits_per_code)
-        parts[index] = flat.astype(dtype).reshape(size, codebooks).T
-    if common is None:
-        raise FormatError("there is no message", 0)
-    (key, count, frames), lost = common, []
-    for index in range(count):
-        if index not in parts:
-            lost.append(index)
-            parts[index] = np.full((key[0] + 1, frames), _ABSENT, code_dtype(bits_per_code))
-    return np.concatenate([parts[index] for index in range(count)], axis=1), lost
+    for position, message in found.items():
+        if message.common == common:
+            parts[message.number] = message.codes
+        else:
+            faults[position] = FormatError("the message is of another recording", 0)
+    for position in sorted(faults):
+        assert on_damage is not None
+        on_damage(position, faults[position])
+    lost = [index for index in range(common.messages) if index not in parts]
+    for index in lost:
+        shape = common.start[0] + 1, common.frames
+        parts[index] = np.full(shape, _ABSENT, code_dtype(bits_per_code))
+    return np.concatenate([parts[index] for index in range(common.messages)], axis=1), lost
+
+
+class _Common(NamedTuple):
+    """The fields that the messages of a recording have in common; ``start`` is bytes 0 to 2."""
+
+    start: bytes
+    messages: int
+    frames: int
+
+
+class _Message(NamedTuple):
+    common: _Common
+    number: int
+    codes: NDArray[np.integer]
+
+
+def _unpack(data: bytes, bits_per_code: int, max_codebooks: int, codebook_size: int) -> _Message:
+    """Unpack a message; raise FormatError if it is malformed or does not fit the model."""
+    if len(data) <= MESSAGE_HEADER_BYTES:
+        raise FormatError(f"a message has only {counted(len(data), 'byte')}", len(data))
+    codebooks, index, count, frames = data[0] + 1, data[3], data[4] + 1, data[5] + 1
+    if codebooks > max_codebooks:
+        raise FormatError(
+            f"the message has {counted(codebooks, 'codebook')}, the model {max_codebooks}", 0
+        )
+    if index >= count:
+        raise FormatError(f"the message is number {index} of {count}", 3)
+    bits = codebooks * bits_per_code
+    size = (len(data) - MESSAGE_HEADER_BYTES) * 8 // bits
+    if bits < 8 or not 1 <= size <= frames or (index < count - 1 and size < frames):
+        raise FormatError(f"the message has {counted(size, 'frame')} of {frames}", len(data))
+    if len(data) != MESSAGE_HEADER_BYTES + -(-size * bits // 8):
+        raise FormatError("the message has bytes after its codes", len(data))
+    flat = unpack(data, bits_per_code, size * codebooks, MESSAGE_HEADER_BYTES)
+    if (largest := int(flat.max())) >= codebook_size:
+        raise FormatError(
+            f"code {largest} is too large for a codebook of {codebook_size} entries",
+            MESSAGE_HEADER_BYTES,
+        )
+    codes = flat.astype(code_dtype(bits_per_code)).reshape(size, codebooks).T
+    return _Message(_Common(data[:3], count, frames), index, codes)

@@ -59,11 +59,11 @@ def encode_messages(
 def decode_messages(
     codec: Codec, folder: Path, target: Target, *, floating: bool = False, force: bool = False
 ) -> Decoded:
-    """Decode the messages ``*.bin`` in a folder. Lost messages are concealed and noted.
+    """Decode the messages ``*.bin`` in a folder. Lost and damaged messages are concealed and noted.
 
     Raises:
         FileError: a file cannot be read or written.
-        FormatError: a message is malformed, or the messages are of several recordings.
+        FormatError: no message can be read, or the messages are of several recordings.
     """
     check_target(target, force)
     paths = sorted(folder.glob("*.bin"))
@@ -73,11 +73,16 @@ def decode_messages(
         messages = [path.read_bytes()[:LARGEST_BYTES] for path in paths]
     except OSError as error:
         raise FileError(f"{folder} cannot be read: {error}") from error
+    damage: list[str] = []
+
+    def on_damage(position: int, error: FormatError) -> None:
+        damage.append(f"{paths[position].name} is damaged and counts as lost: {error}")
+
     try:
-        audio, lost = from_messages(codec, messages)
+        audio, lost = from_messages(codec, messages, on_damage)
     except FormatError as error:
         raise FormatError(f"{folder}: {error.args[0]}", error.offset) from error
-    result = Decoded(codec.sample_rate_hz, 1, len(audio := np.ravel(audio)))
+    result = Decoded(codec.sample_rate_hz, 1, len(audio := np.ravel(audio)), damage=damage)
     if lost:
         names = ", ".join(map(str, lost))
         result.damage.append(f"lost message {names}, numbered from 0: concealed")
