@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 import chirrup
-from chirrup.errors import FormatError
 from chirrup.live.lxst import lxst_codec
 from small_model import FRAME, speech_like
 
@@ -50,7 +49,29 @@ def test_other_rates_of_source_and_sink(codec: chirrup.Codec) -> None:
     assert 0.8 * audio.size < len(decoded) <= audio.size  # the resamplers are 40 ms late each
 
 
-@pytest.mark.parametrize("data", [b"", b"\x0c\x00\x00", b"\x01\x00\x00\x01", b"\x01" + bytes(4)])
-def test_malformed_frames(codec: chirrup.Codec, data: bytes) -> None:
-    with pytest.raises(FormatError):
-        lxst_codec(Codec, codec).decode(data)
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"\x0c\x00\x00",
+        b"\x01\x00\x00\x01",
+        b"\x01" + bytes(4),
+        bytes(500),
+        np.random.default_rng(0).bytes(200),
+    ],
+)
+def test_damaged_frames_are_concealed(codec: chirrup.Codec, data: bytes) -> None:
+    """The duration is the duration of the frame before, or of a chunk at the beginning."""
+    one, other = (lxst_codec(Codec, codec, 1000) for _ in range(2))
+    coded = [one.encode(frame) for frame in speech_like(30 * FRAME).reshape(3, 10 * FRAME, 1)]
+    lengths = [len(other.decode(frame)) for frame in (data, *coded, data, data)]
+    assert lengths == [FRAME] + 5 * [10 * FRAME]
+    assert other.damaged == 3
+
+
+def test_the_longest_frame_is_decoded(codec: chirrup.Codec) -> None:
+    one, other = (lxst_codec(Codec, codec, 1000) for _ in range(2))
+    assert one.frame_max_ms == 1000
+    coded = [one.encode(frame) for frame in speech_like(150 * FRAME).reshape(3, 50 * FRAME, 1)]
+    assert [len(other.decode(frame)) for frame in coded] == 3 * [50 * FRAME]
+    assert other.damaged == 0

@@ -5,14 +5,18 @@ takes that class. LXST's table of codecs in packets is fixed: both ends have to 
 """
 
 from fractions import Fraction
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
 from chirrup.bitstream import pack, unpack, unpack_packet
 from chirrup.codec import Codec
+from chirrup.codes import ABSENT
 from chirrup.errors import FormatError
 from chirrup.resampling import Resampler
+
+MAX_FRAME_MS: Final = 1000
+"""Longest frame, unless the model decodes longer chunks. LXST uses frames of up to 400 ms."""
 
 
 class LxstCodec:
@@ -24,7 +28,9 @@ class LxstCodec:
     Attributes:
         preferred_samplerate: sample rate that sources should have, in Hz.
         frame_quanta_ms: frames are a multiple of this duration.
-        frame_max_ms, valid_frame_ms: None, without a limit.
+        frame_max_ms: longest duration of a frame.
+        valid_frame_ms: None, so that the durations are limited only by the two above.
+        damaged: frames that `decode` has concealed.
         source, sink: set by LXST. Their ``samplerate`` is the rate of frames, or the model's rate
             if there is none.
     """
@@ -47,8 +53,12 @@ class LxstCodec:
         duration_ms = Fraction(1000 * samples, rate_hz)
         whole = duration_ms.denominator == 1
         self.frame_quanta_ms = int(duration_ms) if whole else float(duration_ms)
-        self.frame_max_ms = self.valid_frame_ms = self.source = self.sink = None
+        chunks = max(1, int(MAX_FRAME_MS / duration_ms))
+        self.frame_max_ms = chunks * self.frame_quanta_ms
+        self.most_frames = (chunks + 1) * codec.chunk_frames  # the encoder may release one more
+        self.valid_frame_ms = self.source = self.sink = None
         self.channels, self.bitdepth = 1, 16
+        self.last_frames, self.damaged = codec.chunk_frames, 0
         self.encoder, self.decoder = None, codec.decoder()
         self.resampler: Resampler | None = None
 
@@ -67,22 +77,18 @@ class LxstCodec:
     def decode(self, frame_bytes: bytes) -> np.ndarray:
         """Decode the bytes of a frame to ``float32 [samples, 1]`` at the rate of the sink.
 
-        Raises:
-            FormatError: the bytes are not of `encode`, or do not fit the model.
+        A damaged frame is concealed with the duration of the frame before, because an exception
+        could end the call. A frame is damaged if it does not fit the model, or is longer than
+        ``frame_max_ms`` by more than one chunk of the model.
         """
         codec = self.codec
-        if not frame_bytes or frame_bytes[0] >= codec.codebooks:
-            raise FormatError(f"a frame of LXST does not fit {codec.name}", 0)
-        codebooks, width = frame_bytes[0] + 1, codec.bits_per_code
-        if (bits := codebooks * width) < 8:
-            raise FormatError(f"a frame of LXST has {bits} bits of codes", 0)
-        frames = 8 * (len(frame_bytes) - 1) // bits
-        codes = unpack(frame_bytes, width, frames * codebooks, 1)
-        if len(frame_bytes) - 1 > -(-frames * bits // 8) or codes.max(initial=0) >= (
-            codec.codebook_size
-        ):
-            raise FormatError(f"a frame of LXST does not fit {codec.name}", 1)
-        audio = self.decoder.push_codes(codes.astype(np.int32).reshape(frames, codebooks).T)
+        try:
+            codes = self._codes(frame_bytes)
+        except FormatError:
+            self.damaged += 1
+            codes = np.full((1, self.last_frames), ABSENT, np.int32)
+        self.last_frames = codes.shape[1] or self.last_frames
+        audio = self.decoder.push_codes(codes)
         audio = np.atleast_2d(audio).mean(axis=0, keepdims=True)
         rate_hz = int(getattr(self.sink, "samplerate", None) or codec.sample_rate_hz)
         if rate_hz != codec.sample_rate_hz:
@@ -90,6 +96,22 @@ class LxstCodec:
                 self.resampler = Resampler(1, codec.sample_rate_hz, rate_hz)
             audio = self.resampler.push(audio)
         return np.ascontiguousarray(audio.T, np.float32)
+
+    def _codes(self, frame_bytes: bytes) -> np.ndarray:
+        """Return the codes ``int32 [codebooks, frames]`` of a frame; FormatError if damaged."""
+        codec = self.codec
+        if not frame_bytes or frame_bytes[0] >= codec.codebooks:
+            raise FormatError(f"a frame of LXST does not fit {codec.name}", 0)
+        codebooks, width = frame_bytes[0] + 1, codec.bits_per_code
+        if (bits := codebooks * width) < 8:
+            raise FormatError(f"a frame of LXST has {bits} bits of codes", 0)
+        frames = 8 * (len(frame_bytes) - 1) // bits
+        if frames > self.most_frames or len(frame_bytes) - 1 > -(-frames * bits // 8):
+            raise FormatError(f"a frame of LXST has {len(frame_bytes)} bytes", 1)
+        codes = unpack(frame_bytes, width, frames * codebooks, 1)
+        if codes.max(initial=0) >= codec.codebook_size:
+            raise FormatError(f"a frame of LXST does not fit {codec.name}", 1)
+        return codes.astype(np.int32).reshape(frames, codebooks).T
 
 
 def lxst_codec(base: type, codec: Codec, bitrate_bps: float | None = None) -> Any:
