@@ -16,7 +16,7 @@ from chirrup.errors import FormatError
 from chirrup.resampling import Resampler
 
 MAX_FRAME_MS: Final = 1000
-"""Longest frame, unless the model decodes longer chunks. LXST uses frames of up to 400 ms."""
+"""Longest frame, unless a chunk of the model is longer."""
 
 
 class LxstCodec:
