@@ -264,7 +264,7 @@ def test_meters_on_a_terminal(talks: tuple[Path, Path]) -> None:
         (["--port", "USED", "--in", "TALK", "--out", "out.wav"], "choose another port"),
         (["127.0.0.1:9", "--in", "TALK", "--out", "o.wav", "--push-to-talk", "x"], "hold or togg"),
         (["127.0.0.1:9", "--in", "TALK", "--out", "o.wav", "--record", "TALK"], "cannot be made"),
-        (["name:no.such", "--in", "TALK", "--out", "o.wav"], "is no name"),
+        (["name:no.such", "--in", "TALK", "--out", "o.wav"], "is not a name of an end"),
         (["127.0.0.1:9", "--out", "o.wav"], "device"),
     ],
 )

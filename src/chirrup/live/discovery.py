@@ -37,7 +37,7 @@ def _zeroconf() -> ModuleType:
 def _checked(name: str) -> str:
     if not _NAME.fullmatch(name):
         raise UsageError(
-            f"{name!r} cannot be announced as a name: use 1 to 40 letters, digits, spaces, - and _"
+            f"{name!r} is not a name of an end: use 1 to 40 letters, digits, spaces, - and _"
         )
     return name
 
