@@ -278,7 +278,9 @@ def test_errors(
         port = str(used.getsockname()[1])
         given = [text.replace("TALK", "talk.wav").replace("USED", port) for text in arguments]
         assert run(given) == 2
-    assert words in capsys.readouterr().err
+    shown = capsys.readouterr().err
+    assert words in shown
+    assert "NOT encrypted" not in shown  # no connection has begun
     assert [path.name for path in talk.parent.iterdir()] == ["talk.wav"]
 
 

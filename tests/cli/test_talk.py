@@ -281,7 +281,9 @@ def test_errors(
         used.bind(("127.0.0.1", 0))
         names = {"TALK": "alice.wav", "USED": f"127.0.0.1:{used.getsockname()[1]}"}
         assert run(["talk", *[names.get(text, text) for text in arguments]]) == 2
-    assert words in capsys.readouterr().err
+    shown = capsys.readouterr().err
+    assert words in shown
+    assert "NOT encrypted" not in shown  # no connection has begun
     assert {path.name for path in talks[0].parent.iterdir()} == {"alice.wav", "bob.wav"}
 
 

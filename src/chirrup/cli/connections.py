@@ -106,11 +106,14 @@ def run(call: "Call", as_json: bool, quiet: bool, push_to_talk: str | None = Non
     printer = _Printer(meters, as_json, quiet)
     with ExitStack() as stack:
         stop = stack.enter_context(_stopping())
-        if push_to_talk is None:
-            call.run(stop, printer.second)
-        else:
+        if push_to_talk is not None:
             meters.talks = stack.enter_context(open_keys(push_to_talk)).talks
-            call.run(stop, printer.second, meters.talks)
+        if call.endpoint.sealer is None:
+            console.note(
+                "the voice is NOT encrypted: give a key with --key-file, or a passphrase in "
+                f"{PASSPHRASE}"
+            )
+        call.run(stop, printer.second, meters.talks or (lambda: True))
     printer.end()
 
 
@@ -161,10 +164,6 @@ def seals(key_file: Path | None, *, calls: bool) -> tuple[Any, Any]:
     if key_file is not None and passphrase is not None:
         raise UsageError(f"--key-file and {PASSPHRASE} exclude each other: use one")
     if key_file is None and passphrase is None:
-        console.note(
-            "the voice is NOT encrypted: give a key with --key-file, or a passphrase in "
-            f"{PASSPHRASE}"
-        )
         return None, None
     from chirrup.live import seal
 
