@@ -143,6 +143,21 @@ def test_the_other_end_is_restarted(talks: tuple[Path, Path], tmp_path: Path) ->
     assert now["received"]["streams"] == 2
 
 
+def test_an_end_that_waits_ends_with_its_caller(talks: tuple[Path, Path], tmp_path: Path) -> None:
+    """With --once, its voice does not wait for another caller."""
+    port, long = free_port(), tmp_path / "long.wav"
+    soundfile.write(long, np.tile(SPEECH, 20), RATE_HZ)
+    waiting = ["--port", f"127.0.0.1:{port}", "--in", long, "--out", tmp_path / "out.wav"]
+    caller = [f"127.0.0.1:{port}", "--in", long, "--out", tmp_path / "again.wav"]
+    with talking(*waiting, "--once") as alice, talking(*caller) as bob:
+        until(alice, "played", 10)
+        bob.send_signal(signal.SIGINT)
+        last(bob)
+        now = last(alice)
+    assert now["received"]["ended"]
+    assert now["sent"]["packets"] < 20 * len(SPEECH) / 480
+
+
 def test_microphone_and_speaker(
     talks: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

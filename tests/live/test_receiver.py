@@ -9,8 +9,17 @@ import pytest
 import chirrup
 from chirrup.live.description import Description
 from chirrup.live.endpoint import Endpoint
-from chirrup.live.receiver import AWAY_S, MAX_HELD, MAX_OFFERS, Found, Loading, Receiver
-from chirrup.live.rtp import DESCRIPTION, Application, Control
+from chirrup.live.receiver import (
+    AWAY_S,
+    GONE_S,
+    MAX_HELD,
+    MAX_OFFERS,
+    UNPROVED_S,
+    Found,
+    Loading,
+    Receiver,
+)
+from chirrup.live.rtp import DESCRIPTION, Application, Control, Report
 from chirrup.live.sender import Sender
 
 ALICE, EVE = ("192.0.2.1", 5004), ("192.0.2.6", 5004)
@@ -143,3 +152,51 @@ def test_the_description_is_left_out_while_reports_come(codec: chirrup.Codec) ->
     end.receive(alice.control(2.0) or b"", ALICE, 2.0)
     alice.receive(end.control(2.5) or b"", ("192.0.2.9", 5004), 2.75)
     assert alice.sender.statistics.round_trip_ms == pytest.approx(250, abs=1)
+
+
+def test_one_description_causes_a_second_of_voice(codec: chirrup.Codec) -> None:
+    """A replayed description, or one with a false address, must not direct a voice for long."""
+    end, receiver = receiver_of(lambda description: codec)
+    alice = sender_of(codec)
+    end.receive(control_of(alice), ALICE, 10.0)
+    assert receiver.sender(10.0 + UNPROVED_S) == ALICE
+    assert receiver.sender(10.1 + UNPROVED_S) is None
+    end.receive(voice_of(alice, codec, 2)[0], ALICE, 10.1 + GONE_S)
+    assert (receiver.codec, receiver.statistics.undescribed) == (None, 1)  # it has expired
+
+
+def test_a_caller_that_only_listens_is_sent_the_voice(codec: chirrup.Codec) -> None:
+    """Its reports prove its address: they name the SSRC of this end's stream."""
+    end, receiver = receiver_of(lambda description: codec)
+    alice = sender_of(codec)
+    end.receive(control_of(alice), ALICE, 10.0)
+    for source, last_s in ((8, 10.0 + UNPROVED_S), (end.source, 10.5 + GONE_S)):
+        report = Report(source, 0.0, 0, 0, 0, 0, 0)
+        end.receive(Control(7, (report,)).pack(), ALICE, 10.5)
+        assert receiver.sender(last_s) == ALICE
+        assert receiver.sender(last_s + 0.1) is None
+
+
+@pytest.mark.parametrize("leaves", [False, True])
+def test_the_voice_ends_soon_after_the_other_end(codec: chirrup.Codec, leaves: bool) -> None:
+    """The end of a stream alone does not end the connection: its sender may listen."""
+    end, receiver = receiver_of(lambda description: codec)
+    alice = sender_of(codec)
+    for datagram in [control_of(alice), *voice_of(alice, codec, 3)]:
+        end.receive(datagram, ALICE, 10.0)
+    last = alice.leave() if leaves else alice.control(11.0, end=True)
+    assert last is not None
+    end.receive(last, ALICE, 11.0)
+    assert receiver.ended
+    assert receiver.sender(11.0) == (None if leaves else ALICE)
+    assert receiver.sender(11.1 + GONE_S) is None
+
+
+def test_a_caller_that_pauses_is_sent_the_voice(codec: chirrup.Codec) -> None:
+    end, receiver = receiver_of(lambda description: codec)
+    alice = sender_of(codec)
+    for datagram in [control_of(alice), *voice_of(alice, codec, 3)]:
+        end.receive(datagram, ALICE, 10.0)
+    for now_s in range(11, 31):
+        end.receive(alice.control(now_s) or b"", ALICE, now_s)
+        assert receiver.sender(now_s + 0.9) == ALICE

@@ -39,8 +39,8 @@ class Loop:
         output: output of the received audio, from the first stream on.
         pace: rate at which the source is sent, relative to real time; None is as it comes.
         control_bps: highest rate of the control datagrams in the first second.
-        once: end when the source has ended, and the stream of the other end has ended, or stays
-            away, and is played.
+        once: end when the source has ended or the other end has left, and the stream of the other
+            end has ended, or stays away, and is played.
         stop: ends the loop.
         each_second: called once a second.
         talks: returns whether the samples of the source are to be sent.
@@ -82,6 +82,8 @@ class Loop:
                 self._tick(self.endpoint.receiver, self.output)
         if self._sending:
             self._end()
+        if self.endpoint.sender is not None:
+            self._send(self.endpoint.leave())
         self._drain()
 
     def _control(self, now_s: float) -> None:
@@ -108,7 +110,7 @@ class Loop:
 
     @property
     def _caller(self) -> Address | None:
-        """Address of the end that has called this one."""
+        """Address of the end that has called this one, until it leaves or is silent."""
         receiver = self.endpoint.receiver
         if receiver is None or not self.link.listen:
             return None
@@ -121,8 +123,9 @@ class Loop:
 
     def _send(self, datagram: bytes | None) -> None:
         """Send a datagram to the other end, if its address is known."""
-        if datagram is not None and self._reachable:
-            self.link.send(datagram, self._caller)
+        caller = self._caller
+        if datagram is not None and (caller is not None or not self.link.listen):
+            self.link.send(datagram, caller)
 
     def _take(self) -> None:
         """Send the samples that are due. A file waits for a caller, other sources do not."""
@@ -173,7 +176,7 @@ class Loop:
         receiver = self.endpoint.receiver
         if receiver is None:
             return not self._sending
-        if not self.once or self._sending or receiver.playout is None:
+        if not self.once or receiver.playout is None or (self._sending and self._reachable):
             return False
         if not receiver.is_over(now_s):
             self._ended_s = math.inf

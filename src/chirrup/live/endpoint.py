@@ -73,12 +73,13 @@ class Endpoint:
             self.ignored += 1
 
     def _control(self, packet: rtp.Control, address: Address, now_s: float) -> None:
+        reports = [message for message in packet.messages if isinstance(message, rtp.Report)]
         if self.receiver is not None:
-            self.receiver.control(packet.source, packet.messages, address, now_s)
+            ours = any(report.source == self.source for report in reports)
+            self.receiver.control(packet.source, packet.messages, address, now_s, ours)
         if self.sender is not None:
-            for message in packet.messages:
-                if isinstance(message, rtp.Report):
-                    self.sender.receive(message, now_s)
+            for report in reports:
+                self.sender.receive(report, now_s)
 
     def push(self, samples: np.ndarray, talks: bool = True) -> list[bytes]:
         """Return the datagrams of the next samples; `Sender.push` describes the arguments."""
@@ -106,7 +107,7 @@ class Endpoint:
         Args:
             now_s: the time.
             sending: whether the sender's stream goes on.
-            end: whether it ends now.
+            end: whether it ends now. The receiver may go on.
         """
         messages: list[rtp.Message] = []
         if self.sender is not None and sending:
@@ -115,6 +116,10 @@ class Endpoint:
             messages.append(report)
         messages += [rtp.Bye()] * end
         return self._sealed(messages) if messages else None
+
+    def leave(self) -> bytes:
+        """Return the datagram that ends the connection."""
+        return self._sealed([rtp.Bye()])
 
     def _sealed(self, messages: list[rtp.Message]) -> bytes:
         packet = rtp.Control(self.source, tuple(messages))

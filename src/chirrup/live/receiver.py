@@ -19,6 +19,10 @@ from chirrup.live.playout import Playout
 
 AWAY_S: Final = 2.0
 """Silence of a sender after which another one may take its place."""
+GONE_S: Final = 5.0
+"""Silence of the other end after which nothing is sent to it, and its descriptions expire."""
+UNPROVED_S: Final = 1.0
+"""Time after a description in which voice is sent to an address that has proved nothing else."""
 MAX_OFFERS: Final = 16
 """Descriptions of streams that have not begun; further ones replace the oldest."""
 MAX_HELD: Final = 256
@@ -32,6 +36,21 @@ class Loading:
 Found = Codec | Loading | None
 Key = tuple[int, Address]
 """SSRC and address of a sender."""
+
+
+@dataclass
+class Offer:
+    """A description whose stream has not begun.
+
+    Attributes:
+        description: the latest one.
+        arrival_s: time at which it arrived.
+        until_s: time until which voice is sent to its address.
+    """
+
+    description: Description
+    arrival_s: float
+    until_s: float
 
 
 @dataclass
@@ -54,7 +73,8 @@ class Receiver:
     """The receiver. It belongs to one thread at a time.
 
     A stream begins with an RTP packet whose address has sent a description of its SSRC. It keeps
-    its place until it ends, or nothing of it arrives for `AWAY_S`.
+    its place until it ends, or nothing of it arrives for `AWAY_S`. A description expires after
+    `GONE_S`.
 
     Args:
         find_codec: returns the model of a description, `Loading` if it is to be asked again, or
@@ -68,11 +88,11 @@ class Receiver:
         self.description: Description | None = None
         self.ended = False
         self._find_codec = find_codec
-        self._offers: OrderedDict[Key, Description] = OrderedDict()
+        self._offers: OrderedDict[Key, Offer] = OrderedDict()
         self._held: list[tuple[Key, rtp.Voice, float]] = []
         self._stream: Key | None = None
         self._noise: ComfortNoise | None = None
-        self._pauses = False
+        self._pauses = self._left = False
         self._last_s = 0.0
         self._sent, self._sent_s = 0, 0.0
         self._before, self._lost_before = (0, 0), 0
@@ -88,9 +108,22 @@ class Receiver:
         self.playout.push(packet.sequence, packet.timestamp, packet.payload, now_s, packet.source)
 
     def control(
-        self, source: int, messages: tuple[rtp.Message, ...], address: Address, now_s: float
+        self,
+        source: int,
+        messages: tuple[rtp.Message, ...],
+        address: Address,
+        now_s: float,
+        reports: bool = False,
     ) -> None:
         """Take the messages of an RTCP datagram.
+
+        Args:
+            source: its SSRC.
+            messages: its messages. A Bye alone ends the connection. A Bye with other messages ends
+                the stream only: its sender may still receive.
+            address: the address that it came from.
+            now_s: the time.
+            reports: whether it has a report of the stream that this end sends.
 
         Raises:
             FormatError: a description is malformed.
@@ -99,8 +132,14 @@ class Receiver:
         for message in messages:
             if isinstance(message, rtp.Application) and message.kind == rtp.DESCRIPTION:
                 self._offer(key, parse_description(message.data), now_s)
+        leaves = messages == (rtp.Bye(),)
+        if leaves:
+            self._offers.pop(key, None)
+        elif reports and key in self._offers:
+            self._offers[key].until_s = now_s + GONE_S
         if key != self._stream:
             return
+        self._left |= leaves
         self._last_s = now_s
         for message in messages:
             if isinstance(message, rtp.Sent):
@@ -122,7 +161,9 @@ class Receiver:
             if self.codec is not None and is_of(description, self.codec):
                 self.description = description
             return
-        self._offers[key] = description
+        before = self._offers.get(key)
+        until_s = max(now_s + UNPROVED_S, 0.0 if before is None else before.until_s)
+        self._offers[key] = Offer(description, now_s, until_s)
         self._offers.move_to_end(key)
         if len(self._offers) > MAX_OFFERS:
             self._offers.popitem(last=False)
@@ -131,10 +172,12 @@ class Receiver:
 
     def _begins(self, key: Key, packet: rtp.Voice, now_s: float) -> bool:
         """Begin the stream of a packet, unless another one is under way."""
-        description = self._offers.get(key)
-        if description is None or (self._stream is not None and not self.is_over(now_s)):
+        offer = self._offers.get(key)
+        busy = self._stream is not None and not self.is_over(now_s)
+        if busy or offer is None or now_s > offer.arrival_s + GONE_S:
             self.statistics.undescribed += 1
             return False
+        description = offer.description
         found = self._find_codec(description) if self.codec is None else self.codec
         if isinstance(found, Loading):
             self._held.append((key, packet, now_s))
@@ -147,7 +190,8 @@ class Receiver:
             self.codec, self._noise = found, ComfortNoise(found.sample_rate_hz)
             self.playout = Playout(found.decoder(frames_per_packet=description.frames))
         del self._offers[key]
-        self._stream, self.description, self.ended = key, description, False
+        self._stream, self.description = key, description
+        self.ended = self._left = False
         self._sent, self._lost_before = 0, self.playout.statistics.lost
         self.statistics.streams += 1
         held, self._held = self._held, []
@@ -161,10 +205,15 @@ class Receiver:
         return self._stream is not None and (self.ended or now_s > self._last_s + AWAY_S)
 
     def sender(self, now_s: float) -> Address | None:
-        """Return the address of the stream, or without a stream, of the last description."""
-        if self._stream is not None and not (self._offers and self.is_over(now_s)):
+        """Return the address of the other end, or None if nothing may be sent.
+
+        It is the address of the stream until a Bye, or silence of `GONE_S`. Otherwise it is an
+        address whose description is new, or that reports the stream that this end sends.
+        """
+        if self._stream is not None and not self._left and now_s <= self._last_s + GONE_S:
             return self._stream[1]
-        return next(reversed(self._offers))[1] if self._offers else None
+        latest = max(self._offers, key=lambda key: self._offers[key].until_s, default=None)
+        return None if latest is None or now_s > self._offers[latest].until_s else latest[1]
 
     def pull(self, now_s: float) -> np.ndarray | None:
         """Return the audio of the next tick, or None before the first stream."""
