@@ -1,10 +1,12 @@
 """A UDP socket with a simulated network before it."""
 
 import socket
+import sys
 from collections.abc import Generator
 
 import pytest
 
+from chirrup.errors import FileError
 from chirrup.live.link import Link
 from chirrup.live.network import Network
 from chirrup.live.rtp import Bye, Control, Voice
@@ -63,3 +65,33 @@ def test_a_link_is_busy_until_the_last_delayed_datagram_is_sent(other: socket.so
     finally:
         link.close()
     assert other.recv(100) == b"last"
+
+
+@pytest.mark.parametrize(
+    ("host", "own"), [("", "127.0.0.2"), ("0.0.0.0", "127.0.0.2"), ("", "::1")]
+)
+def test_an_answer_has_the_address_that_was_called(host: str, own: str) -> None:
+    """A machine has several addresses. The other end ignores datagrams from another one."""
+    known = sys.platform == "linux" if host else hasattr(socket, "IPV6_RECVPKTINFO")
+    if not known or not (host or socket.has_ipv6):
+        pytest.skip("this system does not name the own address of a datagram")
+    waits = Link(host, 0, listen=True)
+    port = waits.socket.getsockname()[1]
+    links = [waits]
+    try:
+        try:
+            links.append(Link(own, port, listen=False))
+            links[1].send(b"call")
+            received = waits.receive(5.0)
+        except FileError:
+            received = []
+        if not received:
+            pytest.skip(f"this machine does not have the address {own}")
+        [(datagram, address)] = received
+        assert datagram == b"call"
+        waits.send(b"answer", address)
+        assert [answer for answer, _ in links[1].receive(5.0)] == [b"answer"]
+        assert links[1].strangers == 0
+    finally:
+        for link in links:
+            link.close()

@@ -2,7 +2,9 @@
 
 import select
 import socket
+import sys
 import time
+from collections import OrderedDict
 from contextlib import suppress
 from typing import Final
 
@@ -13,6 +15,21 @@ from chirrup.live.rtp import HEADER_BYTES, MAX_DATAGRAM, is_control
 Address = tuple[str, int] | tuple[str, int, int, int]
 UDP_BYTES: Final = 8
 IP_BYTES: Final = {socket.AF_INET: 20, socket.AF_INET6: 40}
+_Ancillary = tuple[int, int, bytes]
+_IP_PKTINFO: Final = getattr(socket, "IP_PKTINFO", 8 if sys.platform == "linux" else None)
+"""Linux's value, which Python has from 3.14."""
+_PACKET_INFORMATION: Final = {  # level, option, kind of message: ip(7) and RFC 3542, section 6
+    socket.AF_INET: (socket.IPPROTO_IP, _IP_PKTINFO, _IP_PKTINFO),
+    socket.AF_INET6: (
+        socket.IPPROTO_IPV6,
+        getattr(socket, "IPV6_RECVPKTINFO", None),
+        getattr(socket, "IPV6_PKTINFO", None),
+    ),
+}
+MAX_PEERS: Final = 64
+"""Other ends whose last datagrams are remembered with the own address that they were sent to."""
+_ANCILLARY_BYTES: Final = 128
+"""Space for packet information, which has 12 or 20 bytes, and its head."""
 _BURST: Final = 256
 """Most datagrams that are read at once, so that a flood does not stop the ticks."""
 
@@ -44,8 +61,22 @@ def protected_bytes(datagram: bytes) -> int:
     return len(datagram) if is_control(datagram) else HEADER_BYTES
 
 
+def _answering(message: _Ancillary) -> _Ancillary:
+    """Return the packet information of an answer, from that of a received datagram.
+
+    The own address stays, and the system chooses the interface, as without this information.
+    """
+    level, kind, data = message
+    if level == socket.IPPROTO_IPV6:
+        return level, kind, data[:16] + bytes(len(data) - 16)
+    return level, kind, bytes(4) + data[4:8] + bytes(len(data) - 8)
+
+
 class Link:
     """A UDP socket that does not block. It belongs to one thread; only `wake` may be called by all.
+
+    A link that listens at any address answers from the address to which the other end sent, as
+    far as the system gives it.
 
     Args:
         host: the other end, or with ``listen`` the own address; empty is any address.
@@ -94,6 +125,7 @@ class Link:
                     f"{shown} cannot be {verb}: {error.strerror or error}: "
                     + ("choose another port or address" if listen else "check the address")
                 ) from error
+        self._own: OrderedDict[Address, list[_Ancillary]] = OrderedDict()  # by the other end
         self.header_bytes = UDP_BYTES + IP_BYTES[self.socket.family]
         self.refused = self.strangers = 0
         self._woken, self._waker = socket.socketpair()
@@ -107,6 +139,10 @@ class Link:
             if self.listen:
                 if family == socket.AF_INET6:
                     opened.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, not both)
+                level, option, _ = _PACKET_INFORMATION[socket.AddressFamily(family)]
+                if option is not None and hasattr(opened, "recvmsg"):
+                    with suppress(OSError):  # then the system chooses the address of answers
+                        opened.setsockopt(level, option, 1)
                 opened.bind(address)  # pyright: ignore[reportArgumentType]
         except OSError:
             opened.close()
@@ -139,10 +175,30 @@ class Link:
                 self._send(arrival.packet, arrival.label)
 
     def _send(self, datagram: bytes, address: Address) -> None:
+        if own := self._own.get(address):
+            try:
+                self.socket.sendmsg([datagram], own, 0, address)
+                return
+            except OSError:  # the system does not take it, or no longer has this address
+                del self._own[address]
         try:
             self.socket.sendto(datagram, address)
         except OSError:  # nobody listens, the route is away, or the buffer is full: a lost packet
             self.refused += 1
+
+    def _receive(self) -> tuple[bytes, Address]:
+        """Return a datagram and its address, and note the own address that it was sent to."""
+        if not self.listen or not hasattr(self.socket, "recvmsg"):
+            return self.socket.recvfrom(MAX_DATAGRAM + 1)
+        level, _, kind = _PACKET_INFORMATION[self.socket.family]
+        datagram, ancillary, _, address = self.socket.recvmsg(MAX_DATAGRAM + 1, _ANCILLARY_BYTES)
+        own = [_answering(message) for message in ancillary if message[:2] == (level, kind)]
+        if own:
+            self._own[address] = own
+            self._own.move_to_end(address)
+            if len(self._own) > MAX_PEERS:
+                self._own.popitem(last=False)
+        return datagram, address
 
     @property
     def busy(self) -> bool:
@@ -160,7 +216,7 @@ class Link:
         received: list[tuple[bytes, Address]] = []
         for _ in range(_BURST):
             try:
-                received.append(self.socket.recvfrom(MAX_DATAGRAM + 1))
+                received.append(self._receive())
             except BlockingIOError:
                 break
             except OSError:  # an ICMP message: nobody listens at the other end
