@@ -72,7 +72,9 @@ def test_a_stream_belongs_to_the_address_of_its_description(
     assert receiver.playout is not None
     count = receiver.playout.statistics
     assert (count.received, count.duplicates) == (len(voice) - 1, 0)
-    assert receiver.statistics.undescribed == 1 + len(voice) - 1
+    counts = receiver.statistics
+    assert counts.undescribed + counts.busy == 1 + len(voice) - 1
+    assert (counts.busy > 0) == (source == alice.source)  # Eve has described this SSRC
     assert receiver.sender(6.0) == ALICE
     end.receive(control_of(eve), EVE, 6.0)
     away_s = 6.0 + AWAY_S
@@ -129,7 +131,7 @@ def test_a_stream_that_cannot_be_decoded(codec: chirrup.Codec) -> None:
     text = replace(eve.sender.description, model="other").text
     end.receive(Control(66, (Application(DESCRIPTION, text.encode()),)).pack(), EVE, 0.0)
     end.receive(voice_of(eve, codec, 3)[0], EVE, 0.0)
-    assert receiver.codec is None
+    assert (receiver.codec, receiver.statistics.other_model) == (None, 1)
     end.receive(control_of(alice), ALICE, 0.1)
     end.receive(voice_of(alice, codec, 3)[0], ALICE, 0.1)
     assert receiver.sender(0.1) == ALICE

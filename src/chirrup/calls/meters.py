@@ -88,6 +88,15 @@ class Meters:
             return now, None
         return now["sent"], now["received"]
 
+    @property
+    def ignored(self) -> int:
+        """Datagrams that were not played, for whatever reason."""
+        receiver, ignored = self._endpoint.receiver, self._endpoint.ignored + self._link.strangers
+        if receiver is None:
+            return ignored
+        count = receiver.statistics
+        return ignored + count.undescribed + count.busy + count.other_model
+
     def short(self) -> str:
         """Return a few values for one line of a terminal."""
         now = self.values()
@@ -99,7 +108,7 @@ class Meters:
             delay_ms, loss = received["delay_ms"], received["loss_percent"]
             parts.append(f"in delay {delay_ms:.0f} ms, loss {loss:.0f} %")
         elif received is not None:
-            parts.append(f"no stream yet, {now['ignored']} ignored")
+            parts.append(f"no stream yet, {self.ignored} ignored")
         if sent is not None:
             parts.append(
                 f"out {sent['total_bps'] / 1000:.1f} kbit/s, loss {sent['loss_percent']:.0f} %"
@@ -119,12 +128,12 @@ class Meters:
                 f"{sent['round_trip_ms']:.0f} ms"
             )
         if received is not None and "delay_ms" not in received:
-            parts.append(f"no stream at {self._link.name} yet, {now['ignored']} datagrams ignored")
+            parts.append(f"no stream at {self._link.name} yet, {self.ignored} datagrams ignored")
         elif received is not None:
             parts.append(
                 f"received with loss {received['loss_percent']:.1f} %, jitter "
                 f"{received['jitter_ms']:.0f} ms, delay {received['delay_ms']:.0f} ms (buffer "
                 f"{received['depth_ms']:.0f} ms), {received['recovered']} recovered, "
-                f"{received['concealed']} concealed, {now['ignored']} datagrams ignored"
+                f"{received['concealed']} concealed, {self.ignored} datagrams ignored"
             )
         return "; ".join(parts)

@@ -92,10 +92,45 @@ def check_received(call: "Call", out: str, quiet: bool) -> None:
     if output.dropped and not quiet:
         console.note(f"warning: {out} stalled: {output.dropped} blocks were not written")
     if not output.started and not output.device:
+        advice = "; ".join(causes(call)) or "check the address, the key and the model"
         raise FileError(
-            f"no stream arrived at {call.link.name}, {call.endpoint.ignored} datagrams were "
-            f"ignored: nothing was written; check the address, the key and the model"
+            f"no stream arrived at {call.link.name}, {call.meters().ignored} datagrams were "
+            f"ignored: nothing was written; {advice}"
         )
+
+
+def causes(call: "Call") -> list[str]:
+    """Return why a call has ignored datagrams of other ends, and what the user can do."""
+    endpoint, link, receiver = call.endpoint, call.link, call.endpoint.receiver
+    found = []
+    if endpoint.sealed:
+        found.append(
+            "encrypted datagrams arrive, and this end has no key: give the key of the other end "
+            f"with --key-file, or its passphrase in {PASSPHRASE}"
+        )
+    if endpoint.clear:
+        found.append(
+            "datagrams without encryption arrive, and this end has a key: give the key to the "
+            "other end too"
+        )
+    if receiver is None:
+        return found
+    if link.strangers:
+        found.append(
+            f"datagrams arrive from another address than {link.name}: start the end that waits "
+            "with its address, --port ADDRESS:PORT"
+        )
+    if receiver.statistics.busy:
+        found.append(
+            "another stream arrives and is ignored: it can begin when the present one has ended "
+            "or has been silent for 2 s"
+        )
+    if receiver.statistics.other_model and receiver.codec is not None:
+        found.append(
+            f"a stream of another model than {receiver.codec.name} is ignored: restart this end "
+            "to receive it"
+        )
+    return found
 
 
 def run(call: "Call", as_json: bool, quiet: bool, push_to_talk: str | None = None) -> None:
@@ -103,7 +138,7 @@ def run(call: "Call", as_json: bool, quiet: bool, push_to_talk: str | None = Non
     from chirrup.calls.keys import open_keys
 
     meters = call.meters()
-    printer = _Printer(meters, as_json, quiet)
+    printer = _Printer(call, meters, as_json, quiet)
     with ExitStack() as stack:
         stop = stack.enter_context(_stopping())
         if push_to_talk is not None:
@@ -118,13 +153,23 @@ def run(call: "Call", as_json: bool, quiet: bool, push_to_talk: str | None = Non
 
 
 class _Printer:
-    """Meters that are printed once a second and at the end."""
+    """Meters that are printed once a second and at the end, and warnings, each once."""
 
-    def __init__(self, meters: "Meters", as_json: bool, quiet: bool) -> None:
-        self.meters, self.as_json, self.quiet = meters, as_json, quiet
+    def __init__(self, call: "Call", meters: "Meters", as_json: bool, quiet: bool) -> None:
+        self.call, self.meters, self.as_json, self.quiet = call, meters, as_json, quiet
         self.terminal = sys.stderr is not None and sys.stderr.isatty()
+        self.warned: set[str] = set()
+
+    def warn(self) -> None:
+        for text in [] if self.quiet else causes(self.call):
+            if text not in self.warned:
+                self.warned.add(text)
+                clear = "\r\x1b[K" * (self.terminal and not self.as_json)
+                print(clear, end="", file=sys.stderr)
+                console.note(f"warning: {text}")
 
     def second(self) -> None:
+        self.warn()
         if self.as_json:
             print(json.dumps(self.meters.values()), flush=True)
         elif self.terminal and not self.quiet:

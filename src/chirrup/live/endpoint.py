@@ -47,6 +47,8 @@ class Endpoint:
         sent: datagrams that were made.
         received: datagrams that arrived.
         ignored: datagrams that were malformed, sealed otherwise or replayed.
+        sealed: the sealed control datagrams among them, if this end has no key.
+        clear: the descriptions in clear among them, if this end has a key.
     """
 
     source: int
@@ -57,6 +59,8 @@ class Endpoint:
     sent: Traffic = field(default_factory=Traffic)
     received: Traffic = field(default_factory=Traffic)
     ignored: int = 0
+    sealed: int = 0
+    clear: int = 0
 
     def receive(self, datagram: bytes, address: Address, now_s: float) -> None:
         """Take a datagram. One that does not belong to the connection is counted and ignored."""
@@ -71,8 +75,14 @@ class Endpoint:
                 self.ignored += 1
         except FormatError:
             self.ignored += 1
+            if self.opener is not None and _has(datagram, rtp.DESCRIPTION):
+                self.clear += 1
 
     def _control(self, packet: rtp.Control, address: Address, now_s: float) -> None:
+        if self.opener is None and _holds(packet, rtp.SEALED):
+            self.ignored += 1
+            self.sealed += 1
+            return
         reports = [message for message in packet.messages if isinstance(message, rtp.Report)]
         if self.receiver is not None:
             ours = any(report.source == self.source for report in reports)
@@ -126,3 +136,17 @@ class Endpoint:
         return self.sent.count(
             packet.pack() if self.sealer is None else self.sealer.control(packet)
         )
+
+
+def _holds(packet: rtp.Control, kind: int) -> bool:
+    """Return whether a control datagram holds an application packet of a kind."""
+    return any(isinstance(m, rtp.Application) and m.kind == kind for m in packet.messages)
+
+
+def _has(datagram: bytes, kind: int) -> bool:
+    """Return whether a datagram is RTCP in clear with an application packet of a kind."""
+    try:
+        packet = rtp.parse(datagram) if rtp.is_control(datagram) else None
+    except FormatError:
+        return False
+    return isinstance(packet, rtp.Control) and _holds(packet, kind)

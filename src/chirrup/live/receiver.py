@@ -59,13 +59,17 @@ class ReceiverStatistics:
 
     Attributes:
         payload_bytes: bytes of the codec's packets.
-        undescribed: RTP packets without a description from their address, or of another stream
-            than the present one.
+        undescribed: RTP packets without a description from their address.
+        busy: RTP packets of another stream, which came while the present one was under way.
+        other_model: RTP packets of a stream whose model is not installed, or is not the present
+            one.
         streams: streams that were received.
     """
 
     payload_bytes: int = 0
     undescribed: int = 0
+    busy: int = 0
+    other_model: int = 0
     streams: int = 0
 
 
@@ -173,9 +177,11 @@ class Receiver:
     def _begins(self, key: Key, packet: rtp.Voice, now_s: float) -> bool:
         """Begin the stream of a packet, unless another one is under way."""
         offer = self._offers.get(key)
-        busy = self._stream is not None and not self.is_over(now_s)
-        if busy or offer is None or now_s > offer.arrival_s + GONE_S:
+        if offer is None or now_s > offer.arrival_s + GONE_S:
             self.statistics.undescribed += 1
+            return False
+        if self._stream is not None and not self.is_over(now_s):
+            self.statistics.busy += 1
             return False
         description = offer.description
         found = self._find_codec(description) if self.codec is None else self.codec
@@ -184,7 +190,7 @@ class Receiver:
             del self._held[:-MAX_HELD]
             return False
         if found is None or not is_of(description, found):
-            self.statistics.undescribed += 1
+            self.statistics.other_model += 1
             return False
         if self.playout is None:
             self.codec, self._noise = found, ComfortNoise(found.sample_rate_hz)

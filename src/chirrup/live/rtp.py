@@ -17,7 +17,7 @@ VOICE_TYPE: Final = 96
 """Payload type of voice, the first dynamic one."""
 SENDER_REPORT, RECEIVER_REPORT, BYE, APPLICATION = 200, 201, 203, 204
 APPLICATION_NAME: Final = b"CHRP"
-DESCRIPTION, COMFORT_NOISE = 0, 1
+DESCRIPTION, COMFORT_NOISE, SEALED = 0, 1, 2
 """Subtypes of the application packets."""
 MAX_DATAGRAM: Final = 1400
 """Most bytes of a datagram, which fits in one packet of Ethernet and of most tunnels."""

@@ -1,0 +1,85 @@
+"""Why datagrams of other ends are ignored, as the commands state it."""
+
+from collections.abc import Generator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import chirrup
+from chirrup.calls.call import Call
+from chirrup.calls.outputs import Output
+from chirrup.cli.connections import causes, check_received
+from chirrup.errors import FileError
+from chirrup.live.endpoint import Endpoint
+from chirrup.live.link import Link
+from chirrup.live.rtp import DESCRIPTION, Application, Control
+from chirrup.live.sender import Sender
+
+KEY = bytes(range(32))
+
+
+@pytest.fixture(scope="module")
+def codec() -> chirrup.Codec:
+    return chirrup.load("iris-t1")
+
+
+@pytest.fixture
+def call(codec: chirrup.Codec, tmp_path: Path) -> Generator[Call, None, None]:
+    with Call(Link("127.0.0.1", 0, listen=True), None, None) as call:
+        call.receive(Output(tmp_path / "out.wav", raw=False, force=False), lambda _: codec)
+        yield call
+
+
+def sent(codec: chirrup.Codec, source: int, sealed: bool = False) -> list[bytes]:
+    """Return a description and a voice."""
+    end = Endpoint(source, Sender(codec, 6000, 0, codec.input_rate_hz, source))
+    if sealed:
+        from chirrup.live.seal import Sealer
+
+        end.sealer = Sealer(KEY, "call")
+    return [end.control(0.0) or b"", *end.push(np.zeros(2400, np.float32))]
+
+
+@pytest.mark.parametrize(
+    ("sealed", "words"),
+    [(True, "give the key of the other end with --key-file"), (False, "the key to the other end")],
+)
+def test_only_one_end_has_a_key(codec: chirrup.Codec, call: Call, sealed: bool, words: str) -> None:
+    pytest.importorskip("cryptography", reason="pip install 'chirrup[live]'")
+    from chirrup.live import seal
+
+    call.endpoint.opener = None if sealed else seal.Opener(KEY, "call")
+    datagrams = sent(codec, 1, sealed)
+    for datagram in datagrams:
+        call.endpoint.receive(datagram, ("192.0.2.1", 1), 0.0)
+    with pytest.raises(FileError, match=f" {len(datagrams)} datagrams were ignored.*{words}"):
+        check_received(call, "out.wav", quiet=False)
+
+
+def test_a_stream_that_comes_too_early_or_has_another_model(
+    codec: chirrup.Codec, call: Call
+) -> None:
+    for source in (1, 2):
+        for datagram in sent(codec, source):
+            call.endpoint.receive(datagram, ("192.0.2.1", source), 0.0)
+    [text] = causes(call)
+    assert "another stream arrives and is ignored" in text
+    busy = len(sent(codec, 2)) - 1
+    assert f"{busy} datagrams ignored" in call.meters().line()
+    made = replace(Sender(codec, 6000, 0, codec.input_rate_hz).description, model="iris-x")
+    description = Application(DESCRIPTION, made.text.encode())
+    for datagram in [Control(3, (description,)).pack(), *sent(codec, 3)[1:]]:
+        call.endpoint.receive(datagram, ("192.0.2.1", 3), 4.0)
+    assert "another model than iris-t1 is ignored" in causes(call)[-1]
+    assert f"{2 * busy} datagrams ignored" in call.meters().line()
+
+
+def test_an_answer_from_another_address(codec: chirrup.Codec, tmp_path: Path) -> None:
+    link = Link("127.0.0.1", 9, listen=False)
+    with Call(link, None, None) as call:
+        call.receive(Output(tmp_path / "out.wav", raw=False, force=False), lambda _: codec)
+        link.strangers = 1
+        with pytest.raises(FileError, match=r"1 datagrams were.*--port ADDRESS:PORT"):
+            check_received(call, "out.wav", quiet=False)
