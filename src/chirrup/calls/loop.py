@@ -70,12 +70,14 @@ class Loop:
             if now_s >= self._meter_s + CONTROL_S:
                 self._meter_s = now_s
                 self.each_second()
-            if (caller := self._caller) != self._last_caller:  # it needs the description soon
-                self._last_caller, self._start_s, self._control_s = caller, now_s, now_s
-            if now_s >= self._control_s:
-                self._control(now_s)
             for datagram, address in self.link.receive(self._next_s() - now_s):
                 self.endpoint.receive(datagram, address, time.monotonic())
+            now_s = time.monotonic()
+            if (caller := self._caller) != self._last_caller:  # the description precedes the voice
+                self._last_caller, self._due_s = caller, now_s
+                self._start_s = self._control_s = now_s
+            if now_s >= self._control_s:
+                self._control(now_s)
             if self._sending:
                 self._take()
             if self.endpoint.receiver is not None and self.output is not None:
