@@ -35,8 +35,6 @@ WINDOW: Final = 1024
 """Datagrams by which one may be overtaken and still be accepted."""
 MAX_SESSIONS: Final = 1024
 """Sessions of other programs that are remembered, so that none is accepted again."""
-SEALED: Final = 2
-"""Subtype of the application packet that holds sealed RTCP."""
 
 _APPLICATION = struct.Struct(">BBHI4s")
 _COUNTER = struct.Struct(">I")
@@ -132,7 +130,7 @@ class Sealer:
         data = packet.pack()
         size = _APPLICATION.size + SALT_BYTES + len(data) + rtp.SEAL_BYTES
         head = _APPLICATION.pack(
-            rtp.VERSION << 6 | SEALED,
+            rtp.VERSION << 6 | rtp.SEALED,
             rtp.APPLICATION,
             size // 4 - 1,
             packet.source,
@@ -207,7 +205,7 @@ class Opener:
         if len(datagram) < start + rtp.SEAL_BYTES:
             raise UnsealError
         first, kind, _, source, name = _APPLICATION.unpack_from(datagram)
-        if (first & 31, kind, name) != (SEALED, rtp.APPLICATION, rtp.APPLICATION_NAME):
+        if (first & 31, kind, name) != (rtp.SEALED, rtp.APPLICATION, rtp.APPLICATION_NAME):
             raise UnsealError
         salt = datagram[_APPLICATION.size : start]
         session = self._sessions.get(salt)
