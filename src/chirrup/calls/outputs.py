@@ -12,6 +12,7 @@ from typing import Final
 
 import numpy as np
 
+from chirrup.errors import FileError
 from chirrup.files.coding import Decoded, written_as
 from chirrup.files.names import names_file
 from chirrup.files.outputs import Player, Target, audio_format, check_target, open_sink
@@ -161,6 +162,12 @@ class Output:
                     raise _NotKeptError
         except _NotKeptError:
             pass
+        except BrokenPipeError:
+            self._error = FileError(
+                "the program that reads the output has closed the pipe: start it again, or give a "
+                "file"
+            )
+            self.wake()
         except BaseException as error:
             self._error = error
             self.wake()
