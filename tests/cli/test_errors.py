@@ -70,7 +70,10 @@ def names(folder: Path) -> set[str]:
         ("decode talk.wav x.wav", "talk.wav: not a .chirrup file"),
         ("decode none.chirrup", "none.chirrup does not exist"),
         ("decode head.chirrup x.wav", "head.chirrup: the file ends inside its header"),
-        ("decode talk.chirrup talk.wav", "talk.wav exists: give another output\n"),
+        (
+            "decode talk.chirrup talk.wav",
+            "talk.wav exists: give another output, or overwrite it with --fo",
+        ),
         ("decode talk.chirrup x.chirrup", "use .wav, .flac"),
         ("decode talk.chirrup x.xyz", "use .wav, .flac"),
         ("decode talk.chirrup x.flac --float", "FLAC has no floating point"),

@@ -71,7 +71,7 @@ def cannot_write(path: Path, error: OSError) -> FileError:
 
 def exists(path: Path) -> FileError:
     """Return the error for an output that exists."""
-    return FileError(f"{path} exists: give another output")
+    return FileError(f"{path} exists: give another output, or overwrite it with --force (-f)")
 
 
 @contextmanager

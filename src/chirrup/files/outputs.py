@@ -93,7 +93,7 @@ def _check_coded(path: Path, force: bool) -> None:
     if not is_coded(path) and not (force and path.stat().st_size == 0):
         raise FileError(f"{path} exists and is not a .chirrup file: give another output")
     if not force:
-        raise FileError(f"{path} exists: give another output, or overwrite it with --force (-f)")
+        raise exists(path)
 
 
 @contextmanager
