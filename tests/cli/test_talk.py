@@ -281,6 +281,8 @@ def test_meters_on_a_terminal(talks: tuple[Path, Path]) -> None:
         (["127.0.0.1:9", "--in", "TALK", "--out", "o.wav", "--record", "TALK"], "cannot be made"),
         (["name:no.such", "--in", "TALK", "--out", "o.wav"], "is not a name of an end"),
         (["127.0.0.1:9", "--out", "o.wav"], "device"),
+        (["127.0.0.1:9", "--in", "TALK", "--out", "o.wav", "--device-in", "1"], "--device-in is"),
+        (["127.0.0.1:9", "--in", "TALK", "--out", "o.wav", "--device-out", "1"], "--device-out is"),
     ],
 )
 def test_errors(

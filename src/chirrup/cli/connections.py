@@ -59,8 +59,16 @@ def write_sdp(call: "Call", path: Path) -> None:
         draft.write_bytes(session_description(sender.description, host, port).encode())
 
 
-def source(name: str, device: str | None, rate_hz: int) -> Any:
+def source(
+    name: str,
+    device: str | None,
+    rate_hz: int,
+    *,
+    raw: str | None,
+    device_option: str = "--device",
+) -> Any:
     """Return a file, a pipe or a microphone."""
+    _check_device(name, MICROPHONE, device, device_option, raw is not None)
     if name == MICROPHONE:
         from chirrup.live.devices import Microphone
 
@@ -69,7 +77,13 @@ def source(name: str, device: str | None, rate_hz: int) -> Any:
 
 
 def output(
-    name: str, device: str | None, *, raw: bool = False, force: bool, as_json: bool
+    name: str,
+    device: str | None,
+    *,
+    raw: bool = False,
+    force: bool,
+    as_json: bool,
+    device_option: str = "--device",
 ) -> "Output":
     """Return a file, a pipe or a speaker."""
     from chirrup.calls.outputs import Output
@@ -77,12 +91,23 @@ def output(
 
     if name == "-" and as_json:
         raise UsageError("--json and OUT - both need standard output: give a file")
+    _check_device(name, SPEAKER, device, device_option, raw)
     target: Any = name
     if name == SPEAKER:
         target = Speaker(console.device(device))
     elif name == "-":
         target = console.unbuffered(console.pipe_out())
     return Output(target, raw=raw, force=force)
+
+
+def _check_device(
+    name: str, device_name: str, device: str | None, device_option: str, raw: bool
+) -> None:
+    """Raise UsageError for an option of a device with a file, or of a file with a device."""
+    if device is not None and name != device_name:
+        raise UsageError(f"{device_option} is for {device_name}, not for {name}: leave it out")
+    if raw and name == device_name:
+        raise UsageError(f"--raw is for a file or a pipe, not for {name}: leave it out")
 
 
 def check_received(call: "Call", out: str, quiet: bool) -> None:

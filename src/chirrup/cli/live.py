@@ -92,7 +92,7 @@ def send(
     link = connections.link(to, calls=True, simulate=simulate, seed=seed)
     with Call(link, *seals) as call:
         audio = call.send(
-            connections.source(source, device, codec.input_rate_hz),
+            connections.source(source, device, codec.input_rate_hz, raw=raw),
             codec,
             None if bitrate is None else console.parse_bitrate(bitrate),
             redundancy,
@@ -207,13 +207,17 @@ def talk(
 
     if to is not None and (port is not None or announce is not None):
         raise UsageError("--port and --announce are for the end that waits: leave out HOST:PORT")
-    output = connections.output(out, device_out, force=force, as_json=as_json)
+    output = connections.output(
+        out, device_out, force=force, as_json=as_json, device_option="--device-out"
+    )
     seals = connections.seals(key_file, calls=to is not None)
     codec = load(model)
     link = connections.link(to or port or PORT, calls=to is not None, simulate=simulate, seed=seed)
     with Call(link, *seals, once=once) as call:
         audio = call.send(
-            connections.source(source, device_in, codec.input_rate_hz),
+            connections.source(
+                source, device_in, codec.input_rate_hz, raw=raw, device_option="--device-in"
+            ),
             codec,
             None if bitrate is None else console.parse_bitrate(bitrate),
             redundancy,
