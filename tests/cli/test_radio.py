@@ -146,7 +146,9 @@ def test_a_folder_of_messages_and_back(
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["clip.wav", "out", "--max-bytes", "7"], "too few"),
+        (["clip.wav", "out", "--max-bytes", "-1"], "-1 bytes are too few for a message: use 9"),
+        (["clip.wav", "out", "--max-bytes", "6"], "6 bytes are too few for a message: use 9"),
+        (["clip.wav", "out", "--max-bytes", "8"], "8 bytes are too few for a message: use 9"),
         (["clip.wav", "out", "--max-bytes", "20", "--max-messages", "2"], "more than 2"),
         (["clip.wav", "clip.wav"], "not an empty folder"),
         (["--decode", ".", "out.wav"], "has no messages"),

@@ -102,7 +102,7 @@ def message(
     decode: Annotated[bool, typer.Option("--decode", help="Decode messages to audio.")] = False,
     model: Model = "iris-t1",
     bitrate: Bitrate = None,
-    max_bytes: Annotated[int, typer.Option(min=7, help="Largest message in bytes.")] = 200,
+    max_bytes: Annotated[int, typer.Option(help="Largest message in bytes.")] = 200,
     max_messages: Annotated[
         int | None,
         typer.Option(min=1, max=256, help="Choose the highest bitrate with this many messages."),
