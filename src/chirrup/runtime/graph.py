@@ -113,7 +113,7 @@ class Sessions:
         options = ort.SessionOptions()
         options.intra_op_num_threads = self.threads
         options.inter_op_num_threads = 1
-        # Convolutions in blocks of channels: 0.8 of the time of SpectroStream's encoder
+        # Two-dimensional convolutions in blocks of channels take 0.8 of the time.
         options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         options.add_session_config_entry("session.load_model_format", "ONNX")
