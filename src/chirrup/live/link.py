@@ -62,7 +62,7 @@ def protected_bytes(datagram: bytes) -> int:
 
 
 def _answering(message: _Ancillary) -> _Ancillary:
-    """Return the packet information of an answer, from that of a received datagram.
+    """Return the packet information of an answer to a received datagram's.
 
     The own address stays, and the system chooses the interface, as without this information.
     """

@@ -1,4 +1,4 @@
-"""Matrix products with 8-bit weights whose results are those of floating point.
+"""Matrix products with 8-bit weights that give the results of floating point.
 
 A live frame of a large model reads every weight for a few steps of input, so the frame takes the
 time of reading the weights. If the weights are rounded to 8 bits (`model_folder.rounded`), ONNX

@@ -220,7 +220,7 @@ class ChirrupModel(PreTrainedAudioTokenizerBase):
 
         Args:
             audio_codes: ``int [batch, codebooks, frames]``. Higher codebooks may be left out.
-            padding_mask: that of the encoded signals. It cuts the audio to their lengths.
+            padding_mask: mask of the encoded signals. It cuts the audio to their lengths.
             audio_codes_mask: ``[batch, frames]``, 0 in the padding, which is at the end. Without
                 it, the padding is the last frames of -1.
             return_dict: as in transformers; False gives a tuple.
