@@ -38,6 +38,11 @@ def parse_bitrate(text: str) -> float:
     return value
 
 
+def optional_bitrate(text: str | None) -> float | None:
+    """Parse the bitrate of an option; None if the option is not given."""
+    return None if text is None else parse_bitrate(text)
+
+
 def parse_time(text: str) -> float:
     """Parse a time such as ``90``, ``1:30`` or ``0:01:30.5``; return seconds."""
     seconds = 0.0

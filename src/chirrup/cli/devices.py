@@ -67,7 +67,7 @@ def record(
                 f"{name} is for .chirrup files, but OUT is {out}: leave {name} out, or give OUT "
                 "the ending .chirrup"
             )
-    bitrate_bps = None if bitrate is None else console.parse_bitrate(bitrate)
+    bitrate_bps = console.optional_bitrate(bitrate)
     seconds = None if for_ is None else console.parse_time(for_)
     codec = load() if model is None else load(model)
     target = console.pipe_out() if out == "-" else out

@@ -90,7 +90,7 @@ def encode(
     from chirrup.zoo import load
 
     texts = console.parse_metadata(metadata or [])
-    bitrate_bps = None if bitrate is None else console.parse_bitrate(bitrate)
+    bitrate_bps = console.optional_bitrate(bitrate)
     codec = load(model)
 
     def work(

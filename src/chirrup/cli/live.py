@@ -94,11 +94,11 @@ def send(
         audio = call.send(
             connections.source(source, device, codec.input_rate_hz, raw=raw),
             codec,
-            None if bitrate is None else console.parse_bitrate(bitrate),
+            console.optional_bitrate(bitrate),
             redundancy,
             raw=raw,
             adapt=adapt,
-            limit_bps=None if max_rate is None else console.parse_bitrate(max_rate),
+            limit_bps=console.optional_bitrate(max_rate),
             vad=vad,
         )
         if sdp is not None:
@@ -219,11 +219,11 @@ def talk(
                 source, device_in, codec.input_rate_hz, raw=raw, device_option="--device-in"
             ),
             codec,
-            None if bitrate is None else console.parse_bitrate(bitrate),
+            console.optional_bitrate(bitrate),
             redundancy,
             raw=raw,
             adapt=adapt,
-            limit_bps=None if max_rate is None else console.parse_bitrate(max_rate),
+            limit_bps=console.optional_bitrate(max_rate),
             vad=vad,
         )
         call.receive(output, Models(None, console.note).find)

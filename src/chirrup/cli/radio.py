@@ -66,7 +66,7 @@ def bare(
     if floating and not decode:
         raise UsageError("--float needs --decode")
     codec = load(model)
-    bitrate_bps = None if bitrate is None else console.parse_bitrate(bitrate)
+    bitrate_bps = console.optional_bitrate(bitrate)
     layout = {"bitrate_bps": bitrate_bps, "bits": bits, "force": force}
     with ExitStack() as stack:
         live = stack.enter_context(console.live_input()) if source == "-" else None
@@ -131,7 +131,7 @@ def message(
         console.print_decoded(result, source, target, quiet)
         return
     limits = {
-        "bitrate_bps": None if bitrate is None else console.parse_bitrate(bitrate),
+        "bitrate_bps": console.optional_bitrate(bitrate),
         "max_messages": max_messages,
     }
     sizes = encode_messages(codec, source, Path(target), max_bytes, **limits)

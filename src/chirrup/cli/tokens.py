@@ -80,7 +80,7 @@ def tokenize(
     from chirrup.zoo import load
 
     codec = load(model)
-    limit_bps = None if bitrate is None else console.parse_bitrate(bitrate)
+    limit_bps = console.optional_bitrate(bitrate)
     try:
         bitrate_bps = codec.bitrates_bps[codec.codebooks_within(limit_bps) - 1]
         settings = settings_of(codec, bitrate_bps, form.value, flatten.value, separate, segment)

@@ -78,6 +78,28 @@ def aligned(size: int) -> np.ndarray:
     return whole[start : start + size]
 
 
+def read_program(path: Path, sha256: str | None) -> tuple[bytes, str]:
+    """Read a program file.
+
+    Args:
+        sha256: expected SHA-256 of the file in hexadecimal. None expects no certain one.
+
+    Returns:
+        The content and its SHA-256.
+
+    Raises:
+        ModelError: the file cannot be read, or has another hash.
+    """
+    content = read_bytes(path, MOST_BYTES)
+    found = hashlib.sha256(content).hexdigest()
+    if found != (sha256 or found):
+        raise ModelError(
+            f"{path} is damaged or was exchanged: its hash is wrong; install or export the "
+            "model again"
+        )
+    return content, found
+
+
 class Program:
     """An opened program file. It is never changed, so several threads may use it.
 
@@ -100,13 +122,7 @@ class Program:
         if found is None:
             raise ModelError(load_error())
         self.library = found
-        content = read_bytes(path, MOST_BYTES)
-        self.sha256 = hashlib.sha256(content).hexdigest()
-        if self.sha256 != (sha256 or self.sha256):
-            raise ModelError(
-                f"{path} is damaged or was exchanged: its hash is wrong; install or export the "
-                "model again"
-            )
+        content, self.sha256 = read_program(path, sha256)
         file = aligned(len(content))
         file[:] = np.frombuffer(content, np.uint8)
         del content
@@ -167,7 +183,7 @@ class Program:
 
 def _entries(file: np.ndarray) -> int:
     """Return the number of entries of a codebook in the decoder of an opened program file."""
-    lookup = next((row for row in decoder_operations(file.data) if row[0] == LOOKUP), None)
+    lookup = lookup_of(decoder_operations(file.data))
     return 0 if lookup is None else int(lookup[FIRST_NUMBER + 2])
 
 
@@ -181,6 +197,11 @@ def decoder_operations(content: bytes | memoryview) -> np.ndarray:
     count, place = struct.unpack_from("<2I", content, HASHED_FROM + PART_BYTES)
     words = OPERATION_BYTES // 4
     return np.frombuffer(content, "<u4", count * words, ALIGNMENT * place).reshape(-1, words)
+
+
+def lookup_of(operations: np.ndarray) -> np.ndarray | None:
+    """Return the operation of a decoder that looks codes up, or None if it has none."""
+    return next((row for row in operations if row[0] == LOOKUP), None)
 
 
 class NativeEngine:

@@ -4,7 +4,6 @@ A decoder begins with a lookup of the entries of all codebooks, and a product th
 adds a bias for each code that is present. docs/reference/program.md specifies the file.
 """
 
-import hashlib
 import struct
 from pathlib import Path
 
@@ -14,11 +13,10 @@ from chirrup.errors import ModelError
 from chirrup.runtime.native import (
     ALIGNMENT,
     FIRST_NUMBER,
-    LOOKUP,
-    MOST_BYTES,
     decoder_operations,
+    lookup_of,
+    read_program,
 )
-from chirrup.runtime.reading import read_bytes
 
 CONV = 0
 """Kind of a convolution."""
@@ -40,9 +38,7 @@ def program_vectors(path: Path, sha256: str) -> np.ndarray:
     Raises:
         ModelError: the file was changed, or its decoder does not begin with a lookup of codes.
     """
-    content = read_bytes(path, MOST_BYTES)
-    if hashlib.sha256(content).hexdigest() != sha256:
-        raise ModelError(f"{path} is damaged or was exchanged: its hash is wrong")
+    content, _ = read_program(path, sha256)
     try:
         return _vectors(content)
     except (ValueError, IndexError, struct.error) as error:
@@ -51,7 +47,7 @@ def program_vectors(path: Path, sha256: str) -> np.ndarray:
 
 def _vectors(content: bytes) -> np.ndarray:
     table = decoder_operations(content)
-    lookup = next((row for row in table if row[0] == LOOKUP), None)
+    lookup = lookup_of(table)
     if lookup is None:
         raise ValueError("its decoder looks up no codes")
     product = next((row for row in table if row[0] == CONV and row[1] == lookup[2]), None)
