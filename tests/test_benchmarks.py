@@ -2,7 +2,6 @@
 
 import re
 import sys
-from collections.abc import Iterator
 from dataclasses import replace
 from importlib import import_module
 from itertools import pairwise
@@ -16,6 +15,7 @@ import pytest
 import soundfile
 import torch
 
+from benchmark_scripts import scripts  # noqa: F401
 from chirrup.evaluate.metrics import METRICS
 from chirrup.evaluate.peers import find
 from chirrup.evaluate.results import RESULTS, Results, Row
@@ -23,20 +23,6 @@ from chirrup.lab.audit.complexity import nominal_latency_samples
 from chirrup.lab.models import Model, build
 from chirrup.lab.training.checkpoints import load_checkpoint
 from chirrup.lab.training.config import TrainingConfig, load_recipe
-
-BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
-
-
-@pytest.fixture(autouse=True)
-def scripts(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Make the scripts importable. Modules and settings are restored afterwards."""
-    monkeypatch.syspath_prepend(str(BENCHMARKS))
-    for name in ("OMP_NUM_THREADS", "OMP_WAIT_POLICY"):
-        monkeypatch.setenv(name, "")  # the scripts set them
-    before = set(sys.modules)
-    yield
-    for name in {path.stem for path in BENCHMARKS.glob("*.py")} - before:
-        sys.modules.pop(name, None)
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """The parts of benchmarks/loss.py: links, conditions, tables and plots."""
 
 import sys
-from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -11,26 +10,13 @@ import pytest
 import soundfile
 
 import chirrup
+from benchmark_scripts import scripts  # noqa: F401
 from chirrup.codes import ABSENT
 from chirrup.evaluate.conditions import parse
 from chirrup.evaluate.peers import PeerError
 from chirrup.evaluate.results import RESULTS, Results
 from chirrup.evaluate.statistics import Interval
 from chirrup.live.network import NetworkConditions
-
-BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
-
-
-@pytest.fixture(autouse=True)
-def scripts(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Make the scripts importable. Modules and settings are restored afterwards."""
-    monkeypatch.syspath_prepend(str(BENCHMARKS))
-    for name in ("OMP_NUM_THREADS", "OMP_WAIT_POLICY"):
-        monkeypatch.setenv(name, "")  # the script sets them
-    before = set(sys.modules)
-    yield
-    for name in {path.stem for path in BENCHMARKS.glob("*.py")} - before:
-        sys.modules.pop(name, None)
 
 
 @pytest.fixture
