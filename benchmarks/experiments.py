@@ -39,6 +39,7 @@ class Experiment:
         scores: names of metrics.
         clips: folder of the clips, in the corpus or elsewhere.
         start: checkpoint from which all variants continue.
+        condition: condition in which the clips are scored once more, as in ``chirrup evaluate``.
     """
 
     recipe: Path
@@ -48,6 +49,7 @@ class Experiment:
     scores: tuple[str, ...]
     clips: str = "music_test"
     start: Path | None = None
+    condition: str | None = None
 
 
 def parser(description: str, folder: str, *experiments: str) -> argparse.ArgumentParser:
@@ -91,8 +93,14 @@ def compare(experiment: Experiment, out: Path, options: argparse.Namespace) -> N
         run("export", out / "runs" / name, models[-1])
     rates = ",".join(map(str, experiment.rates_bps))
     systems = [f"{model}@{rates}" for model in models]
-    evaluate(systems, experiment.scores, out, options.corpus / experiment.clips)
+    clips = options.corpus / experiment.clips
+    evaluate(systems, experiment.scores, out, clips)
     console.print(variants_table(experiment, models, Results.read(out / RESULTS)))
+    if experiment.condition:
+        out /= "condition"
+        evaluate(systems, experiment.scores, out, clips, "--condition", experiment.condition)
+        console.print(experiment.condition)
+        console.print(variants_table(experiment, models, Results.read(out / RESULTS)))
 
 
 def train(
@@ -113,10 +121,12 @@ def train(
         run(*several, "-m", "chirrup", *arguments, module="torch.distributed.run")
 
 
-def evaluate(systems: list[str], scores: tuple[str, ...], out: Path, clips: Path) -> None:
+def evaluate(
+    systems: list[str], scores: tuple[str, ...], out: Path, clips: Path, *more: str
+) -> None:
     codecs = [word for system in systems for word in ("-c", system)]
     metrics = [word for name in scores for word in ("-m", name)]
-    run("evaluate", clips, *codecs, *metrics, "--out", out)
+    run("evaluate", clips, *codecs, *metrics, "--out", out, *more)
 
 
 def variants_table(experiment: Experiment, models: list[Path], results: Results) -> object:

@@ -3,9 +3,10 @@
     python benchmarks/iris.py encoders --corpus FOLDER  # both designs of the residual units
     python benchmarks/iris.py losses --corpus FOLDER  # other weights of the losses
     python benchmarks/iris.py batches --corpus FOLDER  # other clips and codes
+    python benchmarks/iris.py poster --corpus FOLDER  # rows of the poster's ablation
 
 `encoders` trains the first two stages of `recipes/iris-t1-cpu.toml` from the beginning, with two
-seeds. The others start from `recipes/iris-t1-cpu.pt` and use `recipes/iris-t1-cpu-more.toml`. A
+seeds. `poster` trains its three stages. The others start from `recipes/iris-t1-cpu.pt` and use `recipes/iris-t1-cpu-more.toml`. A
 KEY=VALUE changes the recipe, as in `chirrup train`; `stages.1.steps=2000`, for example, is longer.
 """
 
@@ -36,6 +37,21 @@ BATCHES: dict[str, tuple[str, ...]] = {
     "short": ("data.crop_seconds=1.0", "batch_size=4"),
 }
 """Changes to the recipe that keep the seconds of audio a step."""
+POSTER: dict[str, tuple[str, ...]] = {
+    "stage-1": (),
+    "stage-2": ("stages.2.weights.mel=1",),  # the poster lowers this weight from 15 to 1
+    "convnext": ("model_changes.decoder_block=convnext",),
+    "one-talker": ("data.conditions={clean=8, noisy=5, reverberant=5}",),
+}
+"""Changes to `recipes/iris-t1-cpu.toml`, whose last stage keeps the mel weight of the first."""
+POSTER_SHORT = (
+    "stages.0.steps=1000",
+    "stages.1.steps=1000",
+    "stages.2.steps=600",
+    "data.crop_seconds=2",
+    "batch_size=2",
+    "ema_decay=0.99",
+)
 
 
 def experiment(variants: dict[str, tuple[str, ...]]) -> Experiment:
@@ -69,7 +85,14 @@ def encoders() -> Experiment:
     return Experiment(recipe, variants, (*short, "ema_decay=0.99"), (1000, 6000), SCORES, SPEECH)
 
 
-EXPERIMENTS = {"encoders": encoders, "losses": losses, "batches": batches}
+def poster() -> Experiment:
+    recipe = ROOT / "recipes" / "iris-t1-cpu.toml"
+    return Experiment(
+        recipe, POSTER, POSTER_SHORT, (1000, 6000), SCORES[:2], SPEECH, condition="talkers:0"
+    )
+
+
+EXPERIMENTS = {"encoders": encoders, "losses": losses, "batches": batches, "poster": poster}
 
 
 def main() -> None:
