@@ -6,8 +6,9 @@
     python benchmarks/iris.py poster --corpus FOLDER  # rows of the poster's ablation
 
 `encoders` trains the first two stages of `recipes/iris-t1-cpu.toml` from the beginning, with two
-seeds. `poster` trains its three stages. The others start from `recipes/iris-t1-cpu.pt` and use `recipes/iris-t1-cpu-more.toml`. A
-KEY=VALUE changes the recipe, as in `chirrup train`; `stages.1.steps=2000`, for example, is longer.
+seeds. `poster` trains its three stages. The others start from `recipes/iris-t1-cpu.pt` and use
+`recipes/iris-t1-cpu-more.toml`. A KEY=VALUE changes the recipe, as in `chirrup train`;
+`stages.1.steps=2000`, for example, is longer.
 """
 
 from pathlib import Path
