@@ -1,9 +1,11 @@
-"""Build hook of wheels: it compiles the native engine.
+"""Build hook of wheels: it compiles the native engine, and the engine in WebAssembly for the page.
 
 A wheel with the engine is for one platform. Of the models that have a program of the engine, it has
 the program and not the ONNX graphs. Without a C compiler the wheel is for any platform: it has no
 engine and no programs, and it requires the packages of the extra ``onnx``. So does
 an editable install without the engine.
+
+The page of a wheel that was built without zig lacks its engine.
 
 The environment variable CHIRRUP_TARGET compiles for another machine: a triple of zig (see
 native/wheels.py), or "any" for a wheel without the engine.
@@ -33,6 +35,7 @@ TAGS = {
 }
 """Platform tags of the targets."""
 ANY = "any"
+WASM = "wasm32-freestanding"
 PROGRAM = "model.chirp"
 REPLACED = ("*.onnx", "model.safetensors")
 """Files of a model that its program replaces. pyproject.toml excludes both from wheels."""
@@ -43,6 +46,7 @@ class NativeEngineHook(BuildHookInterface[Any]):
 
     PLUGIN_NAME = "custom"
     folder: str | None = None
+    page_folder: str | None = None
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         script = Path(self.root) / "native" / "build.py"
@@ -63,14 +67,24 @@ class NativeEngineHook(BuildHookInterface[Any]):
             build_data["force_include"][str(library)] = f"chirrup/runtime/library/{library.name}"
             tag = TAGS[target] if target else platform_tag(library)
             build_data["tag"], build_data["pure_python"] = f"py3-none-{tag}", False
+        self.add_page(build_data["force_include"])
         for model in (Path(self.root) / "src" / "chirrup" / "zoo").iterdir():
             patterns = [PROGRAM] if library and (model / PROGRAM).exists() else REPLACED
             for path in (path for pattern in patterns for path in model.glob(pattern)):
                 build_data["force_include"][str(path)] = f"chirrup/zoo/{model.name}/{path.name}"
 
+    def add_page(self, included: dict[str, str]) -> None:
+        """Add the parts of the page that are not in ``web/``: the engine and its script."""
+        native = Path(self.root) / "native"
+        included[str(native / "wasm" / "chirrup.js")] = "chirrup/web/chirrup.js"
+        self.page_folder = tempfile.mkdtemp()
+        command = [str(native / "build.py"), "--target", WASM, "--out", self.page_folder]
+        if output := self.compile(command):
+            included[output] = "chirrup/runtime/library/chirrup.wasm"
+
     def finalize(self, version: str, build_data: dict[str, Any], artifact_path: str) -> None:
-        if self.folder:
-            shutil.rmtree(self.folder)
+        for folder in filter(None, (self.folder, self.page_folder)):
+            shutil.rmtree(folder)
 
     def compile(self, command: list[str], required: bool = False) -> str | None:
         """Run ``native/build.py``; return its output, or None if it cannot compile here."""
@@ -79,7 +93,7 @@ class NativeEngineHook(BuildHookInterface[Any]):
             return done.stdout.strip()
         if required:
             raise RuntimeError(done.stderr)
-        self.app.display_warning(f"The native engine is left out: {done.stderr.strip()}")
+        self.app.display_warning(f"Left out: {done.stderr.strip()}")
         return None
 
 

@@ -42,8 +42,8 @@ ALLOWED: dict[str, set[str]] = {
     "evaluate": _CODEC | {"files", "live"},
     "data": _CODEC | {"files", "evaluate"},
     "tokens": _CODEC | {"files", "data"},
-    "web": _CODEC | {"files", "live", "evaluate"},
-    "cli": _CODEC | {"files", "live", "calls", "evaluate", "data", "tokens", "web"},
+    "serve": _CODEC | {"files", "live", "evaluate"},
+    "cli": _CODEC | {"files", "live", "calls", "evaluate", "data", "tokens", "serve"},
     "lab": _CODEC | {"files", "evaluate", "data"},
 }
 MODULES = {path.relative_to(ROOT).as_posix(): path for path in sorted(ROOT.rglob("*.py"))}

@@ -23,6 +23,7 @@ from chirrup.cli import (
     live,
     models,
     radio,
+    serve,
     tokens,
     train,
 )
@@ -36,7 +37,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for module in (files, devices, info, convert, live, radio, tokens, models, evaluate, train):
+for module in (files, devices, info, convert, live, radio, tokens, models, evaluate, train, serve):
     for command in module.COMMANDS:
         app.command()(command)
 app.command()(demo)

@@ -1,0 +1,118 @@
+"""The files of the page, and the headers that a server sends with them.
+
+At run time all of them lie in one folder: the contents of ``web/``, the engine in WebAssembly, a
+list of the models, and the program of each model.
+"""
+
+import json
+import mimetypes
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import chirrup
+from chirrup.errors import FileError
+from chirrup.files.drafts import exists, written
+from chirrup.model_json import read_spec
+from chirrup.zoo import FOLDER, models
+
+_PACKAGE = Path(chirrup.__file__).parent
+FOLDERS: Final = (_PACKAGE / "web", _PACKAGE.parents[1] / "web")
+"""Folder of the sources in an installed package and in a checkout."""
+ENGINE: Final = _PACKAGE / "runtime" / "library" / "chirrup.wasm"
+PROGRAM: Final = "model.chirp"
+POLICY: Final = (
+    "default-src 'self'; script-src 'self' 'wasm-unsafe-eval'; connect-src 'self' ws: wss:; "
+    "img-src 'self' blob: data:; media-src 'self' blob:; object-src 'none'; base-uri 'none'; "
+    "form-action 'none'; frame-ancestors 'none'"
+)
+"""Content security policy: no other host but for calls, and no inline scripts or styles."""
+HEADERS: Final = {
+    "Content-Security-Policy": POLICY,
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Permissions-Policy": "microphone=(self)",
+    "Cache-Control": "no-cache",
+}
+"""Headers of every file. A browser asks whether a cached file has changed."""
+TYPES: Final = {
+    ".js": "text/javascript",
+    ".wasm": "application/wasm",
+    ".chirp": "application/octet-stream",
+}
+
+
+def files() -> dict[str, Path | bytes]:
+    """Return all files of the page, by their path relative to it, such as ``modules/coder.js``.
+
+    Raises:
+        FileError: the engine in WebAssembly or the sources of the page are not there.
+    """
+    sources = next((folder for folder in FOLDERS if (folder / "index.html").is_file()), None)
+    if sources is None:
+        raise FileError(f"{FOLDERS[0]} is missing: install chirrup again")
+    if not ENGINE.is_file():
+        raise FileError(
+            "the page needs the engine in WebAssembly, which this installation lacks: install a "
+            "wheel, or run in a checkout: pip install ziglang && "
+            "python native/build.py --target wasm32-freestanding"
+        )
+    found: dict[str, Path | bytes] = {
+        path.relative_to(sources).as_posix(): path
+        for path in sorted(sources.rglob("*"))
+        if path.is_file()
+    }
+    script = sources / "chirrup.js"  # in a wheel; a checkout has it with the engine's sources
+    found["chirrup.js"] = script if script.is_file() else sources.parent / "native/wasm/chirrup.js"
+    found["chirrup.wasm"] = ENGINE
+    named = [name for name in models() if (FOLDER / name / PROGRAM).is_file()]
+    for name in named:
+        found[f"models/{name}/{PROGRAM}"] = FOLDER / name / PROGRAM
+    described = [describe(FOLDER / name) for name in named]
+    found["models.json"] = json.dumps(described, indent=1).encode()
+    return found
+
+
+def describe(folder: Path) -> dict[str, Any]:
+    """Return the values of a model that the page uses."""
+    spec, _ = read_spec(folder)
+    same = (
+        *("name", "sample_rate_hz", "input_rate_hz", "channels", "frame_samples", "delay_samples"),
+        *("latency_samples", "preroll_frames", "codebooks", "codebook_size", "bits_per_code"),
+        *("bitrates_bps", "default_bitrate_bps", "lowest_bitrate_bps", "lost_frames"),
+        *("codes_sha256", "program_sha256"),
+    )
+    size = (folder / PROGRAM).stat().st_size
+    program = {"program": f"models/{folder.name}/{PROGRAM}", "program_bytes": size}
+    return {name: getattr(spec, name) for name in same} | program
+
+
+def content(file: Path | bytes) -> bytes:
+    return file if isinstance(file, bytes) else file.read_bytes()
+
+
+def media_type(path: str) -> str:
+    """Return the value of the header ``Content-Type`` of a path."""
+    kind = TYPES.get(Path(path).suffix) or mimetypes.guess_type(path)[0]
+    kind = kind or "application/octet-stream"
+    text = kind.startswith("text/") or kind in {"application/json", "image/svg+xml"}
+    return f"{kind}; charset=utf-8" if text else kind
+
+
+def write(folder: Path, found: Mapping[str, Path | bytes], force: bool = False) -> None:
+    """Write the files of the page into a folder, which any static host can serve.
+
+    Raises:
+        FileError: the folder exists and has files, and ``force`` is not set; or it cannot be
+            written.
+    """
+    if not force and folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise exists(folder)
+    for path, file in found.items():
+        target = folder / path
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise FileError(f"{target.parent} cannot be made: {error.strerror or error}") from error
+        with written(target) as draft:
+            draft.write_bytes(content(file))

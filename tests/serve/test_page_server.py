@@ -1,0 +1,96 @@
+"""The server of `chirrup page`, and the folder that it writes for static hosts."""
+
+import hashlib
+import json
+import threading
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from chirrup.errors import FileError
+from chirrup.serve import assets
+from chirrup.serve.page import PageServer
+from chirrup.zoo import FOLDER, models
+
+
+@pytest.fixture
+def found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Path | bytes]:
+    engine = tmp_path / "chirrup.wasm"
+    engine.write_bytes(b"\0asm")
+    monkeypatch.setattr(assets, "ENGINE", engine)
+    return assets.files()
+
+
+@pytest.fixture
+def address(found: dict[str, Path | bytes]) -> Iterator[str]:
+    with PageServer(found, 0) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield server.address
+        server.shutdown()
+
+
+def refused(request: str | urllib.request.Request) -> int:
+    """Return the status of an answer without content."""
+    with pytest.raises(urllib.error.HTTPError) as error:
+        urllib.request.urlopen(request)
+    error.value.close()
+    return error.value.code
+
+
+def test_the_list_of_models_has_the_hash_of_each_program(found: dict[str, Path | bytes]) -> None:
+    described = json.loads(assets.content(found["models.json"]))
+    assert [model["name"] for model in described] == [
+        name for name in models() if (FOLDER / name / "model.chirp").is_file()
+    ]
+    for model in described:
+        program = assets.content(found[model["program"]])
+        assert hashlib.sha256(program).hexdigest() == model["program_sha256"]
+        assert len(program) == model["program_bytes"]
+
+
+def test_a_file_has_its_type_and_the_policy(address: str) -> None:
+    with urllib.request.urlopen(f"{address}chirrup.wasm") as answer:
+        assert answer.read() == b"\0asm"
+        assert answer.headers["Content-Type"] == "application/wasm"
+        assert answer.headers["Content-Security-Policy"] == assets.POLICY
+        tag = answer.headers["ETag"]
+    again = urllib.request.Request(f"{address}chirrup.wasm", headers={"If-None-Match": tag})
+    assert refused(again) == 304
+    with urllib.request.urlopen(address) as answer:
+        assert answer.headers["Content-Type"] == "text/html; charset=utf-8"
+
+
+@pytest.mark.parametrize("path", ["absent.html", "../pyproject.toml", "%2e%2e/pyproject.toml"])
+def test_only_files_of_the_page_are_served(address: str, path: str) -> None:
+    assert refused(f"{address}{path}") == 404
+
+
+def test_a_used_port_is_named(found: dict[str, Path | bytes]) -> None:
+    with (
+        PageServer(found, 0) as server,
+        pytest.raises(FileError, match=f"port {server.server_port} cannot be used"),
+    ):
+        PageServer(found, server.server_port)
+
+
+def test_a_folder_for_a_static_host_has_all_files(
+    found: dict[str, Path | bytes], tmp_path: Path
+) -> None:
+    out = tmp_path / "site"
+    assets.write(out, found)
+    written = {path.relative_to(out).as_posix() for path in out.rglob("*") if path.is_file()}
+    assert written == found.keys()
+    with pytest.raises(FileError, match="exists"):
+        assets.write(out, found)
+    assets.write(out, found, force=True)
+
+
+def test_without_the_engine_the_error_names_a_way(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(assets, "ENGINE", tmp_path / "absent.wasm")
+    with pytest.raises(FileError, match=r"native/build\.py"):
+        assets.files()

@@ -1,0 +1,87 @@
+"""Fixtures of the tests in a browser: Debian's Chromium, driven by Playwright."""
+
+import importlib.util
+import shutil
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from chirrup.serve import assets
+from chirrup.serve.page import PageServer
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Request
+
+NATIVE = Path(__file__).parents[2] / "native"
+CHROMIUM = shutil.which("chromium")
+OPTIONS = [
+    *("--no-sandbox", "--disable-quic", "--autoplay-policy=no-user-gesture-required"),
+    *("--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream"),
+]
+
+
+def missing() -> str | None:
+    """Return what these tests lack on this machine."""
+    if CHROMIUM is None:
+        return "needs the browser chromium"
+    for package in ("playwright", "ziglang"):
+        if importlib.util.find_spec(package) is None:
+            return f"needs the package {package}"
+    return None
+
+
+@pytest.fixture(scope="session")
+def site() -> Iterator[str]:
+    """Serve the page as `chirrup page` does, and return its address."""
+    if why := missing():
+        pytest.skip(why)
+    target = ("--target", "wasm32-freestanding", "--if-changed")
+    subprocess.run([sys.executable, str(NATIVE / "build.py"), *target], check=True)
+    with PageServer(assets.files(), 0) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield server.address
+        server.shutdown()
+
+
+@pytest.fixture(scope="session")
+def browser() -> "Iterator[Browser]":
+    if why := missing():
+        pytest.skip(why)
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        launched = playwright.chromium.launch(executable_path=CHROMIUM, args=OPTIONS)
+        yield launched
+        launched.close()
+
+
+@pytest.fixture
+def context(browser: "Browser", site: str) -> "Iterator[BrowserContext]":
+    """A context of the browser. Errors on its pages and requests to other hosts fail the test."""
+    made = browser.new_context(base_url=site, permissions=["microphone"])
+    faults: list[str] = []
+
+    def note_request(request: "Request") -> None:
+        if not request.url.startswith((site, "blob:", "data:")):
+            faults.append(f"request to {request.url}")
+
+    def note_message(message: "ConsoleMessage") -> None:
+        if message.type in {"error", "warning"}:
+            faults.append(message.text)
+
+    made.on("request", note_request)
+    made.on("console", note_message)
+    made.on("weberror", lambda error: faults.append(str(error.error)))
+    yield made
+    made.close()
+    assert faults == []
+
+
+@pytest.fixture
+def page(context: "BrowserContext") -> "Page":
+    return context.new_page()
