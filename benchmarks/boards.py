@@ -63,6 +63,19 @@ BOARDS = {
         ("pesq_wb", "estoi", "distillmos"),
         (Condition("noise", 15), Condition("reverb")),
     ),
+    "two_talkers": Board(
+        "Two talkers at once, equally loud, which a codec must preserve",
+        "speech_test",
+        {
+            "iris-t1": (1000, 3000, 6000),
+            "lrac-t1": (1000, 6000),
+            "codec2": (1200, 3200),
+            "lyra2": (3200, 6000),
+            "opus": (6000, 9000),
+        },
+        ("pesq_wb", "estoi", "distillmos"),
+        (Condition("talkers", 0),),
+    ),
     "speech_enhanced": Board(
         "Enhanced speech: noise and rooms removed, compared with clean speech",
         "speech_test",

@@ -17,6 +17,7 @@ ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "reference" / "scoreboard.md"
 
 EXPLAINED = {
+    "talkers": "A second talker of speech_test, {:g} dB below the first",
     "noise": "Noise of noise_test at {:g} dB",
     "denoise": "Noise of noise_test at {:g} dB",
     "reverb": "A synthetic room: noise that decays by 60 dB in 0.5 s",
