@@ -64,6 +64,7 @@ def parser(description: str, folder: str, *experiments: str) -> argparse.Argumen
     result.add_argument("changes", nargs="*", metavar="KEY=VALUE", help="changes to the recipe")
     result.add_argument("--corpus", type=Path, required=True)
     result.add_argument("--out", type=Path, default=ROOT / "runs" / folder)
+    result.add_argument("--only", nargs="+", metavar="NAME", help="variants to train; default all")
     result.add_argument("--processes", type=int, default=2, help="processes of a training")
     return result
 
@@ -88,6 +89,8 @@ def compare(experiment: Experiment, out: Path, options: argparse.Namespace) -> N
     """Train, export and evaluate every variant, and print a table."""
     models = []
     for name, changes in experiment.variants.items():
+        if options.only and name not in options.only:
+            continue
         train(experiment, changes, out / "runs" / name, options)
         models.append(out / "models" / name)
         run("export", out / "runs" / name, models[-1])
