@@ -22,7 +22,7 @@ ROOMS = {
     **dict.fromkeys(("loaded_model", "model_folders", "radio", "resampling"), "codec"),
     **dict.fromkeys(("saving", "stream", "voice", "zoo"), "codec"),
     "model_json": "spec",
-    "words": "errors",
+    **dict.fromkeys(("parsing", "words"), "errors"),
     "__main__": "cli",
 }
 """Modules that belong to a part of another name."""

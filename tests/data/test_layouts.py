@@ -352,3 +352,18 @@ def test_a_manifest_that_does_not_tell_enough(tmp_path: Path, rows: str, words: 
 def test_another_folder_is_refused(tmp_path: Path, name: str) -> None:
     with pytest.raises(FileError):
         list(scan(name, tmp_path))
+
+
+@pytest.mark.parametrize("text", ["{", "[" * 9999, "[]", '{"p001": 1}'])
+def test_damaged_metadata_is_a_clear_error(tmp_path: Path, text: str) -> None:
+    tree(tmp_path, "p001/a.wav")
+    (tmp_path / "speaker_statistics.json").write_text(text)
+    with pytest.raises(FileError, match=r"speaker_statistics\.json cannot be read as JSON"):
+        scanned(tmp_path, "ears")
+
+
+def test_a_damaged_table_is_a_clear_error(tmp_path: Path) -> None:
+    tree(tmp_path, "FSD50K.dev_audio/1.wav FSD50K.ground_truth/x.wav")
+    (tmp_path / "FSD50K.ground_truth" / "dev.csv").write_text("fname\n" + "x" * 200_000)
+    with pytest.raises(FileError, match=r"dev\.csv cannot be read as a table: field larger"):
+        scanned(tmp_path, "fsd50k")

@@ -82,7 +82,8 @@ def test_mistakes_are_named(table: dict[str, Any], words: str) -> None:
         recipe_of(table)
 
 
-def test_a_file_that_is_no_recipe(tmp_path: Path) -> None:
-    (tmp_path / "x.toml").write_text("seed = = 1")
+@pytest.mark.parametrize("text", ["seed = = 1", "seed = " + "[" * 9999])
+def test_a_file_that_is_no_recipe(tmp_path: Path, text: str) -> None:
+    (tmp_path / "x.toml").write_text(text)
     with pytest.raises(FileError, match=r"recipe .*x\.toml"):
         load_corpus_recipe(tmp_path / "x.toml")

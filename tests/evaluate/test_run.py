@@ -221,6 +221,7 @@ def test_a_line_of_results_is_read(tmp_path: Path) -> None:
     ("content", "words"),
     [
         ("no json\n", r"line 1, cannot be read as results"),
+        ("[" * 9999 + "\n", "line 1, cannot be read as results: RecursionError"),
         ('{"kind": "clip"}\n', "line 1"),
         (row(seconds="7"), "line 1, .*seconds is '7'"),
         (row(seconds=0), "line 1, .*seconds is 0"),

@@ -170,15 +170,22 @@ def test_tokens_in_another_layout_are_refused(given: np.ndarray, layout: Any, wo
     ("name", "content", "words"),
     [
         ("dataset.json", b"{", "dataset.json cannot be read"),
+        ("dataset.json", b"[" * 9999, "dataset.json cannot be read: RecursionError"),
         ("dataset.json", b"[]", "is not of version 1"),
         ("dataset.json", b'{"version": 1}', "dataset.json is damaged: KeyError"),
         ("dataset.json", (b'"frame_samples": 480', b'"frame_samples": 0'), "frame_samples is 0"),
         ("dataset.json", (b'"codebooks": 1', b'"codebooks": "1"'), "codebooks is '1'"),
         ("dataset.json", (b'"npz"', b'"zip"'), "dataset.json is damaged: KeyError"),
         ("dataset.json", (b'"rows": 1,', b'"rows": "1",'), "is damaged"),
+        ("dataset.json", (b'"seconds": 0.5,', b'"seconds": %d,' % 10**400), "Overflow"),
         ("dataset.json", None, "is not whole: run chirrup tokenize again"),
         ("index.npy", b"", "index.npy cannot be read"),
+        ("index.npy", (b"}", b" "), "index.npy cannot be read"),
+        ("index.npy", b"PK\3\4", "index.npy cannot be read"),
+        ("ids.txt", None, "ids.txt cannot be read"),
+        ("ids.txt", b"\xff", "ids.txt cannot be read"),
         ("shards/tokens-000000.npz", b"PK", "cannot be read as a shard"),
+        ("shards/tokens-000000.npz", (b"-\3-\0", b"-\3c\0"), "cannot be read as a shard"),
         ("shards/tokens-000000.npz", None, "cannot be read as a shard"),
     ],
 )
@@ -200,7 +207,7 @@ def test_a_damaged_data_set_is_a_clear_error(
     if content is not None:
         (folder / name).write_bytes(content)
     with pytest.raises(chirrup.FileError, match=words):
-        tokens.open(folder)[0]
+        tokens.open(folder)["a.wav"]
 
 
 @pytest.mark.parametrize(("field", "value"), [("shard", 9), ("codes", 2**63), ("codes", 3)])

@@ -14,6 +14,7 @@ from chirrup.data.item import KINDS, SPLITS
 from chirrup.data.manifest import FIGURES
 from chirrup.data.rooms import Simulation
 from chirrup.errors import FileError
+from chirrup.parsing import parsing
 
 FORMATS = ("flac", "opus", "keep")
 MANIFESTS = ("csv", "parquet")
@@ -199,8 +200,9 @@ def load_corpus_recipe(path: Path) -> Recipe:
         FileError: the file cannot be read, or it has an unknown key or a wrong value.
     """
     try:
-        table = tomllib.loads(path.read_text("utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        with parsing():
+            table = tomllib.loads(path.read_text("utf-8"))
+    except ValueError as error:
         raise FileError(f"recipe {path}: {error}") from error
     return recipe_of(table, f"recipe {path}")
 

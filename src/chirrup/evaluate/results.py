@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from chirrup.files.drafts import written
+from chirrup.parsing import parsing
 
 RESULTS = "results.jsonl"
 
@@ -101,13 +102,15 @@ class Results:
         names = {item.name for item in fields(Row)}
         for number, line in enumerate(path.read_text().splitlines(), 1):
             try:
-                values = json.loads(line)
-                kind = values.pop("kind")
-                if kind == "run":
-                    run = values
-                else:
-                    rows.append(_checked(Row(**{key: values[key] for key in names & set(values)})))
-            except (ValueError, KeyError, TypeError, AttributeError) as error:
+                with parsing():
+                    values = json.loads(line)
+                    kind = values.pop("kind")
+                    if kind == "run":
+                        run = values
+                    else:
+                        known = {key: values[key] for key in names & set(values)}
+                        rows.append(_checked(Row(**known)))
+            except ValueError as error:
                 raise ValueError(
                     f"{path}, line {number}, cannot be read as results: {error}"
                 ) from error

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from chirrup.errors import FileError
+from chirrup.parsing import parsing
 from chirrup.tokens.formats import FORMATS, Form, Place
 from chirrup.tokens.layouts import unflatten
 from chirrup.tokens.making import DATASET, IDS, INDEX, VERSION
@@ -50,7 +51,7 @@ class Tokens:
             starts = np.cumsum([0, *(shard["rows"] for shard in about["shards"])])
             self.first = {s["number"]: int(n) for s, n in zip(about["shards"], starts)}
             FORMATS[self.settings.format].check()
-        except (KeyError, TypeError, ValueError) as error:
+        except FAULTS as error:
             raise FileError(f"{self.folder / DATASET} is damaged: {error!r}") from error
         if len(self.index) != about.get("rows") or len(self.index) != starts[-1]:
             raise FileError(f"{self.folder / INDEX} has {len(self.index)} rows: it is damaged")
@@ -68,8 +69,9 @@ class Tokens:
         """Entries of all rows, mapped into memory."""
         path = self.folder / INDEX
         try:
-            index = np.load(path, mmap_mode="r", allow_pickle=False)
-        except (OSError, ValueError, EOFError) as error:
+            with parsing():
+                index = np.lib.format.open_memmap(path, mode="r")
+        except (OSError, ValueError) as error:
             raise FileError(f"{path} cannot be read: {error}") from error
         if index.dtype != ENTRY or index.ndim != 1:
             raise FileError(f"{path} is damaged: it has {index.dtype} {list(index.shape)}")
@@ -78,8 +80,12 @@ class Tokens:
     @cached_property
     def numbers(self) -> dict[str, int]:
         """Numbers of the rows by their ids, which are read when they are first needed."""
-        with (self.folder / IDS).open(encoding="utf-8", newline="\n") as lines:
-            return {line.rstrip("\n"): number for number, line in enumerate(lines)}
+        path = self.folder / IDS
+        try:
+            with path.open(encoding="utf-8", newline="\n") as lines:
+                return {line.rstrip("\n"): number for number, line in enumerate(lines)}
+        except (OSError, ValueError) as error:
+            raise FileError(f"{path} cannot be read: {error}") from error
 
     @property
     def form(self) -> Form:
@@ -148,7 +154,7 @@ class Tokens:
         own = self.settings
         try:
             return unflatten(tokens, own.codebook_size, own.flatten, own.codebooks)
-        except ValueError as error:
+        except (ValueError, MemoryError) as error:
             raise FileError(f"row {number} of {self.folder} is damaged: {error}") from error
 
 
@@ -163,7 +169,8 @@ def _description(folder: Path) -> dict[str, Any]:
         what = "is not whole: run chirrup tokenize again" if folder.is_dir() else "does not exist"
         raise FileError(f"{folder} {what}")
     try:
-        about = json.loads(path.read_text(encoding="utf-8"))
+        with parsing():
+            about = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise FileError(f"{path} cannot be read: {error}") from error
     if not isinstance(about, dict) or about.get("version") != VERSION:

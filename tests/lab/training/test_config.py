@@ -231,6 +231,7 @@ def test_wrong_changes_of_a_model_are_refused(changes: dict[str, float], words: 
         TEXT.replace("mel = 15", "mel = 'loud'"),
         'model = "iris-t1"',
         "model = ",
+        "model = " + "[" * 9999,
     ],
 )
 def test_wrong_recipes_are_refused(recipe: Path, text: str) -> None:

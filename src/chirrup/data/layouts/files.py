@@ -1,12 +1,14 @@
 """Functions that layouts share: files below a folder in a fixed order, and tables."""
 
 import csv
+import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
 
 from chirrup.errors import FileError
 from chirrup.files.naming import AUDIO_ENDINGS
+from chirrup.parsing import parsing
 
 
 def audio_below(folder: Path) -> Iterator[Path]:
@@ -43,13 +45,40 @@ def home(folder: Path, layout: str, *names: str) -> Path:
 
 
 def table(path: Path, delimiter: str = "\t") -> Iterator[dict[str, str]]:
-    """Yield the rows of a table with a heading, or nothing if there is no such file."""
+    """Yield the rows of a table with a heading, or nothing if there is no such file.
+
+    Raises:
+        FileError: the file is damaged.
+    """
     if not path.is_file():
         return
     with path.open(newline="", encoding="utf-8", errors="replace") as lines:
         quoting = csv.QUOTE_MINIMAL if delimiter == "," else csv.QUOTE_NONE
-        for row in csv.DictReader(lines, delimiter=delimiter, quoting=quoting):
-            yield {key.strip(): (value or "").strip() for key, value in row.items() if key}
+        try:
+            for row in csv.DictReader(lines, delimiter=delimiter, quoting=quoting):
+                yield {key.strip(): (value or "").strip() for key, value in row.items() if key}
+        except csv.Error as error:
+            raise FileError(f"{path} cannot be read as a table: {error}") from error
+
+
+def texts(path: Path) -> dict[str, dict[str, str]]:
+    """Return the texts in the objects of a JSON file, or nothing if there is no such file.
+
+    Raises:
+        FileError: the file is damaged.
+    """
+    if not path.is_file():
+        return {}
+    try:
+        with parsing():
+            return {
+                name: {key: value for key, value in about.items() if isinstance(value, str)}
+                for name, about in json.loads(path.read_text("utf-8")).items()
+            }
+    except ValueError as error:
+        raise FileError(
+            f"{path} cannot be read as JSON with an object of objects: {error}"
+        ) from error
 
 
 def words(path: Path) -> Iterator[list[str]]:

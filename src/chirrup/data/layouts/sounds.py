@@ -1,12 +1,11 @@
 """Layouts of data sets of noise, music and room responses."""
 
-import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
 
 from chirrup.data.item import Item, group_of_name
-from chirrup.data.layouts.files import audio_below, home, table
+from chirrup.data.layouts.files import audio_below, home, table, texts
 
 LICENCES = {
     "publicdomain/zero": "CC0-1.0",
@@ -59,8 +58,7 @@ def fsd50k(root: Path) -> Iterator[Item]:
     """
     root = home(root, "FSD50K", "FSD50K.dev_audio", "FSD50K.eval_audio")
     for part in ("dev", "eval"):
-        about = root / "FSD50K.metadata" / f"{part}_clips_info_FSD50K.json"
-        clips = json.loads(about.read_text("utf-8")) if about.is_file() else {}
+        clips = texts(root / "FSD50K.metadata" / f"{part}_clips_info_FSD50K.json")
         rows = table(root / "FSD50K.ground_truth" / f"{part}.csv", ",")
         labels = {row["fname"]: row for row in rows}
         for path in audio_below(root / f"FSD50K.{part}_audio"):

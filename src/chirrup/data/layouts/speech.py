@@ -4,13 +4,12 @@ Each function yields the recordings in the folder of a data set. If a file of me
 its facts stay empty.
 """
 
-import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
 
 from chirrup.data.item import SPLITS, Item, gender_of, group_of_name
-from chirrup.data.layouts.files import audio_below, first_below, home, table, words
+from chirrup.data.layouts.files import audio_below, first_below, home, table, texts, words
 from chirrup.errors import FileError
 
 LIBRITTS_SPLITS = {
@@ -106,8 +105,7 @@ def ears(root: Path) -> Iterator[Item]:
     out.
     """
     root = home(root, "EARS", "p001", "speaker_statistics.json")
-    about = root / "speaker_statistics.json"
-    speakers = json.loads(about.read_text("utf-8")) if about.is_file() else {}
+    speakers = texts(root / "speaker_statistics.json")
     for path in audio_below(root):
         speaker = path.relative_to(root).parts[0]
         if re.fullmatch(r"p\d{3}", speaker) and not path.stem.startswith(

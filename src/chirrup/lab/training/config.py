@@ -29,6 +29,7 @@ from chirrup.lab.training.fields import (
     Window,
     explained,
 )
+from chirrup.parsing import parsing
 
 
 class LossWeights(Strict):
@@ -304,14 +305,16 @@ def load_recipe(path: Path, overrides: Sequence[str] = ()) -> TrainingConfig:
     Raises:
         ValueError: the file or an override has an unknown key or a wrong value.
     """
-    recipe = tomllib.loads(path.read_text())
+    with parsing():
+        recipe = tomllib.loads(path.read_text())
     for override in overrides:
         key, equals, text = override.partition("=")
         if not equals:
             raise ValueError(f"override {override!r} is not of the form key=value")
         try:
-            value = tomllib.loads(f"value = {text}")["value"]
-        except tomllib.TOMLDecodeError:
+            with parsing():
+                value = tomllib.loads(f"value = {text}")["value"]
+        except ValueError:
             value = text
         *parents, last = key.split(".")
         place: Any = recipe

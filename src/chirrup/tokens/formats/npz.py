@@ -3,8 +3,6 @@
 ``codes[..., starts[i]:starts[i + 1]]`` are the codes of row i.
 """
 
-import zipfile
-import zlib
 from collections.abc import Generator
 from contextlib import contextmanager
 from functools import lru_cache
@@ -15,6 +13,7 @@ import numpy as np
 
 from chirrup.errors import FileError
 from chirrup.files.drafts import written
+from chirrup.parsing import parsing
 from chirrup.tokens.formats.form import Add, Place
 from chirrup.tokens.rows import COLUMNS, Row, Settings, columns_of
 
@@ -70,7 +69,11 @@ def read_codes(folder: Path, number: int, position: int, place: Place) -> np.nda
 def _arrays(path: Path) -> dict[str, np.ndarray]:
     """Return the arrays of a shard, cached for the next rows."""
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with (
+            parsing(),
+            path.open("rb") as content,
+            np.load(content, allow_pickle=False) as file,
+        ):
             return {name: file[name] for name in ("codes", "starts", *COLUMNS)}
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+    except (OSError, ValueError) as error:
         raise FileError(f"{path} cannot be read as a shard of tokens: {error}") from error

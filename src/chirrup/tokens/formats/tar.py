@@ -9,7 +9,6 @@ import gzip
 import io
 import json
 import tarfile
-import zlib
 from collections.abc import Generator
 from contextlib import contextmanager
 from functools import lru_cache
@@ -21,6 +20,7 @@ import numpy as np
 from chirrup.errors import FileError
 from chirrup.files.drafts import written
 from chirrup.files.tars import add_member
+from chirrup.parsing import parsing
 from chirrup.tokens.formats.form import Add, Place
 from chirrup.tokens.rows import COLUMNS, Row, Settings, columns_of
 
@@ -37,16 +37,16 @@ def _line(value: Any) -> bytes:
 
 def _read_array(path: Path, place: int) -> np.ndarray:
     try:
-        with path.open("rb") as file:
+        with parsing(), path.open("rb") as file:
             file.seek(place)
-            return np.load(file, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+            return np.lib.format.read_array(file, allow_pickle=False)
+    except (OSError, ValueError) as error:
         raise _unreadable(path, error) from error
 
 
 def _read_line(path: Path, place: int) -> dict[str, Any]:
     try:
-        with path.open("rb") as file:
+        with parsing(), path.open("rb") as file:
             file.seek(place)
             return json.loads(file.readline())
     except (OSError, ValueError) as error:
@@ -177,11 +177,12 @@ def read_shar(
     """
     cuts = folder / shar_names(number)[1]
     try:
-        cut = json.loads(_lines(cuts)[position])
-        (speech,) = cut["supervisions"]
-        names = {name: speech[name] for name in ("speaker", "text")}
-        facts = {"id": cut["id"], **names, **cut["custom"]}
-    except (OSError, ValueError, IndexError, KeyError, EOFError, zlib.error) as error:
+        with parsing():
+            cut = json.loads(_lines(cuts)[position])
+            (speech,) = cut["supervisions"]
+            names = {name: speech[name] for name in ("speaker", "text")}
+            facts = {"id": cut["id"], **names, **cut["custom"]}
+    except (OSError, ValueError) as error:
         raise _unreadable(cuts, error) from error
     return facts, read_shar_codes(folder, number, position, place)
 

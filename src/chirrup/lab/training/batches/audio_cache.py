@@ -4,13 +4,13 @@ import hashlib
 import logging
 from collections.abc import Sequence
 from pathlib import Path
-from zipfile import BadZipFile
 
 import numpy as np
 
 from chirrup.data.manifest import Entry
 from chirrup.files.drafts import written
 from chirrup.lab.training.batches.audio_files import has_length
+from chirrup.parsing import parsing
 
 
 def key(entries: Sequence[Entry]) -> str:
@@ -57,7 +57,7 @@ def load(
         in the manifest.
     """
     try:
-        with path.open("rb") as file, np.load(file) as arrays:
+        with parsing(), path.open("rb") as file, np.load(file) as arrays:
             audio, length = np.atleast_2d(arrays["audio"]), arrays["length"]
         if (audio.dtype, length.ndim) != (np.int16, 1) or length.sum() != audio.shape[1]:
             raise ValueError("the arrays do not have the form of recordings")
@@ -67,7 +67,7 @@ def load(
                 raise ValueError("a recording is too short")
     except FileNotFoundError:
         return None
-    except (OSError, EOFError, KeyError, ValueError, BadZipFile) as error:
+    except (OSError, ValueError) as error:
         logging.getLogger(__name__).warning("%s is damaged, decoding anew: %s", path, error)
         return None
     return audio, length
