@@ -1,4 +1,4 @@
-"""``chirrup page``: the page on which to hear and compare the models."""
+"""``chirrup page``: the models in a browser."""
 
 from pathlib import Path
 from typing import Annotated
@@ -20,7 +20,7 @@ def page(
         bool, typer.Option("--force", "-f", help="Write into a folder that has files.")
     ] = False,
 ) -> None:
-    """Serve the page: hear, compare and try the models in a browser.
+    """Serve a page that codes and plays audio with all models in a browser.
 
     All audio is coded in the browser. Ctrl-C ends the server.
     """

@@ -26,7 +26,7 @@ POLICY: Final = (
     "img-src 'self' blob: data:; media-src 'self' blob:; object-src 'none'; base-uri 'none'; "
     "form-action 'none'; frame-ancestors 'none'"
 )
-"""Content security policy: no other host but for calls, and no inline scripts or styles."""
+"""Content security policy: no inline scripts or styles, and no other host except for calls."""
 HEADERS: Final = {
     "Content-Security-Policy": POLICY,
     "X-Content-Type-Options": "nosniff",
