@@ -2,6 +2,7 @@
 
 import csv
 import io
+import json
 import os
 import tarfile
 from collections.abc import Callable
@@ -159,6 +160,94 @@ def test_what_cannot_be_read_is_a_failure_with_its_reason(
     assert "source/good.wav" in ids
     assert done.failures == failures.count("\n") == 9
     assert all(name.startswith(("source/good", "source/cut/", "good.wav")) for name in ids)
+
+
+def tar_of(path: Path, members: dict[str, bytes]) -> dict[str, int]:
+    """Write a tar file, and return the positions of the headers."""
+    places = {}
+    with tarfile.open(path, "w", format=tarfile.GNU_FORMAT) as tar:
+        for name, data in members.items():
+            places[name] = tar.offset
+            about = tarfile.TarInfo(name)
+            about.size = len(data)
+            tar.addfile(about, io.BytesIO(data))
+    return places
+
+
+def deep(folder: Path) -> Path:
+    """A tar file with the facts of a sample nested 200,000 levels deep."""
+    tar_of(folder / "s.tar", {"0.json": b"[" * 200_000, "0.wav": file_of("a.wav")})
+    return folder / "s.tar"
+
+
+def damaged_header(folder: Path) -> Path:
+    path = folder / "s.tar"
+    places = tar_of(path, {f"{n}.wav": file_of("a.wav") for n in range(4)})
+    content = bytearray(path.read_bytes())
+    content[places["2.wav"] + 150] ^= 1  # the checksum
+    path.write_bytes(content)
+    return path
+
+
+def negative_size(folder: Path) -> Path:
+    path = folder / "s.tar"
+    place = tar_of(path, {"0.txt": b"", "1.wav": file_of("a.wav"), "2.wav": b""})["2.wav"]
+    content = bytearray(path.read_bytes())
+    content[place + 124 : place + 136] = (256**12 - 512).to_bytes(12, "big")
+    sums = tarfile.calc_chksums(bytes(content[place : place + 512]))  # pyright: ignore
+    content[place + 148 : place + 156] = b"%06o\0 " % sums[0]
+    path.write_bytes(content)
+    return path
+
+
+def large_size(folder: Path) -> Path:
+    tar_of(folder / "s.tar", {"0.wav": file_of("a.wav")})
+    path = folder / "list.csv"
+    path.write_text("path,shard,offset,size\n0.wav,s.tar,512,99999999999999\n")
+    return path
+
+
+def column(*audio: object) -> Callable[[Path], Path]:
+    def make(folder: Path) -> Path:
+        arrow = pytest.importorskip("pyarrow")
+        parquet = pytest.importorskip("pyarrow.parquet")
+        parquet.write_table(arrow.table({"audio": [*audio]}), folder / "t.parquet")
+        return folder / "t.parquet"
+
+    return make
+
+
+NO_AUDIO = "has no encoded audio: give a column audio of bytes"
+
+
+@pytest.mark.parametrize(
+    ("make", "ids", "reasons"),
+    [
+        (deep, ["s/0.wav"], []),
+        (damaged_header, ["s/0.wav"], ["the header at byte 49152 is damaged"]),
+        (negative_size, [], ["2.wav has a size of -512 bytes"]),
+        (large_size, [], ["s.tar ends before 0.wav"]),
+        (column(1, 2), [], [NO_AUDIO, NO_AUDIO]),
+        (column("one", None), [], [NO_AUDIO, NO_AUDIO]),
+        (column({"bytes": 5, "path": 3}), [], [NO_AUDIO]),
+        (column(file_of("a.wav"), None), ["t/000000"], [NO_AUDIO]),
+    ],
+)
+def test_a_source_from_anybody_ends_no_run(
+    codec: chirrup.Codec,
+    run: Run,
+    tmp_path: Path,
+    make: Callable[[Path], Path],
+    ids: list[str],
+    reasons: list[str],
+) -> None:
+    settings, out = tokens.settings_of(codec, 500, "npz"), tmp_path / "out"
+    tokens.tokenize([str(make(tmp_path))], out, codec, settings, run)
+    assert [row.id for row in tokens.open(out)] == ids
+    path = out / "failures.jsonl"
+    found = [*map(json.loads, path.read_text().splitlines())] if path.exists() else []
+    assert len(found) == len(reasons)
+    assert all(words in failure["reason"] for words, failure in zip(reasons, found))
 
 
 # --- options -------------------------------------------------------------------------------------

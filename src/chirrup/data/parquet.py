@@ -58,7 +58,8 @@ def columns_without_audio(path: Path, columns: Sequence[str]) -> Iterator[dict[s
         for batch in file.iter_batches(columns=[*have, "audio.path"]):
             for row in batch.to_pylist():
                 struct = row.pop("audio", None) or {}
-                yield {**row, "audio.path": struct.get("path") or ""}
+                name = struct.get("path")
+                yield {**row, "audio.path": name if isinstance(name, str) else ""}
 
 
 def rows_without_audio(path: Path, columns: Sequence[str]) -> Iterator[dict[str, Any]]:
@@ -70,14 +71,23 @@ def rows_without_audio(path: Path, columns: Sequence[str]) -> Iterator[dict[str,
 
 
 def audio_of_row(path: Path, row: int) -> io.BytesIO:
-    """Return the encoded audio of a row, which is bytes or a struct with ``bytes``."""
+    """Return the encoded audio of a row, which is bytes or a struct with ``bytes``.
+
+    Raises:
+        FileError: the file cannot be read, or the row has no encoded audio.
+    """
     starts = _starts(path)
     group = bisect_right(starts, row) - 1
     if group == len(starts) - 1:
         raise FileError(f"{path} has fewer rows than before: start again")
     value = _group(path, group)[row - starts[group]].as_py()
     data = value.get("bytes") if isinstance(value, Mapping) else value
-    return io.BytesIO(data or b"")
+    if not isinstance(data, bytes):
+        raise FileError(
+            f"row {row} of {path} has no encoded audio: give a column audio of bytes, or of "
+            "structs with bytes"
+        )
+    return io.BytesIO(data)
 
 
 @lru_cache(maxsize=2)

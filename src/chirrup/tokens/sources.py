@@ -72,11 +72,10 @@ class Recording:
         if self.size < 0:
             return self.file
         with open(self.file, "rb") as file:
+            if file.seek(0, os.SEEK_END) < self.offset + self.size:
+                raise FileError(f"{self.file} ends before {self.path}")
             file.seek(self.offset)
-            data = file.read(self.size)
-        if len(data) < self.size:
-            raise FileError(f"{self.file} ends before {self.path}")
-        return io.BytesIO(data)
+            return io.BytesIO(file.read(self.size))
 
 
 def scan(sources: Sequence[str]) -> Iterator[Recording]:

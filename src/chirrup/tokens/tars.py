@@ -12,6 +12,8 @@ from chirrup.files.naming import AUDIO_ENDINGS
 
 MOST_TEXT_BYTES = 1 << 20
 """Largest size of a member with facts; larger ones are left out."""
+FAULTS = (tarfile.TarError, OSError, EOFError, ValueError, IndexError, OverflowError, MemoryError)
+"""Errors of tarfile for damaged files."""
 
 
 @dataclass(frozen=True)
@@ -35,14 +37,30 @@ def samples(path: Path) -> Iterator[Sample | str]:
     """Yield the samples of a tar file that have audio, or the reason why the rest is unreadable."""
     try:
         with tarfile.open(path, "r:") as tar:
-            files = (member for member in tar if member.isfile())
-            for _, members in groupby(files, lambda member: _key(member.name)):
+            for _, members in groupby(_files(tar), lambda member: _key(member.name)):
                 sample = _sample(tar, list(members))
                 cast(Any, tar).members = []  # otherwise they grow with the file
                 if sample is not None:
                     yield sample
-    except (tarfile.TarError, OSError, EOFError) as error:
-        yield f"it cannot be read as a tar file without compression: {error}"
+    except FAULTS as error:
+        yield f"it cannot be read as a tar file without compression: {str(error)[:200]}"
+
+
+def _files(tar: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
+    """Yield the members that are files.
+
+    Raises:
+        tarfile.ReadError: a header is damaged, which tarfile takes for the end of the file.
+    """
+    for member in tar:
+        if member.size < 0:  # tarfile would go back and read the same members again
+            raise tarfile.ReadError(f"{member.name} has a size of {member.size} bytes")
+        if member.isfile():
+            yield member
+    file = cast(Any, tar.fileobj)
+    file.seek(tar.offset)
+    if any(file.read(tarfile.BLOCKSIZE)):
+        raise tarfile.ReadError(f"the header at byte {tar.offset} is damaged")
 
 
 def _key(name: str) -> str:
@@ -51,7 +69,7 @@ def _key(name: str) -> str:
     return folder + slash + own.partition(".")[0]
 
 
-def _sample(tar: tarfile.TarFile, members: list[tarfile.TarInfo]) -> Sample | None:
+def _sample(tar: tarfile.TarFile, members: list[tarfile.TarInfo]) -> Sample | str | None:
     facts: dict[str, Any] = {}
     audio: tarfile.TarInfo | None = None
     for member in members:
@@ -61,6 +79,8 @@ def _sample(tar: tarfile.TarFile, members: list[tarfile.TarInfo]) -> Sample | No
         elif ending in (".json", ".txt") and member.size <= MOST_TEXT_BYTES:
             content = tar.extractfile(member)
             facts |= _facts(ending, content.read() if content else b"")
+    if audio and audio.issparse():
+        return f"{audio.name} is stored as a sparse file: pack the tar file without --sparse"
     return audio and Sample(audio.name, audio.offset_data, audio.size, facts)
 
 
@@ -69,6 +89,6 @@ def _facts(ending: str, content: bytes) -> dict[str, Any]:
         return {"txt": content.decode(errors="replace").strip()}
     try:
         found = json.loads(content)
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}

@@ -63,8 +63,8 @@ def run(job: str) -> str:
                     if recording.id in ids:
                         raise FileError("an earlier recording has the same id")
                     found = list(_rows(codec, recording, settings))
-                except (BadAudioError, FileError, OSError, ValueError) as error:
-                    failures.append(failure(recording, str(error)))
+                except (BadAudioError, FileError, OSError, ValueError, MemoryError) as error:
+                    failures.append(failure(recording, str(error) or "the memory is too small"))
                     continue
                 ids.add(recording.id)
                 if add is None:
