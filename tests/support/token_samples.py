@@ -1,7 +1,9 @@
-"""The recordings of a small corpus, and a runner of jobs in this process."""
+"""The recordings of a small corpus, tar files, and a runner of jobs in this process."""
 
 import io
+import tarfile
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 
 import numpy as np
 import soundfile
@@ -25,6 +27,18 @@ def file_of(name: str) -> bytes:
     memory = io.BytesIO()
     soundfile.write(memory, recording(name), RATES_HZ[name], format=name.rpartition(".")[2].upper())
     return memory.getvalue()
+
+
+def tar_of(path: Path, members: dict[str, bytes]) -> dict[str, int]:
+    """Write a tar file, and return the positions of the headers."""
+    places = {}
+    with tarfile.open(path, "w", format=tarfile.GNU_FORMAT) as tar:
+        for name, data in members.items():
+            places[name] = tar.offset
+            about = tarfile.TarInfo(name)
+            about.size = len(data)
+            tar.addfile(about, io.BytesIO(data))
+    return places
 
 
 def in_turn(work: Work, jobs: Iterable[str], crashed: Work | None = None) -> Iterator[str]:

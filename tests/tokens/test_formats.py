@@ -3,7 +3,6 @@
 import gc
 import json
 import pickle
-import tarfile
 from pathlib import Path
 from typing import Any
 
@@ -247,18 +246,6 @@ def test_a_damaged_row_is_a_clear_error(
     path.write_bytes(path.read_bytes().replace(old.encode(), new.encode()))
     with pytest.raises(chirrup.FileError, match=words):
         tokens.open(folder)[0]
-
-
-def test_keys_of_webdataset_differ(
-    corpus: Path, codec: chirrup.Codec, run: Run, tmp_path: Path
-) -> None:
-    for name in ("a.b.wav", "a_b.wav"):
-        (tmp_path / name).write_bytes((corpus / "a.wav").read_bytes())
-    settings = tokens.settings_of(codec, 500, "webdataset")
-    tokens.tokenize([str(tmp_path / "*.wav")], tmp_path / "out", codec, settings, run)
-    with tarfile.open(tmp_path / "out" / "shards" / "tokens-000000.tar") as tar:
-        keys = [name.removesuffix(".json") for name in tar.getnames() if name.endswith(".json")]
-    assert keys == ["a_b_wav", "a_b_wav_"]
 
 
 def test_dataset_json_states_what_the_codes_are(

@@ -16,7 +16,7 @@ import chirrup
 from chirrup import tokens
 from chirrup.data.workers import Run
 from chirrup.tokens.sources import scan
-from token_samples import RATES_HZ, file_of, recording
+from token_samples import RATES_HZ, file_of, recording, tar_of
 
 NAMES = ["a.wav", "p1/b.flac", "p1/c.flac", "z.ogg"]
 
@@ -152,26 +152,13 @@ def test_what_cannot_be_read_is_a_failure_with_its_reason(
         '"source/gone.wav", "reason": "No such file or directory"',
         "row 2 of",
         "bad.parquet ",
-        "an earlier recording has the same id",
         '"missing.wav", "reason": "No such file',
     ):
         assert words in failures
     ids = [row.id for row in tokens.open(tmp_path / "out")]
-    assert "source/good.wav" in ids
-    assert done.failures == failures.count("\n") == 9
+    assert {"source/good.wav", "good.wav", "good.wav~2"} < set(ids)
+    assert done.failures == failures.count("\n") == 8
     assert all(name.startswith(("source/good", "source/cut/", "good.wav")) for name in ids)
-
-
-def tar_of(path: Path, members: dict[str, bytes]) -> dict[str, int]:
-    """Write a tar file, and return the positions of the headers."""
-    places = {}
-    with tarfile.open(path, "w", format=tarfile.GNU_FORMAT) as tar:
-        for name, data in members.items():
-            places[name] = tar.offset
-            about = tarfile.TarInfo(name)
-            about.size = len(data)
-            tar.addfile(about, io.BytesIO(data))
-    return places
 
 
 def deep(folder: Path) -> Path:

@@ -105,6 +105,11 @@ def tokenize(
             f"{settings.bitrate_bps} bit/s; {console.duration(done.new_seconds)} in this run, "
             f"{speed:.0f} times as fast as real time"
         )
+        if done.renamed:
+            console.note(
+                f"{counted(done.renamed, 'recording')} got another id, such as NAME~2, because an "
+                "earlier recording has the same id"
+            )
     return _failed(done.failures, out)
 
 

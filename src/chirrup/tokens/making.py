@@ -21,6 +21,7 @@ from chirrup.errors import FileError
 from chirrup.files.drafts import only_one, written
 from chirrup.tokens import work
 from chirrup.tokens.formats import FORMATS
+from chirrup.tokens.ids import DistinctIds
 from chirrup.tokens.layouts import Layout
 from chirrup.tokens.rows import Settings
 from chirrup.tokens.sources import Recording, scan
@@ -47,12 +48,14 @@ class Tokenized:
         rows: number of rows in the data set.
         seconds: duration of all rows.
         failures: number of recordings that cannot be read.
+        renamed: number of recordings whose id was taken, so that they have another one.
         new_seconds: duration of the rows that this run has added.
     """
 
     rows: int
     seconds: float
     failures: int
+    renamed: int
     new_seconds: float
 
 
@@ -144,11 +147,13 @@ def tokenize(
             speed = new_seconds / max(1e-3, time.monotonic() - begin)
             progress(done, total, f"{new_seconds / 3600:.2f} h of audio, {speed:.0f} x real time")
 
-        shards = _shards(scan(sources), shard_recordings)
+        ids = DistinctIds()
+        named = (replace(one, id=ids.distinct(one.id)) for one in scan(sources))
+        shards = _shards(named, shard_recordings)
         count = _make(shards, folder, store, settings, codec, run, report)
         for number in store.remove_from(count):
             _remove(folder, number, settings)
-        return Tokenized(*_finish(folder, store, settings), new_seconds)
+        return Tokenized(*_finish(folder, store, settings), ids.changed, new_seconds)
 
 
 def _check_folder(folder: Path) -> None:

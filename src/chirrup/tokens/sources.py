@@ -10,7 +10,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path, PurePath, PurePosixPath
+from pathlib import Path, PurePath
 from typing import Any, BinaryIO
 
 from chirrup.data import parquet
@@ -18,6 +18,7 @@ from chirrup.data.item import legible
 from chirrup.data.manifest import BadRow, Entry, find_manifest, read_rows
 from chirrup.errors import FileError
 from chirrup.files.naming import AUDIO_ENDINGS
+from chirrup.tokens.ids import id_of
 from chirrup.tokens.tars import Sample, samples
 
 TAR, TABLE = ".tar", ".parquet"
@@ -159,19 +160,13 @@ def _recording(file: Path, name: str, about: tuple[str, str], **facts: Any) -> R
     """Return a recording, with the result of `_stamp` for its file."""
     name, (stamp, fault) = legible(name), about
     own = {
-        "id": _id_of(name),
+        "id": id_of(name),
         "file": str(file.absolute()),
         "path": name,
         "stamp": stamp,
         "fault": fault,
     }
     return Recording(**{**own, **facts})
-
-
-def _id_of(name: str) -> str:
-    """Return a name as a relative path of printable characters, which all formats can hold."""
-    parts = (part for part in PurePosixPath(name).parts if part not in ("/", "..", "."))
-    return "".join(sign if sign.isprintable() else "_" for sign in "/".join(parts))
 
 
 def _stamp(file: Path) -> tuple[str, str]:
@@ -220,7 +215,7 @@ def _of_table(path: Path, name: PurePath) -> Iterator[Recording]:
             path,
             f"{place}/{own}",
             about,
-            id=f"{place}/{number:06d}",
+            id=id_of(f"{place}/{number:06d}"),
             size=size,
             row=number,
             speaker=_first(row, SPEAKERS),

@@ -1,4 +1,8 @@
-"""Reading of tar files of webdataset: consecutive members with one key are a sample."""
+"""Reading of tar files of webdataset: consecutive members with one key are a sample.
+
+The key of a name ends at its first dot. In a tar file of a folder, names that contain dots may have
+one key, so each audio file of a sample is a recording.
+"""
 
 import json
 import tarfile
@@ -24,7 +28,8 @@ class Sample:
         name: name of the member with the audio.
         offset: its position in the tar file, in bytes.
         size: its size in bytes.
-        facts: content of the member ``.json``, and of ``.txt`` as ``txt``.
+        facts: content of the member ``.json``, and of ``.txt`` as ``txt``. If the sample has other
+            audio too, only members with the name of this audio or with the key count.
     """
 
     name: str
@@ -38,10 +43,8 @@ def samples(path: Path) -> Iterator[Sample | str]:
     try:
         with tarfile.open(path, "r:") as tar:
             for _, members in groupby(_files(tar), lambda member: _key(member.name)):
-                sample = _sample(tar, list(members))
+                yield from _samples(tar, list(members))
                 cast(Any, tar).members = []  # otherwise they grow with the file
-                if sample is not None:
-                    yield sample
     except FAULTS as error:
         yield f"it cannot be read as a tar file without compression: {str(error)[:200]}"
 
@@ -69,19 +72,25 @@ def _key(name: str) -> str:
     return folder + slash + own.partition(".")[0]
 
 
-def _sample(tar: tarfile.TarFile, members: list[tarfile.TarInfo]) -> Sample | str | None:
-    facts: dict[str, Any] = {}
-    audio: tarfile.TarInfo | None = None
+def _samples(tar: tarfile.TarFile, members: list[tarfile.TarInfo]) -> Iterator[Sample | str]:
+    """Yield the audio of a sample, which is several recordings if their names have dots."""
+    facts: dict[str, dict[str, Any]] = {}
+    audio: list[tarfile.TarInfo] = []
     for member in members:
-        ending = "." + member.name.rpartition(".")[2].lower()
+        stem, _, ending = member.name.rpartition(".")
+        ending = "." + ending.lower()
         if ending in AUDIO_ENDINGS:
-            audio = audio or member
+            audio.append(member)
         elif ending in (".json", ".txt") and member.size <= MOST_TEXT_BYTES:
             content = tar.extractfile(member)
-            facts |= _facts(ending, content.read() if content else b"")
-    if audio and audio.issparse():
-        return f"{audio.name} is stored as a sparse file: pack the tar file without --sparse"
-    return audio and Sample(audio.name, audio.offset_data, audio.size, facts)
+            facts[stem] = facts.get(stem, {}) | _facts(ending, content.read() if content else b"")
+    for one in audio:
+        if one.issparse():
+            yield f"{one.name} is stored as a sparse file: pack the tar file without --sparse"
+            continue
+        stems = facts if len(audio) == 1 else (_key(one.name), one.name.rpartition(".")[0])
+        own = {name: fact for stem in stems for name, fact in facts.get(stem, {}).items()}
+        yield Sample(one.name, one.offset_data, one.size, own)
 
 
 def _facts(ending: str, content: bytes) -> dict[str, Any]:

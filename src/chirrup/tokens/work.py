@@ -51,7 +51,7 @@ def run(job: str) -> str:
     settings = Settings(**given["settings"])
     rows: list[tuple[Any, ...]] = []
     failures: list[dict[str, str]] = []
-    seconds, ids = 0.0, set[str]()
+    seconds = 0.0
     try:
         codec = _codec(given["model"], settings)
         with ExitStack() as shard, open_mark(folder, number) as mark:
@@ -60,13 +60,10 @@ def run(job: str) -> str:
                 recording = Recording(**fields)
                 mark(index)
                 try:
-                    if recording.id in ids:
-                        raise FileError("an earlier recording has the same id")
                     found = list(_rows(codec, recording, settings))
                 except (BadAudioError, FileError, OSError, ValueError, MemoryError) as error:
                     failures.append(failure(recording, str(error) or "the memory is too small"))
                     continue
-                ids.add(recording.id)
                 if add is None:
                     writer = FORMATS[settings.format].open_writer
                     add = shard.enter_context(writer(folder / SHARDS, number, settings))

@@ -68,17 +68,13 @@ def webdataset_names(number: int) -> list[str]:
 @contextmanager
 def open_webdataset(folder: Path, number: int, settings: Settings) -> Generator[Add, None, None]:
     """Open a shard for writing; it appears whole or not at all."""
-    keys: set[str] = set()
     with (
         written(folder / webdataset_names(number)[0]) as draft,
         tarfile.open(draft, "w", format=tarfile.PAX_FORMAT) as tar,
     ):
 
         def add(row: Row, tokens: np.ndarray) -> Place:
-            key = row.id.replace(".", "_")  # a dot ends the key
-            while key in keys:
-                key += "_"
-            keys.add(key)
+            key = row.id.replace(".", "_")  # a dot ends the key; see `ids.DistinctIds`
             codes = add_member(tar, f"{key}.codes.npy", _npy(tokens))
             return codes, add_member(tar, f"{key}.json", _line(columns_of(row, settings)))
 
