@@ -256,6 +256,21 @@ def test_audio_is_decoded_with_its_rate_and_length(
     assert soundfile.info(out / "p1" / "b.flac.flac").frames == 8_500
 
 
+@pytest.mark.parametrize("model", chirrup.models())
+def test_every_model_tokenizes_and_decodes(
+    corpus: Path, run: Run, tmp_path: Path, model: str
+) -> None:
+    codec = chirrup.load(model)
+    settings = tokens.settings_of(codec, None, "npz")
+    tokens.tokenize([str(corpus / "p1" / "c.flac")], tmp_path / "out", codec, settings, run)
+    data = tokens.open(tmp_path / "out")
+    audio, rate_hz = soundfile.read(corpus / "p1" / "c.flac", dtype="float32")
+    assert np.array_equal(data[0].codes, codec.encode(audio, sample_rate_hz=rate_hz).data)
+    done = tokens.detokenize(data, tmp_path / "audio", codec, run)
+    assert (done.files, done.failures) == (1, 0)
+    assert soundfile.info(tmp_path / "audio" / "c.flac.wav").frames == len(audio)
+
+
 def test_a_stereo_model_codes_both_channels(corpus: Path, run: Run, tmp_path: Path) -> None:
     codec = chirrup.load("spectro-small")
     settings = tokens.settings_of(codec, 2750, "npz")

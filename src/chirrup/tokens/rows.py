@@ -46,12 +46,13 @@ class Settings:
         """Check values that may come from a file of anybody.
 
         Raises:
-            ValueError: a value has another type, or a size is not positive.
+            ValueError: a value has another type, a size is not positive, or the delay is negative.
         """
         for field in fields(self):
             value = getattr(self, field.name)
             kind = field.type if isinstance(field.type, type) else str
-            if not isinstance(value, kind) or (kind is int and value < 1):
+            low = 0 if field.name == "delay_samples" else 1
+            if not isinstance(value, kind) or (kind is int and value < low):
                 raise ValueError(f"{field.name} is {value!r}")
 
     @property
