@@ -1,11 +1,18 @@
-"""``chirrup page``: the models in a browser."""
+"""``chirrup page`` and ``chirrup serve``: the models in a browser, and a relay for calls."""
 
+import re
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from chirrup.cli import console
 from chirrup.cli.console import print_text
+from chirrup.errors import UsageError
+from chirrup.live.rooms import TOKEN
+
+LOOPBACK = "127.0.0.1"
 
 
 def page(
@@ -42,4 +49,69 @@ def page(
         server.serve_forever()
 
 
-COMMANDS = (page,)
+def serve(
+    at: Annotated[
+        str,
+        typer.Argument(metavar="[HOST:]PORT", help="Own address; without HOST, this machine only."),
+    ],
+    token_file: Annotated[
+        Path | None,
+        typer.Option(
+            "--token-file",
+            help=f"File with the token that people need; or set the environment variable {TOKEN}.",
+        ),
+    ] = None,
+    origin: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="https://HOST", help="Let pages of another host use the relay; repeatable."
+        ),
+    ] = None,
+    people: Annotated[int, typer.Option(min=2, max=100, help="Most people in a room.")] = 8,
+    rooms: Annotated[int, typer.Option(min=1, max=10_000, help="Most rooms.")] = 100,
+    max_rate: Annotated[
+        str, typer.Option(metavar="RATE", help="Highest rate that a person may send.")
+    ] = "1000k",
+    quiet: Annotated[
+        bool, typer.Option("--quiet", "-q", help="Print no lines of the log.")
+    ] = False,
+) -> None:
+    """Serve the page, and relay calls between people in rooms, over WebSockets.
+
+    The relay forwards datagrams and stores nothing. Ctrl-C ends it.
+    """
+    import asyncio
+
+    from chirrup.live.link import parse_address
+    from chirrup.live.rooms import read_token
+    from chirrup.serve import assets
+    from chirrup.serve.app import Server, run
+    from chirrup.serve.relay import Limits, Relay
+
+    host, port = parse_address(at, host_needed=False)
+    rate_bps = console.parse_bitrate(max_rate)
+    if not 10_000 <= rate_bps <= 100_000_000:
+        raise UsageError(f"--max-rate {max_rate} is not from 10k to 100000k")
+    for text in origin or ():
+        if not re.fullmatch(r"https?://[^/\s]+", text):
+            raise UsageError(f"--origin {text!r} is not https://HOST or http://HOST:PORT")
+    relay = Relay(Limits(people, rooms, rate_bps, read_token(token_file)))
+    host = host or LOOPBACK
+    if relay.limits.token is None and host not in (LOOPBACK, "::1", "localhost"):
+        console.note(
+            "warning: everybody who reaches this address can use the relay: give --token-file"
+        )
+
+    def log(line: str) -> None:
+        if not quiet:
+            console.note(f"{datetime.now():%Y-%m-%d %H:%M:%S} {line}")
+
+    def started(port: int) -> None:
+        shown = f"[{host}]" if ":" in host else host
+        print_text(f"the page is at http://{shown}:{port}/ (Ctrl-C ends)")
+
+    server = Server(assets.files(), relay, tuple(origin or ()), log)
+    asyncio.run(run(server.application(), host, port, started))
+
+
+COMMANDS = (page, serve)

@@ -1,0 +1,240 @@
+"""The server of `chirrup serve` over real sockets."""
+
+import asyncio
+import threading
+from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("aiohttp", reason="pip install 'chirrup[web]'")
+
+import aiohttp
+from aiohttp import WSMsgType, web
+
+from chirrup.errors import FileError
+from chirrup.live import rooms
+from chirrup.live.rtp import MAX_DATAGRAM
+from chirrup.serve import app
+from chirrup.serve.relay import Limits, Relay
+
+LIMIT_S = 30
+Test = Callable[[aiohttp.ClientSession, str], Awaitable[None]]
+
+
+def run(
+    test: Test,
+    relay: Relay | None = None,
+    origins: tuple[str, ...] = (),
+    files: Mapping[str, Path | bytes] | None = None,
+) -> list[str]:
+    """Run a test against a server, end the server, and return its log."""
+    lines: list[str] = []
+    served = app.Server(files or {}, relay or Relay(Limits()), origins, lines.append)
+
+    async def main() -> None:
+        runner = web.AppRunner(served.application(), access_log=None, shutdown_timeout=1)
+        await runner.setup()
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        try:
+            async with aiohttp.ClientSession() as session:
+                port = runner.addresses[0][1]
+                await asyncio.wait_for(test(session, f"http://127.0.0.1:{port}/"), LIMIT_S)
+        finally:
+            await runner.cleanup()
+
+    asyncio.run(main())
+    return lines
+
+
+async def people(socket: aiohttp.ClientWebSocketResponse) -> int:
+    return rooms.parse_news(await socket.receive_str())
+
+
+def test_datagrams_of_any_size_arrive_unchanged() -> None:
+    async def test(session: aiohttp.ClientSession, url: str) -> None:
+        address = f"{url}relay/lab"
+        async with session.ws_connect(address) as ann, session.ws_connect(address) as ben:
+            assert [await people(ann), await people(ann), await people(ben)] == [1, 2, 2]
+            for size in (0, 1, 40, MAX_DATAGRAM):
+                datagram = (bytes(range(256)) * 6)[:size]
+                await ann.send_bytes(datagram)
+                assert await ben.receive_bytes() == datagram
+            await ben.close()
+            assert await people(ann) == 1
+
+    lines = run(test)
+    assert [line for line in lines if "joined" in line] == [
+        "room lab: joined, 1 person in it",
+        "room lab: joined, 2 people in it",
+    ]
+    assert sum("left after" in line for line in lines) == 2
+
+
+@pytest.mark.parametrize(
+    ("send", "code"),
+    [
+        (lambda socket: socket.send_bytes(bytes(MAX_DATAGRAM + 1)), rooms.TOO_BIG),
+        (lambda socket: socket.send_str("hello"), rooms.NOT_BINARY),
+    ],
+)
+def test_what_is_no_datagram_ends_the_connection(send: Callable, code: int) -> None:
+    async def test(session: aiohttp.ClientSession, url: str) -> None:
+        async with session.ws_connect(f"{url}relay/lab") as ann:
+            await people(ann)
+            await send(ann)
+            assert (await ann.receive()).type is WSMsgType.CLOSE
+            assert ann.close_code == code
+
+    run(test)
+
+
+def test_a_flood_ends_the_connection_with_a_reason() -> None:
+    relay = Relay(Limits(rate_bps=10_000))
+
+    async def test(session: aiohttp.ClientSession, url: str) -> None:
+        async with session.ws_connect(f"{url}relay/lab") as ann:
+            await people(ann)
+            for _ in range(100):
+                await ann.send_bytes(bytes(100))
+            closed = await ann.receive()
+            assert closed.data == rooms.TOO_FAST
+            assert closed.extra == "the datagrams have more than 10 kbit/s: choose a lower bitrate"
+
+    assert any("more than 10 kbit/s" in line for line in run(test, relay))
+    assert relay.rooms == {}
+
+
+@pytest.mark.parametrize(
+    ("origin", "allowed"),
+    [
+        (None, True),
+        ("http://HOST", True),
+        ("https://HOST", True),  # a proxy decrypts
+        ("https://page.example.org", True),
+        ("https://example.org", False),
+        ("https://page.example.org.evil.org", False),
+        ("http://page.example.org", False),
+        ("null", False),
+        ("http://[", False),
+        ("", False),
+    ],
+)
+def test_pages_of_other_hosts_are_refused(origin: str | None, allowed: bool) -> None:
+    async def test(session: aiohttp.ClientSession, url: str) -> None:
+        given = None if origin is None else origin.replace("HOST", url.split("/")[2])
+        headers = {} if given is None else {"Origin": given}
+        connection = session.ws_connect(f"{url}relay/lab", headers=headers)
+        if allowed:
+            async with connection as ann:
+                assert await people(ann) == 1
+        else:
+            with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
+                await connection
+            assert refused.value.status == 403
+
+    lines = run(test, origins=("https://page.example.org",))
+    assert any("--origin" in line for line in lines) != allowed
+
+
+@pytest.mark.parametrize(
+    ("token", "code"), [(None, rooms.WRONG_TOKEN), ("0" * 16, rooms.WRONG_TOKEN), ("1" * 16, None)]
+)
+def test_the_token_is_checked(token: str | None, code: int | None) -> None:
+    async def test(session: aiohttp.ClientSession, url: str) -> None:
+        protocols = rooms.offered_protocols(token)
+        async with session.ws_connect(f"{url}relay/lab", protocols=protocols) as ann:
+            assert ann.protocol == rooms.PROTOCOL
+            message = await ann.receive()
+            assert (message.data if code else None) == code
+
+    lines = run(test, Relay(Limits(token="1" * 16)))
+    assert not any("0" * 16 in line or "1" * 16 in line for line in lines)
+
+
+def test_a_person_that_reads_nothing_does_not_hold_up_the_others() -> None:
+    relay = Relay(Limits(rate_bps=1e9))
+
+    async def test(session: aiohttp.ClientSession, url: str) -> None:
+        port = int(url.split(":")[2].strip("/"))
+        _, deaf = await asyncio.open_connection("127.0.0.1", port, limit=1024)
+        key = "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=="
+        deaf.write(
+            f"GET /relay/lab HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+            f"{key}\r\n\r\n".encode()
+        )
+        deaf.transport.pause_reading()  # pyright: ignore[reportAttributeAccessIssue]
+        address = f"{url}relay/lab"
+        async with session.ws_connect(address) as ann, session.ws_connect(address) as ben:
+            while await people(ann) < 3:
+                pass
+            while await people(ben) < 3:
+                pass
+            for number in range(8000):
+                datagram = number.to_bytes(2) + bytes(MAX_DATAGRAM - 2)
+                await ann.send_bytes(datagram)
+                assert await ben.receive_bytes() == datagram
+            dropped = [person.dropped for person in relay.rooms["lab"]]
+            assert sorted(dropped)[:2] == [0, 0]
+            assert max(dropped) > 1000
+        deaf.close()
+
+    run(test, relay)
+
+
+def test_the_files_of_the_page_are_served(tmp_path: Path) -> None:
+    (tmp_path / "page.html").write_text("<p>hello")
+    files: dict[str, Path | bytes] = {
+        "index.html": tmp_path / "page.html",
+        "modules/x.js": b"export {}",
+    }
+
+    async def test(session: aiohttp.ClientSession, url: str) -> None:
+        for path in ("", "index.html"):
+            async with session.get(url + path) as answer:
+                assert (answer.status, await answer.text()) == (200, "<p>hello")
+                assert "default-src 'self'" in answer.headers["Content-Security-Policy"]
+                assert answer.headers["Content-Type"] == "text/html; charset=utf-8"
+        async with session.get(f"{url}modules/x.js") as answer:
+            assert answer.headers["Content-Type"] == "text/javascript; charset=utf-8"
+        for path in ("none.js", "../secret", "relay/a.b", "relay/", "modules"):
+            async with session.get(url + path) as answer:
+                assert answer.status == 404
+
+    run(test, files=files)
+
+
+def test_an_address_in_use_is_an_error() -> None:
+    served = app.Server({}, Relay(Limits()), (), print).application()
+
+    async def twice() -> None:
+        site = asyncio.get_running_loop().create_server(asyncio.Protocol, "127.0.0.1", 0)
+        async with await site as server:
+            port = server.sockets[0].getsockname()[1]
+            await app.run(served, "127.0.0.1", port, lambda _: None)
+
+    with pytest.raises(FileError, match=r"127\.0\.0\.1 port .* cannot be used"):
+        asyncio.run(twice())
+
+
+def test_the_end_closes_all_connections() -> None:
+    relay, ended = Relay(Limits()), threading.Event()
+
+    async def main() -> None:
+        served = app.Server({}, relay, (), lambda _: None).application()
+        started: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        task = asyncio.create_task(app.run(served, "127.0.0.1", 0, started.set_result))
+        async with aiohttp.ClientSession() as session:
+            address = f"http://127.0.0.1:{await started}/relay/lab"
+            async with session.ws_connect(address) as ann:
+                await people(ann)
+                task.cancel()
+                closed = await ann.receive()
+                assert closed.data == rooms.GOING
+        with pytest.raises(asyncio.CancelledError):
+            await asyncio.wait_for(task, LIMIT_S)
+        ended.set()
+
+    asyncio.run(main())
+    assert ended.is_set()
+    assert relay.rooms == {}
