@@ -20,6 +20,7 @@ from chirrup.cli import (
     evaluate,
     files,
     info,
+    listening,
     live,
     models,
     radio,
@@ -37,7 +38,10 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for module in (files, devices, info, convert, live, radio, tokens, models, evaluate, train, serve):
+for module in (
+    *(files, devices, info, convert, live, radio, tokens, models, evaluate, listening, train),
+    serve,
+):
     for command in module.COMMANDS:
         app.command()(command)
 app.command()(demo)
