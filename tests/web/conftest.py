@@ -29,19 +29,36 @@ def missing() -> str | None:
     """Return what these tests lack on this machine."""
     if CHROMIUM is None:
         return "needs the browser chromium"
-    for package in ("playwright", "ziglang"):
-        if importlib.util.find_spec(package) is None:
-            return f"needs the package {package}"
+    if importlib.util.find_spec("playwright") is None:
+        return "needs the package playwright"
     return None
 
 
 @pytest.fixture(scope="session")
-def site() -> Iterator[str]:
+def engine() -> None:
+    """Compile the engine in WebAssembly."""
+    if importlib.util.find_spec("ziglang") is None:
+        pytest.skip("needs the package ziglang")
+    target = ("--target", "wasm32-freestanding", "--if-changed")
+    subprocess.run([sys.executable, str(NATIVE / "build.py"), *target], check=True)
+
+
+@pytest.fixture(scope="session")
+def modules(engine: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the scripts of the page, from which Node imports them."""
+    if shutil.which("node") is None:
+        pytest.skip("needs Node")
+    folder = tmp_path_factory.mktemp("page")
+    scripts = {path: file for path, file in assets.files().items() if path.endswith(".js")}
+    assets.write(folder, scripts | {"package.json": b'{"type": "module"}'})
+    return folder
+
+
+@pytest.fixture(scope="session")
+def site(engine: None) -> Iterator[str]:
     """Serve the page as `chirrup page` does, and return its address."""
     if why := missing():
         pytest.skip(why)
-    target = ("--target", "wasm32-freestanding", "--if-changed")
-    subprocess.run([sys.executable, str(NATIVE / "build.py"), *target], check=True)
     with PageServer(assets.files(), 0) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield server.address

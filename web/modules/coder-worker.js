@@ -1,0 +1,59 @@
+// The worker of coder.js: it opens models, and encodes and decodes one signal at a time.
+
+import { Coding } from "./coding.js";
+import { openModel } from "./models.js";
+
+const TURN_MS = 30; // between looks at the messages that have come
+const opened = new Map(); // promises of Coding by the hash of the program
+const cancelled = new Set();
+let last = Promise.resolve();
+
+addEventListener("message", ({ data }) => {
+  if (data.task === "cancel") cancelled.add(data.id);
+  else last = last.then(() => answer(data));
+});
+
+async function answer(data) {
+  const { id, task, model } = data;
+  const report = (stage) => (share) => postMessage({ id, stage, share });
+  try {
+    if (cancelled.has(id)) return;
+    const coding = await coder(model, report("load"));
+    const before = performance.now(), channels = task === "encode" ? data.channels : data.streams, results = [];
+    for (const [n, channel] of channels.entries()) {
+      const steps = task === "encode"
+        ? coding.encode(channel, data.rateHz)
+        : coding.decode(channel, data.codebooks, data.rateHz, data.samples);
+      results.push(await run(id, steps, (share) => report(task)((n + share) / channels.length)));
+    }
+    const seconds = (performance.now() - before) / 1000;
+    postMessage({ id, results, seconds }, results.map((result) => result.buffer));
+  } catch (error) {
+    if (!cancelled.has(id)) postMessage({ id, error: error.message });
+  } finally {
+    cancelled.delete(id);
+  }
+}
+
+function coder(model, report) {
+  const key = model.program_sha256;
+  if (!opened.has(key)) {
+    const coding = openModel(model, report).then((program) => new Coding(model, program));
+    opened.set(key, coding);
+    coding.catch(() => opened.delete(key));
+  }
+  return opened.get(key);
+}
+
+/** Run a generator to its end, unless its task is cancelled. */
+async function run(id, steps, report) {
+  for (let turn = performance.now(); ; ) {
+    const { done, value } = steps.next();
+    if (done) return value;
+    if (performance.now() - turn < TURN_MS) continue;
+    if (value !== undefined) report(value);
+    await new Promise((resolve) => setTimeout(resolve));
+    if (cancelled.has(id)) throw new Error("cancelled");
+    turn = performance.now();
+  }
+}
