@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test engine wheels lowest lint types clean
+.PHONY: demo test engine wheels lowest lint types docs clean
 
 demo: $(VENV)/demo engine
 	$(BIN)/chirrup demo
@@ -35,8 +35,12 @@ lint: $(VENV)/dev
 types: $(VENV)/dev
 	$(BIN)/pyright --pythonpath $(BIN)/python
 
+# The documentation site, in site/. A warning is an error.
+docs: $(VENV)/docs
+	$(BIN)/python docs/builder/build_site.py
+
 clean:
-	rm -rf $(VENV) dist .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) dist build site .cache .pytest_cache .ruff_cache .hypothesis
 	rm -rf src/chirrup/runtime/library
 
 $(BIN)/python:
@@ -51,3 +55,7 @@ $(VENV)/dev: pyproject.toml constraints.txt | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt torch
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[train,eval,data,dev]'
 	touch $@ $(VENV)/demo
+
+$(VENV)/docs: pyproject.toml constraints.txt | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[docs]'
+	touch $@
