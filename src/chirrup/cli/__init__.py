@@ -38,10 +38,11 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for module in (
-    *(files, devices, info, convert, live, radio, tokens, models, evaluate, listening, train),
-    serve,
-):
+GROUPS = (
+    *(files, devices, info, convert, live, radio, serve),
+    *(tokens, models, evaluate, listening, train),
+)
+for module in GROUPS:
     for command in module.COMMANDS:
         app.command()(command)
 app.command()(demo)
