@@ -28,8 +28,7 @@ export function resample(signal, rateHz, newRateHz) {
  */
 export function* resampling(signal, rateHz, newRateHz) {
   if (rateHz === newRateHz) return signal;
-  const divisor = gcd(rateHz, newRateHz), up = newRateHz / divisor, down = rateHz / divisor;
-  const { phases, half, rows } = filters(up, down);
+  const { up, down, phases, half, rows } = filters(rateHz, newRateHz, REJECTION_DB, TRANSITION);
   const taps = 2 * half, result = new Float32Array(lengthAt(signal.length, rateHz, newRateHz));
   const padded = new Float32Array(signal.length + 2 * taps);
   padded.set(signal, taps);
@@ -46,13 +45,20 @@ export function* resampling(signal, rateHz, newRateHz) {
   return result;
 }
 
-/** Return filters for positions between two samples: `phases` steps, each [2 * half]. */
-function filters(up, down) {
+/**
+ * Return filters for positions between two samples: `phases` steps, each [2 * half].
+ * @param {number} rateHz
+ * @param {number} newRateHz
+ * @param {number} rejectionDb
+ * @param {number} transition share of the lower Nyquist frequency
+ */
+export function filters(rateHz, newRateHz, rejectionDb, transition) {
+  const divisor = gcd(rateHz, newRateHz), up = newRateHz / divisor, down = rateHz / divisor;
   const phases = Math.min(up, MOST_PHASES) === up ? up : MOST_PHASES;
   const lower = Math.min(1, up / down); // Nyquist frequency of the lower rate, in that of the input
-  const cutoff = lower * (1 - TRANSITION / 2);
-  const half = Math.ceil((REJECTION_DB - 8) / (2.285 * Math.PI * TRANSITION * lower) / 2);
-  const beta = 0.1102 * (REJECTION_DB - 8.7), peak = bessel(beta);
+  const cutoff = lower * (1 - transition / 2);
+  const half = Math.ceil((rejectionDb - 8) / (2.285 * Math.PI * transition * lower) / 2);
+  const beta = 0.1102 * (rejectionDb - 8.7), peak = bessel(beta);
   const rows = [];
   for (let phase = 0; phase <= phases; ++phase) {
     const row = new Float64Array(2 * half);
@@ -64,7 +70,7 @@ function filters(up, down) {
     const gain = row.reduce((sum, value) => sum + value, 0);
     rows.push(row.map((value) => value / gain));
   }
-  return { phases, half, rows };
+  return { up, down, phases, half, rows };
 }
 
 const sinc = (x) => (x === 0 ? 1 : Math.sin(Math.PI * x) / (Math.PI * x));
