@@ -43,7 +43,9 @@ ALLOWED: dict[str, set[str]] = {
     "data": _CODEC | {"files", "evaluate"},
     "tokens": _CODEC | {"files", "data"},
     "serve": _CODEC | {"files", "live", "evaluate"},
-    "cli": _CODEC | {"files", "live", "calls", "evaluate", "data", "tokens", "serve"},
+    "installation": _CODEC | {"files", "evaluate", "serve"},
+    "cli": _CODEC
+    | {"files", "live", "calls", "evaluate", "data", "tokens", "serve", "installation"},
     "lab": _CODEC | {"files", "evaluate", "data"},
 }
 MODULES = {path.relative_to(ROOT).as_posix(): path for path in sorted(ROOT.rglob("*.py"))}

@@ -100,12 +100,6 @@ def test_info_of_several(
     assert [facts["sample_count"] for facts in json.loads(capsys.readouterr().out)] == [44_101] * 2
 
 
-@pytest.mark.parametrize("line", ["", "encode", "info", "data", "data prepare", "train"])
-def test_short_option_for_help(line: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run([*line.split(), "-h"]) == 0
-    assert capsys.readouterr().out.startswith(f"Usage: chirrup {line}".rstrip())
-
-
 def test_models_and_info_of_one(
     model_folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -237,19 +231,6 @@ def test_help_is_quick_and_nothing_imports_torch(tmp_path: Path, folder: Path) -
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
-
-
-def test_a_shell_completes_commands_and_options() -> None:
-    for words, expected in (("chirrup en", "encode"), ("chirrup encode --mo", "--model")):
-        env = {"COMP_WORDS": words, "COMP_CWORD": str(len(words.split()) - 1)}
-        env |= {**os.environ, "_CHIRRUP_COMPLETE": "complete_bash"}
-        done = subprocess.run(COMMAND, env=env, capture_output=True, text=True, timeout=60)
-        assert (done.returncode, done.stdout) == (0, f"{expected}\n")
-
-
-def test_version(capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(["--version"]) == 0
-    assert capsys.readouterr().out.startswith("chirrup ")
 
 
 # --- small parts -------------------------------------------------------------------------------

@@ -17,6 +17,7 @@ from chirrup.cli import (
     convert,
     data,
     devices,
+    doctor,
     evaluate,
     files,
     info,
@@ -46,18 +47,21 @@ for module in GROUPS:
     for command in module.COMMANDS:
         app.command()(command)
 app.command()(demo)
+app.command()(doctor.doctor)
 app.add_typer(data.app, name="data")
 
 
 @app.callback(invoke_without_command=True)
 def _options(
     context: typer.Context,
-    version: bool = typer.Option(False, "--version", help="Print the version."),
+    version: bool = typer.Option(
+        False, "--version", help="Print the version, the engines and the models."
+    ),
 ) -> None:
     if version:
-        from chirrup import __version__
+        from chirrup.cli.doctor import print_version
 
-        typer.echo(f"chirrup {__version__}")
+        print_version()
         raise typer.Exit
     if context.invoked_subcommand is None:
         typer.echo(context.get_help())

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from chirrup.cli import console
+from chirrup.cli import completion, console
 from chirrup.cli.recipes import find_recipe
 from chirrup.errors import UsageError
 from chirrup.words import counted
@@ -67,7 +67,8 @@ def prepare(
     recipe: Annotated[
         str | None,
         typer.Option(
-            help="Recipe of filters, balance, splits and output: curated, as-is, or a file."
+            help="Recipe of filters, balance, splits and output: curated, as-is, or a file.",
+            autocompletion=completion.corpus_recipes,
         ),
     ] = None,
     licence: Annotated[
@@ -95,9 +96,10 @@ def prepare(
         ),
     ] = False,
 ) -> None:
-    """Make a curated corpus from folders of recordings: shards, a manifest and a report.
+    """Make a curated corpus from folders of recordings.
 
-    The same command continues a run that was stopped. Needs the extra: pip install 'chirrup[data]'.
+    The corpus has shards, a manifest and a report. The same command continues a run that was
+    stopped. Needs the extra: pip install 'chirrup[data]'.
     """
     from dataclasses import replace
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from chirrup.cli import completion
 from chirrup.cli.console import print_text
 from chirrup.errors import FileError
 from chirrup.files.drafts import only_one
@@ -17,10 +18,17 @@ CLIP = Path(__file__).parents[1] / "clips" / "joe.flac"
 
 
 def demo(
-    folder: Annotated[Path, typer.Argument(metavar="FOLDER")] = Path("chirrup-demo"),
-    model: Annotated[str, typer.Option(help="Name or folder of a model.")] = "iris-t1",
+    folder: Annotated[
+        Path, typer.Argument(metavar="FOLDER", help="Folder for the audio and the .chirrup files.")
+    ] = Path("chirrup-demo"),
+    model: Annotated[
+        str, typer.Option(help="Name or folder of a model.", autocompletion=completion.models)
+    ] = "iris-t1",
 ) -> None:
-    """Code and decode a bundled clip at the lowest and the highest bitrate."""
+    """Code and decode a bundled clip at two bitrates.
+
+    They are the lowest and the highest bitrate of the model.
+    """
     from chirrup.zoo import load
 
     if folder.exists() and not folder.is_dir():

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from chirrup.cli import console
+from chirrup.cli import completion, console
 from chirrup.cli.console import duration, note
 from chirrup.errors import UsageError
 from chirrup.files.names import is_coded
@@ -27,10 +27,19 @@ def record(
     ] = None,
     model: Annotated[
         str | None,
-        typer.Option(help="Name or folder of a model; the default is the default of encode."),
+        typer.Option(
+            help="Name or folder of a model; the default is the default of encode.",
+            autocompletion=completion.models,
+        ),
     ] = None,
     bitrate: Annotated[
-        str | None, typer.Option("--bitrate", "-b", help="Highest bitrate: 6000 or 6k.")
+        str | None,
+        typer.Option(
+            "--bitrate",
+            "-b",
+            help="Highest bitrate: 6000 or 6k.",
+            autocompletion=completion.bitrates,
+        ),
     ] = None,
     chunk: Annotated[
         float | None,
@@ -107,7 +116,10 @@ def play(
     ] = None,
     model: Annotated[
         str | None,
-        typer.Option(help="Name or folder of a model; by default the one that IN names."),
+        typer.Option(
+            help="Name or folder of a model; by default the one that IN names.",
+            autocompletion=completion.models,
+        ),
     ] = None,
     rate: Annotated[int | None, typer.Option(help="Sample rate of a .chirrup file, in Hz.")] = None,
     start: Annotated[str, typer.Option("--from", metavar="TIME", help="Start of the part.")] = "0",

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from chirrup.cli import console
+from chirrup.cli import completion, console
 from chirrup.errors import FileError, UsageError
 from chirrup.files.naming import AUDIO_ENDINGS
 
@@ -39,6 +39,7 @@ def evaluate(
             "-c",
             metavar="NAME[@BPS,...]",
             help="Model, model folder, other codec or module:name.",
+            autocompletion=completion.codecs,
         ),
     ] = None,
     condition: Annotated[

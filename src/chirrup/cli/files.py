@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from chirrup.cli import console
+from chirrup.cli import completion, console
 from chirrup.cli.console import duration, note
 from chirrup.errors import UsageError
 from chirrup.files.names import is_coded, names_file
@@ -44,10 +44,17 @@ def encode(
         ),
     ],
     out: Out = None,
-    model: Annotated[str, typer.Option(help="Name or folder of a model.")] = "iris-t1",
+    model: Annotated[
+        str, typer.Option(help="Name or folder of a model.", autocompletion=completion.models)
+    ] = "iris-t1",
     bitrate: Annotated[
         str | None,
-        typer.Option("--bitrate", "-b", help="Highest bitrate for each channel: 6000 or 6k."),
+        typer.Option(
+            "--bitrate",
+            "-b",
+            help="Highest bitrate for each channel: 6000 or 6k.",
+            autocompletion=completion.bitrates,
+        ),
     ] = None,
     mix: Annotated[bool, typer.Option("--mix", help="Average all channels to one.")] = False,
     stereo: Annotated[
@@ -149,7 +156,10 @@ def decode(
     out: Out = None,
     model: Annotated[
         str | None,
-        typer.Option(help="Name or folder of a model; by default the one that IN names."),
+        typer.Option(
+            help="Name or folder of a model; by default the one that IN names.",
+            autocompletion=completion.models,
+        ),
     ] = None,
     keep_rate: Annotated[
         bool,

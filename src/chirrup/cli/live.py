@@ -5,11 +5,17 @@ from typing import Annotated
 
 import typer
 
-from chirrup.cli import connections, console
+from chirrup.cli import completion, connections, console
 from chirrup.errors import UsageError
 
 Bitrate = Annotated[
-    str | None, typer.Option("--bitrate", "-b", help="Highest bitrate of the codes: 6000 or 6k")
+    str | None,
+    typer.Option(
+        "--bitrate",
+        "-b",
+        help="Highest bitrate of the codes: 6000 or 6k",
+        autocompletion=completion.bitrates,
+    ),
 ]
 Redundancy = Annotated[
     int, typer.Option(min=0, max=16, help="Codebooks of a packet that the next one repeats.")
@@ -54,7 +60,9 @@ Device = Annotated[
     str | None,
     typer.Option(metavar="DEVICE", help="Number or a part of the name of the device."),
 ]
-Model = Annotated[str, typer.Option(help="Name or folder of a model.")]
+Model = Annotated[
+    str, typer.Option(help="Name or folder of a model.", autocompletion=completion.models)
+]
 PORT = "5004"
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print no meters and no summary.")]
 
@@ -116,7 +124,10 @@ def receive(
     ],
     model: Annotated[
         str | None,
-        typer.Option(help="Name or folder of the model; by default the one that the sender names."),
+        typer.Option(
+            help="Name or folder of the model; by default the one that the sender names.",
+            autocompletion=completion.models,
+        ),
     ] = None,
     once: Annotated[bool, typer.Option("--once", help="End with the first stream.")] = False,
     raw: Annotated[bool, typer.Option("--raw", help="Write s16 samples without a header.")] = False,
@@ -197,7 +208,7 @@ def talk(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Talk with another machine: send a voice, and play the other one.
+    """Talk with another machine, in both directions.
 
     One end waits for a call, the other one calls it. Ctrl-C ends the talk.
     """

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from chirrup.cli import console
+from chirrup.cli import completion, console
 from chirrup.errors import FileError
 
 if TYPE_CHECKING:
@@ -111,7 +111,12 @@ def models(as_json: Json = False) -> None:
 
 
 def audit(
-    model: Annotated[str, typer.Argument(metavar="MODEL", help="Name or folder of a model.")],
+    model: Annotated[
+        str,
+        typer.Argument(
+            metavar="MODEL", help="Name or folder of a model.", autocompletion=completion.models
+        ),
+    ],
     as_json: Json = False,
 ) -> None:
     """Print the costs of a model beside the figures of its paper.

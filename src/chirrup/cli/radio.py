@@ -6,14 +6,22 @@ from typing import Annotated
 
 import typer
 
-from chirrup.cli import console
+from chirrup.cli import completion, console
 from chirrup.cli.console import duration, note
 from chirrup.errors import UsageError
 from chirrup.words import counted
 
-Model = Annotated[str, typer.Option(help="Name or folder of a model.")]
+Model = Annotated[
+    str, typer.Option(help="Name or folder of a model.", autocompletion=completion.models)
+]
 Bitrate = Annotated[
-    str | None, typer.Option("--bitrate", "-b", help="A bitrate of the model: 3000 or 3k.")
+    str | None,
+    typer.Option(
+        "--bitrate",
+        "-b",
+        help="A bitrate of the model: 3000 or 3k.",
+        autocompletion=completion.bitrates,
+    ),
 ]
 
 Floating = Annotated[
@@ -51,10 +59,10 @@ def bare(
     force: Force = False,
     quiet: Quiet = False,
 ) -> None:
-    """Code speech to frames of a fixed number of bits without a header, for radios.
+    """Code speech to frames without a header, for radios.
 
-    There is no header: give the same --model, --bitrate and --bits-per-frame to --decode. Texts
-    that arrive are printed on standard error.
+    A frame has a fixed number of bits. Give the same --model, --bitrate and --bits-per-frame to
+    --decode. Texts that arrive are printed on standard error.
     """
     from chirrup.files.bare import decode_bare, encode_bare
     from chirrup.zoo import load
@@ -111,10 +119,11 @@ def message(
     force: Force = False,
     quiet: Quiet = False,
 ) -> None:
-    """Code speech to messages of a few bytes, each decodable without the others.
+    """Code speech to messages of a few bytes.
 
-    Without --bitrate and --max-messages, the lowest bitrate is used that the model was trained for.
-    Give the same --model to --decode. Lost messages are concealed.
+    Each message can be decoded without the others. Lost messages are concealed. Without --bitrate
+    and --max-messages, the lowest bitrate is used that the model was trained for. Give the same
+    --model to --decode.
     """
     from chirrup.files.messages import decode_messages, encode_messages
     from chirrup.zoo import load

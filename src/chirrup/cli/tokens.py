@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from chirrup.cli import console
+from chirrup.cli import completion, console
 from chirrup.cli.data import Address, Ray, runner
 from chirrup.cli.files import Quiet
 from chirrup.words import counted
@@ -39,10 +39,17 @@ def tokenize(
         ),
     ],
     out: Annotated[Path, typer.Option(metavar="FOLDER", help="Folder for the data set.")],
-    model: Annotated[str, typer.Option(help="Name or folder of a model.")] = "iris-t1",
+    model: Annotated[
+        str, typer.Option(help="Name or folder of a model.", autocompletion=completion.models)
+    ] = "iris-t1",
     bitrate: Annotated[
         str | None,
-        typer.Option("--bitrate", "-b", help="Highest bitrate of the codes: 1000 or 1k."),
+        typer.Option(
+            "--bitrate",
+            "-b",
+            help="Highest bitrate of the codes: 1000 or 1k.",
+            autocompletion=completion.bitrates,
+        ),
     ] = None,
     form: Annotated[
         TokenFormat, typer.Option("--format", help="Format of the shards.")
@@ -124,7 +131,10 @@ def detokenize(
     ] = False,
     model: Annotated[
         str | None,
-        typer.Option(help="Name or folder of a model; by default the one that the data set names."),
+        typer.Option(
+            help="Name or folder of a model; by default the one that the data set names.",
+            autocompletion=completion.models,
+        ),
     ] = None,
     any_weights: Annotated[
         bool, typer.Option("--any-weights", help="Decode codes of other weights.")

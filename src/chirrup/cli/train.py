@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from chirrup.cli import completion
 from chirrup.cli.console import note
 from chirrup.cli.recipes import find_recipe
 from chirrup.errors import FileError, UsageError
@@ -46,7 +47,11 @@ def _extra() -> Generator[None, None, None]:
 def train(
     recipe: Annotated[
         str,
-        typer.Argument(metavar="RECIPE", help="Name of a recipe, such as iris-t1-cpu, or a file."),
+        typer.Argument(
+            metavar="RECIPE",
+            help="Name of a recipe, such as iris-t1-cpu, or a file.",
+            autocompletion=completion.training_recipes,
+        ),
     ],
     out: Annotated[Path, typer.Option(metavar="FOLDER", help="Folder for checkpoints and logs.")],
     overrides: Annotated[
@@ -64,7 +69,9 @@ def train(
     fresh: Annotated[
         bool, typer.Option("--fresh/--resume", help="Start again, or resume the run in OUT.")
     ] = False,
-    device: Annotated[Device, typer.Option()] = Device.auto,
+    device: Annotated[
+        Device, typer.Option(help="Device to train on; auto is cuda if there is one.")
+    ] = Device.auto,
     plain: Annotated[
         bool, typer.Option("--plain", help="Train without the fast forms of layers for CPUs.")
     ] = False,
@@ -93,8 +100,10 @@ def train(
 
 
 def export(
-    checkpoint: Annotated[Path, typer.Argument(metavar="CHECKPOINT")],
-    folder: Annotated[Path, typer.Argument(metavar="OUT_FOLDER")],
+    checkpoint: Annotated[
+        Path, typer.Argument(metavar="CHECKPOINT", help="What to export, see above.")
+    ],
+    folder: Annotated[Path, typer.Argument(metavar="OUT_FOLDER", help="Folder for the model.")],
     audio: Annotated[
         Path | None,
         typer.Option(help="Clip of a few seconds for the comparison; by default a bundled one."),

@@ -5,10 +5,13 @@ from pathlib import Path
 from chirrup.codec import Codec
 from chirrup.model_folders import FOLDER, RELEASED, UNTRAINED, models
 
-__all__ = ["FOLDER", "RELEASED", "UNTRAINED", "load", "models"]
+__all__ = ["DEFAULT", "FOLDER", "RELEASED", "UNTRAINED", "load", "models"]
+
+DEFAULT = "iris-t1"
+"""Model that is loaded if none is named."""
 
 
-def load(model: str | Path = "iris-t1", *, threads: int = 1, engine: str | None = None) -> Codec:
+def load(model: str | Path = DEFAULT, *, threads: int = 1, engine: str | None = None) -> Codec:
     """Load a model.
 
     >>> codec = chirrup.load("iris-t1")
