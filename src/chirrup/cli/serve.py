@@ -27,7 +27,7 @@ def page(
         bool, typer.Option("--force", "-f", help="Write into a folder that has files.")
     ] = False,
 ) -> None:
-    """Serve a page that codes and plays audio with all models in a browser.
+    """Serve a page with the models to a browser here.
 
     All audio is coded in the browser. Ctrl-C ends the server.
     """
@@ -76,9 +76,9 @@ def serve(
         bool, typer.Option("--quiet", "-q", help="Print no lines of the log.")
     ] = False,
 ) -> None:
-    """Serve the page, and relay calls between people in rooms, over WebSockets.
+    """Serve the page, and relay calls.
 
-    The relay forwards datagrams and stores nothing. Ctrl-C ends it.
+    People in a room of the relay talk with each other over WebSockets. The relay forwards datagrams and stores nothing. Ctrl-C ends it.
     """
     import asyncio
 
