@@ -209,7 +209,10 @@ def test_a_damaged_data_set_is_a_clear_error(
         tokens.open(folder)["a.wav"]
 
 
-@pytest.mark.parametrize(("field", "value"), [("shard", 9), ("codes", 2**63), ("codes", 3)])
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("shard", 9), ("codes", 2**63), ("codes", 3), ("frames", 25), ("samples", 11_999)],
+)
 def test_a_damaged_index_is_a_clear_error(
     corpus: Path, codec: chirrup.Codec, run: Run, tmp_path: Path, field: str, value: int
 ) -> None:
@@ -231,6 +234,13 @@ def test_a_damaged_index_is_a_clear_error(
         ('"duration_s": 0.5', '"duration_s": NaN', "row 0 .* damaged: .*duration_s is nan"),
         ('"speaker": ""', '"speaker": 7 ', "row 0 .* damaged: .*speaker is 7"),
         ('"path": "a.wav"', '"bath": "a.wav"', "row 0 .* damaged: KeyError"),
+        ('"duration_s": 0.5', '"duration_s": 0.7', "row 0 .*samples is 12000, but duration_s"),
+        ('"samples": 12000', '"samples": 11999', "row 0 .*samples is 11999, but duration_s"),
+        ('"start_s": 0.0', '"start_s": -1 ', "row 0 .*start_s is -1"),
+        ('"channels": 1', '"channels": 0', "row 0 .*channels is 0"),
+        ('"channel": -1', '"channel": 1 ', "row 0 .*channel is 1 of 1"),
+        ('"sample_rate_hz": 24000', '"sample_rate_hz": 0    ', "row 0 .*sample_rate_hz is 0"),
+        ("(1, 26)", "(1, 25)", "row 0 .* damaged: it has 25 frames, but index.npy states 26"),
         ("'<i2'", "'<f2'", "row 0 .* damaged: tokens are float16, must be integers"),
         ("(1, 26)", "(9, 26)", r"row 0 .* damaged: tokens are \[9, 26\], must be"),
     ],
@@ -245,6 +255,24 @@ def test_a_damaged_row_is_a_clear_error(
     assert path.read_bytes().count(old.encode()) == 1
     path.write_bytes(path.read_bytes().replace(old.encode(), new.encode()))
     with pytest.raises(chirrup.FileError, match=words):
+        tokens.open(folder)[0]
+
+
+@pytest.mark.parametrize("frames", [24, 90])
+def test_other_codes_than_of_the_samples_are_a_clear_error(
+    corpus: Path, codec: chirrup.Codec, run: Run, tmp_path: Path, frames: int
+) -> None:
+    """0.5 s of the codec have 26 frames."""
+    folder, settings = tmp_path / "tokens", tokens.settings_of(codec, 500, "npz")
+    tokens.tokenize([str(corpus / "a.wav")], folder, codec, settings, run)
+    index = np.load(folder / "index.npy")
+    index["frames"] = frames
+    np.save(folder / "index.npy", index)
+    shard = folder / "shards" / "tokens-000000.npz"
+    with np.load(shard) as arrays:
+        codes, starts = np.zeros((1, frames), np.int16), np.array([0, frames])
+        np.savez(shard, **{**arrays, "codes": codes, "starts": starts})
+    with pytest.raises(chirrup.FileError, match=f"samples is 12000, but the codes have {frames}"):
         tokens.open(folder)[0]
 
 

@@ -111,12 +111,15 @@ class Tokens:
         """
         number = self.numbers[number] if isinstance(number, str) else number
 
-        def read(*place: Any) -> tuple[dict[str, Any], np.ndarray]:
+        def read(*place: Any) -> Row:
             facts, tokens = self.form.read(*place)
-            return checked_facts(facts), tokens
+            codes = self._codes(tokens, number)
+            checked = checked_facts(facts, codes.shape[1], self.settings)
+            if checked["samples"] != self.index["samples"][number]:
+                raise ValueError(f"samples is {checked['samples']}, but not in {INDEX}")
+            return Row(**checked, codes=codes)
 
-        facts, tokens = self._read(read, number)
-        return Row(**facts, codes=self._codes(tokens, number))
+        return self._read(read, number)
 
     def codes(self, number: int, start_s: float = 0.0, end_s: float | None = None) -> np.ndarray:
         """Return the codes of a row, or of a part of it.
@@ -151,11 +154,14 @@ class Tokens:
             raise FileError(f"row {number} of {self.folder} is damaged: {error!r}") from error
 
     def _codes(self, tokens: np.ndarray, number: int) -> np.ndarray:
-        own = self.settings
+        own, frames = self.settings, self.frames[number]
         try:
-            return unflatten(tokens, own.codebook_size, own.flatten, own.codebooks)
+            codes = unflatten(tokens, own.codebook_size, own.flatten, own.codebooks)
+            if codes.shape[1] != frames:
+                raise ValueError(f"it has {codes.shape[1]} frames, but {INDEX} states {frames}")
         except (ValueError, MemoryError) as error:
             raise FileError(f"row {number} of {self.folder} is damaged: {error}") from error
+        return codes
 
 
 def open(folder: str | Path) -> Tokens:

@@ -5,7 +5,10 @@ from typing import Any
 
 import numpy as np
 
+from chirrup.resampling import length_at
+from chirrup.spec import MOST_CHUNK_FRAMES
 from chirrup.tokens.layouts import Layout
+from chirrup.words import counted
 
 
 @dataclass(frozen=True)
@@ -112,20 +115,37 @@ COLUMNS: dict[str, type] = {
     "bitrate_bps": int,
 }
 """Columns of a data set except ``codes``."""
+LEAST = {"sample_rate_hz": 1, "channels": 1, "channel": -1}
+"""Lowest values of numbers; others begin with 0."""
 
 
-def checked_facts(facts: dict[str, Any]) -> dict[str, Any]:
+def checked_facts(facts: dict[str, Any], frames: int, settings: Settings) -> dict[str, Any]:
     """Return the columns that are fields of a `Row`, which may come from a file of anybody.
 
+    Args:
+        facts: columns of a row.
+        frames: number of frames of its codes.
+        settings: settings of the data set.
+
     Raises:
-        ValueError: a value has another type or is out of range.
+        ValueError: a value has another type, is out of range, or contradicts the others.
         KeyError: a column is missing.
     """
     found = {field.name: facts[field.name] for field in fields(Row) if field.name != "codes"}
     for name, value in found.items():
         kind = (int, float) if COLUMNS[name] is float else COLUMNS[name]
-        if not isinstance(value, kind) or (kind is not str and not -1 <= value < 2**53):
+        low = LEAST.get(name, 0)
+        if not isinstance(value, kind) or (kind is not str and not low <= value < 2**53):
             raise ValueError(f"{name} is {value!r}")
+    if found["channel"] >= found["channels"]:
+        raise ValueError(f"channel is {found['channel']} of {found['channels']}")
+    rate_hz, samples = found["sample_rate_hz"], found["samples"]
+    if samples != length_at(round(found["duration_s"] * rate_hz), rate_hz, settings.sample_rate_hz):
+        raise ValueError(f"samples is {samples}, but duration_s is {found['duration_s']}")
+    surplus = frames * settings.frame_samples - samples
+    most = settings.delay_samples + MOST_CHUNK_FRAMES * settings.frame_samples
+    if not 0 <= surplus <= most:
+        raise ValueError(f"samples is {samples}, but the codes have {counted(frames, 'frame')}")
     return found
 
 
