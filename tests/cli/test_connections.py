@@ -13,7 +13,7 @@ from chirrup.calls.outputs import Output
 from chirrup.cli.connections import causes, check_received
 from chirrup.errors import FileError
 from chirrup.live.endpoint import Endpoint
-from chirrup.live.link import Link
+from chirrup.live.link import UdpLink
 from chirrup.live.rtp import DESCRIPTION, Application, Control
 from chirrup.live.sender import Sender
 
@@ -27,7 +27,7 @@ def codec() -> chirrup.Codec:
 
 @pytest.fixture
 def call(codec: chirrup.Codec, tmp_path: Path) -> Generator[Call, None, None]:
-    with Call(Link("127.0.0.1", 0, listen=True), None, None) as call:
+    with Call(UdpLink("127.0.0.1", 0, listen=True), None, None) as call:
         call.receive(Output(tmp_path / "out.wav", raw=False, force=False), lambda _: codec)
         yield call
 
@@ -77,7 +77,7 @@ def test_a_stream_that_comes_too_early_or_has_another_model(
 
 
 def test_an_answer_from_another_address(codec: chirrup.Codec, tmp_path: Path) -> None:
-    link = Link("127.0.0.1", 9, listen=False)
+    link = UdpLink("127.0.0.1", 9, listen=False)
     with Call(link, None, None) as call:
         call.receive(Output(tmp_path / "out.wav", raw=False, force=False), lambda _: codec)
         link.strangers = 1

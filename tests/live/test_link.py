@@ -7,7 +7,7 @@ from collections.abc import Generator
 import pytest
 
 from chirrup.errors import FileError
-from chirrup.live.link import Link
+from chirrup.live.link import UdpLink
 from chirrup.live.network import Network
 from chirrup.live.rtp import Bye, Control, Voice
 
@@ -24,7 +24,7 @@ def test_a_datagram_that_is_delayed_keeps_its_address(other: socket.socket) -> N
     """Any number of datagrams may be under way. Copies have the address of their datagram too."""
     count = 5000
     network = Network("delay:3000ms+duplicate:50%+loss:10%")
-    link = Link("127.0.0.1", 0, listen=True, network=network, incoming=True)
+    link = UdpLink("127.0.0.1", 0, listen=True, network=network, incoming=True)
     received = []
     try:
         at = link.socket.getsockname()
@@ -41,7 +41,7 @@ def test_a_datagram_that_is_delayed_keeps_its_address(other: socket.socket) -> N
 
 
 def test_headers_have_no_bit_errors(other: socket.socket) -> None:
-    link = Link(*other.getsockname(), listen=False, network=Network("bit-errors:50%"))
+    link = UdpLink(*other.getsockname(), listen=False, network=Network("bit-errors:50%"))
     voice = Voice(1, 2, 3, bytes(100)).pack()
     control = Control(3, (Bye(),)).pack()
     try:
@@ -56,7 +56,7 @@ def test_headers_have_no_bit_errors(other: socket.socket) -> None:
 
 
 def test_a_link_is_busy_until_the_last_delayed_datagram_is_sent(other: socket.socket) -> None:
-    link = Link(*other.getsockname(), listen=False, network=Network("delay:500ms"))
+    link = UdpLink(*other.getsockname(), listen=False, network=Network("delay:500ms"))
     try:
         link.send(b"last")
         assert link.busy
@@ -75,12 +75,12 @@ def test_an_answer_has_the_address_that_was_called(host: str, own: str) -> None:
     known = sys.platform == "linux" if host else hasattr(socket, "IPV6_RECVPKTINFO")
     if not known or not (host or socket.has_ipv6):
         pytest.skip("this system does not name the own address of a datagram")
-    waits = Link(host, 0, listen=True)
+    waits = UdpLink(host, 0, listen=True)
     port = waits.socket.getsockname()[1]
     links = [waits]
     try:
         try:
-            links.append(Link(own, port, listen=False))
+            links.append(UdpLink(own, port, listen=False))
             links[1].send(b"call")
             received = waits.receive(5.0)
         except FileError:

@@ -156,6 +156,30 @@ def test_the_description_is_left_out_while_reports_come(codec: chirrup.Codec) ->
     assert alice.sender.statistics.round_trip_ms == pytest.approx(250, abs=1)
 
 
+def test_the_description_stays_if_there_may_be_several_receivers(codec: chirrup.Codec) -> None:
+    sender = Sender(codec, 1000, 1, codec.input_rate_hz, 7, shared=True)
+    sender.receive(Report(7, 0.0, 0, 0, 0), 1.0)
+    messages = sender.control(1.1)
+    assert any(isinstance(m, Application) and m.kind == DESCRIPTION for m in messages)
+
+
+@pytest.mark.parametrize("sealed", [False, True])
+def test_datagrams_that_are_sent_back_are_ignored(codec: chirrup.Codec, sealed: bool) -> None:
+    """In a room, all ends seal alike: the relay could send an end its own voice."""
+    ann = sender_of(codec)
+    ann.receiver = Receiver(lambda description: codec)
+    if sealed:
+        pytest.importorskip("cryptography", reason="pip install 'chirrup[live]'")
+        from chirrup.live import seal
+
+        ann.sealer, ann.opener = seal.Sealer(bytes(32), "room"), seal.Opener(bytes(32), "room")
+    datagrams = [control_of(ann), *voice_of(ann, codec, 3)]
+    for datagram in datagrams:
+        ann.receive(datagram, ALICE, 0.0)
+    assert ann.ignored == len(datagrams)
+    assert ann.receiver.codec is None
+
+
 def test_one_description_causes_a_second_of_voice(codec: chirrup.Codec) -> None:
     """A replayed description, or one with a false address, must not direct a voice for long."""
     end, receiver = receiver_of(lambda description: codec)

@@ -127,6 +127,7 @@ class Call:
                 None if policy is None else policy.costs.frames,
                 policy if adapt else None,
                 Pauses(audio.sample_rate_hz, codec.sample_rate_hz) if vad else None,
+                self.link.shared,
             )
         except ValueError as error:
             raise UsageError(str(error)) from error

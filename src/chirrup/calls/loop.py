@@ -112,8 +112,13 @@ class Loop:
 
     @property
     def _caller(self) -> Address | None:
-        """Address of the end that has called this one, until it leaves or is silent."""
+        """Address of the end that has called this one, until it leaves or is silent.
+
+        In a room it is another value after somebody has joined.
+        """
         receiver = self.endpoint.receiver
+        if self.link.shared:
+            return self.link.others
         if receiver is None or not self.link.listen:
             return None
         return receiver.sender(time.monotonic())

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from chirrup.cli import console
 from chirrup.errors import FileError, UsageError
+from chirrup.live.rooms import DIRECTION, check_room, is_room, read_token
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -27,34 +28,57 @@ MICROPHONE, SPEAKER = "mic", "speaker"
 
 
 def link(
-    address: str, *, calls: bool, simulate: str | None, seed: int, incoming: bool = False
+    address: str,
+    *,
+    calls: bool,
+    token_file: Path | None,
+    simulate: str | None,
+    seed: int,
+    incoming: bool = False,
 ) -> "Link":
-    """Return a link to an address or a name, or with ``calls=False`` one that waits at it."""
+    """Return a link to a room, an address or a name, or with ``calls=False`` one that waits."""
     from chirrup.live.discovery import PREFIX, find
-    from chirrup.live.link import Link, parse_address
+    from chirrup.live.link import UdpLink, parse_address
     from chirrup.live.network import Network
 
     network = None if simulate is None else Network(simulate, seed)
+    if is_room(address):
+        check_room(address)
+        from chirrup.live.room_link import RoomLink
+
+        token = read_token(token_file)
+        return RoomLink(address, token, network=network, incoming=incoming)
+    if token_file is not None:
+        raise UsageError(f"--token-file is for ws:// and wss://, not for {address}: leave it out")
     if calls and address.startswith(PREFIX):
         host, port = find(address.removeprefix(PREFIX))
     else:
         host, port = parse_address(address, host_needed=calls)
-    return Link(host, port, listen=not calls, network=network, incoming=incoming)
+    return UdpLink(host, port, listen=not calls, network=network, incoming=incoming)
 
 
 def announced(name: str | None, link: "Link") -> "AbstractContextManager[None]":
     from chirrup.live.discovery import announced
+    from chirrup.live.link import UdpLink
 
-    return nullcontext() if name is None else announced(name, link.socket.getsockname()[1])
+    if name is None:
+        return nullcontext()
+    if not isinstance(link, UdpLink):
+        raise UsageError(f"--announce is for a port, not for {link.name}: leave it out")
+    return announced(name, link.socket.getsockname()[1])
 
 
 def write_sdp(call: "Call", path: Path) -> None:
     """Write the SDP description of the stream that a call sends."""
     from chirrup.files.drafts import written
     from chirrup.live.description import session_description
+    from chirrup.live.link import UdpLink
 
-    sender, (host, port, *_) = call.endpoint.sender, call.link.address
+    sender, link = call.endpoint.sender, call.link
     assert sender is not None
+    if not isinstance(link, UdpLink):
+        raise UsageError(f"--sdp is for HOST:PORT, not for {link.name}: leave it out")
+    host, port, *_ = link.address
     with written(path) as draft:
         draft.write_bytes(session_description(sender.description, host, port).encode())
 
@@ -125,9 +149,13 @@ def check_received(call: "Call", out: str, quiet: bool) -> None:
 
 
 def causes(call: "Call") -> list[str]:
-    """Return why a call has ignored datagrams of other ends, and what the user can do."""
+    """Return why a call does not send, or ignores datagrams, and what the user can do."""
     endpoint, link, receiver = call.endpoint, call.link, call.endpoint.receiver
     found = []
+    if link.trouble is not None:
+        found.append(link.trouble)
+    elif link.shared and link.others is None and endpoint.sender is not None:
+        found.append(f"nobody else is in {link.name}: the voice is sent when somebody joins")
     if endpoint.sealed:
         found.append(
             "encrypted datagrams arrive, and this end has no key: give the key of the other end "
@@ -228,7 +256,7 @@ def _stopping() -> Generator[threading.Event, None, None]:
             signal.signal(number, handler)
 
 
-def seals(key_file: Path | None, *, calls: bool) -> tuple[Any, Any]:
+def seals(address: str, key_file: Path | None, *, calls: bool) -> tuple[Any, Any]:
     """Return a sealer and an opener of the end that calls or waits, or None without a key."""
     passphrase = os.environ.get(PASSPHRASE)
     if key_file is not None and passphrase is not None:
@@ -242,4 +270,6 @@ def seals(key_file: Path | None, *, calls: bool) -> tuple[Any, Any]:
     else:
         key = seal.key_of_passphrase(passphrase or "")
     own, other = ("call", "answer") if calls else ("answer", "call")
+    if is_room(address):
+        own = other = DIRECTION
     return seal.Sealer(key, own), seal.Opener(key, other)

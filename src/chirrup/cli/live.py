@@ -1,4 +1,4 @@
-"""``chirrup send``, ``chirrup receive`` and ``chirrup talk``: a live voice over UDP."""
+"""``chirrup send``, ``chirrup receive`` and ``chirrup talk``: a live voice over UDP or a relay."""
 
 from pathlib import Path
 from typing import Annotated
@@ -7,6 +7,7 @@ import typer
 
 from chirrup.cli import completion, connections, console
 from chirrup.errors import UsageError
+from chirrup.live.rooms import TOKEN, is_room
 
 Bitrate = Annotated[
     str | None,
@@ -43,6 +44,13 @@ KeyFile = Annotated[
         f"variable {connections.PASSPHRASE} to a passphrase.",
     ),
 ]
+TokenFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--token-file",
+        help=f"File with the token of the relay; or set the environment variable {TOKEN}.",
+    ),
+]
 Simulate = Annotated[
     str | None,
     typer.Option(metavar="CONDITIONS", help="Simulate a network, such as loss:10%+jitter:40ms."),
@@ -71,7 +79,10 @@ def send(
     source: Annotated[
         str, typer.Argument(metavar="SOURCE", help="Audio file, - for a pipe, or mic.")
     ],
-    to: Annotated[str, typer.Argument(metavar="HOST:PORT|name:NAME", help="The receiver.")],
+    to: Annotated[
+        str,
+        typer.Argument(metavar="HOST:PORT|name:NAME|ws://HOST/relay/ROOM", help="The receiver."),
+    ],
     model: Model = "iris-t1",
     bitrate: Bitrate = None,
     redundancy: Redundancy = 0,
@@ -81,6 +92,7 @@ def send(
     raw: RawSource = None,
     device: Device = None,
     key_file: KeyFile = None,
+    token_file: TokenFile = None,
     sdp: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write the SDP description of the stream.")
     ] = None,
@@ -96,8 +108,8 @@ def send(
     from chirrup.calls.call import Call
     from chirrup.zoo import load
 
-    seals, codec = connections.seals(key_file, calls=True), load(model)
-    link = connections.link(to, calls=True, simulate=simulate, seed=seed)
+    seals, codec = connections.seals(to, key_file, calls=True), load(model)
+    link = connections.link(to, calls=True, token_file=token_file, simulate=simulate, seed=seed)
     with Call(link, *seals) as call:
         audio = call.send(
             connections.source(source, device, codec.input_rate_hz, raw=raw),
@@ -117,7 +129,11 @@ def send(
 
 def receive(
     at: Annotated[
-        str, typer.Argument(metavar="[HOST:]PORT", help="Port, and own address, to receive at.")
+        str,
+        typer.Argument(
+            metavar="[HOST:]PORT|ws://HOST/relay/ROOM",
+            help="Port, and own address, to receive at; or a room.",
+        ),
     ],
     out: Annotated[
         str, typer.Argument(metavar="OUT", help="Audio file, - for a pipe, or speaker.")
@@ -134,6 +150,7 @@ def receive(
     device: Device = None,
     announce: Announce = None,
     key_file: KeyFile = None,
+    token_file: TokenFile = None,
     simulate: Simulate = None,
     seed: Seed = 0,
     force: Force = False,
@@ -149,9 +166,11 @@ def receive(
     from chirrup.zoo import load
 
     output = connections.output(out, device, raw=raw, force=force, as_json=as_json)
-    seals = connections.seals(key_file, calls=False)
+    seals = connections.seals(at, key_file, calls=False)
     models = Models(None if model is None else load(model), console.note)
-    link = connections.link(at, calls=False, simulate=simulate, seed=seed, incoming=True)
+    link = connections.link(
+        at, calls=False, token_file=token_file, simulate=simulate, seed=seed, incoming=True
+    )
     with Call(link, *seals, once=once) as call:
         call.receive(output, models.find)
         with connections.announced(announce, link):
@@ -163,7 +182,8 @@ def talk(
     to: Annotated[
         str | None,
         typer.Argument(
-            metavar="[HOST:PORT|name:NAME]", help="The other end. Without it, wait for a call."
+            metavar="[HOST:PORT|name:NAME|ws://HOST/relay/ROOM]",
+            help="The other end, or a room. Without it, wait for a call.",
         ),
     ] = None,
     port: Annotated[
@@ -202,6 +222,7 @@ def talk(
     ] = None,
     announce: Announce = None,
     key_file: KeyFile = None,
+    token_file: TokenFile = None,
     simulate: Simulate = None,
     seed: Seed = 0,
     force: Force = False,
@@ -218,12 +239,20 @@ def talk(
 
     if to is not None and (port is not None or announce is not None):
         raise UsageError("--port and --announce are for the end that waits: leave out HOST:PORT")
+    if port is not None and is_room(port):
+        raise UsageError(f"--port {port} is a room: give it without --port")
     output = connections.output(
         out, device_out, force=force, as_json=as_json, device_option="--device-out"
     )
-    seals = connections.seals(key_file, calls=to is not None)
+    seals = connections.seals(to or "", key_file, calls=to is not None)
     codec = load(model)
-    link = connections.link(to or port or PORT, calls=to is not None, simulate=simulate, seed=seed)
+    link = connections.link(
+        to or port or PORT,
+        calls=to is not None,
+        token_file=token_file,
+        simulate=simulate,
+        seed=seed,
+    )
     with Call(link, *seals, once=once) as call:
         audio = call.send(
             connections.source(

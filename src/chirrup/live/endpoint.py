@@ -46,7 +46,7 @@ class Endpoint:
     Attributes:
         sent: datagrams that were made.
         received: datagrams that arrived.
-        ignored: datagrams that were malformed, sealed otherwise or replayed.
+        ignored: datagrams that were malformed, sealed otherwise, replayed, or of this end.
         sealed: the sealed control datagrams among them, if this end has no key.
         clear: the descriptions in clear among them, if this end has a key.
     """
@@ -67,7 +67,9 @@ class Endpoint:
         self.received.count(datagram)
         try:
             packet = rtp.parse(datagram) if self.opener is None else self.opener.open(datagram)
-            if isinstance(packet, rtp.Control):
+            if packet.source == self.source:  # sent back: in a room, its key would be accepted
+                self.ignored += 1
+            elif isinstance(packet, rtp.Control):
                 self._control(packet, address, now_s)
             elif packet.kind == rtp.VOICE_TYPE and self.receiver is not None:
                 self.receiver.voice(packet, address, now_s)

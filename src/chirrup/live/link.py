@@ -1,9 +1,10 @@
-"""A UDP socket, with a simulated network before it if one is asked for."""
+"""Links to other ends, with a simulated network before them if one is asked for; over UDP here."""
 
 import select
 import socket
 import sys
 import time
+from abc import ABC, abstractmethod
 from collections import OrderedDict
 from contextlib import suppress
 from typing import Final
@@ -72,8 +73,87 @@ def _answering(message: _Ancillary) -> _Ancillary:
     return level, kind, bytes(4) + data[4:8] + bytes(len(data) - 8)
 
 
-class Link:
-    """A UDP socket that does not block. It belongs to one thread; only `wake` may be called by all.
+class Link(ABC):
+    """A link. It belongs to one thread; only `wake` may be called by all.
+
+    Args:
+        name: its address, for messages.
+        listen: whether it waits for the other end, whose address is not known before.
+        header_bytes: bytes of the headers of a datagram.
+        network: a simulated network.
+        incoming: the network is for received datagrams instead of sent ones.
+
+    Attributes:
+        shared: whether the link leads to a room, in which there may be several other ends.
+        others: in a room, a value that changes when somebody joins; None if nobody else is there.
+        trouble: why datagrams cannot be sent at present, for a warning; None if they can.
+        refused: datagrams that could not be sent.
+        strangers: datagrams from another address than the other end's.
+    """
+
+    shared = False
+    others: Address | None = None
+    trouble: str | None = None
+
+    def __init__(
+        self, name: str, listen: bool, header_bytes: int, network: Network | None, incoming: bool
+    ) -> None:
+        self.name, self.listen, self.header_bytes = name, listen, header_bytes
+        self.network, self.incoming = network, incoming
+        self.refused = self.strangers = 0
+
+    @abstractmethod
+    def close(self) -> None:
+        """Close the link."""
+
+    @abstractmethod
+    def wake(self) -> None:
+        """Make `receive` return at once, in any thread."""
+
+    @abstractmethod
+    def _send(self, datagram: bytes, address: Address | None) -> None:
+        """Send a datagram, to an address if the link listens."""
+
+    @abstractmethod
+    def _wait(self, timeout_s: float) -> list[tuple[bytes, Address]]:
+        """Return the datagrams that arrive within a time, as soon as there is one."""
+
+    def send(self, datagram: bytes, address: Address | None = None) -> None:
+        """Send a datagram: to an address if the link listens, or to the other end."""
+        if self.network is None or self.incoming:
+            self._send(datagram, address)
+            return
+        protected = protected_bytes(datagram)
+        self.network.send(datagram, time.monotonic(), address, protected=protected)
+        self._flush()
+
+    def _flush(self) -> None:
+        if self.network is not None and not self.incoming:
+            for arrival in self.network.receive(time.monotonic()):
+                self._send(arrival.packet, arrival.label)
+
+    @property
+    def busy(self) -> bool:
+        """Whether datagrams are under way in the simulated network."""
+        return self.network is not None and self.network.next_s is not None
+
+    def receive(self, timeout_s: float) -> list[tuple[bytes, Address]]:
+        """Return the datagrams that arrive within a time, as soon as there is one."""
+        self._flush()
+        if self.network is not None and self.network.next_s is not None:
+            timeout_s = min(timeout_s, self.network.next_s - time.monotonic())
+        received = self._wait(max(0.0, timeout_s))
+        self._flush()
+        if self.network is None or not self.incoming:
+            return received
+        now_s = time.monotonic()
+        for datagram, address in received:
+            self.network.send(datagram, now_s, address, protected=protected_bytes(datagram))
+        return [(arrival.packet, arrival.label) for arrival in self.network.receive(now_s)]
+
+
+class UdpLink(Link):
+    """A UDP socket that does not block.
 
     A link that listens at any address answers from the address to which the other end sent, as
     far as the system gives it.
@@ -85,10 +165,6 @@ class Link:
             listen receives from the other end only.
         network: a simulated network.
         incoming: the network is for received datagrams instead of sent ones.
-
-    Attributes:
-        refused: datagrams that could not be sent.
-        strangers: datagrams from another address than the other end's.
 
     Raises:
         FileError: the host is not known, or the port is in use.
@@ -104,8 +180,8 @@ class Link:
         incoming: bool = False,
     ) -> None:
         shown = f"[{host}]:{port}" if ":" in host else f"{host}:{port}" if host else f"port {port}"
-        self.name, self.listen, self.network, self.incoming = shown, listen, network, incoming
         flags = socket.AI_PASSIVE if listen else 0
+        self.listen = listen
         try:
             found = socket.getaddrinfo(host or None, port, type=socket.SOCK_DGRAM, flags=flags)
         except (OSError, UnicodeError) as error:
@@ -126,8 +202,8 @@ class Link:
                     + ("choose another port or address" if listen else "check the address")
                 ) from error
         self._own: OrderedDict[Address, list[_Ancillary]] = OrderedDict()  # by the other end
-        self.header_bytes = UDP_BYTES + IP_BYTES[self.socket.family]
-        self.refused = self.strangers = 0
+        header_bytes = UDP_BYTES + IP_BYTES[self.socket.family]
+        super().__init__(shown, listen, header_bytes, network, incoming)
         self._woken, self._waker = socket.socketpair()
         for end in (self._woken, self._waker):
             end.setblocking(False)
@@ -159,22 +235,8 @@ class Link:
         with suppress(OSError):  # it has been woken many times, or is closed
             self._waker.send(b"\0")
 
-    def send(self, datagram: bytes, address: Address | None = None) -> None:
-        """Send a datagram: to an address if the link listens, or to the other end."""
+    def _send(self, datagram: bytes, address: Address | None) -> None:
         address = address or self.address
-        if self.network is None or self.incoming:
-            self._send(datagram, address)
-            return
-        protected = protected_bytes(datagram)
-        self.network.send(datagram, time.monotonic(), address, protected=protected)
-        self._flush()
-
-    def _flush(self) -> None:
-        if self.network is not None and not self.incoming:
-            for arrival in self.network.receive(time.monotonic()):
-                self._send(arrival.packet, arrival.label)
-
-    def _send(self, datagram: bytes, address: Address) -> None:
         if own := self._own.get(address):
             try:
                 self.socket.sendmsg([datagram], own, 0, address)
@@ -200,17 +262,8 @@ class Link:
                 self._own.popitem(last=False)
         return datagram, address
 
-    @property
-    def busy(self) -> bool:
-        """Whether datagrams are under way in the simulated network."""
-        return self.network is not None and self.network.next_s is not None
-
-    def receive(self, timeout_s: float) -> list[tuple[bytes, Address]]:
-        """Return the datagrams that arrive within a time, as soon as there is one."""
-        self._flush()
-        if self.network is not None and self.network.next_s is not None:
-            timeout_s = min(timeout_s, self.network.next_s - time.monotonic())
-        ready, _, _ = select.select([self.socket, self._woken], [], [], max(0.0, timeout_s))
+    def _wait(self, timeout_s: float) -> list[tuple[bytes, Address]]:
+        ready, _, _ = select.select([self.socket, self._woken], [], [], timeout_s)
         if self._woken in ready:
             self._woken.recv(4096)
         received: list[tuple[bytes, Address]] = []
@@ -221,14 +274,8 @@ class Link:
                 break
             except OSError:  # an ICMP message: nobody listens at the other end
                 self.refused += 1
-        self._flush()
         if not self.listen:
             known = [pair for pair in received if pair[1] == self.address]
             self.strangers += len(received) - len(known)
             received = known
-        if self.network is None or not self.incoming:
-            return received
-        now_s = time.monotonic()
-        for datagram, address in received:
-            self.network.send(datagram, now_s, address, protected=protected_bytes(datagram))
-        return [(arrival.packet, arrival.label) for arrival in self.network.receive(now_s)]
+        return received

@@ -57,6 +57,7 @@ class Sender:
         frames_per_packet: 1 to 4; None is the model's default.
         adaptation: chooses bitrate and redundancy. None keeps those given.
         pauses: leaves out the packets of pauses. None sends them.
+        shared: there may be several receivers, so the description is never left out.
 
     Raises:
         ValueError: the model does not have the bitrate or the redundancy.
@@ -72,6 +73,7 @@ class Sender:
         frames_per_packet: int | None = None,
         adaptation: Adaptation | None = None,
         pauses: Pauses | None = None,
+        shared: bool = False,
     ) -> None:
         self.encoder = codec.encoder(
             bitrate_bps,
@@ -79,7 +81,7 @@ class Sender:
             redundancy=redundancy,
             sample_rate_hz=sample_rate_hz,
         )
-        self.adaptation, self._pauses = adaptation, pauses
+        self.adaptation, self._pauses, self._shared = adaptation, pauses, shared
         self._noise: bytes | None = None
         self._pushed_s, self._talk_end_s = 0.0, 0.0  # durations of the samples
         spec, frames = codec.spec, self.encoder.frames_per_packet
@@ -175,7 +177,7 @@ class Sender:
         if report.source != self.source:
             return
         count = self.statistics
-        self._confirmed_s = now_s
+        self._confirmed_s = None if self._shared else now_s
         count.reports += 1
         count.loss_percent = 100 * report.lost_share
         count.lost = report.lost

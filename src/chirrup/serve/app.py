@@ -183,7 +183,7 @@ async def run(app: web.Application, host: str, port: int, started: Callable[[int
     """
     stop, loop = asyncio.Event(), asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
-        with suppress(NotImplementedError, ValueError):  # Windows, or not in the main thread
+        with suppress(NotImplementedError, RuntimeError):  # Windows, or not in the main thread
             loop.add_signal_handler(number, stop.set)
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=SHUTDOWN_S)
     await runner.setup()
