@@ -67,6 +67,21 @@ const tasks = {
     });
   },
 
+  async meter({ work_ms, place_ms, frames }) {
+    const { Meter } = await load("modules/meter.js"), { now } = Date;
+    let time = 0; // a clock of which each call takes 100 ns
+    Date.now = () => Math.floor((time += 1e-4));
+    const meter = new Meter(20);
+    for (let n = 1; n <= frames; ++n) {
+      time = 20 * n + place_ms;
+      const begun = meter.begin(1);
+      time += work_ms;
+      meter.end(begun, "part", 1);
+    }
+    Date.now = now;
+    return meter.mean("part");
+  },
+
   async network({ conditions, packets }) {
     const { Network } = await load("modules/network.js");
     const network = new Network(1), packet = new Uint8Array(16), arrivals = [];

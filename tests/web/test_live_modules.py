@@ -213,3 +213,10 @@ def test_the_network_delays_and_damages(run: Run) -> None:
     times = arrivals[:, 0] / 50 + delays
     assert (np.diff(times) >= 0).all()
     assert arrivals[:, 2].mean() == pytest.approx(1.28, rel=0.03)  # of the 128 bits of a packet
+
+
+@pytest.mark.parametrize("place_ms", [0.0, 0.3, 0.9])
+def test_times_below_the_resolution_of_the_clock_are_right(place_ms: float, run: Run) -> None:
+    """The clock counts milliseconds, and the work always begins at the same place between two."""
+    mean_ms = run("meter", work_ms=0.4, place_ms=place_ms, frames=20_000)
+    assert mean_ms == pytest.approx(0.4, abs=0.06)

@@ -27,7 +27,8 @@
 //     {packet: {payload, timestamp, starts}}  a new packet, if `loop` is false. The timestamp counts
 //         samples of the decoded audio, from 0 on. `starts` is true for the first packet.
 //     {report: {...}}  four times a second
-//         encode_ms, decode_ms  time of the audio thread for a frame; null before the first second
+//         encode_ms, decode_ms  time of the audio thread for a frame, measured by meter.js, with the time
+//                        of other threads that interrupt it; null in the first seconds
 //         core_percent   the sum of both, relative to the duration of a frame; null likewise
 //         bits_per_s     bits of the packets of the last second, with their headers
 //         delay_ms       delay from input to output, with the model's own delay: exact in a loop,
@@ -39,20 +40,17 @@
 //         counts         counts of the jitter buffer, see live/jitter.py, and `malformed`
 //         input_peak, output_peak  largest absolute sample since the last report
 //     {error: "..."}  the processor has failed and ended
-//
-// An AudioWorkletGlobalScope has no performance.now(). The times are differences of Date.now(), which
-// has a resolution of 1 ms. Their mean over many frames is right, because the places of the frames
-// between two milliseconds vary. They include the time of other threads that interrupt the audio thread.
 
 import { Engine } from "../chirrup.js";
 import { Conditioner } from "./conditioning.js";
+import { Meter } from "./meter.js";
 import { Network } from "./network.js";
 import { packPacket, packetFrames } from "./packets.js";
 import { Playout } from "./playout.js";
 import { StreamResampler } from "./stream-resampler.js";
 
 const MOST_FRAMES = 4, MOST_REDUNDANT = 16; // of a packet
-const REPORT_S = 0.25, METER_S = 8, FIRST_S = 1;
+const REPORT_S = 0.25;
 const BYPASS_S = 2; // longest delay of the bypass
 
 class Live extends AudioWorkletProcessor {
@@ -92,7 +90,7 @@ class Live extends AudioWorkletProcessor {
     this.ring = new Float32Array(Math.ceil(BYPASS_S * sampleRate)); // the last input, for the bypass
     this.share = 0; // of the bypass in the output
     this.bypassDelay = 0; // in samples
-    this.meters = { encode: [0, 0], decode: [0, 0] }; // milliseconds, frames
+    this.meter = new Meter((1000 * model.frame_samples) / model.sample_rate_hz);
     this.sizes = []; // [time, bytes] of the packets of the last second
     this.starts = true;
     this.peaks = [0, 0];
@@ -179,10 +177,10 @@ class Live extends AudioWorkletProcessor {
   /** Encode the frames that are filled, and send their packet. */
   send() {
     const frames = Math.floor(this.filled / this.frameInput), { codebooks: books, redundancy } = this.settings;
-    const start = Date.now(), { codebooks } = this.model;
+    const begun = this.meter.begin(frames), { codebooks } = this.model;
     const samples = this.conditioner.run(this.input.subarray(0, frames * this.frameInput));
     const all = byFrame(this.encoder.run(samples), codebooks);
-    this.measure("encode", start, frames);
+    this.meter.end(begun, "encode", frames);
     this.input.copyWithin(0, frames * this.frameInput, this.filled);
     this.filled -= frames * this.frameInput;
     const again = Math.min(redundancy, books, MOST_REDUNDANT);
@@ -200,9 +198,9 @@ class Live extends AudioWorkletProcessor {
   /** Fill the output from the queue, and the queue from the playout. */
   play(output) {
     while (this.queued < output.length) {
-      const now = this.pulled / this.model.sample_rate_hz, start = Date.now();
-      const tick = this.playout.pull(now);
-      if (tick) this.measure("decode", start, tick.frames);
+      const begun = this.meter.begin(this.playout.frames);
+      const tick = this.playout.pull(this.pulled / this.model.sample_rate_hz);
+      if (tick) this.meter.end(begun, "decode", tick.frames);
       if (tick && tick.timestamp !== null && this.loop)
         this.delay = (this.pulled - tick.timestamp + this.model.delay_samples) / this.model.sample_rate_hz;
       const audio = tick ? tick.audio : this.silence;
@@ -237,12 +235,6 @@ class Live extends AudioWorkletProcessor {
     this.share = wanted;
   }
 
-  measure(part, start, frames) {
-    const meter = this.meters[part];
-    meter[0] += Date.now() - start;
-    meter[1] += frames;
-  }
-
   notePeak(at, samples) {
     for (const sample of samples) this.peaks[at] = Math.max(this.peaks[at], Math.abs(sample));
   }
@@ -250,13 +242,8 @@ class Live extends AudioWorkletProcessor {
   report() {
     const { model, playout, network } = this, { buffer } = playout, now = this.time();
     while (this.sizes.length && this.sizes[0][0] < now - 1) this.sizes.shift();
-    const frameMs = (1000 * model.frame_samples) / model.sample_rate_hz;
-    const [encode, decode] = [this.meters.encode, this.meters.decode].map((meter) => {
-      const [ms, frames] = meter;
-      meter[0] *= 1 - REPORT_S / METER_S; // older frames count less
-      meter[1] *= 1 - REPORT_S / METER_S;
-      return frames * frameMs > 1000 * FIRST_S ? ms / frames : null;
-    });
+    const { frameMs } = this.meter, encode = this.meter.mean("encode"), decode = this.meter.mean("decode");
+    this.meter.forget(REPORT_S);
     this.port.postMessage({
       report: {
         encode_ms: encode,

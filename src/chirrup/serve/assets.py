@@ -65,6 +65,7 @@ def files() -> dict[str, Path | bytes]:
     script = sources / "chirrup.js"  # in a wheel; a checkout has it with the engine's sources
     found["chirrup.js"] = script if script.is_file() else sources.parent / "native/wasm/chirrup.js"
     found["chirrup.wasm"] = ENGINE
+    found["clip.flac"] = _PACKAGE / "clips/joe.flac"
     named = [name for name in models() if (FOLDER / name / PROGRAM).is_file()]
     for name in named:
         found[f"models/{name}/{PROGRAM}"] = FOLDER / name / PROGRAM
