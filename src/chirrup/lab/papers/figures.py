@@ -10,7 +10,8 @@ from typing import Any
 OF_THE_RUN = {
     *("model", "seed", "checkpoint_minutes", "validate_every", "teacher.path"),
     *("data.manifest", "data.speech", "data.noise", "data.rooms", "data.cache", "data.leave_out"),
-    *("data.memory_gb", "data.validation", "data.validation_noise", "data.validation_score"),
+    *("data.licences", "data.memory_gb", "data.validation", "data.validation_noise"),
+    "data.validation_score",
 }
 """Keys of a recipe that select where and how it runs. Papers have no figures of them."""
 PLAIN_STAGE = {"quantize": True, "refine": True, "decodes": "codes"}

@@ -57,6 +57,9 @@ class DataConfig(Strict):
     """Recordings for the validation curve, and for the selection of checkpoints (``select``)."""
     leave_out: tuple[Pattern, ...] = ()
     """Patterns of file names to leave out, such as the files of a speaker kept for a test."""
+    licences: tuple[Pattern, ...] = ()
+    """Patterns of licences, such as ``CC0*``. Recordings with others are not trained on. Without
+    patterns, all recordings are. Validation takes all recordings."""
     validation_clips: Count = 12
     validation_score: Literal["auto", "pesq", "lsd"] = "auto"
     """PESQ is for speech, the log-spectral distance for music. "auto" is PESQ up to 24 kHz. At most

@@ -14,7 +14,7 @@ from torch.testing import assert_close
 
 from chirrup.errors import FileError, ModelError
 from chirrup.lab.training.batches.audio_files import list_recordings, read_mono
-from chirrup.lab.training.batches.corpus import build_sampler
+from chirrup.lab.training.batches.corpus import build_sampler, open_recordings
 from chirrup.lab.training.batches.recordings import Recordings, load_recordings
 from chirrup.lab.training.batches.sampler import CONDITIONS
 from chirrup.lab.training.data_config import NEEDS_NOISE, Conditions, DataConfig
@@ -113,6 +113,39 @@ def test_files_are_left_out_by_their_names(tmp_path: Path) -> None:
     assert some.length.tolist() == [RATE_HZ] * 2
     first = some.audio[0, :RATE_HZ].float() / 32767
     assert np.abs(first.numpy() - speech_like(RATE_HZ, 1)).max() < 2e-4
+
+
+LICENCES = ["CC0-1.0", "CC-BY-3.0", "CC-BY-3.0 / CC-BY-SA-3.0", "GPL-2", ""]
+
+
+@pytest.mark.parametrize("column", ["licence", "license"])
+def test_recordings_are_chosen_by_their_licences(tmp_path: Path, column: str) -> None:
+    manifest = tmp_path / "MANIFEST.csv"
+    rows = [f"speech_train/{number}.wav,{text}" for number, text in enumerate(LICENCES)]
+    manifest.write_text("\n".join([f"path,{column}", *rows]) + "\n")
+
+    def chosen(*licences: str) -> list[str]:
+        found = list_recordings(manifest, "speech_train", licences=licences)
+        return [Path(entry.path).stem for entry in found]
+
+    assert chosen() == ["0", "1", "2", "3", "4"]
+    assert chosen("CC0*", "CC-BY-3.0") == ["0", "1"]
+    assert chosen("GPL*") == ["3"]
+    with pytest.raises(ModelError, match=r"data.licences; the licences there are: CC-BY-3.0; CC-"):
+        chosen("MIT")
+
+
+def test_a_recipe_chooses_licences(tmp_path: Path) -> None:
+    manifest = write_corpus(tmp_path)
+    paths = manifest.read_text().split()[1:]
+    rows = [f"{path},{'GPL-2' if '0.' in path else 'CC0-1.0'}" for path in paths]
+    manifest.write_text("\n".join(["path,licence", *rows]) + "\n")
+    for memory_gb in (None, 1e-9):  # decoded or streamed
+        data = DataConfig(
+            manifest=manifest, cache=tmp_path / "cache", licences=("CC0*",), memory_gb=memory_gb
+        )
+        found = open_recordings(data, "speech_train", RATE_HZ, torch.device("cpu"))
+        assert found.length.tolist() == [RATE_HZ] * 2
 
 
 def test_a_folder_without_files_is_refused(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Generator, Iterable, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 import numpy as np
@@ -117,7 +118,10 @@ def read_jointly(source: Path | Entry, sample_rate_hz: int, channels: int) -> np
 
 
 def list_recordings(
-    manifest: Path | None, folder: str, leave_out: Sequence[str] = ()
+    manifest: Path | None,
+    folder: str,
+    leave_out: Sequence[str] = (),
+    licences: Sequence[str] = (),
 ) -> list[Entry]:
     """List the recordings in a folder of a manifest, files or entries of shards.
 
@@ -126,9 +130,11 @@ def list_recordings(
 
     Args:
         leave_out: patterns of file names to leave out.
+        licences: patterns of licences; recordings with others, or with none, are left out. Without
+            patterns, all recordings are taken.
 
     Raises:
-        ModelError: there is no manifest, or the folder is empty.
+        ModelError: there is no manifest, or the folder is empty, or has none of these licences.
     """
     if manifest is None or not manifest.exists():
         missing = "no corpus is named" if manifest is None else f"there is no corpus at {manifest}"
@@ -136,17 +142,42 @@ def list_recordings(
             f"{missing}: make one with chirrup data prepare, and name it with --data FOLDER"
         )
     entries = [
-        replace(entry, facts={key: entry.facts[key] for key in FACTS if key in entry.facts})
+        entry
         for entry in read_manifest(find_manifest(manifest))
         if not any(map(Path(entry.path).match, leave_out))
     ]
     if found := _in_folder(entries, folder):
-        return found
+        return [
+            replace(entry, facts={key: entry.facts[key] for key in FACTS if key in entry.facts})
+            for entry in _licensed(found, licences, folder)
+        ]
     others = sorted({entry.path.partition("/")[0] for entry in entries if "/" in entry.path})
     raise ModelError(
         f"{manifest} lists no file in {folder}/, only in {', '.join(others[:9])}: prepare such "
         "recordings too, or train without noise and rooms, with data.conditions={clean=1}"
     )
+
+
+def _licensed(entries: list[Entry], licences: Sequence[str], folder: str) -> list[Entry]:
+    """Return the recordings with these licences."""
+    if not licences:
+        return entries
+    of_entry = {
+        entry: entry.facts.get("licence") or entry.facts.get("license", "") for entry in entries
+    }
+    found = [
+        entry
+        for entry, licence in of_entry.items()
+        if any(fnmatchcase(licence, x) for x in licences)
+    ]
+    if not found:
+        others = "; ".join(sorted(filter(None, set(of_entry.values())))[:9]) or "none"
+        raise ModelError(
+            f"no recording in {folder}/ has a licence of data.licences; the licences there are: "
+            f"{others}; change data.licences, or train without noise and rooms, with "
+            "data.conditions={clean=1}"
+        )
+    return found
 
 
 def has_recordings(manifest: Path | None, folder: str) -> bool:

@@ -92,7 +92,7 @@ def open_recordings(
     """
     each = data.channels == "each"
     if folder != data.rooms:
-        entries = list_recordings(data.manifest, folder, data.leave_out)
+        entries = list_recordings(data.manifest, folder, data.leave_out, data.licences)
         if data.memory_gb is None:
             limit = free_bytes(device) * MEMORY_SHARE
         else:
@@ -110,6 +110,7 @@ def open_recordings(
         each_channel=each,
         channels=channels,
         leave_out=data.leave_out,
+        licences=data.licences,
     ).to(device)
 
 

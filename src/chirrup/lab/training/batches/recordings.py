@@ -79,6 +79,7 @@ def load_recordings(
     each_channel: bool = False,
     channels: int | None = None,
     leave_out: Sequence[str] = (),
+    licences: Sequence[str] = (),
 ) -> Recordings:
     """Decode all recordings in a folder of the manifest, and store the result in ``cache``.
 
@@ -89,9 +90,9 @@ def load_recordings(
         each_channel: make a recording of every channel.
         channels: keep this number of channels of every recording (`match_channels`). By default the
             channels are averaged.
-        leave_out: patterns of file names, see `list_recordings`.
+        leave_out, licences: patterns of file names and licences, see `list_recordings`.
     """
-    entries = list_recordings(manifest, folder, leave_out)
+    entries = list_recordings(manifest, folder, leave_out, licences)
     kind = "each-" if each_channel else f"{channels}-channels-" if channels else ""
     name = f"{folder.replace('/', '_')}-{sample_rate_hz}-{kind}{audio_cache.key(entries)}.npz"
     path = cache / name
