@@ -65,7 +65,7 @@ def site(engine: None) -> Iterator[str]:
         server.shutdown()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # Playwright's event loop must not run in tests of other modules
 def browser() -> "Iterator[Browser]":
     if why := missing():
         pytest.skip(why)

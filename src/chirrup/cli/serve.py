@@ -78,7 +78,8 @@ def serve(
 ) -> None:
     """Serve the page, and relay calls.
 
-    People in a room of the relay talk with each other over WebSockets. The relay forwards datagrams and stores nothing. Ctrl-C ends it.
+    People in a room of the relay talk with each other over WebSockets. The relay forwards
+    datagrams and stores nothing. Ctrl-C ends it.
     """
     import asyncio
 
