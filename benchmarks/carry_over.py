@@ -31,10 +31,18 @@ WARM_UP = 0.02
 RATE = 1e-3
 
 
-def copy_what_fits(source: nn.Module, target: nn.Module) -> list[str]:
-    """Copy the parameters of equal name and shape, and return the names of all others."""
+def copy_what_fits(source: nn.Module, target: nn.Module, fresh: str | None = None) -> list[str]:
+    """Copy the parameters of equal name and shape, and return the names of all others.
+
+    Args:
+        fresh: part of the model that keeps its own parameters, such as "decoder".
+    """
     old, new = source.state_dict(), target.state_dict()
-    fits = {name: old[name] for name in new if name in old and old[name].shape == new[name].shape}
+    fits = {
+        name: old[name]
+        for name in new
+        if name in old and old[name].shape == new[name].shape and name.partition(".")[0] != fresh
+    }
     target.load_state_dict(fits, strict=False)
     return sorted(set(new) - set(fits))
 
@@ -79,7 +87,8 @@ def main() -> None:
     parser.add_argument("recipe", type=Path)
     parser.add_argument("changes", nargs="*", metavar="KEY=VALUE", help="changes to the recipe")
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--minutes", type=float, default=10.0)
+    parser.add_argument("--minutes", type=float, default=10.0, help="0: no part is trained")
+    parser.add_argument("--fresh", metavar="PART", help="part that begins anew, such as decoder")
     options = parser.parse_intermixed_args()
     torch.set_num_threads(1)
     saved = load_checkpoint(options.checkpoint)
@@ -87,10 +96,10 @@ def main() -> None:
     trainer = Trainer(
         load_recipe(options.recipe, options.changes), options.out, torch.device("cpu")
     )
-    fresh = copy_what_fits(teacher, trainer.model)
+    fresh = copy_what_fits(teacher, trainer.model, options.fresh)
     trainer.adversary.discriminators.load_state_dict(saved["adversary"])
     trainer.usage.load_state_dict(saved["usage"])
-    figures = fit_encoder(trainer, teacher, options.minutes)
+    figures = fit_encoder(trainer, teacher, options.minutes) if options.minutes else []
     trainer.ema.load_state_dict(trainer.model.state_dict())
     trainer.step, trainer.hours = saved["step"], saved["hours"] + options.minutes / 60
     trainer.codebooks_started = saved["codebooks_started"]

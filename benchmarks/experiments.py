@@ -23,6 +23,8 @@ from chirrup.evaluate.tables import cell, lines
 from shared import console, table
 
 ROOT = Path(__file__).parents[1]
+CHIRRUP = ("-m", "chirrup")
+CARRY_OVER = Path(__file__).with_name("carry_over.py")
 WHISPER_BASE = ROOT / "runs" / "whisper-base"
 """Folder of a teacher, which docs/how-to/train.md describes."""
 
@@ -39,6 +41,7 @@ class Experiment:
         scores: names of metrics.
         clips: folder of the clips, in the corpus or elsewhere.
         start: checkpoint from which all variants continue.
+        fresh: part of the model that begins anew nevertheless, such as "decoder".
         condition: condition in which the clips are scored once more, as in ``chirrup evaluate``.
     """
 
@@ -49,6 +52,7 @@ class Experiment:
     scores: tuple[str, ...]
     clips: str = "music_test"
     start: Path | None = None
+    fresh: str | None = None
     condition: str | None = None
 
 
@@ -78,8 +82,9 @@ def in_toml(value: object) -> str:
     return json.dumps(value)
 
 
-def run(*arguments: object, module: str = "chirrup") -> None:
-    command = [sys.executable, "-m", module, *map(str, arguments)]
+def run(*arguments: object) -> None:
+    """Run Python."""
+    command = [sys.executable, *map(str, arguments)]
     console.print("$ " + " ".join(["python", *command[1:]]), highlight=False, soft_wrap=True)
     if code := subprocess.run(command).returncode:
         raise SystemExit(code)
@@ -93,7 +98,7 @@ def compare(experiment: Experiment, out: Path, options: argparse.Namespace) -> N
             continue
         train(experiment, changes, out / "runs" / name, options)
         models.append(out / "models" / name)
-        run("export", out / "runs" / name, models[-1])
+        run(*CHIRRUP, "export", out / "runs" / name, models[-1])
     rates = ",".join(map(str, experiment.rates_bps))
     systems = [f"{model}@{rates}" for model in models]
     clips = options.corpus / experiment.clips
@@ -110,18 +115,24 @@ def train(
     experiment: Experiment, changes: tuple[str, ...], out: Path, options: argparse.Namespace
 ) -> None:
     """Train one variant in ``out``, or continue its training."""
-    checkpoint = out / "checkpoint.pt"
-    if experiment.start is not None and not checkpoint.exists():
-        out.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(experiment.start, checkpoint)
+    checkpoint, start = out / "checkpoint.pt", experiment.start
     data = f"data.manifest={options.corpus / 'MANIFEST.csv'}"
     every = (*changes, data, *experiment.short, *options.changes)
-    arguments = ("train", experiment.recipe, "--out", out, *every)
-    if options.processes == 1:
-        run(*arguments)
-    else:
-        several = ("--standalone", f"--nproc_per_node={options.processes}")
-        run(*several, "-m", "chirrup", *arguments, module="torch.distributed.run")
+    if start is not None and not checkpoint.exists():
+        out.mkdir(parents=True, exist_ok=True)
+        if experiment.fresh:
+            part = ("--fresh", experiment.fresh, "--minutes", "0")
+            run(CARRY_OVER, start, experiment.recipe, "--out", out, *part, *every)
+        else:
+            shutil.copyfile(start, checkpoint)
+    several = (
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        f"--nproc_per_node={options.processes}",
+    )
+    arguments = (*CHIRRUP, "train", experiment.recipe, "--out", out, *every)
+    run(*(several if options.processes > 1 else ()), *arguments)
 
 
 def evaluate(
@@ -129,7 +140,7 @@ def evaluate(
 ) -> None:
     codecs = [word for system in systems for word in ("-c", system)]
     metrics = [word for name in scores for word in ("-m", name)]
-    run("evaluate", clips, *codecs, *metrics, "--out", out, *more)
+    run(*CHIRRUP, "evaluate", clips, *codecs, *metrics, "--out", out, *more)
 
 
 def variants_table(experiment: Experiment, models: list[Path], results: Results) -> object:

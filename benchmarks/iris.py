@@ -4,16 +4,18 @@
     python benchmarks/iris.py losses --corpus FOLDER  # other weights of the losses
     python benchmarks/iris.py batches --corpus FOLDER  # other clips and codes
     python benchmarks/iris.py poster --corpus FOLDER  # rows of the poster's ablation
+    python benchmarks/iris.py decoders --corpus FOLDER  # Conv2Former and ConvNeXt
 
 `encoders` trains the first two stages of `recipes/iris-t1-cpu.toml` from the beginning, with two
-seeds. `poster` trains its three stages. The others start from `recipes/iris-t1-cpu.pt` and use
-`recipes/iris-t1-cpu-more.toml`. A KEY=VALUE changes the recipe, as in `chirrup train`;
-`stages.1.steps=2000`, for example, is longer.
+seeds. The others start from `recipes/iris-t1-cpu.pt` and use `recipes/iris-t1-cpu-more.toml`;
+`decoders` keeps only their encoder and codebooks. A KEY=VALUE changes the recipe, as in `chirrup
+train`; `stages.1.steps=2000`, for example, is longer.
 """
 
+from dataclasses import replace
 from pathlib import Path
 
-from chirrup.lab.models.iris import UNITS
+from chirrup.lab.models.iris import BLOCKS, UNITS
 from experiments import ROOT, WHISPER_BASE, Experiment, compare, in_toml, parser
 
 RECIPE = ROOT / "recipes" / "iris-t1-cpu-more.toml"
@@ -39,20 +41,14 @@ BATCHES: dict[str, tuple[str, ...]] = {
 }
 """Changes to the recipe that keep the seconds of audio a step."""
 POSTER: dict[str, tuple[str, ...]] = {
-    "stage-1": (),
-    "stage-2": ("stages.2.weights.mel=1",),  # the poster lowers this weight from 15 to 1
-    "convnext": ("model_changes.decoder_block=convnext",),
+    "as-before": (),
+    "stage-2": ("stages.1.weights.mel=1",),  # the poster lowers this weight from 15 to 1
     "one-talker": ("data.conditions={clean=8, noisy=5, reverberant=5}",),
 }
-"""Changes to `recipes/iris-t1-cpu.toml`, whose last stage keeps the mel weight of the first."""
-POSTER_SHORT = (
-    "stages.0.steps=1000",
-    "stages.1.steps=1000",
-    "stages.2.steps=600",
-    "data.crop_seconds=2",
-    "batch_size=2",
-    "ema_decay=0.99",
-)
+"""Rows of the poster's ablation. Clips of two talkers are a tenth of the recipe's."""
+DECODERS: dict[str, tuple[str, ...]] = {
+    block: (f"model_changes.decoder_block={block}",) for block in BLOCKS
+}
 
 
 def experiment(variants: dict[str, tuple[str, ...]]) -> Experiment:
@@ -87,13 +83,25 @@ def encoders() -> Experiment:
 
 
 def poster() -> Experiment:
-    recipe = ROOT / "recipes" / "iris-t1-cpu.toml"
+    return replace(experiment(POSTER), scores=SCORES[:2], condition="talkers:0")
+
+
+def decoders() -> Experiment:
+    weights = "stages.1.weights={complex=10, waveform=2, mel=15, pesq=1, commitment=1}"
+    stage = ("stages.1.steps=1500", "stages.1.learning_rate=1e-3", weights)
+    short = (EARLIER, *stage, "ema_decay=0.99")
     return Experiment(
-        recipe, POSTER, POSTER_SHORT, (1000, 6000), SCORES[:2], SPEECH, condition="talkers:0"
+        RECIPE, DECODERS, short, (1000, 6000), SCORES[:2], SPEECH, START, fresh="decoder"
     )
 
 
-EXPERIMENTS = {"encoders": encoders, "losses": losses, "batches": batches, "poster": poster}
+EXPERIMENTS = {
+    "encoders": encoders,
+    "losses": losses,
+    "batches": batches,
+    "poster": poster,
+    "decoders": decoders,
+}
 
 
 def main() -> None:

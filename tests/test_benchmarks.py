@@ -117,7 +117,7 @@ def test_each_change_to_the_flagships_losses_is_one_and_begins_where_it_stands(
         assert {term: now[term] for term in now if now[term] != usual[term]} == iris.LOSSES[name]
         assert after.needs_teacher == (config.teacher is not None)
     assert set(experiment.scores) <= set(METRICS)
-    monkeypatch.setattr(experiments, "run", lambda *_, **__: None)
+    monkeypatch.setattr(experiments, "run", lambda *_: None)
     options = SimpleNamespace(corpus=tmp_path, changes=[], processes=1)
     experiments.train(experiment, (), tmp_path / "run", options)
     begun = tmp_path / "run" / "checkpoint.pt"
@@ -125,6 +125,23 @@ def test_each_change_to_the_flagships_losses_is_one_and_begins_where_it_stands(
     begun.write_text("further")
     experiments.train(experiment, (), tmp_path / "run", options)
     assert begun.read_text() == "further", "what was begun goes on"
+
+
+def test_rows_of_the_posters_ablation_differ_in_one_change() -> None:
+    rows = configs(import_module("iris").poster())
+    assert rows["stage-2"].stages[-1].weights.mel == 1
+    assert rows["as-before"].stages[-1].weights.mel == 15
+    assert not rows["one-talker"].data.conditions.two_talkers
+    assert rows["as-before"].data.conditions.two_talkers
+
+
+def test_both_decoders_begin_anew_on_the_same_codes() -> None:
+    iris, carry_over = import_module("iris"), import_module("carry_over")
+    found = configs(iris.decoders())
+    conv2former, convnext = (built(found[block]) for block in ("conv2former", "convnext"))
+    for decoder in (conv2former, convnext):
+        fresh = carry_over.copy_what_fits(conv2former, decoder, iris.decoders().fresh)
+        assert fresh == sorted(name for name in decoder.state_dict() if name.startswith("decoder."))
 
 
 def test_the_flagship_hears_as_much_with_other_clips() -> None:
@@ -140,8 +157,8 @@ def test_teachers_differ_in_nothing_else(tmp_path: Path, monkeypatch: pytest.Mon
     teachers, experiments = import_module("teachers"), import_module("experiments")
     trained: list[TrainingConfig] = []
 
-    def run(*arguments: object, module: str = "chirrup") -> None:
-        _, recipe, _, out, *changes = map(str, arguments)
+    def run(*arguments: object) -> None:
+        _, _, _, recipe, _, out, *changes = map(str, arguments)
         trained.append(load_recipe(Path(recipe), changes))
         Path(out).mkdir()
         (Path(out) / "checkpoint.pt").write_text(Path(out).name)
@@ -279,9 +296,9 @@ def test_an_experiment_trains_exports_and_compares_its_variants(
         name: 1.25 + place for place, name in enumerate(spectrostream.SCORES)
     }
 
-    def run(*arguments: object, module: str = "chirrup") -> None:
-        assert module == "chirrup"
-        words = list(map(str, arguments))
+    def run(*arguments: object) -> None:
+        assert arguments[:2] == ("-m", "chirrup")
+        words = list(map(str, arguments[2:]))
         commands.append(words)
         if words[0] == "evaluate":
             systems = [after for word, after in pairwise(words) if word == "-c"]
