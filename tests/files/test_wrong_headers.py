@@ -11,7 +11,7 @@ import soundfile
 
 import chirrup
 from chirrup.bitstream import Reader
-from chirrup.data.audio import opened, read
+from chirrup.data.audio import BadAudioError, opened, read
 from chirrup.evaluate.clips import read_clip
 from chirrup.files import FileError, decode_file, describe, encode_file
 from chirrup.files.inputs import Source, open_audio
@@ -121,6 +121,42 @@ def test_less_than_promised_is_said_so(tmp_path: Path) -> None:
     found, _, notes = read_all(Pipe(data))
     assert len(found) == 1000
     assert notes == ["its header states 3.00 s, but it has 0.12 s"]
+
+
+@pytest.mark.parametrize(
+    ("form", "note"),
+    [
+        ("WAV", r"its header states 96000 bytes of samples, but it has 56044"),
+        ("RF64", r"its header states 96000 bytes of samples, but it has 55\d+"),
+        ("AIFF", r"its header states 960\d+ bytes, but it has 56088"),
+        ("AU", r"its header states 96000 bytes, but it has 56088"),
+        ("W64", r"its header states 961\d+ bytes, but it has 56088"),
+        ("OGG", "its last page is missing"),
+        ("MP3", r"its header states 2.00 s, but it has 1.\d\d s"),
+    ],
+)
+def test_a_file_whose_end_is_missing(tmp_path: Path, form: str, note: str) -> None:
+    """`encode` codes what there is, with a warning. A corpus does without such a recording."""
+    path = tmp_path / f"a.{form.lower()}"
+    audio = np.random.default_rng(0).normal(0, 0.1, 48_000)
+    soundfile.write(path, audio, 24_000, format=form)
+    with opened(path) as file:
+        assert read(file).shape == (1, 48_000)
+    assert read_all(path)[2] == []
+    data = path.read_bytes()
+    path.write_bytes(data[: 56_088 if len(data) > 96_000 else len(data) * 6 // 10])
+    samples, _, (found,) = read_all(path)
+    assert 12_000 < len(samples) < 30_000
+    assert re.fullmatch(note, found), found
+    with pytest.raises(BadAudioError, match="damaged: it"), opened(path) as file:
+        read(file)
+
+
+@pytest.mark.parametrize("data", [BYTES + 44, 0x80000000])
+def test_a_header_that_counts_itself_or_is_a_placeholder(tmp_path: Path, data: int) -> None:
+    (tmp_path / "a.wav").write_bytes(wav(data))
+    with opened(tmp_path / "a.wav") as file:
+        assert read(file).shape == (1, SAMPLES)
 
 
 def test_fewer_than_there_are_is_said_so(tmp_path: Path) -> None:

@@ -35,11 +35,13 @@ def opened(source: str | Path | BinaryIO) -> Generator[soundfile.SoundFile, None
     """Open a file of any format that soundfile reads.
 
     Raises:
-        BadAudioError: the file cannot be read.
+        BadAudioError: the file cannot be read, or its end is missing.
     """
     try:
         with open_sound(source) as sound:
             check_rate(sound.file)
+            if sound.cut_off:
+                raise BadAudioError("damaged", sound.cut_off)
             yield sound.file
     except OSError as error:
         raise BadAudioError("unreadable", error.strerror or str(error)) from error

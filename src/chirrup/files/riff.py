@@ -162,9 +162,13 @@ def read_wav_header(file: PeekableFile) -> WavHeader:
         return WavHeader(form, coding, known, known, False, unpadded, end, tags)
     unfinished = size == 0 and file.peek(1) != b"" and not _is_chunk(file, end)
     promised = None if size >= UNKNOWN_SIZE - _HEADER_BYTES else size
-    unknown = unfinished or abs(size - (1 << 31)) <= _HEADER_BYTES
-    believed = None if unknown else promised
+    believed = None if unfinished or is_placeholder(size) else promised
     return WavHeader(form, coding, promised, believed, unfinished, unpadded, end, tags)
+
+
+def is_placeholder(size: int) -> bool:
+    """Return whether a size in bytes is near 2 or 4 GiB, as programs write it into a pipe."""
+    return min(abs(size - (1 << 31)), abs(size - UNKNOWN_SIZE)) <= _HEADER_BYTES
 
 
 def skip_chunks(file: PeekableFile, header: WavHeader) -> str | None:

@@ -5,6 +5,7 @@ padding byte, or with another file after it. `open_sound` gives such a file a ne
 """
 
 import os
+import re
 import struct
 import sys
 from collections.abc import Generator, Iterator
@@ -17,7 +18,14 @@ import numpy as np
 import soundfile
 
 from chirrup.files.callbacks import SoundFile
-from chirrup.files.riff import NotWavError, PeekableFile, WavHeader, read_wav_header, skip_chunks
+from chirrup.files.riff import (
+    NotWavError,
+    PeekableFile,
+    WavHeader,
+    is_placeholder,
+    read_wav_header,
+    skip_chunks,
+)
 from chirrup.files.tags import read_tags
 from chirrup.files.wav import UNKNOWN_SIZE
 from chirrup.resampling import RATES_HZ
@@ -26,6 +34,10 @@ from chirrup.words import counted
 BLOCK_SAMPLES = 1 << 15
 _LARGEST_EMPTY = 1 << 12
 """Largest size in bytes of a file that may have no samples."""
+_WRONG_SIZE = re.compile(r"^ *(?:FORM|riff|Data Size) *: (\d+) \(should be", re.MULTILINE)
+"""The size in the header of AIFF, W64 or AU, in the log of libsndfile."""
+_NO_LAST_PAGE = "Last page lacks an end-of-stream bit"
+"""Words of the log of libsndfile about an Ogg file."""
 
 
 class UnreadableError(Exception):
@@ -40,11 +52,14 @@ class Sound:
         file: the open file.
         notes: descriptions of faults of its header.
         tags: its tags.
+        cut_off: the note that states that the end of the file is missing; empty if it is not.
+            libsndfile reads such a file as a shorter one, except FLAC and MP3.
     """
 
     file: soundfile.SoundFile
     notes: list[str]
     tags: dict[str, str]
+    cut_off: str
 
 
 @contextmanager
@@ -78,7 +93,18 @@ def open_sound(source: str | Path | BinaryIO) -> Generator[Sound, None, None]:
             if file.frames == 0 and size > _LARGEST_EMPTY and not (wav and wav.size == 0):
                 raise UnreadableError(f"it has no samples in {size} bytes")
             tags = read_tags(file) or (wav.header.tags if wav else {})
-            yield Sound(file, wav.notes if wav else [], tags)
+            cut_off = wav.cut_off if wav else _cut_off(file.extra_info, size)
+            notes = wav.notes if wav else [cut_off] if cut_off else []
+            yield Sound(file, notes, tags, cut_off)
+
+
+def _cut_off(log: str, size: int) -> str:
+    """Return a note if the end of a file is missing, according to the log of libsndfile."""
+    wrong = _WRONG_SIZE.search(log)
+    stated = int(wrong[1]) if wrong else 0
+    if size < stated and not is_placeholder(stated):
+        return f"its header states {counted(stated, 'byte')}, but it has {size}"
+    return "its last page is missing" if _NO_LAST_PAGE in log else ""
 
 
 def blocks(file: soundfile.SoundFile, samples: int | None = None) -> Iterator[np.ndarray]:
@@ -139,12 +165,17 @@ def read_samples(file: soundfile.SoundFile, samples: int | None = None) -> np.nd
 
 @dataclass(frozen=True)
 class _Wav:
-    """The header of a WAV file, offset and size of its samples in bytes, and notes on faults."""
+    """The header of a WAV file, offset and size of its samples in bytes, and notes on faults.
+
+    ``cut_off`` is the note that the file is shorter than its samples, or empty. If the sizes differ
+    by less than the header, the header was written by a program that counts wrong.
+    """
 
     header: WavHeader
     start: int
     size: int
     notes: list[str]
+    cut_off: str
 
     @property
     def is_misread(self) -> bool:
@@ -160,15 +191,17 @@ def _wav(content: BinaryIO) -> _Wav | None:
     except NotWavError:
         return None
     start, notes = ahead.offset, header.notes
-    there = content.seek(0, os.SEEK_END) - start
+    file_bytes = content.seek(0, os.SEEK_END)
+    there, cut_off = file_bytes - start, ""
     size = there if header.data_bytes is None else min(there, header.data_bytes)
     if there < (header.stated_bytes or 0):
         stated = counted(header.stated_bytes or 0, "byte")
         notes.append(f"its header states {stated} of samples, but it has {there}")
+        cut_off = notes[-1] if file_bytes < (header.data_bytes or 0) else ""
     content.seek(start + size)
     if follows := skip_chunks(PeekableFile(content, offset=start + size, keep=False), header):
         notes.append(follows)
-    return _Wav(header, start, size, notes)
+    return _Wav(header, start, size, notes, cut_off)
 
 
 def _opened(
