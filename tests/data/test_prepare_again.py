@@ -189,7 +189,8 @@ def test_a_full_disk_is_said_and_the_rest_can_follow(
     """In the working file, and in the shards."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)[0]
     limited_size(size)
-    with pytest.raises(FileError, match=r"prepare\.sqlite cannot be used|\.tar: File too large"):
+    words = r"prepare\.sqlite cannot be used: .*: free space on the disk|\.tar: File too large"
+    with pytest.raises(FileError, match=words):
         prepare(sources, tmp_path / "out", recipe(), here, facts=FACTS)
     assert not list((tmp_path / "out").rglob("*.part"))
     limited_size(before)
@@ -197,9 +198,12 @@ def test_a_full_disk_is_said_and_the_rest_can_follow(
     assert_same(tmp_path / "out", corpus)
 
 
-@pytest.mark.parametrize("damage", ["locked", "no database", "pages"])
+@pytest.mark.parametrize(
+    ("damage", "advice"),
+    [("locked", "wait until"), ("no database", "remove it"), ("pages", "remove it")],
+)
 def test_a_working_file_that_cannot_be_used_is_named(
-    sources: list[str], corpus: Path, tmp_path: Path, damage: str
+    sources: list[str], corpus: Path, tmp_path: Path, damage: str, advice: str
 ) -> None:
     out = tmp_path / "out"
     shutil.copytree(corpus, out)
@@ -210,6 +214,7 @@ def test_a_working_file_that_cannot_be_used_is_named(
             data = (out / NAME).read_bytes()
             kept = 4096 if damage == "pages" else 0
             (out / NAME).write_bytes(data[:kept] + b"\xff" * (len(data) - kept))
-        with pytest.raises(FileError, match=r"prepare\.sqlite cannot be used"):
+        words = rf"prepare\.sqlite cannot be used: .*: {advice}"
+        with pytest.raises(FileError, match=words):
             prepare(sources, out, recipe(), here, facts=FACTS)
     assert (out / "manifest.csv").read_bytes() == (corpus / "manifest.csv").read_bytes()

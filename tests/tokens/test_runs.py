@@ -2,6 +2,7 @@
 
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -122,6 +123,20 @@ def test_a_failed_run_leaves_no_description(
         tokens.open(out)
     tokens.tokenize([str(many)], out, codec, settings, in_turn, shard_recordings=4)
     assert len(tokens.open(out)) == 12
+
+
+def test_advice_fits_the_cause(
+    many: Path, codec: chirrup.Codec, tmp_path: Path, limited_size: Callable[[int], None]
+) -> None:
+    settings, out = tokens.settings_of(codec, 1000, "npz"), tmp_path / "out"
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)[0]
+    limited_size(4096)
+    with pytest.raises(chirrup.FileError, match=r"disk I/O error: free space on the disk or raise"):
+        tokens.tokenize([str(many)], out, codec, settings, in_turn)
+    limited_size(before)
+    (out / NAME).write_bytes(b"\xff" * 4096)
+    with pytest.raises(chirrup.FileError, match=r"not a database: remove .*out, or give another"):
+        tokens.tokenize([str(many)], out, codec, settings, in_turn)
 
 
 def test_a_full_disk_leaves_no_half_shard(

@@ -22,10 +22,11 @@ from chirrup.data.layouts import parse, scan
 from chirrup.data.manifest import FIGURES, write_manifest
 from chirrup.data.recipe import MANIFESTS as FORMS
 from chirrup.data.recipe import Recipe
-from chirrup.data.store import NAME, Store, Stored, early_name, naming_errors
+from chirrup.data.store import NAME, Store, Stored, early_name
 from chirrup.data.workers import Run
 from chirrup.errors import FileError
 from chirrup.files.drafts import only_one, written
+from chirrup.files.sqlite import naming_errors
 
 RECIPE, REFUSED, REPORT = "recipe.json", "refused.csv", "report.html"
 KEPT = "WHERE split != ''"
@@ -80,7 +81,11 @@ def prepare(
     if not places and not recipe.rooms.rooms:
         raise FileError("nothing to prepare: give a source")
     new = _is_new(folder)
-    with only_one(folder, "chirrup data prepare"), naming_errors(folder), Store(folder) as store:
+    with (
+        only_one(folder, "chirrup data prepare"),
+        naming_errors(folder / NAME, "remove it; all files are then measured again"),
+        Store(folder) as store,
+    ):
         items = chain(*(_scanned(*place) for place in places), rooms.simulated(recipe.rooms))
         try:
             if not store.scanned(_stamped(items, recipe), _measuring(recipe), force):

@@ -8,8 +8,8 @@ import json
 import sqlite3
 import sys
 import time
-from collections.abc import Generator, Iterable, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -102,18 +102,6 @@ class Stored:
     shard: str
 
 
-@contextmanager
-def naming_errors(folder: Path) -> Generator[None, None, None]:
-    """Raise errors of SQLite as FileError, such as a full disk or a damaged or locked file."""
-    try:
-        yield
-    except sqlite3.Error as error:
-        raise FileError(
-            f"{folder / NAME} cannot be used: {error}; if it is damaged, remove it; all files are "
-            "then measured again"
-        ) from error
-
-
 class Store:
     """The working file of a preparation.
 
@@ -141,7 +129,8 @@ class Store:
 
     def __exit__(self, *_: object) -> None:
         try:
-            self.commit()
+            if self.connection.in_transaction:  # an error of the disk has ended it
+                self.commit()
         finally:
             self.connection.close()
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from chirrup.errors import FileError
+from chirrup.files.sqlite import naming_errors
 
 NAME = "tokenize.sqlite"
 SCHEMA = """
@@ -28,7 +28,7 @@ ENTRY = np.dtype(
 @contextmanager
 def open_store(folder: Path) -> Generator["Store", None, None]:
     """Open the working file, and raise errors of SQLite as FileError."""
-    try:
+    with naming_errors(folder / NAME, f"remove {folder}, or give another --out"):
         connection = sqlite3.connect(folder / NAME, timeout=0.2, isolation_level=None)
         try:
             connection.execute("PRAGMA journal_mode = WAL")
@@ -36,10 +36,6 @@ def open_store(folder: Path) -> Generator["Store", None, None]:
             yield Store(connection)
         finally:
             connection.close()
-    except sqlite3.Error as error:
-        raise FileError(
-            f"{folder / NAME} cannot be used: {error}; if it is damaged, remove {folder}"
-        ) from error
 
 
 class Store:
