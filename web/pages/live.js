@@ -165,7 +165,8 @@ function show(report) {
     const frameMs = (1000 * used.frame_samples) / used.sample_rate_hz;
     text(
       "cpu", `${core_percent.toFixed(0)} % of a core`,
-      `a frame of ${short(frameMs)} ms takes ${encode_ms.toFixed(1)} ms to encode, ${decode_ms.toFixed(1)} ms to decode`,
+      `a frame of ${short(frameMs)} ms takes ${encode_ms.toPrecision(2)} ms to encode, ` +
+        `${decode_ms.toPrecision(2)} ms to decode`,
     );
   }
   if (delay_ms !== null) {
