@@ -2,6 +2,7 @@
 
 import { Coding } from "./coding.js";
 import { openModel } from "./models.js";
+import { opusCopy } from "./opus.js";
 
 const TURN_MS = 30; // between looks at the messages that have come
 const opened = new Map(); // promises of Coding by the hash of the program
@@ -14,25 +15,38 @@ addEventListener("message", ({ data }) => {
 });
 
 async function answer(data) {
-  const { id, task, model } = data;
-  const report = (stage) => (share) => postMessage({ id, stage, share });
+  const { id, task } = data;
+  const report = (stage, share) => postMessage({ id, stage, share });
   try {
     if (cancelled.has(id)) return;
-    const coding = await coder(model, report("load"));
-    const before = performance.now(), channels = task === "encode" ? data.channels : data.streams, results = [];
-    for (const [n, channel] of channels.entries()) {
-      const steps = task === "encode"
-        ? coding.encode(channel, data.rateHz)
-        : coding.decode(channel, data.codebooks, data.rateHz, data.samples);
-      results.push(await run(id, steps, (share) => report(task)((n + share) / channels.length)));
-    }
+    const coding = task === "opus" ? null : await coder(data.model, (share) => report("load", share));
+    const before = performance.now();
+    const found = await TASKS[task](data, coding, report);
     const seconds = (performance.now() - before) / 1000;
-    postMessage({ id, results, seconds }, results.map((result) => result.buffer));
+    postMessage({ id, seconds, ...found }, found.results.map((result) => result.buffer));
   } catch (error) {
     if (!cancelled.has(id)) postMessage({ id, error: error.message });
   } finally {
     cancelled.delete(id);
   }
+}
+
+const TASKS = {
+  open: async () => ({ results: [] }),
+  encode: ({ id, channels, rateHz }, coding, report) =>
+    each(id, channels, (channel) => coding.encode(channel, rateHz), (share) => report("encode", share)),
+  decode: ({ id, streams, codebooks, rateHz, samples }, coding, report) =>
+    each(id, streams, (codes) => coding.decode(codes, codebooks, rateHz, samples), (share) => report("decode", share)),
+  opus: ({ id, channels, rateHz, bitrateBps }, _, report) =>
+    opusCopy(channels, rateHz, bitrateBps, (steps) => run(id, steps, (share) => report("encode", share))),
+};
+
+/** Run the steps of each channel. */
+async function each(id, channels, steps, report) {
+  const results = [];
+  for (const [n, channel] of channels.entries())
+    results.push(await run(id, steps(channel), (share) => report((n + share) / channels.length)));
+  return { results };
 }
 
 function coder(model, report) {

@@ -16,6 +16,11 @@ export class Coder {
     this.worker.addEventListener("error", () => this.fail(new Error("The codec could not be started. Load the page again.")));
   }
 
+  /** Fetch and open a model before it is used. @param {Model} model @param {{progress?: Progress}} [options] */
+  open(model, options) {
+    return this.ask({ task: "open", model }, options);
+  }
+
   /**
    * Encode channels with all codebooks of a model; the codes of lower bitrates are their first ones.
    * @param {Model} model
@@ -43,6 +48,18 @@ export class Coder {
     return this.ask({ task: "decode", model, streams, codebooks, rateHz, samples }, options);
   }
 
+  /**
+   * Encode channels with the browser's Opus and decode them.
+   * @param {Float32Array[]} channels
+   * @param {number} rateHz
+   * @param {number} bitrateBps
+   * @param {{progress?: Progress, signal?: AbortSignal}} [options]
+   * @returns {Promise<{results: Float32Array[], bytes: number, seconds: number}>}
+   */
+  opus(channels, rateHz, bitrateBps, options) {
+    return this.ask({ task: "opus", channels, rateHz, bitrateBps }, options);
+  }
+
   /** End the worker. Tasks that wait fail. */
   close() {
     this.worker.terminate();
@@ -64,10 +81,10 @@ export class Coder {
     });
   }
 
-  receive({ id, stage, share, results, seconds, error }) {
+  receive({ id, stage, share, error, ...found }) {
     if (stage) this.waiting.get(id)?.progress(stage, share);
     else if (error) this.settle(id)?.reject(new Error(error));
-    else this.settle(id)?.resolve({ results, seconds });
+    else this.settle(id)?.resolve(found);
   }
 
   /** Take a task from those that wait. */

@@ -1,9 +1,10 @@
 """The files of the page, and the headers that a server sends with them.
 
 At run time all of them lie in one folder: the contents of ``web/``, the engine in WebAssembly, a
-list of the models, and the program of each model.
+list of the models, the program of each model, and the bundled clip.
 """
 
+import hashlib
 import json
 import mimetypes
 from collections.abc import Mapping
@@ -21,6 +22,7 @@ FOLDERS: Final = (_PACKAGE / "web", _PACKAGE.parents[1] / "web")
 """Folder of the sources in an installed package and in a checkout."""
 ENGINE: Final = _PACKAGE / "runtime" / "library" / "chirrup.wasm"
 PROGRAM: Final = "model.chirp"
+SERVICE_WORKER: Final = "service-worker.js"
 POLICY: Final = (
     "default-src 'self'; script-src 'self' 'wasm-unsafe-eval'; connect-src 'self' ws: wss:; "
     "img-src 'self' blob: data:; media-src 'self' blob:; object-src 'none'; base-uri 'none'; "
@@ -71,7 +73,22 @@ def files() -> dict[str, Path | bytes]:
         found[f"models/{name}/{PROGRAM}"] = FOLDER / name / PROGRAM
     described = [describe(FOLDER / name) for name in named]
     found["models.json"] = json.dumps(described, indent=1).encode()
+    found[SERVICE_WORKER] = service_worker(found)
     return found
+
+
+def service_worker(found: Mapping[str, Path | bytes]) -> bytes:
+    """Return the service worker with the list of the files that it keeps, and their version."""
+    kept = [path for path in found if path != SERVICE_WORKER and not path.endswith(PROGRAM)]
+    version = hashlib.sha256()
+    for path in kept:
+        version.update(path.encode() + b"\0" + hashlib.sha256(content(found[path])).digest())
+    script = content(found[SERVICE_WORKER]).decode()
+    for empty, value in (('VERSION = ""', version.hexdigest()), ("FILES = []", kept)):
+        filled = f"{empty.partition(' ')[0]} = {json.dumps(value)}"
+        assert empty in script
+        script = script.replace(empty, filled)
+    return script.encode()
 
 
 def describe(folder: Path) -> dict[str, Any]:

@@ -1,0 +1,73 @@
+"""The service worker: the page without a network, and updates."""
+
+import threading
+from typing import TYPE_CHECKING
+
+from chirrup.serve import assets
+from chirrup.serve.page import PageServer
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
+CONTROLLED = "navigator.serviceWorker.controller !== null"
+KEPT = "caches.keys().then((names) => names.filter((name) => name.startsWith('chirrup-page')))"
+
+
+def until(page: "Page", condition: str) -> None:
+    """Wait for a condition. `Page.wait_for_function` is against the page's policy."""
+    page.evaluate(f"""async () => {{
+      while (!(await {condition})) await new Promise((resolve) => setTimeout(resolve, 50));
+    }}""")
+
+
+def coded(page: "Page") -> None:
+    """Code the example with the models that the page chooses."""
+    page.get_by_role("button", name="Use the example").click()
+    card = page.get_by_role("article", name="iris-t1, 6 kbit/s", exact=True)
+    card.get_by_role("button", name="WAV").wait_for(timeout=60_000)
+
+
+def test_the_page_codes_without_a_network_after_its_first_load(
+    browser: "Browser", site: str
+) -> None:
+    context = browser.new_context(base_url=site)
+    faults: list[str] = []
+    context.on("weberror", lambda error: faults.append(str(error.error)))
+    page = context.new_page()
+    page.goto("")
+    until(page, CONTROLLED)
+    coded(page)  # keeps the program of the model
+    context.set_offline(True)
+    page.reload()
+    coded(page)
+    for path in ("index.html", "live.html", "talk.html", "listen.html"):
+        answer = page.goto(path)
+        assert answer is not None
+        assert answer.ok
+        assert "default-src 'self'" in answer.headers["content-security-policy"]
+    context.close()
+    assert faults == []
+
+
+def test_a_new_version_is_used_at_the_next_load(browser: "Browser", site: str) -> None:
+    found = assets.files()
+    source = next(folder for folder in assets.FOLDERS if folder.is_dir()) / assets.SERVICE_WORKER
+    with PageServer(found, 0) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        context = browser.new_context(base_url=server.address)
+        page = context.new_page()
+        page.goto("")
+        until(page, CONTROLLED)
+        (before,) = page.evaluate(KEPT)
+
+        found["index.html"] = assets.content(found["index.html"]).replace(b"Hear a codec", b"Two")
+        found[assets.SERVICE_WORKER] = assets.service_worker(
+            found | {assets.SERVICE_WORKER: source}
+        )
+        page.reload()
+        assert page.locator("h1").inner_text() == "Hear a codec"  # kept
+        until(page, f"{KEPT}.then((names) => names.length === 1 && names[0] !== '{before}')")
+        page.reload()
+        assert page.locator("h1").inner_text() == "Two"
+        context.close()
+        server.shutdown()

@@ -1,0 +1,76 @@
+// Audio files: decoding by the browser at the file's own sample rate, and writing of WAV.
+
+const OTHER_RATE_HZ = 48000; // if the rate of a file is not found
+const RATES_HZ = [8000, 96000]; // which every browser supports
+const MOST_BYTES = 500e6, MOST_CHANNELS = 16;
+
+/**
+ * Decode an audio file.
+ * @param {Blob} file
+ * @param {string} name
+ * @returns {Promise<{channels: Float32Array[], rateHz: number}>}
+ * @throws {Error} the browser cannot decode the file
+ */
+export async function readSound(file, name) {
+  if (file.size > MOST_BYTES) throw new Error(`${name} has ${Math.round(file.size / 1e6)} MB. Give a file of at most ${MOST_BYTES / 1e6} MB.`);
+  const bytes = new Uint8Array(await file.arrayBuffer());
+  if (!bytes.length) throw new Error(`${name} is empty.`);
+  const found = sampleRateOf(bytes), rateHz = found >= RATES_HZ[0] && found <= RATES_HZ[1] ? found : OTHER_RATE_HZ;
+  const buffer = await new OfflineAudioContext(1, 1, rateHz).decodeAudioData(bytes.buffer).catch(() => null);
+  if (!buffer) throw new Error(`This browser cannot decode ${name}. Give a WAV, FLAC, MP3, Ogg or .chirrup file.`);
+  if (!buffer.length) throw new Error(`${name} has no samples.`);
+  if (buffer.numberOfChannels > MOST_CHANNELS)
+    throw new Error(`${name} has ${buffer.numberOfChannels} channels. Give a file of at most ${MOST_CHANNELS}.`);
+  const channels = Array.from({ length: buffer.numberOfChannels }, (_, n) => buffer.getChannelData(n));
+  return { channels, rateHz };
+}
+
+/** Return the sample rate in the header of a WAV, FLAC, Ogg or MP3 file, or 0. @param {Uint8Array} bytes */
+export function sampleRateOf(bytes) {
+  const text = (start, count) => String.fromCharCode(...bytes.subarray(start, start + count));
+  const number = (start) => (bytes.length < start + 4 ? 0 : new DataView(bytes.buffer, bytes.byteOffset).getUint32(start, true));
+  if (text(0, 4) === "RIFF" && text(8, 4) === "WAVE") {
+    for (let place = 12; place + 8 <= bytes.length; place += 8 + number(place + 4) + (number(place + 4) % 2))
+      if (text(place, 4) === "fmt ") return number(place + 12);
+    return 0;
+  }
+  if (text(0, 4) === "fLaC") return (bytes[18] << 12) | (bytes[19] << 4) | (bytes[20] >> 4);
+  if (text(0, 4) === "OggS") {
+    const start = 27 + bytes[26];
+    return text(start, 8) === "OpusHead" ? 48000 : text(start + 1, 6) === "vorbis" ? number(start + 12) : 0;
+  }
+  return mp3Rate(bytes, text);
+}
+
+function mp3Rate(bytes, text) {
+  const tagged = text(0, 3) === "ID3";
+  const size = (bytes[6] << 21) | (bytes[7] << 14) | (bytes[8] << 7) | bytes[9];
+  const start = tagged ? 10 + size : 0;
+  if (bytes[start] !== 0xff || (bytes[start + 1] & 0xe6) !== 0xe2) return 0; // layer III
+  const divisor = { 3: 1, 2: 2, 0: 4 }[(bytes[start + 1] >> 3) & 3];
+  const rate = [44100, 48000, 32000][(bytes[start + 2] >> 2) & 3];
+  return divisor && rate ? rate / divisor : 0;
+}
+
+/** Return a WAV file of 16 bits. @param {Float32Array[]} channels @param {number} rateHz @returns {Uint8Array} */
+export function writeWav(channels, rateHz) {
+  const frame = 2 * channels.length, size = frame * channels[0].length, view = new DataView(new ArrayBuffer(44 + size));
+  const text = (start, letters) => [...letters].forEach((letter, n) => view.setUint8(start + n, letter.charCodeAt(0)));
+  text(0, "RIFF");
+  view.setUint32(4, 36 + size, true);
+  text(8, "WAVEfmt ");
+  view.setUint32(16, 16, true);
+  view.setUint16(20, 1, true); // PCM
+  view.setUint16(22, channels.length, true);
+  view.setUint32(24, rateHz, true);
+  view.setUint32(28, rateHz * frame, true);
+  view.setUint16(32, frame, true);
+  view.setUint16(34, 16, true);
+  text(36, "data");
+  view.setUint32(40, size, true);
+  channels.forEach((samples, n) => {
+    for (let i = 0, at = 44 + 2 * n; i < samples.length; ++i, at += frame)
+      view.setInt16(at, Math.max(-32768, Math.min(32767, Math.round(32768 * samples[i]))), true);
+  });
+  return new Uint8Array(view.buffer);
+}

@@ -1,0 +1,74 @@
+// The page Hear: a sound, its coded copies, and a player that switches between them.
+
+import { Choices } from "./hear-choices.js";
+import { Copies, decodeChirrup } from "./hear-copies.js";
+import { Source } from "./hear-source.js";
+import { Tracks } from "./hear-tracks.js";
+import { Coder } from "../modules/coder.js";
+import { isChirrup } from "../modules/file-header.js";
+import { listModels } from "../modules/models.js";
+import { readSound } from "../modules/sound-file.js";
+
+const MOST_SECONDS = 300; // longer sounds are cut
+const status = document.getElementById("status");
+const coder = new Coder();
+let models = [];
+
+/** State what has happened, also to screen readers. */
+function announce(text, wrong = false) {
+  status.textContent = text;
+  status.classList.toggle("error", wrong);
+}
+
+const copies = new Copies(coder);
+const tracks = new Tracks({ announce, remove: (choice) => choices.remove(choice) });
+const choices = new Choices({
+  added: (choice) => makeCopy(choice),
+  removed: (choice) => tracks.remove(choice),
+});
+const source = new Source({ announce, open, opened });
+
+/** Open a file that was dropped or chosen. */
+async function open(file, name) {
+  const head = new Uint8Array(await file.slice(0, 8).arrayBuffer());
+  if (!isChirrup(head)) return opened(await readSound(file, name), name);
+  await ready;
+  announce(`Decoding ${name}.`);
+  const found = await decodeChirrup(coder, models, new Uint8Array(await file.arrayBuffer()), name);
+  opened(found, name, found);
+}
+
+/** Show a new sound, and make its copies. */
+function opened({ channels, rateHz }, name, about = {}) {
+  if (!channels[0].length) throw new Error(`${name} has no samples.`);
+  const long = channels[0].length > MOST_SECONDS * rateHz;
+  const kept = long ? channels.map((samples) => samples.slice(0, MOST_SECONDS * rateHz)) : channels;
+  copies.use(kept, rateHz, name);
+  tracks.begin(kept, rateHz, name, about);
+  const seconds = kept[0].length / rateHz, count = kept.length;
+  source.show(`${name}: ${seconds.toFixed(1)} s, ${rateHz / 1000} kHz, ${count} channel${count > 1 ? "s" : ""}.`);
+  const notes = [long ? `Only the first ${MOST_SECONDS / 60} minutes are used.` : "", ...(about.damage ?? [])];
+  announce([`Loaded ${name}.`, ...notes].filter(Boolean).join(" "));
+  for (const choice of choices.list) makeCopy(choice);
+}
+
+async function makeCopy(choice) {
+  if (!tracks.sound) return;
+  const track = tracks.add(choice);
+  try {
+    const copy = await copies.make(choice, { progress: track.progress, signal: track.signal });
+    track.finish(copy);
+    announce(`${choice.label} is ready.`);
+  } catch (error) {
+    if (error.name === "AbortError") return;
+    track.fail(error.message);
+    announce(`${choice.label}: ${error.message}`, true);
+  }
+}
+
+const ready = listModels().then((found) => {
+  models = found;
+  choices.offer(models);
+  if (!navigator.connection?.saveData) coder.open(choices.first).catch(() => {}); // coding reports the error
+});
+ready.catch((error) => announce(error.message, true));
