@@ -5,7 +5,7 @@ import shutil
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -78,28 +78,42 @@ def browser() -> "Iterator[Browser]":
 
 
 @pytest.fixture
-def context(browser: "Browser", site: str) -> "Iterator[BrowserContext]":
-    """A context of the browser. Errors on its pages and requests to other hosts fail the test."""
-    # Playwright does not route requests that a service worker has seen.
-    options = {"base_url": site, "service_workers": "block", "permissions": ["microphone"]}
-    made = browser.new_context(**options)
-    faults: list[str] = []
+def open_context(browser: "Browser") -> "Iterator[Callable[[str], BrowserContext]]":
+    """Open a context of the browser for the pages of an address.
 
-    def note_request(request: "Request") -> None:
-        if not request.url.startswith((site, "blob:", "data:")):
-            faults.append(f"request to {request.url}")
+    Errors on these pages and requests to other hosts fail the test.
+    """
+    opened: list[BrowserContext] = []
+    faults: list[str] = []
 
     def note_message(message: "ConsoleMessage") -> None:
         blocked = message.text == "Service Worker registration blocked by Playwright"
         if message.type in {"error", "warning"} and not blocked:
             faults.append(message.text)
 
-    made.on("request", note_request)
-    made.on("console", note_message)
-    made.on("weberror", lambda error: faults.append(str(error.error)))
-    yield made
-    made.close()
+    def opener(address: str) -> "BrowserContext":
+        def note_request(request: "Request") -> None:
+            if not request.url.startswith((address, "blob:", "data:")):
+                faults.append(f"request to {request.url}")
+
+        # Playwright does not route requests that a service worker has seen.
+        options = {"service_workers": "block", "permissions": ["microphone"]}
+        made = browser.new_context(base_url=address, **options)
+        made.on("request", note_request)
+        made.on("console", note_message)
+        made.on("weberror", lambda error: faults.append(str(error.error)))
+        opened.append(made)
+        return made
+
+    yield opener
+    for made in opened:
+        made.close()
     assert faults == []
+
+
+@pytest.fixture
+def context(open_context: "Callable[[str], BrowserContext]", site: str) -> "BrowserContext":
+    return open_context(site)
 
 
 @pytest.fixture

@@ -51,6 +51,7 @@ def blind_test(
     """
     from chirrup.evaluate.listening_tests.design import KEY, PAGE, make_test
     from chirrup.evaluate.listening_tests.items import Settings
+    from chirrup.serve.assets import listening_page
     from chirrup.words import counted
 
     settings = Settings(
@@ -63,7 +64,7 @@ def blind_test(
         repeats=repeats,
         seed=seed,
     )
-    test = make_test(results, out, settings)
+    test = make_test(results, out, settings, listening_page())
     console.note(f"{out / PAGE}: {counted(len(test['trials']), 'trial')}; the key is {out / KEY}")
 
 

@@ -7,6 +7,7 @@ list of the models, the program of each model, and the bundled clip.
 import hashlib
 import json
 import mimetypes
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -44,15 +45,20 @@ TYPES: Final = {
 }
 
 
+LISTENING: Final = (
+    *("listen.html", "style.css", "icon.svg", "pages/listen.js", "pages/listen-trials.js"),
+    *("pages/listen.css", "modules/listening-test.js", "modules/player.js"),
+)
+"""Files of a blind listening test. The other files import nothing else."""
+
+
 def files() -> dict[str, Path | bytes]:
     """Return all files of the page, by their path relative to it, such as ``modules/coder.js``.
 
     Raises:
         FileError: the engine in WebAssembly or the sources of the page are not there.
     """
-    sources = next((folder for folder in FOLDERS if (folder / "index.html").is_file()), None)
-    if sources is None:
-        raise FileError(f"{FOLDERS[0]} is missing: install chirrup again")
+    sources = source_folder()
     if not ENGINE.is_file():
         raise FileError(
             "the page needs the engine in WebAssembly, which this installation lacks: install a "
@@ -89,6 +95,35 @@ def service_worker(found: Mapping[str, Path | bytes]) -> bytes:
         assert empty in script
         script = script.replace(empty, filled)
     return script.encode()
+
+
+def listening_page() -> dict[str, bytes]:
+    """Return the files of the page beside a blind listening test, by path.
+
+    The page has no links to other pages, and its test lies in its own folder.
+
+    Raises:
+        FileError: the sources of the page are not there.
+    """
+    sources = source_folder()
+    found = {path: (sources / path).read_bytes() for path in LISTENING}
+    text = found.pop("listen.html").decode()
+    text = re.sub(r"<header.*</header>\n", "", text, flags=re.DOTALL)
+    text = re.sub(r"<script .*offline\.js.*\n", "", text)
+    text = text.replace('name="listening-test" content=""', 'name="listening-test" content="."')
+    return {"index.html": text.encode(), **found}
+
+
+def source_folder() -> Path:
+    """Return the folder of the page's sources.
+
+    Raises:
+        FileError: it is not there.
+    """
+    sources = next((folder for folder in FOLDERS if (folder / "index.html").is_file()), None)
+    if sources is None:
+        raise FileError(f"{FOLDERS[0]} is missing: install chirrup again")
+    return sources
 
 
 def describe(folder: Path) -> dict[str, Any]:

@@ -25,7 +25,7 @@ FEW = PAIRS[::8]
 def made(tmp_path: Path, settings: Settings, clips: list[str] = CLIPS, **more: Any) -> Any:
     """Return test.json and key.json of a test."""
     results = evaluated(tmp_path / "results", clips, **more)
-    make_test(results, tmp_path / "test", settings)
+    make_test(results, tmp_path / "test", settings, {})
     test = json.loads((tmp_path / "test" / PAGE / TEST).read_text())
     return test, json.loads((tmp_path / "test" / KEY).read_text())
 
@@ -155,7 +155,7 @@ def test_the_seed_decides(tmp_path: Path) -> None:
     drawn = []
     for seed in (1, 1, 2):
         out = tmp_path / f"test-{len(drawn)}"
-        make_test(results, out, Settings("drt", limit=6, seed=seed))
+        make_test(results, out, Settings("drt", limit=6, seed=seed), {})
         key = json.loads((out / KEY).read_text())
         trials = key["test"]["trials"]
         drawn.append([key["sounds"][trial["sound"]]["word"] for trial in trials])
@@ -189,14 +189,14 @@ def test_audio_that_is_missing_or_of_another_length(tmp_path: Path) -> None:
     results = evaluated(tmp_path / "results", CLIPS[:2])
     path = results / "audio" / "clean" / CLIPS[0] / "bad-1000.flac"
     path.unlink()
-    assert len(make_test(results, tmp_path / "one", Settings("mushra"))["trials"]) == 1
+    assert len(make_test(results, tmp_path / "one", Settings("mushra"), {})["trials"]) == 1
     soundfile.write(path, np.zeros(10), 24_000)
     with pytest.raises(FileError, match="length, rate and channels"):
-        make_test(results, tmp_path / "two", Settings("mushra"))
+        make_test(results, tmp_path / "two", Settings("mushra"), {})
     with pytest.raises(FileError, match="exists: give another folder"):
-        make_test(results, tmp_path / "one", Settings("mushra"))
+        make_test(results, tmp_path / "one", Settings("mushra"), {})
     with pytest.raises(FileError, match="no results of an evaluation"):
-        make_test(tmp_path, tmp_path / "three", Settings("mushra"))
+        make_test(tmp_path, tmp_path / "three", Settings("mushra"), {})
 
 
 def test_hidden_and_open_reference_are_the_same_sound(tmp_path: Path) -> None:

@@ -34,7 +34,7 @@ def key(tmp_path: Path) -> Key:
 
 
 def made(tmp_path: Path, settings: Settings, clips: list[str]) -> Key:
-    make_test(evaluated(tmp_path / "results", clips, seconds=0.02), tmp_path / "test", settings)
+    make_test(evaluated(tmp_path / "results", clips, seconds=0.02), tmp_path / "test", settings, {})
     return read_key(tmp_path / "test")
 
 

@@ -2,6 +2,7 @@
 
 A test is a folder of two parts::
 
+    page/index.html   the page, with its scripts
     page/test.json    the trials, for the page; names no system
     page/audio/       the sounds, whose names are random
     key.json          the test and the system of each sound, for the analysis
@@ -13,6 +14,7 @@ derives it from the seed of the test and the listener's name.
 import json
 import random
 import secrets
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -35,12 +37,15 @@ TEST_FORMAT, KEY_FORMAT = "chirrup listening test 1", "chirrup listening test ke
 TRAINING_WORDS = 2
 
 
-def make_test(results: Path, out: Path, settings: Settings) -> dict[str, Any]:
+def make_test(
+    results: Path, out: Path, settings: Settings, page: Mapping[str, bytes]
+) -> dict[str, Any]:
     """Make a listening test.
 
     Args:
         results: folder that ``chirrup evaluate`` wrote.
         out: folder of the test, which must not exist.
+        page: files of the page, by their path in its folder.
 
     Returns:
         The content of ``test.json``.
@@ -73,6 +78,9 @@ def make_test(results: Path, out: Path, settings: Settings) -> dict[str, Any]:
             "trials": [{"id": f"{n}", **trial} for n, trial in enumerate(trials, 1)],
         }
         key = {"format": KEY_FORMAT, "test": test, "systems": titles, "sounds": writer.sounds}
+        for path, content in page.items():
+            (draft / PAGE / path).parent.mkdir(exist_ok=True)
+            (draft / PAGE / path).write_bytes(content)
         _write_json(draft / PAGE / TEST, test)
         _write_json(draft / KEY, key)
         try:

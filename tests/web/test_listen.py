@@ -1,0 +1,220 @@
+"""Blind listening tests in a browser, by keyboard, up to ratings that the analysis reads."""
+
+import json
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from chirrup.evaluate.listening_tests.analysis import Table, analyse
+from chirrup.evaluate.listening_tests.design import PAGE, make_test
+from chirrup.evaluate.listening_tests.items import Settings
+from chirrup.evaluate.listening_tests.ratings import read_files, read_key, submissions
+from chirrup.serve import assets
+from chirrup.serve.page import PageServer
+from listening_samples import evaluated
+
+if TYPE_CHECKING:
+    from playwright.sync_api import BrowserContext, Page
+
+Opener = Callable[[str], "BrowserContext"]
+
+
+@pytest.fixture
+def made(tmp_path: Path) -> Callable[[Settings, list[str]], Path]:
+    """Return a function that makes a test and returns its folder."""
+
+    def make(settings: Settings, clips: list[str]) -> Path:
+        results = evaluated(tmp_path / "results", clips, seconds=0.3)
+        make_test(results, tmp_path / "test", settings, assets.listening_page())
+        return tmp_path / "test"
+
+    return make
+
+
+@contextmanager
+def served(folder: Path, site: Mapping[str, Path] = {}, below: str = "") -> Iterator[str]:
+    """Serve a folder below a path of a site, as a static host does."""
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    found = {below + path.relative_to(folder).as_posix(): path for path in files}
+    with PageServer({**site, **found}, 0) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield server.address
+        server.shutdown()
+
+
+def begin(page: "Page", address: str) -> None:
+    page.goto(address)
+    page.get_by_label("Your number or name").wait_for()
+    page.keyboard.type("7")
+    page.keyboard.press("Enter")
+
+
+def heading(page: "Page", text: str) -> None:
+    page.get_by_role("heading", name=text, exact=True).wait_for()
+    page.locator("#status:empty").wait_for(state="attached")
+
+
+def start(page: "Page") -> None:
+    heading(page, "End of the training")
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+
+
+def saved(page: "Page", folder: Path) -> Table:
+    """Save the ratings by keyboard, and analyse them."""
+    heading(page, "Thank you")
+    page.keyboard.press("Tab")
+    with page.expect_download() as download:
+        page.keyboard.press("Enter")
+    path = folder / download.value.suggested_filename
+    download.value.save_as(path)
+    key = read_key(folder)
+    (submission,) = submissions(read_files([path]), key).values()
+    assert submission.finished
+    assert submission.listener == "7"
+    assert submission.ratings.keys() == key.trials.keys()
+    return analyse(key, {"7": submission})
+
+
+def names_in_order(page: "Page", trial: dict[str, Any], seed: int) -> list[str]:
+    """Return the sounds of a trial as the page shows them to listener 7."""
+    return page.evaluate(
+        """async ([names, text]) => {
+            const { ordered } = await import("./modules/listening-test.js");
+            return ordered(names, text);
+        }""",
+        [trial["sounds"], f"{seed}/7/{trial['id']}"],
+    )
+
+
+def score_by_keys(page: "Page", count: int) -> None:
+    """Play and score each sound: the first gets 90, the next 80, ..."""
+    for number in range(1, count + 1):
+        page.keyboard.press(str(number))
+        page.keyboard.press("End")
+        for _ in range(number):
+            page.keyboard.press("PageDown")
+
+
+def test_mushra_by_keyboard(
+    made: Callable[[Settings, list[str]], Path], open_context: Opener
+) -> None:
+    folder = made(Settings("mushra", title="Speech"), ["ann__0", "bob__0"])
+    test = json.loads((folder / PAGE / "test.json").read_text())
+    with served(folder / PAGE) as address:
+        page = open_context(address).new_page()
+        begin(page, address)
+        assert page.title() == "Speech"
+        heading(page, "Training 1 of 1")
+        score_by_keys(page, 5)
+        page.keyboard.press("Enter")
+        start(page)
+        heading(page, "Trial 1 of 2")
+        page.keyboard.press("0")
+        reference = page.get_by_role("button", name="Play Reference, key 0")
+        reference.and_(page.locator("[aria-pressed=true]")).wait_for()
+        page.keyboard.press(" ")
+        page.get_by_role("button", name="Play", exact=True).wait_for()
+        page.keyboard.press("Enter")
+        assert page.get_by_text("5 of 5 sounds have no score yet").is_visible()
+        score_by_keys(page, 5)
+        page.keyboard.press("Enter")
+        heading(page, "Trial 2 of 2")
+        page.keyboard.press("1")
+        page.keyboard.press("Home")
+        page.reload()
+        page.get_by_label("Your number or name").wait_for()
+        page.keyboard.press("Enter")
+        heading(page, "Trial 2 of 2")
+        slider = page.get_by_label("Score of sound 1")
+        assert slider.input_value() == "0", "a reload loses nothing"
+        assert slider.get_attribute("aria-valuetext") == "0, Bad"
+        assert page.get_by_label("Score of sound 2").get_attribute("aria-valuetext") == "not scored"
+        score_by_keys(page, 5)
+        page.keyboard.press("Enter")
+        order = {trial["id"]: names_in_order(page, trial, 0) for trial in test["trials"]}
+        table = saved(page, folder)
+    sent = json.loads(next(folder.glob("ratings-*.json")).read_text())
+    assert [rating["trial"] for rating in sent["ratings"]] != [], "as the listener's order has them"
+    for rating in sent["ratings"]:
+        assert [rating["scores"][name] for name in order[rating["trial"]]] == [90, 80, 70, 60, 50]
+        assert rating["seconds"] > 0
+    assert table.listeners + len(table.excluded) == 1
+
+
+def test_abx_by_keyboard(made: Callable[[Settings, list[str]], Path], open_context: Opener) -> None:
+    folder = made(Settings("abx", systems=("bad-1000",)), ["ann__0", "bob__0"])
+    with served(folder / PAGE) as address:
+        page = open_context(address).new_page()
+        begin(page, address)
+        for where in ("Training 1 of 1", "Trial 1 of 2", "Trial 2 of 2"):
+            heading(page, where)
+            page.keyboard.press("1")
+            assert page.get_by_role("button", name="X is A, key 1").is_disabled()
+            for key in "abx":
+                page.keyboard.press(key)
+            page.keyboard.press("1" if "Trial" in where else "2")
+            if "Training" in where:
+                page.get_by_role("heading", name="Right").or_(
+                    page.get_by_role("heading", name="Wrong")
+                ).wait_for()
+                page.keyboard.press("Enter")
+                start(page)
+        table = saved(page, folder)
+    (line,) = table.lines
+    assert (line.title, line.count) == ("Bad 1k or reference", 2)
+
+
+def test_drt_by_keyboard_in_the_page_of_the_site(
+    made: Callable[[Settings, list[str]], Path], open_context: Opener
+) -> None:
+    folder = made(Settings("drt", systems=("good-6000",), limit=1), ["veal", "feel"])
+    key = read_key(folder)
+    site = {path: assets.source_folder() / path for path in assets.LISTENING}
+    with served(folder / PAGE, site, "tests/words/") as address:
+        page = open_context(address).new_page()
+        begin(page, f"{address}listen.html?test=tests/words")
+        heard = []
+        for where in ("Training 1 of 1", "Trial 1 of 2", "Trial 2 of 2"):
+            heading(page, where)
+            words = page.locator(".word")
+            assert words.count() == 2
+            words.first.wait_for()
+            heard.append([words.nth(0).inner_text(), words.nth(1).inner_text()])
+            page.keyboard.press("2")
+            if "Training" in where:
+                page.get_by_role("heading", name="Right").or_(
+                    page.get_by_role("heading", name="Wrong")
+                ).wait_for()
+                page.keyboard.press("Enter")
+                start(page)
+        table = saved(page, folder)
+    assert all(sorted(words) == ["feel", "veal"] for words in heard)
+    sent = json.loads(next(folder.glob("ratings-*.json")).read_text())
+    assert [rating["choice"] for rating in sent["ratings"]] == [words[1] for words in heard[1:]]
+    assert sorted(line.title for line in table.lines) == ["Good 6k", "reference"]
+    assert len(key.trials) == 2
+
+
+@pytest.mark.parametrize(
+    ("query", "text"),
+    [
+        ("", "chirrup blind-test makes such a folder"),
+        ("?test=https://example.org/x", "The test https://example.org/x is on another host"),
+        ("?test=//example.org/x", "is on another host"),
+        ("?test=other", "has no listening test: its test.json has another format"),
+    ],
+)
+def test_addresses_without_a_test(
+    open_context: Opener, tmp_path: Path, query: str, text: str
+) -> None:
+    site = {path: assets.source_folder() / path for path in assets.LISTENING}
+    (tmp_path / "test.json").write_text("{}")
+    with served(tmp_path, site, "other/") as address:
+        page = open_context(address).new_page()
+        page.goto(f"{address}listen.html{query}")
+        page.get_by_text(text).wait_for()
