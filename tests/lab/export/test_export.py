@@ -136,6 +136,7 @@ def test_batch_rows_are_independent(small_codec: chirrup.Codec) -> None:
 def test_description(small_codec: chirrup.Codec) -> None:
     about = small_codec.description
     assert (about["name"], about["format"]) == (NAME, 1)
+    assert about["chirrup"] == chirrup.__version__
     assert (small_codec.frame_samples, small_codec.delay_samples) == (FRAME, DELAY)
     assert about["audit"]["latency_samples"] == FRAME + DELAY
     measured = about["audit"]["latency_measured_samples"]

@@ -149,6 +149,7 @@ def describe(model: Model, name: str, lowest: int, card: dict[str, Any]) -> dict
     return {
         "name": name,
         "format": 1 if frame_by_frame else 2,
+        "chirrup": chirrup.__version__,
         "sample_rate_hz": model.sample_rate_hz,
         "input_rate_hz": model.input_rate_hz,
         "channels": model.channels,

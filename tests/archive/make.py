@@ -1,0 +1,124 @@
+"""Make files and packets for the archive, with the code of the version that is imported.
+
+    PYTHONPATH=SRC_OF_THE_VERSION python tests/archive/make.py tests/archive/VERSION [--radio]
+
+`--radio` makes bare frames and messages only. It uses functions that all versions have.
+"""
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import soundfile
+
+import chirrup
+from chirrup.files import decode_file, encode_file
+
+CLIP = Path(chirrup.__file__).parent / "clips" / "joe.flac"
+SAMPLES = slice(12_000, 21_600)
+"""0.4 s of speech, at 24 kHz."""
+RADIO_MODEL, RADIO_BITRATE_BPS = "iris-t1", 3000
+
+
+def levels_db(audio: np.ndarray, rate_hz: int) -> list[float]:
+    """Return the level of each 20 ms of all channels."""
+    size = rate_hz // 50
+    channels = np.atleast_2d(audio)
+    whole = channels[:, : channels.shape[1] // size * size].reshape(len(channels), -1, size)
+    power = np.square(whole.astype(np.float64)).mean((0, 2))
+    return [round(float(level), 2) for level in 10 * np.log10(power + 1e-10)]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--radio", action="store_true")
+    given = parser.parse_args()
+    given.folder.mkdir(parents=True, exist_ok=True)
+    (make_radio if given.radio else make_files_and_packets)(given.folder)
+
+
+def make_files_and_packets(folder: Path) -> None:
+    clip, rate_hz = soundfile.read(CLIP, dtype="float32")
+    speech = clip[SAMPLES]
+    stereo = np.stack([speech, 0.5 * speech[::-1]], 1)
+    soundfile.write(folder / "mono.wav", speech, rate_hz)
+    soundfile.write(folder / "stereo.wav", stereo, rate_hz)
+    levels, packets = {}, {}
+    for name in chirrup.models():
+        codec = chirrup.load(name)
+        modes: dict[str, tuple[str, Any]] = {
+            f"{name}.chirrup": ("stereo" if codec.channels == 2 else "mono", "separate")
+        }
+        if name == "iris-t1":
+            modes |= {
+                "separate.chirrup": ("stereo", "separate"),
+                "mid-side.chirrup": ("stereo", "mid-side"),
+            }
+        for file, (source, mode) in modes.items():
+            place, decoded = folder / file, folder / "decoded.wav"
+            encode_file(
+                codec,
+                folder / f"{source}.wav",
+                place,
+                bitrate_bps=codec.lowest_bitrate_bps,
+                stereo=mode,
+                metadata={"title": name},
+                force=True,
+            )
+            decode_file(codec, place, decoded, force=True)
+            levels[file] = levels_db(*_channels_first(*soundfile.read(decoded)))
+            decoded.unlink()
+        size = round(0.4 * codec.input_rate_hz)
+        signal = np.tile(clip[12_000 : 12_000 + size], (codec.channels, 1))
+        encoder = codec.encoder(codec.lowest_bitrate_bps, redundancy=1)
+        sent = [*encoder.push(signal if codec.channels > 1 else signal[0]), *encoder.flush()]
+        decoder = codec.decoder()
+        received = np.concatenate([np.atleast_2d(decoder.push(packet)) for packet in sent], 1)
+        packets[name] = {
+            "packets": [bytes(packet).hex() for packet in sent],
+            "levels_db": levels_db(received, codec.sample_rate_hz),
+        }
+    for source in ("mono.wav", "stereo.wav"):
+        (folder / source).unlink()
+    _write(folder / "files.json", levels)
+    _write(folder / "packets.json", packets)
+
+
+def make_radio(folder: Path) -> None:
+    from chirrup import radio
+    from chirrup.files.bare import decode_bare, encode_bare
+
+    codec = chirrup.load(RADIO_MODEL)
+    clip, rate_hz = soundfile.read(CLIP, dtype="float32")
+    source, decoded, frames = folder / "mono.wav", folder / "decoded.wav", folder / "bare.bin"
+    soundfile.write(source, clip[SAMPLES], rate_hz)
+    encode_bare(codec, source, frames, bitrate_bps=RADIO_BITRATE_BPS, text="N0CALL", bits=72)
+    decode_bare(codec, frames, decoded, bitrate_bps=RADIO_BITRATE_BPS, bits=72)
+    levels = levels_db(*_channels_first(*soundfile.read(decoded)))
+    messages = radio.to_messages(codec, clip[SAMPLES], max_bytes=60, bitrate_bps=RADIO_BITRATE_BPS)
+    audio, _ = radio.from_messages(codec, messages)
+    about = {
+        "bare": {"bits": 72, "text": "N0CALL", "levels_db": levels},
+        "messages": {
+            "messages": [message.hex() for message in messages],
+            "levels_db": levels_db(audio, rate_hz),
+        },
+    }
+    _write(folder / "radio.json", about)
+    source.unlink()
+    decoded.unlink()
+
+
+def _channels_first(audio: np.ndarray, rate_hz: int) -> tuple[np.ndarray, int]:
+    return audio.T, rate_hz
+
+
+def _write(path: Path, value: object) -> None:
+    path.write_text(json.dumps(value, indent=0) + "\n")
+
+
+if __name__ == "__main__":
+    main()
