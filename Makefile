@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test engine wheels lowest lint types docs clean
+.PHONY: demo test engine wheels release lowest lint types docs clean
 
 demo: $(VENV)/demo engine
 	$(BIN)/chirrup demo
@@ -21,6 +21,12 @@ engine: $(VENV)/demo
 wheels: $(VENV)/demo
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[wheels]'
 	$(BIN)/python native/wheels.py
+
+# A release in dist/, tried: each file in a fresh environment, with files of earlier versions.
+# RELEASE="--this-machine --python python3.13" tries fewer platforms, and another Python.
+release: $(VENV)/demo
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[wheels]'
+	$(BIN)/python native/release.py $(RELEASE)
 
 # The package with the lowest versions that pyproject.toml allows: every command, one file there
 # and back. Its size is that of current versions only.

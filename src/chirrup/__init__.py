@@ -22,7 +22,7 @@ from chirrup.stream import Decoder, Encoder
 from chirrup.voice import in_voice
 from chirrup.zoo import load, models
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 __all__ = [
     "ChirrupError",
     "Codec",
