@@ -9,20 +9,17 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pytest
-import soundfile
 
 import chirrup
 from chirrup import tokens
 from chirrup.cli import run as cli
-from chirrup.data.workers import Run, Work, processes
+from chirrup.data.workers import Work, processes
 from chirrup.tokens.formats import FORMATS
 from chirrup.tokens.store import NAME
 from token_jobs import run_or_die
-from token_samples import file_of, in_turn, recording
+from token_samples import file_of, in_turn
 
 
 def content(folder: Path) -> dict[str, bytes]:
@@ -244,91 +241,3 @@ def test_a_wrong_command_writes_nothing(
     assert cli([*base, *given]) == 2
     assert words in capfd.readouterr().err
     assert (content(corpus), os.listdir(tmp_path)) == (before, [])
-
-
-# --- back to audio -------------------------------------------------------------------------------
-
-
-def test_audio_is_decoded_with_its_rate_and_length(
-    corpus: Path, codec: chirrup.Codec, tmp_path: Path, capfd: pytest.CaptureFixture
-) -> None:
-    made, out = tmp_path / "tokens", tmp_path / "audio"
-    assert cli(["tokenize", str(corpus), "--out", str(made), "--format", "shar", "-q"]) == 2
-    assert cli(["detokenize", str(made), "--out", str(out), "--format", "flac"]) == 0
-    assert "4 files, " in capfd.readouterr().err
-    for row in tokens.open(made):
-        audio, rate_hz = soundfile.read(out / f"{row.id}.flac")
-        assert rate_hz == row.sample_rate_hz
-        assert len(audio) == len(recording(row.id))
-        if rate_hz == codec.sample_rate_hz:
-            expected = codec.decode(chirrup.Codes(row.codes, row.samples))
-            assert np.abs(audio - expected).max() < 1e-4
-    (out / "a.wav.flac").unlink()
-    assert cli(["detokenize", str(made), "--out", str(out), "--format", "flac"]) == 0
-    assert "1 file, 0.50 s; 3 skipped because they exist" in capfd.readouterr().err
-    native = ["--native-rate", "--force", "--format", "flac"]
-    assert cli(["detokenize", str(made), "--out", str(out), *native]) == 0
-    assert soundfile.info(out / "p1" / "b.flac.flac").frames == 8_500
-
-
-@pytest.mark.parametrize("model", chirrup.models())
-def test_every_model_tokenizes_and_decodes(
-    corpus: Path, run: Run, tmp_path: Path, model: str
-) -> None:
-    codec = chirrup.load(model)
-    settings = tokens.settings_of(codec, None, "npz")
-    tokens.tokenize([str(corpus / "p1" / "c.flac")], tmp_path / "out", codec, settings, run)
-    data = tokens.open(tmp_path / "out")
-    audio, rate_hz = soundfile.read(corpus / "p1" / "c.flac", dtype="float32")
-    assert np.array_equal(data[0].codes, codec.encode(audio, sample_rate_hz=rate_hz).data)
-    done = tokens.detokenize(data, tmp_path / "audio", codec, run)
-    assert (done.files, done.failures) == (1, 0)
-    assert soundfile.info(tmp_path / "audio" / "c.flac.wav").frames == len(audio)
-
-
-def test_a_stereo_model_codes_both_channels(corpus: Path, run: Run, tmp_path: Path) -> None:
-    codec = chirrup.load("spectro-small")
-    settings = tokens.settings_of(codec, 2750, "npz")
-    source = str(corpus / "p1" / "b.flac")
-    tokens.tokenize([source, str(corpus / "a.wav")], tmp_path / "out", codec, settings, run)
-    data = tokens.open(tmp_path / "out")
-    assert [row.codes.shape[0] for row in data] == [11, 11]
-    tokens.detokenize(data, tmp_path / "audio", codec, run)
-    shapes = [soundfile.read(tmp_path / "audio" / name)[0].shape for name in NAMES]
-    assert shapes == [(17_000, 2), (12_000,)]
-
-
-NAMES = ["p1/b.flac.wav", "a.wav.wav"]
-
-
-@pytest.mark.parametrize("name", ["../out", "/out", "a/../../out"])
-def test_a_row_cannot_be_written_outside_of_the_folder(
-    corpus: Path, codec: chirrup.Codec, run: Run, tmp_path: Path, name: str
-) -> None:
-    made = tmp_path / "tokens"
-    settings = tokens.settings_of(codec, 1000, "webdataset")
-    tokens.tokenize([str(corpus / "a.wav")], made, codec, settings, run)
-    path = made / "shards" / "tokens-000000.tar"
-    old, new = b'"id": "a.wav", "path": "a.wav"', f'"id": "{name}", "path": ""'.encode()
-    path.write_bytes(path.read_bytes().replace(old, new.ljust(len(old))))
-    done = tokens.detokenize(tokens.open(made), tmp_path / "audio", codec, run)
-    assert (done.files, done.failures) == (0, 1)
-    assert sorted(os.listdir(tmp_path)) == ["audio", "tokens"]
-    assert os.listdir(tmp_path / "audio") == ["failures.jsonl"]
-
-
-def test_another_model_or_other_weights_are_refused(
-    corpus: Path, codec: chirrup.Codec, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    settings = tokens.settings_of(codec, 1000, "npz")
-    tokens.tokenize([str(corpus / "a.wav")], tmp_path / "tokens", codec, settings, run)
-    data: Any = tokens.open(tmp_path / "tokens")
-    other = chirrup.load("lrac-t1")
-    with pytest.raises(chirrup.FileError, match="codes of iris-t1, which lrac-t1 cannot decode"):
-        tokens.detokenize(data, tmp_path / "out", other, run)
-    changed = chirrup.load("iris-t1")
-    changed.codes_sha256 = "0" * 64
-    with pytest.raises(chirrup.FileError, match="codes of other weights of iris-t1"):
-        tokens.detokenize(data, tmp_path / "out", changed, run)
-    tokens.detokenize(data, tmp_path / "out", changed, run, any_weights=True)
-    assert (tmp_path / "out" / "a.wav.wav").is_file()

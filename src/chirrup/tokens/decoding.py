@@ -1,10 +1,13 @@
 """`detokenize`: a data set of tokens back to audio files."""
 
+import errno
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path, PurePosixPath
+from itertools import islice
+from pathlib import Path, PurePath
+from typing import Any
 
 import numpy as np
 
@@ -22,6 +25,10 @@ from chirrup.zoo import load
 
 JOB_ROWS = 100
 """Rows of a job."""
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+"""Errors of a disk that takes no file. After any other error, the run goes on with the next row."""
+MOST_PARTS = 100
+"""Most folders in an id. Deeper ones are difficult to remove, for example with `shutil.rmtree`."""
 
 
 @dataclass(frozen=True)
@@ -96,10 +103,7 @@ def detokenize(
         "force": force,
     }
     total = len(tokens)
-    jobs = (
-        json.dumps({**shared, "rows": [first, min(first + JOB_ROWS, total)]})
-        for first in range(0, total, JOB_ROWS)
-    )
+    jobs = (json.dumps({**shared, **rows}) for rows in _jobs(tokens))
     files = skipped = 0
     seconds = 0.0
     failures: list[dict[str, str]] = []
@@ -115,6 +119,23 @@ def detokenize(
             progress(done, total, f"{seconds / 3600:.2f} h of audio")
         write_failures(folder, sorted(failures, key=lambda failure: failure["id"]))
     return Detokenized(files, skipped, len(failures), seconds)
+
+
+def _jobs(tokens: Tokens) -> Iterator[dict[str, Any]]:
+    """Yield the rows of each job: the number of the first, their ids, and those that are repeated.
+
+    A repeated id would replace the file of another row.
+    """
+    seen: set[int] = set()
+    ids, first = tokens.ids(), 0
+    while names := [*islice(ids, JOB_ROWS)]:
+        repeated = []
+        for number, name in enumerate(names, first):
+            if (mark := hash(PurePath(name))) in seen:
+                repeated.append(number)
+            seen.add(mark)
+        yield {"first": first, "ids": names, "repeated": repeated}
+        first += len(names)
 
 
 @lru_cache(maxsize=2)
@@ -133,42 +154,58 @@ def work(job: str) -> str:
     files = skipped = 0
     seconds = 0.0
     failures: list[dict[str, str]] = []
+    rate_hz = None
     try:
         tokens, codec = _opened(given["tokens"], given["model"], given["engine"])
-        for number in range(*given["rows"]):
+        if given["native_rate"]:
+            rate_hz = codec.sample_rate_hz
+        for number, name in enumerate(given["ids"], given["first"]):
             try:
+                if number in given["repeated"]:
+                    raise FileError("an earlier row has the same id")
+                target = _target(Path(given["folder"]), name, given["ending"])
+                if target.is_file() and not given["force"]:
+                    skipped += 1
+                    continue
                 row = tokens[number]
-                target = _target(Path(given["folder"]), row.id, given["ending"])
-            except (FileError, ValueError) as error:
-                failures.append({"id": str(number), "reason": str(error)})
-                continue
-            if target.is_file() and not given["force"]:
-                skipped += 1
-                continue
-            target.parent.mkdir(parents=True, exist_ok=True)
-            try:
-                _write(codec, row, target, codec.sample_rate_hz if given["native_rate"] else None)
-            except ValueError as error:
-                failures.append({"id": row.id, "reason": str(error)})
+                if row.id != name:
+                    raise FileError(f"row {number} has the id {row.id!r} in its shard")
+                target.parent.mkdir(parents=True, exist_ok=True)
+                _write(codec, row, target, rate_hz)
+            except (FileError, ValueError, OSError) as error:
+                if _ends_all(error):
+                    raise
+                failures.append({"id": name, "reason": _reason(error)})
                 continue
             files, seconds = files + 1, seconds + row.duration_s
-    except FileError as error:
-        return json.dumps({"error": str(error)})
-    except OSError as error:
-        return json.dumps({"error": f"{error.filename}: {error.strerror or error}"})
+    except (FileError, OSError) as error:
+        return json.dumps({"error": _reason(error)})
     counts = {"files": files, "skipped": skipped, "seconds": seconds}
     return json.dumps({**counts, "failures": failures})
+
+
+def _ends_all(error: Exception) -> bool:
+    """Return whether no other row can be written either."""
+    cause = error.__cause__ if isinstance(error, FileError) else error
+    return isinstance(cause, OSError) and cause.errno in FULL
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{error.filename}: {error.strerror}"
+    return str(error)
 
 
 def _target(folder: Path, name: str, ending: str) -> Path:
     """Return the file of a row.
 
     Raises:
-        FileError: the name leads out of the folder, as of a data set from a stranger.
+        FileError: the name is empty or leads out of the folder, as of a data set from a stranger.
     """
-    place = PurePosixPath(f"{name}.{ending}")
-    if place.is_absolute() or ".." in place.parts or "\0" in name:
-        raise FileError(f"the id {name!r} is not a file name in the folder of the outputs")
+    place = Path(f"{name}.{ending}")
+    parts = place.parts
+    if place.anchor or ".." in parts or "\0" in name or not place.suffix or len(parts) > MOST_PARTS:
+        raise FileError(f"the id {name[:99]!r} is not a file name in the folder of the outputs")
     return folder / place
 
 

@@ -80,12 +80,24 @@ class Tokens:
     @cached_property
     def numbers(self) -> dict[str, int]:
         """Numbers of the rows by their ids, which are read when they are first needed."""
-        path = self.folder / IDS
+        return {name: number for number, name in enumerate(self.ids())}
+
+    def ids(self) -> Iterator[str]:
+        """Yield the ids of all rows.
+
+        Raises:
+            FileError: the file cannot be read, or has another number of ids.
+        """
+        path, count = self.folder / IDS, 0
         try:
             with path.open(encoding="utf-8", newline="\n") as lines:
-                return {line.rstrip("\n"): number for number, line in enumerate(lines)}
-        except (OSError, ValueError) as error:
+                for line in lines:
+                    count += 1
+                    yield line.rstrip("\n")
+        except (OSError, UnicodeDecodeError) as error:
             raise FileError(f"{path} cannot be read: {error}") from error
+        if count != len(self):
+            raise FileError(f"{path} has {count} ids of {len(self)} rows: it is damaged")
 
     @property
     def form(self) -> Form:
