@@ -1,6 +1,7 @@
 """Data sets, read by Chirrup and by the libraries that own the formats."""
 
 import gc
+import gzip
 import json
 import pickle
 from pathlib import Path
@@ -12,7 +13,9 @@ import pytest
 import chirrup
 from chirrup import tokens
 from chirrup.data.workers import Run
-from chirrup.tokens.formats import FORMATS
+from chirrup.tokens import making
+from chirrup.tokens.formats import FORMATS, npz
+from chirrup.tokens.formats import tar as tar_formats
 from chirrup.tokens.layouts import LAYOUTS, flatten, unflatten
 
 UNCLOSED = pytest.mark.filterwarnings(
@@ -137,6 +140,34 @@ def test_numpy_reads_npz(
     assert np.array_equal(unflatten(stored, 1024, "delay", 3), reference[1].codes)
 
 
+def test_long_texts_take_the_memory_of_their_bytes(
+    tar: Path,
+    codec: chirrup.Codec,
+    run: Run,
+    reference: list[tokens.Row],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """An array of texts would have the width of the longest text in each row."""
+    monkeypatch.setattr(npz, "MOST_TEXT_BYTES", 4 * 4 * len("shard-0/p1/b.flac") - 1)
+    settings = tokens.settings_of(codec, 1500, "npz")
+    tokens.tokenize([str(tar)], tmp_path, codec, settings, run)
+    assert [row.facts() for row in tokens.open(tmp_path)] == [row.facts() for row in reference]
+    with np.load(tmp_path / "shards" / "tokens-000000.npz") as arrays:
+        start, stop = arrays["id_starts"][1:3]
+        assert arrays["id"][start:stop].tobytes().decode() == "shard-0/p1/b.flac"
+        assert arrays["speaker"].tolist() == ["s0", "s1", "s2", "s3"]
+
+
+def test_long_texts_end_a_shard(
+    tar: Path, codec: chirrup.Codec, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(making, "SHARD_CHARACTERS", len("text of a.wav" + "text of p1/b.flac"))
+    settings = tokens.settings_of(codec, 500, "npz")
+    tokens.tokenize([str(tar)], tmp_path, codec, settings, run)
+    assert tokens.open(tmp_path).index["shard"].tolist() == [0, 0, 1, 1]
+
+
 # --- layouts -------------------------------------------------------------------------------------
 
 
@@ -256,6 +287,19 @@ def test_a_damaged_row_is_a_clear_error(
     path.write_bytes(path.read_bytes().replace(old.encode(), new.encode()))
     with pytest.raises(chirrup.FileError, match=words):
         tokens.open(folder)[0]
+
+
+def test_cuts_that_expand_too_much_are_a_clear_error(
+    corpus: Path, codec: chirrup.Codec, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tar_formats, "MOST_CUTS_BYTES", 10_000)
+    settings = tokens.settings_of(codec, 500, "shar")
+    tokens.tokenize([str(corpus / "a.wav")], tmp_path, codec, settings, run)
+    assert tokens.open(tmp_path)[0].id == "a.wav"
+    (tmp_path / "shards" / "cuts.000000.jsonl.gz").write_bytes(gzip.compress(bytes(1_000_000)))
+    tar_formats._lines.cache_clear()
+    with pytest.raises(chirrup.FileError, match=r"as a shard of tokens: it has more than .* bytes"):
+        tokens.open(tmp_path)[0]
 
 
 @pytest.mark.parametrize("frames", [24, 90])

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import resource
 import signal
 import subprocess
@@ -197,6 +198,15 @@ def test_a_recording_that_ends_its_process_is_a_failure(
         ("deadly-2.flac", "it ended the process"),
     ]
     assert not list(out.glob(".reading*"))
+
+
+def test_the_command_states_rows_and_speed(
+    corpus: Path, tmp_path: Path, capfd: pytest.CaptureFixture
+) -> None:
+    command = ["tokenize", str(corpus / "a.wav"), "--out", str(tmp_path / "out")]
+    for last in (r"0\.50 s in this run, \d+\.\d x real time", "nothing new"):
+        assert cli([*command, "--format", "npz"]) == 0
+        assert re.search(rf"1 row, 0\.50 s at 6000 bit/s; {last}$", capfd.readouterr().err, re.M)
 
 
 @pytest.mark.parametrize(

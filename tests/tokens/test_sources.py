@@ -1,6 +1,7 @@
 """Sources: files, folders, patterns, manifests, tar files and tables."""
 
 import csv
+import gzip
 import io
 import json
 import os
@@ -194,6 +195,14 @@ def large_size(folder: Path) -> Path:
     return path
 
 
+def packed(folder: Path) -> Path:
+    """A folder with a compressed tar file."""
+    tar_of(folder / "s.tar", {"0.wav": file_of("a.wav")})
+    (folder / "in").mkdir()
+    (folder / "in" / "s.tar.gz").write_bytes(gzip.compress((folder / "s.tar").read_bytes()))
+    return folder / "in"
+
+
 def column(*audio: object) -> Callable[[Path], Path]:
     def make(folder: Path) -> Path:
         arrow = pytest.importorskip("pyarrow")
@@ -213,6 +222,8 @@ NO_AUDIO = "has no encoded audio: give a column audio of bytes"
         (deep, ["s/0.wav"], []),
         (damaged_header, ["s/0.wav"], ["the header at byte 49152 is damaged"]),
         (negative_size, [], ["2.wav has a size of -512 bytes"]),
+        (packed, [], ["it is a compressed tar file: decompress it, for example with gunzip"]),
+        (lambda folder: packed(folder) / "s.tar.gz", [], ["it is a compressed tar file"]),
         (large_size, [], ["s.tar ends before 0.wav"]),
         (column(1, 2), [], [NO_AUDIO, NO_AUDIO]),
         (column("one", None), [], [NO_AUDIO, NO_AUDIO]),

@@ -107,10 +107,10 @@ def tokenize(
         )
     if not quiet:
         speed = done.new_seconds / (time.monotonic() - begin)
+        new = f"{console.duration(done.new_seconds)} in this run, {speed:.1f} x real time"
         console.note(
             f"{out}: {counted(done.rows, 'row')}, {console.duration(done.seconds)} at "
-            f"{settings.bitrate_bps} bit/s; {console.duration(done.new_seconds)} in this run, "
-            f"{speed:.0f} times as fast as real time"
+            f"{settings.bitrate_bps} bit/s; {new if done.new_seconds else 'nothing new'}"
         )
         if done.renamed:
             console.note(

@@ -35,6 +35,8 @@ SHORTEST_SEGMENT, LONGEST_SEGMENT = 0.1, 86_400.0
 """Limits of the duration of a segment, in s."""
 SHARD_BYTES = 256_000_000
 """Size of the audio, as it is stored, at which a shard ends."""
+SHARD_CHARACTERS = 16_000_000
+"""Characters of all texts at which a shard ends, because a job and a shard are in memory."""
 
 Progress = Callable[[int, int, str], None]
 """A function of the recordings done, their number, and a text with the throughput."""
@@ -145,7 +147,8 @@ def tokenize(
             nonlocal done, new_seconds
             done, new_seconds = done + recordings, new_seconds + seconds
             speed = new_seconds / max(1e-3, time.monotonic() - begin)
-            progress(done, total, f"{new_seconds / 3600:.2f} h of audio, {speed:.0f} x real time")
+            text = f"{new_seconds / 3600:.2f} h of audio, {speed:.1f} x real time"
+            progress(done, total, text if new_seconds else "")
 
         ids = DistinctIds()
         named = (replace(one, id=ids.distinct(one.id)) for one in scan(sources))
@@ -190,13 +193,15 @@ def _shards(
 ) -> Iterator[tuple[int, list[Recording]]]:
     """Divide recordings into shards, which depend only on the recordings."""
     shard: list[Recording] = []
-    number = size = 0
+    number = size = characters = 0
     for recording in recordings:
-        if len(shard) == most_recordings or (shard and size + recording.bytes > SHARD_BYTES):
+        size, characters = size + recording.bytes, characters + len(recording.text)
+        full = len(shard) == most_recordings or size > SHARD_BYTES or characters > SHARD_CHARACTERS
+        if shard and full:
             yield number, shard
-            shard, number, size = [], number + 1, 0
+            shard, number = [], number + 1
+            size, characters = recording.bytes, len(recording.text)
         shard.append(recording)
-        size += recording.bytes
     if shard:
         yield number, shard
 

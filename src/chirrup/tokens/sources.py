@@ -22,6 +22,8 @@ from chirrup.tokens.ids import id_of
 from chirrup.tokens.tars import Sample, samples
 
 TAR, TABLE = ".tar", ".parquet"
+PACKED = (".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz", ".tar.zst")
+"""Endings of compressed tar files, from which a recording cannot be read without all before it."""
 SPEAKERS = ("speaker", "speaker_id", "spk_id", "client_id", "reader_id", "group")
 """Columns and keys with the speaker, the first that is there."""
 TEXTS = ("text", "sentence", "transcription", "transcript", "normalized_text", "txt")
@@ -128,7 +130,8 @@ def _of_folder(place: Path, name: PurePath) -> Iterator[Recording]:
         folders[:] = sorted(folder for folder in folders if not folder.startswith("."))
         for file in sorted(names):
             path = Path(folder, file)
-            if not file.startswith(".") and path.suffix.lower() in {*AUDIO_ENDINGS, TAR, TABLE}:
+            known = path.suffix.lower() in {*AUDIO_ENDINGS, TAR, TABLE} or _is_packed(path)
+            if known and not file.startswith("."):
                 yield from _in_folder(path, name / path.relative_to(place))
 
 
@@ -146,7 +149,10 @@ def _in_folder(path: Path, name: PurePath) -> Iterator[Recording]:
 
 def _of_file(path: Path, name: PurePath) -> Iterator[Recording]:
     kind = path.suffix.lower()
-    if kind == TAR:
+    if _is_packed(path):
+        fault = "it is a compressed tar file: decompress it, for example with gunzip"
+        yield _recording(path, name.as_posix(), ("", fault))
+    elif kind == TAR:
         yield from _of_tar(path, name)
     elif kind == TABLE and parquet.has_audio(path):
         yield from _of_table(path, name)
@@ -154,6 +160,10 @@ def _of_file(path: Path, name: PurePath) -> Iterator[Recording]:
         yield from _listed(path, name.parent)
     else:
         yield _recording(path, name.as_posix(), _stamp(path))
+
+
+def _is_packed(path: Path) -> bool:
+    return path.name.lower().endswith(PACKED)
 
 
 def _recording(file: Path, name: str, about: tuple[str, str], **facts: Any) -> Recording:

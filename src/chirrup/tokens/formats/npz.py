@@ -1,6 +1,8 @@
 """Shards as npz files of NumPy: the codes of all rows in one array, and an array for each column.
 
-``codes[..., starts[i]:starts[i + 1]]`` are the codes of row i.
+``codes[..., starts[i]:starts[i + 1]]`` are the codes of row i. An array of texts has the width of
+its longest text. If it would be too large, the column has the UTF-8 bytes of all texts in one
+array, and ``text[text_starts[i]:text_starts[i + 1]]`` are the bytes of row i.
 """
 
 from collections.abc import Generator
@@ -16,6 +18,9 @@ from chirrup.files.drafts import written
 from chirrup.parsing import parsing
 from chirrup.tokens.formats.form import Add, Place
 from chirrup.tokens.rows import COLUMNS, Row, Settings, columns_of
+
+MOST_TEXT_BYTES = 1 << 26
+"""Largest size of an array of texts in memory."""
 
 
 def names(number: int) -> list[str]:
@@ -39,10 +44,20 @@ def open_writer(folder: Path, number: int, settings: Settings) -> Generator[Add,
         arrays: dict[str, Any] = {
             "codes": np.concatenate(codes, axis=-1),
             "starts": np.cumsum([0, *(tokens.shape[-1] for tokens in codes)]),
-            **{name: np.array([row[name] for row in rows]) for name in COLUMNS},
         }
+        for name in COLUMNS:
+            arrays |= _column(name, [row[name] for row in rows])
         with draft.open("wb") as file:
             np.savez_compressed(file, **arrays)
+
+
+def _column(name: str, values: list[Any]) -> dict[str, np.ndarray]:
+    """Return the arrays of a column."""
+    if COLUMNS[name] is str and 4 * max(map(len, values)) * len(values) > MOST_TEXT_BYTES:
+        texts = [value.encode() for value in values]
+        data = np.frombuffer(b"".join(texts), np.uint8)
+        return {name: data, f"{name}_starts": np.cumsum([0, *map(len, texts)])}
+    return {name: np.array(values)}
 
 
 def read(
@@ -54,8 +69,16 @@ def read(
         FileError: the shard cannot be read.
     """
     arrays = _arrays(folder / names(number)[0])
-    facts = {name: arrays[name][position].item() for name in COLUMNS}
+    facts = {name: _value(arrays, name, position) for name in COLUMNS}
     return facts, read_codes(folder, number, position, place)
+
+
+def _value(arrays: dict[str, np.ndarray], name: str, position: int) -> Any:
+    starts = arrays.get(f"{name}_starts")
+    if starts is None:
+        return arrays[name][position].item()
+    start, stop = starts[position : position + 2]
+    return arrays[name][start:stop].tobytes().decode()
 
 
 def read_codes(folder: Path, number: int, position: int, place: Place) -> np.ndarray:
@@ -74,6 +97,8 @@ def _arrays(path: Path) -> dict[str, np.ndarray]:
             path.open("rb") as content,
             np.load(content, allow_pickle=False) as file,
         ):
-            return {name: file[name] for name in ("codes", "starts", *COLUMNS)}
+            wanted = {"codes", "starts", *COLUMNS}
+            starts = {f"{name}_starts" for name in COLUMNS} & {*file.files}
+            return {name: file[name] for name in wanted | starts}
     except (OSError, ValueError) as error:
         raise FileError(f"{path} cannot be read as a shard of tokens: {error}") from error

@@ -24,6 +24,9 @@ from chirrup.parsing import parsing
 from chirrup.tokens.formats.form import Add, Place
 from chirrup.tokens.rows import COLUMNS, Row, Settings, columns_of
 
+MOST_CUTS_BYTES, MOST_EXPANSION = 1 << 26, 100
+"""Largest size of the cuts of a shard: a constant, and a multiple of the size of the file."""
+
 
 def _npy(array: np.ndarray) -> bytes:
     memory = io.BytesIO()
@@ -194,5 +197,9 @@ def read_shar_codes(folder: Path, number: int, position: int, place: Place) -> n
 @lru_cache(maxsize=4)
 def _lines(path: Path) -> list[bytes]:
     """Return the lines of a compressed file, cached for the next rows."""
+    most = MOST_CUTS_BYTES + MOST_EXPANSION * path.stat().st_size
     with gzip.open(path) as file:
-        return file.read().splitlines()
+        data = file.read(most)
+        if file.read(1):
+            raise ValueError(f"it has more than {most} bytes of cuts")
+    return data.splitlines()
