@@ -56,7 +56,7 @@ class LanguageModel(nn.Module):
     def __init__(self, vectors: np.ndarray, length: int, width: int = 128, layers: int = 3) -> None:
         super().__init__()
         self.codebooks, self.size, dim = vectors.shape
-        flat = torch.from_numpy(vectors.reshape(-1, dim))
+        flat = torch.tensor(vectors.reshape(-1, dim))
         self.embed = nn.Sequential(
             nn.Embedding.from_pretrained(flat / flat.std(), freeze=False), nn.Linear(dim, width)
         )

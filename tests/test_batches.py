@@ -57,7 +57,11 @@ WRONG: list[tuple[dict[str, Any], type[Exception], str]] = [
     ({"lengths": [0, *LENGTHS[1:]]}, ValueError, "signal 0 .* its length is 0"),
     ({"bitrate_bps": 7}, ValueError, "^small has no bitrate of 7"),
     ({"sample_rate_hz": 44.1}, TypeError, "^a sample rate must be"),
-    ({"workers": 0}, ValueError, "0 workers: use 1 or more"),
+    ({"workers": 0}, ValueError, "workers must be an integer from 1 on, not 0"),
+    ({"workers": 1.5}, ValueError, "workers must be an integer from 1 on, not 1.5"),
+    ({"workers": "2"}, ValueError, "workers must be an integer from 1 on, not '2'"),
+    ({"audio": None}, TypeError, "a batch must be a list of signals or an array, got NoneType"),
+    ({"audio": None, "lengths": [1]}, TypeError, "a batch must be a list of signals"),
     ({"audio": [SIGNALS[0], np.full(9, np.nan)]}, ValueError, "signal 1: audio has samples that"),
 ]
 

@@ -62,6 +62,8 @@ def test_an_embedding_is_the_input_of_the_decoder(
     assert np.array_equal(codec.embed(np.stack([codes, codes]))[1], codec.embed(codes))
     fewer = np.where(np.arange(codec.codebooks)[:, None] < 1, codes, -1)
     assert np.array_equal(codec.embed(codes[:1]), codec.embed(fewer))
+    with pytest.raises(ValueError, match="read-only"):
+        codec.code_vectors[0] = 0
     assert codec.code_vectors.shape == (codec.codebooks, codec.codebook_size, len(expected))
     assert len(pickle.dumps(codec)) < 500_000
     if name == "small_export":  # a program has them too

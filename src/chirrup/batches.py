@@ -11,7 +11,6 @@ from typing import Any, TypeVar
 import numpy as np
 
 from chirrup.codes import as_array
-from chirrup.words import counted
 
 Row = TypeVar("Row")
 Result = TypeVar("Result")
@@ -26,18 +25,24 @@ def rows(values: Sequence[Any] | np.ndarray, lengths: object | None) -> list[Any
 
     Raises:
         ValueError: the lengths do not fit the signals.
-        TypeError: the lengths are not an array.
+        TypeError: the signals are not a list or an array, or the lengths are not an array.
     """
+    try:
+        batch = list(values)
+    except TypeError as error:
+        raise TypeError(
+            f"a batch must be a list of signals or an array, got {type(values).__name__}"
+        ) from error
     if lengths is None:
-        return list(values)
+        return batch
     counts = as_array(lengths, "lengths", "integers [batch]")
-    if counts.shape != (len(values),) or not np.issubdtype(counts.dtype, np.integer):
+    if counts.shape != (len(batch),) or not np.issubdtype(counts.dtype, np.integer):
         raise ValueError(
-            f"lengths must be integers [{len(values)}], one for each signal; got {counts.dtype} "
+            f"lengths must be integers [{len(batch)}], one for each signal; got {counts.dtype} "
             f"{list(counts.shape)}"
         )
     found = []
-    for number, (value, count) in enumerate(zip(values, counts.tolist())):
+    for number, (value, count) in enumerate(zip(batch, counts.tolist())):
         array = as_array(value, f"signal {number}", "an array")
         if array.ndim == 0 or not 1 <= count <= array.shape[-1]:
             raise ValueError(
@@ -56,11 +61,11 @@ def each(function: Callable[[Row], Result], batch: Sequence[Row], workers: int) 
         workers: number of threads. The engines run in several threads at once.
 
     Raises:
-        ValueError: the function raised it, or there are no workers.
+        ValueError: the function raised it, or ``workers`` is not a positive integer.
         TypeError: the function raised it.
     """
-    if workers < 1:
-        raise ValueError(f"{counted(workers, 'worker')}: use 1 or more")
+    if type(workers) is not int or workers < 1:
+        raise ValueError(f"workers must be an integer from 1 on, not {workers!r}")
 
     def one(number: int) -> Result:
         try:

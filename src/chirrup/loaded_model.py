@@ -176,12 +176,14 @@ class LoadedModel:
 
     @cached_property
     def code_vectors(self) -> np.ndarray:
-        """Vectors of the codes, ``float32 [codebooks, codebook_size, dimension]``.
+        """Vectors of the codes, ``float32 [codebooks, codebook_size, dimension]``, read-only.
 
         Raises:
             ModelError: the model has no such vectors, because its decoder does not add them up.
         """
-        return read_code_vectors(self.folder, self.spec, self.engine)
+        vectors = read_code_vectors(self.folder, self.spec, self.engine)
+        vectors.setflags(write=False)  # `embed` uses them
+        return vectors
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out the vectors of the codes; a copy reads them again."""

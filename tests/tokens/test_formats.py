@@ -66,6 +66,34 @@ def test_all_forms_have_the_same_rows(
         data[4]
 
 
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("form", FORMATS)
+def test_a_change_of_an_array_changes_no_data(
+    data_sets: dict[tuple[str, str], Path], form: str, layout: str
+) -> None:
+    data = tokens.open(data_sets[form, layout])
+    for read in (data.stored, data.codes, lambda row: data[row].codes):
+        before = read(1).copy()
+        read(1)[...] = 0
+        assert np.array_equal(read(1), before)
+
+
+def test_a_row_is_chosen_by_its_number_or_id(data_sets: dict[tuple[str, str], Path]) -> None:
+    data: Any = tokens.open(data_sets["npz", "none"])
+    for row in (1, np.int64(1), -len(data) + 1, data[1].id):
+        assert np.array_equal(data[row].codes, data[1].codes)
+        assert np.array_equal(data.codes(row), data[1].codes)
+    for row, error in ((slice(0, 2), TypeError), (1.0, TypeError), (99, IndexError)):
+        for read in (data.__getitem__, data.codes, data.stored):
+            with pytest.raises(error, match=r"a row is a number or an id, not|no row 99"):
+                read(row)
+    with pytest.raises(KeyError, match="none"):
+        data["none"]
+    for times in ((np.inf,), (0.0, np.inf), (np.nan,)):
+        with pytest.raises(ValueError, match=r"the time is (inf|nan) s, must be a finite number"):
+            data.codes(0, *times)
+
+
 def test_rows_have_the_facts_of_the_source(
     reference: list[tokens.Row], codec: chirrup.Codec
 ) -> None:
@@ -191,6 +219,33 @@ def test_layouts_by_hand() -> None:
 def test_tokens_in_another_layout_are_refused(given: np.ndarray, layout: Any, words: str) -> None:
     with pytest.raises(ValueError, match=words):
         unflatten(given, 10, layout, 2)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize(
+    ("given", "size", "words"),
+    [
+        ([[1, -1]], 10, "codes are from -1 to 1, must be from 0 to 9 without absent codes"),
+        ([[1, 10]], 10, "codes are from 1 to 10, must be from 0 to 9"),
+        ([[0.5]], 10, "codes must be integers"),
+        ([1, 2], 10, "codes must be integers"),
+        ([[[1, 2]]], 10, r"codes are \[1, 1, 2\], must be \[codebooks, frames\]: one stream"),
+        ([[1, 2]], 0, "codebook_size must be an integer from 1 on, not 0"),
+    ],
+)
+def test_codes_that_have_no_layout_are_refused(
+    layout: Any, given: Any, size: int, words: str
+) -> None:
+    with pytest.raises(ValueError, match=words):
+        flatten(np.array(given), size, layout)
+    with pytest.raises(ValueError, match="codebooks must be an integer from 1 on, not 0"):
+        unflatten(np.zeros(4, int), 10, layout, 0)
+
+
+def test_codes_of_a_codec_have_a_layout(codec: chirrup.Codec) -> None:
+    codes = codec.encode(np.zeros(480, np.float32), 1000)
+    tokens = flatten(codes, codec.codebook_size, "offset")
+    assert np.array_equal(unflatten(tokens, codec.codebook_size, "offset", 2), codes.data)
 
 
 # --- damage --------------------------------------------------------------------------------------

@@ -4,15 +4,17 @@ from typing import Literal, get_args
 
 import numpy as np
 
+from chirrup.codes import Codes, as_array, checked_codes
+
 Layout = Literal["none", "delay", "offset"]
 LAYOUTS: tuple[Layout, ...] = get_args(Layout)
 
 
-def flatten(codes: np.ndarray, codebook_size: int, layout: Layout) -> np.ndarray:
+def flatten(codes: Codes | np.ndarray, codebook_size: int, layout: Layout) -> np.ndarray:
     """Arrange codes for a language model.
 
     Args:
-        codes: ``int [codebooks, frames]`` without absent codes.
+        codes: ``int [codebooks, frames]`` without absent codes. They may be `Codes` of one stream.
         codebook_size: number of values of a code.
         layout: "none" leaves the codes as they are. "delay" shifts codebook k by k frames, as in
             MusicGen; empty places have the code ``codebook_size``. "offset" puts the codes of a
@@ -23,8 +25,19 @@ def flatten(codes: np.ndarray, codebook_size: int, layout: Layout) -> np.ndarray
         ``int32 [frames * codebooks]`` for "offset".
 
     Raises:
-        ValueError: there is no such layout.
+        ValueError: there is no such layout, the shape is wrong, or a code is absent or out of
+            range.
+        TypeError: the codes are not an array.
     """
+    _check(codebook_size, layout)
+    codes = checked_codes(codes)
+    if codes.ndim != 2:
+        raise ValueError(f"codes are {list(codes.shape)}, must be [codebooks, frames]: one stream")
+    if codes.size and not 0 <= codes.min() <= codes.max() < codebook_size:
+        raise ValueError(
+            f"codes are from {codes.min()} to {codes.max()}, must be from 0 to {codebook_size - 1} "
+            "without absent codes"
+        )
     count, frames = codes.shape
     if layout == "none":
         return codes
@@ -35,10 +48,8 @@ def flatten(codes: np.ndarray, codebook_size: int, layout: Layout) -> np.ndarray
         for index, row in enumerate(codes):
             rows[index, index : index + frames] = row
         return rows
-    if layout == "offset":
-        offsets = np.arange(count, dtype=np.int32)[:, None] * codebook_size
-        return (codes.astype(np.int32) + offsets).T.ravel()
-    raise ValueError(f"no layout {layout!r}: use {', '.join(LAYOUTS)}")
+    offsets = np.arange(count, dtype=np.int32)[:, None] * codebook_size
+    return (codes.astype(np.int32) + offsets).T.ravel()
 
 
 def unflatten(tokens: np.ndarray, codebook_size: int, layout: Layout, codebooks: int) -> np.ndarray:
@@ -46,9 +57,10 @@ def unflatten(tokens: np.ndarray, codebook_size: int, layout: Layout, codebooks:
 
     Raises:
         ValueError: there is no such layout, or the tokens are not in it.
+        TypeError: the tokens are not an array.
     """
-    if layout not in LAYOUTS:
-        raise ValueError(f"no layout {layout!r}: use {', '.join(LAYOUTS)}")
+    _check(codebook_size, layout, codebooks)
+    tokens = as_array(tokens, "tokens", "an array of integers")
     if not np.issubdtype(tokens.dtype, np.integer):
         raise ValueError(f"tokens are {tokens.dtype}, must be integers")
     if layout == "offset":
@@ -67,6 +79,14 @@ def unflatten(tokens: np.ndarray, codebook_size: int, layout: Layout, codebooks:
     if codes.size and not 0 <= codes.min() <= codes.max() < codebook_size:
         raise ValueError(f"tokens are not in the layout {layout!r} of {codebook_size} codes")
     return codes.astype(stored_type(codebook_size, "none"), copy=False)
+
+
+def _check(codebook_size: int, layout: str, codebooks: int = 1) -> None:
+    if layout not in LAYOUTS:
+        raise ValueError(f"no layout {layout!r}: use {', '.join(LAYOUTS)}")
+    for name, value in {"codebook_size": codebook_size, "codebooks": codebooks}.items():
+        if not isinstance(value, (int, np.integer)) or value < 1:
+            raise ValueError(f"{name} must be an integer from 1 on, not {value!r}")
 
 
 def stored_type(codebook_size: int, layout: Layout) -> type[np.signedinteger]:

@@ -1,9 +1,11 @@
 """The class `Tokens`, which reads the rows of a data set in any order."""
 
 import json
+import operator
 from collections.abc import Callable, Iterator
 from dataclasses import fields
 from functools import cached_property
+from math import isfinite
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -113,15 +115,16 @@ class Tokens:
     def __iter__(self) -> Iterator[Row]:
         return map(self.__getitem__, range(len(self)))
 
-    def __getitem__(self, number: int | str) -> Row:
+    def __getitem__(self, row: int | str) -> Row:
         """Return a row by its number or id.
 
         Raises:
             IndexError: there is no row with this number.
             KeyError: there is no row with this id.
+            TypeError: ``row`` is neither a number nor an id, for example a slice.
             FileError: its shard cannot be read.
         """
-        number = self.numbers[number] if isinstance(number, str) else number
+        number = self._number(row)
 
         def read(*place: Any) -> Row:
             facts, tokens = self.form.read(*place)
@@ -133,30 +136,48 @@ class Tokens:
 
         return self._read(read, number)
 
-    def codes(self, number: int, start_s: float = 0.0, end_s: float | None = None) -> np.ndarray:
+    def codes(self, row: int | str, start_s: float = 0.0, end_s: float | None = None) -> np.ndarray:
         """Return the codes of a row, or of a part of it.
 
         Args:
-            number: number of the row.
+            row: number or id of the row.
             start_s: start in s. The first frame is the one at this time.
             end_s: end in s. None is the end of the row.
 
         Returns:
             ``int [codebooks, frames]``.
-        """
-        rate_hz = self.settings.frame_rate_hz
-        stop = None if end_s is None else max(0, round(end_s * rate_hz))
-        codes = self._codes(self.stored(number), number)
-        return codes[:, max(0, round(start_s * rate_hz)) : stop]
 
-    def stored(self, number: int) -> np.ndarray:
+        Raises:
+            ValueError: a time is not a finite number.
+            IndexError, KeyError, TypeError, FileError: as for ``tokens[row]``.
+        """
+        number = self._number(row)
+        start, end = self._frame(start_s), None if end_s is None else self._frame(end_s)
+        return self._codes(self.stored(number), number)[:, start:end]
+
+    def stored(self, row: int | str) -> np.ndarray:
         """Return the codes of a row as they are stored, see `layouts.flatten`."""
-        return self._read(self.form.read_codes, number)
+        return self._read(self.form.read_codes, self._number(row))
+
+    def _number(self, row: int | str) -> int:
+        """Return the number of a row, counted from the end if it is negative."""
+        if isinstance(row, str):
+            return self.numbers[row]
+        try:
+            number = operator.index(row)
+        except TypeError as error:
+            raise TypeError(f"a row is a number or an id, not {row!r}") from error
+        if not -len(self) <= number < len(self):
+            raise IndexError(f"no row {number}: there are {len(self)}")
+        return number
+
+    def _frame(self, seconds: float) -> int:
+        if not isfinite(seconds):
+            raise ValueError(f"the time is {seconds} s, must be a finite number")
+        return max(0, round(seconds * self.settings.frame_rate_hz))
 
     def _read(self, read: Callable[[Path, int, int, Place], T], number: int) -> T:
         """Read a row with a function of its folder, shard, position in the shard and place."""
-        if not -len(self) <= number < len(self):
-            raise IndexError(f"no row {number}: there are {len(self)}")
         entry = self.index[number]
         shard, place = int(entry["shard"]), (int(entry["codes"]), int(entry["about"]))
         try:

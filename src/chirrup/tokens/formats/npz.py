@@ -85,7 +85,7 @@ def read_codes(folder: Path, number: int, position: int, place: Place) -> np.nda
     """Return the stored codes of a row, as `read`."""
     arrays = _arrays(folder / names(number)[0])
     start, stop = arrays["starts"][position : position + 2]
-    return arrays["codes"][..., start:stop]
+    return arrays["codes"][..., start:stop].copy()
 
 
 @lru_cache(maxsize=4)

@@ -116,8 +116,8 @@ def _tokens(table: Any, row: int) -> np.ndarray:
         raise ValueError(f"codes are {column.type}, or missing")
     values = column[row].values
     if not types.is_list(values.type):
-        return values.to_numpy(zero_copy_only=False)
-    return values.flatten().to_numpy(zero_copy_only=False).reshape(len(values), -1)
+        return values.to_numpy(zero_copy_only=False, writable=True)
+    return values.flatten().to_numpy(zero_copy_only=False, writable=True).reshape(len(values), -1)
 
 
 @lru_cache(maxsize=8)
