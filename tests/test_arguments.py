@@ -18,6 +18,7 @@ from small_model import Exported, speech_like
 pytest_plugins = ["models_fixture"]
 
 AUDIO = speech_like(12_000)
+CODES = np.zeros((1, 9), np.int16)
 
 
 @pytest.fixture(scope="module")
@@ -99,15 +100,20 @@ WRONG: list[tuple[Callable[[Any], Any], type[Exception], str]] = [
     (lambda codec: codec.encode(torch.zeros(3, 1, 9)), ValueError, r"give audio\[:, 0\]"),
     (lambda codec: codec.encode(np.zeros((1, 2, 9))), ValueError, r"got \[1, 2, 9\]$"),
     (lambda codec: codec.encode("talk.wav"), ValueError, "audio must be floating point"),
+    (lambda codec: codec.encode(np.zeros((24_000, 2))), ValueError, "give audio.T"),
     (lambda codec: codec.encode(AUDIO, sample_rate_hz="44k"), TypeError, "44100; got '44k'"),
     (lambda codec: codec.encode(AUDIO, sample_rate_hz=44.1), TypeError, "44100; got 44.1"),
     (lambda codec: codec.decode([[1, 2], [3]]), TypeError, "codes must be integers .*; got list"),
+    (lambda codec: codec.decode(np.zeros((0, 2, 5), int)), ValueError, "not empty; .*0, 2, 5"),
+    (lambda codec: codec.decode(chirrup.Codes(CODES, -5)), ValueError, "samples of codes are -5"),
+    (lambda codec: codec.decode(chirrup.Codes(CODES, 1.5)), ValueError, "samples of codes are 1.5"),  # pyright: ignore[reportArgumentType]
     (lambda codec: codec.encoder(frames_per_packet="2"), ValueError, "1 to 4 frames, not '2'"),
     (lambda codec: codec.decoder(frames_per_packet=0), ValueError, "1 to 4 frames, not 0"),
     (lambda codec: codec.encoder(redundancy=0.5), ValueError, "0 to 4 codebooks, not 0.5"),
     (lambda codec: codec.decoder().push("AB"), TypeError, "a packet must be bytes, .* got str"),
     (lambda codec: codec.decoder().push(None, np.zeros(3)), TypeError, "got ndarray"),
     (lambda _: chirrup.Codec("iris-t1"), chirrup.ModelError, r"chirrup\.load\('iris-t1'\)"),
+    (lambda _: chirrup.load("a" * 999), chirrup.ModelError, "no model 'aaa"),
 ]
 
 

@@ -1,12 +1,15 @@
 """The class `Codes`, the encoded form of a signal, and checks of audio and codes from callers."""
 
 from dataclasses import dataclass
+from numbers import Integral
 
 import numpy as np
 
 from chirrup.spec import ModelSpec
 from chirrup.words import counted
 
+MOST_CHANNELS = 16
+"""Audio with more channels, and no more samples in each, has its axes in the wrong order."""
 ABSENT = -1
 """Code of a codebook that is left out for a lower bitrate, or of a lost frame."""
 
@@ -84,6 +87,10 @@ def checked(audio: np.ndarray) -> np.ndarray:
         TypeError: the signal is not an array.
     """
     signal = checked_samples(audio)
+    if signal.ndim == 2 and signal.shape[1] <= MOST_CHANNELS < signal.shape[0]:
+        raise ValueError(
+            f"audio must be [channels, samples], got {list(signal.shape)}: give audio.T"
+        )
     if signal.ndim not in (1, 2) or signal.shape[-1] == 0 or signal.shape[0] == 0:
         mono = signal.ndim == 3 and signal.shape[1] == 1
         batch = ": give audio[:, 0] to code a batch of mono signals" if mono else ""
@@ -98,13 +105,19 @@ def checked_codes(codes: "Codes | np.ndarray") -> np.ndarray:
     """Return a caller's codes as integers ``[codebooks, frames]`` or ``[streams, ...]``.
 
     Raises:
-        ValueError: the shape is wrong, or the codes are not integers.
+        ValueError: the shape is wrong, the codes are not integers, or the length of the signal is
+            not an integer from 0 on.
         TypeError: the codes are not an array.
     """
+    if isinstance(codes, Codes) and not (
+        isinstance(codes.samples, Integral) and codes.samples >= 0
+    ):
+        raise ValueError(f"samples of codes are {codes.samples!r}, must be an integer from 0 on")
     form = "integers [codebooks, frames] or [streams, codebooks, frames]"
     data = as_array(codes.data if isinstance(codes, Codes) else codes, "codes", form)
-    if data.ndim not in (2, 3) or not np.issubdtype(data.dtype, np.integer):
-        raise ValueError(f"codes must be {form}; got {data.dtype} {list(data.shape)}")
+    integers = np.issubdtype(data.dtype, np.integer)
+    if data.ndim not in (2, 3) or not integers or not len(data):
+        raise ValueError(f"codes must be {form}, not empty; got {data.dtype} {list(data.shape)}")
     return data
 
 

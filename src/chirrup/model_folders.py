@@ -1,5 +1,6 @@
 """The folder of a model: shipped with the package, given as a path, or on the hub."""
 
+import os
 import re
 from pathlib import Path
 
@@ -39,7 +40,7 @@ def model_folder(model: str | Path) -> Path:
     if isinstance(model, str) and model.startswith(PREFIX):
         return download(model)
     folder = FOLDER / model if isinstance(model, str) and model in models() else Path(model)
-    if (folder / "model.json").is_file():
+    if os.path.isfile(folder / "model.json"):  # also for a name that is too long for a file
         return folder
     names = ", ".join(models()) or "(none installed)"
     if model in UNTRAINED and not folder.exists():

@@ -114,6 +114,12 @@ def test_wrong_arguments(model: ChirrupModel) -> None:
     cases: tuple[tuple[dict[str, Any], str], ...] = (
         ({"input_values": torch.zeros(1, 2, 960)}, r"\[batch, 1, samples\].*into the batch"),
         ({"input_values": audio, "padding_mask": mask}, "pad at the end"),
+        ({"input_values": audio, "padding_mask": mask[0]}, r"must be \[1, 960\], got \[960\]"),
+        ({"input_values": audio, "padding_mask": mask[:, :9]}, r"must be \[1, 960\], got \[1, 9\]"),
+        ({"input_values": audio[:0]}, "have no signals"),
+        ({"input_values": audio.long()}, "must be floating point"),
+        ({"input_values": audio, "num_quantizers": "1"}, "num_quantizers is '1', must be from 1"),
+        ({"input_values": audio, "bandwidth": float("inf")}, "bandwidth is inf, must be a number"),
         ({"input_values": audio, "num_quantizers": 5}, "num_quantizers is 5, must be from 1 to 4"),
         ({"input_values": audio, "num_quantizers": 1, "bandwidth": 1}, "give one of them"),
         ({"input_values": audio, "bandwidth": 9.0}, "has no bitrate of 9000 bit/s"),
@@ -126,5 +132,29 @@ def test_wrong_arguments(model: ChirrupModel) -> None:
         extract(np.zeros(960), sampling_rate=16_000)
     with pytest.raises(ValueError, match=r"\[2, 960\], must be \[1, samples\]"):
         extract(np.zeros((2, 960)))
-    with pytest.raises(ValueError, match=r"\[batch, codebooks, frames\]"):
-        model.decode(torch.zeros(4, 10, dtype=torch.int64))
+    for wrong in ([], [np.zeros(0)], np.full(9, np.nan), np.zeros(960, np.int16)):
+        with pytest.raises(ValueError, match="has no signals|not empty|not finite|floating point"):
+            extract(wrong)
+    codes = torch.zeros(2, 4, 10, dtype=torch.int64)
+    for wrong in (codes[0], codes[:0], codes[:, :, :0]):
+        with pytest.raises(ValueError, match=r"\[batch, codebooks, frames\], not empty"):
+            model.decode(wrong)
+    with pytest.raises(ValueError, match=r"audio_codes_mask must be \[2, 10\], got \[2, 3\]"):
+        model.decode(codes, audio_codes_mask=torch.ones(2, 3))
+    with pytest.raises(ValueError, match=r"padding_mask must be \[2, time\], got \[1, 960\]"):
+        model.decode(codes, mask)
+    with pytest.raises(ValueError, match="uploads nothing: run hf upload owner/name folder"):
+        model.save_pretrained("folder", push_to_hub=True)
+
+
+def test_arrays_and_other_types_are_taken(model: ChirrupModel) -> None:
+    extract, expected = model.feature_extractor(), model.encode(**inputs(model)).audio_codes
+    arrays: Any = extract(signals(), sampling_rate=24_000)
+    assert isinstance(arrays["padding_mask"], np.ndarray)
+    coded = model.encode(**arrays)
+    assert torch.equal(coded.audio_codes, expected)
+    decoded = model.decode(coded.audio_codes.numpy(), arrays["padding_mask"])
+    assert decoded.audio_values.shape == (3, 1, 24_000)
+    tensor = torch.from_numpy(signals()[0]).bfloat16().requires_grad_()
+    row = extract(tensor)["input_values"][0, 0]
+    assert np.array_equal(row, tensor.detach().float().numpy())

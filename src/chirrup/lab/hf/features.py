@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 from transformers.feature_extraction_utils import BatchFeature, FeatureExtractionMixin
 
+from chirrup.codes import checked
+
 
 class ChirrupFeatureExtractor(FeatureExtractionMixin):
     """Pads signals to a batch.
@@ -44,18 +46,22 @@ class ChirrupFeatureExtractor(FeatureExtractionMixin):
             ``int [batch, samples]``, 0 in the padding.
 
         Raises:
-            ValueError: the sample rate or the number of channels is not the model's.
+            ValueError: the sample rate or the number of channels is not the model's, there is no
+                signal, or a signal is empty, not floating point or not finite.
+            TypeError: a signal is not an array.
         """
         if sampling_rate not in (None, self.sampling_rate):
             raise ValueError(
                 f"the sampling rate is {sampling_rate} Hz, but the model takes "
                 f"{self.sampling_rate} Hz: resample the audio"
             )
-        several = isinstance(raw_audio, (list, tuple)) and np.ndim(raw_audio[0]) > 0
-        batch = raw_audio if several else [raw_audio]
-        rows = [np.atleast_2d(np.asarray(signal, np.float32)) for signal in batch]
+        is_list = isinstance(raw_audio, (list, tuple))
+        several = is_list and all(np.ndim(array_of(signal)) > 0 for signal in raw_audio)
+        rows = [checked(array_of(signal)) for signal in (raw_audio if several else [raw_audio])]
+        if not rows:
+            raise ValueError("the batch has no signals")
         for row in rows:
-            if row.ndim != 2 or len(row) != self.feature_size:
+            if len(row) != self.feature_size:
                 raise ValueError(
                     f"a signal has the shape {list(row.shape)}, must be "
                     f"[{self.feature_size}, samples]"
@@ -65,17 +71,35 @@ class ChirrupFeatureExtractor(FeatureExtractionMixin):
         return BatchFeature(values, tensor_type=return_tensors)
 
 
-def lengths_of(mask: Tensor) -> Tensor:
+def array_of(value: Any) -> Any:
+    """Return a tensor as an array, in float32 if NumPy does not have its type."""
+    if not isinstance(value, Tensor):
+        return value
+    value = value.detach().cpu()
+    return (value.float() if value.dtype == torch.bfloat16 else value).numpy()
+
+
+def lengths_of(mask: Tensor | np.ndarray, name: str, batch: int, time: int | None) -> Tensor:
     """Return the length of each row of a mask, ``int64 [batch]``.
 
+    Args:
+        mask: ``[batch, time]`` or ``[batch, channels, time]``.
+        name: name of the mask in error messages.
+        batch: number of rows that it must have.
+        time: size of its last axis; None is any.
+
     Raises:
-        ValueError: a row has padding before its end.
+        ValueError: the mask has another shape, or a row has padding before its end.
     """
-    rows = mask.detach().cpu().bool()
-    rows = rows[:, 0] if rows.dim() == 3 else rows
+    rows = torch.as_tensor(mask).detach().cpu().bool()
+    rows = rows[:, 0] if rows.dim() == 3 and rows.shape[1] else rows
+    if rows.dim() != 2 or len(rows) != batch or time not in (None, rows.shape[1]):
+        raise ValueError(
+            f"{name} must be [{batch}, {'time' if time is None else time}], got {list(rows.shape)}"
+        )
     lengths = rows.sum(dim=1)
     if not torch.equal(rows, torch.arange(rows.shape[1]) < lengths[:, None]):
-        raise ValueError("the mask has padding before the end of a signal: pad at the end")
+        raise ValueError(f"{name} has padding before the end of a signal: pad at the end")
     return lengths
 
 

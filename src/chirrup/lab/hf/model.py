@@ -2,6 +2,8 @@
 
 import re
 from dataclasses import dataclass
+from math import isfinite
+from numbers import Real
 from pathlib import Path
 from typing import Any, Self
 
@@ -14,7 +16,12 @@ from transformers.utils import ModelOutput
 
 import chirrup
 from chirrup.codes import ABSENT
-from chirrup.lab.hf.features import ChirrupFeatureExtractor, lengths_of, padded
+from chirrup.lab.hf.features import (
+    ChirrupFeatureExtractor,
+    array_of,
+    lengths_of,
+    padded,
+)
 
 REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+", re.ASCII)
 
@@ -149,9 +156,17 @@ class ChirrupModel(PreTrainedAudioTokenizerBase):
         return cls(ChirrupConfig.of(codec), codec)
 
     def save_pretrained(  # pyright: ignore[reportIncompatibleMethodOverride]
-        self, folder: str | Path, **_: Any
+        self, folder: str | Path, *_: Any, push_to_hub: bool = False, **__: Any
     ) -> None:
-        """Write a model folder, with the files from which the classes ``Auto...`` load it."""
+        """Write a model folder, with the files from which the classes ``Auto...`` load it.
+
+        Other arguments of transformers have no effect.
+
+        Raises:
+            ValueError: ``push_to_hub`` is true.
+        """
+        if push_to_hub:
+            raise ValueError(f"save_pretrained uploads nothing: run hf upload owner/name {folder}")
         self.codec.save_pretrained(folder)
         self.config.save_pretrained(folder)
         self.feature_extractor().save_pretrained(folder)
@@ -186,9 +201,10 @@ class ChirrupModel(PreTrainedAudioTokenizerBase):
             `ChirrupEncoderOutput`.
 
         Raises:
-            ValueError: a shape is wrong, or the codec does not have the bitrate.
+            ValueError: a shape is wrong, the batch is empty, the samples are not floating point or
+                not finite, or the codec does not have the bitrate.
         """
-        channels = self.codec.channels
+        channels, input_values = self.codec.channels, torch.as_tensor(input_values)
         if input_values.dim() != 3 or input_values.shape[1] != channels:
             raise ValueError(
                 f"input_values must be [batch, {channels}, samples] for {self.codec.name}, got "
@@ -196,11 +212,15 @@ class ChirrupModel(PreTrainedAudioTokenizerBase):
                 + (": put channels into the batch" if channels == 1 else "")
             )
         bitrate_bps = self._bitrate_bps(num_quantizers, bandwidth)
-        signals = input_values.detach().float().cpu().numpy()
+        if not len(input_values):
+            raise ValueError("input_values have no signals")
+        signals, lengths = array_of(input_values), None
+        if padding_mask is not None:
+            lengths = lengths_of(padding_mask, "padding_mask", len(signals), signals.shape[2])
         coded = self.codec.encode_batch(
             signals if channels > 1 else signals[:, 0],
             bitrate_bps,
-            lengths=None if padding_mask is None else lengths_of(padding_mask).numpy(),
+            lengths=None if lengths is None else lengths.numpy(),
         )
         rows = [codes.data.reshape(codes.codebooks, codes.frames) for codes in coded]
         frames = torch.tensor([row.shape[1] for row in rows])
@@ -231,19 +251,25 @@ class ChirrupModel(PreTrainedAudioTokenizerBase):
         Raises:
             ValueError: a shape is wrong, or a code is out of range.
         """
-        if audio_codes.dim() != 3:
+        audio_codes = torch.as_tensor(audio_codes)
+        if audio_codes.dim() != 3 or 0 in audio_codes.shape:
             raise ValueError(
-                f"audio_codes must be [batch, codebooks, frames], got {list(audio_codes.shape)}"
+                "audio_codes must be [batch, codebooks, frames], not empty; got "
+                f"{list(audio_codes.shape)}"
             )
         codes = audio_codes.detach().cpu()
-        present = (codes != ABSENT).any(dim=1) if audio_codes_mask is None else audio_codes_mask
-        last = torch.arange(1, codes.shape[2] + 1) * present.cpu().bool()
-        frames = last.amax(dim=1).clamp(min=1) if audio_codes_mask is None else lengths_of(present)
+        batch, _, count = codes.shape
+        if audio_codes_mask is None:
+            last = torch.arange(1, count + 1) * (codes != ABSENT).any(dim=1)
+            frames = last.amax(dim=1).clamp(min=1)
+        else:
+            frames = lengths_of(audio_codes_mask, "audio_codes_mask", batch, count)
         decoded = self.codec.decode_batch(codes.numpy(), lengths=frames.numpy())
         rows = [np.atleast_2d(row) for row in decoded]
         if padding_mask is not None:
             rates_hz = self.codec.sample_rate_hz, self.codec.input_rate_hz
-            ends = [-(-int(n) * rates_hz[0] // rates_hz[1]) for n in lengths_of(padding_mask)]
+            lengths = lengths_of(padding_mask, "padding_mask", batch, None)
+            ends = [-(-int(n) * rates_hz[0] // rates_hz[1]) for n in lengths]
             rows = [row[:, :end] for row, end in zip(rows, ends, strict=True)]
         audio = torch.from_numpy(padded(rows, 0.0))
         return self._result(ChirrupDecoderOutput(audio.to(audio_codes.device)), return_dict)
@@ -272,13 +298,18 @@ class ChirrupModel(PreTrainedAudioTokenizerBase):
 
     def _bitrate_bps(self, num_quantizers: int | None, bandwidth: float | None) -> float | None:
         if num_quantizers is None:
-            return None if bandwidth is None else round(1000 * bandwidth)
+            if bandwidth is None:
+                return None
+            if not isinstance(bandwidth, Real) or not isfinite(bandwidth):
+                raise ValueError(f"bandwidth is {bandwidth!r}, must be a number in kbit/s")
+            return round(1000 * bandwidth)
         if bandwidth is not None:
             raise ValueError("num_quantizers and bandwidth are given: give one of them")
-        if not 1 <= num_quantizers <= self.codec.codebooks:
+        if num_quantizers not in range(1, self.codec.codebooks + 1):
             raise ValueError(
-                f"num_quantizers is {num_quantizers}, must be from 1 to {self.codec.codebooks}"
+                f"num_quantizers is {num_quantizers!r}, must be from 1 to {self.codec.codebooks}"
             )
+        num_quantizers = int(num_quantizers)
         return self.codec.bitrates_bps[num_quantizers - 1]
 
     def _result(self, output: Any, return_dict: bool | None) -> Any:
