@@ -66,15 +66,22 @@ def site(engine: None) -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")  # Playwright's event loop must not run in tests of other modules
-def browser() -> "Iterator[Browser]":
+def launch() -> "Iterator[Callable[..., Browser]]":
+    """A function that starts a browser, with options beside the usual ones."""
     if why := missing():
         pytest.skip(why)
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
-        launched = playwright.chromium.launch(executable_path=CHROMIUM, args=OPTIONS)
-        yield launched
-        launched.close()
+        chromium = playwright.chromium
+        yield lambda *more: chromium.launch(executable_path=CHROMIUM, args=[*OPTIONS, *more])
+
+
+@pytest.fixture(scope="module")
+def browser(launch: "Callable[..., Browser]") -> "Iterator[Browser]":
+    launched = launch()
+    yield launched
+    launched.close()
 
 
 @pytest.fixture

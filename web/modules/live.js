@@ -6,7 +6,7 @@ import { engineModule, programBytes } from "./models.js";
  * Make the node of a model. worklet.js describes `options` and the messages.
  * @param {BaseAudioContext} context
  * @param {import("./models.js").Model} model
- * @param {{loop?: boolean, depth?: object, settings?: object}} [options]
+ * @param {{loop?: boolean, encodes?: boolean, depth?: object, settings?: object}} [options]
  * @param {{progress?: (share: number) => void, onReport?: (report: object) => void,
  *   onPacket?: (packet: {payload: Uint8Array, timestamp: number, starts: boolean}) => void,
  *   onError?: (text: string) => void}} [calls]
@@ -21,14 +21,14 @@ export async function openLive(context, model, options = {}, calls = {}) {
     programBytes(model, calls.progress),
     context.audioWorklet.addModule(new URL("./worklet.js", import.meta.url).href),
   ]);
-  const { loop = false, depth, settings } = options;
+  const { loop = false, encodes = true, depth, settings } = options;
   const node = new AudioWorkletNode(context, "chirrup-live", {
     numberOfInputs: 1,
     numberOfOutputs: 1,
     outputChannelCount: [1],
     channelCount: 1,
     channelCountMode: "explicit",
-    processorOptions: { module, program, model, loop, depth, settings },
+    processorOptions: { module, program, model, loop, encodes, depth, settings },
   });
   node.port.onmessage = ({ data }) => {
     if (data.report) calls.onReport?.(data.report);

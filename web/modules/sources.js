@@ -8,16 +8,17 @@ const MICROPHONE_ERRORS = {
 };
 
 /**
- * Open the microphone without the browser's processing, which is made for other codecs.
+ * Open the microphone, by default without the browser's processing, which is made for other codecs.
  * @param {AudioContext} context
  * @param {() => void} ended is called when the device is disconnected
+ * @param {MediaTrackConstraints} [processing] such as {echoCancellation: true}
  * @returns {Promise<{node: AudioNode, latency_s: number, stop: () => void}>}
  * @throws {Error} with what to do
  */
-export async function openMicrophone(context, ended) {
+export async function openMicrophone(context, ended, processing = {}) {
   if (!navigator.mediaDevices)
     throw new Error("This browser allows a microphone only on https:// and localhost. Open the page there.");
-  const audio = { echoCancellation: false, noiseSuppression: false, autoGainControl: false };
+  const audio = { echoCancellation: false, noiseSuppression: false, autoGainControl: false, ...processing };
   const stream = await navigator.mediaDevices.getUserMedia({ audio }).catch((error) => {
     throw new Error(MICROPHONE_ERRORS[error.name] ?? `The microphone cannot be opened: ${error.message}`);
   });

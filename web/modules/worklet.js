@@ -8,6 +8,7 @@
 //     model      the model's values, as models.json has them
 //     loop       true: the packets go through a simulated network to the decoder of this processor;
 //                false: they are posted, and the decoder takes packets that are posted to it
+//     encodes    false: this processor only decodes packets that are posted to it
 //     depth      depth of the jitter buffer, see jitter.js: {least_s, most_s, start_s}
 //     settings   first values of the settings below
 //
@@ -61,7 +62,7 @@ class Live extends AudioWorkletProcessor {
     this.attempt(() => this.begin(processorOptions));
   }
 
-  begin({ module, program, model, loop, depth, settings }) {
+  begin({ module, program, model, loop, encodes = true, depth, settings }) {
     const opened = new Engine(module).open(program);
     this.model = model;
     this.loop = loop;
@@ -69,7 +70,7 @@ class Live extends AudioWorkletProcessor {
       codebooks: model.codebooks, frames: packetFrames(model), redundancy: 0, gain: 1, muted: false,
       bypass: false, network: {},
     };
-    this.encoder = opened.encoder(MOST_FRAMES);
+    this.encoder = encodes ? opened.encoder(MOST_FRAMES) : null;
     this.frameInput = opened.frameSamples;
     this.conditioner = new Conditioner(this.frameInput, model.input_rate_hz);
     this.playout = new Playout(model, opened, depth);
@@ -140,7 +141,7 @@ class Live extends AudioWorkletProcessor {
   quantum(input, output) {
     const samples = this.amplified(input, output.length);
     this.keep(samples);
-    this.encode(this.down.push(samples));
+    if (this.encoder) this.encode(this.down.push(samples));
     for (const { time, label, packet } of this.network.receive(this.time()))
       this.playout.buffer.push(label.sequence, label.timestamp, packet, time);
     this.play(output);
@@ -242,7 +243,7 @@ class Live extends AudioWorkletProcessor {
   report() {
     const { model, playout, network } = this, { buffer } = playout, now = this.time();
     while (this.sizes.length && this.sizes[0][0] < now - 1) this.sizes.shift();
-    const { frameMs } = this.meter, encode = this.meter.mean("encode"), decode = this.meter.mean("decode");
+    const { frameMs } = this.meter, encode = this.encoder ? this.meter.mean("encode") : 0, decode = this.meter.mean("decode");
     this.meter.forget(REPORT_S);
     this.port.postMessage({
       report: {
