@@ -1,6 +1,8 @@
 """The server of `chirrup serve` over real sockets."""
 
 import asyncio
+import io
+import json
 import threading
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
@@ -12,11 +14,16 @@ pytest.importorskip("aiohttp", reason="pip install 'chirrup[web]'")
 import aiohttp
 from aiohttp import WSMsgType, web
 
-from chirrup.errors import FileError
+from chirrup.errors import FileError, UsageError
+from chirrup.evaluate.listening_tests.design import make_test
+from chirrup.evaluate.listening_tests.items import Settings
+from chirrup.evaluate.listening_tests.ratings import MOST_BYTES, read_key
 from chirrup.live import rooms
 from chirrup.live.rtp import MAX_DATAGRAM
 from chirrup.serve import app
+from chirrup.serve.listening import ListeningTests
 from chirrup.serve.relay import Limits, Relay
+from listening_samples import evaluated, submission
 
 LIMIT_S = 30
 Test = Callable[[aiohttp.ClientSession, str], Awaitable[None]]
@@ -27,10 +34,11 @@ def run(
     relay: Relay | None = None,
     origins: tuple[str, ...] = (),
     files: Mapping[str, Path | bytes] | None = None,
+    tests: ListeningTests | None = None,
 ) -> list[str]:
     """Run a test against a server, end the server, and return its log."""
     lines: list[str] = []
-    served = app.Server(files or {}, relay or Relay(Limits()), origins, lines.append)
+    served = app.Server(files or {}, relay or Relay(Limits()), origins, lines.append, tests)
 
     async def main() -> None:
         runner = web.AppRunner(served.application(), access_log=None, shutdown_timeout=1)
@@ -238,3 +246,61 @@ def test_the_end_closes_all_connections() -> None:
     asyncio.run(main())
     assert ended.is_set()
     assert relay.rooms == {}
+
+
+def test_ratings_of_listening_tests_are_stored(tmp_path: Path) -> None:
+    results = evaluated(tmp_path / "results", ["ann__0"], seconds=0.02)
+    make_test(results, tmp_path / "speech", Settings("abx"), {})
+    key = read_key(tmp_path / "speech")
+    tests = ListeningTests([tmp_path / "speech"], tmp_path / "ratings.sqlite")
+    right = submission(key, "7", lambda trial: trial["choices"][0], "choice")
+
+    async def test(session: aiohttp.ClientSession, url: str) -> None:
+        async def send(body: bytes, origin: str | None = None) -> tuple[int, str]:
+            headers = {"Origin": origin} if origin else {}
+            data = io.BytesIO(body)
+            async with session.post(f"{url}ratings", data=data, headers=headers) as answer:
+                return answer.status, await answer.text()
+
+        async with session.get(f"{url}tests/speech/test.json") as answer:
+            assert (await answer.json())["send"] == "../../ratings"
+        sound = next(iter(key.sounds))
+        async with session.get(f"{url}tests/speech/audio/{sound}") as answer:
+            assert answer.headers["Content-Type"] == "audio/flac"
+        async with session.get(f"{url}tests/speech/key.json") as answer:
+            assert answer.status == 404
+        assert (await send(json.dumps(right).encode(), url.rstrip("/"))) == (204, "")
+        assert (await send(json.dumps(right).encode(), "https://example.org"))[0] == 403
+        assert (await send(bytes(MOST_BYTES + 1)))[0] == 413
+        for body, message in (
+            (b"[" * 100_000, "not JSON"),
+            (b"{}", "a submission is a JSON object"),
+            (json.dumps(right | {"test": "other"}).encode(), "there is no test other"),
+            (json.dumps(right | {"ratings": [{"trial": "1", "choice": "x"}]}).encode(), "not fit"),
+        ):
+            status, text = await send(body)
+            assert (status, message in text) == (400, True), text
+
+    assert run(test, files=tests.files, tests=tests) == ["ratings: stored"]
+    assert tests.ratings.rows(key.test) == [right]
+
+
+def test_no_ratings_without_tests() -> None:
+    async def test(session: aiohttp.ClientSession, url: str) -> None:
+        async with session.post(f"{url}ratings", data=b"{}") as answer:
+            assert answer.status == 404
+
+    run(test)
+
+
+def test_folders_that_are_no_tests(tmp_path: Path) -> None:
+    with pytest.raises(FileError, match="name the folder that chirrup blind-test made"):
+        ListeningTests([tmp_path], tmp_path / "ratings.sqlite")
+    results = evaluated(tmp_path / "results", ["ann__0"], seconds=0.02)
+    for folder in (tmp_path / "a b", tmp_path / "one" / "x", tmp_path / "two" / "x"):
+        folder.parent.mkdir(exist_ok=True)
+        make_test(results, folder, Settings("abx"), {})
+    with pytest.raises(UsageError, match="rename it to letters"):
+        ListeningTests([tmp_path / "a b"], tmp_path / "ratings.sqlite")
+    with pytest.raises(UsageError, match="two tests are named x"):
+        ListeningTests([tmp_path / "one" / "x", tmp_path / "two" / "x"], tmp_path / "store")

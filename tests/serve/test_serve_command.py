@@ -52,6 +52,8 @@ def test_it_serves_the_page_until_a_signal(port: int, number: int) -> None:
         (["8000", "--origin", "https://example.org/"], "is not https://HOST"),
         (["8000", "--token-file", "/none"], "the token /none cannot be read"),
         (["8000", "--people", "1"], "--people"),
+        (["8000", "--test", "speech"], "--test and --ratings belong together"),
+        (["8000", "--test", "/none", "--ratings", "/none/x"], "/none/key.json cannot be read"),
     ],
 )
 def test_wrong_options(

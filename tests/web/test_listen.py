@@ -18,9 +18,17 @@ from chirrup.serve.page import PageServer
 from listening_samples import evaluated
 
 if TYPE_CHECKING:
-    from playwright.sync_api import BrowserContext, Page
+    from playwright.sync_api import BrowserContext, Page, Route
 
 Opener = Callable[[str], "BrowserContext"]
+
+FAIL_ONCE = """() => {
+    const { fetch } = window;
+    window.fetch = () => {
+        window.fetch = fetch;
+        return Promise.reject(new Error("no network"));
+    };
+}"""
 
 
 @pytest.fixture
@@ -218,3 +226,40 @@ def test_addresses_without_a_test(
         page = open_context(address).new_page()
         page.goto(f"{address}listen.html{query}")
         page.get_by_text(text).wait_for()
+
+
+def test_ratings_are_sent_to_the_server(
+    made: Callable[[Settings, list[str]], Path], open_context: Opener
+) -> None:
+    folder = made(Settings("abx", systems=("bad-1000",)), ["ann__0"])
+    test = json.loads((folder / PAGE / "test.json").read_text())
+    (folder / PAGE / "test.json").write_text(json.dumps(test | {"send": "../ratings"}))
+    site = {path: assets.source_folder() / path for path in assets.LISTENING}
+    sent = []
+    with served(folder / PAGE, site, "tests/") as address:
+        page = open_context(address).new_page()
+
+        def answer(route: "Route") -> None:
+            sent.append(route.request.post_data_json)
+            route.fulfill(status=204)
+
+        page.route(f"{address}ratings", answer)
+        page.goto(f"{address}listen.html?test=tests&listener=7")
+        page.get_by_label("Your number or name").wait_for()
+        page.keyboard.press("Enter")
+        for where in ("Training 1 of 1", "Trial 1 of 1"):
+            heading(page, where)
+            for key in "abx1":
+                page.keyboard.press(key)
+            if "Training" in where:
+                page.get_by_role("button", name="Continue").press("Enter")
+                start(page)
+        heading(page, "Thank you")
+        page.evaluate(FAIL_ONCE)
+        page.keyboard.press("Tab")
+        page.keyboard.press("Enter")
+        page.get_by_text("The ratings could not be sent (no network)").wait_for()
+        page.get_by_role("button", name="Send the ratings").press("Enter")
+        page.get_by_text("The ratings are sent").wait_for()
+    (submission,) = submissions([("sent", value) for value in sent], read_key(folder)).values()
+    assert submission.finished

@@ -126,10 +126,10 @@ function showEnd(progress) {
     try {
       const body = JSON.stringify(submission), headers = { "Content-Type": "application/json" };
       const answer = await fetch(new URL(test.send, test.folder), { method: "POST", headers, body });
-      if (!answer.ok) throw new Error(`The server answered with status ${answer.status}.`);
+      if (!answer.ok) throw new Error(`status ${answer.status}`);
       status.textContent = "The ratings are sent. You can close this page.";
     } catch (error) {
-      fail(new Error(`The ratings could not be sent: ${error.message} Try again, or save them and send the file.`));
+      fail(new Error(`The ratings could not be sent (${error.message}). Try again, or save them and send the file.`));
       send.disabled = false;
     }
   });

@@ -72,11 +72,21 @@ def serve(
     max_rate: Annotated[
         str, typer.Option(metavar="RATE", help="Highest rate that a person may send.")
     ] = "1000k",
+    test: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="FOLDER", help="Serve a listening test that blind-test wrote; repeatable."
+        ),
+    ] = None,
+    ratings: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Store the ratings of the listening tests (SQLite)."),
+    ] = None,
     quiet: Annotated[
         bool, typer.Option("--quiet", "-q", help="Print no lines of the log.")
     ] = False,
 ) -> None:
-    """Serve the page, and relay calls.
+    """Serve the page, relay calls, and take the ratings of listening tests.
 
     People in a room of the relay talk with each other over WebSockets. The relay forwards
     datagrams and stores nothing. Ctrl-C ends it.
@@ -87,6 +97,7 @@ def serve(
     from chirrup.live.rooms import read_token
     from chirrup.serve import assets
     from chirrup.serve.app import Server, run
+    from chirrup.serve.listening import ListeningTests
     from chirrup.serve.relay import Limits, Relay
 
     host, port = parse_address(at, host_needed=False)
@@ -96,6 +107,9 @@ def serve(
     for text in origin or ():
         if not re.fullmatch(r"https?://[^/\s]+", text):
             raise UsageError(f"--origin {text!r} is not https://HOST or http://HOST:PORT")
+    if (test is None) != (ratings is None):
+        raise UsageError("--test and --ratings belong together: give both or none")
+    tests = ListeningTests(test, ratings) if test and ratings else None
     relay = Relay(Limits(people, rooms, rate_bps, read_token(token_file)))
     host = host or LOOPBACK
     if relay.limits.token is None and host not in (LOOPBACK, "::1", "localhost"):
@@ -110,8 +124,11 @@ def serve(
     def started(port: int) -> None:
         shown = f"[{host}]" if ":" in host else host
         print_text(f"the page is at http://{shown}:{port}/ (Ctrl-C ends)")
+        for path in tests.pages if tests else ():
+            print_text(f"a listening test is at http://{shown}:{port}/{path}")
 
-    server = Server(assets.files(), relay, tuple(origin or ()), log)
+    files = {**assets.files(), **(tests.files if tests else {})}
+    server = Server(files, relay, tuple(origin or ()), log, tests)
     asyncio.run(run(server.application(), host, port, started))
 
 

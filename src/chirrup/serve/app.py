@@ -1,4 +1,4 @@
-"""The server of ``chirrup serve``: the files of the page, and the relay over WebSockets."""
+"""The server of ``chirrup serve``: the files of the page, the relay, and ratings."""
 
 import asyncio
 import re
@@ -14,9 +14,11 @@ from urllib.parse import urlsplit
 from weakref import WeakSet
 
 from chirrup.errors import FileError
+from chirrup.evaluate.listening_tests.ratings import MOST_BYTES
 from chirrup.live import rooms
 from chirrup.live.rtp import MAX_DATAGRAM
 from chirrup.serve import assets
+from chirrup.serve.listening import ROUTE, ListeningTests
 from chirrup.serve.relay import Person, RefusedError, Relay
 
 try:
@@ -43,12 +45,14 @@ class Server:
         relay: the rooms.
         origins: pages of other hosts that may use the relay, such as ``https://example.org``.
         log: prints a line. No line has contents of datagrams or addresses of people.
+        tests: the listening tests whose ratings are accepted.
     """
 
     found: Mapping[str, Path | bytes]
     relay: Relay
     origins: tuple[str, ...]
     log: Callable[[str], None]
+    tests: ListeningTests | None = None
 
     def application(self) -> web.Application:
         app = web.Application(client_max_size=0)
@@ -56,6 +60,7 @@ class Server:
         app.on_shutdown.append(_close_all)
         app.router.add_get(f"/relay/{{room:{rooms.ROOM}}}", self.room)
         app.router.add_get("/{path:.*}", self.file)
+        app.router.add_post(f"/{ROUTE}", self.rate)
         return app
 
     async def file(self, request: web.Request) -> web.StreamResponse:
@@ -68,6 +73,28 @@ class Server:
         if isinstance(file, bytes):
             return web.Response(body=file, headers=headers)
         return web.FileResponse(file, headers=headers)
+
+    async def rate(self, request: web.Request) -> web.Response:
+        """Store the ratings of a listener."""
+        if self.tests is None:
+            raise web.HTTPNotFound
+        origin = request.headers.get("Origin")
+        if origin is not None and not self._allowed(origin, request.host):
+            raise web.HTTPForbidden(text="these ratings are not for pages of other hosts\n")
+        body = bytearray()
+        async for part in request.content.iter_any():
+            body += part
+            if len(body) > MOST_BYTES:
+                raise web.HTTPRequestEntityTooLarge(MOST_BYTES, len(body))
+        try:
+            await asyncio.to_thread(self.tests.accept, bytes(body))
+        except ValueError as error:
+            raise web.HTTPBadRequest(text=f"{error}\n") from error
+        except FileError as error:
+            self.log(f"ratings are lost: {error}")
+            raise web.HTTPInternalServerError(text="the ratings could not be stored\n") from error
+        self.log("ratings: stored")
+        return web.Response(status=204)
 
     async def room(self, request: web.Request) -> web.StreamResponse:
         """Forward the datagrams of one person until the connection ends."""

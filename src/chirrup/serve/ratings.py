@@ -16,7 +16,7 @@ from typing import Any, Final
 from chirrup.errors import FileError
 from chirrup.evaluate.listening_tests.ratings import MOST_BYTES, check
 
-MOST_SUBMISSIONS: Final = 100_000
+MOST_SUBMISSIONS: Final = 10_000
 WAIT_S: Final = 5.0
 _HEAD = b"SQLite format 3\0"
 _TABLE = "CREATE TABLE IF NOT EXISTS ratings (test TEXT, listener TEXT, submission TEXT)"
