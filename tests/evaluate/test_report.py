@@ -166,10 +166,20 @@ def test_every_number_is_the_statistic(tmp_path: Path, table: int, condition: st
                     '4 of 4 clips have no score (no utterance <"&">)'
                 )
                 continue
-            text = "{0:z.{3}f}{1:z.{3}f} to {2:z.{3}f}".format(*expected, digits)
+            text = "{0:z.{3}f}{1:z.{3}f}\xa0to {2:z.{3}f}".format(*expected, digits)
             blanks = int(np.isnan(values).sum())
             assert cell.text == text + (f"{4 - blanks} of 4 clips" if blanks else "")
             assert float(cell.attributes["data-value"]) == expected.mean
+
+
+def test_the_columns_are_explained_as_text(tmp_path: Path) -> None:
+    page = report(made_up(), tmp_path)
+    headings = [button.text for button in page.all("thead")[0].all("button")]
+    meanings = page.all("dl", "meanings")[0]
+    assert [term.text for term in meanings.all("dt")] == headings
+    delay = meanings.all("dd")[headings.index("delay removed, ms")].text
+    assert "It contains the filters and the look-ahead" in delay
+    assert "It is not the latency of a call" in delay
 
 
 def test_systems_are_in_order_of_bitrate_and_ours_are_marked(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from chirrup.evaluate.metrics import METRICS as ALL_METRICS
 from chirrup.evaluate.report import write_report
 from evaluate.test_report_samples import CLIP_S, METRICS, made_up, write_audio
 
@@ -296,14 +297,45 @@ def test_a_heading_sorts_the_table(page: Browser) -> None:
     assert len(shown) < len(found)
 
 
+TABLES = """[...document.querySelectorAll(".wide")].map((wide) => {
+  const hint = wide.previousElementSibling.getBoundingClientRect().height > 0;
+  wide.scrollLeft = 1e6;
+  const box = wide.getBoundingClientRect(), cells = [...wide.querySelectorAll("tr")];
+  const first = Math.min(...cells.map((row) => row.cells[0].getBoundingClientRect().left));
+  const last = Math.max(...cells.map((row) => row.lastElementChild.getBoundingClientRect().right));
+  return { scrolls: wide.scrollLeft > 0, hint, first: first - box.left, last: last - box.right };
+})"""
+
+
+def resize(page: Browser, width: int) -> None:
+    size = {"width": width, "height": 740, "deviceScaleFactor": 1, "mobile": width < 600}
+    page.call("Emulation.setDeviceMetricsOverride", **size)
+
+
+@pytest.mark.parametrize("width", [1200, 400])
+def test_no_column_is_cut(browser: Browser, tmp_path: Path, width: int) -> None:
+    """A wide window shows 12 metrics. A narrow one scrolls, says so, and keeps the first column."""
+    results = made_up()
+    names = [*ALL_METRICS][:12]
+    for row in results.rows:
+        row.scores.update({name: 12.345 for name in names if name not in row.scores})
+    write_report(results, tmp_path, tmp_path / "report.html", ALL_METRICS)
+    resize(browser, width)
+    browser.open(tmp_path / "report.html")
+    try:
+        assert browser.evaluate("document.querySelector('thead tr').cells.length") == 12 + 5
+        browser.evaluate("new Promise((go) => requestAnimationFrame(() => setTimeout(go, 50)))")
+        for table in browser.evaluate(TABLES):
+            assert table["scrolls"] == table["hint"] == (width == 400)
+            assert table["first"] == pytest.approx(1, abs=0.5)  # the border
+            assert table["last"] == pytest.approx(-1, abs=1)
+        assert browser.evaluate("document.documentElement.scrollWidth") <= width
+    finally:
+        browser.call("Emulation.clearDeviceMetricsOverride")
+
+
 def test_nothing_is_wider_than_a_narrow_window(page: Browser) -> None:
-    page.call(
-        "Emulation.setDeviceMetricsOverride",
-        width=360,
-        height=740,
-        deviceScaleFactor=1,
-        mobile=True,
-    )
+    resize(page, 360)
     wide = page.evaluate("document.documentElement.scrollWidth")
     page.call("Emulation.clearDeviceMetricsOverride")
     assert wide <= 360

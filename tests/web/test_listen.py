@@ -13,6 +13,7 @@ from chirrup.evaluate.listening_tests.analysis import Table, analyse
 from chirrup.evaluate.listening_tests.design import PAGE, make_test
 from chirrup.evaluate.listening_tests.items import Settings
 from chirrup.evaluate.listening_tests.ratings import read_files, read_key, submissions
+from chirrup.files.page_sources import page_sources
 from chirrup.serve import assets
 from chirrup.serve.page import PageServer
 from listening_samples import evaluated
@@ -182,7 +183,7 @@ def test_drt_by_keyboard_in_the_page_of_the_site(
 ) -> None:
     folder = made(Settings("drt", systems=("good-6000",), limit=1), ["veal", "feel"])
     key = read_key(folder)
-    site = {path: assets.source_folder() / path for path in assets.LISTENING}
+    site = {path: page_sources() / path for path in assets.LISTENING}
     with served(folder / PAGE, site, "tests/words/") as address:
         page = open_context(address).new_page()
         begin(page, f"{address}listen.html?test=tests/words")
@@ -220,7 +221,7 @@ def test_drt_by_keyboard_in_the_page_of_the_site(
 def test_addresses_without_a_test(
     open_context: Opener, tmp_path: Path, query: str, text: str
 ) -> None:
-    site = {path: assets.source_folder() / path for path in assets.LISTENING}
+    site = {path: page_sources() / path for path in assets.LISTENING}
     (tmp_path / "test.json").write_text("{}")
     with served(tmp_path, site, "other/") as address:
         page = open_context(address).new_page()

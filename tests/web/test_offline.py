@@ -3,6 +3,7 @@
 import threading
 from typing import TYPE_CHECKING
 
+from chirrup.files.page_sources import page_sources
 from chirrup.serve import assets
 from chirrup.serve.page import PageServer
 
@@ -51,7 +52,7 @@ def test_the_page_codes_without_a_network_after_its_first_load(
 
 def test_a_new_version_is_used_at_the_next_load(browser: "Browser", site: str) -> None:
     found = assets.files()
-    source = next(folder for folder in assets.FOLDERS if folder.is_dir()) / assets.SERVICE_WORKER
+    source = page_sources() / assets.SERVICE_WORKER
     with PageServer(found, 0) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         context = browser.new_context(base_url=server.address)

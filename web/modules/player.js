@@ -92,6 +92,11 @@ export class Player {
     if (request === this.requests) this.start(buffer, place);
   }
 
+  /** Decode sounds, so that a switch to them is immediate. @param {Iterable<Sound>} sounds */
+  prepare(sounds) {
+    for (const sound of sounds) sound.buffer(contextAt(this.rateHz)).catch(() => {});
+  }
+
   /** Play the present sound, or pause. */
   async toggle() {
     if (this.playing) this.pause();

@@ -15,12 +15,11 @@ from typing import Any, Final
 import chirrup
 from chirrup.errors import FileError
 from chirrup.files.drafts import exists, written
+from chirrup.files.page_sources import page_sources
 from chirrup.model_json import read_spec
 from chirrup.zoo import FOLDER, models
 
 _PACKAGE = Path(chirrup.__file__).parent
-FOLDERS: Final = (_PACKAGE / "web", _PACKAGE.parents[1] / "web")
-"""Folder of the sources in an installed package and in a checkout."""
 ENGINE: Final = _PACKAGE / "runtime" / "library" / "chirrup.wasm"
 PROGRAM: Final = "model.chirp"
 SERVICE_WORKER: Final = "service-worker.js"
@@ -58,7 +57,7 @@ def files() -> dict[str, Path | bytes]:
     Raises:
         FileError: the engine in WebAssembly or the sources of the page are not there.
     """
-    sources = source_folder()
+    sources = page_sources()
     if not ENGINE.is_file():
         raise FileError(
             "the page needs the engine in WebAssembly, which this installation lacks: install a "
@@ -105,25 +104,13 @@ def listening_page() -> dict[str, bytes]:
     Raises:
         FileError: the sources of the page are not there.
     """
-    sources = source_folder()
+    sources = page_sources()
     found = {path: (sources / path).read_bytes() for path in LISTENING}
     text = found.pop("listen.html").decode()
     text = re.sub(r"<header.*</header>\n", "", text, flags=re.DOTALL)
     text = re.sub(r"<script .*offline\.js.*\n", "", text)
     text = text.replace('name="listening-test" content=""', 'name="listening-test" content="."')
     return {"index.html": text.encode(), **found}
-
-
-def source_folder() -> Path:
-    """Return the folder of the page's sources.
-
-    Raises:
-        FileError: it is not there.
-    """
-    sources = next((folder for folder in FOLDERS if (folder / "index.html").is_file()), None)
-    if sources is None:
-        raise FileError(f"{FOLDERS[0]} is missing: install chirrup again")
-    return sources
 
 
 def describe(folder: Path) -> dict[str, Any]:

@@ -9,12 +9,16 @@ from chirrup.evaluate.report.summary import Score, SystemSummary
 from chirrup.words import counted
 
 BLANK = "\N{EN DASH}"
+NO_BREAK = "\N{NO-BREAK SPACE}"
 TIMES = "\N{MULTIPLICATION SIGN}"
 ARROWS = {"higher": "↑", "lower": "↓"}
 DELAY_HINT = (
-    "Delay of the decoded file, removed before scoring. It is not the latency of the codec: models "
-    "and codecs whose decoders remove their delay have 0"
+    "Time by which the decoded audio lags behind the clip, found from the audio of all clips and "
+    "removed before scoring. It contains the filters and the look-ahead that a decoder leaves in "
+    "its output. It is not the latency of a call: the duration of a frame, the computation and the "
+    "network are not in it. Codecs whose decoders remove their delay have 0"
 )
+SCROLL_HINT = "More columns: scroll the table sideways →"
 SPEED_HINT = "Seconds of audio per second of wall time, on the machine named above"
 
 
@@ -37,22 +41,32 @@ def heading(metric: Metric) -> str:
 def table(systems: Sequence[SystemSummary], metrics: Sequence[Metric], caption: str) -> Markup:
     """Return a row for each system. The page's script sorts the columns."""
     columns = [
-        _head("System", "Codec at its nominal bitrate in kbps"),
-        _head("kbps", "Actual bitrate, mean over the clips"),
-        *(_head(heading(metric), _range(metric)) for metric in metrics),
-        _head("delay removed, ms", DELAY_HINT),
-        _head(f"encode, {TIMES} real time", SPEED_HINT),
-        _head(f"decode, {TIMES} real time", SPEED_HINT),
+        ("System", "Codec at its nominal bitrate in kbps"),
+        ("kbps", "Actual bitrate, mean over the clips"),
+        *((heading(metric), _range(metric)) for metric in metrics),
+        ("delay removed, ms", DELAY_HINT),
+        (f"encode, {TIMES} real time", SPEED_HINT),
+        (f"decode, {TIMES} real time", SPEED_HINT),
     ]
     rows = [element("tr", *_cells(s, metrics), class_="ours" if s.ours else None) for s in systems]
     body = element(
         "table",
         element("caption", caption),
-        element("thead", element("tr", *columns)),
+        element("thead", element("tr", *(_head(text, hint) for text, hint in columns))),
         element("tbody", *rows),
     )
+    more = element("p", SCROLL_HINT, class_="more", aria_hidden="true")
     wide = element("div", body, class_="wide", tabindex=0, role="region", aria_label=caption)
-    return markup(wide, notes(systems, metrics))
+    return markup(more, wide, notes(systems, metrics), _meanings(columns))
+
+
+def _meanings(columns: Sequence[tuple[str, str]]) -> Markup:
+    """Return the hints of the headings as text, because a touch screen shows no titles."""
+    pairs = [
+        element("div", element("dt", text), element("dd", f"{hint}.")) for text, hint in columns
+    ]
+    summary = element("summary", "What the columns mean, and what the delay contains")
+    return element("details", summary, element("dl", *pairs, class_="meanings"), class_="notes")
 
 
 def notes(systems: Sequence[SystemSummary], metrics: Sequence[Metric]) -> Markup | None:
@@ -124,7 +138,7 @@ def _score(score: Score, metric: Metric) -> Markup:
         )
     ends = None
     if score.interval.known:
-        ends = element("span", f"{low} to {high}", class_="interval")
+        ends = element("span", f"{low}{NO_BREAK}to {high}", class_="interval")
     return _cell(mean, score.interval.mean, ends, fewer)
 
 

@@ -1,5 +1,3 @@
-"use strict";
-
 // Tables that sort, a legend that picks, and players that share one clock.
 
 document.documentElement.classList.add("scripted");
@@ -46,30 +44,35 @@ for (const legend of document.querySelectorAll(".legend")) {
   }
 }
 
-// --- Players: one clip plays at a time. Another player of the clip continues at the same sample,
-// after a short crossfade.
+// --- Wide tables: a hint stands above a table as long as columns are hidden.
 
-const LEAD_S = 0.02; // lead of the schedule, so that a switch is exact to the sample
-const FADE_S = 0.008;
-let context = null; // AudioContext, created at the first click because browsers require it
+for (const wide of document.querySelectorAll(".wide")) {
+  const look = () => {
+    const hidden = wide.scrollWidth - wide.clientWidth;
+    wide.classList.toggle("overflows", hidden > 1);
+    wide.classList.toggle("ended", wide.scrollLeft > hidden - 2);
+  };
+  wide.addEventListener("scroll", look);
+  new ResizeObserver(look).observe(wide);
+}
+
+// --- Players: one clip plays at a time, with the `Player` of the page, which stands above this script.
+
 let current = null; // the Clip that was used last
 
 class Clip {
   constructor(section) {
     this.section = section;
     this.players = [...section.querySelectorAll(".player:has(audio)")];
-    this.player = this.players[0]; // the player that plays, or plays next
-    this.buffers = new Map(); // promises of decoded audio by player, while this clip is current
-    this.buffer = null; // of the player that plays
-    this.sound = null; // {source, gain, started, offset} while playing
-    this.place = 0; // position while the clip does not play, 0 to 1
-    this.requests = 0; // the last of several requests counts
+    this.sounds = new Map(this.players.map((each) => [each, Sound.at(each.querySelector("audio").src)]));
+    this.player = new Player({ show: () => this.show() });
+    this.player.sound = this.sounds.get(this.players[0]);
     for (const part of ["toggle", "position", "time", "repeat"]) {
       this[part] = section.querySelector(`.transport .${part}`);
     }
     this.toggle.addEventListener("click", () => this.playOrPause());
-    this.position.addEventListener("input", () => this.seek(Number(this.position.value)));
-    this.repeat.addEventListener("change", () => this.sound && this.start());
+    this.position.addEventListener("input", () => this.player.seek(Number(this.position.value)));
+    this.repeat.addEventListener("change", () => this.player.repeat(this.repeat.checked));
     for (const player of this.players) {
       const button = document.createElement("button");
       button.type = "button";
@@ -79,124 +82,55 @@ class Clip {
     }
   }
 
+  // The figure that plays, or plays next.
+  get chosen() {
+    return this.players.find((each) => this.sounds.get(each) === this.player.sound);
+  }
+
   // A pointer's click plays from its position; a key's click switches, or pauses the playing one.
-  clicked(player, event) {
+  clicked(figure, event) {
     const box = event.currentTarget.getBoundingClientRect();
-    if (event.detail > 0) this.play(player, (event.clientX - box.left) / box.width);
-    else if (player === this.player) this.playOrPause();
-    else this.play(player);
+    if (event.detail > 0) this.play(figure, (event.clientX - box.left) / box.width);
+    else if (figure === this.chosen) this.playOrPause();
+    else this.play(figure);
   }
 
   playOrPause() {
-    if (this.sound) this.pause();
-    else this.play(this.player);
+    if (this.player.playing) this.player.pause();
+    else this.play(this.chosen);
   }
 
-  seek(place) {
-    if (this.sound) {
-      this.start(place);
-    } else {
-      this.place = place;
-      this.show();
-    }
-  }
-
-  // Play from `place`, or from the position of the clip when the player is ready.
-  async play(player, place) {
-    context ??= new AudioContext();
+  // Play from `place`, or from the position of the clip when the sound is ready.
+  async play(figure, place) {
     const before = current;
     current = this;
     if (before !== this) before?.leave();
-    this.player = player;
-    this.show();
-    const request = ++this.requests;
     try {
-      const [buffer] = await Promise.all([this.decoded(player), context.resume()]);
-      if (request !== this.requests) return;
-      this.buffer = buffer;
+      await this.player.play(this.sounds.get(figure), place);
     } catch { // the browser does not decode FLAC here; its own controls may play it
       this.section.classList.add("plain");
       return;
     }
-    this.start(place);
-    for (const other of this.players) this.decoded(other).catch(() => {}); // ready for a switch
-  }
-
-  // Without a place, start at the position of the clip when the new sound begins.
-  start(place) {
-    const { buffer } = this;
-    const source = new AudioBufferSourceNode(context, { buffer, loop: this.repeat.checked });
-    const gain = new GainNode(context, { gain: 0 });
-    const started = context.currentTime + LEAD_S;
-    const from = place ?? this.now(started);
-    const offset = (from < 1 ? from : 0) * buffer.duration;
-    gain.gain.setValueAtTime(0, started);
-    gain.gain.linearRampToValueAtTime(1, started + FADE_S);
-    source.connect(gain).connect(context.destination);
-    this.fadeOut(started);
-    source.start(started, offset);
-    this.sound = { source, gain, started, offset };
-    source.addEventListener("ended", () => {
-      if (this.sound?.source === source) this.pause(0);
-    });
     this.section.classList.add("used");
-    this.follow(source);
+    this.player.prepare(this.sounds.values());
   }
 
-  fadeOut(time) {
-    if (!this.sound) return;
-    const { source, gain } = this.sound;
-    gain.gain.cancelScheduledValues(time);
-    gain.gain.setValueAtTime(gain.gain.value, time);
-    gain.gain.linearRampToValueAtTime(0, time + FADE_S);
-    source.stop(time + FADE_S);
-    this.sound = null;
-  }
-
-  pause(place = this.now()) {
-    this.requests++;
-    this.fadeOut(context?.currentTime);
-    this.place = place;
-    this.show();
-  }
-
+  // Another clip plays: free the decoded audio.
   leave() {
-    this.pause();
-    this.buffers.clear();
-  }
-
-  // Position of the clip, 0 to 1, now or at a time of the context.
-  now(time = context?.currentTime) {
-    if (!this.sound) return this.place;
-    const { source, started, offset } = this.sound;
-    const played = (offset + Math.max(0, time - started)) / this.buffer.duration;
-    return source.loop ? played % 1 : Math.min(played, 1);
-  }
-
-  decoded(player) {
-    if (!this.buffers.has(player)) {
-      const bytes = fetch(player.querySelector("audio").src).then((answer) => answer.arrayBuffer());
-      this.buffers.set(player, bytes.then((flac) => context.decodeAudioData(flac)));
-    }
-    return this.buffers.get(player);
-  }
-
-  follow(source) {
-    if (this.sound?.source !== source) return;
-    this.show();
-    requestAnimationFrame(() => this.follow(source));
+    this.player.pause();
+    for (const sound of this.sounds.values()) sound.forget();
   }
 
   show() {
-    const place = this.now();
+    const place = this.player.now();
     const seconds = Number(this.section.dataset.seconds);
     this.section.style.setProperty("--at", place);
     this.position.value = place;
     this.time.textContent = `${(place * seconds).toFixed(1)} of ${seconds.toFixed(1)} s`;
     this.position.ariaValueText = this.time.textContent;
-    this.toggle.textContent = this.sound ? "Pause" : "Play";
-    for (const player of this.players) {
-      player.classList.toggle("playing", player === this.player && current === this);
+    this.toggle.textContent = this.player.playing ? "Pause" : "Play";
+    for (const figure of this.players) {
+      figure.classList.toggle("playing", figure === this.chosen && current === this);
     }
   }
 }
@@ -211,11 +145,11 @@ document.addEventListener("keydown", (event) => {
   if (!clip || clip.section.classList.contains("plain")) return;
   if (event.ctrlKey || event.metaKey || event.altKey || event.isComposing) return;
   const step = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
-  const chosen = clip.players.find((player) => player.dataset.key === event.key.toLowerCase());
-  if (chosen) {
-    clip.play(chosen);
+  const pressed = clip.players.find((player) => player.dataset.key === event.key.toLowerCase());
+  if (pressed) {
+    clip.play(pressed);
   } else if (step && !event.target.closest("input, .wide")) {
-    const place = clip.players.indexOf(clip.player) + step + clip.players.length;
+    const place = clip.players.indexOf(clip.chosen) + step + clip.players.length;
     clip.play(clip.players[place % clip.players.length]);
   } else if (event.key === " " && !field) {
     clip.playOrPause();

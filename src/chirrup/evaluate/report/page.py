@@ -20,6 +20,7 @@ from chirrup.evaluate.report.summary import (
 )
 from chirrup.evaluate.results import Results, Row
 from chirrup.files.drafts import written
+from chirrup.files.page_sources import page_sources
 
 CONDITIONS = {
     "clean": "unchanged clips",
@@ -89,7 +90,8 @@ def write_report(
 
 def page_of(title: str, body: Markup) -> str:
     own = files("chirrup.evaluate.report")
-    script = own.joinpath("page.js").read_text("utf-8")
+    player = page_sources().joinpath("modules", "player.js").read_text("utf-8")
+    script = player + own.joinpath("page.js").read_text("utf-8")
     # The template puts a line end before and after the script, which the hash must include.
     digest = base64.b64encode(hashlib.sha256(f"\n{script}\n".encode()).digest()).decode()
     policy = (
