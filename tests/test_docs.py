@@ -108,7 +108,7 @@ def test_python_of_the_pages_runs(
 
 PAGES = [
     ROOT / "README.md",
-    ROOT / "CONTRIBUTING.md",
+    *(ROOT / f"{name}.md" for name in ("CHANGELOG", "CODE_OF_CONDUCT", "CONTRIBUTING", "SECURITY")),
     ROOT / "benchmarks" / "README.md",
     *DOCS.rglob("*.md"),
     *(ROOT / "src").rglob("*.md"),
