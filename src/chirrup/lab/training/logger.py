@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
 
-from rich.console import RenderableType
+from rich.console import Console, RenderableType
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.text import Text
 from torch.utils.tensorboard import SummaryWriter
@@ -37,11 +37,14 @@ class TrainingLogger:
         folder.mkdir(parents=True, exist_ok=True)
         self.lines = (folder / "log.jsonl").open("a")
         self.board = SummaryWriter(str(folder))
+        screen = Console(stderr=True)
         self.progress = _Progress(
             TextColumn("{task.description}"),
             BarColumn(),
             MofNCompleteColumn(),
             TimeRemainingColumn(),
+            console=screen,
+            disable=not screen.is_terminal,
         )
         self.task = self.progress.add_task("training", total=steps, completed=step)
 

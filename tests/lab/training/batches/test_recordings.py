@@ -23,9 +23,12 @@ from small_model import RATE_HZ, speech_like
 from tiny_training import write_corpus
 
 
-def test_a_folder_of_the_manifest_is_decoded_and_kept(tmp_path: Path) -> None:
+def test_a_folder_of_the_manifest_is_decoded_and_kept(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     manifest = write_corpus(tmp_path)
     loaded = load_recordings(manifest, "speech_train", RATE_HZ, tmp_path / "cache")
+    assert capfd.readouterr() == ("", "")  # a bar on a terminal only
     assert loaded.length.tolist() == [RATE_HZ] * 3
     assert loaded.start.tolist() == [0, RATE_HZ, 2 * RATE_HZ]
     assert loaded.audio.dtype == torch.int16

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from rich.console import Console
 from rich.progress import track
 from torch import Tensor
 
@@ -99,7 +100,9 @@ def load_recordings(
     found = audio_cache.load(path, entries, sample_rate_hz, each_channel)
     if found is None:
         audio: list[np.ndarray] = []
-        for entry in track(entries, f"decoding {folder}"):
+        screen = Console(stderr=True)
+        bar = {"console": screen, "disable": not screen.is_terminal}
+        for entry in track(entries, f"decoding {folder}", **bar):
             if each_channel:
                 decoded = read_channels(entry, sample_rate_hz)
             elif channels:
