@@ -15,6 +15,7 @@ from paper_pages import reported
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "reference" / "scoreboard.md"
+MEANING = ROOT / "docs" / "explanation" / "scores.md"
 
 EXPLAINED = {
     "talkers": "A second talker of speech_test, {:g} dB below the first",
@@ -37,7 +38,7 @@ def write(boards: dict[str, Results]) -> None:
     for name, (of, metric) in product(models(), NOTED.items()):
         if of in boards:
             note(name, of, metric, boards[of])
-    for text in (ROOT / "README.md", *FOLDER.glob("*/README.md")):
+    for text in (ROOT / "README.md", MEANING, *FOLDER.glob("*/README.md")):
         fill(text, boards)
 
 
@@ -49,7 +50,8 @@ def page(boards: dict[str, Results]) -> str:
         "of this package are in bold. Codecs are sorted by the measured bitrate without "
         "containers: the codes of models, the packets of other codecs. A live packet adds a byte "
         "and fills up its last one: 1 kbps becomes 1.1 in packets of four frames and 1.6 in "
-        "packets of one. Objective scores do not replace a listening test.\n",
+        "packets of one. [What scores mean, and what they do not](../explanation/scores.md).\n",
+        "![Quality of speech against bitrate](../plots/quality-speech.svg)\n",
     ]
     for name, results in boards.items():
         run, of = results.run, BOARDS[name]

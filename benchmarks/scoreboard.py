@@ -21,6 +21,7 @@ from typing import Any
 from rich.console import Console
 
 import pages
+import pictures
 from boards import BOARDS
 from chirrup.codec import Codec
 from chirrup.data.manifest import languages
@@ -165,6 +166,7 @@ def main() -> None:
         name: Results.read(path) for name in BOARDS if (path := KEPT / f"{name}.jsonl").exists()
     }
     pages.write(kept)
+    pictures.quality(kept["speech_test"])
 
 
 if __name__ == "__main__":
