@@ -133,7 +133,7 @@ def test_wrong_arguments(model: ChirrupModel) -> None:
     with pytest.raises(ValueError, match=r"\[2, 960\], must be \[1, samples\]"):
         extract(np.zeros((2, 960)))
     for wrong in ([], [np.zeros(0)], np.full(9, np.nan), np.zeros(960, np.int16)):
-        with pytest.raises(ValueError, match="has no signals|not empty|not finite|floating point"):
+        with pytest.raises(ValueError, match=r"has no signals|not empty|not finite|floating point"):
             extract(wrong)
     codes = torch.zeros(2, 4, 10, dtype=torch.int64)
     for wrong in (codes[0], codes[:0], codes[:, :, :0]):
