@@ -152,3 +152,16 @@ def test_doctor_fails_without_a_package_that_everything_needs(
     files = next(u for u in json.loads(capsys.readouterr().out)["uses"] if u["name"] == "files")
     assert files["missing"] == ["soxr"]
     assert files["commands"] == ["pip install --upgrade chirrup"]
+
+
+OPTIONS = [
+    (words, option)
+    for words, command in COMMANDS.items()
+    for option in command.params
+    if option.name in ("model", "bitrate")
+]
+
+
+@pytest.mark.parametrize(("words", "option"), OPTIONS, ids=lambda x: getattr(x, "name", None))
+def test_every_model_and_bitrate_is_completed(words: tuple[str, ...], option: Any) -> None:
+    assert option.shell_complete(typer.Context(COMMANDS[words]), "") != []
