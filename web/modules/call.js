@@ -73,7 +73,8 @@ export class Call {
     this.starts = true;
     this.packets = this.payloadBytes = 0; // sent
     this.ignored = 0; // datagrams that were malformed, or of another program
-    this.locked = 0; // sealed datagrams among them, if this end has no key
+    this.locked = 0; // control datagrams among them that are sealed with another key, or this end has none
+    this.clear = 0; // control datagrams among them that are not sealed, if this end has a key
     /** @type {Map<number, Stream>} */
     this.streams = new Map();
     /** What the others report of the stream of this end, by their SSRC. */
@@ -138,11 +139,20 @@ export class Call {
     try {
       const packet = this.opened(bytes, now);
       if (!packet || packet.source === this.source) return;
-      if (packet.messages) this.take(packet, now);
+      if (packet.messages?.some(({ type, kind }) => type === "application" && kind === SEALED)) this.ignore(bytes);
+      else if (packet.messages) this.take(packet, now);
       else this.hear(packet, now);
     } catch {
-      ++this.ignored;
+      this.ignore(bytes);
     }
+  }
+
+  /** Count a datagram that is ignored, and why. */
+  ignore(bytes) {
+    ++this.ignored;
+    if (!isControl(bytes)) return;
+    if ((bytes[0] & 31) === SEALED) ++this.locked;
+    else if (this.seal) ++this.clear;
   }
 
   /** Return the content of a datagram, or null if it comes again when its key is there. */
@@ -167,8 +177,7 @@ export class Call {
     for (const message of messages) {
       if (message.type === "application" && message.kind === DESCRIPTION) {
         if (!ends) this.offer(source, new TextDecoder("utf-8", { fatal: true }).decode(message.data), now);
-      } else if (message.type === "application" && message.kind === SEALED) ++this.locked;
-      else if (message.type === "report" && message.source === this.source) this.noteReport(source, message, now);
+      } else if (message.type === "report" && message.source === this.source) this.noteReport(source, message, now);
     }
     const stream = this.streams.get(source);
     if (!stream) return;

@@ -170,6 +170,15 @@ export class Talk {
     });
   }
 
+  /** Why voices of the room cannot be played, or null. */
+  get warning() {
+    if (!this.call || this.call.streams.size) return null;
+    if (this.call.clear) return "Others send without encryption, and are ignored. Give them the key too.";
+    if (!this.call.locked) return null;
+    const fault = this.options.seal ? "with another key" : "with a key, and this page has none";
+    return `Others send ${fault}. Leave, give the key of the others, and join again.`;
+  }
+
   /** Bits a second of the packets that are sent. */
   get bits_per_s() {
     return this.sentBits[2];

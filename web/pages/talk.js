@@ -2,13 +2,14 @@
 
 import { listModels } from "../modules/models.js";
 import { newRoomName, roomAddress } from "../modules/room.js";
+import { Seal, keyOfPassphrase } from "../modules/seal.js";
 import { Talk } from "../modules/talk.js";
 
 const element = (id) => document.getElementById(id);
-const [form, room, relay, token, modelChoice, bitrate, joining, mute, push, hold] = [
-  "form", "room", "relay", "token", "model", "bitrate", "join", "mute", "push", "hold",
+const [form, room, relay, token, passphrase, keyFile, modelChoice, bitrate, joining, mute, push, hold] = [
+  "form", "room", "relay", "token", "passphrase", "key-file", "model", "bitrate", "join", "mute", "push", "hold",
 ].map(element);
-const fields = [room, relay, token, modelChoice, bitrate, element("new-room")];
+const fields = [room, relay, token, passphrase, keyFile, modelChoice, bitrate, element("new-room")];
 
 /** @type {import("../modules/models.js").Model[]} */
 let models = [];
@@ -56,18 +57,32 @@ async function copyLink() {
 // --- The talk
 
 async function join() {
-  let address;
+  let address, seal;
+  joining.disabled = true;
   try {
     address = roomAddress(relay.value, room.value);
+    seal = await chosenSeal();
   } catch (error) {
     return tell(error.message, true);
+  } finally {
+    joining.disabled = false;
   }
   const codebooks = model().bitrates_bps.indexOf(Number(bitrate.value)) + 1;
-  const options = { models, model: model(), codebooks, address, token: token.value.trim(), seal: null };
+  const options = { models, model: model(), codebooks, address, token: token.value.trim(), seal };
   talk = new Talk(options, { onChange: show, onStatus: tell, onEnd: ended });
   applyTalking();
   showJoined(true);
   await talk.start();
+}
+
+/** Return the encryption with the key of the form, or null. */
+async function chosenSeal() {
+  const [file] = keyFile.files;
+  if (file && passphrase.value) throw new Error("Give a passphrase or a key file, not both.");
+  if (file) return Seal.make(new Uint8Array(await file.arrayBuffer()));
+  if (!passphrase.value) return null;
+  tell("Computing the key");
+  return Seal.make(await keyOfPassphrase(passphrase.value));
 }
 
 function ended(text) {
@@ -114,6 +129,9 @@ function show() {
   if (talk.core_percent !== null) element("cpu").textContent = `${talk.core_percent.toFixed(0)} % of a core`;
   showOthers(talk.shown());
   element("nobody").hidden = !talk.isAlone;
+  const { warning } = talk;
+  element("warning").hidden = !warning;
+  element("warning").textContent = warning ?? "";
 }
 
 /** Show an item for each voice. The items of voices that stay are kept. */
