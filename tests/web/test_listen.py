@@ -178,12 +178,17 @@ def test_abx_by_keyboard(made: Callable[[Settings, list[str]], Path], open_conte
     assert (line.title, line.count) == ("Bad 1k or reference", 2)
 
 
+def parts_of_the_page() -> dict[str, Path]:
+    """Return the files of the page that the blind tests need."""
+    return {path: page_sources() / path for path in (*assets.LISTENING, "modules/offline.js")}
+
+
 def test_drt_by_keyboard_in_the_page_of_the_site(
     made: Callable[[Settings, list[str]], Path], open_context: Opener
 ) -> None:
     folder = made(Settings("drt", systems=("good-6000",), limit=1), ["veal", "feel"])
     key = read_key(folder)
-    site = {path: page_sources() / path for path in assets.LISTENING}
+    site = parts_of_the_page()
     with served(folder / PAGE, site, "tests/words/") as address:
         page = open_context(address).new_page()
         begin(page, f"{address}listen.html?test=tests/words")
@@ -221,7 +226,7 @@ def test_drt_by_keyboard_in_the_page_of_the_site(
 def test_addresses_without_a_test(
     open_context: Opener, tmp_path: Path, query: str, text: str
 ) -> None:
-    site = {path: page_sources() / path for path in assets.LISTENING}
+    site = parts_of_the_page()
     (tmp_path / "test.json").write_text("{}")
     with served(tmp_path, site, "other/") as address:
         page = open_context(address).new_page()
@@ -235,7 +240,7 @@ def test_ratings_are_sent_to_the_server(
     folder = made(Settings("abx", systems=("bad-1000",)), ["ann__0"])
     test = json.loads((folder / PAGE / "test.json").read_text())
     (folder / PAGE / "test.json").write_text(json.dumps(test | {"send": "../ratings"}))
-    site = {path: assets.source_folder() / path for path in assets.LISTENING}
+    site = parts_of_the_page()
     sent = []
     with served(folder / PAGE, site, "tests/") as address:
         page = open_context(address).new_page()
