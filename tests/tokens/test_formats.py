@@ -13,9 +13,8 @@ import pytest
 import chirrup
 from chirrup import tokens
 from chirrup.data.workers import Run
-from chirrup.tokens import making
-from chirrup.tokens.formats import FORMATS, npz
-from chirrup.tokens.formats import tar as tar_formats
+from chirrup.tokens import formats, making
+from chirrup.tokens.formats import FORMATS
 from chirrup.tokens.layouts import LAYOUTS, flatten, unflatten
 
 UNCLOSED = pytest.mark.filterwarnings(
@@ -176,8 +175,7 @@ def test_long_texts_take_the_memory_of_their_bytes(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """An array of texts would have the width of the longest text in each row."""
-    monkeypatch.setattr(npz, "MOST_TEXT_BYTES", 4 * 4 * len("shard-0/p1/b.flac") - 1)
+    monkeypatch.setattr(formats.npz, "MOST_TEXT_BYTES", 4 * 4 * len("shard-0/p1/b.flac") - 1)
     settings = tokens.settings_of(codec, 1500, "npz")
     tokens.tokenize([str(tar)], tmp_path, codec, settings, run)
     assert [row.facts() for row in tokens.open(tmp_path)] == [row.facts() for row in reference]
@@ -347,12 +345,12 @@ def test_a_damaged_row_is_a_clear_error(
 def test_cuts_that_expand_too_much_are_a_clear_error(
     corpus: Path, codec: chirrup.Codec, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tar_formats, "MOST_CUTS_BYTES", 10_000)
+    monkeypatch.setattr(formats.tar, "MOST_CUTS_BYTES", 10_000)
     settings = tokens.settings_of(codec, 500, "shar")
     tokens.tokenize([str(corpus / "a.wav")], tmp_path, codec, settings, run)
     assert tokens.open(tmp_path)[0].id == "a.wav"
     (tmp_path / "shards" / "cuts.000000.jsonl.gz").write_bytes(gzip.compress(bytes(1_000_000)))
-    tar_formats._lines.cache_clear()
+    formats.tar._lines.cache_clear()
     with pytest.raises(chirrup.FileError, match=r"as a shard of tokens: it has more than .* bytes"):
         tokens.open(tmp_path)[0]
 
