@@ -224,6 +224,7 @@ NAMING = {
 
 BENCHMARKS = {
     "boards.py": "the systems that the scoreboard compares",
+    "drt.py": DEFAULT,
     "focal.py": "the speed of one model by parts",
     "iris.py": "experiments on one model",
     "spectrostream.py": "experiments on one model",
