@@ -147,4 +147,4 @@ def _range(metric: Metric) -> str:
     scale = " ".join(text.format(end) for end, text in ends if end is not None)
     if metric.lowest is None and metric.highest is not None and math.isfinite(metric.highest):
         scale = f"up to {metric.highest:g}"
-    return f"{metric.better} is better" + (f", {scale}" if scale else "")
+    return f"{metric.better.capitalize()} is better" + (f", {scale}" if scale else "")
