@@ -40,13 +40,16 @@ def test_prepare_and_check(talks: Path, capsys: pytest.CaptureFixture[str]) -> N
 
 
 def test_control_characters_of_a_manifest_do_not_reach_the_terminal(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "manifest.csv").write_text("path,licence\n\x1b[2Jä.wav,CC0\nno\x07.wav,CC0\n")
+    monkeypatch.setenv("COLUMNS", "60")
+    rows = ["\x1b[2Jä.wav,CC0", "no\x07.wav,CC0", f"{'long ' * 15}.wav,CC0"]
+    (tmp_path / "manifest.csv").write_text("\n".join(["path,licence", *rows]) + "\n")
     assert run(["data", "check", str(tmp_path), "--quick", "--workers", "1"]) == 2
     printed = capsys.readouterr().out
     assert "  \\x1b[2Jä.wav: No such file" in printed
     assert "  no\\x07.wav: No such file" in printed
+    assert [line for line in printed.splitlines() if len(line) > 60] == []
     assert run(["data", "check", f"{tmp_path}/\x1b[2J"]) == 2
     assert "\\x1b[2J has no manifest.csv" in capsys.readouterr().err
 

@@ -107,10 +107,16 @@ def test_what_is_played(
         assert sounds.played_rate_hz == 24_000
 
 
-def test_devices_are_listed(sounds: Sounds, capsys: pytest.CaptureFixture[str]) -> None:
+def test_devices_are_listed(
+    sounds: Sounds, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     for command in ("record", "play"):
         assert run([command, "--list-devices"]) == 0
         assert capsys.readouterr().out == "  0 both ways (Fake): 1 in, 2 out, 24000 Hz\n"
+    monkeypatch.setenv("COLUMNS", "40")
+    assert run(["play", "--list-devices"]) == 0
+    lines = "  0 both ways (Fake): 1 in, 2 out, 24000\n    Hz\n"
+    assert capsys.readouterr().out == lines
 
 
 @pytest.mark.parametrize(

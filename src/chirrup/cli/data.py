@@ -148,7 +148,7 @@ def check(
         for name, found in report.found.items():
             typer.echo(f"{name} ({PROBLEMS[name]}): {len(found)}")
             for text in found[:SHOWN]:
-                typer.echo(f"  {console.visible(text)}")
+                console.print_text(f"  {text}", indent=4)
             if len(found) > SHOWN:
                 typer.echo(f"  and {len(found) - SHOWN} more; --json lists all of them")
     return 2 if report.problems else 0

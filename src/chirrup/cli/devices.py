@@ -175,9 +175,10 @@ def _print_devices() -> None:
 
     found = list_devices()
     for device in found:
-        typer.echo(
-            f"{device['number']:>3} {console.visible(device['name'])} ({device['host_api']}): "
-            f"{device['inputs']} in, {device['outputs']} out, {device['sample_rate_hz']} Hz"
+        console.print_text(
+            f"{device['number']:>3} {device['name']} ({device['host_api']}): "
+            f"{device['inputs']} in, {device['outputs']} out, {device['sample_rate_hz']} Hz",
+            indent=4,
         )
     if not found:
         print("chirrup: there is no audio device", file=sys.stderr)
