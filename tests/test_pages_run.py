@@ -46,7 +46,7 @@ aplay() {{
 modem() {{ if [ $# = 0 ]; then cat > air; else cat air; fi; }}
 """
 SMALLER = {
-    r"(steps|validate_every)=\d+": r"\1=1",
+    r"(steps|validate_every)=[1-9]\d*": r"\1=1",
     r"initialise_batches=\d+": "initialise_batches=12",
     r"batch_size=\d+": "batch_size=2",
     r"192\.0\.2\.1": "127.0.0.1",
