@@ -38,6 +38,8 @@ def pages() -> dict[Path, str]:
         ROOT / "src/chirrup/lab/papers/README.md": "papers/figures.md",
         ROOT / "benchmarks" / "README.md": "benchmarks.md",
         ROOT / "CONTRIBUTING.md": "contributing.md",
+        ROOT / "CHANGELOG.md": "changelog.md",
+        ROOT / "SECURITY.md": "security.md",
     }
 
 
