@@ -61,7 +61,9 @@ def check_files(folder: Path, spec: ModelSpec, engine: str) -> None:
         program = folder / PROGRAM
         if not program.exists():
             other = " or use the engine 'onnx'" if any(folder.glob("*.onnx")) else ""
-            raise ModelError(f"{program} is missing: install or export the model again{other}")
+            raise ModelError(
+                f"{program} is missing: install, export or download the model again{other}"
+            )
         if sha256_of(program, MOST_PROGRAM_BYTES) != spec.program_sha256:
             raise _damaged(program)
     else:
@@ -69,7 +71,9 @@ def check_files(folder: Path, spec: ModelSpec, engine: str) -> None:
 
 
 def _damaged(path: Path) -> ModelError:
-    return ModelError(f"{path} is damaged: its hash is wrong; install or export the model again")
+    return ModelError(
+        f"{path} is damaged: its hash is wrong; install, export or download the model again"
+    )
 
 
 def _read_json(folder: Path) -> dict[str, Any]:

@@ -153,8 +153,13 @@ def test_arrays_and_other_types_are_taken(model: ChirrupModel) -> None:
     assert isinstance(arrays["padding_mask"], np.ndarray)
     coded = model.encode(**arrays)
     assert torch.equal(coded.audio_codes, expected)
-    decoded = model.decode(coded.audio_codes.numpy(), arrays["padding_mask"])
+    codes, mask = coded.audio_codes.numpy(), coded.audio_codes_mask.numpy()
+    decoded = model.decode(codes, arrays["padding_mask"])
     assert decoded.audio_values.shape == (3, 1, 24_000)
+    for given in ({}, {"audio_codes": codes, "audio_codes_mask": mask}):
+        again = model(**arrays, **given)
+        assert torch.equal(again.audio_values, decoded.audio_values)
+        assert torch.equal(again.audio_codes, expected)
     tensor = torch.from_numpy(signals()[0]).bfloat16().requires_grad_()
     row = extract(tensor)["input_values"][0, 0]
     assert np.array_equal(row, tensor.detach().float().numpy())

@@ -129,7 +129,7 @@ class Program:
         own_hash = file[HASH].tobytes()
         if sha256 is None and hashlib.sha256(file[HASHED_FROM:].data).digest() != own_hash:
             raise ModelError(
-                f"{path} is damaged: its hash is wrong; install or export the model again"
+                f"{path} is damaged: its hash is wrong; install, export or download the model again"
             )
         size = found.chirrup_memory_size(_address(file), ctypes.c_size_t(file.size))
         self._check_memory(size, file.size)

@@ -30,7 +30,7 @@ class ChirrupFeatureExtractor(FeatureExtractionMixin):
 
     def __call__(
         self,
-        raw_audio: np.ndarray | Sequence[Any],
+        raw_audio: np.ndarray | Tensor | Sequence[Any],
         sampling_rate: int | None = None,
         return_tensors: str | None = None,
     ) -> BatchFeature:
@@ -71,7 +71,7 @@ class ChirrupFeatureExtractor(FeatureExtractionMixin):
         return BatchFeature(values, tensor_type=return_tensors)
 
 
-def array_of(value: Any) -> Any:
+def array_of(value: Tensor | Any) -> Any:
     """Return a tensor as an array, in float32 if NumPy does not have its type."""
     if not isinstance(value, Tensor):
         return value

@@ -23,6 +23,8 @@ from chirrup.lab.hf.features import (
     padded,
 )
 
+Array = Tensor | np.ndarray
+"""A batch, which may also be an array of NumPy."""
 REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+", re.ASCII)
 
 
@@ -180,8 +182,8 @@ class ChirrupModel(PreTrainedAudioTokenizerBase):
 
     def encode(  # pyright: ignore[reportIncompatibleMethodOverride]
         self,
-        input_values: Tensor,
-        padding_mask: Tensor | None = None,
+        input_values: Array,
+        padding_mask: Array | None = None,
         num_quantizers: int | None = None,
         bandwidth: float | None = None,
         return_dict: bool | None = None,
@@ -231,9 +233,9 @@ class ChirrupModel(PreTrainedAudioTokenizerBase):
 
     def decode(  # pyright: ignore[reportIncompatibleMethodOverride]
         self,
-        audio_codes: Tensor,
-        padding_mask: Tensor | None = None,
-        audio_codes_mask: Tensor | None = None,
+        audio_codes: Array,
+        padding_mask: Array | None = None,
+        audio_codes_mask: Array | None = None,
         return_dict: bool | None = None,
     ) -> Any:
         """Decode a batch; each row gets the audio that it would get alone.
@@ -276,24 +278,25 @@ class ChirrupModel(PreTrainedAudioTokenizerBase):
 
     def forward(
         self,
-        input_values: Tensor,
-        padding_mask: Tensor | None = None,
+        input_values: Array,
+        padding_mask: Array | None = None,
         num_quantizers: int | None = None,
         bandwidth: float | None = None,
-        audio_codes: Tensor | None = None,
-        audio_codes_mask: Tensor | None = None,
+        audio_codes: Array | None = None,
+        audio_codes_mask: Array | None = None,
         return_dict: bool | None = None,
     ) -> Any:
         """Encode and decode a batch: `ChirrupOutput`. Given ``audio_codes`` are only decoded."""
         if audio_codes is None:
             asked = num_quantizers, bandwidth
             coded = self.encode(input_values, padding_mask, *asked, return_dict=True)
-            codes, audio_codes_mask = coded.audio_codes, coded.audio_codes_mask
+            codes, present = coded.audio_codes, coded.audio_codes_mask
         else:
-            codes = audio_codes
-        mask = torch.ones_like(input_values) if padding_mask is None else padding_mask
-        decoded = self.decode(codes, mask, audio_codes_mask, return_dict=True)
-        output = ChirrupOutput(codes, audio_codes_mask, decoded.audio_values)
+            codes = torch.as_tensor(audio_codes)
+            present = None if audio_codes_mask is None else torch.as_tensor(audio_codes_mask)
+        mask = torch.ones(input_values.shape) if padding_mask is None else padding_mask
+        decoded = self.decode(codes, mask, present, return_dict=True)
+        output = ChirrupOutput(codes, present, decoded.audio_values)
         return self._result(output, return_dict)
 
     def _bitrate_bps(self, num_quantizers: int | None, bandwidth: float | None) -> float | None:
@@ -309,8 +312,7 @@ class ChirrupModel(PreTrainedAudioTokenizerBase):
             raise ValueError(
                 f"num_quantizers is {num_quantizers!r}, must be from 1 to {self.codec.codebooks}"
             )
-        num_quantizers = int(num_quantizers)
-        return self.codec.bitrates_bps[num_quantizers - 1]
+        return self.codec.bitrates_bps[int(num_quantizers) - 1]
 
     def _result(self, output: Any, return_dict: bool | None) -> Any:
         wanted = self.config.return_dict if return_dict is None else return_dict
