@@ -88,15 +88,18 @@ def test_a_model_without_a_card_gets_one(small_export: Exported, tmp_path: Path)
     assert (tmp_path / "again" / "README.md").read_text().endswith(text.partition("\n---\n")[2])
 
 
+@pytest.mark.parametrize("newline", ["\n", "\r\n"])
 def test_a_metadata_block_in_yaml_keeps_its_other_keys(
-    small_export: Exported, tmp_path: Path
+    small_export: Exported, tmp_path: Path, newline: str
 ) -> None:
     folder = shutil.copytree(small_export.folder, tmp_path / "model")
     (folder / "README.md").write_text(
-        "---\nlicense: mit\ntags:\n- a\n- b\ndatasets:\n  - c/d\n---\n# My model\n"
+        "---\nlicense: mit\ntags:\n- a\n- b\ndatasets:\n  - c/d\n---\n# My model\n",
+        newline=newline,
     )
-    chirrup.load(folder).save_pretrained(tmp_path / "saved", metadata={"tags": ["e"]})
-    expected = {"license": "mit", "tags": ["e"], "datasets": ["c/d"]}
+    more = {"tags": ["e"], "inference": False}
+    chirrup.load(folder).save_pretrained(tmp_path / "saved", metadata=more)
+    expected = {"license": "mit", "datasets": ["c/d"], **more}
     assert metadata(tmp_path / "saved") == expected
 
 
@@ -106,6 +109,12 @@ def test_nothing_is_written_if_it_fails(
     codec, saved = chirrup.load(small_export.folder), tmp_path / "saved"
     with pytest.raises(TypeError, match="JSON"):
         codec.save_pretrained(saved, metadata={"license": object()})
+    wrong: list[dict[Any, Any]] = [{"a: b": 1}, {"a\nb": 1}, {"": 1}, {1: 2}]
+    for metadata in wrong:
+        with pytest.raises(ValueError, match="is not a key of a card's metadata"):
+            codec.save_pretrained(saved, metadata=metadata)
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        codec.save_pretrained(saved, metadata={"wer": float("nan")})
     limited_size(20_000)
     with pytest.raises(chirrup.FileError, match="saved cannot be written: File too large"):
         codec.save_pretrained(saved)

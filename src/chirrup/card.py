@@ -11,6 +11,8 @@ TAGS = ("audio", "audio-codec", "neural-audio-codec", "streaming")
 TASK = "audio-to-audio"
 BLOCK = re.compile(r"---\n(.*?\n)---\n", re.DOTALL)
 """The metadata of a card: YAML before its text."""
+KEY = re.compile(r"[A-Za-z][\w.-]*", re.ASCII)
+"""A key of the metadata that YAML reads as text."""
 
 
 def card(
@@ -26,7 +28,13 @@ def card(
 
     Raises:
         TypeError: a value of ``metadata`` cannot be written as JSON.
+        ValueError: a key of ``metadata`` is not a name, or a number is not finite.
     """
+    for key in metadata:
+        if not isinstance(key, str) or not KEY.fullmatch(key):
+            raise ValueError(
+                f"{key!r} is not a key of a card's metadata: use letters, digits and -_."
+            )
     old = BLOCK.match(text or "")
     if text is not None and old is not None:
         kept, body, block = old[1], text[old.end() :], dict(metadata)
@@ -35,7 +43,11 @@ def card(
     else:
         body = _body(spec, about) if text is None else _without_relative_links(text)
         kept, body, block = "", f"\n{body}", _metadata(spec, about) | dict(metadata)
-    lines = (f"{key}: {json.dumps(x, ensure_ascii=False)}\n" for key, x in block.items() if x)
+    lines = (
+        f"{key}: {json.dumps(value, ensure_ascii=False, allow_nan=False)}\n"
+        for key, value in block.items()
+        if value is not None
+    )
     return f"---\n{kept}{''.join(lines)}---\n{body}"
 
 
@@ -51,7 +63,7 @@ def _metadata(spec: ModelSpec, about: Mapping[str, Any]) -> dict[str, Any]:
     data = {"type": clips.rpartition(" ")[2], "name": clips}
     result = {"task": {"type": TASK}, "dataset": data, "metrics": metrics}
     return {
-        "license": about.get("license"),
+        "license": about.get("license") or None,
         "library_name": "chirrup",
         "pipeline_tag": TASK,
         "tags": list(TAGS),

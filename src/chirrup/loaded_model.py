@@ -116,6 +116,7 @@ class LoadedModel:
             ModelError: a file of the model is missing or damaged.
             FileError: the folder cannot be written.
             TypeError: a value of ``metadata`` cannot be written as JSON.
+            ValueError: a key of ``metadata`` is not a name, or a number is not finite.
         """
         save_model(self.folder, Path(folder), self.spec, self.description, metadata or {})
 

@@ -32,6 +32,7 @@ def save_model(
         ModelError: a file of the source is missing or damaged.
         FileError: the folder cannot be written.
         TypeError: a value of ``metadata`` cannot be written as JSON.
+        ValueError: a key of ``metadata`` is not a name, or a number is not finite.
     """
     names = ["model.json"]
     for engine in ENGINES if spec.program_sha256 else ["onnx"]:
@@ -40,7 +41,9 @@ def save_model(
             check_files(source, spec, engine)
             names = [*files, *names]
     own = source / CARD
-    text = read_bytes(own, MOST_CARD_BYTES).decode("utf-8", "replace") if own.exists() else None
+    text = None
+    if own.exists():
+        text = read_bytes(own, MOST_CARD_BYTES).decode("utf-8", "replace").replace("\r\n", "\n")
     written = card(spec, about, text, metadata)
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
