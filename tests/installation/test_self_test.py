@@ -59,6 +59,14 @@ def change_weights(folder: Path) -> None:
     path.write_bytes(content)
 
 
+def damage_stored(folder: Path) -> None:
+    (folder / self_test.STORED).write_text("[" * 9999)
+
+
+def change_stored(folder: Path) -> None:
+    (folder / self_test.STORED).write_text("[]")
+
+
 def change_description(folder: Path) -> None:
     (folder / "model.json").write_text("{}")
 
@@ -70,6 +78,8 @@ def change_description(folder: Path) -> None:
         (change_levels, "levels of decoded frames differ from the stored ones by 2.0 dB"),
         (change_weights, "model.safetensors is damaged: its hash is wrong"),
         (change_description, "is not a whole model folder"),
+        (damage_stored, "self_test.json fails: RecursionError"),
+        (change_stored, "self_test.json fails: TypeError"),
     ],
 )
 def test_a_wrong_model_ends_doctor_with_an_error(

@@ -17,6 +17,7 @@ from chirrup.errors import ChirrupError, ModelError
 from chirrup.files.sounds import read_sound
 from chirrup.installation.packages import lacking
 from chirrup.model_json import check_files, read_spec
+from chirrup.parsing import parsing
 from chirrup.runtime.native import PROGRAM
 from chirrup.zoo import FOLDER, load, models
 
@@ -60,7 +61,7 @@ def check_model(name: str, engine: str | None = None) -> Checked:
     Args:
         engine: "native" or "onnx"; None selects the engine as `chirrup.load` does.
     """
-    folder, codec = FOLDER / name, None
+    folder, used = FOLDER / name, ""
     try:
         check_hashes(folder)
         codec = load(name, engine=engine)
@@ -69,12 +70,16 @@ def check_model(name: str, engine: str | None = None) -> Checked:
             return Checked(name, "", "not run", text)
         if not (folder / STORED).is_file():
             return Checked(name, codec.engine, "not run", f"{folder / STORED} is missing")
-        fault = _difference(json.loads((folder / STORED).read_text()), codec)
+        used = codec.engine
+        with parsing():
+            fault = _difference(json.loads((folder / STORED).read_text()), codec)
     except (ChirrupError, OSError) as error:
-        return Checked(name, "" if codec is None else codec.engine, "wrong", str(error))
+        return Checked(name, used, "wrong", str(error))
+    except ValueError as error:
+        fault = f"the self-test with {folder / STORED} fails: {error}"
     if fault is not None:
-        return Checked(name, codec.engine, "wrong", f"{fault}: install chirrup again")
-    return Checked(name, codec.engine, "right", "hashes, codes and levels are right")
+        return Checked(name, used, "wrong", f"{fault}: install chirrup again")
+    return Checked(name, used, "right", "hashes, codes and levels are right")
 
 
 def check_hashes(folder: Path) -> None:
