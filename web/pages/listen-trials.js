@@ -55,10 +55,10 @@ class Trial {
 
   /** Make a button that plays a sound. */
   playButton(name, label, key) {
-    const button = make("button", { type: "button", className: "play", aria: { label: `Play ${label}, key ${key}`, pressed: "false" } }, label);
+    const button = make("button", { type: "button", className: "play", aria: { label: key ? `Play ${label}, key ${key}` : `Play ${label}`, pressed: "false" } }, label);
     button.addEventListener("click", () => this.play(name));
     this.buttons.set(name, button);
-    this.keys[key.toLowerCase()] = () => this.play(name);
+    if (key) this.keys[key.toLowerCase()] = () => this.play(name);
     return button;
   }
 
@@ -106,7 +106,7 @@ export class Mushra extends Trial {
   }
 
   line(name, n) {
-    const label = `Sound ${n + 1}`, key = DIGITS[n] ?? "";
+    const label = `Sound ${n + 1}`, key = DIGITS[n]; // no key for more than nine sounds
     const slider = make("input", { type: "range", min: 0, max: 100, step: 1, aria: { label: `Score of sound ${n + 1}` } });
     const output = make("output", { className: "score" });
     const show = () => {
@@ -127,10 +127,11 @@ export class Mushra extends Trial {
     slider.addEventListener("change", score); // a click on the present value
     show();
     const button = this.playButton(name, label, key);
-    this.keys[key] = () => {
+    const choose = () => {
       this.play(name);
       slider.focus();
     };
+    if (key) this.keys[key] = choose;
     return make("div", { className: "line" }, button, slider, output);
   }
 
