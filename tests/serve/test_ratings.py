@@ -77,3 +77,11 @@ def test_files_that_are_no_store(tmp_path: Path) -> None:
         other.execute("CREATE TABLE ratings (song TEXT)")
     with pytest.raises(FileError, match="cannot be used as a store"):
         Ratings(tmp_path / "other.sqlite").rows("t")
+
+
+def test_a_store_that_another_program_changed(tmp_path: Path) -> None:
+    store = Ratings(tmp_path / "ratings.sqlite")
+    with sqlite3.connect(store.path) as database:
+        database.execute("INSERT INTO ratings VALUES ('t', 'a', '{')")
+    with pytest.raises(FileError, match="has a submission that is not JSON"):
+        store.rows("t")

@@ -60,12 +60,19 @@ class Ratings:
             database.execute("INSERT INTO ratings VALUES (?, ?, ?)", (test, listener, text))
 
     def rows(self, test: str) -> list[dict[str, Any]]:
-        """Return the submissions of a test, the oldest first."""
+        """Return the submissions of a test, the oldest first.
+
+        Raises:
+            FileError: the file cannot be read, or was changed by another program.
+        """
         with self._open() as database:
             found = database.execute(
                 "SELECT submission FROM ratings WHERE test = ? ORDER BY rowid", (test,)
             ).fetchall()
-        return [json.loads(text) for (text,) in found]
+        try:
+            return [json.loads(text) for (text,) in found]
+        except (ValueError, TypeError, RecursionError) as error:
+            raise FileError(f"{self.path} has a submission that is not JSON: {error}") from error
 
     @contextmanager
     def _open(self) -> Generator[sqlite3.Connection, None, None]:

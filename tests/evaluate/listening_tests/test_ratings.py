@@ -2,7 +2,8 @@
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -100,22 +101,27 @@ def test_up_to_15_percent_of_the_trials_may_miss(key: Key, low: int, excluded: b
 
 
 def test_abx(tmp_path: Path) -> None:
-    """One listener finds X of ``bad`` always, and takes it for the first choice of ``good``."""
+    """One listener finds X always if a choice is ``bad``, else takes it for the reference."""
     key = made(tmp_path, Settings("abx", repeats=5), ["ann__0", "bob__0"])
 
     def rate(trial: Mapping[str, Any]) -> str:
         systems = {key.sounds[name]["system"]: name for name in trial["choices"]}
-        return (systems.get("bad-1000") and systems[key.sounds[trial["x"]]["system"]]) or min(
-            trial["choices"]
-        )
+        x = key.sounds[trial["x"]]["system"]
+        return systems[x if "bad-1000" in systems else "reference"]
 
     result = table(key, submission(key, "a", rate, "choice"))
     bad, good = sorted(result.lines, key=lambda line: line.title)
     assert bad.title == "Bad 1k or reference"
     assert bad.values["right"] == pytest.approx((100, 69.15, 100), abs=0.01)
     assert bad.p == pytest.approx(2 * 0.5**10), "corrected for two systems"
-    assert good.p is not None
-    assert good.p > 0.05
+    right = sum(
+        key.sounds[trial["x"]]["system"] == "reference"
+        for trial in key.trials.values()
+        if "good-6000" in {key.sounds[name]["system"] for name in trial["choices"]}
+    )
+    assert good.values["right"] is not None
+    assert good.values["right"].mean == 10 * right
+    assert good.p == pytest.approx(binomial_tail(right, 10, 0.5))
     assert good.count == 10
 
 
@@ -253,3 +259,36 @@ def test_a_key_that_is_none(tmp_path: Path, text: str | None) -> None:
         (tmp_path / KEY).write_text(text)
     with pytest.raises(FileError, match="key"):
         read_key(tmp_path)
+
+
+@pytest.mark.parametrize("kind", ["mushra", "abx", "drt"])
+def test_a_damaged_key(tmp_path: Path, kind: str) -> None:
+    """Each value of another type is a FileError, or makes no difference."""
+    made(tmp_path, Settings(kind, limit=1), ["ann__veal", "ann__feel"])
+    path = tmp_path / "test" / KEY
+    whole = json.loads(path.read_text())
+    whole["test"]["trials"] = whole["test"]["trials"][:1]
+    path.write_text(json.dumps(whole))
+    rate, field = {
+        "mushra": (lambda trial: dict.fromkeys(trial["sounds"], 100), "scores"),
+        "abx": (lambda trial: trial["choices"][0], "choice"),
+        "drt": (lambda trial: trial["words"][0], "choice"),
+    }[kind]
+    rated = submission(read_key(tmp_path / "test"), "a", rate, field)
+
+    def places(value: Any, way: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+        yield way
+        if isinstance(value, (dict, list)):
+            for key in value if isinstance(value, dict) else range(len(value)):
+                yield from places(value[key], (*way, key))
+
+    for way in places(whole):
+        for wrong in (3, [], "x"):
+            damaged: Any = json.loads(json.dumps([whole]))
+            holder, last = damaged, 0
+            for key in way:
+                holder, last = holder[last], key
+            holder[last] = wrong
+            path.write_text(json.dumps(damaged[0]))
+            with suppress(FileError):
+                table(read_key(tmp_path / "test"), rated)

@@ -132,6 +132,8 @@ def _pairs(key: Key, found: Ratings) -> list[Line]:
             both = {
                 place: [float(np.mean(a[place]) - np.mean(b[place]))] for place in a if place in b
             }
+            if not both:
+                continue
             grid = _grid(both)
             units = np.nanmean(grid, axis=1) if len(grid) > 1 else grid[0]
             title = f"{_title(key, better)} less {_title(key, worse)}"

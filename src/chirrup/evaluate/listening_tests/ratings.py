@@ -12,7 +12,7 @@ listener takes for X. A rating of ``drt`` has ``choice``, a word.
 
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ MOST_BYTES = 1 << 20
 MOST_RATINGS = 5000
 _FIELDS = {"format", "test", "listener", "started", "finished", "ratings"}
 _RATING_FIELDS = {"trial", "scores", "choice", "seconds"}
+_FACTS_OF_WORDS = ("speaker", "word", "feature", "pair")
 _NAME = re.compile(r"[\w.-]{1,64}", re.ASCII)
 _TIME = re.compile(r"[0-9T:.+Z-]{1,40}")
 
@@ -69,15 +70,39 @@ def read_key(folder: Path) -> Key:
         value = json.loads(path.read_text(encoding="utf-8"))
         if value["format"] != KEY_FORMAT:
             raise ValueError(f"format is {value['format']!r}, must be {KEY_FORMAT!r}")
-        test = value["test"]
+        test, sounds = value["test"], dict(value["sounds"])
         trials = {trial["id"]: trial for trial in test["trials"]}
-        return Key(test["id"], test["kind"], trials, dict(value["systems"]), dict(value["sounds"]))
+        titles = {name: str(title) for name, title in value["systems"].items()}
+        key = Key(test["id"], test["kind"], trials, titles, sounds)
+        for trial in trials.values():
+            _check_trial(trial, key)
+        return key
     except OSError as error:
         raise FileError(
             f"{path} cannot be read: {error.strerror}; name the folder that chirrup blind-test made"
         ) from error
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
         raise FileError(f"{path} is not the key of a listening test: {error!r}") from error
+
+
+def _check_trial(trial: Mapping[str, Any], key: Key) -> None:
+    """Raise ValueError, KeyError or TypeError if a trial lacks what the analysis uses."""
+    facts = [*("system", "condition", "clip"), *_FACTS_OF_WORDS * (key.kind == "drt")]
+    one, several = {
+        "mushra": ("reference", "sounds"),
+        "abx": ("x", "choices"),
+        "drt": ("sound", "words"),
+    }[key.kind]
+    if not isinstance(trial[one], str) or not isinstance(trial[several], list):
+        raise TypeError(f"{one} or {several} of trial {trial['id']} has a wrong type")
+    for sound in [trial[one], *trial[several] * (key.kind != "drt")]:
+        for fact in facts:
+            if not isinstance(key.sounds[sound][fact], str):
+                raise TypeError(f"{fact} of the sound {sound} is not a text")
+    if key.kind == "drt" and key.sounds[trial[one]]["word"] not in trial[several]:
+        raise ValueError(f"trial {trial['id']} does not have its word")
+    if key.kind == "abx" and len(trial[several]) != 2:
+        raise ValueError(f"trial {trial['id']} does not have two choices")
 
 
 def check(value: object) -> Submission:
