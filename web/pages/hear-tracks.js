@@ -8,6 +8,7 @@ import { drawSpectrogram, spectrum } from "../modules/spectrogram.js";
 import { drawWaveform } from "../modules/waveform.js";
 
 const COLUMNS = 480; // of a spectrogram
+const LEAST_TOP_DB = -80;
 const STAGES = { wait: "Waiting", load: "Loading the model", encode: "Encoding", decode: "Decoding" };
 const byId = (id) => document.getElementById(id);
 
@@ -81,13 +82,17 @@ class Track {
     this.bar = null;
     this.body.replaceChildren(seek, element("p", { class: "facts" }, facts(copy, seconds)), buttons);
     this.pick.disabled = false;
-    this.levels = spectrum(copy.channels, rateHz, COLUMNS);
-    tracks.ready(this);
+    tracks.ready();
+    setTimeout(() => { // the sound can be played, and other copies begin, before it is drawn
+      this.levels = spectrum(copy.channels, rateHz, COLUMNS);
+      tracks.draw();
+    });
   }
 
   draw() {
     drawWaveform(this.waveform, this.channels, this.sound.gain);
-    drawSpectrogram(this.spectrogram, this.levels, this.tracks.topDb);
+    const { levels } = this.tracks.original;
+    if (this.levels && levels) drawSpectrogram(this.spectrogram, this.levels, top(levels));
   }
 }
 
@@ -161,8 +166,7 @@ export class Tracks {
   }
 
   /** A track has its samples. */
-  ready(track) {
-    if (track === this.original) this.topDb = Math.max(track.levels.reduce((most, level) => Math.max(most, level), -100), -80);
+  ready() {
     this.equalise();
     this.show();
   }
@@ -223,6 +227,9 @@ export class Tracks {
     event.preventDefault();
   }
 }
+
+/** Return the highest level, which all spectrograms share. */
+const top = (levels) => levels.reduce((most, level) => Math.max(most, level), LEAST_TOP_DB);
 
 /** Describe what a copy took. */
 function facts({ bytes, encodeSeconds, decodeSeconds, seconds }, duration) {
