@@ -188,3 +188,17 @@ def test_a_copy_can_be_cancelled_and_removed(page: "Page", tmp_path: Path) -> No
     page.get_by_text(f"{name} was cancelled.").wait_for()
     assert card(page, name).count() == 0
     page.get_by_role("button", name="Use the example").click()
+
+
+def test_a_copy_that_failed_can_be_tried_again(page: "Page") -> None:
+    damaged = {"body": b"damaged", "content_type": "application/octet-stream"}
+    page.route("**/model.chirp", lambda route: route.fulfill(**damaged))
+    page.goto("")
+    name = only(page, "lrac-t1", "6 kbit/s")
+    page.get_by_role("button", name="Use the example").click()
+    page.locator("#status.error").filter(has_text="The file of lrac-t1 is damaged").wait_for()
+    page.unroute("**/model.chirp")
+    card(page, name).get_by_role("button", name="Try again").click()
+    ready(page, name)
+    card(page, name).get_by_role("button", name=f"Remove {name}").click()
+    assert page.evaluate("document.activeElement.textContent.trim()") == "1 Original"

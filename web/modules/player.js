@@ -11,6 +11,14 @@ function contextAt(rateHz) {
   return contexts.get(rateHz);
 }
 
+/** Return a buffer with a copy of samples. @param {Float32Array[]} channels @param {number} rateHz */
+export function audioBuffer(channels, rateHz) {
+  const shape = { numberOfChannels: channels.length, length: channels[0].length, sampleRate: rateHz };
+  const buffer = new AudioBuffer(shape);
+  channels.forEach((samples, n) => buffer.copyToChannel(samples, n));
+  return buffer;
+}
+
 /** A sound that a player plays. Sounds that are compared have the same length. */
 export class Sound {
   /**
@@ -25,12 +33,8 @@ export class Sound {
 
   /** A sound of samples. @param {Float32Array[]} channels @param {number} rateHz @param {number} [gain] */
   static of(channels, rateHz, gain) {
-    return new Sound(() => {
-      const shape = { numberOfChannels: channels.length, length: channels[0].length, sampleRate: rateHz };
-      const buffer = new AudioBuffer(shape);
-      channels.forEach((samples, n) => buffer.copyToChannel(samples, n));
-      return buffer;
-    }, gain);
+    const buffer = audioBuffer(channels, rateHz);
+    return new Sound(() => buffer, gain);
   }
 
   /** A sound of an audio file that the browser decodes. @param {string} address @param {number} [gain] */

@@ -3,7 +3,10 @@
 import { firstCodebooks } from "../modules/coding.js";
 import { FileReader, writeFile } from "../modules/file.js";
 
-const MOST_SECONDS = 600; // a small file can stand for a very long signal
+/** Longer sounds are cut, and longer `.chirrup` files refused: a small one can stand for a very long signal. */
+export const MOST_SECONDS = 300;
+
+const SURPLUS_SECONDS = 1; // the last frames reach beyond the signal
 const HASH_DIGITS = 32;
 
 /**
@@ -20,10 +23,9 @@ export class Copies {
   }
 
   /** Use another sound. */
-  use(channels, rateHz, name) {
+  use(channels, rateHz) {
     this.channels = channels;
     this.rateHz = rateHz;
-    this.name = name;
     this.encoded = new Map(); // results by the name of the model: every bitrate has the same codes
   }
 
@@ -106,7 +108,7 @@ function joined(reader, model, name) {
       throw new Error(`${name} has a code that is not in the codebooks of ${model.name}: the file is damaged.`);
     parts.push(streams);
     frames += streams[0].length / header.codebooks;
-    if (frames * header.frameSamples > MOST_SECONDS * header.sampleRateHz)
+    if (frames * header.frameSamples > (MOST_SECONDS + SURPLUS_SECONDS) * header.sampleRateHz)
       throw new Error(`${name} is longer than ${MOST_SECONDS / 60} minutes. Decode it with: chirrup decode ${name}`);
   }
   if (!frames) throw new Error(`${name} has no frames.`);

@@ -2,7 +2,7 @@
 
 import { download, element, kilobits } from "../modules/dom.js";
 import { equalGains, loudness } from "../modules/loudness.js";
-import { Player, Sound } from "../modules/player.js";
+import { Player, Sound, audioBuffer } from "../modules/player.js";
 import { writeWav } from "../modules/sound-file.js";
 import { drawSpectrogram, spectrum } from "../modules/spectrogram.js";
 import { drawWaveform } from "../modules/waveform.js";
@@ -53,15 +53,18 @@ class Track {
 
   fail(text) {
     this.bar = null;
-    this.body.replaceChildren(element("p", { class: "error" }, text));
+    const again = element("button", { type: "button" }, "Try again");
+    again.addEventListener("click", () => this.tracks.page.again(this.choice));
+    this.body.replaceChildren(element("p", { class: "error" }, text), element("div", { class: "row" }, again));
   }
 
   /** Show the samples. @param {import("./hear-copies.js").Copy} copy */
   finish(copy) {
     const { tracks } = this, { rateHz, seconds } = tracks;
-    this.channels = copy.channels;
-    this.sound = Sound.of(copy.channels, rateHz);
-    this.loudness = loudness(copy.channels, rateHz);
+    const buffer = audioBuffer(copy.channels, rateHz); // the only place of the samples: they may be large
+    this.channels = copy.channels.map((_, n) => buffer.getChannelData(n));
+    this.sound = new Sound(() => buffer);
+    this.loudness = loudness(this.channels, rateHz);
     this.waveform = element("canvas", { class: "waveform", role: "img", "aria-label": `Waveform of ${this.name}` });
     this.spectrogram = element("canvas", { class: "spectrogram", role: "img", "aria-label": `Spectrogram of ${this.name}` });
     const seek = element("div", { class: "seek" }, this.waveform, this.spectrogram);
@@ -78,13 +81,13 @@ class Track {
       buttons.append(button);
     };
     if (copy.file) add(".chirrup", () => download(copy.file, `${stem}.chirrup`, "application/octet-stream"));
-    add("WAV", () => download(writeWav(copy.channels, rateHz), `${stem}.wav`, "audio/wav"));
+    add("WAV", () => download(writeWav(this.channels, rateHz), `${stem}.wav`, "audio/wav"));
     this.bar = null;
     this.body.replaceChildren(seek, element("p", { class: "facts" }, facts(copy, seconds)), buttons);
     this.pick.disabled = false;
     tracks.ready();
     setTimeout(() => { // the sound can be played, and other copies begin, before it is drawn
-      this.levels = spectrum(copy.channels, rateHz, COLUMNS);
+      this.levels = spectrum(this.channels, rateHz, COLUMNS);
       tracks.draw();
     });
   }
@@ -97,7 +100,10 @@ class Track {
 }
 
 export class Tracks {
-  /** @param {{announce: (text: string) => void, remove: (choice: object) => void}} page */
+  /**
+   * @param {{announce: (text: string) => void, remove: (choice: object) => void,
+   *   again: (choice: object) => void}} page
+   */
   constructor(page) {
     this.page = page;
     this.list = [];
@@ -115,7 +121,7 @@ export class Tracks {
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.draw());
   }
 
-  /** Begin with another sound. */
+  /** Begin with another sound, and return its channels as they are kept. */
   begin(channels, rateHz, name, about) {
     for (const track of this.list) track.abort.abort();
     this.player?.pause();
@@ -131,6 +137,7 @@ export class Tracks {
     byId("nothing").hidden = true;
     byId("scale").textContent = `Spectrograms: 0 to ${rateHz / 2000} kHz over 80 dB, the same scale for all.`;
     this.original.finish({ bytes: 0, file: null, ...about, channels });
+    return this.original.channels;
   }
 
   /** Add the card of a copy that is being made. */
@@ -155,14 +162,20 @@ export class Tracks {
       this.current = this.original;
     }
     this.list = this.list.filter((each) => each !== track);
+    const focused = track.card.contains(document.activeElement);
     track.card.remove();
+    if (focused) this.original.pick.focus();
     this.number();
     this.equalise();
     this.show();
   }
 
   number() {
-    this.list.forEach((track, n) => (track.kbd.textContent = n < 9 ? n + 1 : ""));
+    this.list.forEach((track, n) => {
+      const key = n < 9 ? String(n + 1) : "";
+      track.kbd.textContent = key;
+      track.pick.setAttribute("aria-keyshortcuts", key);
+    });
   }
 
   /** A track has its samples. */

@@ -1,7 +1,7 @@
 // The page Hear: a sound, its coded copies, and a player that switches between them.
 
 import { Choices } from "./hear-choices.js";
-import { Copies, decodeChirrup } from "./hear-copies.js";
+import { Copies, MOST_SECONDS, decodeChirrup } from "./hear-copies.js";
 import { Source } from "./hear-source.js";
 import { Tracks } from "./hear-tracks.js";
 import { Coder } from "../modules/coder.js";
@@ -9,10 +9,9 @@ import { isChirrup } from "../modules/file-header.js";
 import { listModels } from "../modules/models.js";
 import { readSound } from "../modules/sound-file.js";
 
-const MOST_SECONDS = 300; // longer sounds are cut
 const status = document.getElementById("status");
 const coder = new Coder();
-let models = [];
+let models = [], requests = 0; // the last of several requests counts
 
 /** State what has happened, also to screen readers. */
 function announce(text, wrong = false) {
@@ -21,30 +20,44 @@ function announce(text, wrong = false) {
 }
 
 const copies = new Copies(coder);
-const tracks = new Tracks({ announce, remove: (choice) => choices.remove(choice) });
+const tracks = new Tracks({
+  announce,
+  remove: (choice) => choices.remove(choice),
+  again: (choice) => {
+    tracks.remove(choice);
+    makeCopy(choice);
+  },
+});
 const choices = new Choices({
   added: (choice) => makeCopy(choice),
   removed: (choice) => tracks.remove(choice),
 });
 const source = new Source({ announce, open, opened });
 
-/** Open a file that was dropped or chosen. */
+/** Open a file that was dropped or chosen, unless another one is opened before it is decoded. */
 async function open(file, name) {
-  const head = new Uint8Array(await file.slice(0, 8).arrayBuffer());
-  if (!isChirrup(head)) return opened(await readSound(file, name), name);
+  const request = ++requests;
+  const head = await file.slice(0, 8).arrayBuffer().catch(() => {
+    throw new Error(`${name} cannot be read. Give a file, not a folder.`);
+  });
+  if (!isChirrup(new Uint8Array(head))) {
+    const sound = await readSound(file, name);
+    if (request === requests) opened(sound, name);
+    return;
+  }
   await ready;
   announce(`Decoding ${name}.`);
   const found = await decodeChirrup(coder, models, new Uint8Array(await file.arrayBuffer()), name);
-  opened(found, name, found);
+  if (request === requests) opened(found, name, found);
 }
 
 /** Show a new sound, and make its copies. */
 function opened({ channels, rateHz }, name, about = {}) {
+  requests++;
   if (!channels[0].length) throw new Error(`${name} has no samples.`);
   const long = channels[0].length > MOST_SECONDS * rateHz;
   const kept = long ? channels.map((samples) => samples.slice(0, MOST_SECONDS * rateHz)) : channels;
-  copies.use(kept, rateHz, name);
-  tracks.begin(kept, rateHz, name, about);
+  copies.use(tracks.begin(kept, rateHz, name, about), rateHz);
   const seconds = kept[0].length / rateHz, count = kept.length;
   source.show(`${name}: ${seconds.toFixed(1)} s, ${rateHz / 1000} kHz, ${count} channel${count > 1 ? "s" : ""}.`);
   const notes = [long ? `Only the first ${MOST_SECONDS / 60} minutes are used.` : "", ...(about.damage ?? [])];
