@@ -102,6 +102,20 @@ def test_a_refused_microphone_is_an_error_with_what_to_do(
     assert "error" in (live.get_attribute("#status", "class") or "")
 
 
+def test_a_howl_mutes_the_microphone(live: "Page") -> None:
+    live.evaluate(
+        "() => { navigator.mediaDevices.getUserMedia = async () => {"
+        "const context = new AudioContext(), end = context.createMediaStreamDestination();"
+        "const tone = context.createOscillator(); tone.connect(end); tone.start();"
+        "return end.stream; } }"
+    )
+    start(live, "microphone")
+    until(live, lambda: live.get_attribute("#mute", "aria-pressed") == "true")
+    assert live.inner_text("#status").startswith("The microphone was muted")
+    live.wait_for_timeout(2500)
+    assert live.get_attribute("#mute", "aria-pressed") == "true"  # it stays muted
+
+
 def test_a_stop_while_the_model_loads_ends_the_start(live: "Page") -> None:
     live.evaluate(
         "() => { const get = navigator.mediaDevices.getUserMedia.bind(navigator.mediaDevices);"

@@ -19,7 +19,9 @@ export async function openLive(context, model, options = {}, calls = {}) {
   const [module, program] = await Promise.all([
     engineModule(),
     programBytes(model, calls.progress),
-    context.audioWorklet.addModule(new URL("./worklet.js", import.meta.url).href),
+    context.audioWorklet.addModule(new URL("./worklet.js", import.meta.url).href).catch(() => {
+      throw new Error("The audio worklet cannot be loaded. Check the connection and load the page again.");
+    }),
   ]);
   const { loop = false, encodes = true, depth, settings } = options;
   const node = new AudioWorkletNode(context, "chirrup-live", {

@@ -11,6 +11,8 @@ const CLIP = new URL("../clip.flac", import.meta.url).href;
 const DEPTH = { least_s: 0.005, start_s: 0.005 }; // both ends have one clock: the buffer may be short
 const PACKET_MS = 5; // packets of short frames are longer than one frame
 const WINDOW_REPORTS = 40; // 10 s
+const HOWL_REPORTS = 8; // 2 s
+const HOWL_PEAK = 0.9; // of the microphone, in each report while the loop howls
 const MOST_REDUNDANT = 4;
 
 const element = (id) => document.getElementById(id);
@@ -20,7 +22,7 @@ const [source, modelChoice, start, original, mute] = ["source", "model", "start"
 
 /** @type {import("../modules/models.js").Model[]} */
 let models = [];
-/** What runs: {context, live, input}, or null. */
+/** What runs: {context, live, input, model, source}, or null. */
 let session = null;
 /** Number of the last start or stop; a start that another one has overtaken ends. */
 let request = 0;
@@ -109,7 +111,7 @@ async function begin() {
     input.node.connect(live.node).connect(context.destination);
     await context.resume();
     if (isOver()) return;
-    session = { context, live, input, model: used };
+    session = { context, live, input, model: used, source: source.value };
     apply(); // the controls may have moved meanwhile
     tell(`${used.name} is running.`);
   } catch (error) {
@@ -180,8 +182,19 @@ function show(report) {
   }
   text("bits", `${(report.bits_per_s / 1000).toFixed(1)} kbit/s`, `codes ${bitrateText(sliders.bitrate.value)}`);
   showLosses(report, reports[0]);
+  if (isHowling()) {
+    mute.click();
+    tell("The microphone was muted: the loop howls, or the input is much too loud. Use headphones or less gain.", true);
+  }
   for (const [id, peak] of [["in-level", report.input_peak], ["out-level", report.output_peak]])
     element(id).value = Math.max(-60, 20 * Math.log10(peak + 1e-9));
+}
+
+/** Return whether the microphone has recorded nothing but very loud sound for some time. */
+function isHowling() {
+  const listens = session.source === "microphone" && mute.ariaPressed !== "true";
+  if (!listens || reports.length < HOWL_REPORTS) return false;
+  return reports.slice(-HOWL_REPORTS).every(({ input_peak }) => input_peak > HOWL_PEAK);
 }
 
 function showLosses(now, before) {
