@@ -40,6 +40,7 @@
 //         sent, dropped  packets sent, and those that the simulated network lost
 //         counts         counts of the jitter buffer, see live/jitter.py, and `malformed`
 //         input_peak, output_peak  largest absolute sample since the last report
+//         input_rms      root mean square of the input since the last report
 //     {error: "..."}  the processor has failed and ended
 
 import { Engine } from "../chirrup.js";
@@ -95,6 +96,7 @@ class Live extends AudioWorkletProcessor {
     this.sizes = []; // [time, bytes] of the packets of the last second
     this.starts = true;
     this.peaks = [0, 0];
+    this.energy = 0; // sum of the squares of the input
     this.nextReport = REPORT_S;
     this.set(settings ?? {});
   }
@@ -148,6 +150,7 @@ class Live extends AudioWorkletProcessor {
     this.mixBypass(output);
     this.quanta += output.length;
     this.notePeak(0, samples);
+    for (const sample of samples) this.energy += sample * sample;
     this.notePeak(1, output);
     if (this.time() >= this.nextReport) this.report();
   }
@@ -263,9 +266,11 @@ class Live extends AudioWorkletProcessor {
         counts: { ...buffer.counts, malformed: playout.malformed },
         input_peak: this.peaks[0],
         output_peak: this.peaks[1],
+        input_rms: Math.sqrt(this.energy / (REPORT_S * sampleRate)),
       },
     });
     this.peaks = [0, 0];
+    this.energy = 0;
     this.nextReport += REPORT_S;
   }
 }

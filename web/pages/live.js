@@ -12,7 +12,7 @@ const DEPTH = { least_s: 0.005, start_s: 0.005 }; // both ends have one clock: t
 const PACKET_MS = 5; // packets of short frames are longer than one frame
 const WINDOW_REPORTS = 40; // 10 s
 const HOWL_REPORTS = 8; // 2 s
-const HOWL_PEAK = 0.9; // of the microphone, in each report while the loop howls
+const HOWL_RMS = 0.35; // of the microphone, in each report while the loop howls; loud speech has 0.2
 const MOST_REDUNDANT = 4;
 
 const element = (id) => document.getElementById(id);
@@ -194,7 +194,7 @@ function show(report) {
 function isHowling() {
   const listens = session.source === "microphone" && mute.ariaPressed !== "true";
   if (!listens || reports.length < HOWL_REPORTS) return false;
-  return reports.slice(-HOWL_REPORTS).every(({ input_peak }) => input_peak > HOWL_PEAK);
+  return reports.slice(-HOWL_REPORTS).every(({ input_rms }) => input_rms > HOWL_RMS);
 }
 
 function showLosses(now, before) {
