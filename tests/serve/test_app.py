@@ -145,6 +145,14 @@ def test_pages_of_other_hosts_are_refused(origin: str | None, allowed: bool) -> 
     assert any("--origin" in line for line in lines) != allowed
 
 
+def test_a_room_without_a_websocket_is_refused() -> None:
+    async def test(session: aiohttp.ClientSession, url: str) -> None:
+        async with session.get(f"{url}relay/lab") as answer:
+            assert answer.status == 400
+
+    assert run(test) == []
+
+
 @pytest.mark.parametrize(
     ("token", "code"), [(None, rooms.WRONG_TOKEN), ("0" * 16, rooms.WRONG_TOKEN), ("1" * 16, None)]
 )

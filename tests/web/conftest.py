@@ -1,13 +1,14 @@
 """Fixtures of the tests in a browser: Debian's Chromium, driven by Playwright."""
 
 import importlib.util
+import json
 import shutil
 import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -52,6 +53,20 @@ def modules(engine: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
     scripts = {path: file for path, file in assets.files().items() if path.endswith(".js")}
     assets.write(folder, scripts | {"package.json": b'{"type": "module"}'})
     return folder
+
+
+@pytest.fixture
+def talk_task(modules: Path, tmp_path: Path) -> "Callable[..., Any]":
+    """A function that runs a task of ``talk.mjs`` in Node and returns its result."""
+
+    def run(task: str, **given: Any) -> Any:
+        job = tmp_path / "job.json"
+        job.write_text(json.dumps({"task": task} | given))
+        script = Path(__file__).with_name("talk.mjs")
+        command = ["node", str(script), str(modules), str(job)]
+        return json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
+
+    return run
 
 
 @pytest.fixture(scope="session")

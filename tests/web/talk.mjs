@@ -97,6 +97,54 @@ const tasks = {
     return keyOfPassphrase(text).then(toHex, (error) => error.message);
   },
 
+  async addresses({ pairs }) {
+    const { newRoomName, roomAddress } = await load("room.js");
+    const found = pairs.map(([relay, name]) => {
+      try {
+        return roomAddress(relay, name);
+      } catch (error) {
+        return error.message;
+      }
+    });
+    return [found, [newRoomName(), newRoomName()]];
+  },
+
+  /** A room whose WebSocket does what a script states. Timers run at once. */
+  async room({ token, script }) {
+    const { Room } = await load("room.js"), sockets = [], log = [];
+    globalThis.WebSocket = class {
+      static OPEN = 1;
+      constructor(address, protocols) {
+        Object.assign(this, { readyState: 0, bufferedAmount: 0, sent: 0 });
+        sockets.push(this);
+        log.push(["opened", address, protocols]);
+      }
+      send = () => ++this.sent;
+      close = () => log.push(["closed"]);
+    };
+    globalThis.setTimeout = (run, pause) => {
+      log.push(["pause", pause]);
+      run();
+    };
+    const room = new Room("ws://relay/relay/lab", token, {
+      onDatagram: (bytes) => log.push(["datagram", toHex(bytes)]),
+      onPeople: (people) => log.push(["people", people]),
+      onTrouble: (text, isFinal) => log.push(["trouble", text, isFinal]),
+    });
+    for (const [what, value] of script) {
+      const socket = sockets.at(-1);
+      if (what === "text") socket.onmessage({ data: value });
+      else if (what === "binary") socket.onmessage({ data: fromHex(value).buffer });
+      else if (what === "end") socket.onclose(value);
+      else if (what === "send") {
+        Object.assign(socket, value);
+        room.send(new Uint8Array(1));
+        log.push(["sent", socket.sent, room.dropped]);
+      } else room.close();
+    }
+    return log;
+  },
+
   /** One end of a call: datagrams in and out at the times of a script. */
   async call({ model, settings, script }) {
     const { Call } = await load("call.js"), { packControl } = await load("rtp.js");

@@ -1,9 +1,6 @@
 """The encryption of the page Talk, in Node: vectors of the RFCs, and datagrams of Python."""
 
-import json
-import subprocess
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -44,21 +41,7 @@ RFC_7914 = [  # section 12: passphrase, salt, n, r, length, key
 ]
 
 
-@pytest.fixture
-def run(modules: Path, tmp_path: Path) -> Run:
-    """Run a task of ``talk.mjs`` and return its result."""
-
-    def run_task(task: str, **given: Any) -> Any:
-        job = tmp_path / "job.json"
-        job.write_text(json.dumps({"task": task} | given))
-        script = Path(__file__).with_name("talk.mjs")
-        command = ["node", str(script), str(modules), str(job)]
-        return json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
-
-    return run_task
-
-
-def test_the_cipher_is_that_of_the_rfc(run: Run) -> None:
+def test_the_cipher_is_that_of_the_rfc(talk_task: Run) -> None:
     random = np.random.default_rng(1)
     vectors = [list(vector) for vector in RFC_8439]
     for size in (0, 1, 15, 16, 17, 63, 64, 65, 200, 1400):
@@ -66,27 +49,27 @@ def test_the_cipher_is_that_of_the_rfc(run: Run) -> None:
         head = random.bytes(size % 33)
         sealed = ChaCha20Poly1305(key).encrypt(nonce, data, head)
         vectors.append([part.hex() for part in (key, nonce, data, head, sealed)])
-    found = run("cipher", vectors=[vector[:4] for vector in vectors])
+    found = talk_task("cipher", vectors=[vector[:4] for vector in vectors])
     assert found == [[sealed, data, None] for _, _, data, _, sealed in vectors]
 
 
-def test_scrypt_is_that_of_the_rfc(run: Run) -> None:
+def test_scrypt_is_that_of_the_rfc(talk_task: Run) -> None:
     vectors = [[phrase.hex(), salt.hex(), *cost] for phrase, salt, *cost, _ in RFC_7914]
-    assert run("scrypt", vectors=vectors) == [key for *_, key in RFC_7914]
+    assert talk_task("scrypt", vectors=vectors) == [key for *_, key in RFC_7914]
 
 
 @pytest.mark.slow
-def test_a_passphrase_makes_the_key_of_python(run: Run) -> None:
+def test_a_passphrase_makes_the_key_of_python(talk_task: Run) -> None:
     phrase = "fünf zufällige Wörter, mehr nicht"
-    assert run("passphrase", text=phrase) == key_of_passphrase(phrase).hex()
-    assert "has 11 characters" in run("passphrase", text="x" * 11)
+    assert talk_task("passphrase", text=phrase) == key_of_passphrase(phrase).hex()
+    assert "has 11 characters" in talk_task("passphrase", text="x" * 11)
 
 
 def voice(number: int) -> rtp.Voice:
     return rtp.Voice(number & 0xFFFF, 480 * number, 9, b"voice %d" % number, number == 0)
 
 
-def test_datagrams_are_sealed_and_opened_as_in_python(run: Run) -> None:
+def test_datagrams_are_sealed_and_opened_as_in_python(talk_task: Run) -> None:
     sealer, control = Sealer(KEY, DIRECTION), rtp.Control(9, (rtp.Bye(),))
     early, described, *voices = (
         sealer.voice(voice(0)),
@@ -105,7 +88,7 @@ def test_datagrams_are_sealed_and_opened_as_in_python(run: Run) -> None:
         {"source": 7, "sequence": 3, "timestamp": 480, "starts": True, "payload": "0102"}
     )
     texts = [datagram.hex() for datagram in datagrams]
-    found = run("seal", key=KEY.hex(), datagrams=texts, packets=packets)
+    found = talk_task("seal", key=KEY.hex(), datagrams=texts, packets=packets)
     opened = found["opened"]
     assert opened[0] == "no control packet of this session has arrived"
     assert opened[1] == {"source": 9, "messages": [{"type": "bye"}]}

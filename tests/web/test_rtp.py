@@ -1,10 +1,7 @@
 """The datagrams of the page Talk, in Node, against Python in both directions."""
 
-import json
 import random
-import subprocess
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -45,20 +42,6 @@ CONTROLS = [
 ]
 
 
-@pytest.fixture
-def run(modules: Path, tmp_path: Path) -> Run:
-    """Run a task of ``talk.mjs`` and return its result."""
-
-    def run_task(task: str, **given: Any) -> Any:
-        job = tmp_path / "job.json"
-        job.write_text(json.dumps({"task": task} | given))
-        script = Path(__file__).with_name("talk.mjs")
-        command = ["node", str(script), str(modules), str(job)]
-        return json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
-
-    return run_task
-
-
 def message(of: rtp.Message) -> dict[str, Any]:
     """Return a message as the page has it."""
     match of:
@@ -82,14 +65,14 @@ def plain(packet: rtp.Voice | rtp.Control) -> dict[str, Any]:
     return {"source": packet.source, "messages": [message(of) for of in packet.messages]}
 
 
-def test_datagrams_are_those_of_python(run: Run) -> None:
+def test_datagrams_are_those_of_python(talk_task: Run) -> None:
     packets = [*VOICES, *CONTROLS]
     datagrams = [packet.pack().hex() for packet in packets]
-    assert run("pack", packets=[plain(packet) for packet in packets]) == datagrams
-    assert run("parse", datagrams=datagrams) == [plain(packet) for packet in packets]
+    assert talk_task("pack", packets=[plain(packet) for packet in packets]) == datagrams
+    assert talk_task("parse", datagrams=datagrams) == [plain(packet) for packet in packets]
 
 
-def test_the_same_datagrams_are_malformed(run: Run) -> None:
+def test_the_same_datagrams_are_malformed(talk_task: Run) -> None:
     draw, sound = random.Random(1), [packet.pack() for packet in (*VOICES, *CONTROLS)]
     datagrams = [tampered(draw.choice(sound), draw) for _ in range(2000)]
     datagrams += [draw.randbytes(draw.choice((0, 1, 3, 8, 12, 60, 1500))) for _ in range(300)]
@@ -99,7 +82,7 @@ def test_the_same_datagrams_are_malformed(run: Run) -> None:
             expected.append(plain(rtp.parse(datagram)))
         except FormatError:
             expected.append(None)
-    found = run("parse", datagrams=[datagram.hex() for datagram in datagrams])
+    found = talk_task("parse", datagrams=[datagram.hex() for datagram in datagrams])
     found = [None if isinstance(packet, str) else packet for packet in found]
     assert found == expected
     assert 100 < expected.count(None) < 2200
@@ -109,7 +92,7 @@ def spec_of(name: str) -> dict[str, Any]:
     return assets.describe(FOLDER / name)
 
 
-def test_descriptions_are_those_of_python(run: Run) -> None:
+def test_descriptions_are_those_of_python(talk_task: Run) -> None:
     spec = chirrup.load(MODEL).spec
     own = Description.of(spec, 12, 1, 0).text
     wrong = [
@@ -121,7 +104,7 @@ def test_descriptions_are_those_of_python(run: Run) -> None:
     ]
     settings = {"codebooks": 12, "frames": 1, "redundancy": 0}
     texts = [own, DESCRIPTION.text, f"{own};later=1", *wrong]
-    made, found = run("describe", model=spec_of(MODEL), settings=settings, texts=texts)
+    made, found = talk_task("describe", model=spec_of(MODEL), settings=settings, texts=texts)
     assert parse_description(made.encode()) == parse_description(own.encode())
     assert found[0] == vars(parse_description(own.encode())) | {"isOf": True}
     assert found[1] == vars(DESCRIPTION) | {"isOf": False}
@@ -130,7 +113,7 @@ def test_descriptions_are_those_of_python(run: Run) -> None:
     assert all(isinstance(text, str) for text in found[4:]), found[4:]
 
 
-def test_a_call_with_an_endpoint_of_python(run: Run) -> None:
+def test_a_call_with_an_endpoint_of_python(talk_task: Run) -> None:
     """Streams, reports, round trips, the end, and what the page ignores."""
     codec = chirrup.load(MODEL)
     python = Endpoint(7, Sender(codec, 6000, 0, codec.input_rate_hz, 7), Receiver(lambda _: codec))
@@ -152,7 +135,7 @@ def test_a_call_with_an_endpoint_of_python(run: Run) -> None:
         ["leave", 7.0, None],
     ]
     settings = {"codebooks": 12, "frames": 1, "redundancy": 0}
-    found = run("call", model=spec_of(MODEL), settings=settings, script=script)
+    found = talk_task("call", model=spec_of(MODEL), settings=settings, script=script)
     assert (found["begun"], found["ended"], found["ignored"]) == ([7], [7], 2)
     numbers = [rtp.parse(voice) for voice in voices]
     assert [tuple(voice) for voice in found["heard"]] == [
@@ -184,13 +167,23 @@ def test_a_call_with_an_endpoint_of_python(run: Run) -> None:
     assert python.sender.statistics.round_trip_ms == pytest.approx(2000, abs=2)
 
 
-def test_the_page_measures_the_round_trip(run: Run) -> None:
+def test_the_page_measures_the_round_trip(talk_task: Run) -> None:
     """A report comes back 0.75 s after the page's own, which the other end held for 0.5 s."""
     settings = {"codebooks": 12, "frames": 1, "redundancy": 0}
     report = {"lastReport": 100 << 16, "sinceLastReport": 1 << 15, "lostShare": 0.25, "lost": 3}
     script = [["control", 100.0, None], ["report", 100.75, {**report, "highest": 5, "jitter": 0}]]
-    found = run("call", model=spec_of(MODEL), settings=settings, script=script)
+    found = talk_task("call", model=spec_of(MODEL), settings=settings, script=script)
     ((source, values),) = found["reports"]
     assert source == 5
     assert values["lossPercent"] == 25
     assert values["roundTripMs"] == pytest.approx(250, abs=0.1)
+
+
+def test_streams_have_a_limit(talk_task: Run) -> None:
+    settings = {"codebooks": 12, "frames": 1, "redundancy": 0}
+    described = rtp.Application(rtp.DESCRIPTION, DESCRIPTION.text.encode())
+    script = [["receive", 1.0, rtp.Control(n, (described,)).pack().hex()] for n in range(20)]
+    script += [["receive", 1.1, rtp.Control(3, (rtp.Bye(),)).pack().hex()]]
+    script += [["receive", 1.2, rtp.Control(99, (described,)).pack().hex()]]
+    found = talk_task("call", model=spec_of(MODEL), settings=settings, script=script)
+    assert (found["begun"], found["ended"]) == ([*range(8), 99], [3])
