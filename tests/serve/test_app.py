@@ -59,6 +59,18 @@ async def people(socket: aiohttp.ClientWebSocketResponse) -> int:
     return rooms.parse_news(await socket.receive_str())
 
 
+async def deaf_client(port: int) -> asyncio.StreamWriter:
+    """Join a room with a connection that reads and answers nothing."""
+    _, deaf = await asyncio.open_connection("127.0.0.1", port, limit=1024)
+    key = "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=="
+    deaf.write(
+        f"GET /relay/lab HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        f"{key}\r\n\r\n".encode()
+    )
+    deaf.transport.pause_reading()  # pyright: ignore[reportAttributeAccessIssue]
+    return deaf
+
+
 def test_datagrams_of_any_size_arrive_unchanged() -> None:
     async def test(session: aiohttp.ClientSession, url: str) -> None:
         address = f"{url}relay/lab"
@@ -173,13 +185,7 @@ def test_a_person_that_reads_nothing_does_not_hold_up_the_others() -> None:
 
     async def test(session: aiohttp.ClientSession, url: str) -> None:
         port = int(url.split(":")[2].strip("/"))
-        _, deaf = await asyncio.open_connection("127.0.0.1", port, limit=1024)
-        key = "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=="
-        deaf.write(
-            f"GET /relay/lab HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-            f"{key}\r\n\r\n".encode()
-        )
-        deaf.transport.pause_reading()  # pyright: ignore[reportAttributeAccessIssue]
+        deaf = await deaf_client(port)
         address = f"{url}relay/lab"
         async with session.ws_connect(address) as ann, session.ws_connect(address) as ben:
             while await people(ann) < 3:
@@ -234,6 +240,7 @@ def test_an_address_in_use_is_an_error() -> None:
 
 
 def test_the_end_closes_all_connections() -> None:
+    """Clients that do not answer do not hold it up, however many there are."""
     relay, ended = Relay(Limits()), threading.Event()
 
     async def main() -> None:
@@ -241,14 +248,18 @@ def test_the_end_closes_all_connections() -> None:
         started: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         task = asyncio.create_task(app.run(served, "127.0.0.1", 0, started.set_result))
         async with aiohttp.ClientSession() as session:
+            deaf = [await deaf_client(await started) for _ in range(5)]
             address = f"http://127.0.0.1:{await started}/relay/lab"
             async with session.ws_connect(address) as ann:
-                await people(ann)
+                while await people(ann) < 6:
+                    pass
                 task.cancel()
                 closed = await ann.receive()
                 assert closed.data == rooms.GOING
         with pytest.raises(asyncio.CancelledError):
             await asyncio.wait_for(task, LIMIT_S)
+        for writer in deaf:
+            writer.close()
         ended.set()
 
     asyncio.run(main())

@@ -34,6 +34,7 @@ KERNEL_BYTES: Final = 16_384
 BUFFER_BYTES: Final = 2048
 """Sizes of the buffers of a WebSocket. Voice that waits longer is too late."""
 SHUTDOWN_S: Final = 2.0
+"""Time in which a client may answer when its connection is closed."""
 
 
 @dataclass(frozen=True)
@@ -106,6 +107,7 @@ class Server:
             )
             raise web.HTTPForbidden(text="this relay is not for pages of other hosts\n")
         socket_ = web.WebSocketResponse(
+            timeout=SHUTDOWN_S,
             heartbeat=HEARTBEAT_S,
             protocols=[rooms.PROTOCOL],
             compress=False,
@@ -191,9 +193,9 @@ async def _write(person: Person, ready: asyncio.Event, socket_: web.WebSocketRes
 
 
 async def _close_all(app: web.Application) -> None:
-    for open_ in set(app[_SOCKETS]):
-        with suppress(ConnectionError):
-            await open_.close(code=rooms.GOING, message=b"the relay has been ended")
+    reason = b"the relay has been ended"
+    closing = [open_.close(code=rooms.GOING, message=reason) for open_ in app[_SOCKETS]]
+    await asyncio.gather(*closing, return_exceptions=True)  # some connections may have broken
 
 
 async def run(app: web.Application, host: str, port: int, started: Callable[[int], None]) -> None:
