@@ -129,9 +129,9 @@ function show() {
   if (talk.core_percent !== null) element("cpu").textContent = `${talk.core_percent.toFixed(0)} % of a core`;
   showOthers(talk.shown());
   element("nobody").hidden = !talk.isAlone;
-  const { warning } = talk;
+  const warning = talk.warning ?? "";
   element("warning").hidden = !warning;
-  element("warning").textContent = warning ?? "";
+  if (element("warning").textContent !== warning) element("warning").textContent = warning; // read aloud once
 }
 
 /** Show an item for each voice. The items of voices that stay are kept. */
