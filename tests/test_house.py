@@ -227,6 +227,7 @@ BENCHMARKS = {
     "drt.py": DEFAULT,
     "focal.py": "the speed of one model by parts",
     "iris.py": "experiments on one model",
+    "pictures.py": "the pictures of the documentation",
     "spectrostream.py": "experiments on one model",
     "speed.py": DEFAULT,
     "teachers.py": "experiments on one model",

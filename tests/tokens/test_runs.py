@@ -209,6 +209,19 @@ def test_the_command_states_rows_and_speed(
         assert re.search(rf"1 row, 0\.50 s at 6000 bit/s; {last}$", capfd.readouterr().err, re.M)
 
 
+@pytest.mark.parametrize("form", FORMATS)
+def test_a_data_set_that_is_replaced_is_read_again(
+    corpus: Path, codec: chirrup.Codec, tmp_path: Path, form: str
+) -> None:
+    if form == "parquet":
+        pytest.importorskip("pyarrow")
+    settings, source = tokens.settings_of(codec, 500, form), tmp_path / "x.wav"
+    for name, rate_hz in (("a.wav", 24_000), ("p1/c.flac", 16_000)):
+        source.write_bytes((corpus / name).read_bytes())
+        tokens.tokenize([str(source)], tmp_path / "out", codec, settings, in_turn)
+        assert tokens.open(tmp_path / "out")[0].sample_rate_hz == rate_hz
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [

@@ -8,12 +8,26 @@ from typing import Any
 
 import numpy as np
 
+from chirrup.errors import FileError
 from chirrup.tokens.rows import Row, Settings
 
 Place = tuple[int, int]
 """Positions of the codes and of the other columns in a file, in bytes; 0 if they are not needed."""
 Add = Callable[[Row, np.ndarray], Place]
 """A function that adds a row to a shard, with the codes as they are stored."""
+
+
+def stamp_of(path: Path) -> tuple[int, ...]:
+    """Return numbers that change if a shard is written again, so that no cache has the old one.
+
+    Raises:
+        FileError: the shard is missing.
+    """
+    try:
+        about = path.stat()
+    except OSError as error:
+        raise FileError(f"{path} cannot be read as a shard of tokens: {error}") from error
+    return about.st_ino, about.st_size, about.st_mtime_ns
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ import numpy as np
 from chirrup.errors import FileError
 from chirrup.files.drafts import written
 from chirrup.parsing import parsing
-from chirrup.tokens.formats.form import Add, Place
+from chirrup.tokens.formats.form import Add, Place, stamp_of
 from chirrup.tokens.rows import COLUMNS, Row, Settings, columns_of
 
 MOST_TEXT_BYTES = 1 << 26
@@ -68,7 +68,8 @@ def read(
     Raises:
         FileError: the shard cannot be read.
     """
-    arrays = _arrays(folder / names(number)[0])
+    path = folder / names(number)[0]
+    arrays = _arrays(path, stamp_of(path))
     facts = {name: _value(arrays, name, position) for name in COLUMNS}
     return facts, read_codes(folder, number, position, place)
 
@@ -83,13 +84,14 @@ def _value(arrays: dict[str, np.ndarray], name: str, position: int) -> Any:
 
 def read_codes(folder: Path, number: int, position: int, place: Place) -> np.ndarray:
     """Return the stored codes of a row, as `read`."""
-    arrays = _arrays(folder / names(number)[0])
+    path = folder / names(number)[0]
+    arrays = _arrays(path, stamp_of(path))
     start, stop = arrays["starts"][position : position + 2]
     return arrays["codes"][..., start:stop].copy()
 
 
 @lru_cache(maxsize=4)
-def _arrays(path: Path) -> dict[str, np.ndarray]:
+def _arrays(path: Path, stamp: tuple[int, ...]) -> dict[str, np.ndarray]:
     """Return the arrays of a shard, cached for the next rows."""
     try:
         with (

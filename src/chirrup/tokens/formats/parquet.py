@@ -12,7 +12,7 @@ import numpy as np
 
 from chirrup.errors import FileError
 from chirrup.files.drafts import written
-from chirrup.tokens.formats.form import Add, Place
+from chirrup.tokens.formats.form import Add, Place, stamp_of
 from chirrup.tokens.layouts import stored_type
 from chirrup.tokens.rows import COLUMNS, Row, Settings, columns_of
 
@@ -97,7 +97,8 @@ def read(
     Raises:
         FileError: the shard cannot be read.
     """
-    table = _group(folder / names(number)[0], position // GROUP_ROWS)
+    path = folder / names(number)[0]
+    table = _group(path, stamp_of(path), position // GROUP_ROWS)
     row = position % GROUP_ROWS
     facts = {name: table.column(name)[row].as_py() for name in COLUMNS}
     return facts, _tokens(table, row)
@@ -105,7 +106,8 @@ def read(
 
 def read_codes(folder: Path, number: int, position: int, place: Place) -> np.ndarray:
     """Return the stored codes of a row, as `read`."""
-    table = _group(folder / names(number)[0], position // GROUP_ROWS, "codes")
+    path = folder / names(number)[0]
+    table = _group(path, stamp_of(path), position // GROUP_ROWS, "codes")
     return _tokens(table, position % GROUP_ROWS)
 
 
@@ -121,7 +123,7 @@ def _tokens(table: Any, row: int) -> np.ndarray:
 
 
 @lru_cache(maxsize=8)
-def _group(path: Path, group: int, *columns: str) -> Any:
+def _group(path: Path, stamp: tuple[int, ...], group: int, *columns: str) -> Any:
     """Return some or all columns of a row group, cached for the next rows."""
     arrow = _pyarrow()
     try:

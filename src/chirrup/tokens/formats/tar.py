@@ -21,7 +21,7 @@ from chirrup.errors import FileError
 from chirrup.files.drafts import written
 from chirrup.files.tars import add_member
 from chirrup.parsing import parsing
-from chirrup.tokens.formats.form import Add, Place
+from chirrup.tokens.formats.form import Add, Place, stamp_of
 from chirrup.tokens.rows import COLUMNS, Row, Settings, columns_of
 
 MOST_CUTS_BYTES, MOST_EXPANSION = 1 << 26, 100
@@ -177,7 +177,7 @@ def read_shar(
     cuts = folder / shar_names(number)[1]
     try:
         with parsing():
-            cut = json.loads(_lines(cuts)[position])
+            cut = json.loads(_lines(cuts, stamp_of(cuts))[position])
             (speech,) = cut["supervisions"]
             names = {name: speech[name] for name in ("speaker", "text")}
             facts = {"id": cut["id"], **names, **cut["custom"]}
@@ -195,7 +195,7 @@ def read_shar_codes(folder: Path, number: int, position: int, place: Place) -> n
 
 
 @lru_cache(maxsize=4)
-def _lines(path: Path) -> list[bytes]:
+def _lines(path: Path, stamp: tuple[int, ...]) -> list[bytes]:
     """Return the lines of a compressed file, cached for the next rows."""
     most = MOST_CUTS_BYTES + MOST_EXPANSION * path.stat().st_size
     with gzip.open(path) as file:
