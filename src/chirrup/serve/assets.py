@@ -142,6 +142,8 @@ def media_type(path: str) -> str:
 def write(folder: Path, found: Mapping[str, Path | bytes], force: bool = False) -> None:
     """Write the files of the page into a folder, which any static host can serve.
 
+    The policy is in each HTML file, because many hosts send no headers of one's own.
+
     Raises:
         FileError: the folder exists and has files, and ``force`` is not set; or it cannot be
             written.
@@ -155,4 +157,12 @@ def write(folder: Path, found: Mapping[str, Path | bytes], force: bool = False) 
         except OSError as error:
             raise FileError(f"{target.parent} cannot be made: {error.strerror or error}") from error
         with written(target) as draft:
-            draft.write_bytes(content(file))
+            data = content(file)
+            draft.write_bytes(with_policy(data) if target.suffix == ".html" else data)
+
+
+def with_policy(page: bytes) -> bytes:
+    """Return an HTML file with the policy, without the part that holds only in a header."""
+    policy = POLICY.partition("; frame-ancestors")[0]
+    tag = f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n'
+    return page.replace(b"<head>\n", b"<head>\n" + tag.encode(), 1)
