@@ -56,9 +56,8 @@ def test_the_microphone_comes_back_and_every_control_acts(live: "Page") -> None:
     until(live, lambda: number(live, "lost") > 15)
     live.click("#clear")
     assert live.input_value("#loss") == "0"
-    delay = number(live, "delay")
     slide(live, "network-delay", 300)
-    until(live, lambda: number(live, "delay") > delay + 250)
+    until(live, lambda: number(live, "delay") > 330)  # with the packet and the model
     live.click("#mute")
     until(live, lambda: live.get_attribute("#in-level", "value") == "-60")
     live.click("#start")
