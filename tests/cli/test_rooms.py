@@ -20,7 +20,7 @@ from relays import Running, running_relay
 
 COMMAND = [sys.executable, "-m", "chirrup"]
 SPEECH, RATE_HZ = soundfile.read(f"{chirrup.__path__[0]}/clips/joe.flac", dtype="float32")
-SECONDS, LIMIT_S = 2, 60
+SECONDS, LIMIT_S = 5, 60
 TOKEN = "a-token-of-22-letters."
 
 
@@ -107,7 +107,7 @@ def test_two_talk_in_a_room_and_a_third_one_who_comes_later_receives_a_voice(
         assert now["received"]["lost"] == 0
     assert found[2]["received"] > 50
     for name in ("ann", "ben", "third"):
-        assert level(tmp_path / f"{name}.wav") > 0.3 * level(speech)
+        assert level(tmp_path / f"{name}.wav") > 0.15 * level(longer)
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ const now = () => performance.now() / 1000;
 /**
  * A voice of another end, as a page shows it. The texts and numbers are null if they are not known.
  * @typedef {{source: number, model: string, fault: string | null, level: number, delay_ms: number | null,
- *   lost_percent: number, kbps: number}} Voice
+ *   lost_percent: number, bitrate_bps: number}} Voice
  */
 
 export class Talk {
@@ -165,7 +165,7 @@ export class Talk {
       }
       return {
         source: stream.source, model: description.model, fault, level: report?.output_peak ?? 0, delay_ms: delay,
-        lost_percent: expected ? Math.max(0, (100 * reception.lost) / expected) : 0, kbps: description.bitrate / 1000,
+        lost_percent: expected ? Math.max(0, (100 * reception.lost) / expected) : 0, bitrate_bps: description.bitrate,
       };
     });
   }

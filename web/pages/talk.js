@@ -28,7 +28,7 @@ const model = () => models.find(({ name }) => name === modelChoice.value);
 
 function chooseModel() {
   const { bitrates_bps, default_bitrate_bps } = model();
-  const options = bitrates_bps.map((bps) => new Option(`${bps / 1000} kbit/s`, bps));
+  const options = bitrates_bps.map((bps) => new Option(kbps(bps), bps));
   bitrate.replaceChildren(...options);
   bitrate.value = default_bitrate_bps;
 }
@@ -116,6 +116,7 @@ function press(isPressed) {
 
 // --- Meters
 
+const kbps = (bps) => `${Number((bps / 1000).toFixed(1))} kbit/s`;
 const decibels = (peak) => Math.max(-60, 20 * Math.log10(peak + 1e-9));
 
 function show() {
@@ -140,7 +141,7 @@ function showOthers(voices) {
   const items = voices.map((voice) => {
     const item = known.get(String(voice.source)) ?? newItem(voice.source);
     const [name, level, facts] = item.children;
-    name.textContent = `${voice.model}, ${voice.kbps} kbit/s`;
+    name.textContent = `${voice.model}, ${kbps(voice.bitrate_bps)}`;
     level.value = decibels(voice.level);
     const delay = voice.delay_ms === null ? "silent" : `delay about ${Math.round(voice.delay_ms)} ms`;
     facts.textContent = voice.fault ?? `${delay}, lost ${voice.lost_percent.toFixed(1)} %`;
