@@ -12,11 +12,15 @@ import pytest
 import soundfile
 
 import chirrup
+from chirrup.files import describe
 from chirrup.runtime import native
 
 ROOT = Path(__file__).parents[1]
 CONSTRAINTS = ROOT / os.environ.get("CONSTRAINTS", "constraints.txt")
 """Versions to install; `make lowest` names the lowest ones that are allowed."""
+EXTRAS = os.environ.get("EXTRAS", "").split()
+"""Extras to install; `make lowest` names those whose packages run here."""
+ARCHIVE = ROOT / "tests" / "archive"
 LARGEST_MB = 190
 NO_NETWORK = ("name resolution", "NewConnectionError", "Network is unreachable", "ConnectTimeout")
 
@@ -30,7 +34,8 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a virtual environment with only the package and its dependencies."""
     folder = tmp_path_factory.mktemp("no-torch") / "venv"
     subprocess.run([sys.executable, "-m", "venv", folder], check=True)
-    install = ["-m", "pip", "install", "--quiet", "--constraint", CONSTRAINTS, ROOT]
+    package = f"{ROOT}[{','.join(EXTRAS)}]" if EXTRAS else ROOT
+    install = ["-m", "pip", "install", "--quiet", "--constraint", CONSTRAINTS, package]
     command = [folder / "bin" / "python", *install]
     result = subprocess.run(command, capture_output=True, text=True, env=clean_environment())
     if result.returncode and any(words in result.stderr for words in NO_NETWORK):
@@ -167,6 +172,24 @@ def test_demo(run: Run, model: str, tmp_path: Path) -> None:
     assert len(sounds) >= 2
     for path in sounds:
         assert soundfile.info(path).frames > 1000
+
+
+def test_doctor_and_files_of_earlier_versions(run: Run, model: str, tmp_path: Path) -> None:
+    uses = {
+        use["name"]: use["missing"]
+        for use in json.loads(run("chirrup", "doctor", "--json"))["uses"]
+    }
+    for extra in EXTRAS:
+        assert set(uses[extra]) <= {"PortAudio"}, extra
+    for path in ARCHIVE.glob("*/*.chirrup"):
+        name = describe(path)["model"]
+        if EXTRAS or chirrup.load(name).spec.program_sha256:  # others need ONNX Runtime
+            run("chirrup", "decode", str(path), f"{path.stem}.wav", "--force")
+            assert soundfile.info(tmp_path / f"{path.stem}.wav").duration == pytest.approx(0.4)
+    if "tokens" in EXTRAS:
+        run("chirrup", "tokenize", f"{model}.wav", "--out", "tokens", "--model", model)
+        run("chirrup", "detokenize", "tokens", "--out", "back")
+        assert len(list((tmp_path / "back").rglob("*.wav"))) == 1
 
 
 def test_training_says_what_it_needs(environment: Path, tmp_path: Path) -> None:
