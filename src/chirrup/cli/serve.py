@@ -86,7 +86,7 @@ def serve(
         bool, typer.Option("--quiet", "-q", help="Print no lines of the log.")
     ] = False,
 ) -> None:
-    """Serve the page, relay calls, and take the ratings of listening tests.
+    """Serve the page, relay calls, and store listeners' ratings.
 
     People in a room of the relay talk with each other over WebSockets. The relay forwards
     datagrams and stores nothing. Ctrl-C ends it.
