@@ -137,7 +137,8 @@ def _cell(
     if not grid.size:
         return "-"
     found = bootstrapped(grid)
-    return f"{found.mean:.0f} ({found.low:.0f} to {found.high:.0f})"
+    spread = f" ({found.low:.0f} to {found.high:.0f})" if len(features) > 1 else ""
+    return f"{found.mean:.0f}{spread}"
 
 
 def main() -> None:

@@ -51,8 +51,9 @@ def test_a_trial_needs_both_recordings(
     (table,) = printed
     cells = [list(column.cells) for column in table.columns]
     assert cells[0] == ["uncoded", "Good 6k", "Bad 1k"]
-    for column in cells[1:]:
-        assert column == ["100 (100 to 100)"] * 2 + ["-100 (-100 to -100)"]
+    assert cells[1] == ["100 (100 to 100)"] * 2 + ["-100 (-100 to -100)"]
+    for column in cells[2:]:
+        assert column == ["100", "100", "-100"]
 
 
 def test_results_without_pairs(drt: ModuleType, tmp_path: Path) -> None:
