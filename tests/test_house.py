@@ -226,7 +226,6 @@ BENCHMARKS = {
     "boards.py": "the systems that the scoreboard compares",
     "drt.py": DEFAULT,
     "focal.py": "the speed of one model by parts",
-    "pictures.py": "the systems that the pictures compare",
     "iris.py": "experiments on one model",
     "pictures.py": "the pictures of the documentation",
     "spectrostream.py": "experiments on one model",
