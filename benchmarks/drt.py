@@ -29,6 +29,8 @@ from chirrup.evaluate.clips import read_clip
 from chirrup.evaluate.listening_tests.items import REFERENCE, Settings, read_items
 from chirrup.evaluate.listening_tests.significance import bootstrapped
 from chirrup.evaluate.listening_tests.words import FEATURES, PAIRS, Pair, talker_of, word_of
+from chirrup.evaluate.metrics.learned import EXTRA_ALL
+from chirrup.evaluate.metrics.metric import package
 from chirrup.evaluate.metrics.recognition import RATE_HZ, load_recogniser
 from chirrup.evaluate.results import audio_path
 from chirrup.files.drafts import written
@@ -61,10 +63,10 @@ def make_words(folder: Path, voices: list[str]) -> None:
 @cache
 def tokens(words: tuple[str, str]) -> tuple[list[int], list[list[int]]]:
     """Return the tokens that begin a transcript, and the tokens of each word as a transcript."""
-    from faster_whisper.tokenizer import Tokenizer
-
     recogniser = load_recogniser()
-    tokenizer = Tokenizer(recogniser.hf_tokenizer, False, task="transcribe", language="en")
+    tokenizer = package("faster_whisper.tokenizer", EXTRA_ALL).Tokenizer(
+        recogniser.hf_tokenizer, False, task="transcribe", language="en"
+    )
     texts = [[*tokenizer.encode(f" {word.title()}."), tokenizer.eot] for word in words]
     return [*tokenizer.sot_sequence, tokenizer.no_timestamps], texts
 
@@ -75,8 +77,7 @@ def log_ratio(audio: np.ndarray, words: tuple[str, str]) -> float:
     Args:
         audio: ``float32 [samples]`` at `RATE_HZ`.
     """
-    from faster_whisper.audio import pad_or_trim
-
+    pad_or_trim = package("faster_whisper.audio", EXTRA_ALL).pad_or_trim
     recogniser: Any = load_recogniser()
     silence = np.zeros(round(SILENCE_S * RATE_HZ), np.float32)
     features = recogniser.feature_extractor(np.concatenate([silence, audio, silence]))

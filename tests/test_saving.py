@@ -110,6 +110,8 @@ def test_nothing_is_written_if_it_fails(
     codec, saved = chirrup.load(small_export.folder), tmp_path / "saved"
     with pytest.raises(TypeError, match="JSON"):
         codec.save_pretrained(saved, metadata={"license": object()})
+    with pytest.raises(ValueError, match="the folder is an empty text"):
+        codec.save_pretrained("")
     wrong: list[dict[Any, Any]] = [{"a: b": 1}, {"a\nb": 1}, {"": 1}, {1: 2}]
     for metadata in wrong:
         with pytest.raises(ValueError, match="is not a key of a card's metadata"):

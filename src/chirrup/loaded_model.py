@@ -116,8 +116,11 @@ class LoadedModel:
             ModelError: a file of the model is missing or damaged.
             FileError: the folder cannot be written.
             TypeError: a value of ``metadata`` cannot be written as JSON.
-            ValueError: a key of ``metadata`` is not a name, or a number is not finite.
+            ValueError: ``folder`` is an empty text, a key of ``metadata`` is not a name, or a number
+                is not finite.
         """
+        if folder == "":
+            raise ValueError("the folder is an empty text: give '.' for the current folder")
         save_model(self.folder, Path(folder), self.spec, self.description, metadata or {})
 
     def __repr__(self) -> str:
