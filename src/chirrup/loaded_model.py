@@ -116,8 +116,8 @@ class LoadedModel:
             ModelError: a file of the model is missing or damaged.
             FileError: the folder cannot be written.
             TypeError: a value of ``metadata`` cannot be written as JSON.
-            ValueError: ``folder`` is an empty text, a key of ``metadata`` is not a name, or a number
-                is not finite.
+            ValueError: ``folder`` is an empty text, a key of ``metadata`` is not a name, or a
+                number is not finite.
         """
         if folder == "":
             raise ValueError("the folder is an empty text: give '.' for the current folder")
