@@ -20,6 +20,7 @@ from chirrup.data.prepare import prepare
 from chirrup.data.recipe import Recipe, recipe_of
 from chirrup.errors import FileError
 from chirrup.evaluate.clips import read_clip
+from closed_folders import close_folders
 from data_samples import RATE_HZ, here, noise, talk, write
 
 Rows = list[dict[str, Any]]
@@ -74,6 +75,15 @@ def test_unreadable_and_missing(plain: Path) -> None:
             "speech_train/a__0.wav: Format not recognised",
         ]
     }
+
+
+def test_a_folder_that_cannot_be_read(plain: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    closed = plain / "speech_train" / "closed"
+    closed.mkdir()
+    write(closed / "new.flac", talk(1, seed=9))
+    close_folders(monkeypatch)
+    why = "cannot be read: Permission denied: check its permissions"
+    assert found(plain) == {"unreadable": [f"{closed} {why}"]}
 
 
 def test_wrong_rate_and_length(plain: Path) -> None:

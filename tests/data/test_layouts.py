@@ -9,6 +9,7 @@ import pytest
 from chirrup.data.item import Item
 from chirrup.data.layouts import LAYOUTS, parse, scan
 from chirrup.errors import FileError
+from closed_folders import close_folders
 from data_samples import tree, write
 
 Facts = dict[str, dict[str, str]]
@@ -282,6 +283,25 @@ def test_musdb_takes_the_mixture_of_each_track(tmp_path: Path) -> None:
         ("musdb18-hq:A-B", "train", "music"),
         ("musdb18-hq:C-D", "test", "music"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("layout", "files"),
+    [
+        ("speech", "a/a.wav closed/b.wav"),
+        ("musdb", "train/A-B/mixture.wav test/closed/mixture.wav"),
+        ("globe", "closed/train.parquet"),
+        ("mls", "mls_german/train/audio/closed/1/a.flac"),
+    ],
+)
+@pytest.mark.parametrize("top", [False, True])
+def test_a_folder_that_cannot_be_read_is_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, layout: str, files: str, top: bool
+) -> None:
+    tree(tmp_path, files)
+    close_folders(monkeypatch, tmp_path.name if top else "closed")
+    with pytest.raises(FileError, match="cannot be read: Permission denied"):
+        list(scan(layout, tmp_path))
 
 
 def test_plain_music_and_rooms(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from chirrup.evaluate.results import RESULTS, Results, audio_path
 from chirrup.evaluate.run import Job, Settings, System, Unit, evaluate, score_clip
 from chirrup.files import FileError
 from chirrup.live.network import parse_network
+from closed_folders import close_folders
 
 RATE_HZ = 16_000
 COARSE, STATED = "own_codec:Coarse", "own_codec:Stated"
@@ -239,6 +240,17 @@ def test_results_of_something_else_are_kept(
     with pytest.raises(FileError, match=words):
         evaluate(settings(clips), tmp_path / "out")
     assert path.read_text() == content
+
+
+def test_a_folder_that_cannot_be_read_is_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("a.wav", "closed/b.wav"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    close_folders(monkeypatch)
+    with pytest.raises(FileError, match="closed cannot be read: Permission denied"):
+        audio_files(tmp_path)
 
 
 def test_folders_without_clips_are_refused(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ import chirrup
 from chirrup import tokens
 from chirrup.data.workers import Run
 from chirrup.tokens.sources import scan
+from closed_folders import close_folders
 from token_samples import RATES_HZ, file_of, recording, tar_of
 
 NAMES = ["a.wav", "p1/b.flac", "p1/c.flac", "z.ogg"]
@@ -126,6 +127,36 @@ def test_a_source_without_audio_is_an_error(
     with pytest.raises(chirrup.FileError, match=words):
         tokens.tokenize([str(tmp_path / source)], tmp_path / "out", codec, settings, run)
     assert os.listdir(tmp_path) == ["empty"]
+
+
+@pytest.mark.parametrize(
+    ("source", "names"),
+    [
+        ("c", ["a.wav", "s/closed", "z/b.wav"]),
+        ("c/**/*.wav", ["a.wav", "closed", "z/b.wav"]),
+        ("c/s/*/*.wav", ["."]),
+        ("c/s/closed", ["."]),
+    ],
+)
+def test_a_folder_that_cannot_be_read_is_a_failure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str, names: list[str]
+) -> None:
+    for name in ("a.wav", "s/closed/lost.wav", "z/b.wav"):
+        (tmp_path / "c" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "c" / name).write_bytes(file_of("a.wav"))
+    close_folders(monkeypatch)
+    found = list(scan([str(tmp_path / source)]))
+    faults = [one for one in found if one.fault]
+    why = f"the folder {tmp_path / 'c/s/closed'} cannot be read: Permission denied"
+    assert [one.fault for one in faults] == [why]
+    assert sorted(one.path for one in found) == names
+
+
+def test_a_damaged_manifest_of_a_folder_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "a.wav").write_bytes(file_of("a.wav"))
+    (tmp_path / "manifest.csv").write_text("no,columns\n1,2\n")
+    with pytest.raises(chirrup.FileError, match=r"manifest\.csv"):
+        list(scan([str(tmp_path)]))
 
 
 def test_what_cannot_be_read_is_a_failure_with_its_reason(

@@ -2,9 +2,8 @@
 
 import hashlib
 import json
-import os
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from chirrup.data.manifest import BadRow, Entry, find_manifest, read_rows
 from chirrup.data.measure import SILENT
 from chirrup.data.workers import Run
 from chirrup.errors import FileError
+from chirrup.files.walking import files_below
 
 SECONDS_OFF = 0.01
 PROBLEMS = {
@@ -140,19 +140,18 @@ class _Kept:
                 self.report.found["same audio"].append(paths)
         tops = {path.partition("/")[0] for path in self.paths if "/" in path}
         for top in sorted(tops):
-            for path in sorted(_files(folder / top)):
+            try:
+                found = sorted(files_below(folder / top))
+            except FileError as error:
+                self.report.found["unreadable"].append(str(error))
+                continue
+            for path in found:
                 name = path.relative_to(folder).as_posix()
                 early = name.endswith(".early.flac")
                 audio = path.suffix.lower() in ENDINGS and name not in self.paths and not early
                 shard = path.suffix == ".tar" and name not in self.shards
                 if path.is_file() and (audio or shard):
                     self.report.found["not listed"].append(name)
-
-
-def _files(folder: Path) -> Iterator[Path]:
-    """Find all files below a folder, except in folders that cannot be read."""
-    for place, _, names in os.walk(folder):
-        yield from (Path(place) / name for name in names)
 
 
 def _outside(entry: Entry) -> str:

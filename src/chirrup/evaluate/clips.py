@@ -9,6 +9,7 @@ import soxr
 
 from chirrup.errors import FileError
 from chirrup.files.sounds import UnreadableError, read_sound
+from chirrup.files.walking import files_below
 
 ENDINGS = {".wav", ".flac", ".opus", ".ogg", ".mp3", ".aiff"}
 MAX_CHANNELS = 8
@@ -21,13 +22,13 @@ def audio_files(folder: Path, but: Path | None = None) -> tuple[Path, ...]:
         but: a folder whose files are left out.
 
     Raises:
-        FileError: the folder does not exist, or has no audio.
+        FileError: the folder does not exist or has no audio, or a folder cannot be read.
     """
     if not folder.is_dir():
         raise FileError(f"{folder} is not a folder: name a folder of audio files")
     paths = sorted(
         path
-        for path in folder.rglob("*")
+        for path in files_below(folder)
         if path.suffix.lower() in ENDINGS
         and path.is_file()
         and (but is None or not path.resolve().is_relative_to(but.resolve()))

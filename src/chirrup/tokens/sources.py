@@ -96,11 +96,11 @@ def scan(sources: Sequence[str]) -> Iterator[Recording]:
         FileError: a source does not exist, a pattern finds nothing, or a table cannot be read.
     """
     places = [place for source in sources for place in _places(source)]
-    folders = [place for place in places if place.is_dir()]
-    files = [os.path.abspath(place) for place in places if not place.is_dir()]
+    folders = [place for place in places if os.path.isdir(place)]
+    files = [os.path.abspath(place) for place in places if not os.path.isdir(place)]
     base = os.path.commonpath([os.path.dirname(file) for file in files]) if files else ""
     for place in places:
-        if place.is_dir():
+        if os.path.isdir(place):
             alone = len(folders) == 1 and not files
             yield from _of_folder(place, PurePath() if alone else PurePath(place.resolve().name))
         else:
@@ -109,30 +109,54 @@ def scan(sources: Sequence[str]) -> Iterator[Recording]:
 
 
 def _places(source: str) -> list[Path]:
-    """Return the file or folder of a source, or the files that match a pattern."""
+    """Return the file or folder of a source, or what `_matches` returns for a pattern."""
     place = Path(source).expanduser()
     if place.exists():
         return [place]
     if not glob.has_magic(source):
         raise FileError(f"{source} does not exist: give an audio file, a folder or a pattern")
-    found = sorted(glob.glob(os.path.expanduser(source), recursive=True))
-    files = [path for path in map(Path, found) if not path.is_dir()]
-    if not files:
+    if not (found := _matches(os.path.expanduser(source))):
         raise FileError(f"no file matches {source}: check the pattern")
-    return files
+    return found
+
+
+def _matches(pattern: str) -> list[Path]:
+    """Return the files that match a pattern, and the folders that it cannot look into."""
+    found = [path for path in sorted(glob.glob(pattern, recursive=True)) if not os.path.isdir(path)]
+    parts = PurePath(pattern).parts
+    folders: set[str] = set()
+    for index, part in enumerate(parts):
+        if glob.has_magic(part):
+            folders.update(glob.glob(os.path.join(*parts[:index], "") or ".", recursive=True))
+        if part == "**":
+            folders.update(glob.glob(os.path.join(*parts[: index + 1], ""), recursive=True))
+    for folder in sorted(folders):
+        try:
+            os.scandir(folder).close()
+        except OSError:
+            found.append(folder)
+    return [Path(path) for path in found]
 
 
 def _of_folder(place: Path, name: PurePath) -> Iterator[Recording]:
-    with suppress(FileError):
-        yield from _listed(find_manifest(place), name)
+    manifest = None
+    with suppress(FileError, OSError):
+        manifest = find_manifest(place)
+    if manifest:
+        yield from _listed(manifest, name)
         return
-    for folder, folders, names in os.walk(place):
+    unreadable: list[OSError] = []
+    for folder, folders, names in os.walk(place, onerror=unreadable.append):
         folders[:] = sorted(folder for folder in folders if not folder.startswith("."))
         for file in sorted(names):
             path = Path(folder, file)
             known = path.suffix.lower() in {*AUDIO_ENDINGS, TAR, TABLE} or _is_packed(path)
             if known and not file.startswith("."):
                 yield from _in_folder(path, name / path.relative_to(place))
+    for error in unreadable:
+        path = Path(error.filename)
+        fault = f"the folder {path} cannot be read: {error.strerror}"
+        yield _recording(path, (name / path.relative_to(place)).as_posix(), ("", fault))
 
 
 def _in_folder(path: Path, name: PurePath) -> Iterator[Recording]:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from chirrup.errors import FileError
 from chirrup.files.naming import AUDIO_ENDINGS
+from chirrup.files.walking import files_below, unreadable
 from chirrup.parsing import parsing
 
 
@@ -15,21 +16,36 @@ def audio_below(folder: Path) -> Iterator[Path]:
     """Find all audio files, folder by folder, in the order of their names, except hidden files.
 
     Files of formats that cannot be read are included, so that they are refused instead of missing.
+
+    Raises:
+        FileError: a folder cannot be read.
     """
-    for place, folders, names in os.walk(folder):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for name in sorted(names):
-            if not name.startswith(".") and os.path.splitext(name)[1].lower() in AUDIO_ENDINGS:
-                yield Path(place, name)
+    for path in files_below(folder, hidden=False):
+        if path.suffix.lower() in AUDIO_ENDINGS:
+            yield path
+
+
+def folders_in(folder: Path) -> list[Path]:
+    """Return a folder and the folders in it, sorted.
+
+    Raises:
+        FileError: the folder cannot be read.
+    """
+    try:
+        return [folder, *sorted(path for path in folder.iterdir() if path.is_dir())]
+    except OSError as error:
+        raise unreadable(error) from error
 
 
 def first_below(folder: Path, *names: str) -> Path | None:
-    """Return the folder, or the first folder in it, that has one of ``names``."""
-    try:
-        places = [folder, *sorted(path for path in folder.iterdir() if path.is_dir())]
-    except OSError:
-        return None
-    return next((place for place in places if any((place / n).exists() for n in names)), None)
+    """Return the folder, or the first folder in it, that has one of ``names``.
+
+    Raises:
+        FileError: the folder cannot be read.
+    """
+    places = folders_in(folder)
+    has_one = (place for place in places if any(os.path.exists(place / name) for name in names))
+    return next(has_one, None)
 
 
 def home(folder: Path, layout: str, *names: str) -> Path:

@@ -111,7 +111,8 @@ def musdb(root: Path) -> Iterator[Item]:
     """MUSDB18-HQ: ``train/ARTIST - TITLE/mixture.wav``, without the stems."""
     root = home(root, "MUSDB18-HQ", "train", "test")
     for split in ("train", "test"):
-        for path in sorted((root / split).glob("*/mixture.wav")):
+        mixtures = (path for path in audio_below(root / split) if path.name == "mixture.wav")
+        for path in mixtures:
             yield Item(
                 str(path),
                 "music",

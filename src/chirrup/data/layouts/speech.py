@@ -4,13 +4,23 @@ Each function yields the recordings in the folder of a data set. If a file of me
 its facts stay empty.
 """
 
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
 
 from chirrup.data.item import SPLITS, Item, gender_of, group_of_name
-from chirrup.data.layouts.files import audio_below, first_below, home, table, texts, words
+from chirrup.data.layouts.files import (
+    audio_below,
+    first_below,
+    folders_in,
+    home,
+    table,
+    texts,
+    words,
+)
 from chirrup.errors import FileError
+from chirrup.files.walking import files_below
 
 LIBRITTS_SPLITS = {
     "train-clean-100": "train",
@@ -129,8 +139,7 @@ def mls(root: Path) -> Iterator[Item]:
 
     ``mls_german/train/audio/SPEAKER/BOOK/*.flac`` (or ``mls_german_opus``) and ``metainfo.txt``.
     """
-    folders = [root, *sorted(path for path in root.iterdir() if path.is_dir())]
-    folders = [folder for folder in folders if _mls_language(folder)]
+    folders = [folder for folder in folders_in(root) if _mls_language(folder)]
     if not folders:
         raise FileError(f"{root} does not look like MLS: it has no folder such as mls_german")
     for folder in folders:
@@ -169,7 +178,7 @@ def globe(root: Path) -> Iterator[Item]:
     """
     from chirrup.data.parquet import rows_without_audio
 
-    for path in sorted(root.rglob("*.parquet")):
+    for path in sorted(path for path in files_below(root) if path.suffix == ".parquet"):
         place = path.relative_to(root).as_posix().lower()
         match = re.search(r"(?:^|/)(train|val|test)", place)
         split = match[1].replace("val", "validation") if match else ""
@@ -214,8 +223,7 @@ def common_voice(root: Path) -> Iterator[Item]:
     ``de/clips/*.mp3``, ``de/validated.tsv``, and the splits ``train.tsv``, ``dev.tsv``,
     ``test.tsv``.
     """
-    folders = [root, *sorted(path for path in root.iterdir() if path.is_dir())]
-    folders = [folder for folder in folders if (folder / "validated.tsv").is_file()]
+    folders = [folder for folder in folders_in(root) if os.path.isfile(folder / "validated.tsv")]
     if not folders:
         raise FileError(f"{root} does not look like Common Voice: it has no validated.tsv")
     for folder in folders:
