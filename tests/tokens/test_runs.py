@@ -5,6 +5,7 @@ import os
 import re
 import resource
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -97,6 +98,9 @@ def test_a_second_run_does_only_what_is_missing_or_changed(
     (out / "shards" / "tokens-000002.npz").unlink()
     assert again() == [2]
     assert content(out) == whole
+    os.truncate(out / "shards" / "tokens-000001.npz", 100)
+    assert again() == [1]
+    assert content(out) == whole
     (many / "09.flac").write_bytes(file_of("a.wav"))
     assert again() == [2]
     assert content(out) != whole
@@ -104,6 +108,15 @@ def test_a_second_run_does_only_what_is_missing_or_changed(
     assert again() == []
     assert not (out / "shards" / "tokens-000003.npz").exists()
     assert len(tokens.open(out)) == 11
+    for number in range(8):
+        (many / f"{number:02d}.flac").write_bytes(b"no audio")
+    assert again() == [0, 1, 2]
+    assert [path.name for path in (out / "shards").iterdir()] == ["tokens-000002.npz"]
+    with sqlite3.connect(out / NAME) as file:  # as before sizes were stored
+        file.execute("ALTER TABLE shard DROP COLUMN sizes")
+    file.close()
+    assert again() == [0, 1, 2]
+    assert again() == []
 
 
 def test_a_failed_run_leaves_no_description(

@@ -155,7 +155,7 @@ def tokenize(
         shards = _shards(named, shard_recordings)
         count = _make(shards, folder, store, settings, codec, run, report)
         for number in store.remove_from(count):
-            _remove(folder, number, settings)
+            work.remove_shard(folder, number, settings)
         return Tokenized(*_finish(folder, store, settings), ids.changed, new_seconds)
 
 
@@ -177,15 +177,11 @@ def _check_settings(store: Store, folder: Path, wanted: dict[str, Any], force: b
                 f"{folder} has {name} {known.get(name)!r}, not {wanted[name]!r}: give another "
                 "--out, or replace it with --force"
             )
+        old = Settings(**{k: x for k, x in known.items() if k != "shard"})
         for number in store.remove_from(0):
-            _remove(folder, number, Settings(**{k: x for k, x in known.items() if k != "shard"}))
+            work.remove_shard(folder, number, old)
         store.clear()
     store.set("settings", text)
-
-
-def _remove(folder: Path, number: int, settings: Settings) -> None:
-    for name in FORMATS[settings.format].names(number):
-        (folder / work.SHARDS / name).unlink(missing_ok=True)
 
 
 def _shards(
@@ -269,9 +265,8 @@ def _plan_of(recordings: Sequence[Recording], settings: Settings) -> str:
 
 
 def _is_done(store: Store, folder: Path, number: int, plan: str, settings: Settings) -> bool:
-    known, rows = store.shard(number)
-    names = FORMATS[settings.format].names(number) if rows else []
-    return known == plan and all((folder / work.SHARDS / name).is_file() for name in names)
+    known, sizes = store.shard(number)
+    return known == plan and sizes == work.sizes_of(folder, number, settings)
 
 
 # --- the whole data set --------------------------------------------------------------------------

@@ -16,7 +16,7 @@ SCHEMA = """
 CREATE TABLE IF NOT EXISTS setting (name TEXT PRIMARY KEY, value TEXT);
 CREATE TABLE IF NOT EXISTS shard (
     number INTEGER PRIMARY KEY, plan TEXT, rows INTEGER, seconds REAL,
-    failures TEXT, ids TEXT, places BLOB
+    failures TEXT, ids TEXT, places BLOB, sizes TEXT
 );
 """
 ENTRY = np.dtype(
@@ -33,6 +33,8 @@ def open_store(folder: Path) -> Generator["Store", None, None]:
         try:
             connection.execute("PRAGMA journal_mode = WAL")
             connection.executescript(SCHEMA)
+            if "sizes" not in [row[1] for row in connection.execute("PRAGMA table_info(shard)")]:
+                connection.execute("ALTER TABLE shard ADD COLUMN sizes TEXT")
             yield Store(connection)
         finally:
             connection.close()
@@ -58,10 +60,14 @@ class Store:
         self.run("DELETE FROM shard")
         self.run("DELETE FROM setting")
 
-    def shard(self, number: int) -> tuple[str, int]:
-        """Return the plan by which a shard was written, and its rows; "" if it was not."""
-        query = "SELECT plan, rows FROM shard WHERE number = ?"
-        return self.run(query, (number,)).fetchone() or ("", 0)
+    def shard(self, number: int) -> tuple[str, list[int] | None]:
+        """Return the plan by which a shard was written and the sizes of its files.
+
+        The plan is "" if the shard was not written. The sizes are None if they are not known.
+        """
+        query = "SELECT plan, sizes FROM shard WHERE number = ?"
+        plan, sizes = self.run(query, (number,)).fetchone() or ("", None)
+        return plan, sizes and json.loads(sizes)
 
     def keep(self, plan: str, result: dict[str, Any]) -> None:
         """Store the result of a shard; see `work.run`."""
@@ -70,8 +76,8 @@ class Store:
         ids, failures = json.dumps([row[0] for row in rows]), json.dumps(result["failures"])
         values = number, plan, len(rows), result["seconds"], failures, ids
         self.run(
-            "INSERT OR REPLACE INTO shard VALUES (?, ?, ?, ?, ?, ?, ?)",
-            (*values, places.tobytes()),
+            "INSERT OR REPLACE INTO shard VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            (*values, places.tobytes(), json.dumps(result["sizes"])),
         )
 
     def remove_from(self, number: int) -> list[int]:

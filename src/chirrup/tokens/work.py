@@ -42,9 +42,9 @@ def run(job: str) -> str:
     """Tokenise the recordings of a shard and write it, if a recording can be read.
 
     Returns:
-        ``number``, ``rows`` (a list of id, both places, frames and samples), ``seconds`` of audio
-        and ``failures`` (dictionaries with id, path and reason), or ``error`` if the shard cannot
-        be written.
+        ``number``, ``rows`` (a list of id, both places, frames and samples), ``sizes`` (see
+        `sizes_of`), ``seconds`` of audio and ``failures`` (dictionaries with id, path and reason),
+        or ``error`` if the shard cannot be written.
     """
     given = json.loads(job)
     folder, number = Path(given["folder"]), given["number"]
@@ -72,9 +72,29 @@ def run(job: str) -> str:
                     place = add(row, np.ascontiguousarray(tokens))
                     rows.append((row.id, *place, row.codes.shape[1], row.samples))
                     seconds += row.duration_s
+        if add is None:  # no recording can be read
+            remove_shard(folder, number, settings)
+        sizes = sizes_of(folder, number, settings)
     except FileError as error:
         return json.dumps({"error": str(error)})
-    return json.dumps({"number": number, "rows": rows, "seconds": seconds, "failures": failures})
+    result = {"number": number, "rows": rows, "sizes": sizes, "seconds": seconds}
+    return json.dumps({**result, "failures": failures})
+
+
+def sizes_of(folder: Path, number: int, settings: Settings) -> list[int]:
+    """Return the sizes of the files of a shard in bytes; -1 for a missing file."""
+    paths = _paths(folder, number, settings)
+    return [path.stat().st_size if path.is_file() else -1 for path in paths]
+
+
+def remove_shard(folder: Path, number: int, settings: Settings) -> None:
+    """Remove the files of a shard."""
+    for path in _paths(folder, number, settings):
+        path.unlink(missing_ok=True)
+
+
+def _paths(folder: Path, number: int, settings: Settings) -> list[Path]:
+    return [folder / SHARDS / name for name in FORMATS[settings.format].names(number)]
 
 
 def failure(recording: Recording, reason: str) -> dict[str, str]:
