@@ -128,9 +128,24 @@ def test_a_chirrup_file_is_decoded_and_a_damaged_one_is_played_with_a_note(
     ready(page, "joe.chirrup")
 
 
+def wave(audio: "np.ndarray", rate_hz: int, **options: str) -> bytes:
+    """Return an audio file, by default a WAV."""
+    file = io.BytesIO()
+    soundfile.write(file, audio, rate_hz, **({"format": "WAV"} | options))
+    return file.getvalue()
+
+
+NOT_FINITE = np.where(np.arange(24_000) < 12_000, 0.1, np.nan).astype(np.float32)
+
+
 @pytest.mark.parametrize(
     ("name", "content", "text"),
     [
+        (
+            "nan.wav",
+            wave(NOT_FINITE, 24_000, subtype="FLOAT"),
+            "nan.wav has a sample that is not a finite number at 0.500 s. Repair it first.",
+        ),
         ("notes.txt", b"no sound", "This browser cannot decode notes.txt."),
         ("empty.wav", b"", "empty.wav is empty."),
         ("cut.chirrup", b"\x8fCHIRRUP\1\0", "The file is too short for a .chirrup file."),

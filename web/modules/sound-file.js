@@ -9,7 +9,7 @@ const MOST_BYTES = 500e6, MOST_CHANNELS = 16;
  * @param {Blob} file
  * @param {string} name
  * @returns {Promise<{channels: Float32Array[], rateHz: number}>}
- * @throws {Error} the browser cannot decode the file
+ * @throws {Error} the browser cannot decode the file, or it has no samples or one that is not finite
  */
 export async function readSound(file, name) {
   if (file.size > MOST_BYTES) throw new Error(`${name} has ${Math.round(file.size / 1e6)} MB. Give a file of at most ${MOST_BYTES / 1e6} MB.`);
@@ -22,7 +22,14 @@ export async function readSound(file, name) {
   if (buffer.numberOfChannels > MOST_CHANNELS)
     throw new Error(`${name} has ${buffer.numberOfChannels} channels. Give a file of at most ${MOST_CHANNELS}.`);
   const channels = Array.from({ length: buffer.numberOfChannels }, (_, n) => buffer.getChannelData(n));
+  const bad = Math.min(...channels.map(firstNotFinite));
+  if (bad < Infinity) throw new Error(`${name} has a sample that is not a finite number at ${(bad / rateHz).toFixed(3)} s. Repair it first.`);
   return { channels, rateHz };
+}
+
+function firstNotFinite(samples) {
+  for (let n = 0; n < samples.length; ++n) if (!Number.isFinite(samples[n])) return n;
+  return Infinity;
 }
 
 /** Return the sample rate in the header of a WAV, FLAC, Ogg or MP3 file, or 0. @param {Uint8Array} bytes */
