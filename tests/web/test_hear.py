@@ -128,10 +128,10 @@ def test_a_chirrup_file_is_decoded_and_a_damaged_one_is_played_with_a_note(
     ready(page, "joe.chirrup")
 
 
-def wave(audio: "np.ndarray", rate_hz: int, **options: str) -> bytes:
-    """Return an audio file, by default a WAV."""
+def wave(audio: "np.ndarray", rate_hz: int, subtype: str = "PCM_16") -> bytes:
+    """Return a WAV file."""
     file = io.BytesIO()
-    soundfile.write(file, audio, rate_hz, **({"format": "WAV"} | options))
+    soundfile.write(file, audio, rate_hz, format="WAV", subtype=subtype)
     return file.getvalue()
 
 
@@ -143,10 +143,11 @@ NOT_FINITE = np.where(np.arange(24_000) < 12_000, 0.1, np.nan).astype(np.float32
     [
         (
             "nan.wav",
-            wave(NOT_FINITE, 24_000, subtype="FLOAT"),
+            wave(NOT_FINITE, 24_000, "FLOAT"),
             "nan.wav has a sample that is not a finite number at 0.500 s. Repair it first.",
         ),
-        ("notes.txt", b"no sound", "This browser cannot decode notes.txt."),
+        ("notes.txt", b"no sound", "notes.txt is not a .chirrup file, and this browser cannot"),
+        ("none.wav", wave(NOT_FINITE[:0], 24_000), "none.wav has no samples."),
         ("empty.wav", b"", "empty.wav is empty."),
         ("cut.chirrup", b"\x8fCHIRRUP\1\0", "The file is too short for a .chirrup file."),
     ],

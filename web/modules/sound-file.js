@@ -16,9 +16,11 @@ export async function readSound(file, name) {
   const bytes = new Uint8Array(await file.arrayBuffer());
   if (!bytes.length) throw new Error(`${name} is empty.`);
   const found = sampleRateOf(bytes), rateHz = found >= RATES_HZ[0] && found <= RATES_HZ[1] ? found : OTHER_RATE_HZ;
+  const empty = isEmptyWav(bytes); // decoding detaches the bytes
   const buffer = await new OfflineAudioContext(1, 1, rateHz).decodeAudioData(bytes.buffer).catch(() => null);
-  if (!buffer) throw new Error(`This browser cannot decode ${name}. Give a WAV, FLAC, MP3, Ogg or .chirrup file.`);
-  if (!buffer.length) throw new Error(`${name} has no samples.`);
+  if (buffer?.length === 0 || (!buffer && empty)) throw new Error(`${name} has no samples.`);
+  if (!buffer)
+    throw new Error(`${name} is not a .chirrup file, and this browser cannot decode it as audio. Give a WAV, FLAC, MP3, Ogg or .chirrup file.`);
   if (buffer.numberOfChannels > MOST_CHANNELS)
     throw new Error(`${name} has ${buffer.numberOfChannels} channels. Give a file of at most ${MOST_CHANNELS}.`);
   const channels = Array.from({ length: buffer.numberOfChannels }, (_, n) => buffer.getChannelData(n));
@@ -34,19 +36,37 @@ function firstNotFinite(samples) {
 
 /** Return the sample rate in the header of a WAV, FLAC, Ogg or MP3 file, or 0. @param {Uint8Array} bytes */
 export function sampleRateOf(bytes) {
-  const text = (start, count) => String.fromCharCode(...bytes.subarray(start, start + count));
-  const number = (start) => (bytes.length < start + 4 ? 0 : new DataView(bytes.buffer, bytes.byteOffset).getUint32(start, true));
-  if (text(0, 4) === "RIFF" && text(8, 4) === "WAVE") {
-    for (let place = 12; place + 8 <= bytes.length; place += 8 + number(place + 4) + (number(place + 4) % 2))
-      if (text(place, 4) === "fmt ") return number(place + 12);
-    return 0;
+  const text = (start, count) => textAt(bytes, start, count);
+  if (isWav(bytes)) {
+    const place = wavChunk(bytes, "fmt ");
+    return place ? numberAt(bytes, place + 12) : 0;
   }
   if (text(0, 4) === "fLaC") return (bytes[18] << 12) | (bytes[19] << 4) | (bytes[20] >> 4);
   if (text(0, 4) === "OggS") {
     const start = 27 + bytes[26];
-    return text(start, 8) === "OpusHead" ? 48000 : text(start + 1, 6) === "vorbis" ? number(start + 12) : 0;
+    return text(start, 8) === "OpusHead" ? 48000 : text(start + 1, 6) === "vorbis" ? numberAt(bytes, start + 12) : 0;
   }
   return mp3Rate(bytes, text);
+}
+
+const textAt = (bytes, start, count) => String.fromCharCode(...bytes.subarray(start, start + count));
+const numberAt = (bytes, start) =>
+  bytes.length < start + 4 ? 0 : new DataView(bytes.buffer, bytes.byteOffset).getUint32(start, true);
+const isWav = (bytes) => textAt(bytes, 0, 4) === "RIFF" && textAt(bytes, 8, 4) === "WAVE";
+
+/** Return the place of a chunk of a WAV file, or 0. */
+function wavChunk(bytes, name) {
+  for (let place = 12, size; place + 8 <= bytes.length; place += 8 + size + (size % 2)) {
+    if (textAt(bytes, place, 4) === name) return place;
+    size = numberAt(bytes, place + 4);
+  }
+  return 0;
+}
+
+/** Return whether a file is a WAV file without samples, which browsers refuse to decode. */
+function isEmptyWav(bytes) {
+  const place = isWav(bytes) && wavChunk(bytes, "data");
+  return place > 0 && numberAt(bytes, place + 4) === 0;
 }
 
 function mp3Rate(bytes, text) {
