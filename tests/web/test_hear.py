@@ -105,6 +105,18 @@ def test_a_stereo_file_of_another_rate_has_copies_of_its_rate_and_length(
     assert np.abs(soundfile.read(tmp_path / "again.wav")[0] - audio).max() < 1e-3
 
 
+def test_a_file_that_the_browser_resamples_is_shown_with_a_note(page: "Page") -> None:
+    content = wave(0.1 * np.random.default_rng(1).standard_normal(192_000), 192_000)
+    page.goto("")
+    page.locator("#file").set_input_files(
+        {"name": "high.wav", "mimeType": "audio/wav", "buffer": content}
+    )
+    ready(page, "Original", "Opus, 6 kbit/s")
+    facts = "high.wav: 1.0 s, 48 kHz, 1 channel."
+    note = "The page resampled it from 192 kHz to 48 kHz."
+    assert page.locator("#about").inner_text() == f"{facts} {note}"
+
+
 def test_a_chirrup_file_is_decoded_and_a_damaged_one_is_played_with_a_note(
     page: "Page", tmp_path: Path
 ) -> None:
@@ -124,8 +136,10 @@ def test_a_chirrup_file_is_decoded_and_a_damaged_one_is_played_with_a_note(
     damaged[2000] ^= 1
     path.write_bytes(damaged)
     page.locator("#file").set_input_files(path)
-    page.get_by_text("frames 100 to 199 are lost").wait_for(timeout=PATIENCE_MS)
-    ready(page, "joe.chirrup")
+    about = page.locator("#about", has_text="It is damaged: ")
+    about.filter(has_text="frames 100 to 199 are lost.").wait_for(timeout=PATIENCE_MS)
+    ready(page, "joe.chirrup", "iris-t1, 1 kbit/s")  # and the note stays
+    assert re.search(r"is damaged: bytes \d+ to \d+ .*; frames 100 to 199", about.inner_text())
 
 
 def wave(audio: "np.ndarray", rate_hz: int, subtype: str = "PCM_16") -> bytes:

@@ -8,7 +8,7 @@ const MOST_BYTES = 500e6, MOST_CHANNELS = 16;
  * Decode an audio file.
  * @param {Blob} file
  * @param {string} name
- * @returns {Promise<{channels: Float32Array[], rateHz: number}>}
+ * @returns {Promise<{channels: Float32Array[], rateHz: number, notes: string[]}>} notes state what decoding changed
  * @throws {Error} the browser cannot decode the file, or it has no samples or one that is not finite
  */
 export async function readSound(file, name) {
@@ -26,8 +26,12 @@ export async function readSound(file, name) {
   const channels = Array.from({ length: buffer.numberOfChannels }, (_, n) => buffer.getChannelData(n));
   const bad = Math.min(...channels.map(firstNotFinite));
   if (bad < Infinity) throw new Error(`${name} has a sample that is not a finite number at ${(bad / rateHz).toFixed(3)} s. Repair it first.`);
-  return { channels, rateHz };
+  return { channels, rateHz, notes: rateNotes(found || rateHz, rateHz) };
 }
+
+/** State that a sound was resampled. @param {number} fileHz @param {number} rateHz @returns {string[]} */
+export const rateNotes = (fileHz, rateHz) =>
+  fileHz === rateHz ? [] : [`The page resampled it from ${fileHz / 1000} kHz to ${rateHz / 1000} kHz.`];
 
 function firstNotFinite(samples) {
   for (let n = 0; n < samples.length; ++n) if (!Number.isFinite(samples[n])) return n;

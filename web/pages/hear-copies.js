@@ -2,6 +2,7 @@
 
 import { firstCodebooks } from "../modules/coding.js";
 import { FileReader, writeFile } from "../modules/file.js";
+import { rateNotes } from "../modules/sound-file.js";
 
 /** Longer sounds are cut, and longer `.chirrup` files refused: a small one can stand for a very long signal. */
 export const MOST_SECONDS = 300;
@@ -77,7 +78,7 @@ export class Copies {
  * @param {import("../modules/models.js").Model[]} models
  * @param {Uint8Array} bytes
  * @param {string} name
- * @returns {Promise<Copy & {rateHz: number, damage: string[]}>}
+ * @returns {Promise<Copy & {rateHz: number, notes: string[]}>}
  * @throws {Error} the file is damaged, or the page lacks its model
  */
 export async function decodeChirrup(coder, models, bytes, name) {
@@ -96,7 +97,9 @@ export async function decodeChirrup(coder, models, bytes, name) {
   const length = samples === null ? null : Math.min(samples, available); // a forged number may be larger
   const { results, seconds } = await coder.decode(model, streams, header.codebooks, rateHz, length);
   const channels = header.channelMode === "mid-side" ? leftRight(results) : results;
-  return { channels, rateHz, bytes: bytes.length, decodeSeconds: seconds, encodeSeconds: null, seconds, file: bytes, damage: reader.damage };
+  const damage = reader.damage.length ? [`It is damaged: ${reader.damage.join("; ")}.`] : [];
+  const notes = [...damage, ...rateNotes(header.originalSampleRateHz, rateHz)];
+  return { channels, rateHz, bytes: bytes.length, decodeSeconds: seconds, encodeSeconds: null, seconds, file: bytes, notes };
 }
 
 /** Return the codes of all chunks. */

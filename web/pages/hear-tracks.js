@@ -246,7 +246,7 @@ const top = (levels) => levels.reduce((most, level) => Math.max(most, level), LE
 
 /** Describe what a copy took. */
 function facts({ bytes, encodeSeconds, decodeSeconds, seconds }, duration) {
-  if (!bytes) return "The sound as it is.";
+  if (!bytes) return "Not coded.";
   const packets = decodeSeconds === null ? " in packets" : ""; // a file has a header and checksums too
   const parts = [`${bytes.toLocaleString("en")} bytes${packets}`, kilobits((8 * bytes) / duration)];
   const took = (value) => `${value.toFixed(2)} s`;

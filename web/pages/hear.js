@@ -48,20 +48,22 @@ async function open(file, name) {
   await ready;
   announce(`Decoding ${name}.`);
   const found = await decodeChirrup(coder, models, new Uint8Array(await file.arrayBuffer()), name);
-  if (request === requests) opened(found, name, found);
+  if (request === requests) opened(found, name);
 }
 
 /** Show a new sound, and make its copies. */
-function opened({ channels, rateHz }, name, about = {}) {
+function opened(sound, name) {
+  const { channels, rateHz, notes = [] } = sound;
   requests++;
   if (!channels[0].length) throw new Error(`${name} has no samples.`);
   const long = channels[0].length > MOST_SECONDS * rateHz;
   const kept = long ? channels.map((samples) => samples.slice(0, MOST_SECONDS * rateHz)) : channels;
-  copies.use(tracks.begin(kept, rateHz, name, about), rateHz);
+  copies.use(tracks.begin(kept, rateHz, name, sound), rateHz);
   const seconds = kept[0].length / rateHz, count = kept.length;
-  source.show(`${name}: ${seconds.toFixed(1)} s, ${rateHz / 1000} kHz, ${count} channel${count > 1 ? "s" : ""}.`);
-  const notes = [long ? `Only the first ${MOST_SECONDS / 60} minutes are used.` : "", ...(about.damage ?? [])];
-  announce([`Loaded ${name}.`, ...notes].filter(Boolean).join(" "));
+  const facts = `${name}: ${seconds.toFixed(1)} s, ${rateHz / 1000} kHz, ${count} channel${count > 1 ? "s" : ""}.`;
+  const all = long ? [`Only the first ${MOST_SECONDS / 60} minutes are used.`, ...notes] : notes;
+  source.show([facts, ...all].join(" ")); // these stay, while copies that are ready replace the status
+  announce([`Loaded ${name}.`, ...all].join(" "));
   for (const choice of choices.list) makeCopy(choice);
 }
 
