@@ -26,6 +26,7 @@ def build(root: Path) -> Path:
     if done.returncode:
         raise SystemExit("the documentation has warnings: see above")
     site = root / "site"
+    (site / "404.html").unlink(missing_ok=True)  # its paths fit only the root of a host
     for page in site.rglob("*.html"):
         to_site = "../" * (len(page.relative_to(site).parts) - 1)
         text = page.read_text().replace(SHIM, f"{to_site}assets/worker.js")

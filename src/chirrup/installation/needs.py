@@ -98,7 +98,10 @@ def _page() -> Use:
 
 
 def _compiler() -> Use:
-    purpose, program = "train faster on a CPU", os.environ.get("CXX") or "c++"
+    train = _of_extra("train", "train faster on a CPU")
+    missing, commands = list(train.missing), list(train.commands)
+    program = os.environ.get("CXX") or "c++"
     if shutil.which(program) is None:
-        return Use("fast", purpose, (f"the C++ compiler {program}",), ("apt-get install g++",))
-    return Use("fast", purpose)
+        missing.append(f"the C++ compiler {program}")
+        commands.append("apt-get install g++")
+    return Use("fast", train.purpose, tuple(missing), tuple(commands))
