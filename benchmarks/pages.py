@@ -10,6 +10,7 @@ from boards import BOARDS, NOTED
 from chirrup.evaluate import tables
 from chirrup.evaluate.metrics import METRICS
 from chirrup.evaluate.results import Results, Row
+from chirrup.words import counted
 from chirrup.zoo import FOLDER, models
 from paper_pages import reported
 
@@ -42,10 +43,14 @@ def write(boards: dict[str, Results]) -> None:
         fill(text, boards)
 
 
+def _speakers(count: int, folder: str) -> str:
+    return counted(count, "track" if folder.startswith("music") else "speaker")
+
+
 def page(boards: dict[str, Results]) -> str:
     text = [
+        "<!-- Written by benchmarks/scoreboard.py from docs/reference/scoreboard/: do not edit. -->\n",
         "# Scoreboard\n",
-        "Written by `benchmarks/scoreboard.py` from `docs/reference/scoreboard/`; do not edit.\n",
         "Means over the clips; in brackets the 95 % interval of a bootstrap over speakers. Models "
         "of this package are in bold. Codecs are sorted by the measured bitrate without "
         "containers: the codes of models, the packets of other codecs. A live packet adds a byte "
@@ -57,7 +62,7 @@ def page(boards: dict[str, Results]) -> str:
         run, of = results.run, BOARDS[name]
         metrics = {m: METRICS[m] for m in of.metrics}
         text.append(
-            f"## {of.title}: {run['clips']} clips of {run['speakers']} speakers or tracks "
+            f"## {of.title}: {run['clips']} clips of {_speakers(run['speakers'], of.folder)} "
             f"({of.folder}{'' if of.files == '*' else '/' + of.files})\n"
         )
         for condition in of.conditions:
