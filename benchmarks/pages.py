@@ -49,7 +49,7 @@ def _speakers(count: int, folder: str) -> str:
 
 def page(boards: dict[str, Results]) -> str:
     text = [
-        "<!-- Written by benchmarks/scoreboard.py from docs/reference/scoreboard/: do not edit. -->\n",
+        "<!-- Written by benchmarks/scoreboard.py from docs/reference/scoreboard/. -->\n",
         "# Scoreboard\n",
         "Means over the clips; in brackets the 95 % interval of a bootstrap over speakers. Models "
         "of this package are in bold. Codecs are sorted by the measured bitrate without "
