@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -117,6 +118,32 @@ def test_a_second_run_does_only_what_is_missing_or_changed(
     file.close()
     assert again() == [0, 1, 2]
     assert again() == []
+
+
+def test_a_whole_data_set_need_not_be_writable(
+    many: Path, codec: chirrup.Codec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings, out, back = tokens.settings_of(codec, 1000, "npz"), tmp_path / "out", tmp_path / "b"
+    (many / "05-bad.flac").unlink()
+
+    def run() -> tokens.Tokenized:
+        made = tokens.tokenize([str(many)], out, codec, settings, in_turn, shard_recordings=4)
+        tokens.detokenize(tokens.open(out), back, codec, in_turn)
+        return made
+
+    first = run()
+    for folder in (out, out / "shards", back):
+        folder.chmod(0o555)
+    if os.geteuid() == 0:  # root writes nevertheless
+        monkeypatch.setattr(os, "access", lambda path, mode: mode != os.W_OK)
+    before = {path: path.stat().st_mtime_ns for path in (out, back)}
+    assert run() == replace(first, new_seconds=0.0)
+    assert before == {path: path.stat().st_mtime_ns for path in (out, back)}
+    (many / "11.flac").unlink()
+    with pytest.raises(chirrup.FileError, match="cannot be written, but shard 2 is missing or not"):
+        run()
+    for folder in (out, out / "shards", back):
+        folder.chmod(0o755)
 
 
 def test_a_failed_run_leaves_no_description(

@@ -10,6 +10,7 @@ import json
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, astuple, dataclass, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -181,7 +182,8 @@ def _check_settings(store: Store, folder: Path, wanted: dict[str, Any], force: b
         for number in store.remove_from(0):
             work.remove_shard(folder, number, old)
         store.clear()
-    store.set("settings", text)
+    if before != text:
+        store.set("settings", text)
 
 
 def _shards(
@@ -232,6 +234,11 @@ def _make(
             if _is_done(store, folder, number, plan, settings):
                 report(len(recordings), 0.0)
                 continue
+            if not store.writable:
+                raise FileError(
+                    f"{folder} cannot be written, but shard {number} is missing or not up to date: "
+                    "check the permissions of the folder, or give another --out"
+                )
             (folder / DATASET).unlink(missing_ok=True)  # it exists only for whole data sets
             waiting[number] = plan, recordings
             yield job(number, recordings)
@@ -275,10 +282,14 @@ def _is_done(store: Store, folder: Path, number: int, plan: str, settings: Setti
 def _finish(folder: Path, store: Store, settings: Settings) -> tuple[int, float, int]:
     """Write the index, the failures and the description, each whole or not at all.
 
+    A whole data set that cannot be written stays as it is.
+
     Returns:
         The numbers of rows, their duration in s, and the number of failures.
     """
     rows, seconds = store.totals()
+    if not store.writable and all((folder / name).is_file() for name in (DATASET, INDEX, IDS)):
+        return rows, seconds, sum(1 for _ in store.failures())
     with (
         written(folder / INDEX) as draft,
         written(folder / IDS) as ids_draft,
@@ -301,11 +312,14 @@ def _finish(folder: Path, store: Store, settings: Settings) -> tuple[int, float,
 
 def write_failures(folder: Path, failures: Iterable[dict[str, str]]) -> int:
     """Write ``failures.jsonl`` if there are failures, and return their number."""
-    count = 0
-    with written(folder / FAILURES) as draft, draft.open("w", encoding="utf-8") as file:
-        for failure in failures:
-            file.write(json.dumps(failure, ensure_ascii=False) + "\n")
+    path, count = folder / FAILURES, 0
+    lines = (json.dumps(failure, ensure_ascii=False) + "\n" for failure in failures)
+    if (first := next(lines, None)) is None:
+        if path.exists():
+            path.unlink()
+        return 0
+    with written(path) as draft, draft.open("w", encoding="utf-8") as file:
+        for line in chain([first], lines):
+            file.write(line)
             count += 1
-    if not count:
-        (folder / FAILURES).unlink()
     return count

@@ -1,6 +1,7 @@
 """The working file of a data set, a SQLite file: the shards that are written, and their rows."""
 
 import json
+import os
 import sqlite3
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
@@ -27,24 +28,41 @@ ENTRY = np.dtype(
 
 @contextmanager
 def open_store(folder: Path) -> Generator["Store", None, None]:
-    """Open the working file, and raise errors of SQLite as FileError."""
-    with naming_errors(folder / NAME, f"remove {folder}, or give another --out"):
-        connection = sqlite3.connect(folder / NAME, timeout=0.2, isolation_level=None)
+    """Open the working file, and raise errors of SQLite as FileError.
+
+    If the file or the folder cannot be written, the file is opened for reading.
+    """
+    path = folder / NAME
+    exists = path.is_file()
+    writable = os.access(folder, os.W_OK) and (not exists or os.access(path, os.W_OK))
+    address = path.absolute().as_uri() + ("" if writable or not exists else "?immutable=1")
+    with naming_errors(path, f"remove {folder}, or give another --out"):
+        connection = sqlite3.connect(address, timeout=0.2, isolation_level=None, uri=True)
         try:
-            connection.execute("PRAGMA journal_mode = WAL")
-            connection.executescript(SCHEMA)
-            if "sizes" not in [row[1] for row in connection.execute("PRAGMA table_info(shard)")]:
-                connection.execute("ALTER TABLE shard ADD COLUMN sizes TEXT")
-            yield Store(connection)
+            if writable:
+                _prepare(connection)
+            yield Store(connection, writable)
         finally:
             connection.close()
 
 
-class Store:
-    """The shards of a data set. Each change is on the disk when the method returns."""
+def _prepare(connection: sqlite3.Connection) -> None:
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.executescript(SCHEMA)
+    if "sizes" not in [row[1] for row in connection.execute("PRAGMA table_info(shard)")]:
+        connection.execute("ALTER TABLE shard ADD COLUMN sizes TEXT")
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
+
+class Store:
+    """The shards of a data set. Each change is on the disk when the method returns.
+
+    Attributes:
+        writable: whether the data set can be changed.
+    """
+
+    def __init__(self, connection: sqlite3.Connection, writable: bool) -> None:
         self.run = connection.execute
+        self.writable = writable
 
     def setting(self, name: str) -> str | None:
         """Return a setting."""
@@ -83,7 +101,8 @@ class Store:
     def remove_from(self, number: int) -> list[int]:
         """Forget the shards from a number on, and return their numbers."""
         found = [n for (n,) in self.run("SELECT number FROM shard WHERE number >= ?", (number,))]
-        self.run("DELETE FROM shard WHERE number >= ?", (number,))
+        if found:
+            self.run("DELETE FROM shard WHERE number >= ?", (number,))
         return found
 
     def totals(self) -> tuple[int, float]:
