@@ -120,6 +120,40 @@ def test_a_second_run_does_only_what_is_missing_or_changed(
     assert again() == []
 
 
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [
+        (Path.unlink, "tokenize.sqlite is missing or empty, .*replace it with --force"),
+        (lambda path: path.write_bytes(b""), "tokenize.sqlite is missing or empty"),
+        (lambda path: path.write_bytes(b"x" * 9999), "not a database: replace .* with --force"),
+        (lambda path: os.truncate(path, 5000), "replace the data set with --force"),
+    ],
+)
+def test_force_replaces_a_data_set_without_its_working_file(
+    many: Path,
+    codec: chirrup.Codec,
+    tmp_path: Path,
+    damage: Callable[[Path], object],
+    words: str,
+) -> None:
+    out = tmp_path / "out"
+
+    def make(form: str, shard: int, force: bool = False) -> None:
+        settings = tokens.settings_of(codec, 1000, form)
+        few = [str(many / "00.flac"), str(many / "01.flac")]
+        tokens.tokenize(few, out, codec, settings, in_turn, shard_recordings=shard, force=force)
+
+    make("npz", 1)
+    damage(out / NAME)
+    before = content(out)
+    with pytest.raises(chirrup.FileError, match=words):
+        make("webdataset", 2)
+    assert content(out) == before
+    make("webdataset", 2, force=True)
+    assert [path.name for path in (out / "shards").iterdir()] == ["tokens-000000.tar"]
+    assert len(tokens.open(out)) == 2
+
+
 def test_a_whole_data_set_need_not_be_writable(
     many: Path, codec: chirrup.Codec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -173,7 +207,7 @@ def test_advice_fits_the_cause(
         tokens.tokenize([str(many)], out, codec, settings, in_turn)
     limited_size(before)
     (out / NAME).write_bytes(b"\xff" * 4096)
-    with pytest.raises(chirrup.FileError, match=r"not a database: remove .*out, or give another"):
+    with pytest.raises(chirrup.FileError, match="not a database: replace the data set with"):
         tokens.tokenize([str(many)], out, codec, settings, in_turn)
 
 

@@ -9,6 +9,7 @@ import importlib.metadata
 import json
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, astuple, dataclass, replace
 from itertools import chain
 from pathlib import Path
@@ -26,7 +27,7 @@ from chirrup.tokens.ids import DistinctIds
 from chirrup.tokens.layouts import Layout
 from chirrup.tokens.rows import Settings
 from chirrup.tokens.sources import Recording, scan
-from chirrup.tokens.store import ENTRY, NAME, Store, open_store
+from chirrup.tokens.store import ENTRY, NAME, Store, open_store, remove_damaged
 
 DATASET, INDEX, IDS, FAILURES = "dataset.json", "index.npy", "ids.txt", "failures.jsonl"
 VERSION = 1
@@ -127,7 +128,7 @@ def tokenize(
         settings: see `settings_of`.
         run: runs the jobs, see `data.workers`.
         shard_recordings: most recordings of a shard.
-        force: replace a data set with other settings.
+        force: replace a data set with other settings, or whose working file is missing or damaged.
         progress: called after each shard.
 
     Raises:
@@ -137,8 +138,12 @@ def tokenize(
     total = sum(1 for _ in scan(sources))
     if not total:
         raise FileError(f"{', '.join(sources)} has no audio: give files, folders or tar files")
-    _check_folder(folder)
-    with only_one(folder, "chirrup tokenize"), open_store(folder) as store:
+    _check_folder(folder, force)
+    with ExitStack() as stack:
+        stack.enter_context(only_one(folder, "chirrup tokenize"))
+        if force:
+            remove_damaged(folder)
+        store = stack.enter_context(open_store(folder))
         _check_settings(store, folder, {**asdict(settings), "shard": shard_recordings}, force)
         (folder / work.SHARDS).mkdir(exist_ok=True)
         work.remove_marks(folder)
@@ -160,16 +165,36 @@ def tokenize(
         return Tokenized(*_finish(folder, store, settings), ids.changed, new_seconds)
 
 
-def _check_folder(folder: Path) -> None:
+def _check_folder(folder: Path, force: bool) -> None:
     if folder.exists() and not folder.is_dir():
         raise FileError(f"{folder} is not a folder: give another --out")
     if folder.is_dir() and any(folder.iterdir()) and not (folder / NAME).is_file():
-        raise FileError(f"{folder} is neither empty nor a data set: give another --out")
+        if not _files(folder):
+            raise FileError(f"{folder} is neither empty nor a data set: give another --out")
+        if not force:
+            raise _unknown(folder)
+
+
+def _files(folder: Path) -> list[Path]:
+    """Return the files that a data set has after its first shard."""
+    return [*folder.glob(DATASET), *work.shard_files(folder)]
+
+
+def _unknown(folder: Path) -> FileError:
+    return FileError(
+        f"{folder / NAME} is missing or empty, so the data set cannot be continued: replace it "
+        "with --force, or give another --out"
+    )
 
 
 def _check_settings(store: Store, folder: Path, wanted: dict[str, Any], force: bool) -> None:
     """Raise FileError if the data set has other settings; with ``force`` remove its shards."""
     text, before = json.dumps(wanted), store.setting("settings")
+    if before is None and (files := _files(folder)):
+        if not force:
+            raise _unknown(folder)
+        for path in files:
+            path.unlink()
     if before not in (None, text):
         known = json.loads(before)
         name = next(name for name in wanted if wanted[name] != known.get(name))

@@ -4,7 +4,7 @@ import json
 import os
 import sqlite3
 from collections.abc import Generator, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +36,7 @@ def open_store(folder: Path) -> Generator["Store", None, None]:
     exists = path.is_file()
     writable = os.access(folder, os.W_OK) and (not exists or os.access(path, os.W_OK))
     address = path.absolute().as_uri() + ("" if writable or not exists else "?immutable=1")
-    with naming_errors(path, f"remove {folder}, or give another --out"):
+    with naming_errors(path, "replace the data set with --force, or give another --out"):
         connection = sqlite3.connect(address, timeout=0.2, isolation_level=None, uri=True)
         try:
             if writable:
@@ -44,6 +44,22 @@ def open_store(folder: Path) -> Generator["Store", None, None]:
             yield Store(connection, writable)
         finally:
             connection.close()
+
+
+def remove_damaged(folder: Path) -> None:
+    """Remove a working file that SQLite cannot read."""
+    path = folder / NAME
+    if not path.is_file():
+        return
+    try:
+        with closing(sqlite3.connect(path, timeout=0.2)) as connection:
+            damaged = connection.execute("PRAGMA quick_check").fetchone() != ("ok",)
+    except sqlite3.Error as error:
+        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+        damaged = code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+    if damaged:
+        for ending in ("", "-wal", "-shm"):
+            path.with_name(NAME + ending).unlink(missing_ok=True)
 
 
 def _prepare(connection: sqlite3.Connection) -> None:

@@ -1,6 +1,7 @@
 """The job of a worker: the recordings of a shard to codes, and the codes to the shard."""
 
 import json
+import re
 from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
@@ -91,6 +92,18 @@ def remove_shard(folder: Path, number: int, settings: Settings) -> None:
     """Remove the files of a shard."""
     for path in _paths(folder, number, settings):
         path.unlink(missing_ok=True)
+
+
+def shard_files(folder: Path) -> list[Path]:
+    """Return the files of all shards in all formats, by their names."""
+    return [path for path in (folder / SHARDS).glob("*") if _is_shard(path.name)]
+
+
+def _is_shard(name: str) -> bool:
+    digits = re.search("[0-9]{6,}", name)
+    return digits is not None and any(
+        name in form.names(int(digits[0])) for form in FORMATS.values()
+    )
 
 
 def _paths(folder: Path, number: int, settings: Settings) -> list[Path]:
