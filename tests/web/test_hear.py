@@ -117,6 +117,19 @@ def test_a_file_that_the_browser_resamples_is_shown_with_a_note(page: "Page") ->
     assert page.locator("#about").inner_text() == f"{facts} {note}"
 
 
+def test_a_sound_of_one_sample_has_no_bitrate(page: "Page") -> None:
+    page.goto("")
+    name = only(page, "lrac-t1", "6 kbit/s")
+    content = wave(np.full(1, 0.5), 24_000)
+    page.locator("#file").set_input_files(
+        {"name": "one.wav", "mimeType": "audio/wav", "buffer": content}
+    )
+    ready(page, name)
+    facts = card(page, name).locator(".facts").inner_text()
+    assert re.fullmatch(r"\d+ bytes · encoded in [\d.]+ s, decoded in [\d.]+ s", facts)
+    assert page.locator("#about").inner_text() == "one.wav: 0.04 ms, 24 kHz, 1 channel."
+
+
 def test_a_chirrup_file_is_decoded_and_a_damaged_one_is_played_with_a_note(
     page: "Page", tmp_path: Path
 ) -> None:

@@ -9,6 +9,7 @@ import { drawWaveform } from "../modules/waveform.js";
 
 const COLUMNS = 480; // of a spectrogram
 const LEAST_TOP_DB = -80;
+const LEAST_RATED_S = 0.1; // the bitrate and the speed of a shorter sound mean nothing
 const STAGES = { wait: "Waiting", load: "Loading the model", encode: "Encoding", decode: "Decoding" };
 const byId = (id) => document.getElementById(id);
 
@@ -248,10 +249,11 @@ const top = (levels) => levels.reduce((most, level) => Math.max(most, level), LE
 function facts({ bytes, encodeSeconds, decodeSeconds, seconds }, duration) {
   if (!bytes) return "Not coded.";
   const packets = decodeSeconds === null ? " in packets" : ""; // a file has a header and checksums too
-  const parts = [`${bytes.toLocaleString("en")} bytes${packets}`, kilobits((8 * bytes) / duration)];
+  const parts = [`${bytes.toLocaleString("en")} bytes${packets}`], rated = duration >= LEAST_RATED_S;
+  if (rated) parts.push(kilobits((8 * bytes) / duration));
   const took = (value) => `${value.toFixed(2)} s`;
-  const times = `${(duration / seconds).toFixed(1)} × real time`;
-  if (encodeSeconds !== null) parts.push(`encoded in ${took(encodeSeconds)}, decoded in ${took(decodeSeconds)}: ${times}`);
-  else parts.push(`${decodeSeconds === null ? "encoded and decoded" : "decoded"} in ${took(seconds)}: ${times}`);
+  const times = rated ? `: ${(duration / seconds).toFixed(1)} × real time` : "";
+  if (encodeSeconds !== null) parts.push(`encoded in ${took(encodeSeconds)}, decoded in ${took(decodeSeconds)}${times}`);
+  else parts.push(`${decodeSeconds === null ? "encoded and decoded" : "decoded"} in ${took(seconds)}${times}`);
   return parts.join(" · ");
 }

@@ -60,7 +60,8 @@ function opened(sound, name) {
   const kept = long ? channels.map((samples) => samples.slice(0, MOST_SECONDS * rateHz)) : channels;
   copies.use(tracks.begin(kept, rateHz, name, sound), rateHz);
   const seconds = kept[0].length / rateHz, count = kept.length;
-  const facts = `${name}: ${seconds.toFixed(1)} s, ${rateHz / 1000} kHz, ${count} channel${count > 1 ? "s" : ""}.`;
+  const duration = seconds < 0.1 ? `${(1000 * seconds).toFixed(2)} ms` : `${seconds.toFixed(1)} s`;
+  const facts = `${name}: ${duration}, ${rateHz / 1000} kHz, ${count} channel${count > 1 ? "s" : ""}.`;
   const all = long ? [`Only the first ${MOST_SECONDS / 60} minutes are used.`, ...notes] : notes;
   source.show([facts, ...all].join(" ")); // these stay, while copies that are ready replace the status
   announce([`Loaded ${name}.`, ...all].join(" "));
