@@ -38,15 +38,15 @@ def test_from_an_evaluation_to_the_table(
     ]
     values[2]["ratings"][0]["scores"] = dict.fromkeys(values[2]["ratings"][0]["scores"], 50)
     Path("sent").mkdir()
+    del values[0]["ratings"][1]
     Path("sent/one.json").write_text(json.dumps(values[0]))
     for value in values[1:]:
         Ratings(Path("store.sqlite")).add(key.test, value["listener"], value)
-    del values[0]["ratings"][1]
     Path("sent/one-later.json").write_text(json.dumps(values[0]))
     capsys.readouterr()
     assert run(["ratings", "test", "sent/one.json", "sent/one-later.json", "store.sqlite"]) == 0
     printed = capsys.readouterr()
-    assert "1 submission left out" in printed.err
+    assert "listener one has 2 submissions: the one with the most ratings counts" in printed.err
     assert "listener one rated 1 of 2 trials" in printed.err
     assert (
         "listener deaf is excluded: scored the hidden reference below 90 in 1 of 2" in printed.err

@@ -296,6 +296,7 @@ def test_ratings_of_listening_tests_are_stored(tmp_path: Path) -> None:
             (b"{}", "a submission is a JSON object"),
             (json.dumps(right | {"test": "other"}).encode(), "there is no test other"),
             (json.dumps(right | {"ratings": [{"trial": "1", "choice": "x"}]}).encode(), "not fit"),
+            (json.dumps(right | {"ratings": []}).encode(), "ratings is empty"),
         ):
             status, text = await send(body)
             assert (status, message in text) == (400, True), text

@@ -1,5 +1,6 @@
 """``chirrup blind-test`` and ``chirrup ratings``: listening tests of an evaluation."""
 
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -97,9 +98,12 @@ def ratings(
     sent = submissions(found, key)
     if not sent:
         raise FileError(f"there are no ratings of the test {key.test} in {sources[0]}")
-    if len(found) > len(sent):
-        earlier = counted(len(found) - len(sent), "submission")
-        console.note(f"{earlier} left out: the last submission of a listener counts")
+    for name, count in Counter(value["listener"] for _, value in found).items():
+        if count > 1:
+            console.note(
+                f"listener {name} has {count} submissions: the one with the most ratings counts, "
+                "the last one among equal numbers"
+            )
     for name, value in sent.items():
         if len(value.ratings) < len(key.trials):
             console.note(

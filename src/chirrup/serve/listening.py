@@ -71,4 +71,6 @@ class ListeningTests:
         if key is None:
             raise ValueError(f"there is no test {submission.test}")
         match(submission, key)
+        if not submission.ratings:
+            raise ValueError("ratings is empty: rate at least one trial")
         self.ratings.add(submission.test, submission.listener, value)

@@ -149,10 +149,10 @@ def test_drt(tmp_path: Path) -> None:
         assert abs(line.values["all"].mean) < 60
 
 
-def test_the_last_submission_of_a_listener_counts_and_some_trials_suffice(key: Key) -> None:
-    first, last = scored(key, "a", change=5), scored(key, "a")
-    del last["ratings"][1:]
-    result = table(key, first, last)
+def test_some_trials_suffice(key: Key) -> None:
+    sent = scored(key, "a")
+    del sent["ratings"][1:]
+    result = table(key, sent)
     assert result.listeners == 1
     assert {line.count for line in result.lines} == {1}
     assert next(line for line in result.lines if line.title == "Good 6k").values["score"] == (
@@ -235,6 +235,13 @@ def test_only_ratings_of_the_test_are_accepted(
 def test_other_json_is_refused(value: object) -> None:
     with pytest.raises(ValueError, match="a submission"):
         check(value)
+
+
+def test_the_last_of_the_submissions_with_the_most_ratings_counts(key: Key) -> None:
+    first, whole = scored(key, "a", change=5), scored(key, "a")
+    for fewer in ([], whole["ratings"][:1]):
+        sent = [("file", value) for value in (first, whole, whole | {"ratings": fewer})]
+        assert submissions(sent, key) == submissions([("file", whole)], key)
 
 
 def test_files_and_folders_of_ratings(key: Key, tmp_path: Path) -> None:

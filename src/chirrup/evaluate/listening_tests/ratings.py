@@ -210,7 +210,10 @@ def read_files(paths: Iterable[Path]) -> list[tuple[str, Any]]:
 
 
 def submissions(found: Iterable[tuple[str, Any]], key: Key) -> dict[str, Submission]:
-    """Return the submissions by listener. If a listener sent several, the last one counts.
+    """Return the submissions by listener.
+
+    If a listener sent several, the one with the most ratings counts. Among equal numbers, the last
+    one counts.
 
     Args:
         found: pairs of a source, for errors, and the content.
@@ -225,5 +228,7 @@ def submissions(found: Iterable[tuple[str, Any]], key: Key) -> dict[str, Submiss
             match(submission, key)
         except ValueError as error:
             raise FileError(f"{source} cannot be used: {error}") from error
-        result[submission.listener] = submission
+        before = result.get(submission.listener)
+        if before is None or len(submission.ratings) >= len(before.ratings):
+            result[submission.listener] = submission
     return result
