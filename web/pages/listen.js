@@ -127,14 +127,16 @@ function showEnd(progress) {
       const body = JSON.stringify(submission), headers = { "Content-Type": "application/json" };
       const answer = await fetch(new URL(test.send, test.folder), { method: "POST", headers, body });
       if (!answer.ok) throw new Error(`status ${answer.status}`);
+      for (const done of [lead, send]) done.remove(); // a second press would send them again
+      save.focus();
       status.textContent = "The ratings are sent. You can close this page.";
     } catch (error) {
       fail(new Error(`The ratings could not be sent (${error.message}). Try again, or save them and send the file.`));
       send.disabled = false;
     }
   });
-  const how = test.send ? "Send your ratings now." : "Save your ratings, and send the file to the person who runs the test.";
-  show(make("h2", {}, "Thank you"), make("p", {}, how), make("div", { className: "row" }, ...(test.send ? [send] : []), save));
+  const lead = make("p", {}, test.send ? "Send your ratings now." : "Save your ratings, and send the file to the person who runs the test.");
+  show(make("h2", {}, "Thank you"), lead, make("div", { className: "row" }, ...(test.send ? [send] : []), save));
 }
 
 // --- the page ------------------------------------------------------------------------------------
