@@ -95,10 +95,12 @@ def test_the_site_is_searched_without_server_and_network(tmp_path: Path) -> None
     browser.evaluate("document.querySelector('.md-search__button').click()")
     search = "[...document.querySelectorAll('*')].find((e) => e.shadowRoot)?.shadowRoot"
     browser.until(f"{search}?.querySelector('input') != null")
-    browser.evaluate(
-        f"(() => {{ const field = {search}.querySelector('input'); field.value = 'pseudo-gray';"
-        "field.dispatchEvent(new Event('input', {bubbles: true})); })()"
-    )
+    browser.until(f"{search}.activeElement?.tagName === 'INPUT'")
+    word = "pseudo-gray"
+    for count, key in enumerate(word, 1):
+        browser.press(key)
+        browser.until(f"{search}.querySelector('[role=option]') != null")
+        assert browser.evaluate(f"{search}.querySelector('input').value") == word[:count]
     found = browser.until(f"{search}.querySelector('a[href*=\"how-to/export\"]')?.href")
     assert found.startswith(site.as_uri())
     assert browser.console == []
