@@ -93,7 +93,7 @@ DAMAGE: dict[str, tuple[Callable[[Path], None], str]] = {
 
 
 PROGRAM_DAMAGE: dict[str, tuple[Callable[[Path], None], str]] = {
-    "no file": (remove("model.chirp"), "model.chirp is missing: install or export"),
+    "no file": (remove("model.chirp"), "model.chirp is missing: install, export or download"),
     "a flipped bit": (flip_a_bit("model.chirp"), "model.chirp is damaged: its hash is wrong"),
     "another hash": (change("program_sha256", "0" * 64), "its hash is wrong"),
     "no hash": (change("program_sha256", None), "names no model.chirp for the native engine"),

@@ -84,10 +84,11 @@ def test_import_brings_no_torch(run: Run) -> None:
 
 
 def test_every_module_outside_the_lab_imports(run: Run) -> None:
-    """But those that need an extra: the lab, ONNX Runtime's graphs and the encryption."""
+    """But those that need an extra: the lab, ONNX Runtime's graphs, the encryption, the rooms."""
     code = """
 import importlib, pkgutil, chirrup
-others = "chirrup.lab", "chirrup.runtime.graph", "chirrup.live.seal"
+others = "chirrup.lab", "chirrup.runtime.graph", "chirrup.live.seal", "chirrup.live.room_link"
+others += ("chirrup.serve.app",)
 for module in pkgutil.walk_packages(chirrup.__path__, "chirrup."):
     if not module.name.startswith(others) and not module.name.endswith("__main__"):
         importlib.import_module(module.name)

@@ -13,13 +13,13 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-PACKAGES = ("build", "hatchling", "pip", "ziglang")
+PACKAGES = ("build", "hatchling", "ziglang")
 
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(
         any(importlib.util.find_spec(name) is None for name in PACKAGES),
-        reason="needs the packages build, hatchling, pip and ziglang",
+        reason="needs the packages build, hatchling and ziglang",
     ),
     pytest.mark.skipif(sys.platform != "linux", reason="needs Linux"),
     pytest.mark.skipif(shutil.which("cc") is None, reason="needs a C compiler"),
