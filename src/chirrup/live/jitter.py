@@ -159,12 +159,8 @@ class JitterBuffer:
             self._begin(source, sequence & 0xFFFF, timestamp & 0xFFFFFFFF)
         sequence = _extended(sequence, self._highest, 16)
         timestamp = _extended(timestamp, self._timestamp, 32)
-        if self._seen[sequence % _BACK] == sequence:
-            self._count.duplicates += 1
+        if not self._note(sequence):
             return
-        self._seen[sequence % _BACK] = sequence
-        self._count.received += 1
-        self._count_lost(sequence)
         self._timestamp = timestamp
         frames, redundant = peek_packet(packet)
         duration = frames * self.frame_samples
@@ -231,13 +227,18 @@ class JitterBuffer:
         if not (source == self._source and is_late and near):
             self._count.received += 1
             self._count.discarded += 1
-        elif self._seen[number % _BACK] == number:
-            self._count.duplicates += 1
-        else:
-            self._seen[number % _BACK] = number
-            self._count.received += 1
+        elif self._note(number):
             self._count.late += 1
-            self._count_lost(number)
+
+    def _note(self, sequence: int) -> bool:
+        """Count a packet of the stream, and return whether it is new."""
+        if self._seen[sequence % _BACK] == sequence:
+            self._count.duplicates += 1
+            return False
+        self._seen[sequence % _BACK] = sequence
+        self._count.received += 1
+        self._count_lost(sequence)
+        return True
 
     def _count_lost(self, sequence: int) -> None:
         if sequence > self._highest:
