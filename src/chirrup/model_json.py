@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from chirrup.errors import ModelError
+from chirrup.parsing import parsing
 from chirrup.runtime.dft import KINDS
 from chirrup.runtime.graph_file import MOST_BYTES as MOST_GRAPH_BYTES
 from chirrup.runtime.graph_file import WEIGHTS
@@ -79,8 +80,9 @@ def _damaged(path: Path) -> ModelError:
 def _read_json(folder: Path) -> dict[str, Any]:
     content = read_bytes(folder / "model.json", MOST_JSON_BYTES)
     try:
-        about = json.loads(content)
-    except (ValueError, RecursionError) as error:
+        with parsing():
+            about = json.loads(content)
+    except ValueError as error:
         raise ModelError(f"{folder} is not a whole model folder: model.json: {error}") from error
     if not isinstance(about, dict) or "format" not in about:
         raise ModelError(f"{folder} is not a whole model folder: model.json states no format")

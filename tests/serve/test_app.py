@@ -267,6 +267,15 @@ def test_the_end_closes_all_connections() -> None:
     assert relay.rooms == {}
 
 
+@pytest.mark.parametrize("text", ["{", "[" * 100_000, '"x"'])
+def test_a_damaged_listening_test_is_an_error(tmp_path: Path, text: str) -> None:
+    results = evaluated(tmp_path / "results", ["ann__0"], seconds=0.02)
+    make_test(results, tmp_path / "speech", Settings("abx"), {})
+    (tmp_path / "speech" / "page" / "test.json").write_text(text)
+    with pytest.raises(FileError, match=r"test\.json cannot be read"):
+        ListeningTests([tmp_path / "speech"], tmp_path / "ratings.sqlite")
+
+
 def test_ratings_of_listening_tests_are_stored(tmp_path: Path) -> None:
     results = evaluated(tmp_path / "results", ["ann__0"], seconds=0.02)
     make_test(results, tmp_path / "speech", Settings("abx"), {})

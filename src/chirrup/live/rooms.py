@@ -15,6 +15,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from chirrup.errors import FileError, UsageError
+from chirrup.parsing import parsing
 
 PROTOCOL: Final = "chirrup.relay"
 """Subprotocol of the WebSocket."""
@@ -114,7 +115,8 @@ def news(people: int) -> str:
 def parse_news(text: str) -> int:
     """Return the number of people of a text message; 1, the reader alone, if it has none."""
     try:
-        people = json.loads(text)["people"]
-    except (ValueError, TypeError, KeyError, RecursionError):
+        with parsing():
+            people = json.loads(text)["people"]
+    except ValueError:
         return 1
     return people if isinstance(people, int) and people >= 1 else 1

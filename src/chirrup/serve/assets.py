@@ -17,11 +17,11 @@ from chirrup.errors import FileError
 from chirrup.files.drafts import exists, written
 from chirrup.files.page_sources import page_sources
 from chirrup.model_json import read_spec
+from chirrup.runtime.native import PROGRAM
 from chirrup.zoo import FOLDER, models
 
 _PACKAGE = Path(chirrup.__file__).parent
 ENGINE: Final = _PACKAGE / "runtime" / "library" / "chirrup.wasm"
-PROGRAM: Final = "model.chirp"
 SERVICE_WORKER: Final = "service-worker.js"
 POLICY: Final = (
     "default-src 'self'; script-src 'self' 'wasm-unsafe-eval'; connect-src 'self' ws: wss:; "

@@ -9,6 +9,7 @@ from typing import Final
 from chirrup.errors import FileError, UsageError
 from chirrup.evaluate.listening_tests.design import AUDIO, PAGE, TEST
 from chirrup.evaluate.listening_tests.ratings import Key, check, match, read_key
+from chirrup.parsing import parsing
 from chirrup.serve.ratings import Ratings
 
 ROUTE: Final = "ratings"
@@ -45,10 +46,11 @@ class ListeningTests:
         if f"{below}/{TEST}" in self.files:
             raise UsageError(f"two tests are named {name}: rename one folder")
         try:
-            test = json.loads((folder / PAGE / TEST).read_text(encoding="utf-8"))
+            with parsing():
+                test = json.loads((folder / PAGE / TEST).read_text(encoding="utf-8"))
+                test["send"] = f"../../{ROUTE}"
         except (OSError, ValueError) as error:
             raise FileError(f"{folder / PAGE / TEST} cannot be read: {error}") from error
-        test["send"] = f"../../{ROUTE}"
         self.keys[key.test] = key
         self.files[f"{below}/{TEST}"] = json.dumps(test).encode()
         for sound in key.sounds:
@@ -63,8 +65,9 @@ class ListeningTests:
             FileError: the store cannot be written.
         """
         try:
-            value = json.loads(body)
-        except (ValueError, RecursionError) as error:
+            with parsing():
+                value = json.loads(body)
+        except ValueError as error:
             raise ValueError(f"the ratings are not JSON: {error}") from error
         submission = check(value)
         key = self.keys.get(submission.test)

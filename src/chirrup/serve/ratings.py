@@ -15,6 +15,7 @@ from typing import Any, Final
 
 from chirrup.errors import FileError
 from chirrup.evaluate.listening_tests.ratings import MOST_BYTES, check
+from chirrup.parsing import parsing
 
 MOST_SUBMISSIONS: Final = 10_000
 WAIT_S: Final = 5.0
@@ -70,8 +71,9 @@ class Ratings:
                 "SELECT submission FROM ratings WHERE test = ? ORDER BY rowid", (test,)
             ).fetchall()
         try:
-            return [json.loads(text) for (text,) in found]
-        except (ValueError, TypeError, RecursionError) as error:
+            with parsing():
+                return [json.loads(text) for (text,) in found]
+        except ValueError as error:
             raise FileError(f"{self.path} has a submission that is not JSON: {error}") from error
 
     @contextmanager

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from chirrup.files.naming import AUDIO_ENDINGS
+from chirrup.parsing import parsing
 
 MOST_TEXT_BYTES = 1 << 20
 """Largest size of a member with facts; larger ones are left out."""
@@ -97,7 +98,8 @@ def _facts(ending: str, content: bytes) -> dict[str, Any]:
     if ending == ".txt":
         return {"txt": content.decode(errors="replace").strip()}
     try:
-        found = json.loads(content)
-    except (ValueError, RecursionError):
+        with parsing():
+            found = json.loads(content)
+    except ValueError:
         return {}
     return found if isinstance(found, dict) else {}

@@ -260,7 +260,7 @@ def test_files_and_folders_of_ratings(key: Key, tmp_path: Path) -> None:
         read_files([tmp_path / "missing.json"])
 
 
-@pytest.mark.parametrize("text", [None, "[]", "{}", '{"format": "x"}'])
+@pytest.mark.parametrize("text", [None, "[]", "{}", '{"format": "x"}', "[" * 100_000])
 def test_a_key_that_is_none(tmp_path: Path, text: str | None) -> None:
     if text is not None:
         (tmp_path / KEY).write_text(text)

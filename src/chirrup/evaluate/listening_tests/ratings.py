@@ -19,6 +19,7 @@ from typing import Any
 
 from chirrup.errors import FileError
 from chirrup.evaluate.listening_tests.design import KEY, KEY_FORMAT
+from chirrup.parsing import parsing
 
 FORMAT = "chirrup ratings 1"
 MOST_BYTES = 1 << 20
@@ -67,21 +68,22 @@ def read_key(folder: Path) -> Key:
     """
     path = folder / KEY
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-        if value["format"] != KEY_FORMAT:
-            raise ValueError(f"format is {value['format']!r}, must be {KEY_FORMAT!r}")
-        test, sounds = value["test"], dict(value["sounds"])
-        trials = {trial["id"]: trial for trial in test["trials"]}
-        titles = {name: str(title) for name, title in value["systems"].items()}
-        key = Key(test["id"], test["kind"], trials, titles, sounds)
-        for trial in trials.values():
-            _check_trial(trial, key)
-        return key
+        with parsing():
+            value = json.loads(path.read_text(encoding="utf-8"))
+            if value["format"] != KEY_FORMAT:
+                raise ValueError(f"format is {value['format']!r}, must be {KEY_FORMAT!r}")
+            test, sounds = value["test"], dict(value["sounds"])
+            trials = {trial["id"]: trial for trial in test["trials"]}
+            titles = {name: str(title) for name, title in value["systems"].items()}
+            key = Key(test["id"], test["kind"], trials, titles, sounds)
+            for trial in trials.values():
+                _check_trial(trial, key)
+            return key
     except OSError as error:
         raise FileError(
             f"{path} cannot be read: {error.strerror}; name the folder that chirrup blind-test made"
         ) from error
-    except (ValueError, LookupError, TypeError, AttributeError) as error:
+    except ValueError as error:
         raise FileError(f"{path} is not the key of a listening test: {error!r}") from error
 
 
@@ -201,10 +203,11 @@ def read_files(paths: Iterable[Path]) -> list[tuple[str, Any]]:
             try:
                 if file.stat().st_size > MOST_BYTES:
                     raise ValueError(f"it is larger than {MOST_BYTES} bytes")
-                found.append((str(file), json.loads(file.read_text(encoding="utf-8"))))
+                with parsing():
+                    found.append((str(file), json.loads(file.read_text(encoding="utf-8"))))
             except OSError as error:
                 raise FileError(f"{file} cannot be read: {error.strerror}") from error
-            except (ValueError, RecursionError) as error:
+            except ValueError as error:
                 raise FileError(f"{file} cannot be read as JSON: {error}") from error
     return found
 

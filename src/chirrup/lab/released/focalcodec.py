@@ -12,6 +12,7 @@ from torch import Tensor
 
 from chirrup.lab.models.focalcodec import FocalCodec, FocalConfig
 from chirrup.lab.weights import build_on_meta, check_numbers, load_weights, read_tensors
+from chirrup.parsing import parsing
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
 
@@ -221,7 +222,8 @@ def names(config: FocalConfig) -> dict[str, str]:
 
 def _json(path: Path) -> dict[str, Any]:
     try:
-        about = json.loads(path.read_text())
-    except (OSError, ValueError, RecursionError):
+        with parsing():
+            about = json.loads(path.read_text())
+    except (OSError, ValueError):
         return {}
     return about if isinstance(about, dict) else {}
