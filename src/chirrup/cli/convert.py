@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from chirrup.cli import completion, console
+from chirrup.cli import console, options
 
 
 def convert(
@@ -21,9 +21,7 @@ def convert(
         list[Path],
         typer.Option(metavar="FILE", help="Recording of the other voice; can be repeated."),
     ],
-    model: Annotated[
-        str, typer.Option(help="Name or folder of a model.", autocompletion=completion.models)
-    ] = "focal-small",
+    model: options.Model = "focal-small",
     neighbours: Annotated[
         int, typer.Option(min=1, help="Average this many frames of the voice for each frame.")
     ] = 4,

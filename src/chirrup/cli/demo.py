@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from chirrup.cli import completion
+from chirrup.cli import options
 from chirrup.cli.console import print_text
 from chirrup.errors import FileError
 from chirrup.files.drafts import only_one
@@ -21,9 +21,7 @@ def demo(
     folder: Annotated[
         Path, typer.Argument(metavar="FOLDER", help="Folder for the audio and the .chirrup files.")
     ] = Path("chirrup-demo"),
-    model: Annotated[
-        str, typer.Option(help="Name or folder of a model.", autocompletion=completion.models)
-    ] = "iris-t1",
+    model: options.Model = "iris-t1",
 ) -> None:
     """Code and decode a bundled clip at two bitrates.
 

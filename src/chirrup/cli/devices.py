@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from chirrup.cli import completion, console
+from chirrup.cli import console, options
 from chirrup.cli.console import duration, note
 from chirrup.errors import UsageError
 from chirrup.files.names import is_coded
@@ -27,19 +27,11 @@ def record(
     ] = None,
     model: Annotated[
         str | None,
-        typer.Option(
-            help="Name or folder of a model; the default is the default of encode.",
-            autocompletion=completion.models,
-        ),
+        options.model("Name or folder of a model; the default is the default of encode."),
     ] = None,
     bitrate: Annotated[
         str | None,
-        typer.Option(
-            "--bitrate",
-            "-b",
-            help="Highest bitrate: 6000 or 6k.",
-            autocompletion=completion.bitrates,
-        ),
+        options.bitrate("Highest bitrate: 6000 or 6k."),
     ] = None,
     chunk: Annotated[
         float | None,
@@ -114,13 +106,7 @@ def play(
         str | None,
         typer.Argument(metavar="IN", help=".chirrup or audio file, or - for a pipe."),
     ] = None,
-    model: Annotated[
-        str | None,
-        typer.Option(
-            help="Name or folder of a model; by default the one that IN names.",
-            autocompletion=completion.models,
-        ),
-    ] = None,
+    model: options.ModelOfInput = None,
     rate: Annotated[int | None, typer.Option(help="Sample rate of a .chirrup file, in Hz.")] = None,
     start: Annotated[str, typer.Option("--from", metavar="TIME", help="Start of the part.")] = "0",
     end: Annotated[

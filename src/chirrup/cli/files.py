@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from chirrup.cli import completion, console
+from chirrup.cli import console, options
 from chirrup.cli.console import duration, note
 from chirrup.errors import UsageError
 from chirrup.files.names import is_coded, names_file
@@ -44,17 +44,10 @@ def encode(
         ),
     ],
     out: Out = None,
-    model: Annotated[
-        str, typer.Option(help="Name or folder of a model.", autocompletion=completion.models)
-    ] = "iris-t1",
+    model: options.Model = "iris-t1",
     bitrate: Annotated[
         str | None,
-        typer.Option(
-            "--bitrate",
-            "-b",
-            help="Highest bitrate for each channel: 6000 or 6k.",
-            autocompletion=completion.bitrates,
-        ),
+        options.bitrate("Highest bitrate for each channel: 6000 or 6k."),
     ] = None,
     mix: Annotated[bool, typer.Option("--mix", help="Average all channels to one.")] = False,
     stereo: Annotated[
@@ -154,13 +147,7 @@ def decode(
         ),
     ],
     out: Out = None,
-    model: Annotated[
-        str | None,
-        typer.Option(
-            help="Name or folder of a model; by default the one that IN names.",
-            autocompletion=completion.models,
-        ),
-    ] = None,
+    model: options.ModelOfInput = None,
     keep_rate: Annotated[
         bool,
         typer.Option(

@@ -5,18 +5,13 @@ from typing import Annotated
 
 import typer
 
-from chirrup.cli import completion, connections, console
+from chirrup.cli import connections, console, options
 from chirrup.errors import UsageError
 from chirrup.live.rooms import TOKEN, is_room
 
 Bitrate = Annotated[
     str | None,
-    typer.Option(
-        "--bitrate",
-        "-b",
-        help="Highest bitrate of the codes: 6000 or 6k",
-        autocompletion=completion.bitrates,
-    ),
+    options.bitrate("Highest bitrate of the codes: 6000 or 6k"),
 ]
 Redundancy = Annotated[
     int, typer.Option(min=0, max=16, help="Codebooks of a packet that the next one repeats.")
@@ -68,9 +63,6 @@ Device = Annotated[
     str | None,
     typer.Option(metavar="DEVICE", help="Number or a part of the name of the device."),
 ]
-Model = Annotated[
-    str, typer.Option(help="Name or folder of a model.", autocompletion=completion.models)
-]
 PORT = "5004"
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print no meters and no summary.")]
 
@@ -83,7 +75,7 @@ def send(
         str,
         typer.Argument(metavar="HOST:PORT|name:NAME|ws://HOST/relay/ROOM", help="The receiver."),
     ],
-    model: Model = "iris-t1",
+    model: options.Model = "iris-t1",
     bitrate: Bitrate = None,
     redundancy: Redundancy = 0,
     adapt: Adapt = False,
@@ -140,10 +132,7 @@ def receive(
     ],
     model: Annotated[
         str | None,
-        typer.Option(
-            help="Name or folder of the model; by default the one that the sender names.",
-            autocompletion=completion.models,
-        ),
+        options.model("Name or folder of the model; by default the one that the sender names."),
     ] = None,
     once: Annotated[bool, typer.Option("--once", help="End with the first stream.")] = False,
     raw: Annotated[bool, typer.Option("--raw", help="Write s16 samples without a header.")] = False,
@@ -196,7 +185,7 @@ def talk(
     out: Annotated[
         str, typer.Option("--out", metavar="OUT", help="Audio file, - for a pipe, or speaker.")
     ] = connections.SPEAKER,
-    model: Model = "iris-t1",
+    model: options.Model = "iris-t1",
     bitrate: Bitrate = None,
     redundancy: Redundancy = 0,
     adapt: Adapt = False,

@@ -6,22 +6,14 @@ from typing import Annotated
 
 import typer
 
-from chirrup.cli import completion, console
+from chirrup.cli import console, options
 from chirrup.cli.console import duration, note
 from chirrup.errors import UsageError
 from chirrup.words import counted
 
-Model = Annotated[
-    str, typer.Option(help="Name or folder of a model.", autocompletion=completion.models)
-]
 Bitrate = Annotated[
     str | None,
-    typer.Option(
-        "--bitrate",
-        "-b",
-        help="A bitrate of the model: 3000 or 3k.",
-        autocompletion=completion.bitrates,
-    ),
+    options.bitrate("A bitrate of the model: 3000 or 3k."),
 ]
 
 Floating = Annotated[
@@ -39,7 +31,7 @@ def bare(
         str, typer.Argument(metavar="OUT", help="Frames, or audio with --decode. - is a pipe.")
     ],
     decode: Annotated[bool, typer.Option("--decode", help="Decode frames to audio.")] = False,
-    model: Model = "iris-t1",
+    model: options.Model = "iris-t1",
     bitrate: Bitrate = None,
     bits: Annotated[
         int | None,
@@ -108,7 +100,7 @@ def message(
         ),
     ],
     decode: Annotated[bool, typer.Option("--decode", help="Decode messages to audio.")] = False,
-    model: Model = "iris-t1",
+    model: options.Model = "iris-t1",
     bitrate: Bitrate = None,
     max_bytes: Annotated[int, typer.Option(help="Largest message in bytes.")] = 200,
     max_messages: Annotated[

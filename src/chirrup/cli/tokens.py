@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from chirrup.cli import completion, console
+from chirrup.cli import console, options
 from chirrup.cli.data import Address, Ray, runner
 from chirrup.cli.files import Quiet
 from chirrup.words import counted
@@ -39,17 +39,10 @@ def tokenize(
         ),
     ],
     out: Annotated[Path, typer.Option(metavar="FOLDER", help="Folder for the data set.")],
-    model: Annotated[
-        str, typer.Option(help="Name or folder of a model.", autocompletion=completion.models)
-    ] = "iris-t1",
+    model: options.Model = "iris-t1",
     bitrate: Annotated[
         str | None,
-        typer.Option(
-            "--bitrate",
-            "-b",
-            help="Highest bitrate of the codes: 1000 or 1k.",
-            autocompletion=completion.bitrates,
-        ),
+        options.bitrate("Highest bitrate of the codes: 1000 or 1k."),
     ] = None,
     form: Annotated[
         TokenFormat, typer.Option("--format", help="Format of the shards.")
@@ -131,10 +124,7 @@ def detokenize(
     ] = False,
     model: Annotated[
         str | None,
-        typer.Option(
-            help="Name or folder of a model; by default the one that the data set names.",
-            autocompletion=completion.models,
-        ),
+        options.model("Name or folder of a model; by default the one that the data set names."),
     ] = None,
     any_weights: Annotated[
         bool, typer.Option("--any-weights", help="Decode codes of other weights.")
