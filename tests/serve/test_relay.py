@@ -6,8 +6,9 @@ from collections.abc import Callable
 import pytest
 
 from chirrup.live import rooms
+from chirrup.live.rooms import MAX_WAITING
 from chirrup.live.rtp import MAX_DATAGRAM
-from chirrup.serve.relay import BURST_S, HEADER_BYTES, MAX_WAITING, Limits, RefusedError, Relay
+from chirrup.serve.relay import BURST_S, HEADER_BYTES, Limits, RefusedError, Relay
 
 TOKEN = "a-token-of-22-letters."
 

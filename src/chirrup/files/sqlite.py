@@ -31,6 +31,10 @@ def naming_errors(path: Path, damaged: str) -> Generator[None, None, None]:
     try:
         yield
     except sqlite3.Error as error:
-        code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # without the details of the cause
-        advice = next((text for text, codes in _ADVICE.items() if code in codes), damaged)
+        advice = next((text for text, codes in _ADVICE.items() if code_of(error) in codes), damaged)
         raise FileError(f"{path} cannot be used: {error}: {advice}") from error
+
+
+def code_of(error: sqlite3.Error) -> int:
+    """Return the code of an error, without the details of its cause."""
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF

@@ -30,15 +30,10 @@ FRAME_BYTES: Final = 6
 """Header of a short message from a client."""
 CONNECT_S: Final = 10.0
 CLOSE_S: Final = 2.0
-HEARTBEAT_S: Final = 20.0
 AGAIN_S: Final = (0.5, 8.0)
 """Shortest and longest time until the connection is tried again; it doubles each time."""
-MAX_WAITING: Final = 50
-"""Datagrams that wait to be sent. The oldest are dropped."""
 MAX_ARRIVED: Final = 1024
 """Datagrams that wait to be read. The oldest are dropped."""
-KERNEL_BYTES: Final = 16_384
-"""Size of the buffer of the socket. Voice that waits longer is too late."""
 
 
 class RoomLink(Link):
@@ -69,7 +64,7 @@ class RoomLink(Link):
         header_bytes = IP_BYTES[socket.AF_INET] + TCP_BYTES + FRAME_BYTES
         super().__init__(address, True, header_bytes, network, incoming)
         self._offered = rooms.offered_protocols(token)
-        self._outgoing: deque[bytes] = deque(maxlen=MAX_WAITING)
+        self._outgoing: deque[bytes] = deque(maxlen=rooms.MAX_WAITING)
         self._arrived: deque[bytes] = deque(maxlen=MAX_ARRIVED)
         self._something, self._opened = threading.Event(), Future[None]()
         self._people, self._joins, self._closing = 1, 0, False
@@ -150,7 +145,7 @@ class RoomLink(Link):
                 opened = await session.ws_connect(
                     self.name,
                     protocols=self._offered,
-                    heartbeat=HEARTBEAT_S,
+                    heartbeat=rooms.HEARTBEAT_S,
                     max_msg_size=MAX_DATAGRAM + 1,
                     timeout=aiohttp.ClientWSTimeout(None, CLOSE_S / 2),  # pyright: ignore
                 )
@@ -164,7 +159,7 @@ class RoomLink(Link):
                 "relay runs"
             )
         if (socket_ := opened.get_extra_info("socket")) is not None:
-            socket_.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, KERNEL_BYTES)
+            socket_.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, rooms.KERNEL_BYTES)
         writing = asyncio.create_task(self._write(opened))
         try:
             return await self._read(opened)

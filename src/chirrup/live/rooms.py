@@ -27,6 +27,12 @@ DIRECTION: Final = "room"
 """Label of the encryption in a room, in which all ends are alike."""
 WRONG_TOKEN, FULL, TOO_FAST, TOO_BIG, NOT_BINARY, GOING = 4401, 1013, 1008, 1009, 1003, 1001
 """Codes with which a relay closes a WebSocket; its reason is a text."""
+HEARTBEAT_S: Final = 20.0
+"""Time between pings. A connection without an answer for half of it is closed."""
+KERNEL_BYTES: Final = 16_384
+"""Size of the buffer of a socket. Voice that waits longer is too late."""
+MAX_WAITING: Final = 50
+"""Datagrams that wait to be sent, a second of speech. The oldest are dropped."""
 
 _PREFIX: Final = "token."
 _TOKEN_FORM: Final = re.compile(r"[!-~]{16,256}")

@@ -28,11 +28,8 @@ except ModuleNotFoundError as error:
         "the server needs the package aiohttp: install it with pip install 'chirrup[web]'"
     ) from error
 
-HEARTBEAT_S: Final = 20.0
-"""Time between pings. A connection without an answer for half of it is closed."""
-KERNEL_BYTES: Final = 16_384
 BUFFER_BYTES: Final = 2048
-"""Sizes of the buffers of a WebSocket. Voice that waits longer is too late."""
+"""Size of the buffer of a WebSocket, beside `rooms.KERNEL_BYTES` of its socket."""
 SHUTDOWN_S: Final = 2.0
 """Time in which a client may answer when its connection is closed."""
 
@@ -108,7 +105,7 @@ class Server:
             raise web.HTTPForbidden(text="this relay is not for pages of other hosts\n")
         socket_ = web.WebSocketResponse(
             timeout=SHUTDOWN_S,
-            heartbeat=HEARTBEAT_S,
+            heartbeat=rooms.HEARTBEAT_S,
             protocols=[rooms.PROTOCOL],
             compress=False,
             max_msg_size=MAX_DATAGRAM + 1,
@@ -175,7 +172,7 @@ def _limit_buffers(transport: asyncio.BaseTransport | None) -> None:
         transport.set_write_buffer_limits(BUFFER_BYTES)
         with suppress(OSError):
             transport.get_extra_info("socket").setsockopt(
-                socket.SOL_SOCKET, socket.SO_SNDBUF, KERNEL_BYTES
+                socket.SOL_SOCKET, socket.SO_SNDBUF, rooms.KERNEL_BYTES
             )
 
 

@@ -14,8 +14,6 @@ from chirrup.errors import ChirrupError
 from chirrup.live import rooms
 from chirrup.live.rtp import MAX_DATAGRAM
 
-MAX_WAITING: Final = 50
-"""Datagrams that wait for a person, a second of speech. The oldest are dropped."""
 BURST_S: Final = 5.0
 """Time whose datagrams may arrive at once, after a connection has stalled."""
 HEADER_BYTES: Final = 64
@@ -69,7 +67,7 @@ class Person:
     datagrams: int = 0
     dropped: int = 0
     _people: int | None = None
-    _waiting: deque[bytes] = field(default_factory=lambda: deque(maxlen=MAX_WAITING))
+    _waiting: deque[bytes] = field(default_factory=lambda: deque(maxlen=rooms.MAX_WAITING))
     _credit_bits: float = 0.0
     _counted_s: float = 0.0
 
@@ -84,7 +82,7 @@ class Person:
         return self._waiting.popleft() if self._waiting else None
 
     def offer(self, datagram: bytes) -> None:
-        self.dropped += len(self._waiting) == MAX_WAITING
+        self.dropped += len(self._waiting) == rooms.MAX_WAITING
         self._waiting.append(datagram)
         self.wake()
 

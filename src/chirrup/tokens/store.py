@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from chirrup.files.sqlite import naming_errors
+from chirrup.files.sqlite import code_of, naming_errors
 
 NAME = "tokenize.sqlite"
 SCHEMA = """
@@ -55,8 +55,7 @@ def remove_damaged(folder: Path) -> None:
         with closing(sqlite3.connect(path, timeout=0.2)) as connection:
             damaged = connection.execute("PRAGMA quick_check").fetchone() != ("ok",)
     except sqlite3.Error as error:
-        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-        damaged = code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+        damaged = code_of(error) in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
     if damaged:
         for ending in ("", "-wal", "-shm"):
             path.with_name(NAME + ending).unlink(missing_ok=True)
