@@ -6,8 +6,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 
@@ -15,14 +14,20 @@ import numpy as np
 import pytest
 import soundfile
 
-import chirrup
+from call_commands import (
+    COMMAND,
+    LIMIT_S,
+    RATE_HZ,
+    SPEECH,
+    ended,
+    free_port,
+    is_heard,
+    started,
+)
 from chirrup.cli import run
 from chirrup.live.rtp import Control, parse
 
-COMMAND = [sys.executable, "-m", "chirrup"]
-SPEECH, RATE_HZ = soundfile.read(f"{chirrup.__path__[0]}/clips/joe.flac", dtype="float32")
 SECONDS = 2
-LIMIT_S = 60
 
 
 @pytest.fixture
@@ -47,30 +52,6 @@ def host(request: pytest.FixtureRequest) -> str:
     return request.param
 
 
-def free_port(host: str = "127.0.0.1") -> int:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family, socket.SOCK_DGRAM) as probe:
-        probe.bind((host, 0))
-        return probe.getsockname()[1]
-
-
-@contextmanager
-def receiving(
-    port: int, out: Path, *options: str | Path
-) -> Generator[subprocess.Popen[str], None, None]:
-    """Run a receiver that listens. A report of its meters shows that it does."""
-    command = [*COMMAND, "receive", str(port), str(out), "--json", *map(str, options)]
-    with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    ) as process:
-        try:
-            assert process.stdout is not None
-            assert process.stdout.readline()
-            yield process
-        finally:
-            process.kill()
-
-
 def send(talk: Path, port: int, *options: str | Path, host: str = "127.0.0.1") -> dict:
     to = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     command = [*COMMAND, "send", str(talk), to, "-b", "6k", "--json", *map(str, options)]
@@ -83,24 +64,12 @@ def finished(process: subprocess.Popen[str]) -> tuple[dict, str]:
     """Stop a receiver by Ctrl-C, unless it has ended; return its meters and its messages."""
     if process.poll() is None:
         process.send_signal(signal.SIGINT)
-    out, messages = process.communicate(timeout=LIMIT_S)
-    assert process.returncode == 0, messages
-    return json.loads(out.splitlines()[-1]), messages
-
-
-def level(path: Path) -> float:
-    audio, _ = soundfile.read(path)
-    return float(np.sqrt(np.square(audio).sum() / RATE_HZ))
-
-
-def is_heard(path: Path, talk: Path) -> bool:
-    """Return whether a file has the level of a talk. A busy machine may have dropped a part."""
-    return 0.3 < level(path) / level(talk) < 1.3
+    return ended(process)
 
 
 def test_a_voice_over_a_bad_network(talk: Path, host: str, tmp_path: Path) -> None:
     port = free_port(host)
-    with receiving(port, tmp_path / "out.wav", "--once") as process:
+    with started("receive", port, tmp_path / "out.wav", "--once") as process:
         sent = send(talk, port, "--simulate", "loss:10%+jitter:5ms+duplicate:5%", host=host)
         process.wait(LIMIT_S)
         received, messages = finished(process)
@@ -118,7 +87,7 @@ def test_a_voice_over_a_bad_network(talk: Path, host: str, tmp_path: Path) -> No
 
 def test_the_end_of_a_delayed_stream_arrives(talk: Path, tmp_path: Path) -> None:
     port = free_port()
-    with receiving(port, tmp_path / "out.wav", "--once") as process:
+    with started("receive", port, tmp_path / "out.wav", "--once") as process:
         sent = send(talk, port, "--simulate", "delay:700ms")
         assert process.wait(LIMIT_S) == 0
         received, _ = finished(process)
@@ -143,7 +112,7 @@ def test_hostile_datagrams_are_counted_and_ignored(talk: Path, key: Path, tmp_pa
     other.write_bytes(bytes(32))
     options = ("--key-file", key)
     with (
-        receiving(port, tmp_path / "out.wav", *options) as process,
+        started("receive", port, tmp_path / "out.wav", *options) as process,
         socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as relay,
     ):
         relay.bind(("127.0.0.1", between))
@@ -174,7 +143,7 @@ def test_a_sender_is_restarted(talk: Path, key: Path, tmp_path: Path) -> None:
     port, long = free_port(), tmp_path / "long.wav"
     soundfile.write(long, np.tile(SPEECH, 20), RATE_HZ)
     command = [*COMMAND, "send", str(long), f"127.0.0.1:{port}", "-q", "--key-file", str(key)]
-    with receiving(port, tmp_path / "out.wav", "--key-file", key) as process:
+    with started("receive", port, tmp_path / "out.wav", "--key-file", key) as process:
         with subprocess.Popen(command) as first:
             assert process.stdout is not None
             now: dict = {}
@@ -306,7 +275,7 @@ def test_without_the_extra(
 
 
 def test_nothing_arrives(tmp_path: Path) -> None:
-    with receiving(free_port(), tmp_path / "out.wav") as process:
+    with started("receive", free_port(), tmp_path / "out.wav") as process:
         process.send_signal(signal.SIGINT)
         _, messages = process.communicate(timeout=LIMIT_S)
     assert process.returncode == 2

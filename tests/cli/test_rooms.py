@@ -1,10 +1,6 @@
 """``chirrup send``, ``receive`` and ``talk`` over a room of a relay."""
 
-import json
-import subprocess
-import sys
 from collections.abc import Generator
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -13,14 +9,12 @@ import soundfile
 
 pytest.importorskip("aiohttp", reason="pip install 'chirrup[web]'")
 
-import chirrup
+from call_commands import RATE_HZ, SPEECH, ended, is_heard, level, started
 from chirrup.cli import run
 from chirrup.serve.relay import Limits
 from relays import Running, running_relay
 
-COMMAND = [sys.executable, "-m", "chirrup"]
-SPEECH, RATE_HZ = soundfile.read(f"{chirrup.__path__[0]}/clips/joe.flac", dtype="float32")
-SECONDS, LIMIT_S = 5, 60
+SECONDS = 5
 TOKEN = "a-token-of-22-letters."
 
 
@@ -28,37 +22,6 @@ TOKEN = "a-token-of-22-letters."
 def speech(tmp_path: Path) -> Path:
     soundfile.write(tmp_path / "speech.wav", SPEECH[: SECONDS * RATE_HZ], RATE_HZ)
     return tmp_path / "speech.wav"
-
-
-@contextmanager
-def started(*arguments: object) -> Generator[subprocess.Popen[str], None, None]:
-    """Run a command. A line of its meters shows that it has joined the room."""
-    command = [*COMMAND, *map(str, arguments), "--json"]
-    with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    ) as process:
-        try:
-            assert process.stdout is not None
-            assert process.stdout.readline(), process.communicate()[1]
-            yield process
-        finally:
-            process.kill()
-
-
-def last(process: subprocess.Popen[str]) -> tuple[dict, str]:
-    out, messages = process.communicate(timeout=LIMIT_S)
-    assert process.returncode == 0, messages
-    return json.loads(out.splitlines()[-1]), messages
-
-
-def level(path: Path) -> float:
-    audio, _ = soundfile.read(path)
-    return float(np.sqrt(np.square(audio).sum() / RATE_HZ))
-
-
-def heard_all(path: Path, speech: Path) -> bool:
-    """Return whether a file has the level of a talk. A busy machine may have dropped a part."""
-    return 0.3 < level(path) / level(speech) < 1.3
 
 
 def test_a_file_waits_for_a_receiver_and_arrives_encrypted(speech: Path, tmp_path: Path) -> None:
@@ -73,15 +36,15 @@ def test_a_file_waits_for_a_receiver_and_arrives_encrypted(speech: Path, tmp_pat
             out = tmp_path / "out.wav"
             ready = ("--model", "iris-t1", "--once", *options)
             with started("receive", room, out, *ready) as receiver:
-                received, messages = last(receiver)
-            sent, warned = last(sender)
+                received, messages = ended(receiver)
+            sent, warned = ended(sender)
     assert "NOT encrypted" not in messages
     assert f"nobody else is in {room}" in warned
     assert sent["packets"] == SECONDS * 50 + 1
     assert sent["reports"] >= 1
     assert received["received"] == sent["packets"]
     assert (received["lost"], received["ignored"], received["undescribed"]) == (0, 0, 0)
-    assert heard_all(out, speech)
+    assert is_heard(out, speech)
 
 
 def test_two_talk_in_a_room_and_a_third_one_who_comes_later_receives_a_voice(
@@ -100,7 +63,7 @@ def test_two_talk_in_a_room_and_a_third_one_who_comes_later_receives_a_voice(
             started(*ends[1]) as ben,
             started("receive", room, third, "--once") as late,
         ):
-            found = [last(process)[0] for process in (ann, ben, late)]
+            found = [ended(process)[0] for process in (ann, ben, late)]
     for now in found[:2]:
         assert now["sent"]["reports"] >= 1
         assert now["received"]["received"] > 300

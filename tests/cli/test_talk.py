@@ -10,8 +10,6 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Generator
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -19,14 +17,13 @@ import pytest
 import soundfile
 
 import chirrup
+from call_commands import COMMAND, RATE_HZ, SPEECH, ended, free_port, started
 from chirrup.calls.keys import HOLD_S, PushToTalk, open_keys
 from chirrup.cli import run
 from chirrup.errors import FileError, UsageError
 from chirrup.live import discovery
 from fake_sounddevice import Sounds
 
-COMMAND = [sys.executable, "-m", "chirrup"]
-SPEECH, RATE_HZ = soundfile.read(f"{chirrup.__path__[0]}/clips/joe.flac", dtype="float32")
 LIMIT_S = 120
 LIMIT_BPS = 20_000
 
@@ -40,31 +37,8 @@ def talks(tmp_path: Path) -> tuple[Path, Path]:
     return paths
 
 
-def free_port() -> int:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-@contextmanager
-def talking(*options: object) -> Generator[subprocess.Popen[str], None, None]:
-    """Run an end. A line of its meters shows that it runs."""
-    command = [*COMMAND, "talk", *map(str, options), "--json"]
-    with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    ) as process:
-        try:
-            assert process.stdout is not None
-            assert process.stdout.readline(), process.communicate()[1]
-            yield process
-        finally:
-            process.kill()
-
-
 def last(process: subprocess.Popen[str]) -> dict:
-    out, messages = process.communicate(timeout=LIMIT_S)
-    assert process.returncode == 0, messages
-    return json.loads(out.splitlines()[-1])
+    return ended(process, LIMIT_S)[0]
 
 
 def until(process: subprocess.Popen[str], key: str, least: int) -> None:
@@ -95,8 +69,8 @@ def test_two_processes_talk_over_a_bad_network(talks: tuple[Path, Path], tmp_pat
         for talk, name in zip(talks, ("alice", "bob"), strict=True)
     ]
     with (
-        talking("--port", port, *ends[0], *common, "--seed", "1") as alice,
-        talking(f"127.0.0.1:{port}", *ends[1], *common, "--seed", "2") as bob,
+        started("talk", "--port", port, *ends[0], *common, "--seed", "1") as alice,
+        started("talk", f"127.0.0.1:{port}", *ends[1], *common, "--seed", "2") as bob,
     ):
         found = [last(process) for process in (alice, bob)]
     assert sum(now["sent"]["reports"] for now in found) >= 1, found
@@ -128,11 +102,11 @@ def test_the_other_end_is_restarted(talks: tuple[Path, Path], tmp_path: Path) ->
     soundfile.write(long, np.tile(SPEECH, 20), RATE_HZ)
     waiting = ["--port", f"127.0.0.1:{port}", "--in", long, "--out", tmp_path / "out.wav"]
     caller = [f"127.0.0.1:{port}", "--in", long, "--out", tmp_path / "again.wav"]
-    with talking(*waiting) as alice:
-        with talking(*caller) as bob:
+    with started("talk", *waiting) as alice:
+        with started("talk", *caller) as bob:
             until(bob, "played", 10)
             until(alice, "played", 10)
-        with talking(*caller) as bob:
+        with started("talk", *caller) as bob:
             until(bob, "played", 10)
             until(alice, "streams", 2)
             for process in (bob, alice):
@@ -149,7 +123,7 @@ def test_an_end_that_waits_ends_with_its_caller(talks: tuple[Path, Path], tmp_pa
     soundfile.write(long, np.tile(SPEECH, 20), RATE_HZ)
     waiting = ["--port", f"127.0.0.1:{port}", "--in", long, "--out", tmp_path / "out.wav"]
     caller = [f"127.0.0.1:{port}", "--in", long, "--out", tmp_path / "again.wav"]
-    with talking(*waiting, "--once") as alice, talking(*caller) as bob:
+    with started("talk", *waiting, "--once") as alice, started("talk", *caller) as bob:
         until(alice, "played", 10)
         bob.send_signal(signal.SIGINT)
         last(bob)
@@ -169,7 +143,7 @@ def test_microphone_and_speaker(
 
     def call() -> None:
         try:
-            with talking(f"127.0.0.1:{port}", "--in", talks[0], "--out", out) as process:
+            with started("talk", f"127.0.0.1:{port}", "--in", talks[0], "--out", out) as process:
                 until(process, "written_s", 4)
                 process.send_signal(signal.SIGINT)
                 last(process)
@@ -256,7 +230,7 @@ def test_meters_on_a_terminal(talks: tuple[Path, Path]) -> None:
     with subprocess.Popen(command, stdin=theirs, stderr=theirs) as process:
         try:
             read_until(b"no stream yet")
-            with talking(f"127.0.0.1:{port}", "--in", talks[1], "--out", "/dev/null"):
+            with started("talk", f"127.0.0.1:{port}", "--in", talks[1], "--out", "/dev/null"):
                 read_until(b"in delay")
             process.send_signal(signal.SIGINT)
             read_until(b"received with loss")

@@ -155,6 +155,14 @@ def test_mushra_by_keyboard(
     assert table.listeners + len(table.excluded) == 1
 
 
+def leave_training(page: "Page") -> None:
+    """Go on from the answer of the only trial of the training to the test."""
+    answers = (page.get_by_role("heading", name=name) for name in ("Right", "Wrong"))
+    next(answers).or_(next(answers)).wait_for()
+    page.keyboard.press("Enter")
+    start(page)
+
+
 def test_abx_by_keyboard(made: Callable[[Settings, list[str]], Path], open_context: Opener) -> None:
     folder = made(Settings("abx", systems=("bad-1000",)), ["ann__0", "bob__0"])
     with served(folder / PAGE) as address:
@@ -168,11 +176,7 @@ def test_abx_by_keyboard(made: Callable[[Settings, list[str]], Path], open_conte
                 page.keyboard.press(key)
             page.keyboard.press("1" if "Trial" in where else "2")
             if "Training" in where:
-                page.get_by_role("heading", name="Right").or_(
-                    page.get_by_role("heading", name="Wrong")
-                ).wait_for()
-                page.keyboard.press("Enter")
-                start(page)
+                leave_training(page)
         table = saved(page, folder)
     (line,) = table.lines
     assert (line.title, line.count) == ("Bad 1k or reference", 2)
@@ -201,11 +205,7 @@ def test_drt_by_keyboard_in_the_page_of_the_site(
             heard.append([words.nth(0).inner_text(), words.nth(1).inner_text()])
             page.keyboard.press("2")
             if "Training" in where:
-                page.get_by_role("heading", name="Right").or_(
-                    page.get_by_role("heading", name="Wrong")
-                ).wait_for()
-                page.keyboard.press("Enter")
-                start(page)
+                leave_training(page)
         table = saved(page, folder)
     assert all(sorted(words) == ["feel", "veal"] for words in heard)
     sent = json.loads(next(folder.glob("ratings-*.json")).read_text())
