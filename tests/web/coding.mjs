@@ -6,7 +6,8 @@ import { pathToFileURL } from "node:url";
 const [folder, wasm, file] = process.argv.slice(2);
 const job = JSON.parse(readFileSync(file));
 const load = (path) => import(pathToFileURL(`${folder}/${path}`));
-const { Engine } = await load("chirrup.js"), { Coding, firstCodebooks } = await load("modules/coding.js");
+const { Engine } = await load("chirrup.js"), { Coding } = await load("modules/coding.js");
+const { firstCodebooks } = await load("modules/codes.js");
 const program = new Engine(new WebAssembly.Module(readFileSync(wasm))).open(new Uint8Array(readFileSync(job.program)));
 const coding = new Coding(job.model, program);
 

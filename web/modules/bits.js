@@ -1,4 +1,4 @@
-// Packing of integers of 1 to 16 bits, most significant bit first (docs/reference/format.md).
+// Bytes: packing of integers of 1 to 16 bits, most significant bit first (docs/reference/format.md).
 
 /** Return the number of bytes that `count` integers of `bits` bits take. */
 export const packedSize = (count, bits) => Math.ceil((count * bits) / 8);
@@ -41,4 +41,15 @@ export function unpack(bytes, bits, count, start = 0) {
     values[n] = (held >> ready) & ((1 << bits) - 1);
   }
   return held & ((1 << ready) - 1) ? null : values;
+}
+
+/** Return the bytes of several arrays, one after the other. @param {Uint8Array[]} parts @returns {Uint8Array} */
+export function joined(parts) {
+  const bytes = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0));
+  let place = 0;
+  for (const part of parts) {
+    bytes.set(part, place);
+    place += part.length;
+  }
+  return bytes;
 }

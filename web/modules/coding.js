@@ -1,6 +1,7 @@
 // Encoding and decoding of whole signals, as `chirrup.codec.Codec` does it. The functions are
 // generators, so that a worker can report progress and stop between two blocks.
 
+import { byFrame } from "./codes.js";
 import { ConcealingDecoder } from "./concealment.js";
 import { Conditioner } from "./conditioning.js";
 import { resampling } from "./resampling.js";
@@ -44,9 +45,7 @@ export class Coding {
         frame.fill(silence).set(given);
         conditioner.run(frame);
       }
-      const found = this.encoder.run(block); // [codebooks][frames]
-      for (let n = 0; n < count; ++n)
-        for (let k = 0; k < codebooks; ++k) codes[(first + n) * codebooks + k] = found[k * count + n];
+      codes.set(byFrame(this.encoder.run(block), codebooks), first * codebooks);
       yield (first + count) / frames;
     }
     return codes;
@@ -73,13 +72,6 @@ export class Coding {
     const length = samples ?? sound.length;
     return sound.length < length ? padded(sound, length) : sound.slice(0, length);
   }
-}
-
-/** Return the first codebooks of codes [frames][all]. */
-export function firstCodebooks(codes, all, codebooks) {
-  const frames = codes.length / all, kept = new Int32Array(frames * codebooks);
-  for (let n = 0; n < frames; ++n) kept.set(codes.subarray(n * all, n * all + codebooks), n * codebooks);
-  return kept;
 }
 
 function padded(sound, length) {

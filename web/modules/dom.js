@@ -1,5 +1,14 @@
 // Small helpers for pages.
 
+/** Return the element of the page with an id. @param {string} id */
+export const byId = (id) => document.getElementById(id);
+
+/** Show a text in the status of the page, which screen readers announce. */
+export function tell(text, isError = false) {
+  byId("status").textContent = text;
+  byId("status").classList.toggle("error", isError);
+}
+
 /**
  * Make an element.
  * @param {string} tag

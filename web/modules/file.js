@@ -1,6 +1,6 @@
 // `.chirrup` files: docs/reference/format.md describes them, and `chirrup.bitstream` is the reference.
 
-import { pack, packedSize, unpack } from "./bits.js";
+import { joined, pack, packedSize, unpack } from "./bits.js";
 import { decodeHeader, encodeHeader } from "./file-header.js";
 import { crc32 } from "./checksum.js";
 
@@ -228,14 +228,4 @@ function decodeCodes(header, frames, depth, payload) {
 function sampleCountAt(view, place) {
   const count = view.getBigUint64(place, true);
   return count === 0xffffffffffffffffn ? null : Number(count);
-}
-
-function joined(parts) {
-  const bytes = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0));
-  let place = 0;
-  for (const part of parts) {
-    bytes.set(part, place);
-    place += part.length;
-  }
-  return bytes;
 }

@@ -1,6 +1,8 @@
 // RTP and RTCP packets of calls, and descriptions of streams. docs/reference/format.md describes them,
 // and src/chirrup/live/rtp.py and description.py write and read the same.
 
+import { joined } from "./bits.js";
+
 export const VOICE_TYPE = 96, MAX_DATAGRAM = 1400, HEADER_BYTES = 12;
 export const DESCRIPTION = 0, COMFORT_NOISE = 1, SEALED = 2; // subtypes of application packets
 const VERSION = 2, SENDER_REPORT = 200, RECEIVER_REPORT = 201, BYE = 203, APPLICATION = 204;
@@ -38,14 +40,7 @@ export function packVoice({ sequence, timestamp, source, payload, starts, kind =
 
 /** Return an RTCP datagram. @param {Control} control @returns {Uint8Array} */
 export function packControl({ source, messages }) {
-  const parts = messages.map((message) => packed(source, message));
-  const bytes = new Uint8Array(parts.reduce((size, part) => size + part.length, 0));
-  let at = 0;
-  for (const part of parts) {
-    bytes.set(part, at);
-    at += part.length;
-  }
-  return bytes;
+  return joined(messages.map((message) => packed(source, message)));
 }
 
 function packed(source, message) {

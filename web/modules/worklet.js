@@ -44,6 +44,7 @@
 //     {error: "..."}  the processor has failed and ended
 
 import { Engine } from "../chirrup.js";
+import { byFrame, firstCodebooks } from "./codes.js";
 import { Conditioner } from "./conditioning.js";
 import { Meter } from "./meter.js";
 import { Network } from "./network.js";
@@ -188,8 +189,9 @@ class Live extends AudioWorkletProcessor {
     this.input.copyWithin(0, frames * this.frameInput, this.filled);
     this.filled -= frames * this.frameInput;
     const again = Math.min(redundancy, books, MOST_REDUNDANT);
-    const repeated = this.before && again ? firstCodebooks(this.before, codebooks, again) : null;
-    const payload = packPacket(firstCodebooks(all, codebooks, books), repeated, this.model.bits_per_code);
+    const first = (codes, count) => ({ codes: firstCodebooks(codes, codebooks, count), codebooks: count });
+    const repeated = this.before && again ? first(this.before, again) : null;
+    const payload = packPacket(first(all, books), repeated, this.model.bits_per_code);
     this.before = all;
     const { timestamp } = this;
     this.timestamp = (timestamp + frames * this.model.frame_samples) % 2 ** 32;
@@ -273,20 +275,6 @@ class Live extends AudioWorkletProcessor {
     this.energy = 0;
     this.nextReport += REPORT_S;
   }
-}
-
-/** Return codes [codebooks][frames] of the engine as [frames][codebooks]. */
-function byFrame(codes, codebooks) {
-  const frames = codes.length / codebooks, turned = new Int32Array(codes.length);
-  for (let n = 0; n < frames; ++n)
-    for (let k = 0; k < codebooks; ++k) turned[n * codebooks + k] = codes[k * frames + n];
-  return turned;
-}
-
-/** Return the first codebooks of codes [frames][all]. */
-function firstCodebooks(codes, all, codebooks) {
-  const kept = codes.filter((_, place) => place % all < codebooks);
-  return { codes: kept, codebooks };
 }
 
 registerProcessor("chirrup-live", Live);

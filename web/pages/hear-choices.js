@@ -1,6 +1,6 @@
 // The codecs and bitrates that the page Hear compares.
 
-import { element, kilobits } from "../modules/dom.js";
+import { byId, element, kilobits } from "../modules/dom.js";
 import { OPUS_BITRATES_BPS, opusMissing } from "../modules/opus.js";
 
 const DEFAULT = "iris-t1", LOW_BPS = 1000, OPUS = "opus";
@@ -18,10 +18,10 @@ export class Choices {
     this.removed = removed;
     this.list = [];
     this.models = [];
-    this.codec = document.getElementById("codec");
-    this.bitrate = document.getElementById("bitrate");
+    this.codec = byId("codec");
+    this.bitrate = byId("bitrate");
     this.codec.addEventListener("change", () => this.showBitrates());
-    document.getElementById("choices").addEventListener("submit", (event) => {
+    byId("choices").addEventListener("submit", (event) => {
       event.preventDefault();
       this.add(this.codec.value, Number(this.bitrate.value));
     });
@@ -45,7 +45,7 @@ export class Choices {
   }
 
   async offerOpus(bitrateBps) {
-    const missing = await opusMissing(), note = document.getElementById("peer");
+    const missing = await opusMissing(), note = byId("peer");
     if (missing) {
       note.textContent = `${missing} The comparison has only the models of Chirrup.`;
       note.hidden = false;
@@ -81,7 +81,7 @@ export class Choices {
   }
 
   show() {
-    const chosen = document.getElementById("chosen");
+    const chosen = byId("chosen");
     chosen.replaceChildren(...this.list.map((choice) => {
       const button = element("button", { type: "button", class: "plain", "aria-label": `Remove ${choice.label}` }, "✕");
       button.addEventListener("click", () => {

@@ -1,6 +1,6 @@
 // The copies of the page Hear: encoding, decoding, and `.chirrup` files.
 
-import { firstCodebooks } from "../modules/coding.js";
+import { firstCodebooks } from "../modules/codes.js";
 import { FileReader, writeFile } from "../modules/file.js";
 import { rateNotes } from "../modules/sound-file.js";
 

@@ -1,5 +1,6 @@
 // The source of the page Hear: a file, the microphone, or the example.
 
+import { byId } from "../modules/dom.js";
 import { Recorder } from "../modules/recorder.js";
 
 const EXAMPLE = new URL("../clip.flac", import.meta.url), EXAMPLE_NAME = "joe.flac";
@@ -14,14 +15,14 @@ export class Source {
     this.announce = announce;
     this.open = open;
     this.opened = opened;
-    const area = document.getElementById("source"), input = document.getElementById("file");
-    this.recordButton = document.getElementById("record");
-    document.getElementById("choose").addEventListener("click", () => input.click());
+    const area = byId("source"), input = byId("file");
+    this.recordButton = byId("record");
+    byId("choose").addEventListener("click", () => input.click());
     input.addEventListener("change", () => {
       this.take(input.files[0]);
       input.value = ""; // so that the same file can be chosen again
     });
-    document.getElementById("example").addEventListener("click", () => this.attempt(() => this.example()));
+    byId("example").addEventListener("click", () => this.attempt(() => this.example()));
     this.recordButton.addEventListener("click", () => this.attempt(() => this.record()));
     for (const name of ["dragover", "dragenter"])
       addEventListener(name, (event) => {
@@ -84,6 +85,6 @@ export class Source {
   }
 
   show(text) {
-    document.getElementById("about").textContent = text;
+    byId("about").textContent = text;
   }
 }

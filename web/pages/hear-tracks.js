@@ -1,6 +1,6 @@
 // The sounds of the page Hear: a card each, and the player that they share.
 
-import { download, element, kilobits } from "../modules/dom.js";
+import { byId, download, element, kilobits } from "../modules/dom.js";
 import { equalGains, loudness } from "../modules/loudness.js";
 import { Player, Sound, audioBuffer } from "../modules/player.js";
 import { writeWav } from "../modules/sound-file.js";
@@ -11,7 +11,6 @@ const COLUMNS = 480; // of a spectrogram
 const LEAST_TOP_DB = -80;
 const LEAST_RATED_S = 0.1; // the bitrate and the speed of a shorter sound mean nothing
 const STAGES = { wait: "Waiting", load: "Loading the model", encode: "Encoding", decode: "Decoding" };
-const byId = (id) => document.getElementById(id);
 
 /** A sound on the page: its card, and its samples when they are there. */
 class Track {

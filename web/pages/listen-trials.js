@@ -1,21 +1,12 @@
 // The trials of the three kinds of listening tests: what a listener sees, plays and answers.
 
+import { element } from "../modules/dom.js";
 import { Player, Sound } from "../modules/player.js";
 import { ordered } from "../modules/listening-test.js";
 
 const RATE_HZ = 48000;
 const SCALE = ["Bad", "Poor", "Fair", "Good", "Excellent"]; // of BS.1534, 20 points each
 const DIGITS = "123456789";
-
-/** Make an element. @param {string} tag @param {object} properties @param {...(Node|string)} children */
-export function make(tag, properties = {}, ...children) {
-  const { data = {}, aria = {}, ...rest } = properties;
-  const made = Object.assign(document.createElement(tag), rest);
-  Object.assign(made.dataset, data);
-  for (const [name, value] of Object.entries(aria)) made.setAttribute(`aria-${name}`, value);
-  made.append(...children);
-  return made;
-}
 
 /** Decode sounds of a test, so that switching needs no time. @returns {Promise<Map<string, Sound>>} */
 export async function loadSounds(test, names) {
@@ -44,9 +35,9 @@ class Trial {
     Object.assign(this, setting);
     this.player = new Player({ rateHz: RATE_HZ, show: () => this.show() });
     this.buttons = new Map(); // play buttons by sound
-    this.position = make("input", { type: "range", className: "position", min: 0, max: 1, step: 0.001, value: 0, aria: { label: "Position in the sounds" } });
+    this.position = element("input", { type: "range", className: "position", min: 0, max: 1, step: 0.001, value: 0, "aria-label": "Position in the sounds" });
     this.position.addEventListener("input", () => this.player.seek(Number(this.position.value)));
-    this.toggle = make("button", { type: "button", className: "toggle" }, "Play");
+    this.toggle = element("button", { type: "button", className: "toggle" }, "Play");
     this.toggle.addEventListener("click", () => this.player.toggle());
     this.player.sound = [...this.sounds.values()][0];
     this.player.repeat(true);
@@ -55,7 +46,7 @@ class Trial {
 
   /** Make a button that plays a sound. */
   playButton(name, label, key) {
-    const button = make("button", { type: "button", className: "play", aria: { label: key ? `Play ${label}, key ${key}` : `Play ${label}`, pressed: "false" } }, label);
+    const button = element("button", { type: "button", className: "play", "aria-label": key ? `Play ${label}, key ${key}` : `Play ${label}`, "aria-pressed": "false" }, label);
     button.addEventListener("click", () => this.play(name));
     this.buttons.set(name, button);
     if (key) this.keys[key.toLowerCase()] = () => this.play(name);
@@ -67,7 +58,7 @@ class Trial {
   }
 
   transport() {
-    return make("div", { className: "row transport" }, this.toggle, this.position);
+    return element("div", { className: "row transport" }, this.toggle, this.position);
   }
 
   show() {
@@ -90,25 +81,25 @@ export class Mushra extends Trial {
     super(setting);
     const { trial, progress } = this;
     this.scores = new Map(Object.entries(progress.draftOf(trial.id) ?? {}));
-    this.next = make("button", { type: "button", className: "first next" }, "Next");
+    this.next = element("button", { type: "button", className: "first next" }, "Next");
     this.next.addEventListener("click", () => this.finish());
     this.keys.enter = () => this.finish();
     const shown = ordered(trial.sounds, progress.orderOf(trial.id));
-    this.missing = make("p", { className: "hint", role: "status" });
+    this.missing = element("p", { className: "hint", role: "status" });
     this.body = [
-      make("p", { className: "hint" }, "Score each sound against the reference. One of them is the reference itself: score it 100."),
-      make("div", { className: "row" }, this.playButton(trial.reference, "Reference", "0"), this.transport()),
-      make("div", { className: "scale", aria: { hidden: "true" } }, ...SCALE.map((word) => make("span", {}, word))),
+      element("p", { className: "hint" }, "Score each sound against the reference. One of them is the reference itself: score it 100."),
+      element("div", { className: "row" }, this.playButton(trial.reference, "Reference", "0"), this.transport()),
+      element("div", { className: "scale", "aria-hidden": "true" }, ...SCALE.map((word) => element("span", {}, word))),
       ...shown.map((name, n) => this.line(name, n)),
-      make("div", { className: "row" }, this.next, this.missing),
+      element("div", { className: "row" }, this.next, this.missing),
     ];
     this.showMissing();
   }
 
   line(name, n) {
     const label = `Sound ${n + 1}`, key = DIGITS[n]; // no key for more than nine sounds
-    const slider = make("input", { type: "range", min: 0, max: 100, step: 1, aria: { label: `Score of sound ${n + 1}` } });
-    const output = make("output", { className: "score" });
+    const slider = element("input", { type: "range", min: 0, max: 100, step: 1, "aria-label": `Score of sound ${n + 1}` });
+    const output = element("output", { className: "score" });
     const show = () => {
       const score = this.scores.get(name);
       slider.value = score ?? 50;
@@ -132,7 +123,7 @@ export class Mushra extends Trial {
       slider.focus();
     };
     if (key) this.keys[key] = choose;
-    return make("div", { className: "line" }, button, slider, output);
+    return element("div", { className: "line" }, button, slider, output);
   }
 
   showMissing() {
@@ -154,16 +145,16 @@ export class Abx extends Trial {
     const [a, b] = ordered(trial.choices, progress.orderOf(trial.id));
     this.played = new Set();
     this.answers = [["1", "X is A", a], ["2", "X is B", b]].map(([key, text, name]) => {
-      const button = make("button", { type: "button", className: "answer", disabled: true, aria: { label: `${text}, key ${key}` } }, text);
+      const button = element("button", { type: "button", className: "answer", disabled: true, "aria-label": `${text}, key ${key}` }, text);
       button.addEventListener("click", () => this.done({ choice: name }));
       this.keys[key] = () => button.click();
       return button;
     });
     const plays = [["A", a], ["B", b], ["X", trial.x]].map(([letter, name]) => this.playButton(name, letter, letter));
     this.body = [
-      make("p", { className: "hint" }, "X is the same sound as A or as B. Play all three, then answer."),
-      make("div", { className: "row" }, ...plays, this.transport()),
-      make("div", { className: "row answers" }, ...this.answers),
+      element("p", { className: "hint" }, "X is the same sound as A or as B. Play all three, then answer."),
+      element("div", { className: "row" }, ...plays, this.transport()),
+      element("div", { className: "row answers" }, ...this.answers),
     ];
   }
 
@@ -182,14 +173,14 @@ export class Drt extends Trial {
     this.player.repeat(false);
     this.answers = ordered(trial.words, progress.orderOf(trial.id)).map((word, n) => {
       const key = DIGITS[n];
-      const button = make("button", { type: "button", className: "answer word", aria: { label: `${word}, key ${key}` } }, word);
+      const button = element("button", { type: "button", className: "answer word", "aria-label": `${word}, key ${key}` }, word);
       button.addEventListener("click", () => this.done({ choice: word }));
       this.keys[key] = () => this.words.hidden || button.click();
       return button;
     });
-    this.words = make("div", { className: "row answers", hidden: true, tabIndex: -1, role: "group", aria: { label: "Which word was it?" } }, ...this.answers);
+    this.words = element("div", { className: "row answers", hidden: true, tabIndex: -1, role: "group", "aria-label": "Which word was it?" }, ...this.answers);
     this.body = [
-      make("p", { className: "hint" }, "A word is played once. Then two words appear: choose the one that it was. If you are not sure, guess."),
+      element("p", { className: "hint" }, "A word is played once. Then two words appear: choose the one that it was. If you are not sure, guess."),
       this.words,
     ];
     this.keys = { 1: this.keys[1], 2: this.keys[2] };

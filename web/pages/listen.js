@@ -1,7 +1,8 @@
 // A blind listening test: start, training, trials, and the end, where the ratings are sent or saved.
 
+import { byId, element } from "../modules/dom.js";
 import { Progress, isName, loadTest } from "../modules/listening-test.js";
-import { KINDS, loadSounds, make, soundsOf } from "./listen-trials.js";
+import { KINDS, loadSounds, soundsOf } from "./listen-trials.js";
 
 const PAUSE_MS = 600; // pause before a word
 const ADVICE = "Use headphones in a quiet room. Set the volume in the training, and do not change it in the test.";
@@ -16,8 +17,8 @@ const KEYS = {
   drt: "Keys: 1 and 2 answer.",
 };
 
-const screen = document.getElementById("screen");
-const status = document.getElementById("status");
+const screen = byId("screen");
+const status = byId("status");
 let keys = {};
 let shown = null; // the trial on the page
 
@@ -39,7 +40,7 @@ function fail(error) {
 }
 
 function first(text, act) {
-  const button = make("button", { type: "button", className: "first" }, text);
+  const button = element("button", { type: "button", className: "first" }, text);
   button.addEventListener("click", act);
   return button;
 }
@@ -49,10 +50,10 @@ function first(text, act) {
 function showStart(test) {
   const given = new URLSearchParams(location.search).get("listener");
   const last = `listening-test/${test.id}`;
-  const name = make("input", { id: "listener", autocomplete: "off", value: given ?? localStorage.getItem(last) ?? "" });
-  const form = make("form", {},
-    make("label", { htmlFor: "listener" }, "Your number or name in this test"), name,
-    make("button", { className: "first" }, "Continue"));
+  const name = element("input", { id: "listener", autocomplete: "off", value: given ?? localStorage.getItem(last) ?? "" });
+  const form = element("form", {},
+    element("label", { htmlFor: "listener" }, "Your number or name in this test"), name,
+    element("button", { className: "first" }, "Continue"));
   form.addEventListener("submit", (event) => {
     event.preventDefault();
     if (!isName(name.value)) return fail(new Error("Give a number or a name of letters, digits and . _ -"));
@@ -62,7 +63,7 @@ function showStart(test) {
     else if (progress.state.trained) showTrial(progress);
     else showTraining(progress, 0);
   });
-  show(make("p", {}, WHAT[test.kind]), make("p", {}, ADVICE), form);
+  show(element("p", {}, WHAT[test.kind]), element("p", {}, ADVICE), form);
   name.focus();
 }
 
@@ -73,14 +74,14 @@ async function showTraining(progress, index) {
     showTrial(progress);
   });
   if (trial === undefined) {
-    return show(make("h2", {}, "End of the training"), make("p", {}, `The test has ${test.trials.length} trials. You can stop at any time and go on later in this browser.`), go);
+    return show(element("h2", {}, "End of the training"), element("p", {}, `The test has ${test.trials.length} trials. You can stop at any time and go on later in this browser.`), go);
   }
   const heading = `Training ${index + 1} of ${test.training.length}`;
   const next = () => showTraining(progress, index + 1);
   await showKind(progress, trial, heading, (given) => {
     if (trial.answer === undefined) return next();
     const right = given.choice === trial.answer;
-    show(make("h2", {}, right ? "Right" : "Wrong"), make("p", {}, right ? "Your answer is right." : "The other answer is right.", " In the test, answers are not shown."), first("Continue", next));
+    show(element("h2", {}, right ? "Right" : "Wrong"), element("p", {}, right ? "Your answer is right." : "The other answer is right.", " In the test, answers are not shown."), first("Continue", next));
     screen.querySelector("button").focus();
   });
 }
@@ -99,13 +100,13 @@ async function showTrial(progress) {
 
 async function showKind(progress, trial, heading, done) {
   const { test } = progress;
-  show(make("h2", {}, heading));
+  show(element("h2", {}, heading));
   status.className = "";
   status.textContent = "Loading the sounds...";
   try {
     const sounds = await loadSounds(test, soundsOf(trial));
     const made = new KINDS[test.kind]({ trial, sounds, progress, done });
-    show(make("h2", {}, heading), ...made.body, make("p", { className: "hint keys" }, KEYS[test.kind]));
+    show(element("h2", {}, heading), ...made.body, element("p", { className: "hint keys" }, KEYS[test.kind]));
     shown = made;
     keys = made.keys;
     if (made.begin) setTimeout(() => shown === made && made.begin(), PAUSE_MS);
@@ -118,7 +119,7 @@ async function showKind(progress, trial, heading, done) {
 function showEnd(progress) {
   const { test, submission } = progress;
   const text = JSON.stringify(submission, null, 1);
-  const save = make("a", { className: test.send ? "button" : "button first", download: `ratings-${test.id}-${progress.listener}.json`, href: URL.createObjectURL(new Blob([text], { type: "application/json" })) }, "Save the ratings");
+  const save = element("a", { className: test.send ? "button" : "button first", download: `ratings-${test.id}-${progress.listener}.json`, href: URL.createObjectURL(new Blob([text], { type: "application/json" })) }, "Save the ratings");
   const send = first("Send the ratings", async () => {
     send.disabled = true;
     status.className = "";
@@ -135,8 +136,8 @@ function showEnd(progress) {
       send.disabled = false;
     }
   });
-  const lead = make("p", {}, test.send ? "Send your ratings now." : "Save your ratings, and send the file to the person who runs the test.");
-  show(make("h2", {}, "Thank you"), lead, make("div", { className: "row" }, ...(test.send ? [send] : []), save));
+  const lead = element("p", {}, test.send ? "Send your ratings now." : "Save your ratings, and send the file to the person who runs the test.");
+  show(element("h2", {}, "Thank you"), lead, element("div", { className: "row" }, ...(test.send ? [send] : []), save));
 }
 
 // --- the page ------------------------------------------------------------------------------------
@@ -154,7 +155,7 @@ const folder = new URLSearchParams(location.search).get("test") ?? document.quer
 if (folder) {
   try {
     const test = await loadTest(folder);
-    document.getElementById("title").textContent = test.title;
+    byId("title").textContent = test.title;
     document.title = test.title;
     showStart(test);
   } catch (error) {
@@ -162,6 +163,6 @@ if (folder) {
   }
 } else {
   show(
-    make("p", {}, "This page runs blind listening tests of codecs. The address of the page names the folder of a test: listen.html?test=FOLDER."),
-    make("p", {}, "chirrup blind-test makes such a folder from the results of chirrup evaluate."));
+    element("p", {}, "This page runs blind listening tests of codecs. The address of the page names the folder of a test: listen.html?test=FOLDER."),
+    element("p", {}, "chirrup blind-test makes such a folder from the results of chirrup evaluate."));
 }

@@ -1,5 +1,6 @@
 // The page Live: a loop from the microphone or a clip through the codec and a simulated network.
 
+import { byId, tell } from "../modules/dom.js";
 import { openLive } from "../modules/live.js";
 import { listModels } from "../modules/models.js";
 import { CLEAR } from "../modules/network.js";
@@ -15,10 +16,9 @@ const HOWL_REPORTS = 8; // 2 s
 const HOWL_RMS = 0.35; // of the microphone, in each report while the loop howls; loud speech has 0.2
 const MOST_REDUNDANT = 4;
 
-const element = (id) => document.getElementById(id);
 const percent = (value) => `${value} %`;
 const counted = (count, noun) => `${count} ${noun}${count === 1 ? "" : "s"}`;
-const [source, modelChoice, start, original, mute] = ["source", "model", "start", "original", "mute"].map(element);
+const [source, modelChoice, start, original, mute] = ["source", "model", "start", "original", "mute"].map(byId);
 
 /** @type {import("../modules/models.js").Model[]} */
 let models = [];
@@ -30,7 +30,7 @@ let reports = [];
 
 // --- Controls
 
-const codec = element("codec-sliders"), network = element("network-sliders");
+const codec = byId("codec-sliders"), network = byId("network-sliders");
 const apply = () => session?.live.set(settings());
 const sliders = {
   bitrate: addSlider(codec, { id: "bitrate", label: "Bitrate", min: 1, max: 1 }, bitrateText, apply),
@@ -78,12 +78,6 @@ function chooseModel() {
   const { bitrates_bps, default_bitrate_bps } = model();
   sliders.bitrate.max = bitrates_bps.length;
   sliders.bitrate.value = bitrates_bps.indexOf(default_bitrate_bps) + 1;
-}
-
-function tell(text, isError = false) {
-  const status = element("status");
-  status.textContent = text;
-  status.classList.toggle("error", isError);
 }
 
 // --- Start and stop
@@ -159,8 +153,8 @@ function show(report) {
   const { context, input, model: used } = session ?? {};
   if (!used) return;
   const text = (id, main, parts) => {
-    element(id).textContent = main;
-    element(`${id}-parts`).textContent = parts;
+    byId(id).textContent = main;
+    byId(`${id}-parts`).textContent = parts;
   };
   const { encode_ms, decode_ms, core_percent, delay_ms } = report;
   if (core_percent !== null) {
@@ -187,7 +181,7 @@ function show(report) {
     tell("The microphone was muted: the loop howls, or the input is much too loud. Use headphones or less gain.", true);
   }
   for (const [id, peak] of [["in-level", report.input_peak], ["out-level", report.output_peak]])
-    element(id).value = Math.max(-60, 20 * Math.log10(peak + 1e-9));
+    byId(id).value = Math.max(-60, 20 * Math.log10(peak + 1e-9));
 }
 
 /** Return whether the microphone has recorded nothing but very loud sound for some time. */
@@ -203,8 +197,8 @@ function showLosses(now, before) {
   const parts = ["late", "malformed", "concealed", "recovered"].map((name) => {
     return `${name} ${since(({ counts }) => counts[name])}`;
   });
-  element("lost").textContent = sent ? `${((100 * lost) / sent).toFixed(1)} %` : "-";
-  element("lost-parts").textContent = `${lost} of ${sent}; ${parts.join(", ")}`;
+  byId("lost").textContent = sent ? `${((100 * lost) / sent).toFixed(1)} %` : "-";
+  byId("lost-parts").textContent = `${lost} of ${sent}; ${parts.join(", ")}`;
 }
 
 const short = (ms) => String(Math.round(10 * ms) / 10);
@@ -221,7 +215,7 @@ for (const button of [original, mute])
     button.ariaPressed = String(button.ariaPressed !== "true");
     apply();
   });
-element("clear").addEventListener("click", () => {
+byId("clear").addEventListener("click", () => {
   for (const [name, slider] of Object.entries(conditions)) slider.value = CLEAR[name];
   apply();
 });

@@ -1,26 +1,20 @@
 // The page Talk: the form of a room, and meters of the voices.
 
+import { byId, element, tell } from "../modules/dom.js";
 import { listModels } from "../modules/models.js";
 import { newRoomName, roomAddress } from "../modules/room.js";
 import { Seal, keyOfPassphrase } from "../modules/seal.js";
 import { Talk } from "../modules/talk.js";
 
-const element = (id) => document.getElementById(id);
 const [form, room, relay, token, passphrase, keyFile, modelChoice, bitrate, joining, mute, push, hold] = [
   "form", "room", "relay", "token", "passphrase", "key-file", "model", "bitrate", "join", "mute", "push", "hold",
-].map(element);
-const fields = [room, relay, token, passphrase, keyFile, modelChoice, bitrate, element("new-room")];
+].map(byId);
+const fields = [room, relay, token, passphrase, keyFile, modelChoice, bitrate, byId("new-room")];
 
 /** @type {import("../modules/models.js").Model[]} */
 let models = [];
 /** @type {Talk | null} */
 let talk = null;
-
-function tell(text, isError = false) {
-  const status = element("status");
-  status.textContent = text;
-  status.classList.toggle("error", isError);
-}
 
 // --- The form
 
@@ -95,9 +89,9 @@ function showJoined(isJoined) {
   joining.textContent = isJoined ? "Leave" : "Join";
   for (const field of fields) field.disabled = isJoined;
   mute.disabled = hold.disabled = !isJoined;
-  element("joined").hidden = !isJoined;
+  byId("joined").hidden = !isJoined;
   if (isJoined && push.checked) hold.focus(); // the space bar must not press Leave
-  if (!isJoined) element("others").replaceChildren();
+  if (!isJoined) byId("others").replaceChildren();
 }
 
 /** Send the voice unless it is muted, or only while the button is held. */
@@ -121,23 +115,23 @@ const decibels = (peak) => Math.max(-60, 20 * Math.log10(peak + 1e-9));
 
 function show() {
   if (!talk) return;
-  element("level").value = decibels(talk.level);
+  byId("level").value = decibels(talk.level);
   const isSent = talk.talks && !talk.isAlone;
-  element("sent").textContent = isSent ? `${(talk.bits_per_s / 1000).toFixed(1)} kbit/s` : "nothing";
+  byId("sent").textContent = isSent ? `${(talk.bits_per_s / 1000).toFixed(1)} kbit/s` : "nothing";
   const reports = [...(talk.call?.reports.values() ?? [])], losses = reports.map(({ lossPercent }) => lossPercent);
-  element("sent-parts").textContent = losses.length
+  byId("sent-parts").textContent = losses.length
     ? `lost on the way: ${losses.map((loss) => `${loss.toFixed(0)} %`).join(", ")}` : "";
-  if (talk.core_percent !== null) element("cpu").textContent = `${talk.core_percent.toFixed(0)} % of a core`;
+  if (talk.core_percent !== null) byId("cpu").textContent = `${talk.core_percent.toFixed(0)} % of a core`;
   showOthers(talk.shown());
-  element("nobody").hidden = !talk.isAlone;
+  byId("nobody").hidden = !talk.isAlone;
   const warning = talk.warning ?? "";
-  element("warning").hidden = !warning;
-  if (element("warning").textContent !== warning) element("warning").textContent = warning; // read aloud once
+  byId("warning").hidden = !warning;
+  if (byId("warning").textContent !== warning) byId("warning").textContent = warning; // read aloud once
 }
 
 /** Show an item for each voice. The items of voices that stay are kept. */
 function showOthers(voices) {
-  const list = element("others"), known = new Map([...list.children].map((item) => [item.dataset.source, item]));
+  const list = byId("others"), known = new Map([...list.children].map((item) => [item.dataset.source, item]));
   const items = voices.map((voice) => {
     const item = known.get(String(voice.source)) ?? newItem(voice.source);
     const [name, level, facts] = item.children;
@@ -152,14 +146,9 @@ function showOthers(voices) {
 }
 
 function newItem(source) {
-  const item = document.createElement("li"), name = document.createElement("strong");
-  const level = document.createElement("meter"), facts = document.createElement("p");
-  item.dataset.source = source;
-  name.id = `voice-${source}`;
-  Object.assign(level, { min: -60, max: 0, high: -3 });
-  level.setAttribute("aria-labelledby", name.id);
-  item.append(name, level, facts);
-  return item;
+  const id = `voice-${source}`;
+  return element("li", { "data-source": source }, element("strong", { id }),
+    element("meter", { min: -60, max: 0, high: -3, "aria-labelledby": id }), element("p"));
 }
 
 // --- Events
@@ -171,8 +160,8 @@ form.addEventListener("submit", (event) => {
 });
 modelChoice.addEventListener("change", chooseModel);
 room.addEventListener("change", () => nameRoom(room.value));
-element("new-room").addEventListener("click", () => nameRoom(newRoomName()));
-element("copy").addEventListener("click", copyLink);
+byId("new-room").addEventListener("click", () => nameRoom(newRoomName()));
+byId("copy").addEventListener("click", copyLink);
 push.addEventListener("change", applyTalking);
 mute.addEventListener("click", () => {
   mute.ariaPressed = String(mute.ariaPressed !== "true");
