@@ -1,7 +1,7 @@
 """Files and packets of earlier versions decode for ever.
 
 ``tests/archive/make.py`` made them, with the code of each version. If the weights of a model
-change, keep the earlier ones under a name of their own, or nobody can decode these files any more.
+change, keep the earlier ones (CONTRIBUTING.md), or nobody can decode these files any more.
 """
 
 import json

@@ -19,16 +19,39 @@ UNTRAINED = RELEASED | {
 
 
 def models() -> list[str]:
-    """Return the names of the models that ship with the package."""
-    return sorted(path.parent.name for path in FOLDER.glob("*/model.json"))
+    """Return the names of the models that ship with the package, with their latest weights."""
+    return sorted(name for name in _shipped() if "@" not in name)
+
+
+def with_weights(model: str, weights: str) -> str | None:
+    """Return the name of the shipped model that decodes codes of some weights.
+
+    Neither argument is used as a path, because both may come from anybody.
+
+    Args:
+        model: name of the model.
+        weights: first digits of the SHA-256 of the weights that produced the codes, at least 8.
+
+    Returns:
+        ``NAME@DIGITS`` if the codes are of earlier weights, which the package keeps, with 8 digits.
+        Otherwise the name, which has other weights if the package has none of that SHA-256. None
+        if no such model ships.
+    """
+    names = _shipped()
+    earlier = f"{model}@{weights[:8]}"
+    return earlier if earlier in names else model if model in names else None
+
+
+def _shipped() -> set[str]:
+    return {path.parent.name for path in FOLDER.glob("*/model.json")}
 
 
 def model_folder(model: str | Path) -> Path:
     """Return the folder of a model.
 
     Args:
-        model: a name that `models` returns, a folder with a ``model.json``, or the address of a
-            repository of the Hugging Face hub, ``hf://owner/name`` or
+        model: a name that `models` or `with_weights` returns, a folder with a ``model.json``, or
+            the address of a repository of the Hugging Face hub, ``hf://owner/name`` or
             ``hf://owner/name@revision``. Only an address uses the network.
 
     Raises:
@@ -39,7 +62,7 @@ def model_folder(model: str | Path) -> Path:
     """
     if isinstance(model, str) and model.startswith(PREFIX):
         return download(model)
-    folder = FOLDER / model if isinstance(model, str) and model in models() else Path(model)
+    folder = FOLDER / model if isinstance(model, str) and model in _shipped() else Path(model)
     if os.path.isfile(folder / "model.json"):  # also for a name that is too long for a file
         return folder
     names = ", ".join(models()) or "(none installed)"

@@ -6,7 +6,8 @@ from collections.abc import Callable
 from chirrup.codec import Codec
 from chirrup.live.description import Description
 from chirrup.live.receiver import Found, Loading, is_of
-from chirrup.zoo import load, models
+from chirrup.model_folders import with_weights
+from chirrup.zoo import load
 
 
 class Models:
@@ -25,7 +26,7 @@ class Models:
 
     def find(self, description: Description) -> Found:
         """Return the model of a description, as `Receiver` asks for it."""
-        codec = self._given or self._installed(description.model)
+        codec = self._given or self._installed(description)
         if isinstance(codec, Loading) or (isinstance(codec, Codec) and is_of(description, codec)):
             return codec
         reason = f": {codec}" if isinstance(codec, Exception) else ""
@@ -39,8 +40,9 @@ class Models:
             self._note(text)
         return None
 
-    def _installed(self, name: str) -> Codec | Exception | Loading | None:
-        if name not in models():
+    def _installed(self, description: Description) -> Codec | Exception | Loading | None:
+        name = with_weights(description.model, description.weights)
+        if name is None:
             return None
         if name not in self._started:
             self._started.add(name)

@@ -147,7 +147,8 @@ def detokenize(
 
     audio_format(Path(f"x.{form}"), False)
     tokens = Tokens(folder)
-    codec = load(model) if model else installed(tokens.settings.model, folder)
+    own = tokens.settings
+    codec = load(model) if model else installed(own.model, own.weights_sha256, folder)
     with console.steps("decoding", quiet) as progress:
         done = decode(
             tokens,

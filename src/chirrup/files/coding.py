@@ -257,7 +257,7 @@ def decode_file(
         if isinstance(target, (str, Path)) and not raw:
             audio_format(Path(target), floating)
         header = reader.header
-        codec = codec or installed(header.model, source)
+        codec = codec or installed(header.model, header.weights_hash, source)
         check_model(codec, header, source, force_model)
         rate_hz = output_rate(header, rate_hz, source)
         excerpt = Excerpt.of(header, codec.chunk_frames, rate_hz, start_seconds, end_seconds)

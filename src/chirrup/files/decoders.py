@@ -7,23 +7,23 @@ from chirrup.bitstream import Header
 from chirrup.codec import Codec
 from chirrup.errors import FileError
 from chirrup.files.inputs import Source, source_name
-from chirrup.zoo import load, models
+from chirrup.model_folders import models, with_weights
+from chirrup.zoo import load
 
 
-def installed(model: str, source: Source) -> Codec:
-    """Load the installed model that a file names.
-
-    The name is never used as a path, because the file may come from anybody.
+def installed(model: str, weights: str, source: Source) -> Codec:
+    """Load the installed model that a file names, with the weights of the file if they ship.
 
     Raises:
         FileError: the model is not installed.
     """
-    if model not in models():
+    name = with_weights(model, weights)
+    if name is None:
         raise FileError(
             f"{source_name(source)} was coded with model {model!r}, which is not among the "
             f"installed ones ({', '.join(models()) or 'none'}): give its folder with --model FOLDER"
         )
-    return _loaded(model)
+    return _loaded(name)
 
 
 @lru_cache(maxsize=2)

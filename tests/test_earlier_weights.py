@@ -1,0 +1,77 @@
+"""Codes of earlier weights of a shipped model, which the package keeps as ``NAME@DIGITS``."""
+
+import json
+import shutil
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+import chirrup
+from chirrup import model_folders
+from chirrup.calls.models import Models
+from chirrup.cli import run
+from chirrup.live.description import Description
+from chirrup.live.receiver import Loading
+from chirrup.zoo import FOLDER
+
+NAME = "lrac-t1"
+
+
+@pytest.fixture
+def earlier(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> chirrup.Codec:
+    """The weights that ship, as earlier ones: the model of this name has other weights."""
+    codec = chirrup.load(NAME)
+    zoo = tmp_path / "zoo"
+    shutil.copytree(FOLDER / NAME, zoo / f"{NAME}@{codec.codes_sha256[:8]}")
+    shutil.copytree(FOLDER / NAME, zoo / NAME)
+    about = json.loads((zoo / NAME / "model.json").read_text()) | {"codes_sha256": "1" * 64}
+    (zoo / NAME / "model.json").write_text(json.dumps(about))
+    monkeypatch.setattr(model_folders, "FOLDER", zoo)
+    return codec
+
+
+@pytest.fixture
+def clip(tmp_path: Path) -> Path:
+    audio, rate_hz = soundfile.read(f"{chirrup.__path__[0]}/clips/joe.flac", frames=24_000)
+    soundfile.write(tmp_path / "clip.wav", audio, rate_hz)
+    return tmp_path / "clip.wav"
+
+
+def test_names(earlier: chirrup.Codec) -> None:
+    digits = earlier.codes_sha256[:8]
+    assert chirrup.models() == [NAME]
+    assert model_folders.with_weights(NAME, earlier.codes_sha256) == f"{NAME}@{digits}"
+    assert model_folders.with_weights(NAME, "1" * 64) == NAME
+    assert model_folders.with_weights(NAME, "2" * 64) == NAME
+    assert model_folders.with_weights(f"../{NAME}", earlier.codes_sha256) is None
+    assert chirrup.load(f"{NAME}@{digits}").codes_sha256 == earlier.codes_sha256
+    assert chirrup.load(NAME).codes_sha256 == "1" * 64
+
+
+def test_a_file_and_a_data_set_of_tokens(
+    earlier: chirrup.Codec, clip: Path, tmp_path: Path
+) -> None:
+    name = f"{NAME}@{earlier.codes_sha256[:8]}"
+    coded, data = tmp_path / "clip.chirrup", tmp_path / "tokens"
+    assert run(["encode", str(clip), str(coded), "--model", name]) == 0
+    assert run(["decode", str(coded), str(tmp_path / "file.wav")]) == 0
+    assert run(["tokenize", str(clip), "--out", str(data), "--model", name]) == 0
+    assert run(["detokenize", str(data), "--out", str(tmp_path / "rows")]) == 0
+    audio, _ = soundfile.read(clip, dtype="float32")
+    expected = earlier.decode(earlier.encode(audio))[: len(audio)]
+    for path in (tmp_path / "file.wav", next((tmp_path / "rows").rglob("*.wav"))):
+        decoded, _ = soundfile.read(path, dtype="float32")
+        assert np.abs(decoded - expected).max() < 2 / 32768
+
+
+def test_a_stream(earlier: chirrup.Codec) -> None:
+    notes: list[str] = []
+    models = Models(None, notes.append)
+    description = Description.of(earlier.spec, 4, 1, 1)
+    while isinstance(codec := models.find(description), Loading):
+        threading.Event().wait(0.01)
+    assert isinstance(codec, chirrup.Codec), notes
+    assert codec.codes_sha256 == earlier.codes_sha256
