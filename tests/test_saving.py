@@ -104,6 +104,22 @@ def test_a_metadata_block_in_yaml_keeps_its_other_keys(
     assert metadata(tmp_path / "saved") == expected
 
 
+@pytest.mark.parametrize(
+    ("given", "error", "text"),
+    [
+        ({"a": object()}, TypeError, "the value of the card's 'a' is not JSON"),
+        ({"b": float("nan")}, ValueError, "the value of the card's 'b' is not JSON"),
+        (["tags"], TypeError, "metadata must be a dictionary, not list"),
+    ],
+)
+def test_wrong_metadata(
+    small_export: Exported, tmp_path: Path, given: Any, error: type[Exception], text: str
+) -> None:
+    with pytest.raises(error, match=text):
+        chirrup.load(small_export.folder).save_pretrained(tmp_path / "saved", metadata=given)
+    assert not (tmp_path / "saved").exists()
+
+
 def test_nothing_is_written_if_it_fails(
     small_export: Exported, tmp_path: Path, limited_size: Callable[[int], None]
 ) -> None:

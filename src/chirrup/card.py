@@ -27,9 +27,11 @@ def card(
         metadata: keys of the metadata to add or to replace. A value of None removes a key.
 
     Raises:
-        TypeError: a value of ``metadata`` cannot be written as JSON.
+        TypeError: ``metadata`` is not a dictionary, or a value cannot be written as JSON.
         ValueError: a key of ``metadata`` is not a name, or a number is not finite.
     """
+    if not isinstance(metadata, Mapping):
+        raise TypeError(f"metadata must be a dictionary, not {type(metadata).__name__}")
     for key in metadata:
         if not isinstance(key, str) or not KEY.fullmatch(key):
             raise ValueError(
@@ -43,12 +45,15 @@ def card(
     else:
         body = _body(spec, about) if text is None else _without_relative_links(text)
         kept, body, block = "", f"\n{body}", _metadata(spec, about) | dict(metadata)
-    lines = (
-        f"{key}: {json.dumps(value, ensure_ascii=False, allow_nan=False)}\n"
-        for key, value in block.items()
-        if value is not None
-    )
+    lines = (f"{key}: {_json(key, value)}\n" for key, value in block.items() if value is not None)
     return f"---\n{kept}{''.join(lines)}---\n{body}"
+
+
+def _json(key: str, value: Any) -> str:
+    try:
+        return json.dumps(value, ensure_ascii=False, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"the value of the card's {key!r} is not JSON: {error}") from error
 
 
 def _metadata(spec: ModelSpec, about: Mapping[str, Any]) -> dict[str, Any]:

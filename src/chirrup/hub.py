@@ -6,6 +6,7 @@ Its cache serves a model without a network. Its variables apply, for example ``H
 
 import re
 from pathlib import Path
+from typing import Any
 
 from chirrup.engines import model_files
 from chirrup.errors import FileError, ModelError
@@ -58,13 +59,25 @@ def _snapshot(address: str, repository: str, revision: str | None, names: list[s
     """
     try:
         from huggingface_hub import errors, snapshot_download
+        from tqdm import tqdm
     except ModuleNotFoundError as error:
         raise FileError(
             f"{address} needs huggingface_hub, which is not installed: pip install 'chirrup[hub]'"
         ) from error
+
+    class Quiet(tqdm):
+        """No bar of the number of files, which would also appear for a model in the cache."""
+
+        def __init__(self, *args: Any, **kwargs: Any) -> None:
+            super().__init__(*args, **kwargs | {"disable": True})
+
     try:
         folder = snapshot_download(
-            repository, revision=revision, allow_patterns=names, library_name="chirrup"
+            repository,
+            revision=revision,
+            allow_patterns=names,
+            library_name="chirrup",
+            tqdm_class=Quiet,
         )
     except (errors.RepositoryNotFoundError, errors.HFValidationError) as error:
         raise ModelError(

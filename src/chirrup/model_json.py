@@ -18,7 +18,7 @@ from chirrup.runtime.graph_file import MOST_BYTES as MOST_GRAPH_BYTES
 from chirrup.runtime.graph_file import WEIGHTS
 from chirrup.runtime.native import MOST_BYTES as MOST_PROGRAM_BYTES
 from chirrup.runtime.native import PROGRAM, library, load_error
-from chirrup.runtime.reading import read_bytes, regular_size, sha256_of
+from chirrup.runtime.reading import AGAIN, read_bytes, regular_size, sha256_of
 from chirrup.spec import MOST_PREROLL_FRAMES, ModelSpec, Place, Shape, States, shown
 
 FORMATS = (1, 2)
@@ -62,9 +62,7 @@ def check_files(folder: Path, spec: ModelSpec, engine: str) -> None:
         program = folder / PROGRAM
         if not program.exists():
             other = " or use the engine 'onnx'" if any(folder.glob("*.onnx")) else ""
-            raise ModelError(
-                f"{program} is missing: install, export or download the model again{other}"
-            )
+            raise ModelError(f"{program} is missing: {AGAIN}{other}")
         if sha256_of(program, MOST_PROGRAM_BYTES) != spec.program_sha256:
             raise _damaged(program)
     else:
@@ -72,9 +70,7 @@ def check_files(folder: Path, spec: ModelSpec, engine: str) -> None:
 
 
 def _damaged(path: Path) -> ModelError:
-    return ModelError(
-        f"{path} is damaged: its hash is wrong; install, export or download the model again"
-    )
+    return ModelError(f"{path} is damaged: its hash is wrong; {AGAIN}")
 
 
 def _read_json(folder: Path) -> dict[str, Any]:

@@ -31,7 +31,7 @@ def save_model(
     Raises:
         ModelError: a file of the source is missing or damaged.
         FileError: the folder cannot be written.
-        TypeError: a value of ``metadata`` cannot be written as JSON.
+        TypeError: ``metadata`` is not a dictionary, or a value cannot be written as JSON.
         ValueError: a key of ``metadata`` is not a name, or a number is not finite.
     """
     names = ["model.json"]

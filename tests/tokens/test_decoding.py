@@ -132,7 +132,11 @@ def test_an_id_that_is_no_file_name_is_a_failure_of_its_row(
     ("columns", "ending", "reason"),
     [
         ({"channels": [1, 0]}, "wav", "channels is 0"),
-        ({"id": ["a.wav", "other"]}, "wav", "row 1 has the id 'p1/c.flac' in its shard"),
+        (
+            {"id": ["a.wav", "other"]},
+            "wav",
+            "row 1 has the id 'p1/c.flac' in its shard and 'other'",
+        ),
         ({"sample_rate_hz": [24_000, 1_000_008]}, "flac", "a sample rate of 1000008 Hz is not"),
         ({"sample_rate_hz": [24_000, 44_100]}, "opus", "OGG cannot hold 1 channel at 44100 Hz"),
     ],

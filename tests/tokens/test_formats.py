@@ -167,6 +167,18 @@ def test_numpy_reads_npz(
     assert np.array_equal(unflatten(stored, 1024, "delay", 3), reference[1].codes)
 
 
+def test_the_empty_places_of_the_layout_delay_are_checked() -> None:
+    arranged = flatten(np.array([[1, 2, 3], [4, 5, 6]]), 1024, "delay")
+    for row, column in ((0, 3), (1, 0)):
+        wrong = arranged.copy()
+        wrong[row, column] = 7
+        with pytest.raises(ValueError, match="an empty place has another code than 1024"):
+            unflatten(wrong, 1024, "delay", 2)
+    assert unflatten(np.full((3, 2), 1024), 1024, "delay", 3).shape == (3, 0)
+    with pytest.raises(ValueError, match="codebook_size must be an integer from 1 to 65536"):
+        flatten(np.zeros((2, 1), np.int64), 1 << 31, "offset")
+
+
 def test_long_texts_take_the_memory_of_their_bytes(
     tar: Path,
     codec: chirrup.Codec,
@@ -228,7 +240,7 @@ def test_tokens_in_another_layout_are_refused(given: np.ndarray, layout: Any, wo
         ([[0.5]], 10, "codes must be integers"),
         ([1, 2], 10, "codes must be integers"),
         ([[[1, 2]]], 10, r"codes are \[1, 1, 2\], must be \[codebooks, frames\]: one stream"),
-        ([[1, 2]], 0, "codebook_size must be an integer from 1 on, not 0"),
+        ([[1, 2]], 0, "codebook_size must be an integer from 1 to 65536, not 0"),
     ],
 )
 def test_codes_that_have_no_layout_are_refused(
@@ -236,7 +248,7 @@ def test_codes_that_have_no_layout_are_refused(
 ) -> None:
     with pytest.raises(ValueError, match=words):
         flatten(np.array(given), size, layout)
-    with pytest.raises(ValueError, match="codebooks must be an integer from 1 on, not 0"):
+    with pytest.raises(ValueError, match="codebooks must be an integer from 1 to 65536, not 0"):
         unflatten(np.zeros(4, int), 10, layout, 0)
 
 

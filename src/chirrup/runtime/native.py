@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from chirrup.errors import ModelError
-from chirrup.runtime.reading import read_bytes
+from chirrup.runtime.reading import AGAIN, read_bytes
 
 PROGRAM = "model.chirp"
 MOST_BYTES = 1 << 29
@@ -93,10 +93,7 @@ def read_program(path: Path, sha256: str | None) -> tuple[bytes, str]:
     content = read_bytes(path, MOST_BYTES)
     found = hashlib.sha256(content).hexdigest()
     if found != (sha256 or found):
-        raise ModelError(
-            f"{path} is damaged or was exchanged: its hash is wrong; install or export the "
-            "model again"
-        )
+        raise ModelError(f"{path} is damaged or was exchanged: its hash is wrong; {AGAIN}")
     return content, found
 
 
@@ -128,9 +125,7 @@ class Program:
         del content
         own_hash = file[HASH].tobytes()
         if sha256 is None and hashlib.sha256(file[HASHED_FROM:].data).digest() != own_hash:
-            raise ModelError(
-                f"{path} is damaged: its hash is wrong; install, export or download the model again"
-            )
+            raise ModelError(f"{path} is damaged: its hash is wrong; {AGAIN}")
         size = found.chirrup_memory_size(_address(file), ctypes.c_size_t(file.size))
         self._check_memory(size, file.size)
         self.memory = aligned(max(size, 1))

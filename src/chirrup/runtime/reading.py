@@ -7,6 +7,8 @@ from pathlib import Path
 from chirrup.errors import ModelError
 
 BLOCK_BYTES = 1 << 20
+AGAIN = "install, export or download the model again (a download after `hf cache rm`)"
+"""The remedy for a damaged model: the hub's cache would give a damaged file again."""
 
 
 def regular_size(path: Path, most_bytes: int) -> int:

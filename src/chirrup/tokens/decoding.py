@@ -169,7 +169,10 @@ def work(job: str) -> str:
                     continue
                 row = tokens[number]
                 if row.id != name:
-                    raise FileError(f"row {number} has the id {row.id!r} in its shard")
+                    raise FileError(
+                        f"row {number} has the id {row.id!r} in its shard and {name!r} in "
+                        "ids.txt: run chirrup tokenize again"
+                    )
                 target.parent.mkdir(parents=True, exist_ok=True)
                 _write(codec, row, target, rate_hz)
             except (FileError, ValueError, OSError) as error:

@@ -73,7 +73,14 @@ def unflatten(tokens: np.ndarray, codebook_size: int, layout: Layout, codebooks:
         raise ValueError(f"tokens are {list(tokens.shape)}, must be [{codebooks}, frames]")
     elif layout == "delay":
         frames = max(0, tokens.shape[1] - codebooks + 1)
-        codes = np.stack([row[k : k + frames] for k, row in enumerate(tokens)])
+        shifts = np.arange(tokens.shape[1]) - np.arange(codebooks)[:, None]
+        filled = (shifts >= 0) & (shifts < frames)
+        if (tokens[~filled] != codebook_size).any():
+            raise ValueError(
+                f"tokens are not in the layout {layout!r}: an empty place has another code than "
+                f"{codebook_size}"
+            )
+        codes = tokens[filled].reshape(codebooks, frames)
     else:
         codes = tokens
     if codes.size and not 0 <= codes.min() <= codes.max() < codebook_size:
@@ -85,8 +92,8 @@ def _check(codebook_size: int, layout: str, codebooks: int = 1) -> None:
     if layout not in LAYOUTS:
         raise ValueError(f"no layout {layout!r}: use {', '.join(LAYOUTS)}")
     for name, value in {"codebook_size": codebook_size, "codebooks": codebooks}.items():
-        if not isinstance(value, (int, np.integer)) or value < 1:
-            raise ValueError(f"{name} must be an integer from 1 on, not {value!r}")
+        if not isinstance(value, (int, np.integer)) or not 1 <= value <= 1 << 16:
+            raise ValueError(f"{name} must be an integer from 1 to 65536, not {value!r}")
 
 
 def stored_type(codebook_size: int, layout: Layout) -> type[np.signedinteger]:
