@@ -44,8 +44,27 @@ def test_help_fits_80_columns_and_explains_every_option(
     assert [line for line in text.splitlines() if len(line) > 80] == []
     listed = text.partition("\nCommands:\n")[2]
     assert not re.findall(r".*\.\.\.$", listed, re.M), "the first sentence of a docstring is cut"
-    without = [p.name for p in COMMANDS[words].params if not getattr(p, "help", None)]
-    assert without == []
+    parameters = COMMANDS[words].params
+    assert [p.name for p in parameters if not getattr(p, "help", None)] == []
+    assert not re.findall(r"<\w|[{}]", text), "a name of a Python type, or Typer's braces"
+    values = [p for p in parameters if not getattr(p, "is_flag", False)]
+    assert [p.name for p in values if p.metavar is None] == []
+
+
+@pytest.mark.parametrize(
+    ("command", "arguments"),
+    [
+        ("encode", "IN..."),
+        ("record", "[OUT]"),
+        ("send", "SOURCE HOST:PORT|name:NAME|ws://HOST/relay/ROOM"),
+        ("train", "RECIPE [KEY=VALUE]..."),
+        ("data prepare", "[[LAYOUT:]FOLDER]..."),
+    ],
+)
+def test_usage(command: str, arguments: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run([*command.split(), "-h"]) == 0
+    usage = capsys.readouterr().out.partition("\n")[0]
+    assert usage == f"Usage: chirrup {command} [OPTIONS] {arguments}"
 
 
 def completed(words: str) -> list[str]:

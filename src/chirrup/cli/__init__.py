@@ -30,6 +30,7 @@ from chirrup.cli import (
     train,
 )
 from chirrup.cli.demo import demo
+from chirrup.cli.usage import Command
 from chirrup.errors import ChirrupError
 
 app = typer.Typer(
@@ -45,9 +46,9 @@ GROUPS = (
 )
 for module in GROUPS:
     for command in module.COMMANDS:
-        app.command()(command)
-app.command()(demo)
-app.command()(doctor.doctor)
+        app.command(cls=Command)(command)
+app.command(cls=Command)(demo)
+app.command(cls=Command)(doctor.doctor)
 app.add_typer(data.app, name="data")
 
 

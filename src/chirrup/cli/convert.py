@@ -23,7 +23,10 @@ def convert(
     ],
     model: options.Model = "focal-small",
     neighbours: Annotated[
-        int, typer.Option(min=1, help="Average this many frames of the voice for each frame.")
+        int,
+        typer.Option(
+            min=1, metavar="N", help="Average this many frames of the voice for each frame."
+        ),
     ] = 4,
     floating: Annotated[
         bool, typer.Option("--float", help="Write 32-bit floating point, which does not clip.")

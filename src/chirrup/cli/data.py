@@ -7,6 +7,7 @@ import typer
 
 from chirrup.cli import completion, console
 from chirrup.cli.recipes import find_recipe
+from chirrup.cli.usage import Command
 from chirrup.errors import UsageError
 from chirrup.words import counted
 
@@ -26,7 +27,9 @@ def _help(context: typer.Context) -> None:
         typer.echo(context.get_help())
 
 
-Workers = Annotated[int, typer.Option(min=1, help="Number of processes on this machine.")]
+Workers = Annotated[
+    int, typer.Option(min=1, metavar="N", help="Number of processes on this machine.")
+]
 Ray = Annotated[bool, typer.Option("--ray", help="Run on a Ray cluster, or on a local Ray.")]
 Address = Annotated[
     str | None, typer.Option(metavar="HOST:PORT", help="Address of the Ray cluster.")
@@ -53,7 +56,7 @@ def _layouts(wanted: bool) -> None:
         raise typer.Exit
 
 
-@app.command()
+@app.command(cls=Command)
 def prepare(
     sources: Annotated[
         list[str] | None,
@@ -67,17 +70,22 @@ def prepare(
     recipe: Annotated[
         str | None,
         typer.Option(
+            metavar="RECIPE",
             help="Recipe of filters, balance, splits and output: curated, as-is, or a file.",
             autocompletion=completion.corpus_recipes,
         ),
     ] = None,
     licence: Annotated[
-        str, typer.Option(help="Licence to record for sources that do not state one.")
+        str,
+        typer.Option(metavar="TEXT", help="Licence to record for sources that do not state one."),
     ] = "",
     language: Annotated[
-        str, typer.Option(help="Language, such as en, of sources that do not state one.")
+        str,
+        typer.Option(
+            metavar="CODE", help="Language, such as en, of sources that do not state one."
+        ),
     ] = "",
-    style: Annotated[str, typer.Option(help="Style of speech: read or studio.")] = "",
+    style: Annotated[str, typer.Option(metavar="read|studio", help="Style of speech.")] = "",
     dnsmos: Annotated[
         bool, typer.Option("--dnsmos", help="Also measure DNSMOS, which is slow.")
     ] = False,
@@ -120,11 +128,11 @@ def prepare(
     )
 
 
-@app.command()
+@app.command(cls=Command)
 def check(
     folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Corpus with a manifest.")],
     rate: Annotated[
-        int | None, typer.Option(help="Sample rate in Hz that all recordings must have.")
+        int | None, typer.Option(metavar="HZ", help="Sample rate that all recordings must have.")
     ] = None,
     quick: Annotated[bool, typer.Option("--quick", help="Read headers only.")] = False,
     json_: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,

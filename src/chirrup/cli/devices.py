@@ -107,7 +107,9 @@ def play(
         typer.Argument(metavar="IN", help=".chirrup or audio file, or - for a pipe."),
     ] = None,
     model: options.ModelOfInput = None,
-    rate: Annotated[int | None, typer.Option(help="Sample rate of a .chirrup file, in Hz.")] = None,
+    rate: Annotated[
+        int | None, typer.Option(metavar="HZ", help="Sample rate of a .chirrup file.")
+    ] = None,
     start: Annotated[str, typer.Option("--from", metavar="TIME", help="Start of the part.")] = "0",
     end: Annotated[
         str | None, typer.Option("--to", metavar="TIME", help="End of the part.")

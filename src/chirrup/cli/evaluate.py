@@ -52,19 +52,27 @@ def evaluate(
     ] = None,
     metric: Annotated[
         list[str] | None,
-        typer.Option("--metric", "-m", help="Name of a metric, or all; --list lists them."),
+        typer.Option(
+            "--metric", "-m", metavar="NAME", help="Name of a metric, or all; --list lists them."
+        ),
     ] = None,
-    noises: Annotated[Path | None, typer.Option(help="Folder of noise recordings.")] = None,
-    rooms: Annotated[Path | None, typer.Option(help="Folder of room responses.")] = None,
-    limit: Annotated[int | None, typer.Option(min=1, help="Use N clips, evenly spaced.")] = None,
+    noises: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="Folder of noise recordings.")
+    ] = None,
+    rooms: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="Folder of room responses.")
+    ] = None,
+    limit: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Use N clips, evenly spaced.")
+    ] = None,
     rate: Annotated[
-        int | None, typer.Option(min=8000, help="Resample all clips to this rate in Hz.")
+        int | None, typer.Option(min=8000, metavar="HZ", help="Resample all clips to this rate.")
     ] = None,
     mono: Annotated[bool, typer.Option("--mono", help="Mix all channels to one.")] = False,
-    workers: Annotated[int, typer.Option(min=1, help="Number of processes.")] = 2,
+    workers: Annotated[int, typer.Option(min=1, metavar="N", help="Number of processes.")] = 2,
     report: Annotated[bool, typer.Option(help="Write report.html.")] = True,
     listen: Annotated[
-        int, typer.Option(min=0, help="Number of clips with players in the report.")
+        int, typer.Option(min=0, metavar="N", help="Number of clips with players in the report.")
     ] = 6,
     list_: Annotated[
         bool, typer.Option("--list", help="List codecs and metrics and exit.")

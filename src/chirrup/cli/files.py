@@ -23,7 +23,8 @@ Tags = Annotated[
     bool, typer.Option("--tags/--no-tags", help="Copy title, artist and other tags of IN.")
 ]
 Workers = Annotated[
-    int, typer.Option(min=1, help="Number of files to process at a time, on a core each.")
+    int,
+    typer.Option(min=1, metavar="N", help="Number of files to process at a time, on a core each."),
 ]
 Force = Annotated[bool, typer.Option("--force", "-f", help="Overwrite outputs that exist.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print no progress and no summary.")]
@@ -51,7 +52,8 @@ def encode(
     ] = None,
     mix: Annotated[bool, typer.Option("--mix", help="Average all channels to one.")] = False,
     stereo: Annotated[
-        StereoMode, typer.Option(help="Code two channels separately, or their mid and side.")
+        StereoMode,
+        options.choice(StereoMode, "Code two channels separately, or their mid and side."),
     ] = StereoMode.separate,
     raw: Annotated[
         str | None,
@@ -154,7 +156,7 @@ def decode(
             "--keep-rate", help="Write the model's sample rate instead of the original one."
         ),
     ] = False,
-    rate: Annotated[int | None, typer.Option(help="Sample rate to write, in Hz.")] = None,
+    rate: Annotated[int | None, typer.Option(metavar="HZ", help="Sample rate to write.")] = None,
     floating: Annotated[
         bool, typer.Option("--float", help="Write 32-bit floating point, which does not clip.")
     ] = False,

@@ -19,7 +19,7 @@ def blind_test(
     ],
     out: Annotated[Path, typer.Option(metavar="FOLDER", help="Folder for the test.")],
     kind: Annotated[
-        str, typer.Option(metavar="KIND", help="One of mushra, abx and drt.")
+        str, typer.Option(metavar="mushra|abx|drt", help="Kind of the test.")
     ] = "mushra",
     system: Annotated[
         list[str] | None,
@@ -32,18 +32,24 @@ def blind_test(
     ] = None,
     limit: Annotated[
         int | None,
-        typer.Option(min=1, help="Use N clips, evenly spaced, or N pairs of words in drt."),
+        typer.Option(
+            min=1, metavar="N", help="Use N clips, evenly spaced, or N pairs of words in drt."
+        ),
     ] = None,
     against: Annotated[
         str, typer.Option(metavar="NAME", help="System that abx compares the others with.")
     ] = "reference",
     repeats: Annotated[
-        int, typer.Option(min=1, max=100, help="Trials of each clip and system in abx.")
+        int,
+        typer.Option(min=1, max=100, metavar="N", help="Trials of each clip and system in abx."),
     ] = 1,
     seed: Annotated[
-        int, typer.Option(min=0, help="Seed of the words and of each listener's order.")
+        int,
+        typer.Option(min=0, metavar="N", help="Seed of the words and of each listener's order."),
     ] = 0,
-    title: Annotated[str, typer.Option(help="Title for listeners.")] = "Listening test",
+    title: Annotated[
+        str, typer.Option(metavar="TEXT", help="Title for listeners.")
+    ] = "Listening test",
 ) -> None:
     """Make a blind listening test from an evaluation.
 
@@ -76,7 +82,7 @@ def ratings(
     sources: Annotated[
         list[Path],
         typer.Argument(
-            metavar="RATINGS...",
+            metavar="RATINGS",
             help="JSON files of listeners, folders of them, or the file of chirrup serve.",
         ),
     ],

@@ -14,7 +14,10 @@ Bitrate = Annotated[
     options.bitrate("Highest bitrate of the codes: 6000 or 6k"),
 ]
 Redundancy = Annotated[
-    int, typer.Option(min=0, max=16, help="Codebooks of a packet that the next one repeats.")
+    int,
+    typer.Option(
+        min=0, max=16, metavar="N", help="Codebooks of a packet that the next one repeats."
+    ),
 ]
 Adapt = Annotated[
     bool,
@@ -22,7 +25,7 @@ Adapt = Annotated[
 ]
 MaxRate = Annotated[
     str | None,
-    typer.Option(metavar="RATE", help="Highest rate with all headers: 16000 or 16k."),
+    typer.Option(metavar="BPS", help="Highest rate with all headers: 16000 or 16k."),
 ]
 Vad = Annotated[
     bool, typer.Option("--vad", help="Leave out pauses; the receiver plays noise in them.")
@@ -35,6 +38,7 @@ KeyFile = Annotated[
     Path | None,
     typer.Option(
         "--key-file",
+        metavar="FILE",
         help="File with the key of the encryption, 32 bytes or more; or set the environment "
         f"variable {connections.PASSPHRASE} to a passphrase.",
     ),
@@ -43,6 +47,7 @@ TokenFile = Annotated[
     Path | None,
     typer.Option(
         "--token-file",
+        metavar="FILE",
         help=f"File with the token of the relay; or set the environment variable {TOKEN}.",
     ),
 ]
@@ -50,7 +55,7 @@ Simulate = Annotated[
     str | None,
     typer.Option(metavar="CONDITIONS", help="Simulate a network, such as loss:10%+jitter:40ms."),
 ]
-Seed = Annotated[int, typer.Option(help="Seed of the simulated network.")]
+Seed = Annotated[int, typer.Option(metavar="N", help="Seed of the simulated network.")]
 Force = Annotated[bool, typer.Option("--force", "-f", help="Overwrite files that exist.")]
 Json = Annotated[
     bool, typer.Option("--json", help="Print meters as a line of JSON a second, and at the end.")
@@ -171,7 +176,7 @@ def talk(
     to: Annotated[
         str | None,
         typer.Argument(
-            metavar="[HOST:PORT|name:NAME|ws://HOST/relay/ROOM]",
+            metavar="HOST:PORT|name:NAME|ws://HOST/relay/ROOM",
             help="The other end, or a room. Without it, wait for a call.",
         ),
     ] = None,

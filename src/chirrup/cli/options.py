@@ -1,5 +1,6 @@
 """Options that several commands have: model and bitrate, with the words that complete them."""
 
+from enum import StrEnum
 from typing import Annotated, Any
 
 import typer
@@ -9,12 +10,19 @@ from chirrup.cli import completion
 
 def model(help_: str) -> Any:
     """Return an option ``--model``."""
-    return typer.Option(help=help_, autocompletion=completion.models)
+    return typer.Option(metavar="MODEL", help=help_, autocompletion=completion.models)
 
 
 def bitrate(help_: str) -> Any:
     """Return an option ``--bitrate``."""
-    return typer.Option("--bitrate", "-b", help=help_, autocompletion=completion.bitrates)
+    return typer.Option(
+        "--bitrate", "-b", metavar="BPS", help=help_, autocompletion=completion.bitrates
+    )
+
+
+def choice(values: type[StrEnum], help_: str, *names: str) -> Any:
+    """Return an option that takes one of these values."""
+    return typer.Option(*names, metavar="|".join(values), help=help_)
 
 
 Model = Annotated[str, model("Name or folder of a model.")]

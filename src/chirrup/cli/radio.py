@@ -35,10 +35,15 @@ def bare(
     bitrate: Bitrate = None,
     bits: Annotated[
         int | None,
-        typer.Option("--bits-per-frame", help="Bits of a frame, by default the bits of its codes."),
+        typer.Option(
+            "--bits-per-frame",
+            metavar="N",
+            help="Bits of a frame, by default the bits of its codes.",
+        ),
     ] = None,
     text: Annotated[
-        str | None, typer.Option(help="Text to repeat in the spare bits, such as a call sign.")
+        str | None,
+        typer.Option(metavar="TEXT", help="Text to repeat in the spare bits, such as a call sign."),
     ] = None,
     raw: Annotated[
         str | None,
@@ -102,10 +107,12 @@ def message(
     decode: Annotated[bool, typer.Option("--decode", help="Decode messages to audio.")] = False,
     model: options.Model = "iris-t1",
     bitrate: Bitrate = None,
-    max_bytes: Annotated[int, typer.Option(help="Largest message in bytes.")] = 200,
+    max_bytes: Annotated[int, typer.Option(metavar="BYTES", help="Largest message.")] = 200,
     max_messages: Annotated[
         int | None,
-        typer.Option(min=1, max=256, help="Choose the highest bitrate with this many messages."),
+        typer.Option(
+            min=1, max=256, metavar="N", help="Choose the highest bitrate with this many messages."
+        ),
     ] = None,
     floating: Floating = False,
     force: Force = False,

@@ -19,7 +19,9 @@ def page(
     out: Annotated[
         Path | None, typer.Option(metavar="FOLDER", help="Write the page for a static host.")
     ] = None,
-    port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 is any free one.")] = 8765,
+    port: Annotated[
+        int, typer.Option(min=0, max=65535, metavar="PORT", help="Port; 0 is any free one.")
+    ] = 8765,
     browser: Annotated[
         bool, typer.Option("--browser/--no-browser", help="Open the page in a browser.")
     ] = True,
@@ -58,6 +60,7 @@ def serve(
         Path | None,
         typer.Option(
             "--token-file",
+            metavar="FILE",
             help=f"File with the token that people need; or set the environment variable {TOKEN}.",
         ),
     ] = None,
@@ -67,10 +70,12 @@ def serve(
             metavar="https://HOST", help="Let pages of another host use the relay; repeatable."
         ),
     ] = None,
-    people: Annotated[int, typer.Option(min=2, max=100, help="Most people in a room.")] = 8,
-    rooms: Annotated[int, typer.Option(min=1, max=10_000, help="Most rooms.")] = 100,
+    people: Annotated[
+        int, typer.Option(min=2, max=100, metavar="N", help="Most people in a room.")
+    ] = 8,
+    rooms: Annotated[int, typer.Option(min=1, max=10_000, metavar="N", help="Most rooms.")] = 100,
     max_rate: Annotated[
-        str, typer.Option(metavar="RATE", help="Highest rate that a person may send.")
+        str, typer.Option(metavar="BPS", help="Highest rate that a person may send.")
     ] = "1000k",
     test: Annotated[
         list[Path] | None,

@@ -12,7 +12,9 @@ from chirrup.cli.data import Address, Ray, runner
 from chirrup.cli.files import Quiet
 from chirrup.words import counted
 
-Workers = Annotated[int, typer.Option(min=1, help="Number of processes on this machine.")]
+Workers = Annotated[
+    int, typer.Option(min=1, metavar="N", help="Number of processes on this machine.")
+]
 Force = Annotated[bool, typer.Option("--force", "-f", help="Replace what exists.")]
 
 
@@ -45,13 +47,14 @@ def tokenize(
         options.bitrate("Highest bitrate of the codes: 1000 or 1k."),
     ] = None,
     form: Annotated[
-        TokenFormat, typer.Option("--format", help="Format of the shards.")
+        TokenFormat, options.choice(TokenFormat, "Format of the shards.", "--format")
     ] = TokenFormat.parquet,
     flatten: Annotated[
         TokenLayout,
-        typer.Option(
-            help="Layout of the codes: none, delay (codebook k is k frames late), or offset (one "
-            "sequence, with an offset for each codebook)."
+        options.choice(
+            TokenLayout,
+            "Layout of the codes: none, delay (codebook k is k frames late), or offset (one "
+            "sequence, with an offset for each codebook).",
         ),
     ] = TokenLayout.none,
     separate: Annotated[
@@ -117,7 +120,10 @@ def detokenize(
     folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Data set of tokens.")],
     out: Annotated[Path, typer.Option(metavar="FOLDER", help="Folder for the audio files.")],
     form: Annotated[
-        str, typer.Option("--format", help="Format of the files: wav, flac, ogg, mp3, ...")
+        str,
+        typer.Option(
+            "--format", metavar="FORMAT", help="Format of the files: wav, flac, ogg, mp3, ..."
+        ),
     ] = "wav",
     native_rate: Annotated[
         bool, typer.Option("--native-rate", help="Keep the model's sample rate.")

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from chirrup.cli import completion
+from chirrup.cli import completion, options
 from chirrup.cli.console import note
 from chirrup.cli.recipes import find_recipe
 from chirrup.errors import FileError, UsageError
@@ -64,13 +64,13 @@ def train(
         ),
     ] = None,
     minutes: Annotated[
-        float | None, typer.Option(min=0, help="Stop after this many minutes.")
+        float | None, typer.Option(min=0, metavar="N", help="Stop after this many minutes.")
     ] = None,
     fresh: Annotated[
         bool, typer.Option("--fresh/--resume", help="Start again, or resume the run in OUT.")
     ] = False,
     device: Annotated[
-        Device, typer.Option(help="Device to train on; auto is cuda if there is one.")
+        Device, options.choice(Device, "Device to train on; auto is cuda if there is one.")
     ] = Device.auto,
     plain: Annotated[
         bool, typer.Option("--plain", help="Train without the fast forms of layers for CPUs.")
@@ -106,7 +106,10 @@ def export(
     folder: Annotated[Path, typer.Argument(metavar="OUT_FOLDER", help="Folder for the model.")],
     audio: Annotated[
         Path | None,
-        typer.Option(help="Clip of a few seconds for the comparison; by default a bundled one."),
+        typer.Option(
+            metavar="FILE",
+            help="Clip of a few seconds for the comparison; by default a bundled one.",
+        ),
     ] = None,
     pack: Annotated[
         Path | None,
@@ -116,9 +119,10 @@ def export(
     ] = None,
     int8: Annotated[
         Int8,
-        typer.Option(
-            help="Weights of 8 bits: decoder and both make live frames of large models faster; "
-            "stored halves the size, and makes them faster without a change of the codes."
+        options.choice(
+            Int8,
+            "Weights of 8 bits: decoder and both make live frames of large models faster; "
+            "stored halves the size, and makes them faster without a change of the codes.",
         ),
     ] = Int8.none,
     pseudo_gray: Annotated[

@@ -1,0 +1,37 @@
+"""The class of all commands, which prints arguments as the documentation writes them."""
+
+from typing import Any
+
+from typer.core import TyperCommand
+
+
+class Command(TyperCommand):
+    """A command whose help has the arguments ``IN``, ``[IN]`` or ``IN...``.
+
+    Typer prints ``{IN}`` in the usage, and adds the name of a Python type to each argument.
+    """
+
+    def collect_usage_pieces(self, ctx: Any) -> list[str]:
+        """Return the words of the usage after the name of the command."""
+        return ["[OPTIONS]", *(_usage(parameter) for parameter in self._of_kind("argument", ctx))]
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        """Write the arguments and the options."""
+        arguments = [
+            (parameter.metavar, parameter.get_help_record(ctx)[1])
+            for parameter in self._of_kind("argument", ctx)
+        ]
+        options = [parameter.get_help_record(ctx) for parameter in self._of_kind("option", ctx)]
+        for title, rows in (("Arguments", arguments), ("Options", options)):
+            if rows:
+                with formatter.section(title):
+                    formatter.write_dl(rows)
+
+    def _of_kind(self, kind: str, ctx: Any) -> list[Any]:
+        return [found for found in self.get_params(ctx) if found.param_type_name == kind]
+
+
+def _usage(argument: Any) -> str:
+    """Return an argument as the usage has it."""
+    word = argument.metavar if argument.required else f"[{argument.metavar}]"
+    return f"{word}{'...' * (argument.nargs != 1)}"
