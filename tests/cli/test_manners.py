@@ -67,6 +67,37 @@ def test_usage(command: str, arguments: str, capsys: pytest.CaptureFixture[str])
     assert usage == f"Usage: chirrup {command} [OPTIONS] {arguments}"
 
 
+ADDITIONS = {
+    *("raw", "metadata", "text", "simulate", "announce", "token_file"),
+    *("sdp", "record", "pack", "test", "ratings"),
+}
+"""Options whose absence needs no words: without them the command does less."""
+
+
+@pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
+def test_help_states_what_happens_without_an_option(words: tuple[str, ...]) -> None:
+    """Typer prints a default value; the default of None needs words."""
+    unknown = [
+        p.name
+        for p in COMMANDS[words].params
+        if p.param_type_name == "option"
+        and not getattr(p, "is_flag", False)
+        and p.default is None
+        and not p.required
+        and p.name not in ADDITIONS
+        and "default" not in p.help.lower()
+    ]
+    assert unknown == []
+    rates = [p.help for p in COMMANDS[words].params if p.name == "bitrate"]
+    default = f"{chirrup.load('iris-t1').default_bitrate_bps / 1000:g}k for iris-t1"
+    assert all(default in text for text in rates) or words == ("message",)
+
+
+def test_info_has_the_default_bitrate(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["info", "iris-t1"]) == 0
+    assert "by default 6\n" in capsys.readouterr().out
+
+
 def completed(words: str) -> list[str]:
     """Return the words with which bash completes a line."""
     count = len(words.split()) - (not words.endswith(" "))

@@ -32,7 +32,8 @@ Workers = Annotated[
 ]
 Ray = Annotated[bool, typer.Option("--ray", help="Run on a Ray cluster, or on a local Ray.")]
 Address = Annotated[
-    str | None, typer.Option(metavar="HOST:PORT", help="Address of the Ray cluster.")
+    str | None,
+    typer.Option(metavar="HOST:PORT", help="Address of the Ray cluster; by default a local Ray."),
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print no progress.")]
 SHOWN = 5
@@ -71,13 +72,18 @@ def prepare(
         str | None,
         typer.Option(
             metavar="RECIPE",
-            help="Recipe of filters, balance, splits and output: curated, as-is, or a file.",
+            help="Recipe of filters, balance, splits and output: curated, as-is, or a file; by "
+            "default curated.",
             autocompletion=completion.corpus_recipes,
         ),
     ] = None,
     licence: Annotated[
         str,
-        typer.Option(metavar="TEXT", help="Licence to record for sources that do not state one."),
+        typer.Option(
+            metavar="TEXT",
+            help="Licence to record for sources that do not state one. Without it, the recipe "
+            "curated refuses them.",
+        ),
     ] = "",
     language: Annotated[
         str,
@@ -132,7 +138,10 @@ def prepare(
 def check(
     folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Corpus with a manifest.")],
     rate: Annotated[
-        int | None, typer.Option(metavar="HZ", help="Sample rate that all recordings must have.")
+        int | None,
+        typer.Option(
+            metavar="HZ", help="Sample rate that all recordings must have; by default any."
+        ),
     ] = None,
     quick: Annotated[bool, typer.Option("--quick", help="Read headers only.")] = False,
     json_: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,

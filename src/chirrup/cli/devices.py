@@ -12,10 +12,6 @@ from chirrup.cli.console import duration, note
 from chirrup.errors import UsageError
 from chirrup.files.names import is_coded
 
-Device = Annotated[
-    str | None,
-    typer.Option(metavar="DEVICE", help="Number or a part of the name of a device."),
-]
 ListDevices = Annotated[bool, typer.Option("--list-devices", help="List the devices, and end.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print no level and no summary.")]
 
@@ -25,25 +21,25 @@ def record(
         str | None,
         typer.Argument(metavar="OUT", help=".chirrup or audio file, or - for a pipe of .chirrup."),
     ] = None,
-    model: Annotated[
-        str | None,
-        options.model("Name or folder of a model; the default is the default of encode."),
-    ] = None,
+    model: options.Model = "iris-t1",
     bitrate: Annotated[
         str | None,
-        options.bitrate("Highest bitrate: 6000 or 6k."),
+        options.bitrate("Highest bitrate: 6000 or 6k"),
     ] = None,
     chunk: Annotated[
         float | None,
-        typer.Option(metavar="MS", help="Longest duration of a chunk, as in encode."),
+        typer.Option(metavar="MS", help="Longest duration of a chunk; by default 2000 ms."),
     ] = None,
     level: Annotated[
         bool, typer.Option("--level", help="Raise quiet speech by up to 40 dB, slowly.")
     ] = False,
     for_: Annotated[
-        str | None, typer.Option("--duration", metavar="TIME", help="End after this time.")
+        str | None,
+        typer.Option(
+            "--duration", metavar="TIME", help="End after this time; by default at Ctrl-C."
+        ),
     ] = None,
-    device: Device = None,
+    device: options.Device = None,
     list_devices: ListDevices = False,
     force: Annotated[
         bool, typer.Option("--force", "-f", help="Overwrite OUT if it exists.")
@@ -70,7 +66,7 @@ def record(
             )
     bitrate_bps = console.optional_bitrate(bitrate)
     seconds = None if for_ is None else console.parse_time(for_)
-    codec = load() if model is None else load(model)
+    codec = load(model)
     target = console.pipe_out() if out == "-" else out
     with ExitStack() as stack:
         source = stack.enter_context(
@@ -108,13 +104,17 @@ def play(
     ] = None,
     model: options.ModelOfInput = None,
     rate: Annotated[
-        int | None, typer.Option(metavar="HZ", help="Sample rate of a .chirrup file.")
+        int | None,
+        typer.Option(
+            metavar="HZ", help="Sample rate of a .chirrup file; by default the original one."
+        ),
     ] = None,
     start: Annotated[str, typer.Option("--from", metavar="TIME", help="Start of the part.")] = "0",
     end: Annotated[
-        str | None, typer.Option("--to", metavar="TIME", help="End of the part.")
+        str | None,
+        typer.Option("--to", metavar="TIME", help="End of the part; by default the end of IN."),
     ] = None,
-    device: Device = None,
+    device: options.Device = None,
     list_devices: ListDevices = False,
     quiet: Quiet = False,
 ) -> None:

@@ -38,7 +38,8 @@ def evaluate(
             "--codec",
             "-c",
             metavar="NAME[@BPS,...]",
-            help="Model, model folder, other codec or module:name.",
+            help="Model, model folder, other codec or module:name; by default iris-t1, and Opus "
+            "and Codec2 if they are installed, each at a few bitrates.",
             autocompletion=completion.codecs,
         ),
     ] = None,
@@ -47,26 +48,42 @@ def evaluate(
         typer.Option(
             metavar="KIND",
             help="One of clean, noise:15, reverb, talkers:0, denoise:15, dereverb, or a network: "
-            "loss:10%, bursts:10%,3, jitter:40ms, bit-errors:1%, ..., or several with +.",
+            "loss:10%, bursts:10%,3, jitter:40ms, bit-errors:1%, ..., or several with +; by "
+            "default clean.",
         ),
     ] = None,
     metric: Annotated[
         list[str] | None,
         typer.Option(
-            "--metric", "-m", metavar="NAME", help="Name of a metric, or all; --list lists them."
+            "--metric",
+            "-m",
+            metavar="NAME",
+            help=f"Name of a metric, or all; --list lists them. By default {', '.join(SPEECH)}.",
         ),
     ] = None,
     noises: Annotated[
-        Path | None, typer.Option(metavar="FOLDER", help="Folder of noise recordings.")
+        Path | None,
+        typer.Option(
+            metavar="FOLDER", help="Folder of noise recordings; by default noise is pink."
+        ),
     ] = None,
     rooms: Annotated[
-        Path | None, typer.Option(metavar="FOLDER", help="Folder of room responses.")
+        Path | None,
+        typer.Option(
+            metavar="FOLDER", help="Folder of room responses; by default they are synthetic."
+        ),
     ] = None,
     limit: Annotated[
-        int | None, typer.Option(min=1, metavar="N", help="Use N clips, evenly spaced.")
+        int | None,
+        typer.Option(min=1, metavar="N", help="Use N clips, evenly spaced; by default all."),
     ] = None,
     rate: Annotated[
-        int | None, typer.Option(min=8000, metavar="HZ", help="Resample all clips to this rate.")
+        int | None,
+        typer.Option(
+            min=8000,
+            metavar="HZ",
+            help="Resample all clips to this rate; by default each keeps its own.",
+        ),
     ] = None,
     mono: Annotated[bool, typer.Option("--mono", help="Mix all channels to one.")] = False,
     workers: Annotated[int, typer.Option(min=1, metavar="N", help="Number of processes.")] = 2,
@@ -81,8 +98,9 @@ def evaluate(
 ) -> None:
     """Compare models and other codecs on your clips.
 
-    The same command continues a run that was stopped. The default codecs are iris-t1, and Opus and
-    Codec2 if they are installed. Needs the extra: pip install 'chirrup[eval]'.
+    The same command continues a run that was stopped.
+
+    Needs the extra: pip install 'chirrup[eval]'.
     """
     if find_spec("scipy") is None:
         raise FileError("evaluate needs scipy, which is not installed: pip install 'chirrup[eval]'")

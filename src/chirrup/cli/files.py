@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 
 Out = Annotated[
     Path | None,
-    typer.Option(metavar="FOLDER", help="Folder for the outputs; it is created if missing."),
+    typer.Option(
+        metavar="FOLDER", help="Folder for the outputs, created if missing; by default beside IN."
+    ),
 ]
 Tags = Annotated[
     bool, typer.Option("--tags/--no-tags", help="Copy title, artist and other tags of IN.")
@@ -48,7 +50,7 @@ def encode(
     model: options.Model = "iris-t1",
     bitrate: Annotated[
         str | None,
-        options.bitrate("Highest bitrate for each channel: 6000 or 6k."),
+        options.bitrate("Highest bitrate for each channel: 6000 or 6k"),
     ] = None,
     mix: Annotated[bool, typer.Option("--mix", help="Average all channels to one.")] = False,
     stereo: Annotated[
@@ -156,7 +158,10 @@ def decode(
             "--keep-rate", help="Write the model's sample rate instead of the original one."
         ),
     ] = False,
-    rate: Annotated[int | None, typer.Option(metavar="HZ", help="Sample rate to write.")] = None,
+    rate: Annotated[
+        int | None,
+        typer.Option(metavar="HZ", help="Sample rate to write; by default the original one."),
+    ] = None,
     floating: Annotated[
         bool, typer.Option("--float", help="Write 32-bit floating point, which does not clip.")
     ] = False,
@@ -171,7 +176,8 @@ def decode(
         ),
     ] = "0",
     end: Annotated[
-        str | None, typer.Option("--to", metavar="TIME", help="End of the part.")
+        str | None,
+        typer.Option("--to", metavar="TIME", help="End of the part; by default the end of IN."),
     ] = None,
     max_duration: Annotated[
         str | None,

@@ -24,16 +24,22 @@ def blind_test(
     system: Annotated[
         list[str] | None,
         typer.Option(
-            "--system", "-s", metavar="NAME", help="Use only these systems, such as opus-6000."
+            "--system",
+            "-s",
+            metavar="NAME",
+            help="Use only these systems, such as opus-6000; by default all.",
         ),
     ] = None,
     condition: Annotated[
-        list[str] | None, typer.Option(metavar="NAME", help="Use only these conditions.")
+        list[str] | None,
+        typer.Option(metavar="NAME", help="Use only these conditions; by default all."),
     ] = None,
     limit: Annotated[
         int | None,
         typer.Option(
-            min=1, metavar="N", help="Use N clips, evenly spaced, or N pairs of words in drt."
+            min=1,
+            metavar="N",
+            help="Use N clips, evenly spaced, or N pairs of words in drt; by default all.",
         ),
     ] = None,
     against: Annotated[

@@ -25,7 +25,11 @@ Adapt = Annotated[
 ]
 MaxRate = Annotated[
     str | None,
-    typer.Option(metavar="BPS", help="Highest rate with all headers: 16000 or 16k."),
+    typer.Option(
+        metavar="BPS",
+        help="Highest rate with all headers: 16000 or 16k; by default no limit, with --adapt the "
+        "rate of --bitrate.",
+    ),
 ]
 Vad = Annotated[
     bool, typer.Option("--vad", help="Leave out pauses; the receiver plays noise in them.")
@@ -40,7 +44,8 @@ KeyFile = Annotated[
         "--key-file",
         metavar="FILE",
         help="File with the key of the encryption, 32 bytes or more; or set the environment "
-        f"variable {connections.PASSPHRASE} to a passphrase.",
+        f"variable {connections.PASSPHRASE} to a passphrase. By default the voice is not "
+        "encrypted.",
     ),
 ]
 TokenFile = Annotated[
@@ -64,10 +69,6 @@ Announce = Annotated[
     str | None,
     typer.Option(metavar="NAME", help="Announce this end in the local network as name:NAME."),
 ]
-Device = Annotated[
-    str | None,
-    typer.Option(metavar="DEVICE", help="Number or a part of the name of the device."),
-]
 PORT = "5004"
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print no meters and no summary.")]
 
@@ -87,7 +88,7 @@ def send(
     max_rate: MaxRate = None,
     vad: Vad = False,
     raw: RawSource = None,
-    device: Device = None,
+    device: options.Device = None,
     key_file: KeyFile = None,
     token_file: TokenFile = None,
     sdp: Annotated[
@@ -141,7 +142,7 @@ def receive(
     ] = None,
     once: Annotated[bool, typer.Option("--once", help="End with the first stream.")] = False,
     raw: Annotated[bool, typer.Option("--raw", help="Write s16 samples without a header.")] = False,
-    device: Device = None,
+    device: options.Device = None,
     announce: Announce = None,
     key_file: KeyFile = None,
     token_file: TokenFile = None,
@@ -182,7 +183,9 @@ def talk(
     ] = None,
     port: Annotated[
         str | None,
-        typer.Option(metavar="[HOST:]PORT", help=f"Port at which to wait for a call: {PORT}."),
+        typer.Option(
+            metavar="[HOST:]PORT", help=f"Port at which to wait for a call; by default {PORT}."
+        ),
     ] = None,
     source: Annotated[
         str, typer.Option("--in", metavar="SOURCE", help="Audio file, - for a pipe, or mic.")
@@ -198,7 +201,11 @@ def talk(
     vad: Vad = False,
     push_to_talk: Annotated[
         str | None,
-        typer.Option(metavar="hold|toggle", help="Send only by the space bar of the terminal."),
+        typer.Option(
+            metavar="hold|toggle",
+            help="Send only while the space bar is pressed, or from one press to the next; by "
+            "default always.",
+        ),
     ] = None,
     record: Annotated[
         Path | None,
@@ -209,10 +216,18 @@ def talk(
     ] = False,
     raw: RawSource = None,
     device_in: Annotated[
-        str | None, typer.Option(metavar="DEVICE", help="Number or a part of a microphone's name.")
+        str | None,
+        typer.Option(
+            metavar="DEVICE",
+            help="Number of a microphone, or a part of its name; by default the system's.",
+        ),
     ] = None,
     device_out: Annotated[
-        str | None, typer.Option(metavar="DEVICE", help="Number or a part of a speaker's name.")
+        str | None,
+        typer.Option(
+            metavar="DEVICE",
+            help="Number of a speaker, or a part of its name; by default the system's.",
+        ),
     ] = None,
     announce: Announce = None,
     key_file: KeyFile = None,

@@ -60,10 +60,12 @@ def score_lines(facts: dict[str, Any]) -> list[str]:
 def print_model(facts: dict[str, Any]) -> None:
     """Print the result of `summary`."""
     rates, lowest = facts["bitrates_bps"], facts["lowest_bitrate_bps"]
+    default = facts["default_bitrate_bps"]
     lines = {
         "rate": f"{_rates(facts, ' Hz', 1)}, {_channels(facts['channels'])}",
         "bitrates": f"{', '.join(f'{rate / 1000:.4g}' for rate in rates)} kbit/s"
-        + (f", trained from {lowest / 1000:.4g} on" if lowest > rates[0] else ""),
+        + (f", trained from {lowest / 1000:.4g} on" if lowest > rates[0] else "")
+        + f", by default {default / 1000:.4g}",
         "latency": f"{facts['latency_ms']:.3g} ms, frames of {facts['frame_ms']:.3g} ms",
         "codebooks": f"{facts['codebooks']} of {facts['codebook_size']} entries",
         "size": f"{facts['size_bytes'] / 1e6:.1f} MB",

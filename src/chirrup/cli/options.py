@@ -13,10 +13,14 @@ def model(help_: str) -> Any:
     return typer.Option(metavar="MODEL", help=help_, autocompletion=completion.models)
 
 
-def bitrate(help_: str) -> Any:
+def bitrate(help_: str, default: str = "the model's default, 6k for iris-t1") -> Any:
     """Return an option ``--bitrate``."""
     return typer.Option(
-        "--bitrate", "-b", metavar="BPS", help=help_, autocompletion=completion.bitrates
+        "--bitrate",
+        "-b",
+        metavar="BPS",
+        help=f"{help_}; by default {default}.",
+        autocompletion=completion.bitrates,
     )
 
 
@@ -28,4 +32,11 @@ def choice(values: type[StrEnum], help_: str, *names: str) -> Any:
 Model = Annotated[str, model("Name or folder of a model.")]
 ModelOfInput = Annotated[
     str | None, model("Name or folder of a model; by default the one that IN names.")
+]
+Device = Annotated[
+    str | None,
+    typer.Option(
+        metavar="DEVICE",
+        help="Number of a device, or a part of its name; by default the system's.",
+    ),
 ]

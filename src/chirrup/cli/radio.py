@@ -11,11 +11,6 @@ from chirrup.cli.console import duration, note
 from chirrup.errors import UsageError
 from chirrup.words import counted
 
-Bitrate = Annotated[
-    str | None,
-    options.bitrate("A bitrate of the model: 3000 or 3k."),
-]
-
 Floating = Annotated[
     bool, typer.Option("--float", help="Write 32-bit floating point with --decode.")
 ]
@@ -32,13 +27,13 @@ def bare(
     ],
     decode: Annotated[bool, typer.Option("--decode", help="Decode frames to audio.")] = False,
     model: options.Model = "iris-t1",
-    bitrate: Bitrate = None,
+    bitrate: Annotated[str | None, options.bitrate("A bitrate of the model: 3000 or 3k")] = None,
     bits: Annotated[
         int | None,
         typer.Option(
             "--bits-per-frame",
             metavar="N",
-            help="Bits of a frame, by default the bits of its codes.",
+            help="Bits of a frame; by default the bits of its codes.",
         ),
     ] = None,
     text: Annotated[
@@ -106,12 +101,21 @@ def message(
     ],
     decode: Annotated[bool, typer.Option("--decode", help="Decode messages to audio.")] = False,
     model: options.Model = "iris-t1",
-    bitrate: Bitrate = None,
+    bitrate: Annotated[
+        str | None,
+        options.bitrate(
+            "A bitrate of the model: 3000 or 3k", "the lowest that the model was trained for"
+        ),
+    ] = None,
     max_bytes: Annotated[int, typer.Option(metavar="BYTES", help="Largest message.")] = 200,
     max_messages: Annotated[
         int | None,
         typer.Option(
-            min=1, max=256, metavar="N", help="Choose the highest bitrate with this many messages."
+            min=1,
+            max=256,
+            metavar="N",
+            help="Choose the highest bitrate with at most this many messages; by default as "
+            "--bitrate.",
         ),
     ] = None,
     floating: Floating = False,
@@ -120,9 +124,8 @@ def message(
 ) -> None:
     """Code speech to messages of a few bytes.
 
-    Each message can be decoded without the others. Lost messages are concealed. Without --bitrate
-    and --max-messages, the lowest bitrate is used that the model was trained for. Give the same
-    --model to --decode.
+    Each message can be decoded without the others. Lost messages are concealed. Give the
+    same --model to --decode.
     """
     from chirrup.files.messages import decode_messages, encode_messages
     from chirrup.zoo import load

@@ -17,7 +17,10 @@ LOOPBACK = "127.0.0.1"
 
 def page(
     out: Annotated[
-        Path | None, typer.Option(metavar="FOLDER", help="Write the page for a static host.")
+        Path | None,
+        typer.Option(
+            metavar="FOLDER", help="Write the page for a static host; by default serve it."
+        ),
     ] = None,
     port: Annotated[
         int, typer.Option(min=0, max=65535, metavar="PORT", help="Port; 0 is any free one.")
@@ -61,13 +64,16 @@ def serve(
         typer.Option(
             "--token-file",
             metavar="FILE",
-            help=f"File with the token that people need; or set the environment variable {TOKEN}.",
+            help="File with the token that people need; or set the environment variable "
+            f"{TOKEN}. By default they need none.",
         ),
     ] = None,
     origin: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="https://HOST", help="Let pages of another host use the relay; repeatable."
+            metavar="https://HOST",
+            help="Let pages of another host use the relay; by default only pages of this one. "
+            "Repeatable.",
         ),
     ] = None,
     people: Annotated[

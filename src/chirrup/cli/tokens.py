@@ -44,7 +44,7 @@ def tokenize(
     model: options.Model = "iris-t1",
     bitrate: Annotated[
         str | None,
-        options.bitrate("Highest bitrate of the codes: 1000 or 1k."),
+        options.bitrate("Highest bitrate of the codes: 1000 or 1k"),
     ] = None,
     form: Annotated[
         TokenFormat, options.choice(TokenFormat, "Format of the shards.", "--format")

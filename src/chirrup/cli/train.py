@@ -60,11 +60,18 @@ def train(
     data: Annotated[
         Path | None,
         typer.Option(
-            metavar="CORPUS", help="Corpus: its folder or manifest; short for data.manifest=."
+            metavar="CORPUS",
+            help="Corpus: its folder or manifest; short for data.manifest=. By default the "
+            "recipe's.",
         ),
     ] = None,
     minutes: Annotated[
-        float | None, typer.Option(min=0, metavar="N", help="Stop after this many minutes.")
+        float | None,
+        typer.Option(
+            min=0,
+            metavar="N",
+            help="Stop after this many minutes; by default at the recipe's last step.",
+        ),
     ] = None,
     fresh: Annotated[
         bool, typer.Option("--fresh/--resume", help="Start again, or resume the run in OUT.")
