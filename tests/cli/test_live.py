@@ -93,6 +93,7 @@ def test_the_end_of_a_delayed_stream_arrives(talk: Path, tmp_path: Path) -> None
         received, _ = finished(process)
     assert received["ended"]
     assert received["received"] == sent["packets"]
+    assert received["concealed"] <= received["late"]
 
 
 def attack(relay: Callable[[bytes], object], datagram: bytes, number: int) -> None:

@@ -194,7 +194,34 @@ def test_nothing_stalls_when_the_sender_is_gone() -> None:
     arrivals = sent_over("loss:0", 300)
     done = run([a for a in arrivals if not 100 <= a.number < 200], 330)
     assert done.played == [*range(100), *range(200, 300)]
-    assert done.buffer.statistics.concealed == pytest.approx(2 * GAP_S / TICK_S, abs=2)
+    assert done.buffer.statistics.concealed == pytest.approx(GAP_S / TICK_S, abs=1)
+
+
+@pytest.mark.parametrize("ticks", [1, 5, 30])
+def test_a_pause_and_the_end_conceal_nothing(ticks: int) -> None:
+    """In a pause, timestamps go on and sequence numbers do not. Packet 80 is late, 120 is lost."""
+
+    def position(number: int) -> int:
+        return number + ticks * (number >= 50)
+
+    delays = {80: 5}
+    arrivals = sorted(
+        Arrival((position(number) + delays.get(number, 0)) * TICK_S, number, packet(number))
+        for number in range(150)
+        if number != 120
+    )
+    count = run(arrivals, 250, numbers=lambda n: (n, position(n) * FRAME)).buffer.statistics
+    assert (count.lost, count.late, count.concealed, count.inserted) == (1, 1, 2, 0)
+
+
+def test_a_break_without_losses_inserts_ticks() -> None:
+    """From packet 100 on, the delay is 0.4 s longer."""
+    arrivals = [Arrival((n + 20 * (n >= 100)) * TICK_S, n, packet(n)) for n in range(200)]
+    done = run(arrivals, 260)
+    count = done.buffer.statistics
+    assert done.played == list(range(200))
+    assert (count.lost, count.late, count.concealed) == (0, 0, 0)
+    assert count.inserted == pytest.approx(GAP_S / TICK_S, abs=1)
 
 
 # --- depth ----------------------------------------------------------------------------------------

@@ -81,6 +81,8 @@ export class JitterBuffer {
     this.waiting = []; // {timestamp, sequence, packet}, in the order of their timestamps
     this.next = null; // timestamp of the next tick; earlier packets are late
     this.ended = null; // timestamp of the end of the last packet that was played
+    this.last = sequence - 1; // its sequence number
+    this.empty = 0; // ticks since then in which no packet was there
     this.playing = false;
     this.missing = 0; // duration of the ticks without a packet, in seconds
     this.tooDeepSince = null;
@@ -103,7 +105,11 @@ export class JitterBuffer {
     // The delay has grown, and playout begins anew.
     if (!this.playing && !this.waiting.length && transit > this.delays.least + this.delays.target) this.delays.forget();
     this.delays.push(transit, arrival, isRedundant ? duration / this.rate : 0);
-    if (this.next !== null && timestamp + duration <= this.next) {
+    const isLate = this.next !== null && timestamp + duration <= this.next;
+    if (isLate || sequence !== this.last + 1) this.counts.concealed += this.empty;
+    else if (timestamp === this.ended) this.counts.inserted += this.empty; // otherwise the sender has paused
+    this.empty = 0;
+    if (isLate) {
       ++this.counts.late;
       return;
     }
@@ -132,9 +138,10 @@ export class JitterBuffer {
     if (this.waiting.length && this.depth > target + step + SLACK_S) this.reduce(now, quiet, step, target);
     else this.tooDeepSince = null;
     if (!this.waiting.length || !this.isDue()) return this.missed(step);
-    const { timestamp, packet } = this.waiting.shift();
+    const { timestamp, sequence, packet } = this.waiting.shift();
     this.step = peekPacket(packet).frames * this.frameSamples;
     this.next = this.ended = timestamp + this.step;
+    this.last = sequence;
     this.missing = 0;
     ++this.counts.played;
     return { packet, following: null, timestamp };
@@ -218,19 +225,22 @@ export class JitterBuffer {
     ++this.counts.discarded;
   }
 
-  /** Return the tick of a missing packet. */
+  /** Return the tick of a missing packet, or of a pause. */
   missed(step) {
+    let isLost = false;
     if (this.waiting.length) {
-      const { timestamp, packet } = this.waiting[0], { frames, isRedundant } = peekPacket(packet);
+      const { timestamp, sequence, packet } = this.waiting[0], { frames, isRedundant } = peekPacket(packet);
       const span = Math.max(this.step, frames * this.frameSamples);
+      isLost = sequence !== this.last + 1;
       if (timestamp - this.next < span + this.frameSamples / 2) {
         this.next = timestamp;
-        ++this.counts[isRedundant ? "recovered" : "concealed"];
+        this.counts[isRedundant ? "recovered" : "concealed"] += isLost ? 1 : 0;
         return { packet: null, following: packet, timestamp };
       }
     }
     this.next += this.step;
-    ++this.counts.concealed;
+    this.counts.concealed += isLost ? 1 : 0;
+    this.empty += this.waiting.length ? 0 : 1;
     return this.noteMissing(step, null);
   }
 

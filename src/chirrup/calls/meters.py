@@ -133,7 +133,8 @@ class Meters:
             parts.append(
                 f"received with loss {received['loss_percent']:.1f} %, jitter "
                 f"{received['jitter_ms']:.0f} ms, delay {received['delay_ms']:.0f} ms (buffer "
-                f"{received['depth_ms']:.0f} ms), {received['recovered']} recovered, "
-                f"{received['concealed']} concealed, {self.ignored} datagrams ignored"
+                f"{received['depth_ms']:.0f} ms), {received['late']} late, "
+                f"{received['recovered']} recovered, {received['concealed']} concealed, "
+                f"{self.ignored} datagrams ignored"
             )
         return "; ".join(parts)

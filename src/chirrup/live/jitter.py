@@ -54,7 +54,8 @@ class Statistics:
         discarded: packets that arrived and were not played, because they were dropped to reduce the
             depth, belonged to no stream, or were too many.
         recovered: ticks of a missing packet whose codes the following packet repeats.
-        concealed: other ticks without a packet, up to `GAP_S` in a row.
+        concealed: other ticks of a missing packet, up to `GAP_S` in a row. The ticks of a pause of
+            the sender, and those after its last packet, are not counted.
         inserted: ticks that were added because the buffer was not deep enough.
         removed: ticks that were left out because it was too deep.
         restarts: number of times that a new stream replaced the previous one.
@@ -120,6 +121,8 @@ class JitterBuffer:
         self._waiting: list[tuple[int, int, bytes]] = []  # timestamp, sequence number, packet
         self._next: int | None = None  # timestamp of the next tick; earlier packets are late
         self._ended: int | None = None  # timestamp of the end of the last packet that was played
+        self._last = sequence - 1  # its sequence number
+        self._empty = 0  # ticks since then in which no packet was there
         self._playing, self._missing_s = False, 0.0
         self._too_deep_since_s: float | None = None
         self._delays.begin()
@@ -169,7 +172,13 @@ class JitterBuffer:
         if silent and transit_s > self._delays.least_s + self._delays.target_s:
             self._delays.forget()  # the delay has grown, and playout begins anew
         self._delays.push(transit_s, arrival_s, duration / self.rate_hz if redundant else 0.0)
-        if self._next is not None and timestamp + duration <= self._next:
+        late = self._next is not None and timestamp + duration <= self._next
+        if late or sequence != self._last + 1:
+            self._count.concealed += self._empty
+        elif timestamp == self._ended:  # otherwise the sender has paused
+            self._count.inserted += self._empty
+        self._empty = 0
+        if late:
             self._count.late += 1
             return
         insort(self._waiting, (timestamp, sequence, packet))
@@ -202,7 +211,7 @@ class JitterBuffer:
             self._too_deep_since_s = None
         if not self._waiting or not self._is_due():
             return self._missing(step_s)
-        timestamp, _, packet = self._waiting.pop(0)
+        timestamp, self._last, packet = self._waiting.pop(0)
         self._step = peek_packet(packet)[0] * self.frame_samples
         self._next = self._ended = timestamp + self._step
         self._missing_s = 0.0
@@ -292,19 +301,22 @@ class JitterBuffer:
         self._count.discarded += 1
 
     def _missing(self, step_s: float) -> Pulled:
-        """Return the tick of a missing packet."""
+        """Return the tick of a missing packet, or of a pause."""
         assert self._next is not None
+        lost = False
         if self._waiting:
-            timestamp, _, packet = self._waiting[0]
+            timestamp, sequence, packet = self._waiting[0]
+            lost = sequence != self._last + 1
             frames, redundant = peek_packet(packet)
             span = max(self._step, frames * self.frame_samples)  # as `Decoder.push` conceals
             if timestamp - self._next < span + self.frame_samples / 2:
                 self._next = timestamp
-                self._count.recovered += redundant
-                self._count.concealed += not redundant
+                self._count.recovered += lost and redundant
+                self._count.concealed += lost and not redundant
                 return Pulled(None, packet)
         self._next += self._step
-        self._count.concealed += 1
+        self._count.concealed += lost
+        self._empty += not self._waiting
         self._note_missing(step_s)
         return Pulled(None)
 
