@@ -121,7 +121,7 @@ def load_dnsmos() -> Any:
     if spec is None or not spec.submodule_search_locations:
         raise Unavailable(f"speechmos is not installed; pip install '{EXTRA}'")
     path = Path(spec.submodule_search_locations[0]) / "dnsmos_models" / "sig_bak_ovr.onnx"
-    runtime = package("onnxruntime", "onnxruntime")
+    runtime = package("onnxruntime", EXTRA)
     options = runtime.SessionOptions()
     options.intra_op_num_threads = 1
     return runtime.InferenceSession(path, options, providers=["CPUExecutionProvider"])

@@ -135,7 +135,7 @@ def load(name: str, path: Path | None = None) -> Callable[..., np.ndarray]:
 
 @cache
 def _load(path: str) -> Callable[..., np.ndarray]:
-    runtime: Any = package("onnxruntime", "onnxruntime")
+    runtime: Any = package("onnxruntime", "chirrup[eval]")
     try:
         session = runtime.InferenceSession(path, providers=["CPUExecutionProvider"])
     except Exception as error:
