@@ -126,18 +126,20 @@ def _open_what_is_closed() -> None:
             os.open(os.devnull, os.O_RDWR)  # gets the lowest free descriptor
 
 
-class _Warnings(logging.Handler):
-    """A handler that prints the package's warnings as notes of the command."""
+class _Notes(logging.Handler):
+    """A handler that prints the package's messages and warnings as notes of the command."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        console.note(f"warning: {record.getMessage()}")
+        warning = "warning: " * (record.levelno >= logging.WARNING)
+        console.note(f"{warning}{record.getMessage()}")
 
 
 def main() -> None:
     """Run the command ``chirrup``."""
     _open_what_is_closed()
     logger = logging.getLogger("chirrup")
-    logger.addHandler(_Warnings(logging.WARNING))
+    logger.addHandler(_Notes())
+    logger.setLevel(logging.INFO)
     logger.propagate = False  # a library may have added a handler to the root
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # its encoding may lack a character

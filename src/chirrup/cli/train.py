@@ -1,5 +1,6 @@
 """``chirrup train`` and ``chirrup export``, which need the extra ``train``."""
 
+import logging
 import os
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -91,6 +92,9 @@ def train(
         if "=" not in text.lstrip("="):
             raise UsageError(f"{text!r} is not of the form key=value")
     changes = [*(overrides or []), *([f"data.manifest={data}"] if data else [])]
+    first = os.environ.get("RANK", "0") == "0"
+    if not first:
+        logging.getLogger("chirrup").setLevel(logging.WARNING)
     with _extra():
         from chirrup.lab.training.config import load_recipe
         from chirrup.lab.training.run import train as run
@@ -99,7 +103,7 @@ def train(
     except ValueError as error:
         raise FileError(f"recipe {recipe}: {error}") from error
     step = run(config, out, minutes=minutes, device=str(device), fresh=fresh, plain=plain)
-    if os.environ.get("RANK", "0") == "0":
+    if first:
         done = "" if step == config.steps else "; run the same command again to continue"
         if step > config.steps:
             done = "; the recipe ends before this step, so nothing was trained"

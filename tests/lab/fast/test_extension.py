@@ -13,7 +13,7 @@ pytestmark = pytest.mark.skipif(not extension.available(), reason="the extension
 
 
 def test_a_library_is_compiled_once_for_each_source(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Each process uses a separate folder, so the remains of a killed process lock nothing."""
     source = tmp_path / "first.cpp"
@@ -26,8 +26,10 @@ def test_a_library_is_compiled_once_for_each_source(
         shutil.copy(kept, build_directory)
 
     monkeypatch.setattr(cpp_extension, "load", compile_nothing)
+    caplog.set_level("INFO", "chirrup")
     for _ in range(2):
         assert extension.load([source], [], tmp_path).residual_unit
+    assert [line.partition(" for ")[0] for line in caplog.messages] == ["compiling fast layers"]
     changed = tmp_path / "changed.cpp"
     changed.write_text("// changed")
     assert extension.load([changed], [], tmp_path).residual_unit

@@ -57,6 +57,26 @@ def test_train_starts_stops_resumes_and_starts_afresh(recipe: Path, tmp_path: Pa
     assert step(out) == 1
 
 
+def test_a_line_comes_before_each_long_part(
+    recipe: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The codebooks are initialised at the first step with the quantizer."""
+    caplog.set_level("INFO", "chirrup")
+    quantized = STAGE.replace("quantize = false", "quantize = true")
+    for minutes in (0.0, None):
+        data = [f"data.cache={tmp_path / 'cache'}", "codes.initialise_batches=16"]
+        train(recipe, tmp_path / "run", [quantized, *data], minutes=minutes, device="cpu")
+    first = f"training small for 3 steps in {tmp_path / 'run'}: checkpoint.pt gets the weights, "
+    decoding = [line for line in caplog.messages if line.startswith("decoding ")]
+    assert len(decoding) == len(set(decoding)) > 0
+    assert [line for line in caplog.messages if line not in decoding] == [
+        f"{first}log.jsonl the figures",
+        "step 0: initialising the codebooks from 16 batches",
+        f"{first}log.jsonl the figures",
+        "the training goes on from step 1",
+    ]
+
+
 def test_train_refuses_wrong_recipes_and_folders(
     recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

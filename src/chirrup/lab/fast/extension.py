@@ -29,7 +29,7 @@ def extension() -> Any:
 
 
 def available() -> bool:
-    """Return whether the extension can be used. The first call compiles it, for about a minute."""
+    """Return whether the extension can be used. The first call compiles it, for some minutes."""
     return extension() is not None
 
 
@@ -50,6 +50,9 @@ def load(sources: list[Path], headers: list[Path], kept: Path) -> Any:
     if not library.exists():
         from torch.utils.cpp_extension import load
 
+        logging.getLogger(__name__).info(
+            "compiling fast layers for this processor into %s: some minutes, once", kept
+        )
         library.parent.mkdir(parents=True, exist_ok=True)
         with open_scratch(kept / NAME) as folder:
             load(

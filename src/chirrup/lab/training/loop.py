@@ -5,6 +5,7 @@ only. So a resumed training continues exactly as an uninterrupted one.
 """
 
 import json
+import logging
 import time
 from functools import partial
 from pathlib import Path
@@ -52,6 +53,7 @@ from chirrup.lab.training.selection import Selection
 from chirrup.lab.training.validation import validate
 from chirrup.lab.weights import load_weights
 
+LOG = logging.getLogger(__name__)
 OPTIMISERS = {"adamw": (AdamW, {"fused": True}), "radam": (RAdam, {"foreach": True})}
 
 
@@ -331,8 +333,10 @@ class Trainer:
         self.codebooks_started = True
         if not self.levels:
             return
+        batches = self.config.codes.initialise_batches
+        LOG.info("step %d: initialising the codebooks from %d batches", self.step, batches)
         latents: list[Tensor] = []
-        for _ in range(self.config.codes.initialise_batches):
+        for _ in range(batches):
             audio = self.to_input_rate(sampler.batch(self.config.batch_size)[0])
             latent = self.model.encoder.offline(self.model.tiled(audio))
             latents.append(latent.transpose(1, 2).flatten(0, 1))

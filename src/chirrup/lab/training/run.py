@@ -1,5 +1,6 @@
 """The function behind the command ``chirrup train``."""
 
+import logging
 import os
 from contextlib import ExitStack
 from pathlib import Path
@@ -11,6 +12,8 @@ from chirrup.errors import UsageError
 from chirrup.files.drafts import only_one
 from chirrup.lab.training.config import TrainingConfig, load_recipe
 from chirrup.lab.training.loop import Trainer
+
+LOG = logging.getLogger(__name__)
 
 
 def train(
@@ -59,10 +62,15 @@ def train(
     with ExitStack() as stack:
         if int(os.environ.get("RANK", "0")) == 0:
             stack.enter_context(only_one(out, "chirrup train"))
+        LOG.info(
+            "training %s for %d steps in %s: checkpoint.pt gets the weights, log.jsonl the figures",
+            *(config.model, config.steps, out),
+        )
         trainer = Trainer(config, out, place, plain=plain)
         checkpoint = out / "checkpoint.pt"
         if checkpoint.exists() and not fresh:
             trainer.restore(checkpoint)
+            LOG.info("the training goes on from step %d", trainer.step)
         trainer.run(minutes)
     if several:
         dist.destroy_process_group()

@@ -1,5 +1,6 @@
 """Recordings of a corpus, decoded once and kept in memory."""
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,7 @@ from chirrup.lab.training.batches.audio_files import (
     read_jointly,
     read_mono,
 )
+from chirrup.words import counted
 
 SINC_TAPS = 16
 """Taps of the interpolation that changes speed and pitch."""
@@ -99,6 +101,10 @@ def load_recordings(
     path = cache / name
     found = audio_cache.load(path, entries, sample_rate_hz, each_channel)
     if found is None:
+        logging.getLogger(__name__).info(
+            "decoding %s of %s at %d Hz into %s",
+            *(counted(len(entries), "recording"), folder, sample_rate_hz, cache),
+        )
         audio: list[np.ndarray] = []
         screen = Console(stderr=True)
         bar = {"console": screen, "disable": not screen.is_terminal}
