@@ -59,7 +59,7 @@ def _snapshot(address: str, repository: str, revision: str | None, names: list[s
     """
     try:
         from huggingface_hub import errors, snapshot_download
-        from tqdm import tqdm
+        from huggingface_hub.utils import tqdm
     except ModuleNotFoundError as error:
         raise FileError(
             f"{address} needs huggingface_hub, which is not installed: pip install 'chirrup[hub]'"
