@@ -3,6 +3,7 @@
 Training, audit and export use a codec through this class only.
 """
 
+from collections.abc import Callable
 from typing import Any, Protocol
 
 import torch
@@ -114,6 +115,7 @@ class Model(nn.Module):
         bypass: Tensor,
         present: Tensor,
         committed: Tensor | None = None,
+        error: Callable[[Quantized], Tensor] | None = None,
     ) -> tuple[Tensor, Quantized | None]:
         """Encode, quantize and decode for training.
 
@@ -125,6 +127,7 @@ class Model(nn.Module):
             bypass: rows whose latents go to the decoder unquantized, ``bool [batch]``.
             present: frames that arrive, ``bool [batch, frames]``; a lost frame is a zero latent.
             committed: rows that count in the commitment loss, ``bool [batch]``; None is all.
+            error: returns what wrong bits add to the quantized latent; None if no bit is wrong.
 
         Returns:
             Audio ``[batch, channels, samples]`` at ``sample_rate_hz``, ``delay_samples`` late, and
@@ -134,9 +137,8 @@ class Model(nn.Module):
         if used is None:
             return self.decoder.offline(self.quantizer.bypassed(latent) * present[:, None]), None
         quantized = self.quantized(latent, used, committed)
-        latent = torch.where(
-            bypass[:, None, None], self.quantizer.bypassed(latent), quantized.latent
-        )
+        decodable = quantized.latent if error is None else quantized.latent + error(quantized)
+        latent = torch.where(bypass[:, None, None], self.quantizer.bypassed(latent), decodable)
         return self.decoder.offline(latent * present[:, None]), quantized
 
     def quantized(self, latent: Tensor, used: Tensor, committed: Tensor | None = None) -> Quantized:

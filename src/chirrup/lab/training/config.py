@@ -174,6 +174,10 @@ class CodesConfig(Strict):
     """Probability that frames are lost."""
     loss_rate: Share = 0.15
     """Share of lost frames in such an example, in bursts of up to three."""
+    bit_errors: Share = 0.0
+    """Probability that codes have wrong bits, with the codebooks in a pseudo-Gray order."""
+    bit_error_rate: Share = 0.01
+    """Share of wrong bits in such an example."""
     lr_scale: Weight = 10.0
     """Learning rate of the codebook entries, or of SimVQ's maps, relative to the rest of the model.
     If the entries are slower than the encoder, the latents grow without bound."""

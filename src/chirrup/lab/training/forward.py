@@ -1,11 +1,14 @@
 """The forward pass of a training step."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from torch import Tensor
 
 from chirrup.lab.models import Model
+from chirrup.lab.quantizers.bit_errors import BitErrors
 from chirrup.lab.quantizers.quantizer import Quantized
 from chirrup.lab.training.batches.code_dropout import CodeDropout
 from chirrup.lab.training.config import CodesConfig, Stage
@@ -34,13 +37,24 @@ class Forward:
 
     def __init__(self, codes: CodesConfig, model: Model) -> None:
         self.codes, self.model = codes, model
+        self._bit_errors: BitErrors | None = None
 
     def __call__(self, audio: Tensor, stage: Stage, dropout: CodeDropout) -> StepOutput:
         """Run the model on ``audio [batch, channels, samples]`` at the rate of its input."""
         used = dropout.used if stage.quantize else None
         committed = None if self.codes.commit_bypassed else ~dropout.bypass
-        decoded, quantized = self.model(audio, used, dropout.bypass, dropout.present, committed)
+        decoded, quantized = self.model(
+            audio, used, dropout.bypass, dropout.present, committed, self.error(dropout)
+        )
         return StepOutput(decoded, quantized)
+
+    def error(self, dropout: CodeDropout) -> Callable[[Quantized], Tensor] | None:
+        """Return the function that computes what wrong bits add to a quantized latent, if any."""
+        if dropout.flips is None:
+            return None
+        if self._bit_errors is None:
+            self._bit_errors = BitErrors(self.model.quantizer)
+        return partial(self._bit_errors.error, used=dropout.used, flips=dropout.flips)
 
     def initialise(self, audio: Tensor) -> None:
         """Prepare a new training from ``audio [batch, channels, samples]``."""

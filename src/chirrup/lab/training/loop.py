@@ -290,6 +290,7 @@ class Trainer:
         return CodeDropout.draw(
             self.config.codes,
             model.codebooks,
+            model.codebook_size,
             (len(audio), chunks),
             model.chunk_frames,
             self.generator,

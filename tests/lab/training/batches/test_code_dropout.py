@@ -5,7 +5,11 @@ from collections import Counter
 import pytest
 import torch
 
-from chirrup.lab.training.batches.code_dropout import draw_codebooks, draw_lost_chunks
+from chirrup.lab.training.batches.code_dropout import (
+    draw_codebooks,
+    draw_lost_chunks,
+    draw_wrong_bits,
+)
 from chirrup.lab.training.config import CodesConfig
 from small_spectro import FRAME, small_spectro
 
@@ -42,6 +46,18 @@ def test_frames_are_lost_in_some_examples_only() -> None:
     lost = draw_lost_chunks(codes, 2000, 100, torch.Generator().manual_seed(0))
     assert lost.any(1).float().mean() == pytest.approx(0.5, abs=0.05)
     assert lost.float().mean() == pytest.approx(0.1, abs=0.03)
+
+
+def test_bits_are_wrong_in_some_examples_only() -> None:
+    codes = CodesConfig(bit_errors=0.5, bit_error_rate=0.05)
+    flips = draw_wrong_bits(codes, (1000, 3, 20), 10, torch.Generator().manual_seed(0))
+    bits = (flips[..., None] >> torch.arange(11)) & 1
+    assert bits[..., 10].sum() == 0
+    noisy = bits.flatten(1).any(1)
+    assert noisy.float().mean() == pytest.approx(0.5, abs=0.05)
+    assert bits[noisy][..., :10].float().mean((0, 1, 2)).tolist() == pytest.approx(
+        [0.05] * 10, abs=0.005
+    )
 
 
 def test_a_bypassed_row_need_not_commit() -> None:

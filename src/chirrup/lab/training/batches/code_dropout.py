@@ -1,7 +1,7 @@
-"""Random codebook dropout, quantizer bypass and frame losses, drawn per example.
+"""Random codebook dropout, quantizer bypass, frame losses and wrong bits, drawn per example.
 
 Dropout of codebooks makes one model serve several bitrates (SoundStream, arXiv 2107.03312, section
-III-C). Lost frames train the decoder to conceal them.
+III-C). Lost frames train the decoder to conceal them, and wrong bits to soften their effect.
 """
 
 from dataclasses import dataclass
@@ -20,16 +20,20 @@ class CodeDropout:
         used: number of codebooks, ``int64 [batch]``.
         bypass: whether the decoder gets the unquantized latents, ``bool [batch]``.
         present: frames that arrive, ``bool [batch, frames]``.
+        flips: wrong bits of each code, as a number whose bits are set, ``int64 [batch, codebooks,
+            frames]``; None if no bit is wrong.
     """
 
     used: Tensor
     bypass: Tensor
     present: Tensor
+    flips: Tensor | None = None
 
     @staticmethod
     def draw(
         codes: CodesConfig,
         codebooks: int,
+        codebook_size: int,
         shape: tuple[int, int],
         chunk_frames: int,
         generator: torch.Generator,
@@ -40,9 +44,11 @@ class CodeDropout:
 
         Args:
             codebooks: number of codebooks of the model.
+            codebook_size: number of values of a code.
             shape: examples, and chunks of frames in each. A chunk is lost as a whole.
             chunk_frames: frames of a chunk.
-            quantize: if False, all examples bypass the quantizer and no frame is lost.
+            quantize: if False, all examples bypass the quantizer, no frame is lost and no bit is
+                wrong.
         """
         batch, chunks = shape
         used = draw_codebooks(codes, codebooks, batch, generator)
@@ -50,10 +56,18 @@ class CodeDropout:
         lost = draw_lost_chunks(codes, batch, chunks, generator)
         if not quantize:
             bypass, lost = torch.ones_like(bypass), torch.zeros_like(lost)
-        return CodeDropout(used, bypass, ~lost.repeat_interleave(chunk_frames, dim=1))
+        flips = None
+        if quantize and codes.bit_errors:
+            bits = (codebook_size - 1).bit_length()
+            size = (batch, codebooks, chunks * chunk_frames)
+            flips = draw_wrong_bits(codes, size, bits, generator)
+        return CodeDropout(used, bypass, ~lost.repeat_interleave(chunk_frames, dim=1), flips)
 
     def to(self, device: torch.device) -> "CodeDropout":
-        return CodeDropout(self.used.to(device), self.bypass.to(device), self.present.to(device))
+        flips = None if self.flips is None else self.flips.to(device)
+        return CodeDropout(
+            self.used.to(device), self.bypass.to(device), self.present.to(device), flips
+        )
 
 
 def draw_codebooks(
@@ -80,3 +94,12 @@ def draw_lost_chunks(
     for back in (1, 2):
         lost[:, back:] |= begins[:, :-back] & (more[:, :-back] < 1 / (1 + back))
     return lost & (torch.rand(batch, 1, generator=generator) < codes.lossy)
+
+
+def draw_wrong_bits(
+    codes: CodesConfig, shape: tuple[int, int, int], bits: int, generator: torch.Generator
+) -> Tensor:
+    """Draw the wrong bits of codes of ``bits`` bits, ``int64 [batch, codebooks, frames]``."""
+    wrong = torch.rand(*shape, bits, generator=generator) < codes.bit_error_rate
+    wrong &= torch.rand(shape[0], 1, 1, 1, generator=generator) < codes.bit_errors
+    return (wrong.long() << torch.arange(bits)).sum(3)

@@ -199,7 +199,9 @@ class FeatureDistillation(Forward):
             latent = model.compressor.offline(own[-1])
             quantized = model.quantized(latent, torch.ones(len(audio), device=audio.device))
             free = dropout.bypass[:, None, None]
-            latent = torch.where(free, model.quantizer.bypassed(latent), quantized.latent)
+            error = self.error(dropout)
+            decodable = quantized.latent if error is None else quantized.latent + error(quantized)
+            latent = torch.where(free, model.quantizer.bypassed(latent), decodable)
             restored = model.decompressed(latent * dropout.present[:, None], stage.refine)
             if "first_features" in wanted:
                 losses["first_features"] = F.mse_loss(restored, own[0].detach())

@@ -1,0 +1,57 @@
+"""Wrong bits between quantizer and decoder, in training."""
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from chirrup.errors import ModelError
+from chirrup.lab.quantizers.pseudo_gray import projected_entries, pseudo_gray_order
+from chirrup.lab.quantizers.quantizer import Quantized, Quantizer
+
+
+class BitErrors:
+    """The bits of codes whose codebooks are in a pseudo-Gray order, as an export may order them.
+
+    The order is the one of the entries when the object is made. The quantizer does not change.
+
+    Raises:
+        ModelError: the quantizer has no trained codebooks.
+    """
+
+    @torch.no_grad()
+    def __init__(self, quantizer: Quantizer) -> None:
+        if not quantizer.trained_levels:
+            raise ModelError("the model has no trained codebooks: set codes.bit_errors to 0")
+        self.quantizer = quantizer
+        orders = np.stack(
+            [
+                pseudo_gray_order(projected_entries(level).double().cpu().numpy())
+                for level in quantizer.trained_levels
+            ]
+        )
+        self.entries = torch.from_numpy(orders)
+        """The code of each place in the order, ``[codebooks, entries]``."""
+        self.places = self.entries.argsort(dim=1)
+
+    @torch.no_grad()
+    def error(self, quantized: Quantized, used: Tensor, flips: Tensor) -> Tensor:
+        """Return what wrong bits add to the quantized latent, ``[batch, dim, frames]``.
+
+        A wrong place beyond the codebook leaves the code as it is.
+
+        Args:
+            quantized: the quantizer's result.
+            used: number of codebooks that each row uses, ``int64 [batch]``.
+            flips: wrong bits of each code, as a number whose bits are set, ``int64 [batch,
+                codebooks, frames]``.
+        """
+        codes = quantized.codes
+        level = torch.arange(codes.shape[1], device=codes.device)[:, None]
+        entries, places = self.entries.to(codes.device), self.places.to(codes.device)
+        place = places[level, codes] ^ flips
+        wrong = torch.where(
+            place < places.shape[1], entries[level, place.clamp(max=places.shape[1] - 1)], codes
+        )
+        absent = level >= used[:, None, None]
+        right, wrong = codes.masked_fill(absent, -1), wrong.masked_fill(absent, -1)
+        return self.quantizer.decode(wrong) - self.quantizer.decode(right)
