@@ -1,8 +1,11 @@
 """The tutorial and the pages for the kinds of users run as printed, on one machine without devices.
 
+The outputs on the pages are those of the commands, apart from figures.
+
 Microphone, loudspeaker and modem are files. Trainings have a step a stage; nothing else is changed.
 """
 
+import os
 import re
 import shlex
 import socket
@@ -51,6 +54,16 @@ SMALLER = {
     r"batch_size=\d+": "batch_size=2",
     r"192\.0\.2\.1": "127.0.0.1",
 }
+FIGURE = re.compile(r"\d[\d.,:]*(?: s\b)?|(?<!\S)-(?!\S)")
+"""A number, a duration, or a score that is not there."""
+ELSEWHERE = re.compile(r"training ━|complex |gradient |For scores: ")
+"""Lines that only a terminal shows, or only an installation without scores."""
+
+
+def shape(text: str) -> str:
+    """Return an output without its figures, folders, line breaks and frames of tables."""
+    text = re.sub(r"/\S+/", "/", FIGURE.sub("0", text))
+    return re.sub(r"[\s━┏┳┓┡╇┩─└┴┘]+", " ", text).strip()
 
 
 def blocks(text: str) -> Iterator[tuple[str, str]]:
@@ -91,7 +104,7 @@ def test_the_page_runs_as_printed(page: Path, folder: Path) -> None:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     names: dict[str, object] = {}
-    text, ran, receiver = page.read_text(), 0, None
+    text, ran, receiver, printed = page.read_text(), 0, None, ""
     for language, block in blocks(text):
         if language == "toml":
             (name,) = set(re.findall(r"`([\w-]+\.toml)`", text))
@@ -104,9 +117,14 @@ def test_the_page_runs_as_printed(page: Path, folder: Path) -> None:
             if block.startswith("chirrup receive") and "\n" not in block.strip():
                 receiver = subprocess.Popen(script)
                 continue
-            done = subprocess.run(script, capture_output=True, text=True)
-            assert done.returncode == 0, block + done.stderr
+            one = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+            done = subprocess.run(script, **one, env=os.environ | {"COLUMNS": "80"})
+            assert done.returncode == 0, block + done.stdout
+            printed += done.stdout
             ran += 1
+        elif language == "text":
+            shown = [shape(line) for line in block.splitlines() if not ELSEWHERE.match(line)]
+            assert [line for line in shown if line not in shape(printed)] == [], printed
     assert ran
     assert receiver is None or receiver.wait(60) == 0
     played = list(folder.glob("speaker-*"))

@@ -10,6 +10,7 @@ import typer
 from chirrup.cli import completion, console
 from chirrup.errors import FileError, UsageError
 from chirrup.files.naming import AUDIO_ENDINGS
+from chirrup.words import counted
 
 if TYPE_CHECKING:
     from chirrup.evaluate.results import Results
@@ -214,7 +215,8 @@ def _print(results: "Results", names: Sequence[str]) -> None:
     for condition in results.run["conditions"]:
         rows = [row for row in results.rows if row.condition == condition]
         speakers = len({row.speaker for row in rows})
-        title = f"{condition}: {len({row.clip for row in rows})} clips of {speakers} speakers"
+        clips = counted(len({row.clip for row in rows}), "clip")
+        title = f"{condition}: {clips} of {counted(speakers, 'speaker')}"
         several = max(1, (screen.width - CODEC_WIDTH) // METRIC_WIDTH)
         for start in range(0, len(names), several):
             shown = names[start : start + several]
