@@ -52,6 +52,12 @@ def test_a_clip_whose_name_is_no_text(
     assert r"caf\udce9__0" in Path("chirrup-evaluation", "report.html").read_text()
 
 
+def test_the_title_counts_one_clip(clips: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (clips / "bob__0.wav").unlink()
+    assert run(["evaluate", str(clips), "-c", "own_codec:Coarse@64k", "-m", "snr"]) == 0
+    assert "clean: 1 clip of 1 speaker " in capsys.readouterr().out
+
+
 def test_a_full_disk(
     clips: Path, capsys: pytest.CaptureFixture[str], limited_size: Callable[[int], None]
 ) -> None:

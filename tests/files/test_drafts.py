@@ -165,6 +165,19 @@ def test_a_folder_for_temporary_files_goes_with_its_process(tmp_path: Path) -> N
     assert names(tmp_path) == set()
 
 
+def test_a_new_folder_may_lie_in_folders_that_do_not_exist(tmp_path: Path) -> None:
+    with open_scratch(tmp_path / "tests" / "mine" / "first") as scratch:
+        (scratch / "test").mkdir()
+        (scratch / "test").rename(tmp_path / "tests" / "mine" / "first")
+    assert names(tmp_path / "tests" / "mine") == {"first"}
+    (tmp_path / "file").touch()
+    with (
+        pytest.raises(FileError, match=r"mine cannot be written: (File exists|Not a directory)"),
+        open_scratch(tmp_path / "file" / "mine"),
+    ):
+        pass
+
+
 def test_one_command_at_a_time_writes_to_a_folder(tmp_path: Path) -> None:
     folder = tmp_path / "run"
     with only_one(folder, "chirrup train"):

@@ -214,9 +214,9 @@ def _print(results: "Results", names: Sequence[str]) -> None:
     screen = Console()
     for condition in results.run["conditions"]:
         rows = [row for row in results.rows if row.condition == condition]
-        speakers = len({row.speaker for row in rows})
         clips = counted(len({row.clip for row in rows}), "clip")
-        title = f"{condition}: {clips} of {counted(speakers, 'speaker')}"
+        speakers = counted(len({row.speaker for row in rows}), "speaker")
+        title = f"{condition}: {clips} of {speakers}"
         several = max(1, (screen.width - CODEC_WIDTH) // METRIC_WIDTH)
         for start in range(0, len(names), several):
             shown = names[start : start + several]

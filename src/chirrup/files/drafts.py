@@ -78,14 +78,18 @@ def exists(path: Path) -> FileError:
 def open_scratch(path: Path) -> Generator[Path, None, None]:
     """Make a folder for temporary files in the folder of ``path``, and remove it at the end.
 
-    If the process is killed, the next process that makes a draft or such a folder for the same path
-    removes it.
+    The folder of ``path`` is made if there is none. If the process is killed, the next process that
+    makes a draft or such a folder for the same path removes it.
 
     Raises:
         FileError: the folder cannot be made.
     """
     path = Path(os.path.realpath(path))
     _remove_leftovers(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise cannot_write(path, error) from error
     folder, descriptor = _new_draft(path, _new_folder)
     try:
         yield folder

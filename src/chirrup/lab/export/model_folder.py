@@ -68,7 +68,6 @@ def write(
     }
     if program is not None:
         about["program_sha256"] = hashlib.sha256(program).hexdigest()
-    folder.parent.mkdir(parents=True, exist_ok=True)
     with open_scratch(folder) as draft:
         (draft / WEIGHTS).write_bytes(content)  # save_file would restrict reading to the owner
         del content

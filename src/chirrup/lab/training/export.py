@@ -108,7 +108,6 @@ def export_with_int8(
     if not (source / "model.json").is_file():
         if not parts and not is_released(source):
             return export_checkpoint(source, folder, audio, compact=True, pseudo_gray=pseudo_gray)
-        folder.parent.mkdir(parents=True, exist_ok=True)
         with open_scratch(folder) as whole:
             export_checkpoint(source, whole, audio, pseudo_gray=pseudo_gray)
             return export_with_int8(whole, folder, parts, audio)
