@@ -210,7 +210,7 @@ class _Printer:
 
     def __init__(self, call: "Call", meters: "Meters", as_json: bool, quiet: bool) -> None:
         self.call, self.meters, self.as_json, self.quiet = call, meters, as_json, quiet
-        self.terminal = sys.stderr is not None and sys.stderr.isatty()
+        self.terminal = console.on_terminal()
         self.warned: set[str] = set()
 
     def warn(self) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 import re
 import shutil
 import signal
@@ -18,6 +19,8 @@ from chirrup.errors import FileError, UsageError
 from chirrup.words import counted
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from chirrup.bitstream import Readable
     from chirrup.files import Decoded
 
@@ -124,6 +127,13 @@ def print_rows(rows: Mapping[str, str], width: int) -> None:
         print_text(f"  {key:<{width}} {text}", indent=width + 3)
 
 
+def print_table(table: "Table") -> None:
+    """Print a table. Brackets and colons in its texts are no markup of Rich."""
+    from rich.console import Console
+
+    Console(markup=False, emoji=False).print(table)
+
+
 def print_json(value: Any) -> None:
     """Print a value as JSON."""
     typer.echo(json.dumps(value, indent=2))
@@ -223,9 +233,10 @@ def unbuffered(file: BinaryIO) -> BinaryIO:
 # --- progress ----------------------------------------------------------------------------------
 
 
-def _on_terminal() -> bool:
-    """Return whether standard error, which may be closed, is a terminal."""
-    return sys.stderr is not None and sys.stderr.isatty()
+def on_terminal() -> bool:
+    """Return whether standard error is a terminal that can rewrite a line. It may be closed."""
+    dumb = os.environ.get("TERM") == "dumb"
+    return sys.stderr is not None and sys.stderr.isatty() and not dumb
 
 
 @contextmanager
@@ -233,7 +244,7 @@ def progress_bar(
     text: str, quiet: bool
 ) -> Generator[Callable[[float, float | None], None] | None, None, None]:
     """Show a progress bar on standard error, only for long audio and on a terminal."""
-    if quiet or not _on_terminal():
+    if quiet or not on_terminal():
         yield None
         return
     from rich.console import Console
@@ -257,17 +268,18 @@ def steps(text: str, quiet: bool) -> Generator[Callable[[int, int, str], None], 
     Yields:
         A function of the steps done, their total number and the name of the next step.
     """
-    if quiet or not _on_terminal():
+    if quiet or not on_terminal():
         yield lambda done, total, step: None
         return
     from rich.console import Console
-    from rich.progress import MofNCompleteColumn, Progress
+    from rich.progress import MofNCompleteColumn, Progress, TextColumn
 
-    columns = (*Progress.get_default_columns(), MofNCompleteColumn())
+    name = TextColumn("{task.description}", markup=False)  # [take 2] in a name is no markup
+    columns = (name, *Progress.get_default_columns()[1:], MofNCompleteColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task(text, total=None)
         yield lambda done, total, step: bar.update(
-            task, completed=done, total=total, description=step or text
+            task, completed=done, total=total, description=visible(step) or text
         )
 
 
@@ -276,7 +288,7 @@ def level_meter(
     peak: Callable[[], float], quiet: bool
 ) -> Generator[Callable[[float, float | None], None] | None, None, None]:
     """Show the time and the level of a recording on standard error, only on a terminal."""
-    if quiet or not _on_terminal():
+    if quiet or not on_terminal():
         yield None
         return
 

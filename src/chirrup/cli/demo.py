@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from chirrup.cli import options
+from chirrup.cli import console, options
 from chirrup.cli.console import print_text
 from chirrup.errors import FileError
 from chirrup.files.drafts import only_one
@@ -108,7 +108,6 @@ def pesq_wb(original: Path, decoded: Path) -> float | None:
 def _print(codec: "Codec", rows: list[dict[str, Any]], folder: Path) -> None:
     from importlib.util import find_spec
 
-    from rich.console import Console
     from rich.table import Table
 
     scored = find_spec("pesq") is not None
@@ -126,7 +125,7 @@ def _print(codec: "Codec", rows: list[dict[str, Any]], folder: Path) -> None:
             f"{row['encode_speed']:.0f}x",
             f"{row['decode_speed']:.0f}x",
         )
-    Console().print(table)
+    console.print_table(table)
     typer.echo("PCM is the clip with 16 bits per sample. Speeds are multiples of real time.")
     if not scored:
         typer.echo("For scores: pip install 'chirrup[eval]'")

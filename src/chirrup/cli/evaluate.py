@@ -1,5 +1,6 @@
 """``chirrup evaluate``: comparison of models and other codecs on the same clips."""
 
+import shutil
 from collections.abc import Collection, Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -205,19 +206,18 @@ def _systems(wanted: Sequence[str] | None) -> "tuple[System, ...]":
 
 
 def _print(results: "Results", names: Sequence[str]) -> None:
-    from rich.console import Console
     from rich.table import Table
 
     from chirrup.evaluate.metrics import METRICS
     from chirrup.evaluate.tables import differences, lines
 
-    screen = Console()
+    width = shutil.get_terminal_size().columns
     for condition in results.run["conditions"]:
         rows = [row for row in results.rows if row.condition == condition]
         clips = counted(len({row.clip for row in rows}), "clip")
         speakers = counted(len({row.speaker for row in rows}), "speaker")
         title = f"{condition}: {clips} of {speakers}"
-        several = max(1, (screen.width - CODEC_WIDTH) // METRIC_WIDTH)
+        several = max(1, (width - CODEC_WIDTH) // METRIC_WIDTH)
         for start in range(0, len(names), several):
             shown = names[start : start + several]
             table = Table("codec", title=None if start else title)
@@ -227,7 +227,7 @@ def _print(results: "Results", names: Sequence[str]) -> None:
             for line in lines(rows, shown):
                 cells = (_cell(line.cells[name], METRICS[name].digits) for name in shown)
                 table.add_row(line.title, f"{line.kbps:.2f}", *cells)
-            screen.print(table)
+            console.print_table(table)
         for text in differences(rows, METRICS[names[0]]):
             console.print_text(text, indent=2)
     console.print_text(

@@ -153,7 +153,6 @@ def _print(table: "Table") -> None:
 
 
 def _print_table(title: str, lines: "list[Line]") -> None:
-    from rich.console import Console
     from rich.table import Table as Grid
 
     grid = Grid(title=title, title_justify="left")
@@ -168,7 +167,7 @@ def _print_table(title: str, lines: "list[Line]") -> None:
     for line in lines:
         cells = [_cell(line.values[column], len(columns) > 1) for column in columns]
         grid.add_row(line.title, *cells, str(line.count), *([_p(line.p)] if tested else []))
-    Console().print(grid)
+    console.print_table(grid)
 
 
 def _cell(value: "Interval | None", short: bool) -> str:

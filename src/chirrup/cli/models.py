@@ -92,7 +92,6 @@ def models(as_json: Json = False) -> None:
         console.note("no model is installed: export one, and give its folder with --model")
         return
     from rich.box import SIMPLE
-    from rich.console import Console
     from rich.table import Table
 
     headings = ("model", "audio", "kbit/s", "latency", "size", "scores")
@@ -109,7 +108,7 @@ def models(as_json: Json = False) -> None:
             f"{facts['size_bytes'] / 1e6:.1f} MB",
             "\n".join(few) or "-",
         )
-    Console().print(table)
+    console.print_table(table)
 
 
 def audit(
@@ -129,7 +128,6 @@ def audit(
     if as_json:
         console.print_json(facts)
         return
-    from rich.console import Console
     from rich.table import Table
 
     table = Table("part", title=f"{facts['model']}, beside: {facts['paper'] or 'no paper'}")
@@ -147,7 +145,7 @@ def audit(
             _number(size["deviation_percent"], "+.2f", " %"),
             end_section=part == "decoder",
         )
-    Console().print(table)
+    console.print_table(table)
     if facts["note"]:
         console.print_text(facts["note"])
     latency = facts["latency_ms"]
