@@ -28,9 +28,9 @@ from chirrup.cli import (
     serve,
     tokens,
     train,
+    usage,
 )
 from chirrup.cli.demo import demo
-from chirrup.cli.usage import Command
 from chirrup.errors import ChirrupError
 
 app = typer.Typer(
@@ -46,9 +46,9 @@ GROUPS = (
 )
 for module in GROUPS:
     for command in module.COMMANDS:
-        app.command(cls=Command)(command)
-app.command(cls=Command)(demo)
-app.command(cls=Command)(doctor.doctor)
+        app.command(cls=usage.Command)(command)
+app.command(cls=usage.Command)(demo)
+app.command(cls=usage.Command)(doctor.doctor)
 app.add_typer(data.app, name="data")
 
 
@@ -94,15 +94,15 @@ def run(arguments: Sequence[str]) -> int:
         typer.echo("chirrup: interrupted", err=True)
         return 130
     except Exception as error:
-        usage = getattr(error, "format_message", None)  # an error in the arguments
-        if usage is None:
+        if not hasattr(error, "format_message"):
             raise
+        fault = usage.message(error)
         context = getattr(error, "ctx", None)
         help_ = f"see {context.command_path if context else 'chirrup'} --help"
         files = [name for name in arguments if name.startswith("-") and os.path.isfile(name)]
         if files:
             help_ = f"name the file as ./{files[0]}, or {help_}"
-        return _fail(f"{usage().rstrip('.')}: {help_}" if usage() else help_)
+        return _fail(f"{fault}: {help_}" if fault else help_)
 
 
 def _nobody_reads() -> int:

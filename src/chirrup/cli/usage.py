@@ -1,8 +1,17 @@
-"""The class of all commands, which prints arguments as the documentation writes them."""
+"""The class of all commands, which prints arguments as the documentation writes them, and the
+errors of wrong arguments."""
 
 from typing import Any
 
 from typer.core import TyperCommand
+
+WRONG = {
+    "int_parsing": "is not a whole number",
+    "float_parsing": "is not a number",
+    "greater_than_equal": "is less than {ge}",
+    "less_than_equal": "is more than {le}",
+}
+"""What is wrong with a value, by the type of the error of pydantic, which Typer uses."""
 
 
 class Command(TyperCommand):
@@ -35,3 +44,17 @@ def _usage(argument: Any) -> str:
     """Return an argument as the usage has it."""
     word = argument.metavar if argument.required else f"[{argument.metavar}]"
     return f"{word}{'...' * (argument.nargs != 1)}"
+
+
+def message(error: Any) -> str:
+    """Return the message of an error in the arguments, with the wrong value."""
+    text = error.format_message().rstrip(".")
+    errors = getattr(error.__cause__, "errors", None)
+    if errors is None:
+        return text
+    fault = errors()[0]
+    what = fault["msg"].removeprefix("Value error, ")
+    if fault["type"] in WRONG:
+        what = WRONG[fault["type"]].format(**fault.get("ctx", {}))
+        what = f"{str(fault['input'])!r} {what}"
+    return f"{text.partition(': ')[0]}: {what}"
