@@ -12,7 +12,7 @@ import chirrup
 from chirrup.bitstream import Reader
 from chirrup.cli import run
 from chirrup.files import encode_file
-from chirrup.files.bare import encode_bare
+from chirrup.files.bare import decode_bare, encode_bare
 from chirrup.level import LevelControl
 from file_samples import noise
 
@@ -98,3 +98,20 @@ def test_bare_frames_of_quiet_speech(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert notes == []
     encode_bare(chirrup.load(), "expected.wav", "expected.bin")
     assert Path("talk.bin").read_bytes() == Path("expected.bin").read_bytes()
+
+
+@pytest.mark.parametrize("bits", [None, 160])
+def test_bare_frames_report_the_seconds_and_the_total(tmp_path: Path, bits: int | None) -> None:
+    codec, clip, bare = chirrup.load(), tmp_path / "talk.wav", tmp_path / "talk.bin"
+    soundfile.write(clip, QUIET[:, 0], 24_000, subtype="FLOAT")
+    seconds, calls = len(QUIET) / 24_000, []
+
+    def progress(done: float, total: float | None) -> None:
+        calls.append((done, total))
+
+    encode_bare(codec, clip, bare, bits=bits, progress=progress)
+    assert calls[-1] == (seconds, seconds)
+    calls.clear()
+    decode_bare(codec, bare, tmp_path / "out.wav", bits=bits, progress=progress)
+    assert calls[-1] == pytest.approx((seconds, seconds), abs=0.1)
+    assert [done for done, _ in calls] == sorted(done for done, _ in calls)

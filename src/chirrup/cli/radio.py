@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from chirrup.cli import console, options
+from chirrup.cli import console, files, options
 from chirrup.cli.console import duration, note
 from chirrup.errors import UsageError
 from chirrup.words import counted
@@ -49,7 +49,7 @@ def bare(
     ] = False,
     floating: Floating = False,
     force: Force = False,
-    quiet: Quiet = False,
+    quiet: files.Quiet = False,
 ) -> None:
     """Code speech to frames without a header, for radios.
 
@@ -71,6 +71,8 @@ def bare(
     with ExitStack() as stack:
         live = stack.enter_context(console.live_input()) if source == "-" else None
         place, out = live or source, console.pipe_out() if target == "-" else target
+        work = "decoding" if decode else "encoding"
+        bar = stack.enter_context(console.progress_bar(work, quiet))
         if decode:
             latest: list[str] = []
 
@@ -79,10 +81,14 @@ def bare(
                     latest[:] = [found]
                     note(f"text: {found}")
 
-            result = decode_bare(codec, place, out, floating=floating, on_text=on_text, **layout)
+            result = decode_bare(
+                codec, place, out, floating=floating, on_text=on_text, progress=bar, **layout
+            )
             console.print_decoded(result, source, target, quiet)
         else:
-            coded = encode_bare(codec, place, out, text=text, raw=raw, level=level, **layout)
+            coded = encode_bare(
+                codec, place, out, text=text, raw=raw, level=level, progress=bar, **layout
+            )
             console.warn(coded.notes, source)
             if not quiet and target != "-":
                 note(f"{target}: {duration(coded.seconds)} in {coded.size_bytes} bytes")

@@ -10,7 +10,7 @@ from chirrup.codec import Codec
 from chirrup.errors import FileError
 from chirrup.files.coding import Decoded, Encoded, written_as
 from chirrup.files.inputs import Source, open_audio, open_source, source_name
-from chirrup.files.meter import Meter, levelled
+from chirrup.files.meter import Meter, Progress, levelled
 from chirrup.files.outputs import (
     Counted,
     Target,
@@ -33,6 +33,7 @@ def encode_bare(
     raw: str | None = None,
     level: bool = False,
     force: bool = False,
+    progress: Progress | None = None,
 ) -> Encoded:
     """Encode audio to a stream of bare frames, one over. Several channels are averaged.
 
@@ -46,6 +47,7 @@ def encode_bare(
         raw: as in `encode_file`.
         level: raise quiet speech with `LevelControl`.
         force: overwrite an existing file.
+        progress: as in `encode_file`.
 
     Raises:
         FileError: a file cannot be read or written, or an argument is not supported.
@@ -57,7 +59,7 @@ def encode_bare(
             encoder = BareEncoder(codec, bitrate_bps, bits, text=text, sample_rate_hz=rate_hz)
         except ValueError as error:
             raise FileError(str(error)) from error
-        meter = Meter(audio, None)
+        meter = Meter(audio, progress)
         with open_target(target, force) as file:
             counted, writer = Counted(file), BitWriter()
             for block in meter.watch(levelled(audio) if level else audio.blocks):
@@ -88,6 +90,7 @@ def decode_bare(
     raw: bool = False,
     force: bool = False,
     on_text: Callable[[str], None] = lambda text: None,
+    progress: Progress | None = None,
 ) -> Decoded:
     """Decode a stream of bare frames to audio at the model's rate. Overs follow without a gap.
 
@@ -101,6 +104,7 @@ def decode_bare(
         raw: as in `decode_file`.
         force: overwrite an existing file.
         on_text: called with each text that arrives, also if it is a repetition.
+        progress: as in `decode_file`.
 
     Raises:
         FileError: a file cannot be read or written, or an argument is not supported.
@@ -113,7 +117,10 @@ def decode_bare(
     except ValueError as error:
         raise FileError(str(error)) from error
     rate_hz, skip = codec.sample_rate_hz, codec.delay_samples
-    result = Decoded(rate_hz, codec.channels)
+    result, total_s = Decoded(rate_hz, codec.channels), None
+    if isinstance(source, (str, Path)) and Path(source).is_file():
+        frames = 8 * Path(source).stat().st_size // decoder.format.bits
+        total_s = frames / codec.frame_rate_hz
     with (
         open_source(source) as file,
         open_sink(
@@ -129,6 +136,8 @@ def decode_bare(
             if audio.shape[1] > dropped:
                 sink.write(written_as(audio[:, dropped:], floating, result))
                 result.samples += audio.shape[1] - dropped
+            if progress:
+                progress(result.seconds, total_s)
         if not result.samples:
             raise FileError(f"{source_name(source)} has no frame of {decoder.format.bits} bits")
     if not decoder.ended:
