@@ -182,7 +182,6 @@ def export(
         raise FileError(f"{audio} {why}: give an audio file")
     if folder.exists() and not folder.is_dir():
         raise FileError(f"{folder} is not a folder: give another one")
-    note(f"exporting {checkpoint} to {folder}, and comparing both on a clip")
     with _extra():
         from chirrup.lab.training import checkpoints
         from chirrup.lab.training.export import (

@@ -215,10 +215,15 @@ def content(folder: Path) -> dict[str, bytes]:
 
 
 def test_cheap_export_is_the_export(
-    cheap_export: Callable[[Path], Parity], small_export: Exported, tmp_path: Path
+    cheap_export: Callable[[Path], Parity],
+    small_export: Exported,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     """Control: without tampering it writes an equal folder, also to a new path."""
+    caplog.set_level("INFO", "chirrup")
     cheap_export(tmp_path / "new" / "folder")
+    assert caplog.messages == [f"exporting {NAME}, and comparing the export with the model"]
     got, expected = content(tmp_path / "new" / "folder"), content(small_export.folder)
     assert {n for n in expected if got[n] != expected[n]} <= {"model.json"}
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["folder"]

@@ -76,6 +76,8 @@ def export(
     if pseudo_gray:
         order_codebooks(folded.quantizer)
         description["index_order"] = "pseudo-gray"
+    about = "exporting %s, and comparing the export with the model"
+    logging.getLogger(__name__).info(about, name)
     program, expected = program_if_any(folded), outputs_of(folded, audio)
     preroll = preroll_frames(folded, torch.from_numpy(audio))
 
