@@ -267,8 +267,8 @@ def test_graphs_that_differ_are_not_written(
     ("codes_equal", "audio_error_db", "good"),
     [
         (1.0, -120.0, True),
-        (0.999, -60.0, True),
-        (0.9989, -120.0, False),
+        (0.995, -60.0, True),
+        (0.9949, -120.0, False),
         (1.0, -59.9, False),
         (1.0, float("nan"), False),
         (float("nan"), -120.0, False),

@@ -27,8 +27,11 @@ class Parity:
     codes_equal: float
     audio_error_db: float
 
-    def check(self, least: float = 0.999, most_db: float = -60) -> None:
-        """Raise ValueError if ``codes_equal`` is below ``least`` or the error above ``most_db``."""
+    def check(self, least: float = 0.995, most_db: float = -60) -> None:
+        """Raise ValueError if ``codes_equal`` is below ``least`` or the error above ``most_db``.
+
+        Some codes of a model that was hardly trained are near ties.
+        """
         if not (self.codes_equal >= least and self.audio_error_db <= most_db):  # also if NaN
             raise ValueError(
                 f"the exported forms differ from the model: {self.codes_equal:.2%} of the codes "
