@@ -1,9 +1,6 @@
 """The documentation: links, Python code, and tables that agree with the code."""
 
 import re
-import shlex
-import subprocess
-import sys
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -88,24 +85,44 @@ PYTHON = [
     page
     for page in DOCS.rglob("*.md")
     if "```python\nimport numpy as np\nimport chirrup\n" in page.read_text()
-    and page.parent.name != "tutorial"
-    and not page.stem.startswith("for-")
+    and page.parent.name not in ("tutorial", "how-to")
 ]
-"""Pages whose blocks together are a program; `test_pages_run` has the others."""
+"""Pages whose blocks together are a program. `test_pages_run` has the others."""
 
 
 @pytest.mark.parametrize("page", PYTHON, ids=lambda page: page.stem)
-def test_python_of_the_pages_runs(
-    page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The commands of the page that code files run first."""
-    monkeypatch.chdir(tmp_path)
-    text = page.read_text()
-    for line in re.findall(r"^chirrup ((?:demo|encode|decode|info)\b(?!.*my-model).*)", text, re.M):
-        command = [sys.executable, "-m", "chirrup", *shlex.split(line)]
-        assert subprocess.run(command, capture_output=True).returncode == 0, line
-    blocks = re.findall(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+def test_python_of_the_pages_runs(page: Path) -> None:
+    blocks = re.findall(r"^```python\n(.*?)^```", page.read_text(), re.MULTILINE | re.DOTALL)
     exec(compile("\n".join(blocks), str(page), "exec"), {})
+
+
+EXTRAS = {
+    r"(?:--model |load\(\")(?:focal|spectro)-small|^chirrup convert": "onnx|train",
+    r"^chirrup tokenize .*--format parquet": "tokens",
+    r"^chirrup evaluate": "eval",
+    r"^chirrup data": "data",
+    r"^chirrup (?:train|export)": "train",
+    r"^chirrup (?:record|play|talk$)|--key-file|--announce|name:": "live",
+    r"^chirrup serve": "web",
+    r"^(?:from|import) torch": "hf|train|torch",
+    r"\"hf://|^chirrup .*hf://": "hub",
+}
+"""Extras and packages by commands and Python code that need one of them."""
+
+
+@pytest.mark.parametrize(
+    "page",
+    [page for kind in ("tutorial", "how-to") for page in (DOCS / kind).glob("*.md")],
+    ids=lambda page: f"{page.parent.name}-{page.stem}",
+)
+def test_a_page_states_how_to_install_what_its_blocks_need(page: Path) -> None:
+    text = page.read_text()
+    blocks = "".join(re.findall(r"^```(?:python|py)?\n(.*?)^```", text, re.MULTILINE | re.DOTALL))
+    lines = re.findall(r"pip\s+install\s+('chirrup\[[^']*|torch)", text)
+    stated = {name for line in lines for name in re.findall(r"[\w-]+", line)} - {"chirrup"}
+    for pattern, extras in EXTRAS.items():
+        if re.search(pattern, blocks, re.MULTILINE):
+            assert stated & set(extras.split("|")), f"{pattern} needs {extras}"
 
 
 PAGES = [
