@@ -1,6 +1,8 @@
 """Recipes: keys, ranges, overrides, and the recipes of this project."""
 
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 import torch
@@ -18,6 +20,7 @@ from chirrup.lab.training.config import (
     load_recipe,
 )
 from chirrup.lab.training.data_config import Conditions
+from chirrup.lab.training.distillation.feature_distillation import FeatureDistillation
 
 ROOT = Path(__file__).parents[3]
 RECIPES = sorted((ROOT / "recipes").glob("*.toml"))
@@ -66,6 +69,15 @@ def test_the_recipes_load(path: Path) -> None:
 def test_the_recipes_discriminators_can_be_built(path: Path) -> None:
     for discriminator in load_recipe(path).adversary.discriminators.values():
         build_discriminator(discriminator)
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
+def test_the_recipes_name_a_layer_of_the_teacher_for_each_layer_of_the_model(path: Path) -> None:
+    config = load_recipe(path)
+    if config.teacher is not None:
+        teacher = SimpleNamespace(layers=12, dim=1024)
+        with torch.device("meta"):
+            FeatureDistillation(config, build(config.model), cast(Any, teacher))
 
 
 def test_wrong_options_of_a_discriminator_are_explained() -> None:
