@@ -155,8 +155,8 @@ def export(
     """Export a checkpoint to a model folder.
 
     CHECKPOINT is a file of chirrup train, or a folder with the authors' released checkpoint of
-    FocalCodec-Stream or SpectroStream. With --int8 it can also be the name or folder of a model,
-    and with --untrained it is the name of a configuration, such as focal-65k.
+    FocalCodec-Stream or SpectroStream. With --int8 it can also be the name or folder of a model
+    with ONNX graphs, and with --untrained it is the name of a configuration, such as focal-65k.
 
     Needs the extra: pip install 'chirrup[train]'."""
     from chirrup.zoo import FOLDER, models
