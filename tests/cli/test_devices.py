@@ -51,6 +51,16 @@ def test_a_recording_as_audio(sounds: Sounds, tmp_path: Path) -> None:
     assert soundfile.info(out).frames == 12_000
 
 
+def test_the_microphone_is_named(
+    sounds: Sounds, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sounds.recorded[240] = np.nan
+    assert run(["record", str(tmp_path / "talk.wav"), "--duration", str(SECONDS)]) == 2
+    said = capsys.readouterr().err
+    assert "the microphone has a sample that is not a finite number at 0.010 s" in said
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize("option", [("--bitrate", "6k"), ("--chunk", "60")])
 def test_an_option_of_coding_is_refused_for_audio(
     sounds: Sounds, tmp_path: Path, option: tuple[str, str], capsys: pytest.CaptureFixture[str]

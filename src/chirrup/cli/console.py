@@ -158,6 +158,9 @@ class LiveInput:
     """
 
     def __init__(self, file: "Readable") -> None:
+        from chirrup.files.inputs import source_name
+
+        self.label = source_name(file)
         self.file, self.waiting, self.interrupted = file, False, False
 
     def read1(self, size: int) -> bytes:

@@ -137,8 +137,10 @@ def open_reader(file: Readable, source: Source) -> Reader:
 
 
 def source_name(source: Source) -> str:
-    """Return the name of a source in a message."""
-    return str(source) if isinstance(source, (str, Path)) else "standard input"
+    """Return the name of a source in a message: its path, or its attribute ``label`` if any."""
+    if isinstance(source, (str, Path)):
+        return str(source)
+    return getattr(source, "label", "standard input")
 
 
 def _checked(audio: Audio, name: str) -> Audio:

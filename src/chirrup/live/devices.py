@@ -90,6 +90,8 @@ class Microphone:
         overflows: number of times that the device has lost samples.
     """
 
+    label = "the microphone"
+
     def __init__(
         self,
         rate_hz: int,
