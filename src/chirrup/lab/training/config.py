@@ -43,6 +43,7 @@ class LossWeights(Strict):
     stft: Weight = 0
     wavefm: Weight = 0
     soundstream: Weight = 0
+    loudness: Weight = 0
     pesq: Weight = 0
     adversarial: Weight = 0
     features: Weight = 0

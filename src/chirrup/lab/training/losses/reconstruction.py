@@ -8,6 +8,7 @@ from chirrup.lab.training.batches.mixing import power
 from chirrup.lab.training.config import Stage, TrainingConfig
 from chirrup.lab.training.distillation.teachers import Teacher
 from chirrup.lab.training.losses.asr_features import ASRFeatureLoss
+from chirrup.lab.training.losses.loudness import loudness_difference
 from chirrup.lab.training.losses.pesq_loss import PESQLoss
 from chirrup.lab.training.losses.spectral_loss import SpectralLoss
 
@@ -27,7 +28,7 @@ def normalise_level(estimate: Tensor, target: Tensor, source: Tensor) -> tuple[T
 
 
 class ReconstructionLoss(nn.Module):
-    """The spectral, waveform, PESQ and ASR-feature losses of a recipe.
+    """The spectral, waveform, loudness, PESQ and ASR-feature losses of a recipe.
 
     Args:
         teacher: model whose features the loss ``asr_features`` compares.
@@ -38,7 +39,7 @@ class ReconstructionLoss(nn.Module):
     ) -> None:
         super().__init__()
         used = {name for stage in config.stages for name in stage.weights.positive}
-        self.bf16 = config.bf16
+        self.bf16, self.sample_rate_hz = config.bf16, sample_rate_hz
         self.spectral = SpectralLoss(sample_rate_hz, config.spectra.n_ffts, config.spectra.mels)
         self.pesq = PESQLoss(sample_rate_hz) if "pesq" in used else None
         self.asr_features = None
@@ -55,6 +56,9 @@ class ReconstructionLoss(nn.Module):
         losses = self.spectral(estimate, target, wanted & SPECTRAL_TERMS)
         if "waveform" in wanted:
             losses["waveform"] = F.l1_loss(estimate, target)
+        if "loudness" in wanted:
+            difference = loudness_difference(estimate.float(), target, self.sample_rate_hz)
+            losses["loudness"] = difference.abs().mean() / 10
         if self.pesq is not None and "pesq" in wanted:
             losses["pesq"] = self.pesq(estimate, target).mean()
         if self.asr_features is not None and "asr_features" in wanted:
