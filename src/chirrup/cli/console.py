@@ -128,7 +128,7 @@ def print_rows(rows: Mapping[str, str], width: int) -> None:
 
 
 def print_table(table: "Table") -> None:
-    """Print a table. Brackets and colons in its texts are no markup of Rich."""
+    """Print a table. Rich reads no markup in its texts, such as the brackets of file names."""
     from rich.console import Console
 
     Console(markup=False, emoji=False).print(table)
@@ -277,7 +277,7 @@ def steps(text: str, quiet: bool) -> Generator[Callable[[int, int, str], None], 
     from rich.console import Console
     from rich.progress import MofNCompleteColumn, Progress, TextColumn
 
-    name = TextColumn("{task.description}", markup=False)  # [take 2] in a name is no markup
+    name = TextColumn("{task.description}", markup=False)  # a name may have brackets
     columns = (name, *Progress.get_default_columns()[1:], MofNCompleteColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task(text, total=None)
