@@ -141,9 +141,9 @@ def training(log: Path) -> Path:
                 steps, values = np.transpose(means)
                 if title.startswith("losses"):
                     values = values / values[0]
-                axis.plot(steps, values, color=colour, label=names.get(name, name))
+                axis.plot(steps / 1000, values, color=colour, label=names.get(name, name))
             axis.set_title(title, color=GREY)
-            axis.set_xlabel("step")
+            axis.set_xlabel("steps, thousands")
             axis.legend(frameon=False, labelcolor=GREY)
         canvas.tight_layout()
     return PLOTS / "training-iris-t1.svg"
