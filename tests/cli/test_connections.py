@@ -14,7 +14,7 @@ from chirrup.cli.connections import causes, check_received
 from chirrup.errors import FileError
 from chirrup.live.endpoint import Endpoint
 from chirrup.live.link import UdpLink
-from chirrup.live.rtp import DESCRIPTION, Application, Control
+from chirrup.live.rtp import DESCRIPTION, Application, Control, Report
 from chirrup.live.sender import Sender
 
 KEY = bytes(range(32))
@@ -83,3 +83,21 @@ def test_an_answer_from_another_address(codec: chirrup.Codec, tmp_path: Path) ->
         link.strangers = 1
         with pytest.raises(FileError, match=r"1 datagrams were.*--port ADDRESS:PORT"):
             check_received(call, "out.wav", quiet=False)
+
+
+def test_values_of_the_receiver_are_unknown_until_it_reports(
+    codec: chirrup.Codec, call: Call
+) -> None:
+    call.endpoint.sender = sender = Sender(codec, 6000, 0, codec.input_rate_hz, 1)
+    meters = call.meters()
+    names = ("loss_percent", "lost", "jitter_ms", "round_trip_ms")
+    assert [meters.values()["sent"][name] for name in names] == [None] * 4
+    for text in (meters.short(), meters.line()):
+        assert "no report from a receiver" in text
+        assert "loss" not in text
+    sender.receive(Report(1, 0.25, 3, 9, 240), 1.0)
+    assert [meters.values()["sent"][name] for name in names] == [25, 3, 10, None]
+    assert meters.short().endswith("kbit/s, loss 25 %")
+    assert "at the receiver: loss 25 %, jitter 10 ms; no stream" in meters.line()
+    sender.receive(Report(1, 0.0, 3, 9, 240, 1 << 16, 1 << 15), 2.0)
+    assert "loss 0 %, jitter 10 ms, round trip 500 ms;" in meters.line()

@@ -110,9 +110,7 @@ class Meters:
         elif received is not None:
             parts.append(f"no stream yet, {self.ignored} ignored")
         if sent is not None:
-            parts.append(
-                f"out {sent['total_bps'] / 1000:.1f} kbit/s, loss {sent['loss_percent']:.0f} %"
-            )
+            parts.append(f"out {sent['total_bps'] / 1000:.1f} kbit/s, {_reported(sent, 'loss')}")
         return " | ".join(parts)
 
     def line(self) -> str:
@@ -123,9 +121,8 @@ class Meters:
         if sent is not None:
             parts.append(
                 f"sent {sent['payload_bps'] / 1000:.1f} kbit/s of packets, "
-                f"{sent['total_bps'] / 1000:.1f} with all headers; at the receiver: loss "
-                f"{sent['loss_percent']:.0f} %, jitter {sent['jitter_ms']:.0f} ms, round trip "
-                f"{sent['round_trip_ms']:.0f} ms"
+                f"{sent['total_bps'] / 1000:.1f} with all headers; "
+                + _reported(sent, "at the receiver: loss", "jitter", "round trip")
             )
         if received is not None and "delay_ms" not in received:
             parts.append(f"no stream at {self._link.name} yet, {self.ignored} datagrams ignored")
@@ -138,3 +135,12 @@ class Meters:
                 f"{self.ignored} datagrams ignored"
             )
         return "; ".join(parts)
+
+
+def _reported(sent: dict[str, Any], loss: str, *times: str) -> str:
+    """Return the loss, and times, of the last report in words."""
+    if sent["loss_percent"] is None:
+        return "no report from a receiver"
+    known = {time: sent[f"{time.replace(' ', '_')}_ms"] for time in times}
+    parts = [f"{time} {value:.0f} ms" for time, value in known.items() if value is not None]
+    return ", ".join([f"{loss} {sent['loss_percent']:.0f} %", *parts])

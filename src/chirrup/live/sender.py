@@ -22,7 +22,7 @@ _LONGEST_TRIP_S = 60
 
 @dataclass
 class SenderStatistics:
-    """Counts of a sender, and the last report of the receiver.
+    """Counts of a sender, and the last report of the receiver: None until a report came back.
 
     Attributes:
         packets: RTP packets sent.
@@ -32,17 +32,17 @@ class SenderStatistics:
         loss_percent: loss since the report before the last one.
         lost: packets that the receiver lost.
         jitter_ms: jitter at the receiver.
-        round_trip_ms: time of a datagram to the receiver and back.
+        round_trip_ms: time of a datagram to the receiver and back; None until a report has it.
     """
 
     packets: int = 0
     left_out: int = 0
     payload_bytes: int = 0
     reports: int = 0
-    loss_percent: float = 0.0
-    lost: int = 0
-    jitter_ms: float = 0.0
-    round_trip_ms: float = 0.0
+    loss_percent: float | None = None
+    lost: int | None = None
+    jitter_ms: float | None = None
+    round_trip_ms: float | None = None
 
 
 class Sender:
