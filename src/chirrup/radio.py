@@ -243,7 +243,7 @@ def to_messages(
 def from_messages(
     codec: Codec,
     messages: Iterable[bytes],
-    on_damage: Callable[[int, FormatError], None] | None = None,
+    on_damage: Callable[[int | None, FormatError], None] | None = None,
 ) -> tuple[np.ndarray, list[int]]:
     """Decode the messages of a recording, which may come in any order.
 
@@ -251,15 +251,17 @@ def from_messages(
         codec: the model that encoded them.
         messages: the messages.
         on_damage: called with the position in ``messages`` and the fault of each message that is
-            damaged, which then counts as lost. If None, the fault is raised.
+            damaged, which then counts as lost. If no message is lost and the codes do not match the
+            checksum of the recording, the position is None, and all codes are decoded. If
+            ``on_damage`` is None, the fault is raised.
 
     Returns:
         The audio, as of `Codec.decode`, and the numbers of the lost messages, from 0 on, which are
         concealed.
 
     Raises:
-        FormatError: no message can be read, the messages are of several recordings, or a message is
-            damaged and ``on_damage`` is None.
+        FormatError: no message can be read, the messages are of several recordings, or
+            ``on_damage`` is None and there is damage.
     """
     size = codec.codebook_size
     codes, lost = unpack_messages(messages, codec.bits_per_code, codec.codebooks, size, on_damage)

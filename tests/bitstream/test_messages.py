@@ -70,7 +70,7 @@ def test_damaged_messages_count_as_lost() -> None:
     codes = np.random.default_rng(0).integers(0, 1024, (2, 14))
     sound = pack_messages(codes, 10, 4)
     messages = [sound[0][:-1], b"", sound[2], sound[1][:1] + b"xy" + sound[1][3:], sound[3]]
-    faults: list[tuple[int, str]] = []
+    faults: list[tuple[int | None, str]] = []
     found, lost = unpack_messages(
         messages, 10, 8, 1024, lambda position, error: faults.append((position, str(error)))
     )
@@ -79,6 +79,24 @@ def test_damaged_messages_count_as_lost() -> None:
     assert (found[:, :8] == -1).all()
     assert [position for position, _ in faults] == [0, 1, 3]
     assert "of another recording" in faults[2][1]
+
+
+def test_wrong_codes_are_found_if_all_messages_are_there() -> None:
+    codes = np.random.default_rng(0).integers(0, 1024, (2, 14))
+    messages = pack_messages(codes, 10, 4)
+    messages[1] = messages[1][:10] + bytes([messages[1][10] ^ 1]) + messages[1][11:]
+    faults: list[tuple[int | None, str]] = []
+
+    def on_damage(position: int | None, error: FormatError) -> None:
+        faults.append((position, error.args[0]))
+
+    found, lost = unpack_messages(messages, 10, 8, 1024, on_damage)
+    assert faults == [(None, "the codes do not match the checksum of the recording")]
+    assert lost == []
+    assert np.flatnonzero((found != codes).any(axis=0)).tolist() == [5]
+    with pytest.raises(FormatError, match="do not match the checksum"):
+        unpack_messages(messages, 10, 8, 1024)
+    unpack_messages(messages[:3], 10, 8, 1024)  # the checksum of what is lost is not known
 
 
 @pytest.mark.parametrize(

@@ -126,8 +126,13 @@ def test_a_folder_of_messages_and_back(
     expected = codec.decode(codec.encode(clip, 1000))
     decoded = soundfile.read("all.wav", dtype="float32")[0]
     assert np.abs(decoded[: len(clip)] - expected).max() < 1e-4
-    paths[1].unlink()
+    sound = paths[1].read_bytes()
+    paths[1].write_bytes(sound[:-9] + bytes([sound[-9] ^ 1]) + sound[-8:])
     capsys.readouterr()
+    assert run(["message", "--decode", "out", "wrong.wav"]) == 0
+    words = "warning: out: one or more messages are damaged: the codes do not match the checksum"
+    assert words in capsys.readouterr().err
+    paths[1].unlink()
     assert run(["message", "--decode", "out", "some.wav"]) == 0
     assert "lost message 1, numbered from 0: concealed" in capsys.readouterr().err
     assert len(soundfile.read("some.wav")[0]) == len(decoded)

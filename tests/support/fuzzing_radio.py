@@ -97,12 +97,15 @@ class Messages:
             else:
                 messages.append(draw.randbytes(draw.choice((0, 5, 6, 7, 120))))
         size = (1 << bits) - draw.choice((0, 0, 1))
-        on_damage = draw.choice((None, lambda position, _: messages[position]))
+        damaged: list[int | None] = []
+        on_damage = draw.choice((None, lambda position, _: damaged.append(position)))
         codes, lost = unpack_messages(messages, bits, books, size, on_damage)
         assert 1 <= codes.shape[0] <= books
         assert codes.shape[1] <= 256 * 256
         assert -1 <= codes.min() <= codes.max() < size
         assert lost == sorted(set(lost))
+        assert None not in damaged or not lost
+        assert set(damaged) <= {None, *range(len(messages))}
         return sum(map(len, messages))
 
 

@@ -53,11 +53,15 @@ def pack_messages(codes: NDArray[np.integer], bits_per_code: int, frames: int) -
     if not 1 <= count <= MAX_MESSAGES:
         raise ValueError(f"{counted(count, 'message')} do not fit: use 1 to {MAX_MESSAGES}")
     parts = [pack(codes[:, i * frames : (i + 1) * frames].T, bits_per_code) for i in range(count)]
-    recording = crc_hqx(b"".join(parts), 0xFFFF).to_bytes(2, "big")
     return [
-        bytes([codebooks - 1]) + recording + bytes([index, count - 1, frames - 1]) + part
+        bytes([codebooks - 1]) + _checksum(parts) + bytes([index, count - 1, frames - 1]) + part
         for index, part in enumerate(parts)
     ]
+
+
+def _checksum(parts: Iterable[bytes]) -> bytes:
+    """Return the checksum of the packed codes of a recording."""
+    return crc_hqx(b"".join(parts), 0xFFFF).to_bytes(2, "big")
 
 
 def unpack_messages(
@@ -65,7 +69,7 @@ def unpack_messages(
     bits_per_code: int,
     max_codebooks: int,
     codebook_size: int,
-    on_damage: Callable[[int, FormatError], None] | None = None,
+    on_damage: Callable[[int | None, FormatError], None] | None = None,
 ) -> tuple[NDArray[np.integer], list[int]]:
     """Unpack the messages of a recording, in any order, with repetitions and losses.
 
@@ -74,7 +78,9 @@ def unpack_messages(
         bits_per_code, max_codebooks, codebook_size: of the model.
         on_damage: called with the position in ``messages`` and the fault of each message that is
             malformed, does not fit the model, or is the only one of another recording. Such a
-            message counts as lost. If None, the fault is raised.
+            message counts as lost. If no message is lost and the codes do not match the checksum of
+            the recording, the position is None, and all codes are returned. If ``on_damage`` is
+            None, the fault is raised.
 
     Returns:
         The codes ``int [codebooks, frames]``, which are -1 in lost messages, and the numbers of the
@@ -82,8 +88,8 @@ def unpack_messages(
         as long as the others.
 
     Raises:
-        FormatError: there is no sound message, the messages are of several recordings, or a message
-            is damaged and ``on_damage`` is None.
+        FormatError: there is no sound message, the messages are of several recordings, or
+            ``on_damage`` is None and there is damage.
     """
     found: dict[int, _Message] = {}
     faults: dict[int, FormatError] = {}
@@ -107,15 +113,21 @@ def unpack_messages(
     if others and (on_damage is None or most == 1 or others[0][1] > 1):
         raise FormatError("the messages are of several recordings: decode one at a time", 0)
     parts: dict[int, NDArray[np.integer]] = {}
+    packed: dict[int, bytes] = {}
     for position, message in found.items():
         if message.common == common:
-            parts[message.number] = message.codes
+            parts[message.number], packed[message.number] = message.codes, message.packed
         else:
             faults[position] = FormatError("the message is of another recording", 0)
     for position in sorted(faults):
         assert on_damage is not None
         on_damage(position, faults[position])
     lost = [index for index in range(common.messages) if index not in parts]
+    if not lost and _checksum(packed[index] for index in sorted(packed)) != common.start[1:]:
+        error = FormatError("the codes do not match the checksum of the recording", 1)
+        if on_damage is None:
+            raise error
+        on_damage(None, error)
     for index in lost:
         shape = common.start[0] + 1, common.frames
         parts[index] = np.full(shape, _ABSENT, code_dtype(bits_per_code))
@@ -134,6 +146,7 @@ class _Message(NamedTuple):
     common: _Common
     number: int
     codes: NDArray[np.integer]
+    packed: bytes
 
 
 def _unpack(data: bytes, bits_per_code: int, max_codebooks: int, codebook_size: int) -> _Message:
@@ -160,4 +173,5 @@ def _unpack(data: bytes, bits_per_code: int, max_codebooks: int, codebook_size: 
             MESSAGE_HEADER_BYTES,
         )
     codes = flat.astype(code_dtype(bits_per_code)).reshape(size, codebooks).T
-    return _Message(_Common(data[:3], count, frames), index, codes)
+    packed = data[MESSAGE_HEADER_BYTES:]
+    return _Message(_Common(data[:3], count, frames), index, codes, packed)

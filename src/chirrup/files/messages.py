@@ -75,8 +75,11 @@ def decode_messages(
         raise FileError(f"{folder} cannot be read: {error}") from error
     damage: list[str] = []
 
-    def on_damage(position: int, error: FormatError) -> None:
-        damage.append(f"{paths[position].name} is damaged and counts as lost: {error}")
+    def on_damage(position: int | None, error: FormatError) -> None:
+        if position is None:
+            damage.append(f"one or more messages are damaged: {error.args[0]}")
+        else:
+            damage.append(f"{paths[position].name} is damaged and counts as lost: {error}")
 
     try:
         audio, lost = from_messages(codec, messages, on_damage)
