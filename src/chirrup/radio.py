@@ -204,8 +204,9 @@ def to_messages(
     Args:
         audio: ``float32 [samples]``, as in `Codec.encode`.
         max_bytes: largest size of a message.
-        bitrate_bps: one of ``bitrates_bps``. None is the highest one with at most ``max_messages``
-            messages, or the lowest that the model was trained for if that is None too.
+        bitrate_bps: one of ``bitrates_bps``. None is the highest one that the model was trained for
+            and that needs at most ``max_messages`` messages, or the lowest that it was trained for
+            if that is None too.
         max_messages: most messages. None is 256.
         sample_rate_hz: as in `Codec.encode`.
 
@@ -233,10 +234,12 @@ def to_messages(
         needed = -(-codes.shape[1] // frames)
         if needed <= most:
             return pack_messages(codes[:codebooks], width, frames)
+    lower = choices[-1] > 1
+    limit = f" (the lowest bitrate that {codec.name} was trained for)" * (bitrate_bps is None)
     raise ValueError(
         f"the signal needs {counted(needed, 'message')} of {max_bytes} bytes at "
-        f"{codec.bitrates_bps[choices[-1] - 1]} bit/s, more than {most}: use a shorter signal, "
-        "larger messages or a lower bitrate"
+        f"{codec.bitrates_bps[choices[-1] - 1]} bit/s{limit}, more than {most}: use a shorter "
+        "signal or larger messages" + ", or give a lower bitrate" * lower
     )
 
 

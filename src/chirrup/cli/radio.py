@@ -120,8 +120,8 @@ def message(
             min=1,
             max=256,
             metavar="N",
-            help="Choose the highest bitrate with at most this many messages; by default as "
-            "--bitrate.",
+            help="Choose the highest bitrate with at most this many messages, of those that the "
+            "model was trained for; by default as --bitrate.",
         ),
     ] = None,
     floating: Floating = False,
