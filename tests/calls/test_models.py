@@ -38,6 +38,18 @@ def test_loading_does_not_block(monkeypatch: pytest.MonkeyPatch) -> None:
     assert notes == []
 
 
+@pytest.mark.parametrize("given", [False, True])
+def test_a_model_is_found_with_its_weights(monkeypatch: pytest.MonkeyPatch, given: bool) -> None:
+    """The first decoder of a stream is made by the thread that receives."""
+    codec = chirrup.load("iris-t1")
+    opened: list[str] = []
+    monkeypatch.setattr(models, "load", lambda name: codec)
+    monkeypatch.setattr(codec, "decoder", lambda: opened.append(codec.name))
+    source = Models(codec if given else None, lambda text: None)
+    assert found(source, Description.of(codec.spec, 12, 1, 1)) is codec
+    assert opened == ["iris-t1"]
+
+
 def test_a_model_that_cannot_be_used_is_noted_once(monkeypatch: pytest.MonkeyPatch) -> None:
     def load(name: str) -> chirrup.Codec:
         raise ModelError("its weights are damaged")

@@ -11,7 +11,7 @@ from chirrup.zoo import load
 
 
 class Models:
-    """The installed models, loaded when a stream describes them.
+    """The installed models, loaded when a stream describes them, with their weights.
 
     Args:
         given: the only model to use; None is all installed models.
@@ -19,6 +19,8 @@ class Models:
     """
 
     def __init__(self, given: Codec | None, note: Callable[[str], None]) -> None:
+        if given is not None:
+            given.decoder()
         self._given, self._note = given, note
         self._loaded: dict[str, Codec | Exception] = {}
         self._started: set[str] = set()
@@ -51,6 +53,8 @@ class Models:
 
     def _load(self, name: str) -> None:
         try:
-            self._loaded[name] = load(name)
+            codec = load(name)
+            codec.decoder()  # the first one reads the weights, which would stop the reception
+            self._loaded[name] = codec
         except Exception as error:  # otherwise the receiver would wait for ever
             self._loaded[name] = error
