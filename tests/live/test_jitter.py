@@ -371,6 +371,27 @@ def test_packets_of_another_source_do_not_disturb() -> None:
     assert buffer.statistics.lost == 0
 
 
+def test_a_packet_before_the_first_tick_is_not_late() -> None:
+    buffer = JitterBuffer(FRAME, RATE_HZ)
+    buffer.push(10, 10 * FRAME, packet(10), 0.2)
+    assert number_of(buffer.pull(0.241).packet) == 10
+    buffer.push(9, 9 * FRAME, packet(9), 0.241)
+    assert (buffer.statistics.late, buffer.statistics.discarded) == (0, 1)
+
+
+def test_packets_whose_ticks_were_left_out_are_not_late() -> None:
+    """The caller was busy for 0.6 s, and pulls before it reads what has arrived."""
+    buffer = JitterBuffer(FRAME, RATE_HZ)
+    buffer.push(10, 10 * FRAME, packet(10), 0.2)
+    assert number_of(buffer.pull(0.801).packet) is None
+    for number in range(11, 41):
+        buffer.push(number, number * FRAME, packet(number), 0.801)
+    count = buffer.statistics
+    assert (count.removed, count.discarded) == (28, 1 + 27)
+    assert (count.late, count.concealed) == (1, 1)
+    assert len(buffer._waiting) == 2
+
+
 # --- floods ---------------------------------------------------------------------------------------
 
 

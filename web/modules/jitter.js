@@ -80,6 +80,7 @@ export class JitterBuffer {
     this.seen = new Array(BACK).fill(null);
     this.waiting = []; // {timestamp, sequence, packet}, in the order of their timestamps
     this.next = null; // timestamp of the next tick; earlier packets are late
+    this.leftOut = [0, 0]; // timestamps between which there was no tick
     this.ended = null; // timestamp of the end of the last packet that was played
     this.last = sequence - 1; // its sequence number
     this.empty = 0; // ticks since then in which no packet was there
@@ -109,10 +110,7 @@ export class JitterBuffer {
     if (isLate || sequence !== this.last + 1) this.counts.concealed += this.empty;
     else if (timestamp === this.ended) this.counts.inserted += this.empty; // otherwise the sender has paused
     this.empty = 0;
-    if (isLate) {
-      ++this.counts.late;
-      return;
-    }
+    if (isLate) return this.noteLate(timestamp);
     let at = this.waiting.length;
     while (at && this.waiting[at - 1].timestamp > timestamp) --at;
     this.waiting.splice(at, 0, { timestamp, sequence, packet });
@@ -157,13 +155,19 @@ export class JitterBuffer {
   /** Count a packet that does not belong to the stream, or is much too late for it. */
   refuse(sequence, timestamp, arrival, source) {
     const number = extended(sequence, this.highest, 2 ** 16), distance = number - this.highest;
-    const moved = extended(timestamp, this.timestamp, 2 ** 32) - this.timestamp;
-    const isLate = arrival - (this.timestamp + moved) / this.rate > this.delays.least;
+    timestamp = extended(timestamp, this.timestamp, 2 ** 32);
+    const moved = timestamp - this.timestamp, isLate = arrival - timestamp / this.rate > this.delays.least;
     const isNear = Math.abs(moved) < 10 * this.rate && distance > -BACK && distance < AHEAD;
     if (source !== this.source || !isLate || !isNear) {
       ++this.counts.received;
       ++this.counts.discarded;
-    } else if (this.note(number)) ++this.counts.late;
+    } else if (this.note(number)) this.noteLate(timestamp);
+  }
+
+  /** Count a packet that comes after its tick. It is not late if there was no tick. */
+  noteLate(timestamp) {
+    const [start, end] = this.leftOut;
+    ++this.counts[start <= timestamp && timestamp < end ? "discarded" : "late"];
   }
 
   /** Count a packet of the stream, and return whether it is new. */
@@ -190,6 +194,7 @@ export class JitterBuffer {
     if (!this.waiting.length) return false;
     const { timestamp } = this.waiting[0];
     if (now - timestamp / this.rate - this.delays.least < this.delays.target - ROUNDING_S) return false;
+    if (this.next === null) this.leftOut = [timestamp - 10 * this.rate, timestamp];
     this.playing = true;
     this.next = timestamp;
     this.missing = 0;
@@ -208,6 +213,7 @@ export class JitterBuffer {
     const isFar = this.depth > this.maxDepth + step + SLACK_S;
     if (!(isFar || isLost || quiet || now - this.tooDeepSince > PATIENCE_S)) return;
     const steps = isFar ? Math.floor((this.depth - target) / step) : 1;
+    this.leftOut = [this.next, this.next + steps * this.step];
     this.next += steps * this.step;
     this.counts.removed += steps;
     this.tooDeepSince = null;

@@ -50,9 +50,10 @@ class Statistics:
         duplicates: packets that arrived again.
         lost: packets that have not arrived, by their sequence numbers.
         played: packets that came out.
-        late: packets that arrived after their tick.
+        late: packets that arrived after their tick, which was recovered or concealed.
         discarded: packets that arrived and were not played, because they were dropped to reduce the
-            depth, belonged to no stream, or were too many.
+            depth, had no tick, belonged to no stream, or were too many. A packet has no tick if it
+            arrives after its tick was left out, or after later ones began to play.
         recovered: ticks of a missing packet whose codes the following packet repeats.
         concealed: other ticks of a missing packet, up to `GAP_S` in a row. The ticks of a pause of
             the sender, and those after its last packet, are not counted.
@@ -120,6 +121,7 @@ class JitterBuffer:
         self._seen: list[int | None] = [None] * _BACK
         self._waiting: list[tuple[int, int, bytes]] = []  # timestamp, sequence number, packet
         self._next: int | None = None  # timestamp of the next tick; earlier packets are late
+        self._left_out = 0, 0  # timestamps between which there was no tick
         self._ended: int | None = None  # timestamp of the end of the last packet that was played
         self._last = sequence - 1  # its sequence number
         self._empty = 0  # ticks since then in which no packet was there
@@ -179,7 +181,7 @@ class JitterBuffer:
             self._count.inserted += self._empty
         self._empty = 0
         if late:
-            self._count.late += 1
+            self._note_late(timestamp)
             return
         insort(self._waiting, (timestamp, sequence, packet))
         if len(self._waiting) > MAX_WAITING:
@@ -230,13 +232,22 @@ class JitterBuffer:
     def _refuse(self, sequence: int, timestamp: int, arrival_s: float, source: int) -> None:
         """Count a packet that does not belong to the stream, or is much too late for it."""
         number = _extended(sequence, self._highest, 16)
-        moved = _extended(timestamp, self._timestamp, 32) - self._timestamp
-        is_late = arrival_s - (self._timestamp + moved) / self.rate_hz > self._delays.least_s
+        timestamp = _extended(timestamp, self._timestamp, 32)
+        moved = timestamp - self._timestamp
+        is_late = arrival_s - timestamp / self.rate_hz > self._delays.least_s
         near = abs(moved) < LATEST_S * self.rate_hz and -_BACK < number - self._highest < _AHEAD
         if not (source == self._source and is_late and near):
             self._count.received += 1
             self._count.discarded += 1
         elif self._note(number):
+            self._note_late(timestamp)
+
+    def _note_late(self, timestamp: int) -> None:
+        """Count a packet that comes after its tick. It is not late if there was no tick."""
+        start, end = self._left_out
+        if start <= timestamp < end:
+            self._count.discarded += 1
+        else:
             self._count.late += 1
 
     def _note(self, sequence: int) -> bool:
@@ -265,6 +276,8 @@ class JitterBuffer:
             first = self._waiting[0][0]
             depth_s = now_s - first / self.rate_hz - self._delays.least_s
             if depth_s >= self._delays.target_s - ROUNDING_S:
+                if self._next is None:
+                    self._left_out = first - round(LATEST_S * self.rate_hz), first
                 self._playing, self._next, self._missing_s = True, first, 0.0
         return self._playing
 
@@ -282,6 +295,7 @@ class JitterBuffer:
         far = self._depth_s > self.max_depth_s + step_s + SLACK_S
         if far or lost or quiet or now_s - self._too_deep_since_s > PATIENCE_S:
             steps = int((self._depth_s - target_s) / step_s) if far else 1
+            self._left_out = self._next, self._next + steps * self._step
             self._next += steps * self._step
             self._count.removed += steps
             self._too_deep_since_s = None
