@@ -37,6 +37,41 @@ def test_a_file_of_bare_frames_and_back(
     assert run(["bare", "clip.wav", "clip.bin", *options]) == 2  # it exists
 
 
+@pytest.mark.parametrize(
+    ("made", "read", "words"),
+    [
+        (["-b", "6k"], ["-b", "6k"], None),
+        (["-b", "1500"], ["-b", "1500"], None),  # 30 bits: the last byte is filled up
+        (["-b", "6k"], ["-b", "1k"], "18 marks of an end follow each other, but a sender writes 3"),
+        (["-b", "6k"], ["-b", "5k"], "bits follow the end of the last over: check the bitrate"),
+        (["-b", "1k"], ["-b", "6k"], "ends without the mark"),
+    ],
+)
+def test_a_wrong_bitrate_is_noted(
+    clip: np.ndarray,
+    capsys: pytest.CaptureFixture[str],
+    made: list[str],
+    read: list[str],
+    words: str | None,
+) -> None:
+    soundfile.write("quiet.wav", clip[:14_000] / 4, 24_000)
+    assert run(["bare", "quiet.wav", "quiet.bin", *made]) == 0
+    capsys.readouterr()
+    assert run(["bare", "--decode", "quiet.bin", "out.wav", *read, "--float"]) == 0
+    shown = capsys.readouterr().err
+    assert ("warning" in shown) == (words is not None)
+    assert (words or "") in shown
+
+
+def test_frames_that_begin_too_late_are_noted(
+    clip: np.ndarray, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["bare", "clip.wav", "clip.bin"]) == 0
+    Path("clip.bin").write_bytes(Path("clip.bin").read_bytes()[3:])
+    assert run(["bare", "--decode", "clip.bin", "out.wav"]) == 0
+    assert "warning: clip.bin: 96 bits follow the end of the last over" in capsys.readouterr().err
+
+
 def test_overs_that_follow_each_other_and_a_lost_frame(clip: np.ndarray) -> None:
     codec = chirrup.load("iris-t1")
     encoder, decoder = BareEncoder(codec, 1000, 22), BareDecoder(codec, 1000, 22)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from chirrup.bitstream import BitWriter, Readable, frames_of
+from chirrup.bitstream import END_FRAMES, BitWriter, frames_of
 from chirrup.codec import Codec
 from chirrup.errors import FileError
 from chirrup.files.coding import Decoded, Encoded, written_as
@@ -20,6 +20,8 @@ from chirrup.files.outputs import (
     open_target,
 )
 from chirrup.radio import BareDecoder, BareEncoder
+
+ADVICE = "check the bitrate, the bits of a frame and where the first frame begins"
 
 
 def encode_bare(
@@ -118,6 +120,7 @@ def decode_bare(
         raise FileError(str(error)) from error
     rate_hz, skip = codec.sample_rate_hz, codec.delay_samples
     result, total_s = Decoded(rate_hz, codec.channels), None
+    size_bytes = marks = most_marks = 0
     if isinstance(source, (str, Path)) and Path(source).is_file():
         frames = 8 * Path(source).stat().st_size // decoder.format.bits
         total_s = frames / codec.frame_rate_hz
@@ -127,10 +130,20 @@ def decode_bare(
             target, rate_hz, codec.channels, None, floating=floating, raw=raw, force=force
         ) as sink,
     ):
-        for frame in frames_of(_pieces(file), decoder.format.bits):
+
+        def pieces() -> Iterator[bytes]:
+            nonlocal size_bytes
+            read = getattr(file, "read1", file.read)
+            while data := read(4096):
+                size_bytes += len(data)
+                yield data
+
+        for frame in frames_of(pieces(), decoder.format.bits):
             audio = np.atleast_2d(decoder.push(frame))
             for text in decoder.texts:
                 on_text(text)
+            marks = marks + 1 if decoder.ended else 0
+            most_marks = max(most_marks, marks)
             dropped = min(skip, audio.shape[1])
             skip = codec.delay_samples if decoder.ended else skip - dropped
             if audio.shape[1] > dropped:
@@ -140,12 +153,14 @@ def decode_bare(
                 progress(result.seconds, total_s)
         if not result.samples:
             raise FileError(f"{source_name(source)} has no frame of {decoder.format.bits} bits")
+    rest_bits = 8 * size_bytes % decoder.format.bits
     if not decoder.ended:
         result.damage.append("it ends without the mark of the end of an over")
+    elif rest_bits >= 8:  # fewer fill up the last byte
+        result.damage.append(f"{rest_bits} bits follow the end of the last over: {ADVICE}")
+    if most_marks > END_FRAMES:
+        result.damage.append(
+            f"{most_marks} marks of an end follow each other, but a sender writes {END_FRAMES}: "
+            f"{ADVICE}"
+        )
     return result
-
-
-def _pieces(file: Readable) -> Iterator[bytes]:
-    read = getattr(file, "read1", file.read)
-    while data := read(4096):
-        yield data
