@@ -2,12 +2,33 @@
 
 import os
 import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from chirrup.calls.outputs import Output
+from chirrup.calls.recorder import Recorder
 from chirrup.errors import FileError
+
+
+@pytest.mark.parametrize(
+    ("function", "number", "reason"),
+    [("open", 30, "Read-only file system"), ("write", 28, "No space left on device")],
+)
+def test_an_output_that_cannot_be_written_is_refused_before_a_stream_comes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, function: str, number: int, reason: str
+) -> None:
+    def refused(*_: object) -> int:
+        raise OSError(number, reason)
+
+    monkeypatch.setattr(os, function, refused)
+    with pytest.raises(FileError, match=rf"voice\.wav cannot be written: {reason}"):
+        Output(tmp_path / "voice.wav")
+    with pytest.raises(FileError, match=rf"sent\.wav cannot be written: {reason}"):
+        Recorder(tmp_path, force=False)
+    monkeypatch.undo()
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_pipe_that_its_reader_has_closed() -> None:

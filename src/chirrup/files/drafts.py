@@ -38,9 +38,7 @@ def open_draft(path: Path, force: bool = True) -> Generator[Path, None, None]:
     path = Path(os.path.realpath(path))
     mode = path.stat().st_mode & 0o777 if path.exists() else None
     _remove_leftovers(path)
-    access = 0o666 if mode is None else 0o600
-    flags = os.O_CREAT | os.O_EXCL | os.O_RDWR
-    draft, descriptor = _new_draft(path, lambda draft: os.open(draft, flags, access))
+    draft, descriptor = _new_draft(path, lambda draft: _new_file(draft, mode is None))
     try:
         with open(descriptor, "rb") as locked:
             yield draft
@@ -52,6 +50,26 @@ def open_draft(path: Path, force: bool = True) -> Generator[Path, None, None]:
             _publish(draft, path, force)
     finally:
         _remove(draft)
+
+
+def check_writable(path: Path) -> None:
+    """Make a draft of one byte and remove it; raise FileError if it cannot be written.
+
+    A command that waits for its input thus ends before it waits.
+    """
+
+    def make(draft: Path) -> int:
+        descriptor = _new_file(draft, public=False)
+        try:
+            os.write(descriptor, b"\0")
+        except OSError:
+            os.close(descriptor)
+            raise
+        return descriptor
+
+    draft, descriptor = _new_draft(Path(os.path.realpath(path)), make)
+    os.close(descriptor)
+    _remove(draft)
 
 
 @contextmanager
@@ -156,6 +174,10 @@ def _new_draft(path: Path, make: Callable[[Path], int]) -> tuple[Path, int]:
         except BaseException:
             _remove(draft)
             raise
+
+
+def _new_file(path: Path, public: bool) -> int:
+    return os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o666 if public else 0o600)
 
 
 def _new_folder(path: Path) -> int:

@@ -11,7 +11,7 @@ import soundfile
 
 from chirrup.errors import FileError
 from chirrup.files.callbacks import SoundFile
-from chirrup.files.drafts import cannot_write, exists, open_draft
+from chirrup.files.drafts import cannot_write, check_writable, exists, open_draft
 from chirrup.files.names import descriptor_of, is_coded, names_file
 from chirrup.files.naming import AUDIO_ENDINGS, CODED_ENDING
 from chirrup.files.tags import write_tags
@@ -75,6 +75,7 @@ def check_target(
         _check_coded(path, force)
     elif path.exists() and not force:
         raise exists(path)
+    check_writable(path)
 
 
 def _check_coded(path: Path, force: bool) -> None:
