@@ -5,7 +5,7 @@ import json
 import threading
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -86,6 +86,26 @@ def test_a_folder_for_a_static_host_has_all_files(
     with pytest.raises(FileError, match="exists"):
         assets.write(out, found)
     assets.write(out, found, force=True)
+
+
+@pytest.mark.parametrize("before", [None, {}, {"index.html": "own"}])
+def test_a_full_disk_leaves_the_folder_as_it_was(
+    found: dict[str, Path | bytes],
+    tmp_path: Path,
+    limited_size: Callable[[int], None],
+    before: dict[str, str] | None,
+) -> None:
+    out = tmp_path / "site"
+    if before is not None:
+        out.mkdir()
+    for name, text in (before or {}).items():
+        (out / name).write_text(text)
+    limited_size(50_000)
+    with pytest.raises(FileError, match="site cannot be written: File too large"):
+        assets.write(out, found, force=True)
+    there = {path.name: path.read_text() for path in out.iterdir()} if out.exists() else None
+    assert there == before
+    assert {path.name for path in tmp_path.iterdir()} <= {"site", "chirrup.wasm"}
 
 
 def test_without_the_engine_the_error_names_a_way(

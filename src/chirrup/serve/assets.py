@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import chirrup
 from chirrup.errors import FileError
-from chirrup.files.drafts import exists, written
+from chirrup.files.drafts import cannot_write, exists, open_scratch
 from chirrup.files.page_sources import page_sources
 from chirrup.model_json import read_spec
 from chirrup.runtime.native import PROGRAM
@@ -142,7 +142,8 @@ def media_type(path: str) -> str:
 def write(folder: Path, found: Mapping[str, Path | bytes], force: bool = False) -> None:
     """Write the files of the page into a folder, which any static host can serve.
 
-    The policy is in each HTML file, because many hosts send no headers of one's own.
+    The policy is in each HTML file, because many hosts send no headers of one's own. After an error
+    the folder has the files that it had before.
 
     Raises:
         FileError: the folder exists and has files, and ``force`` is not set; or it cannot be
@@ -150,15 +151,23 @@ def write(folder: Path, found: Mapping[str, Path | bytes], force: bool = False) 
     """
     if not force and folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise exists(folder)
-    for path, file in found.items():
-        target = folder / path
-        try:
-            target.parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise FileError(f"{target.parent} cannot be made: {error.strerror or error}") from error
-        with written(target) as draft:
-            data = content(file)
-            draft.write_bytes(with_policy(data) if target.suffix == ".html" else data)
+    new = not folder.exists()
+    try:
+        with open_scratch(folder if new else folder / "page") as scratch:
+            whole = scratch / "page"
+            for path, file in found.items():
+                draft = whole / path
+                draft.parent.mkdir(parents=True, exist_ok=True)
+                data = content(file)
+                draft.write_bytes(with_policy(data) if draft.suffix == ".html" else data)
+            if new:
+                whole.replace(folder)
+                return
+            for path in found:
+                (folder / path).parent.mkdir(parents=True, exist_ok=True)
+                (whole / path).replace(folder / path)
+    except OSError as error:
+        raise cannot_write(folder, error) from error
 
 
 def with_policy(page: bytes) -> bytes:
