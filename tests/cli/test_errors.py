@@ -22,6 +22,9 @@ def names(folder: Path) -> set[str]:
     ("line", "message"),
     [
         ("encode none.wav", "none.wav does not exist"),
+        ("encode none/in.wav", "error: none/in.wav does not exist\n"),
+        ("decode none/in.chirrup", "error: none/in.chirrup does not exist\n"),
+        ("bare none/in.wav none/x", "error: none/in.wav does not exist\n"),
         ("encode .", "is a folder: name one for the outputs with --out FOLDER"),
         ("encode text.wav", "text.wav cannot be read as audio"),
         (

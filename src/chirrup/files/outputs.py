@@ -56,17 +56,19 @@ def check_target(
     Args:
         target: the output.
         force: allow an existing file to be overwritten.
-        source: path of the input, which must not be overwritten.
+        source: path of the input, which must exist and not be overwritten.
         coded: the output is a ``.chirrup`` file.
     """
     if not isinstance(target, (str, Path)):
         return
     path = Path(target)
+    there = Path(source) if isinstance(source, (str, Path)) else None
+    if there:
+        _check_exists(there)
     if path.is_dir():
         raise FileError(f"{path} is a folder: give a file in it")
     if not path.parent.is_dir():
         raise FileError(f"the folder {path.parent} does not exist: make it first")
-    there = Path(source) if isinstance(source, (str, Path)) else None
     if there and there.exists() and path.exists() and path.samefile(there):
         raise FileError(f"{path} is both input and output: give another output")
     if not names_file(path):
@@ -76,6 +78,16 @@ def check_target(
     elif path.exists() and not force:
         raise exists(path)
     check_writable(path)
+
+
+def _check_exists(path: Path) -> None:
+    """Raise FileError if an input does not exist. The error of reading it states other faults."""
+    try:
+        path.stat()
+    except FileNotFoundError as error:
+        raise FileError(f"{path} does not exist") from error
+    except OSError:
+        pass
 
 
 def _check_coded(path: Path, force: bool) -> None:
