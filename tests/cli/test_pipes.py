@@ -149,6 +149,9 @@ def test_a_stopped_command_leaves_nothing(
             time.sleep(0.05)
         process.send_signal(kind)
         assert process.wait(30) == 128 + kind
+        assert process.stderr is not None
+        said = process.stderr.read()
+        assert said == (b"chirrup: interrupted\n" if kind == signal.SIGINT else b"")
     assert names(tmp_path) == {"long.wav"}
 
 

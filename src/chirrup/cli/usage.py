@@ -3,6 +3,7 @@ errors of wrong arguments."""
 
 from typing import Any
 
+from typer import Abort
 from typer.core import TyperCommand
 
 WRONG = {
@@ -19,6 +20,13 @@ class Command(TyperCommand):
 
     Typer prints ``{IN}`` in the usage, and adds the name of a Python type to each argument.
     """
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command, and raise Abort at Ctrl-C, for which Typer would only exit with 130."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt as error:
+            raise Abort from error
 
     def collect_usage_pieces(self, ctx: Any) -> list[str]:
         """Return the words of the usage after the name of the command."""
