@@ -155,6 +155,22 @@ def test_a_stopped_command_leaves_nothing(
     assert names(tmp_path) == {"long.wav"}
 
 
+def test_ctrl_c_during_the_imports_prints_one_line(tmp_path: Path) -> None:
+    for module in ("numpy", "typer"):
+        (tmp_path / f"{module}.py").write_text(
+            "import signal\nsignal.raise_signal(signal.SIGINT)\n"
+        )
+        result = subprocess.run(
+            [*COMMAND, "models"],
+            capture_output=True,
+            env=os.environ | {"PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path])},
+            preexec_fn=restore_signals,
+            check=False,
+        )
+        assert (result.returncode, result.stderr) == (130, b"chirrup: interrupted\n")
+        (tmp_path / f"{module}.py").unlink()
+
+
 def test_live_input_ends_at_the_first_ctrl_c() -> None:
     with (Path(__file__)).open("rb") as file:
         live = LiveInput(file)
