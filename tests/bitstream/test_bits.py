@@ -40,6 +40,15 @@ def test_dtype_has_room_for_every_code_and_minus_one() -> None:
         assert np.iinfo(code_dtype(bits)).max >= (1 << bits) - 1
 
 
-def test_format_error_survives_a_worker_process() -> None:
-    error = pickle.loads(pickle.dumps(FormatError("wrong", 7)))
-    assert (str(error), error.offset) == ("wrong (at byte 7)", 7)
+@pytest.mark.parametrize(
+    ("offset", "advice", "text"),
+    [
+        (7, "", "x: wrong (at byte 7)"),
+        (7, "mend it", "x: wrong (at byte 7): mend it"),
+        (0, "mend it", "x: wrong: mend it"),
+        (0, "", "x: wrong"),
+    ],
+)
+def test_format_error_survives_a_worker_process(offset: int, advice: str, text: str) -> None:
+    error = pickle.loads(pickle.dumps(FormatError("wrong", offset, advice).of("x")))
+    assert (str(error), error.offset, error.advice) == (text, offset, advice)

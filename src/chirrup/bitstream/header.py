@@ -146,15 +146,16 @@ def read_header(source: SourceBuffer) -> Header:
         raise FormatError("not a .chirrup file", 0)
     if major != MAJOR:
         raise FormatError(
-            f"format version {major} is not supported, only {MAJOR}: use another chirrup release",
+            f"format version {major} is not supported, only {MAJOR}",
             len(MAGIC),
+            "use another chirrup release",
         )
     size = _PREFIX.size + body_size
     if not source.fill(size + _CRC.size):
         raise FormatError("the file ends inside its header", source.available)
     data = source.peek(size + _CRC.size)
     if crc32(data[:size]) != _CRC.unpack_from(data, size)[0]:
-        raise FormatError("the header is damaged: its CRC-32 is wrong, get a fresh copy", size)
+        raise FormatError("the header is damaged: its CRC-32 is wrong", size, "get a fresh copy")
     try:
         header = _parse_body(data[:size], _PREFIX.size)
     except (struct.error, ValueError) as error:

@@ -106,12 +106,13 @@ def unpack_messages(
         first = next(iter(faults.values()))
         raise FormatError(
             f"no message can be read ({counted(len(faults), 'message')}; the first: "
-            f"{first.args[0]}): give the model of the sender",
-            first.offset,
+            f"{first.args[0]})",
+            0,
+            "give the model of the sender",
         )
     (common, most), *others = Counter(message.common for message in found.values()).most_common()
     if others and (on_damage is None or most == 1 or others[0][1] > 1):
-        raise FormatError("the messages are of several recordings: decode one at a time", 0)
+        raise FormatError("the messages are of several recordings", 0, "decode one at a time")
     parts: dict[int, NDArray[np.integer]] = {}
     packed: dict[int, bytes] = {}
     for position, message in found.items():

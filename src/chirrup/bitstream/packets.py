@@ -99,9 +99,9 @@ def unpack_packet(
     toc = data[0]
     if toc >> 6 != _VERSION or toc >> 3 & 7 != _PROFILE:
         raise FormatError(
-            f"packet version {toc >> 6} profile {toc >> 3 & 7} is not supported: "
-            "use another chirrup release",
+            f"packet version {toc >> 6} profile {toc >> 3 & 7} is not supported",
             0,
+            "use another chirrup release",
         )
     frames = (toc >> 1 & 3) + 1
     if not _length_determines_codebooks(frames, bits_per_code):

@@ -133,7 +133,7 @@ def open_reader(file: Readable, source: Source) -> Reader:
     try:
         return Reader(file)
     except FormatError as error:
-        raise FormatError(f"{source_name(source)}: {error.args[0]}", error.offset) from error
+        raise error.of(source_name(source)) from error
 
 
 def source_name(source: Source) -> str:

@@ -84,7 +84,7 @@ def decode_messages(
     try:
         audio, lost = from_messages(codec, messages, on_damage)
     except FormatError as error:
-        raise FormatError(f"{folder}: {error.args[0]}", error.offset) from error
+        raise error.of(str(folder)) from error
     result = Decoded(codec.sample_rate_hz, 1, len(audio := np.ravel(audio)), damage=damage)
     if lost:
         names = ", ".join(map(str, lost))
