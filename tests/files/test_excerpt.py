@@ -99,7 +99,8 @@ def test_no_part(codec: Codec, talk: Path, tmp_path: Path, part: tuple[float, fl
 
 
 @pytest.mark.parametrize(
-    ("text", "seconds"), [("90", 90), ("1:30", 90), ("0:01:30.5", 90.5), ("0", 0), (".5", 0.5)]
+    ("text", "seconds"),
+    [("90", 90), ("1:30", 90), ("0:01:30.5", 90.5), ("0", 0), (".5", 0.5), ("90:59.9", 5459.9)],
 )
 def test_times(text: str, seconds: float) -> None:
     assert parse_time(text) == seconds
@@ -108,6 +109,12 @@ def test_times(text: str, seconds: float) -> None:
 @pytest.mark.parametrize("text", ["", "x", "-1", "1:", "1:2:3:4", "nan", "inf", "1 ", "1:-3"])
 def test_no_times(text: str) -> None:
     with pytest.raises(UsageError, match=r"is not a time: use seconds, or for example 1:30"):
+        parse_time(text)
+
+
+@pytest.mark.parametrize(("text", "part"), [("1:99", "99"), ("0:60:00", "60"), ("1:60.5", "60.5")])
+def test_minutes_and_seconds_end_at_59(text: str, part: str) -> None:
+    with pytest.raises(UsageError, match=f"'{text}' is not a time, because {part} is more than 59"):
         parse_time(text)
 
 

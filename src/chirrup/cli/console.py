@@ -47,18 +47,25 @@ def optional_bitrate(text: str | None) -> float | None:
 
 
 def parse_time(text: str) -> float:
-    """Parse a time such as ``90``, ``1:30`` or ``0:01:30.5``; return seconds."""
-    seconds = 0.0
+    """Parse a time such as ``90``, ``1:30`` or ``0:01:30.5``; return seconds.
+
+    Only the first number may be 60 or more.
+    """
+    seconds, why = 0.0, ""
     try:
         if text.count(":") > 2 or text != text.strip():
             raise ValueError
-        for part in text.split(":"):
+        for place, part in enumerate(text.split(":")):
+            if place and float(part) >= 60:
+                why = f", because {part} is more than 59"
             seconds = 60 * seconds + float(part)
     except ValueError:
         seconds = math.nan
     if not math.isfinite(seconds) or "-" in text:
-        raise UsageError(f"{text!r} is not a time: use seconds, or for example 1:30 or 0:01:30")
-    return seconds
+        why = ""
+    elif not why:
+        return seconds
+    raise UsageError(f"{text!r} is not a time{why}: use seconds, or for example 1:30 or 0:01:30")
 
 
 def parse_metadata(pairs: list[str]) -> dict[str, str]:
