@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -120,12 +121,20 @@ def completed(words: str) -> list[str]:
         ("chirrup encode --model hf://owner/name -b ", []),
         ("chirrup encode ", []),
         ("chirrup audit foc", ["focal-small"]),
+        ("chirrup info iris-t1", ["iris-t1", "iris-t1.wav", "iris-t1s/"]),
+        ("chirrup info lrac", ["lrac-t1", "lrac-t2"]),
+        ("chirrup info talk", []),
         ("chirrup train iris-t1", ["iris-t1", "iris-t1-cpu", "iris-t1-cpu-more"]),
         ("chirrup data prepare x --recipe ", ["as-is", "curated"]),
         ("chirrup evaluate -c opus", ["opus", "opus-cbr"]),
     ],
 )
-def test_a_shell_completes_words(words: str, expected: list[str]) -> None:
+def test_a_shell_completes_words(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: str, expected: list[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("iris-t1.wav").touch()
+    Path("iris-t1s").mkdir()
     assert completed(words) == expected
 
 

@@ -3,7 +3,9 @@
 A shell waits for these functions, so they open no engine and use no network.
 """
 
+import os
 from collections.abc import Iterable
+from glob import escape, glob
 from pathlib import Path
 
 import typer
@@ -17,6 +19,17 @@ def models(incomplete: str) -> list[str]:
     from chirrup.zoo import models
 
     return _fitting(models(), incomplete)
+
+
+def models_or_paths(incomplete: str) -> list[str]:
+    """Return models, and the files and folders whose names begin alike.
+
+    The shell completes paths if no model fits.
+    """
+    if not (fitting := models(incomplete)):
+        return []
+    paths = sorted(map(Path, glob(f"{escape(incomplete)}*")))
+    return [*fitting, *(f"{path}{os.sep * path.is_dir()}" for path in paths)]
 
 
 def bitrates(context: typer.Context, incomplete: str) -> list[str]:

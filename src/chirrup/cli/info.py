@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from chirrup.cli import console
+from chirrup.cli import completion, console
 from chirrup.cli.console import duration
 from chirrup.errors import ChirrupError, FileError
 from chirrup.files.names import is_coded, names_file
@@ -24,6 +24,7 @@ def info(
         typer.Argument(
             metavar="FILE|FOLDER|MODEL",
             help=".chirrup files, audio files, folders of them, or models.",
+            autocompletion=completion.models_or_paths,
         ),
     ],
     check: Annotated[
