@@ -25,6 +25,9 @@ def names(folder: Path) -> set[str]:
         ("encode none/in.wav", "error: none/in.wav does not exist\n"),
         ("decode none/in.chirrup", "error: none/in.chirrup does not exist\n"),
         ("bare none/in.wav none/x", "error: none/in.wav does not exist\n"),
+        ("encode empty.wav", "empty.wav cannot be read as audio: it is empty: give a recording\n"),
+        ("info empty.wav", "cannot be read as audio: it is empty: give a recording\n"),
+        ("decode empty.wav x.wav", "error: empty.wav: the file is empty\n"),
         ("encode .", "is a folder: name one for the outputs with --out FOLDER"),
         ("encode text.wav", "text.wav cannot be read as audio"),
         (
@@ -125,6 +128,7 @@ def test_errors_are_one_line_and_leave_nothing(
     for name in ("text.wav", "text.raw", "-dash.wav"):
         Path(name).write_text("no audio")
     Path("memo.m4a").write_bytes(bytes(4) + b"ftypM4A " + bytes(100))
+    Path("empty.wav").touch()
     Path("head.chirrup").write_bytes(Path("talk.chirrup").read_bytes()[:50])
     soundfile.write("many.wav", np.zeros((10, 17)), 24_000)
     soundfile.write("slow.wav", np.zeros(10), 100)
@@ -196,7 +200,9 @@ def test_no_audio_at_all(
     assert soundfile.info("out.wav").frames == 0
     result = subprocess.run([*COMMAND, "encode", "-"], input=b"", capture_output=True, timeout=60)
     assert result.returncode == 2
-    assert result.stderr.startswith(b"chirrup: error: standard input cannot be read as audio")
+    assert result.stderr.startswith(
+        b"chirrup: error: standard input cannot be read as audio: it is empty"
+    )
 
 
 def test_without_torch_commands_say_what_to_install(tmp_path: Path) -> None:

@@ -140,6 +140,8 @@ def read_header(source: SourceBuffer) -> Header:
         FormatError: there is no header, or it is damaged or of another major version.
     """
     if not source.fill(_PREFIX.size):
+        if source.available == 0:
+            raise FormatError("the file is empty", 0)
         raise FormatError("too short for a .chirrup file", source.available)
     magic, major, _, body_size = _PREFIX.unpack(source.peek(_PREFIX.size))
     if magic != MAGIC:

@@ -30,6 +30,8 @@ def remedy(path: Path | None, first: bytes) -> str:
         return "give its format, for example --raw s16@24000x1"
     if first.startswith(MAGIC):
         return "it is a .chirrup file already, which chirrup decode turns into audio"
+    if not first:
+        return "give a recording"
     if not _begins_like_audio(first):
         return "it does not begin like any audio format: give a recording"
     if path is None:

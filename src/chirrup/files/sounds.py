@@ -71,7 +71,7 @@ def open_sound(source: str | Path | BinaryIO) -> Generator[Sound, None, None]:
 
     Raises:
         OSError: the file cannot be opened.
-        UnreadableError: the file is not audio, or it is large and has no samples.
+        UnreadableError: the file is not audio, or it is empty, or it is large and has no samples.
     """
     with ExitStack() as stack:
         content: BinaryIO
@@ -82,7 +82,10 @@ def open_sound(source: str | Path | BinaryIO) -> Generator[Sound, None, None]:
             place = str(source) if sys.platform == "win32" else os.fsencode(source)
         else:
             content = place = source
-        wav, size = _wav(content), content.seek(0, os.SEEK_END)
+        size = content.seek(0, os.SEEK_END)
+        if size == 0:
+            raise UnreadableError("it is empty")
+        wav = _wav(content)
         try:
             file = _opened(place, content, wav)
         except soundfile.LibsndfileError as error:
