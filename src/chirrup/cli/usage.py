@@ -21,6 +21,16 @@ class Command(TyperCommand):
     Typer prints ``{IN}`` in the usage, and adds the name of a Python type to each argument.
     """
 
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Parse the arguments. Each error names the command, also where the parser does not."""
+        try:
+            return super().parse_args(ctx, args)
+        except Exception as error:
+            fault: Any = error
+            if getattr(error, "ctx", ctx) is None:
+                fault.ctx = ctx
+            raise
+
     def invoke(self, ctx: Any) -> Any:
         """Run the command, and raise Abort at Ctrl-C, for which Typer would only exit with 130."""
         try:
