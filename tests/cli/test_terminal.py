@@ -11,7 +11,7 @@ import soundfile
 from rich.table import Table
 
 from call_commands import RATE_HZ, SPEECH
-from chirrup.cli import console
+from chirrup.cli import console, run
 
 pty = pytest.importorskip("pty", reason="a system without pseudo-terminals")
 COLOUR = re.compile(r"\x1b\[[\d;]*[34]\d[\d;]*m")
@@ -74,3 +74,27 @@ def test_brackets_and_colons_in_tables_are_no_markup(capsys: pytest.CaptureFixtu
     console.print_table(table)
     shown = capsys.readouterr().out
     assert all(text in shown for text in ("codec [a]", "clean [b]", "my [model] :smile:"))
+
+
+@pytest.mark.parametrize("no_wrap", [True, False])
+def test_a_narrow_terminal_cuts_no_word_of_a_table(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], no_wrap: bool
+) -> None:
+    monkeypatch.setenv("COLUMNS", "20")
+    names = ["spectro-small", "1,049", "16 to 24 kHz mono", "ViSQOL 3.39@2.75k ViSQOL 3.60@8k"]
+    table = Table()
+    for heading in ("model", "compressed", "of speech", "faster"):
+        table.add_column(heading, no_wrap=no_wrap and heading != "model")
+    table.add_row(*names)
+    console.print_table(table)
+    shown = capsys.readouterr().out
+    assert "\N{HORIZONTAL ELLIPSIS}" not in shown
+    assert {*" ".join(names).split(), "compressed"} <= {*shown.split()}
+
+
+def test_the_list_of_models_begins_and_ends_with_words(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert run(["models"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert all(line.strip() for line in lines)

@@ -135,10 +135,23 @@ def print_rows(rows: Mapping[str, str], width: int) -> None:
 
 
 def print_table(table: "Table") -> None:
-    """Print a table. Rich reads no markup in its texts, such as the brackets of file names."""
-    from rich.console import Console
+    """Print a table. Rich reads no markup in its texts, such as the brackets of file names.
 
-    Console(markup=False, emoji=False).print(table)
+    No word is cut. If the terminal is too narrow for the words, lines are longer than it.
+    """
+    from rich.console import Console
+    from rich.measure import Measurement
+
+    for column in table.columns:
+        cells = [str(cell) for cell in (column.header, *column.cells)]
+        parts = [
+            part for cell in cells for part in (cell.split(), cell.splitlines())[column.no_wrap]
+        ]
+        column.min_width = max(map(len, parts), default=0)
+    console = Console(markup=False, emoji=False)
+    least = Measurement.get(console, console.options.update(max_width=1000), table).minimum
+    console.width = max(console.width, least)
+    console.print(table, crop=False)  # Rich may still make a column wider than its share
 
 
 def print_json(value: Any) -> None:

@@ -95,7 +95,7 @@ def models(as_json: Json = False) -> None:
     from rich.table import Table
 
     headings = ("model", "audio", "kbit/s", "latency", "size", "scores")
-    table = Table(*headings, box=SIMPLE, padding=(0, 1, 0, 0), pad_edge=False)
+    table = Table(*headings, box=SIMPLE, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
     for facts in every:
         lines = score_lines(facts)
         few = lines if len(lines) < 4 else [lines[0], lines[len(lines) // 2], lines[-1]]
