@@ -221,7 +221,8 @@ def test_a_pipe_that_sends_nothing() -> None:
     [
         (["send", "TALK", "5004"], "'5004' is not HOST:PORT"),
         (["send", "TALK", "::1:5004"], "'::1:5004' is not HOST:PORT"),
-        (["send", "TALK", "127.0.0.1:0"], "is not HOST:PORT"),
+        (["send", "TALK", "127.0.0.1:0"], "the port of '127.0.0.1:0' is not from 1 to 65535"),
+        (["send", "TALK", "127.0.0.1:99999"], "is not from 1 to 65535"),
         (["send", "TALK", "no-such-host.invalid:5004"], "no-such-host.invalid is not known"),
         (["send", "TALK", "127.0.0.1:9", "--redundancy", "16"], "from 0 to"),
         (["send", "TALK", "127.0.0.1:9", "--max-rate", "3k"], "3000 bit/s is too low"),

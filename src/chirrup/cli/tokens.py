@@ -151,7 +151,7 @@ def detokenize(
     from chirrup.tokens.reader import Tokens
     from chirrup.zoo import load
 
-    audio_format(Path(f"x.{form}"), False)
+    audio_format(Path(f"ID.{form}"), False)
     tokens = Tokens(folder)
     own = tokens.settings
     codec = load(model) if model else installed(own.model, own.weights_sha256, folder)

@@ -211,7 +211,7 @@ def audio_format(path: Path, floating: bool) -> tuple[str, str]:
     if kind not in soundfile.available_formats() or kind in _HEADERLESS:
         raise FileError(
             f"the ending of {path.name} is not of a known audio format: use .wav, .flac, .ogg, "
-            ".mp3 or .aiff, or --raw to write no header"
+            ".mp3 or .aiff"
         )
     if floating:
         if not soundfile.check_format(kind, "FLOAT"):

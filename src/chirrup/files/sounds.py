@@ -89,7 +89,10 @@ def open_sound(source: str | Path | BinaryIO) -> Generator[Sound, None, None]:
         try:
             file = _opened(place, content, wav)
         except soundfile.LibsndfileError as error:
-            raise UnreadableError(error.error_string.rstrip(".")) from error
+            text = error.error_string.rstrip(".")
+            if text.startswith("File does not exist"):  # libsndfile, if a broken MP3 cannot be read
+                text = "Format not recognised"
+            raise UnreadableError(text) from error
         except TypeError as error:  # soundfile requires a sample rate if the ending is .raw
             raise UnreadableError("a file with the ending .raw has no header") from error
         with file:

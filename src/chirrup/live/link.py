@@ -44,8 +44,10 @@ def parse_address(text: str, *, host_needed: bool) -> tuple[str, int]:
     host, _, port = text.rpartition(":")
     bracketed = host.startswith("[") and host.endswith("]")
     host = host[1:-1] if bracketed else host
-    right = port.isascii() and port.isdigit() and 1 <= int(port) <= 65_535
-    if not right or (":" in host and not bracketed) or (host_needed and not host):
+    is_number = port.isascii() and port.isdigit()
+    if is_number and not 1 <= int(port[:6]) <= 65_535:
+        raise UsageError(f"the port of {text!r} is not from 1 to 65535")
+    if not is_number or (":" in host and not bracketed) or (host_needed and not host):
         form = "HOST:PORT" if host_needed else "[HOST:]PORT"
         raise UsageError(
             f"{text!r} is not {form}: use for example 192.0.2.1:5004 or [2001:db8::1]:5004"
