@@ -208,6 +208,23 @@ def test_no_audio_at_all(
     )
 
 
+@pytest.mark.parametrize(("samples", "rated"), [(1, False), (2_300, False), (24_000, True)])
+def test_very_short_audio_has_no_bitrate_with_the_header(
+    model_folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    samples: int,
+    rated: bool,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    soundfile.write("short.wav", np.zeros(samples), 24_000)
+    assert run(["encode", "short.wav"]) == 0
+    assert ("kbit/s" in capsys.readouterr().err) == rated
+    assert run(["info", "short.chirrup"]) == 0
+    assert ("kbit/s of file" in capsys.readouterr().out) == rated
+
+
 def test_without_torch_commands_say_what_to_install(tmp_path: Path) -> None:
     (tmp_path / "recipe.toml").write_text("")
     training = ["train", "recipe.toml", "--out", "x"]

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 
 LONG_SECONDS = 30
 """Shortest audio with a progress bar."""
+SHORTEST_RATED = 0.1
+"""Shortest audio in seconds whose file has a bitrate in a summary. The header is most of a shorter
+file."""
 
 
 def parse_bitrate(text: str) -> float:

@@ -122,10 +122,10 @@ def encode(
         if interrupted:
             note(f"interrupted: kept the first {duration(result.seconds)}")
         elif not quiet and target != "-":
-            note(
-                f"{target}: {duration(result.seconds)} in {result.size_bytes} bytes, "
-                f"{result.bitrate_bps / 1000:.2f} kbit/s with the file's header"
-            )
+            text = f"{target}: {duration(result.seconds)} in {result.size_bytes} bytes"
+            if result.seconds >= console.SHORTEST_RATED:
+                text += f", {result.bitrate_bps / 1000:.2f} kbit/s with the file's header"
+            note(text)
 
     command = Command(
         "encoding", encoding(), work, report, lambda path: path.is_file() and is_coded(path)

@@ -124,7 +124,11 @@ def _print_file(name: str, facts: dict[str, Any]) -> None:
         "audio": f"{facts['original_sample_rate_hz']} Hz, channels: {channels}{mode}",
         "size": f"{facts['size_bytes']} bytes",
         "bitrate": f"{facts['nominal_bitrate_bps'] / 1000:g} kbit/s of codes"
-        + (f", {bitrate / 1000:.2f} kbit/s of file" if bitrate else ""),
+        + (
+            f", {bitrate / 1000:.2f} kbit/s of file"
+            if bitrate and facts["seconds"] >= console.SHORTEST_RATED
+            else ""
+        ),
         "codes": f"{counted(facts['frames'], 'frame')} of "
         f"{counted(facts['codebooks'], 'codebook')}, "
         f"{counted(facts['bits_per_code'], 'bit')} each",
