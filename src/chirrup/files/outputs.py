@@ -63,7 +63,7 @@ def check_target(
         return
     path = Path(target)
     there = Path(source) if isinstance(source, (str, Path)) else None
-    if there:
+    if there and descriptor_of(there) is None:
         _check_exists(there)
     if path.is_dir():
         raise FileError(f"{path} is a folder: give a file in it")
