@@ -1,5 +1,6 @@
 """Every error is one line with exit code 2, and leaves no files."""
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -9,7 +10,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from chirrup.cli import run
+from chirrup.cli import console, run
+from chirrup.errors import FileError
 
 COMMAND = [sys.executable, "-m", "chirrup"]
 
@@ -206,6 +208,40 @@ def test_no_audio_at_all(
     assert result.stderr.startswith(
         b"chirrup: error: standard input cannot be read as audio: it is empty"
     )
+
+
+def test_errors_print_names_as_summaries_do(
+    model_folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    name = os.fsdecode(b"a\nb\xff.wav")
+    assert run(["encode", name]) == 2
+    assert capsys.readouterr().err == "chirrup: error: a\\nb\\xff.wav does not exist\n"
+    try:
+        raise FileError(f"{name}: two\n  lines") from RuntimeError("two\n  lines")
+    except FileError as error:
+        console.fail(error)
+    assert capsys.readouterr().err == "chirrup: error: a\\nb\\xff.wav: two lines\n"
+    soundfile.write("talk.wav", np.zeros(10_000), 24_000)
+    Path("talk.wav").rename(name)
+    assert run(["encode", name]) == 0
+    assert capsys.readouterr().err.startswith("chirrup: a\\nb\\xff.chirrup: ")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
+@pytest.mark.parametrize(
+    "line", ["models", "--version", "encode talk.wav -", "info --json talk.wav"]
+)
+def test_a_full_standard_output_is_named(folder: Path, line: str) -> None:
+    with open("/dev/full", "wb") as full:
+        result = subprocess.run(
+            [*COMMAND, *line.split()], stdout=full, stderr=subprocess.PIPE, cwd=folder, check=False
+        )
+    said = b"chirrup: error: standard output cannot be written: No space left on device\n"
+    assert (result.returncode, result.stderr) == (2, said)
 
 
 @pytest.mark.parametrize(("samples", "rated"), [(1, False), (2_300, False), (24_000, True)])

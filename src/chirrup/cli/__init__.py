@@ -9,6 +9,8 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
 import typer
 
@@ -32,6 +34,7 @@ from chirrup.cli import (
 )
 from chirrup.cli.demo import demo
 from chirrup.errors import ChirrupError
+from chirrup.files.drafts import cannot_write
 
 app = typer.Typer(
     name="chirrup",
@@ -126,6 +129,38 @@ def _open_what_is_closed() -> None:
             os.open(os.devnull, os.O_RDWR)  # gets the lowest free descriptor
 
 
+class _Output(io.FileIO):
+    """Standard output that is no terminal. Its error names it, and is raised once: Python writes
+    the buffer again at exit."""
+
+    failed = False
+
+    def write(self, data: Any, /) -> int | None:
+        if self.failed:
+            return len(data)
+        try:
+            return super().write(data)
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            self.failed = True
+            raise cannot_write(Path("standard output"), error) from error
+
+
+def _name_output() -> None:
+    """Replace standard output, so that its errors name it."""
+    text = sys.stdout
+    if isinstance(text, io.TextIOWrapper) and not text.isatty():
+        file = io.BufferedWriter(_Output(text.fileno(), "wb", closefd=False))
+        sys.stdout = io.TextIOWrapper(
+            file,
+            text.encoding,
+            text.errors,
+            line_buffering=text.line_buffering,
+            write_through=text.write_through,
+        )
+
+
 class _Notes(logging.Handler):
     """A handler that prints the package's messages and warnings as notes of the command."""
 
@@ -144,6 +179,7 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # its encoding may lack a character
             stream.reconfigure(errors="backslashreplace")
+    _name_output()
 
     def stop(number: int, _: object) -> None:
         raise SystemExit(128 + number)  # removes half-written files

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import typer
 
-from chirrup.errors import FileError, UsageError
-from chirrup.words import counted
+from chirrup.errors import ChirrupError, FileError, UsageError
+from chirrup.words import counted, one_line
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -83,7 +83,11 @@ def parse_metadata(pairs: list[str]) -> dict[str, str]:
 
 
 def visible(text: str) -> str:
-    """Escape the control characters of a text, so that a name or a tag cannot change a terminal."""
+    """Escape the control characters of a text, so that a name or a tag cannot change a terminal.
+
+    Bytes of a name that are not UTF-8 are escaped too.
+    """
+    text = re.sub("[\udc80-\udcff]", lambda found: f"\\x{ord(found[0]) - 0xDC00:02x}", text)
     return re.sub("[\x00-\x1f\x7f-\x9f]", lambda found: repr(found[0])[1:-1], text)
 
 
@@ -94,11 +98,13 @@ def note(text: str) -> None:
 
 
 def fail(error: Exception | str) -> None:
-    """Print an error on standard error."""
+    """Print an error on standard error. The message of a library may have several lines."""
     text = str(error)
+    cause = getattr(error, "__cause__", None)
+    if cause is not None and not isinstance(cause, (ChirrupError, OSError)):
+        text = text.replace(str(cause), one_line(str(cause)))
     if isinstance(error, OSError):
         text = f"{error.filename}: " * bool(error.filename) + (error.strerror or text)
-    text = " ".join(map(str.strip, text.splitlines()))
     note(f"error: {text}")
 
 
@@ -147,9 +153,8 @@ def print_table(table: "Table") -> None:
 
     for column in table.columns:
         cells = [str(cell) for cell in (column.header, *column.cells)]
-        parts = [
-            part for cell in cells for part in (cell.split(), cell.splitlines())[column.no_wrap]
-        ]
+        split = str.splitlines if column.no_wrap else str.split
+        parts = [part for cell in cells for part in split(cell)]
         column.min_width = max(map(len, parts), default=0)
     console = Console(markup=False, emoji=False)
     least = Measurement.get(console, console.options.update(max_width=1000), table).minimum

@@ -6,6 +6,8 @@ from typing import Any
 from typer import Abort
 from typer.core import TyperCommand
 
+from chirrup.words import one_line
+
 WRONG = {
     "int_parsing": "is not a whole number",
     "float_parsing": "is not a number",
@@ -66,7 +68,7 @@ def _usage(argument: Any) -> str:
 
 def message(error: Any) -> str:
     """Return the message of an error in the arguments, with the wrong value."""
-    text = error.format_message().rstrip(".")
+    text = one_line(error.format_message()).rstrip(".")
     errors = getattr(error.__cause__, "errors", None)
     if errors is None:
         return text
