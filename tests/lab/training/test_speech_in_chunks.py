@@ -60,7 +60,7 @@ def test_the_input_has_16_khz_and_the_target_24(
     shapes: list[tuple[torch.Size, ...]] = []
     forward = trainer.model.forward
 
-    def watch(audio: torch.Tensor, *rest: torch.Tensor) -> Any:
+    def watch(audio: torch.Tensor, *rest: Any) -> Any:
         output, quantized = forward(audio, *rest)
         shapes.append((audio.shape, output.shape, rest[2].shape))
         return output, quantized
