@@ -82,6 +82,17 @@ def written(path: Path) -> Generator[Path, None, None]:
             raise cannot_write(path, error) from error
 
 
+@contextmanager
+def writing_into(folder: Path) -> Generator[None, None, None]:
+    """Raise an OSError that names no file, such as that of a full disk, as a FileError."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is not None:
+            raise
+        raise cannot_write(folder, error) from error
+
+
 def cannot_write(path: Path, error: OSError) -> FileError:
     """Return the error for a path that cannot be written."""
     return FileError(f"{path} cannot be written: {error.strerror or error}")

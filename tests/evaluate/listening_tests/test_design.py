@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,16 @@ def test_mushra_has_hidden_reference_and_anchors(tmp_path: Path) -> None:
     clips = [key["sounds"][trial["reference"]]["clip"] for trial in test["trials"]]
     assert sorted(clips) == ["ann__0", "bob__2"]
     assert key["sounds"][test["training"][0]["reference"]]["clip"] not in clips
+
+
+def test_a_full_disk_leaves_no_test_and_is_named(
+    tmp_path: Path, limited_size: Callable[[int], None]
+) -> None:
+    results = evaluated(tmp_path / "results", CLIPS[:1])
+    limited_size(2_000_000)
+    with pytest.raises(FileError, match="test cannot be written: File too large"):
+        make_test(results, tmp_path / "test", Settings("mushra"), {"big.js": bytes(2_000_001)})
+    assert {path.name for path in tmp_path.iterdir()} == {"results"}
 
 
 @pytest.mark.parametrize(("rate_hz", "anchors"), [(8000, 0), (16_000, 1), (48_000, 2)])

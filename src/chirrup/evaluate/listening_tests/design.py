@@ -30,7 +30,7 @@ from chirrup.evaluate.listening_tests.items import (
 from chirrup.evaluate.listening_tests.sounds import anchors_hz
 from chirrup.evaluate.listening_tests.words import FEATURES, PAIRS, Pair, talker_of, word_of
 from chirrup.evaluate.listening_tests.writer import Writer, anchor
-from chirrup.files.drafts import cannot_write, open_scratch
+from chirrup.files.drafts import cannot_write, open_scratch, writing_into
 
 TEST, KEY, PAGE, AUDIO = "test.json", "key.json", "page", "audio"
 TEST_FORMAT, KEY_FORMAT = "chirrup listening test 1", "chirrup listening test key 1"
@@ -59,7 +59,7 @@ def make_test(
     found = read_items(results, settings)
     titles = {system: row.title for item in found for system, row in item.rows.items()}
     random_ = random.Random(settings.seed)
-    with open_scratch(out) as scratch:
+    with open_scratch(out) as scratch, writing_into(out):
         draft = scratch / "test"
         audio = draft / PAGE / AUDIO
         audio.mkdir(parents=True)

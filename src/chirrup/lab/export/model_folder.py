@@ -20,7 +20,7 @@ from google.protobuf.message import DecodeError
 from safetensors.numpy import save
 
 from chirrup.errors import ModelError
-from chirrup.files.drafts import open_scratch
+from chirrup.files.drafts import open_scratch, writing_into
 from chirrup.model_json import check_files, read_spec
 from chirrup.runtime.dft import identify_dft
 from chirrup.runtime.graph import Weights
@@ -68,7 +68,7 @@ def write(
     }
     if program is not None:
         about["program_sha256"] = hashlib.sha256(program).hexdigest()
-    with open_scratch(folder) as draft:
+    with open_scratch(folder) as draft, writing_into(folder):
         (draft / WEIGHTS).write_bytes(content)  # save_file would restrict reading to the owner
         del content
         for part, graph in contents.items():
