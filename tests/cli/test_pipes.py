@@ -171,6 +171,17 @@ def test_ctrl_c_during_the_imports_prints_one_line(tmp_path: Path) -> None:
         (tmp_path / f"{module}.py").unlink()
 
 
+def test_ctrl_c_while_the_arguments_are_parsed_prints_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("chirrup.cli.usage.Command.parse_args", interrupt)
+    assert run(["models"]) == 130
+    assert capsys.readouterr().err == "chirrup: interrupted\n"
+
+
 def test_live_input_ends_at_the_first_ctrl_c() -> None:
     with (Path(__file__)).open("rb") as file:
         live = LiveInput(file)

@@ -38,6 +38,7 @@ from chirrup.files.drafts import cannot_write
 
 app = typer.Typer(
     name="chirrup",
+    cls=usage.Group,
     help="Streaming neural audio codecs: speech at 1 to 6 kbit/s, music from 3 on, offline.",
     rich_markup_mode=None,
     pretty_exceptions_enable=False,

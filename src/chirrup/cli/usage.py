@@ -1,10 +1,12 @@
 """The class of all commands, which prints arguments as the documentation writes them, and the
 errors of wrong arguments."""
 
+from collections.abc import Generator
+from contextlib import contextmanager
 from typing import Any
 
 from typer import Abort
-from typer.core import TyperCommand
+from typer.core import TyperCommand, TyperGroup
 
 from chirrup.words import one_line
 
@@ -15,6 +17,28 @@ WRONG = {
     "less_than_equal": "is more than {le}",
 }
 """What is wrong with a value, by the type of the error of pydantic, which Typer uses."""
+
+
+class Group(TyperGroup):
+    """The group of all commands. Ctrl-C raises Abort, where Typer would only exit with 130."""
+
+    def make_context(self, *args: Any, **options: Any) -> Any:
+        """Parse the arguments before the command."""
+        with _aborting():
+            return super().make_context(*args, **options)
+
+    def invoke(self, ctx: Any) -> Any:
+        """Parse the arguments of the command, and run it."""
+        with _aborting():
+            return super().invoke(ctx)
+
+
+@contextmanager
+def _aborting() -> Generator[None, None, None]:
+    try:
+        yield
+    except KeyboardInterrupt as error:
+        raise Abort from error
 
 
 class Command(TyperCommand):
@@ -32,13 +56,6 @@ class Command(TyperCommand):
             if getattr(error, "ctx", ctx) is None:
                 fault.ctx = ctx
             raise
-
-    def invoke(self, ctx: Any) -> Any:
-        """Run the command, and raise Abort at Ctrl-C, for which Typer would only exit with 130."""
-        try:
-            return super().invoke(ctx)
-        except KeyboardInterrupt as error:
-            raise Abort from error
 
     def collect_usage_pieces(self, ctx: Any) -> list[str]:
         """Return the words of the usage after the name of the command."""
