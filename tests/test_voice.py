@@ -185,7 +185,7 @@ def test_nothing_is_converted_before_the_output_is_known_to_be_free(
     talk: None, small_focal_codec: chirrup.Codec
 ) -> None:
     with pytest.raises(FileError, match=r"more\.wav exists"):
-        convert_file(small_focal_codec, "nothing.wav", "more.wav", ["voice.flac"])
+        convert_file(small_focal_codec, "empty.wav", "more.wav", ["voice.flac"])
 
 
 def test_features_of_another_shape_are_refused(tmp_path: Path) -> None:

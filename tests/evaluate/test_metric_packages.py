@@ -195,5 +195,6 @@ def test_an_extra_has_only_what_metrics_import(extra: str) -> None:
     wanted = settings["project"]["optional-dependencies"][extra]
     names = {re.split(r"[\[><=]", text)[0] for text in wanted} - {"chirrup"}
     sources = [path.read_text() for path in (ROOT / "src/chirrup/evaluate").rglob("*.py")]
-    imported = set(re.findall(r'(?:package|find_spec)\("(\w+)', "\n".join(sources)))
+    imports = r'(?:package|find_spec)\("(\w+)|^\s*(?:from|import) (\w+)'
+    imported = {a or b for a, b in re.findall(imports, "\n".join(sources), re.M)}
     assert {MODULES.get(name, name.replace("-", "_")) for name in names} <= imported

@@ -59,7 +59,7 @@ def test_what_needs_numpy_only_always_runs() -> None:
 
 def test_importing_loads_no_metric_package() -> None:
     code = (
-        "import sys, chirrup; before = set(sys.modules)\n"
+        "import sys, chirrup, numpy; before = set(sys.modules)\n"
         "import chirrup.evaluate.metrics\n"
         "print(*{name.partition('.')[0] for name in set(sys.modules) - before} - {'chirrup'})"
     )

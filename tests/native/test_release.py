@@ -33,7 +33,8 @@ def project(tmp_path: Path) -> Path:
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / name, tmp_path / name)
     page = tmp_path / "CHANGELOG.md"
-    page.write_text(page.read_text().replace("] - unreleased", "] - 2026-12-01", 1))
+    latest = re.compile(r"^(## \[\d.*?\] - ).*$", re.M)
+    page.write_text(latest.sub(r"\g<1>2026-12-01", page.read_text(), count=1))
     return tmp_path
 
 

@@ -46,7 +46,7 @@ def test_it_serves_the_page_until_a_signal(port: int, number: int) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["0"], "[HOST:]PORT"),
+        (["0"], "the port of '0' is not from 1 to 65535"),
         (["8000", "--max-rate", "1"], "--max-rate 1 is not from 10k"),
         (["8000", "--origin", "example.org"], "--origin 'example.org' is not https://HOST"),
         (["8000", "--origin", "https://example.org/"], "is not https://HOST"),
