@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from chirrup.cli import completion, console
+from chirrup.cli import completion, console, options
 from chirrup.cli.recipes import find_recipe
 from chirrup.cli.usage import Command
 from chirrup.errors import UsageError
@@ -27,9 +27,6 @@ def _help(context: typer.Context) -> None:
         typer.echo(context.get_help())
 
 
-Workers = Annotated[
-    int, typer.Option(min=1, metavar="N", help="Number of processes on this machine.")
-]
 Ray = Annotated[bool, typer.Option("--ray", help="Run on a Ray cluster, or on a local Ray.")]
 Address = Annotated[
     str | None,
@@ -95,7 +92,7 @@ def prepare(
     dnsmos: Annotated[
         bool, typer.Option("--dnsmos", help="Also measure DNSMOS, which is slow.")
     ] = False,
-    workers: Workers = 2,
+    workers: options.Workers = 2,
     ray: Ray = False,
     address: Address = None,
     force: Annotated[
@@ -145,7 +142,7 @@ def check(
     ] = None,
     quick: Annotated[bool, typer.Option("--quick", help="Read headers only.")] = False,
     json_: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
-    workers: Workers = 2,
+    workers: options.Workers = 2,
     ray: Ray = False,
     address: Address = None,
     quiet: Quiet = False,

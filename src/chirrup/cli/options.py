@@ -40,3 +40,6 @@ Device = Annotated[
         help="Number of a device, or a part of its name; by default the system's.",
     ),
 ]
+Workers = Annotated[
+    int, typer.Option(min=1, metavar="N", help="Number of processes on this machine.")
+]

@@ -12,9 +12,6 @@ from chirrup.cli.data import Address, Ray, runner
 from chirrup.cli.files import Quiet
 from chirrup.words import counted
 
-Workers = Annotated[
-    int, typer.Option(min=1, metavar="N", help="Number of processes on this machine.")
-]
 Force = Annotated[bool, typer.Option("--force", "-f", help="Replace what exists.")]
 
 
@@ -66,7 +63,7 @@ def tokenize(
     shard: Annotated[
         int, typer.Option(min=1, metavar="N", help="Most recordings of a shard.")
     ] = 2000,
-    workers: Workers = 1,
+    workers: options.Workers = 1,
     ray: Ray = False,
     address: Address = None,
     force: Force = False,
@@ -135,7 +132,7 @@ def detokenize(
     any_weights: Annotated[
         bool, typer.Option("--any-weights", help="Decode codes of other weights.")
     ] = False,
-    workers: Workers = 1,
+    workers: options.Workers = 1,
     force: Force = False,
     quiet: Quiet = False,
 ) -> int:
