@@ -137,9 +137,24 @@ class Model(nn.Module):
         if used is None:
             return self.decoder.offline(self.quantizer.bypassed(latent) * present[:, None]), None
         quantized = self.quantized(latent, used, committed)
+        received = self.received(latent, quantized, bypass, present, error)
+        return self.decoder.offline(received), quantized
+
+    def received(
+        self,
+        latent: Tensor,
+        quantized: Quantized,
+        bypass: Tensor,
+        present: Tensor,
+        error: Callable[[Quantized], Tensor] | None,
+    ) -> Tensor:
+        """Return the decoder's input in training, ``[batch, latent_dim, frames]``.
+
+        The arguments are the encoder's and the quantizer's result and the arguments of `forward`.
+        """
         decodable = quantized.latent if error is None else quantized.latent + error(quantized)
-        latent = torch.where(bypass[:, None, None], self.quantizer.bypassed(latent), decodable)
-        return self.decoder.offline(latent * present[:, None]), quantized
+        whole = torch.where(bypass[:, None, None], self.quantizer.bypassed(latent), decodable)
+        return whole * present[:, None]
 
     def quantized(self, latent: Tensor, used: Tensor, committed: Tensor | None = None) -> Quantized:
         """Quantize ``latent [batch, latent_dim, frames]`` in float32, also under autocast.

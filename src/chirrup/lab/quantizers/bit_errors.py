@@ -29,7 +29,8 @@ class BitErrors:
                 for level in quantizer.trained_levels
             ]
         )
-        self.entries = torch.from_numpy(orders)
+        device = next(quantizer.parameters()).device
+        self.entries = torch.from_numpy(orders).to(device)
         """The code of each place in the order, ``[codebooks, entries]``."""
         self.places = self.entries.argsort(dim=1)
 
@@ -47,11 +48,9 @@ class BitErrors:
         """
         codes = quantized.codes
         level = torch.arange(codes.shape[1], device=codes.device)[:, None]
-        entries, places = self.entries.to(codes.device), self.places.to(codes.device)
-        place = places[level, codes] ^ flips
-        wrong = torch.where(
-            place < places.shape[1], entries[level, place.clamp(max=places.shape[1] - 1)], codes
-        )
+        place, size = self.places[level, codes] ^ flips, self.places.shape[1]
+        wrong = torch.where(place < size, self.entries[level, place.clamp(max=size - 1)], codes)
         absent = level >= used[:, None, None]
-        right, wrong = codes.masked_fill(absent, -1), wrong.masked_fill(absent, -1)
-        return self.quantizer.decode(wrong) - self.quantizer.decode(right)
+        both = torch.cat([codes.masked_fill(absent, -1), wrong.masked_fill(absent, -1)])
+        right, received = self.quantizer.decode(both).chunk(2)
+        return received - right

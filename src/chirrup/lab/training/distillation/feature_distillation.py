@@ -198,11 +198,10 @@ class FeatureDistillation(Forward):
         if from_codes:
             latent = model.compressor.offline(own[-1])
             quantized = model.quantized(latent, torch.ones(len(audio), device=audio.device))
-            free = dropout.bypass[:, None, None]
-            error = self.error(dropout)
-            decodable = quantized.latent if error is None else quantized.latent + error(quantized)
-            latent = torch.where(free, model.quantizer.bypassed(latent), decodable)
-            restored = model.decompressed(latent * dropout.present[:, None], stage.refine)
+            received = model.received(
+                latent, quantized, dropout.bypass, dropout.present, self.error(dropout)
+            )
+            restored = model.decompressed(received, stage.refine)
             if "first_features" in wanted:
                 losses["first_features"] = F.mse_loss(restored, own[0].detach())
             if "own_features" in wanted:
