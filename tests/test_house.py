@@ -201,7 +201,7 @@ NAMING = {
     "cli/tokens.py": DEFAULT,
     "cli/train.py": "an example of a recipe's name; the models whose released weights are exported",
     "cli/convert.py": "the default model of the command, and what kind of model can change a voice",
-    "model_folders.py": "the models that ship without weights, with what to do in the error",
+    "model_folders.py": "the models that ship without weights; the error states the remedy",
     "voice.py": "the model that can change a voice, in an example and in the error for others",
     "evaluate/metrics/spectral.py": "metrics as a model's paper defines them, named by it",
     "lab/fast/residual_unit.cpp": "the fast form of a layer of one model",

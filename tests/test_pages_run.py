@@ -1,6 +1,6 @@
 """The tutorial and the how-to pages run as printed, on one machine without devices.
 
-The outputs on the pages are those of the commands, apart from figures.
+The commands print the outputs that the pages show, apart from figures.
 
 Microphone, loudspeaker, modem and the other machine are files and folders. `SMALLER` makes
 trainings and evaluations short. `SKIPPED` and `NOT_RUN` have what does not run here, with reasons.

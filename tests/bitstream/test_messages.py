@@ -96,7 +96,7 @@ def test_wrong_codes_are_found_if_all_messages_are_there() -> None:
     assert np.flatnonzero((found != codes).any(axis=0)).tolist() == [5]
     with pytest.raises(FormatError, match="do not match the checksum"):
         unpack_messages(messages, 10, 8, 1024)
-    unpack_messages(messages[:3], 10, 8, 1024)  # the checksum of what is lost is not known
+    unpack_messages(messages[:3], 10, 8, 1024)  # the lost codes are part of the checksum
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""What all commands have in common: help, completion, colours, the width of 80 columns."""
+"""The manners of all commands: help, completion, colours, the width of 80 columns."""
 
 import json
 import os

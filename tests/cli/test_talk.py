@@ -42,7 +42,7 @@ def last(process: subprocess.Popen[str]) -> dict:
 
 
 def until(process: subprocess.Popen[str], key: str, least: int) -> None:
-    """Read meters until a value of what is received is large enough."""
+    """Read meters until a value of the received stream is large enough."""
     assert process.stdout is not None
     now: dict = {}
     for _ in range(LIMIT_S):

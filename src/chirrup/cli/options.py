@@ -1,4 +1,4 @@
-"""Options that several commands have: model and bitrate, with the words that complete them."""
+"""Options that several commands have, with the words that complete them."""
 
 from enum import StrEnum
 from typing import Annotated, Any
