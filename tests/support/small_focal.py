@@ -8,7 +8,7 @@ import torch
 
 from chirrup.lab.export.export import export
 from chirrup.lab.models.focalcodec import FocalCodec, FocalConfig
-from small_model import Exported, speech_like
+from small_model import Exported, reproducible, speech_like
 
 CONFIG = FocalConfig(
     bits=16,
@@ -36,8 +36,7 @@ ENTRY = (FocalCodec, CONFIG)
 
 @cache
 def small_focal(config: FocalConfig = CONFIG) -> FocalCodec:
-    with torch.random.fork_rng():
-        torch.manual_seed(2)
+    with reproducible(2):
         model = FocalCodec(config).eval().requires_grad_(False)
         if config.spectra:
             model.start(torch.from_numpy(speech_like(2 * 16_000, seed=98))[None, None])

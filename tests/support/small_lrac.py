@@ -9,7 +9,7 @@ import torch
 from chirrup.lab.export.export import export
 from chirrup.lab.models.lrac import Block, Lrac, LracConfig, Unit, units
 from chirrup.lab.training import codebooks
-from small_model import RATE_HZ, Exported, speech_like
+from small_model import RATE_HZ, Exported, reproducible, speech_like
 
 CONFIG = LracConfig(
     encoder=(
@@ -39,8 +39,7 @@ DELAY = (3 + 1) * 4 + 5 * 24
 @torch.no_grad()
 def small_lrac() -> Lrac:
     """Return the model, which is equal in every process. It is shared and must not be changed."""
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
+    with reproducible(0):
         model = Lrac(CONFIG).eval().requires_grad_(False)
         audio = torch.from_numpy(np.stack([speech_like(2 * RATE_HZ, seed) for seed in range(8)]))
         model.start(audio[:, None])

@@ -48,12 +48,18 @@ def speech_like(samples: int, seed: int = 0) -> np.ndarray:
 
 
 @contextmanager
-def one_thread() -> Iterator[None]:
-    """Sums do not depend on how many threads a busy machine gives."""
+def reproducible(seed: int) -> Iterator[None]:
+    """Draw from a seed and compute in one thread: equal values in every process of a test session.
+
+    Sums of several threads differ with the number of threads that a busy machine gives, by enough
+    to round a weight to another half-precision number.
+    """
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        yield
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            yield
     finally:
         torch.set_num_threads(threads)
 
@@ -62,8 +68,7 @@ def one_thread() -> Iterator[None]:
 @torch.no_grad()
 def small_iris() -> Iris:
     """Return the model, which is equal in every process. It is shared and must not be changed."""
-    with torch.random.fork_rng(), one_thread():
-        torch.manual_seed(0)
+    with reproducible(0):
         model = Iris(CONFIG).eval().requires_grad_(False)
         audio = torch.from_numpy(np.stack([speech_like(2 * RATE_HZ, seed) for seed in range(8)]))
         model.start(audio[:, None])

@@ -10,7 +10,7 @@ import torch
 from chirrup.lab.export.export import export
 from chirrup.lab.models.spectrostream import SpectroConfig, SpectroStream
 from chirrup.lab.training import codebooks
-from small_model import Exported, speech_like
+from small_model import Exported, reproducible, speech_like
 
 CONFIG = SpectroConfig(
     encoder_dim=3,
@@ -40,8 +40,7 @@ def stereo(samples: int, seed: int = 0) -> np.ndarray:
 def small_spectro(code_dim: int = 12) -> SpectroStream:
     """Return the model, which is equal in every process. It is shared and must not be changed."""
     config = replace(CONFIG, code_dim=code_dim)
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
+    with reproducible(0):
         model = SpectroStream(config).eval().requires_grad_(False)
         audio = torch.from_numpy(np.stack([stereo(24_000, seed) for seed in range(4)]))
         model.start(audio)
