@@ -191,6 +191,16 @@ def test_weights_are_stored_once_in_half_precision_and_not_in_the_graphs(
     assert graphs < 200_000
 
 
+def test_weights_of_8_bits_give_the_audio_of_the_rounded_model(tmp_path: Path) -> None:
+    """Also if layer scales are folded into the matrices: they are 1, which rounding must keep."""
+    folder = tmp_path / "small"
+    found = export(small_iris(), NAME, folder, speech_like(RATE_HZ, seed=99), compact=True)
+    assert found.codes_equal > 0.999
+    assert found.audio_error_db < -100
+    kinds = {array.dtype for array in load_file(folder / "model.safetensors").values()}
+    assert np.dtype(np.int8) in kinds or np.dtype(np.uint8) in kinds
+
+
 # --- refusals, with graphs that are already there ------------------------------------------------
 
 

@@ -48,7 +48,7 @@ def fold(model: Model, exact: bool = False, compact: bool = False) -> Model:
         tensor.data = tensor.data.half().float()
     if compact:
         for tensor in folded.parameters():
-            if tensor.dim() > 1:
+            if tensor.dim() > 1 and tensor[0].numel() > 1:  # other rows are a number each
                 tensor.data = torch.from_numpy(rounded(tensor.numpy()))
     return folded
 
