@@ -17,8 +17,8 @@ from chirrup.lab.export.int8 import LEAST_EQUAL, MOST_DB, int8_products
 from chirrup.lab.export.integer_products import integer_products
 from chirrup.lab.export.model_folder import move_weights, rounded, rows_of
 from chirrup.lab.export.parity import Parity, share_equal, stream, whole_chunks
-from chirrup.lab.export.program_file import read
-from chirrup.lab.export.program_int8 import int8_decoder
+from chirrup.lab.export.program_file import FileOperation, read
+from chirrup.lab.export.program_int8 import has_matrices, int8_decoder, place_of_mark
 from chirrup.lab.models import CONFIGS
 from chirrup.lab.training.export import DEMO_CLIP, excerpt, export_with_int8
 from chirrup.runtime.graph import Weights
@@ -254,26 +254,27 @@ def test_live_frames_are_near_those_of_the_model(engine: str, model: Path) -> No
     codecs = [chirrup.load(source, engine=engine) for source in ("iris-t1", model)]
     whole, small = (stream(codec.engines()[1], codes, 1) for codec in codecs)
     error = np.square(small - whole).mean() / np.square(whole).mean()
-    assert 1e-6 < error < {"onnx": 1e-3, "native": 3e-3}[engine]
+    assert 1e-6 < error < {"onnx": 1e-3, "native": 6e-3}[engine]
 
 
 def test_stored_in_eight_bits_it_is_small_and_near(tmp_path: Path) -> None:
     folder = tmp_path / "stored"
-    assert run(["export", "iris-t1", str(folder), "--int8", "stored"]) == 0
-    whole, small = chirrup.load("iris-t1"), chirrup.load(folder)
+    assert run(["export", "tq-small", str(folder), "--int8", "stored"]) == 0
+    whole, small = chirrup.load("tq-small"), chirrup.load(folder)
     assert small.codes_sha256 == whole.weights_sha256
-    sizes = [(path / "model.safetensors").stat().st_size for path in (folder, FOLDER / "iris-t1")]
+    sizes = [(path / "model.safetensors").stat().st_size for path in (folder, FOLDER / "tq-small")]
     assert sizes[0] < 0.65 * sizes[1]
-    codes = np.random.default_rng(0).integers(0, 1024, (1, 12, 50), np.int32)
+    shape = (1, whole.codebooks, 50)
+    codes = np.random.default_rng(0).integers(0, whole.codebook_size, shape, np.int32)
     for frames in (1, 50):
         a, b = (stream(codec.engines()[1], codes, frames) for codec in (whole, small))
         assert 1e-6 < np.square(a - b).mean() / np.square(a).mean() < 1e-2
 
 
 @needs_native
-@pytest.mark.parametrize("name", ["iris-t1", "tq-small"])
-def test_the_program_has_the_weights_of_the_graphs(name: str, tmp_path: Path) -> None:
-    """The one has a GRU, the other LSTMs, whose weights have one scale, and transposed layers."""
+@pytest.mark.parametrize(("name", "share"), [("iris-t1", 1), ("tq-small", 0.8)])
+def test_the_program_has_the_weights_of_the_graphs(name: str, share: float, tmp_path: Path) -> None:
+    """The first has a GRU and 8-bit weights already, the second LSTMs and transposed layers."""
     assert run(["export", name, str(tmp_path / "new"), "--int8", "stored"]) == 0
     both = [chirrup.load(tmp_path / "new", engine=engine) for engine in ("onnx", "native")]
     audio = whole_chunks(both[0], excerpt(None, both[0].input_rate_hz))
@@ -283,19 +284,25 @@ def test_the_program_has_the_weights_of_the_graphs(name: str, tmp_path: Path) ->
     sound, made = (stream(decoder, codes, codes.shape[-1]) for decoder in decoders)
     assert np.square(made - sound).mean() < 1e-8 * np.square(sound).mean()
     whole = (FOLDER / name / PROGRAM).stat().st_size
-    assert (tmp_path / "new" / PROGRAM).stat().st_size < 0.8 * whole
+    assert (tmp_path / "new" / PROGRAM).stat().st_size <= share * whole
 
 
 @needs_native
-def test_products_of_the_program_are_int8_in_the_decoder_only(model: Path, tmp_path: Path) -> None:
+def test_only_products_of_the_decoder_get_rounded_inputs(model: Path, tmp_path: Path) -> None:
     content = (model / PROGRAM).read_bytes()
-    parts, _ = read(content)
-    kinds = [{own.weights[0].dtype for own in part.operations if own.weights} for part in parts]
-    assert [np.dtype(np.int8) in own for own in kinds] == [False, True]
+    exact = [
+        {own.numbers[place_of_mark(own)] for own in part.operations if is_int8(own)}
+        for part in read(content)[0]
+    ]
+    assert exact == [{1}, {0}]
     assert int8_decoder(content) == content
     after = tmp_path / "both"
     assert run(["export", str(model), str(after), "--int8", "both"]) == 0
     assert (after / PROGRAM).read_bytes() == content, "the encoder stays as it is"
+
+
+def is_int8(operation: FileOperation) -> bool:
+    return has_matrices(operation) and operation.weights[0].dtype == np.int8
 
 
 def test_once_more_of_itself_its_codes_are_still_the_models(model: Path, tmp_path: Path) -> None:

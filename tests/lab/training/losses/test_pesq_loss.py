@@ -103,6 +103,16 @@ def test_level_does_not_matter() -> None:
     )
 
 
+@pytest.mark.parametrize("gain", [4, 12])
+def test_a_burst_at_the_beginning_does_not_pay(gain: float) -> None:
+    """Alignment by the estimate's own level would lower the rest, and its noise with it."""
+    target = speech_like(3, 1.0)[None, 4800:]
+    noisy = with_noise(target, 5)
+    burst = torch.cat([gain * target[:, :480], noisy[:, 480:]], 1)
+    loss = PESQLoss()
+    assert loss(burst, target) > loss(noisy, target)
+
+
 @pytest.mark.parametrize("part", ["clip", "burst", "band"])
 def test_too_loud_counts_in_the_loss(part: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The standard compensates it, and a decoder would become loud."""

@@ -87,10 +87,11 @@ class PESQLoss(nn.Module):
     more). PESQ is undefined for a target without a speech-level sample: the loss is 0 and the score
     the best one. The standard's recency weighting of clips longer than 16 s is left out.
 
-    The loss differs from the standard in two places. The standard compensates level differences of
-    a clip and of each frame, and limits the disturbance of a frame. A decoder trained with that
-    makes bursts in frames that it cannot predict. So the loss keeps growing above the limit, and
-    compensates at most 3 dB of a level that is too high.
+    The loss differs from the standard in three places. The standard compensates level differences
+    of a clip and of each frame, and limits the disturbance of a frame. A decoder trained with that
+    makes bursts: in frames that it cannot predict, and in the first frame, because a burst lowers
+    all others after the alignment. So the loss keeps growing above the limit, compensates at most 3
+    dB of a frame that is too loud, and does not lower a clip that is too loud.
 
     Raises:
         ValueError: the sample rate is below 16 kHz.
@@ -158,7 +159,7 @@ class PESQLoss(nn.Module):
                 speech, gain = self._prepare(target.float())
                 reference = self._bark_power(speech)
                 start, stop = speech_frames(speech)
-            filtered, _ = self._prepare(estimate.float(), gain / louder**0.5)
+            filtered, _ = self._prepare(estimate.float(), None if louder == math.inf else gain)
             degraded = self._bark_power(filtered)
             reference, degraded = self._compensate(reference, degraded, stop, louder)
             frames = self._frame_disturbances(reference, degraded)
