@@ -13,6 +13,7 @@ import chirrup
 from chirrup import model_folders
 from chirrup.calls.models import Models
 from chirrup.cli import run
+from chirrup.evaluate.results import RESULTS, Results
 from chirrup.live.description import Description
 from chirrup.live.receiver import Loading
 from chirrup.zoo import FOLDER
@@ -75,3 +76,15 @@ def test_a_stream(earlier: chirrup.Codec) -> None:
         threading.Event().wait(0.01)
     assert isinstance(codec, chirrup.Codec), notes
     assert codec.codes_sha256 == earlier.codes_sha256
+
+
+def test_an_evaluation_beside_the_latest_weights(clip: Path, tmp_path: Path) -> None:
+    """Without a bitrate, the digits are not taken for one."""
+    codecs = ["iris-t1@86e61466@1k", "iris-t1@86e61466", "iris-t1@1k"]
+    (tmp_path / "clips").mkdir()
+    shutil.move(clip, tmp_path / "clips")
+    command = ["evaluate", str(tmp_path / "clips"), "-m", "snr", "--out", str(tmp_path / "out")]
+    assert run([*command, *(word for codec in codecs for word in ("-c", codec))]) == 0
+    systems = {row.system for row in Results.read(tmp_path / "out" / RESULTS).rows}
+    earlier = {f"iris-t1@86e61466-{rate}" for rate in (1000, 6000)}
+    assert systems == earlier | {"iris-t1-1000"}

@@ -42,6 +42,11 @@ def with_weights(model: str, weights: str) -> str | None:
     return earlier if earlier in names else model if model in names else None
 
 
+def is_shipped(name: str) -> bool:
+    """Return whether the package has a model of this name, also ``NAME@DIGITS``."""
+    return name in _shipped()
+
+
 def _shipped() -> set[str]:
     return {path.parent.name for path in FOLDER.glob("*/model.json")}
 
@@ -62,7 +67,7 @@ def model_folder(model: str | Path) -> Path:
     """
     if isinstance(model, str) and model.startswith(PREFIX):
         return download(model)
-    folder = FOLDER / model if isinstance(model, str) and model in _shipped() else Path(model)
+    folder = FOLDER / model if isinstance(model, str) and is_shipped(model) else Path(model)
     if os.path.isfile(folder / "model.json"):  # also for a name that is too long for a file
         return folder
     names = ", ".join(models()) or "(none installed)"

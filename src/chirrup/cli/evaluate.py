@@ -178,11 +178,12 @@ def _systems(wanted: Sequence[str] | None) -> "tuple[System, ...]":
     """Parse ``NAME@BPS,...``, and print a note for each codec that is not available."""
     from chirrup.evaluate.peers import find
     from chirrup.evaluate.run import System
+    from chirrup.model_folders import is_shipped
 
     found = []
     for text in wanted or ["iris-t1@1k,3k,6k", "opus@6k,9k,12k", "codec2@1200,3200"]:
         name, at, rates = text.rpartition("@")
-        if not at:
+        if not at or is_shipped(text):  # NAME@DIGITS has no bitrates
             name, rates = text, ""
         try:
             codec = find(name)

@@ -85,10 +85,11 @@ def _facts(name: str, check: bool) -> tuple[dict[str, Any], Callable[[dict[str, 
     from chirrup.files import describe
     from chirrup.files.about import describe_audio
     from chirrup.hub import PREFIX
-    from chirrup.zoo import load, models
+    from chirrup.model_folders import is_shipped
+    from chirrup.zoo import load
 
     path = Path(name)
-    if path.is_dir() or name.startswith(PREFIX) or (name in models() and not path.exists()):
+    if path.is_dir() or name.startswith(PREFIX) or (is_shipped(name) and not path.exists()):
         return summary(load(name)), print_model
     if name == "-":
         with console.live_input() as live:

@@ -159,14 +159,14 @@ def export(
     with ONNX graphs, and with --untrained it is the name of a configuration, such as focal-65k.
 
     Needs the extra: pip install 'chirrup[train]'."""
-    from chirrup.zoo import FOLDER, models
+    from chirrup.model_folders import FOLDER, is_shipped
 
     if untrained and (pack is not None or pseudo_gray or int8 is not Int8.none):
         raise UsageError(
             "--untrained takes no --pack, --int8 or --pseudo-gray: export the exported folder "
             "again with --int8"
         )
-    if not untrained and not checkpoint.exists() and str(checkpoint) in models():
+    if not untrained and not checkpoint.exists() and is_shipped(str(checkpoint)):
         checkpoint = FOLDER / checkpoint
     if not untrained and not checkpoint.exists():
         raise FileError(f"{checkpoint} does not exist: give a checkpoint of chirrup train")

@@ -18,9 +18,10 @@ def load(model: str | Path = DEFAULT, *, threads: int = 1, engine: str | None = 
     >>> codes = codec.encode(audio, bitrate_bps=6000)
 
     Args:
-        model: a name that `models` returns, or a folder that ``chirrup export`` wrote, or the
-            address of a repository of the Hugging Face hub, ``hf://owner/name`` or
-            ``hf://owner/name@revision``. Only an address uses the network.
+        model: a name that `models` returns, or ``NAME@DIGITS`` for earlier weights that the package
+            keeps, or a folder that ``chirrup export`` wrote, or the address of a repository of the
+            Hugging Face hub, ``hf://owner/name`` or ``hf://owner/name@revision``. Only an address
+            uses the network.
         threads: number of threads that one call of ONNX Runtime may use. One is the fastest for
             live frames. The native engine uses one.
         engine: "native" for the native engine, or "onnx" for ONNX Runtime. None selects the one in

@@ -30,7 +30,7 @@ from chirrup.evaluate.peers.peer import Coded, Peer, PeerError, timed
 from chirrup.evaluate.peers.speex import Speex, SpeexWideband
 from chirrup.evaluate.peers.vorbis import Vorbis
 from chirrup.hub import PREFIX
-from chirrup.zoo import models
+from chirrup.model_folders import is_shipped, models
 
 __all__ = [
     "PEERS",
@@ -78,7 +78,7 @@ def find(name: str) -> Peer:
     """
     if name in PEERS:
         return PEERS[name]
-    local = name in models() or (Path(name) / "model.json").is_file()
+    local = is_shipped(name) or (Path(name) / "model.json").is_file()
     if local or name.startswith(PREFIX):
         return ModelPeer(name)
     module, colon, attribute = name.partition(":")

@@ -14,7 +14,8 @@ from chirrup.codes import ABSENT, Codes
 from chirrup.errors import FormatError
 from chirrup.evaluate.peers.peer import Coded, Peer, resampled, timed
 from chirrup.live.network import Network, NetworkConditions
-from chirrup.zoo import load, models
+from chirrup.model_folders import is_shipped
+from chirrup.zoo import load
 
 loaded = cache(load)
 
@@ -29,7 +30,8 @@ class ModelPeer(Peer):
     codes. The seconds are the wall time of `Codec.encode` and `Codec.decode` on one thread.
 
     Args:
-        model: one of `chirrup.models`, or a folder that ``chirrup export`` wrote.
+        model: one of `chirrup.models`, ``NAME@DIGITS`` of earlier weights, or a folder that
+            ``chirrup export`` wrote.
         name: key in tables; by default the name of the model or of its folder.
     """
 
@@ -39,7 +41,7 @@ class ModelPeer(Peer):
         self._model = model
         self._network: tuple[NetworkConditions, str] | None = None
         codec = self.codec
-        self.name = name or (codec.name if model in models() else Path(model).resolve().name)
+        self.name = name or (str(model) if is_shipped(str(model)) else Path(model).resolve().name)
         self.label = self.name
         self.sample_rate_hz = codec.sample_rate_hz
         self.bitrates_bps = tuple(codec.bitrates_bps)
