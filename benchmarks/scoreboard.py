@@ -3,6 +3,7 @@
 The page is docs/reference/scoreboard.md.
 
     python benchmarks/scoreboard.py --corpus FOLDER [--board NAME ...] [--codec NAME ...]
+    python benchmarks/scoreboard.py --corpus FOLDER --speed  # only the speed of the models, again
     python benchmarks/scoreboard.py --write  # only the pages, from docs/reference/scoreboard/
 
 If a run was stopped, it continues. Audio and reports are in runs/scoreboard/.
@@ -56,7 +57,7 @@ def run(name: str, corpus: Path, workers: int, codecs: list[str]) -> Results:
             console.print(f"{codec} is left out: {lack}")
         else:
             installed += [System(codec, rate) for rate in rates]
-    clips = [path for path in audio_files(corpus / board.folder) if path.match(board.files)]
+    clips = clips_of(name, corpus)
     settings = Settings(
         clips=tuple(clips),
         systems=tuple(installed),
@@ -79,6 +80,22 @@ def run(name: str, corpus: Path, workers: int, codecs: list[str]) -> Results:
     }
     write_report(results, folder, folder / "report.html", {m: METRICS[m] for m in board.metrics})
     return results
+
+
+def clips_of(board: str, corpus: Path) -> list[Path]:
+    """Return the clips of a board."""
+    folder, files = BOARDS[board].folder, BOARDS[board].files
+    return [path for path in audio_files(corpus / folder) if path.match(files)]
+
+
+def time_again(kept: Results, clips: list[Path]) -> None:
+    """Replace the real-time factors of all models, so that they come from one run."""
+    for system, known in kept.run["models"].items():
+        codec, _, rate = system.rpartition("-")
+        if isinstance(peer := find(codec), ModelPeer):
+            known["real_time_factor"] = real_time_factor(
+                peer.codec, int(rate), tuple(clips[:TIMED])
+            )
 
 
 def facts(model: ModelPeer, bitrate_bps: int, clips: tuple[Path, ...]) -> dict[str, Any]:
@@ -148,6 +165,7 @@ def main() -> None:
     parser.add_argument(
         "--write", action="store_true", help="only the pages, from docs/reference/scoreboard/"
     )
+    parser.add_argument("--speed", action="store_true", help="only time the models again")
     options = parser.parse_args()
     KEPT.mkdir(parents=True, exist_ok=True)
     if not options.write:
@@ -155,6 +173,11 @@ def main() -> None:
             parser.error("give --corpus FOLDER, or --write")
         for name in options.board or BOARDS:
             path, every = KEPT / f"{name}.jsonl", list(BOARDS[name].systems)
+            if options.speed:
+                results = Results.read(path)
+                time_again(results, clips_of(name, options.corpus))
+                results.write(path)
+                continue
             codecs = [codec for codec in every if codec in (options.codec or every)]
             if not codecs:
                 continue
