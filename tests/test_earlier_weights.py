@@ -12,7 +12,7 @@ import soundfile
 import chirrup
 from chirrup import model_folders
 from chirrup.calls.models import Models
-from chirrup.cli import run
+from chirrup.cli import completion, run
 from chirrup.evaluate.results import RESULTS, Results
 from chirrup.live.description import Description
 from chirrup.live.receiver import Loading
@@ -88,3 +88,15 @@ def test_an_evaluation_beside_the_latest_weights(clip: Path, tmp_path: Path) -> 
     systems = {row.system for row in Results.read(tmp_path / "out" / RESULTS).rows}
     earlier = {f"iris-t1@86e61466-{rate}" for rate in (1000, 6000)}
     assert systems == earlier | {"iris-t1-1000"}
+
+
+def test_errors_and_completion_name_the_earlier_weights(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    old = str(Path(__file__).parent / "archive" / "0.1" / "iris-t1.chirrup")
+    assert run(["decode", old, str(tmp_path / "a.wav"), "--model", "iris-t1"]) == 2
+    assert "give --model iris-t1@86e61466, or decode" in " ".join(capsys.readouterr().err.split())
+    with pytest.raises(chirrup.ModelError, match="iris-t1@86e61466"):
+        chirrup.load("iris-t1@00000000")
+    assert completion.models("iris-t1@") == ["iris-t1@86e61466"]
+    assert completion.models("iris-t1") == ["iris-t1"]

@@ -18,9 +18,13 @@ UNTRAINED = RELEASED | {
 """Models that ship without weights. The authors of `RELEASED` have published weights."""
 
 
-def models() -> list[str]:
-    """Return the names of the models that ship with the package, with their latest weights."""
-    return sorted(name for name in _shipped() if "@" not in name)
+def models(*, earlier: bool = False) -> list[str]:
+    """Return the names of the models that ship with the package.
+
+    Args:
+        earlier: also return ``NAME@DIGITS`` of earlier weights, which the package keeps.
+    """
+    return sorted(name for name in _shipped() if earlier or "@" not in name)
 
 
 def with_weights(model: str, weights: str) -> str | None:
@@ -40,6 +44,12 @@ def with_weights(model: str, weights: str) -> str | None:
     names = _shipped()
     earlier = f"{model}@{weights[:8]}"
     return earlier if earlier in names else model if model in names else None
+
+
+def right_model(model: str, weights: str) -> str:
+    """Return what to give for codes of some weights. The arguments are those of `with_weights`."""
+    name = with_weights(model, weights)
+    return f"--model {name}" if name and "@" in name else "the right folder with --model FOLDER"
 
 
 def is_shipped(name: str) -> bool:
@@ -70,7 +80,7 @@ def model_folder(model: str | Path) -> Path:
     folder = FOLDER / model if isinstance(model, str) and is_shipped(model) else Path(model)
     if os.path.isfile(folder / "model.json"):  # also for a name that is too long for a file
         return folder
-    names = ", ".join(models()) or "(none installed)"
+    names = ", ".join(models(earlier="@" in str(model))) or "(none installed)"
     if model in UNTRAINED and not folder.exists():
         way = (
             "download its authors' config.json and model.safetensors and export that folder"

@@ -86,7 +86,7 @@ export async function decodeChirrup(coder, models, bytes, name) {
   const model = models.find((each) => each.name === header.model);
   if (!model) throw new Error(`${name} was coded with ${header.model}, which this page lacks. It has ${models.map((each) => each.name).join(", ")}.`);
   if (!model.codes_sha256.startsWith(header.weightsHash))
-    throw new Error(`${name} was coded with other weights of ${model.name} than this page has. Decode it with the version of Chirrup that wrote it.`);
+    throw new Error(`${name} was coded with other weights of ${model.name} than this page has. Decode it with the command chirrup decode.`);
   const same = [["codebooks", model.codebooks], ["bitsPerCode", model.bits_per_code], ["frameSamples", model.frame_samples]];
   if (same.some(([field, value]) => (field === "codebooks" ? header[field] > value : header[field] !== value)))
     throw new Error(`The header of ${name} contradicts the model ${model.name}: the file is damaged.`);

@@ -18,7 +18,7 @@ def models(incomplete: str) -> list[str]:
     """Return the models that ship with the package. The shell completes folders if none fits."""
     from chirrup.zoo import models
 
-    return _fitting(models(), incomplete)
+    return _fitting(models(earlier="@" in incomplete), incomplete)
 
 
 def models_or_paths(incomplete: str) -> list[str]:
@@ -41,7 +41,7 @@ def bitrates(context: typer.Context, incomplete: str) -> list[str]:
 
     model = context.params.get("model") or DEFAULT
     try:
-        spec, _ = read_spec(FOLDER / model if model in names() else Path(model))
+        spec, _ = read_spec(FOLDER / model if model in names(earlier=True) else Path(model))
     except (ChirrupError, OSError):
         return []
     trained = [rate for rate in spec.bitrates_bps if rate >= spec.lowest_bitrate_bps]

@@ -11,7 +11,7 @@ from chirrup.cli.models import Json
 if TYPE_CHECKING:
     from chirrup.installation import About, Checked, Use
 
-WIDTH = 13
+WIDTH = 16
 """Width of the names in the report."""
 
 

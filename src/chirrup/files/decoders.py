@@ -7,7 +7,7 @@ from chirrup.bitstream import Header
 from chirrup.codec import Codec
 from chirrup.errors import FileError
 from chirrup.files.inputs import Source, source_name
-from chirrup.model_folders import models, with_weights
+from chirrup.model_folders import models, right_model, with_weights
 from chirrup.zoo import load
 
 
@@ -60,6 +60,7 @@ def check_model(codec: Codec, header: Header, source: Source, force: bool) -> No
     if header.weights_hash != codec.codes_sha256[:32] and not force:
         raise FileError(
             f"{name} was coded with other weights of {header.model!r} ({header.weights_hash[:8]}) "
-            f"than {codec.name!r} has here ({codec.codes_sha256[:8]}): give the right folder with "
-            "--model FOLDER, or decode nevertheless with --any-weights"
+            f"than {codec.name!r} has here ({codec.codes_sha256[:8]}): give "
+            f"{right_model(header.model, header.weights_hash)}, or decode nevertheless with "
+            "--any-weights"
         )

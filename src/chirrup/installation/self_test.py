@@ -51,8 +51,11 @@ class Checked:
 
 
 def check_models() -> list[Checked]:
-    """Run the self-test of each shipped model in the engine that `chirrup.load` selects."""
-    return [check_model(name) for name in models()]
+    """Run the self-test of each shipped model in the engine that `chirrup.load` selects.
+
+    Earlier weights are among them, because files may need them.
+    """
+    return [check_model(name) for name in models(earlier=True)]
 
 
 def check_model(name: str, engine: str | None = None) -> Checked:

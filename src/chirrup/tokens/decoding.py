@@ -17,6 +17,7 @@ from chirrup.errors import FileError
 from chirrup.files.coding import Decoded, written_as
 from chirrup.files.drafts import only_one
 from chirrup.files.outputs import open_sink
+from chirrup.model_folders import right_model
 from chirrup.resampling import checked_rate, resample_blocks
 from chirrup.tokens.making import write_failures
 from chirrup.tokens.reader import Tokens
@@ -90,8 +91,9 @@ def detokenize(
     if own.weights_sha256 != codec.codes_sha256 and not any_weights:
         raise FileError(
             f"{tokens.folder} has codes of other weights of {own.model} ({own.weights_sha256[:8]}) "
-            f"than {codec.name!r} has here ({codec.codes_sha256[:8]}): give the right folder with "
-            "--model FOLDER, or decode nevertheless with --any-weights"
+            f"than {codec.name!r} has here ({codec.codes_sha256[:8]}): give "
+            f"{right_model(own.model, own.weights_sha256)}, or decode nevertheless with "
+            "--any-weights"
         )
     shared = {
         "tokens": str(tokens.folder),
