@@ -57,8 +57,8 @@ def received(model: Model, audio: Tensor, generator: torch.Generator) -> Tensor:
     """Return the decoder's input for random numbers of codebooks, half of them the lowest ones."""
     codes = model.quantizer.encode(model.encoder.offline(audio))
     few = torch.randint(2, 4, (len(audio),), generator=generator)
-    any_ = torch.randint(2, model.codebooks + 1, (len(audio),), generator=generator)
-    used = torch.where(torch.rand(len(audio), generator=generator) < 0.5, few, any_)
+    some = torch.randint(2, model.codebooks + 1, (len(audio),), generator=generator)
+    used = torch.where(torch.rand(len(audio), generator=generator) < 0.5, few, some)
     codes[torch.arange(model.codebooks)[None, :, None] >= used[:, None, None].expand_as(codes)] = -1
     return model.quantizer.decode(codes)
 
