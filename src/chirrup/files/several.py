@@ -3,9 +3,11 @@
 import os
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from queue import Empty, SimpleQueue
 from threading import Event
 from typing import Generic, TypeVar
 
@@ -14,6 +16,9 @@ from chirrup.files.meter import Progress
 from chirrup.files.naming import AUDIO_ENDINGS, CODED_ENDING, Naming
 
 T = TypeVar("T")
+
+WAIT_SECONDS = 0.5
+"""Time after which a signal is noticed at the latest."""
 
 
 @dataclass(frozen=True)
@@ -118,6 +123,13 @@ class _StoppedError(Exception):
     """Ends the work on a file when all work ends."""
 
 
+def _next(queue: SimpleQueue[T]) -> T:
+    """Return the next item. A wait without an end can miss a signal that comes as it begins."""
+    while True:
+        with suppress(Empty):
+            return queue.get(timeout=WAIT_SECONDS)
+
+
 def run_each(
     pairs: Sequence[Pair], work: Callable[[Pair, Progress], T], workers: int
 ) -> Generator[Done[T], None, None]:
@@ -149,8 +161,11 @@ def run_each(
 
     with ThreadPoolExecutor(workers) as pool:
         try:
-            for future in as_completed([pool.submit(one, pair) for pair in pairs]):
-                yield future.result()
+            finished: SimpleQueue[Future[Done[T]]] = SimpleQueue()
+            for pair in pairs:
+                pool.submit(one, pair).add_done_callback(finished.put)
+            for _ in pairs:
+                yield _next(finished).result()
         finally:
             stopping.set()
             pool.shutdown(wait=False, cancel_futures=True)
