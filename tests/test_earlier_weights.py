@@ -90,6 +90,15 @@ def test_an_evaluation_beside_the_latest_weights(clip: Path, tmp_path: Path) -> 
     assert systems == earlier | {"iris-t1-1000"}
 
 
+def test_lists_and_descriptions_name_them(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["models"]) == 0
+    assert "earlier weights, to decode: iris-t1@86e61466" in capsys.readouterr().out
+    assert run(["info", "iris-t1@86e61466"]) == 0
+    assert "codes of:  weights 86e61466" in capsys.readouterr().out
+    assert run(["info", "iris-t1"]) == 0
+    assert "codes of:" not in capsys.readouterr().out
+
+
 def test_errors_and_completion_name_the_earlier_weights(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -38,6 +38,7 @@ def summary(codec: "Codec") -> dict[str, Any]:
         "engine": codec.engine,
         "size_bytes": sum((codec.folder / name).stat().st_size for name in files),
         "weights_sha256": codec.weights_sha256,
+        "codes_sha256": codec.codes_sha256,
         "scores": scores(codec.description.get("training", {})),
     }
 
@@ -73,6 +74,8 @@ def print_model(facts: dict[str, Any]) -> None:
         "weights": facts["weights_sha256"],
         "folder": facts["folder"],
     }
+    if facts["codes_sha256"] != facts["weights_sha256"]:
+        lines["codes of"] = f"weights {facts['codes_sha256'][:8]}"
     if facts["scores"]:
         lines["scores"] = ", ".join(score_lines(facts))
     typer.echo(facts["name"])
@@ -109,6 +112,8 @@ def models(as_json: Json = False) -> None:
             "\n".join(few) or "-",
         )
     console.print_table(table)
+    if earlier := sorted(set(names(earlier=True)) - set(names())):
+        console.print_text(f"earlier weights, to decode: {', '.join(earlier)}")
 
 
 def audit(
