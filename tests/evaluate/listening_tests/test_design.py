@@ -66,9 +66,11 @@ def test_nothing_reveals_a_system(tmp_path: Path, kind: str) -> None:
     test, key = made(tmp_path, Settings(kind), clips)
     page = tmp_path / "test" / PAGE
     assert set(key["sounds"]) == {path.name for path in (page / AUDIO).iterdir()}
-    text = json.dumps(test)
+    text = json.dumps(test).replace("training", "")
+    for name in key["sounds"]:  # random hexadecimal digits, which may spell "bad"
+        text = text.replace(name, "")
     for word in ("good", "bad", "anchor", "ann", "clean"):
-        assert word not in text.replace("training", "")
+        assert word not in text
     for path in (page / AUDIO).iterdir():
         assert b"good" not in path.read_bytes() + path.name.encode()
 
