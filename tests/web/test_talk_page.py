@@ -163,7 +163,9 @@ def test_a_page_talks_with_the_command(
     assert now["received"]["received"] > 200
     delays_ms = [of["received"]["delay_ms"] for of in meters if "delay_ms" in of["received"]]
     assert min(delays_ms) < 1000 * LONGEST_DELAY_S  # a busy machine may raise it for a while
-    assert soundfile.read(out)[0].std() == pytest.approx(audio.std(), rel=0.8)
+    heard, heard_rate_hz = soundfile.read(out)
+    settled = heard[heard_rate_hz:]  # before, the browser's automatic gain is up to 8 dB too high
+    assert settled.std() == pytest.approx(audio.std(), rel=0.5)
     until(ann, lambda: ann.inner_text("#status") == "Nobody else is in the room.")
 
 
