@@ -46,12 +46,6 @@ def with_weights(model: str, weights: str) -> str | None:
     return earlier if earlier in names else model if model in names else None
 
 
-def right_model(model: str, weights: str) -> str:
-    """Return what to give for codes of some weights. The arguments are those of `with_weights`."""
-    name = with_weights(model, weights)
-    return f"--model {name}" if name and "@" in name else "the right folder with --model FOLDER"
-
-
 def is_shipped(name: str) -> bool:
     """Return whether the package has a model of this name, also ``NAME@DIGITS``."""
     return name in _shipped()

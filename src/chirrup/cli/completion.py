@@ -34,14 +34,13 @@ def models_or_paths(incomplete: str) -> list[str]:
 
 def bitrates(context: typer.Context, incomplete: str) -> list[str]:
     """Return the bitrates of the model on the command line, such as ``6k``."""
-    from chirrup.model_folders import FOLDER
-    from chirrup.model_folders import models as names
+    from chirrup.model_folders import FOLDER, is_shipped
     from chirrup.model_json import read_spec
     from chirrup.zoo import DEFAULT
 
     model = context.params.get("model") or DEFAULT
     try:
-        spec, _ = read_spec(FOLDER / model if model in names(earlier=True) else Path(model))
+        spec, _ = read_spec(FOLDER / model if is_shipped(model) else Path(model))
     except (ChirrupError, OSError):
         return []
     trained = [rate for rate in spec.bitrates_bps if rate >= spec.lowest_bitrate_bps]

@@ -7,7 +7,7 @@ from chirrup.bitstream import Header
 from chirrup.codec import Codec
 from chirrup.errors import FileError
 from chirrup.files.inputs import Source, source_name
-from chirrup.model_folders import models, right_model, with_weights
+from chirrup.model_folders import models, with_weights
 from chirrup.zoo import load
 
 
@@ -60,7 +60,20 @@ def check_model(codec: Codec, header: Header, source: Source, force: bool) -> No
     if header.weights_hash != codec.codes_sha256[:32] and not force:
         raise FileError(
             f"{name} was coded with other weights of {header.model!r} ({header.weights_hash[:8]}) "
-            f"than {codec.name!r} has here ({codec.codes_sha256[:8]}): give "
-            f"{right_model(header.model, header.weights_hash)}, or decode nevertheless with "
-            "--any-weights"
+            + than_here(codec, header.model, header.weights_hash)
         )
+
+
+def than_here(codec: Codec, model: str, weights: str) -> str:
+    """Return the end of the error for codes of other weights than the given model has.
+
+    Args:
+        codec: the given model.
+        model, weights: the model and the weights of the codes, as in `with_weights`.
+    """
+    name = with_weights(model, weights)
+    right = "the right folder with --model FOLDER" if name in (None, model) else f"--model {name}"
+    return (
+        f"than {codec.name!r} has here ({codec.codes_sha256[:8]}): give {right}, or decode "
+        "nevertheless with --any-weights"
+    )

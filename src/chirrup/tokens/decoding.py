@@ -15,9 +15,9 @@ from chirrup.codec import Codec
 from chirrup.data.workers import Run
 from chirrup.errors import FileError
 from chirrup.files.coding import Decoded, written_as
+from chirrup.files.decoders import than_here
 from chirrup.files.drafts import only_one
 from chirrup.files.outputs import open_sink
-from chirrup.model_folders import right_model
 from chirrup.resampling import checked_rate, resample_blocks
 from chirrup.tokens.making import write_failures
 from chirrup.tokens.reader import Tokens
@@ -91,9 +91,7 @@ def detokenize(
     if own.weights_sha256 != codec.codes_sha256 and not any_weights:
         raise FileError(
             f"{tokens.folder} has codes of other weights of {own.model} ({own.weights_sha256[:8]}) "
-            f"than {codec.name!r} has here ({codec.codes_sha256[:8]}): give "
-            f"{right_model(own.model, own.weights_sha256)}, or decode nevertheless with "
-            "--any-weights"
+            + than_here(codec, own.model, own.weights_sha256)
         )
     shared = {
         "tokens": str(tokens.folder),
