@@ -12,10 +12,8 @@ import os
 
 os.environ |= {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
 
-import argparse
 import math
 import time
-from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -24,7 +22,7 @@ from chirrup.lab.models import Model
 from chirrup.lab.training.checkpoints import load_checkpoint, trained_model
 from chirrup.lab.training.config import load_recipe
 from chirrup.lab.training.loop import Trainer
-from shared import console, table
+from shared import console, continuing, table
 
 WARM_UP = 0.02
 """Share of the time during which the learning rate rises."""
@@ -82,11 +80,7 @@ def fit_encoder(trainer: Trainer, teacher: Model, minutes: float) -> list[tuple[
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Start a changed model from a trained one.")
-    parser.add_argument("checkpoint", type=Path)
-    parser.add_argument("recipe", type=Path)
-    parser.add_argument("changes", nargs="*", metavar="KEY=VALUE", help="changes to the recipe")
-    parser.add_argument("--out", type=Path, required=True)
+    parser = continuing("Start a changed model from a trained one.")
     parser.add_argument("--minutes", type=float, default=10.0, help="0: no part is trained")
     parser.add_argument("--fresh", metavar="PART", help="part that begins anew, such as decoder")
     options = parser.parse_intermixed_args()

@@ -12,7 +12,6 @@ import os
 
 os.environ |= {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
 
-import argparse
 import math
 import tempfile
 import time
@@ -27,7 +26,7 @@ from chirrup.lab.training.batches.sampler import Sampler
 from chirrup.lab.training.checkpoints import load_checkpoint, save_checkpoint, trained_model
 from chirrup.lab.training.config import LossWeights, Stage, load_recipe
 from chirrup.lab.training.loop import Trainer, normalise_level
-from shared import console
+from shared import console, continuing
 
 LOST = 8
 """Lost frames before the stream, which bring the states of the unchanged decoder into order."""
@@ -43,7 +42,7 @@ WEIGHTS = LossWeights(complex=3, mel=15)
 def clips(trainer: Trainer, sampler: Sampler, generator: torch.Generator) -> Tensor:
     """Return clips of the recipe, some replaced by noise, half of them made quieter."""
     audio = trainer.model.tiled(sampler.batch(trainer.config.batch_size)[0])
-    audio = audio[..., : FRAMES * trainer.model.input_frame_samples]
+    audio = audio[..., : FRAMES * trainer.model.frame_samples]
     noise = torch.randn(audio.shape, generator=generator) * audio.std((1, 2), keepdim=True)
     kind = torch.rand(len(audio), 1, 1, generator=generator)
     audio = torch.where(kind < 0.15, noise, audio)
@@ -64,11 +63,7 @@ def received(model: Model, audio: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Train the first frames of a decoder.")
-    parser.add_argument("checkpoint", type=Path)
-    parser.add_argument("recipe", type=Path)
-    parser.add_argument("changes", nargs="*", metavar="KEY=VALUE", help="changes to the recipe")
-    parser.add_argument("--out", type=Path, required=True)
+    parser = continuing("Train the first frames of a decoder.")
     parser.add_argument("--steps", type=int, default=1300)
     options = parser.parse_intermixed_args()
     torch.set_num_threads(1)
@@ -103,7 +98,7 @@ def train(trainer: Trainer, teacher: Model, student: Model, steps: int) -> None:
         optimiser.param_groups[0]["lr"] = rate
         with torch.no_grad():
             audio = clips(trainer, sampler, generator)
-            latent = received(teacher, audio, generator)
+            latent = received(teacher, trainer.to_input_rate(audio), generator)
             lost = latent.new_zeros(*latent.shape[:2], LOST)
             wanted = teacher.decoder.offline(torch.cat([lost, latent], 2))[..., LOST * hop :]
         made = student.decoder.offline(latent)

@@ -1,5 +1,6 @@
-"""Common parts of the benchmarks: console, tables, a test signal, a description of the machine."""
+"""Common parts of the benchmarks: console, tables, arguments, a test signal, the machine."""
 
+import argparse
 import importlib.metadata
 import importlib.util
 import os
@@ -31,6 +32,16 @@ def table(title: str, *headings: str) -> Table:
     for index, heading in enumerate(headings):
         result.add_column(heading, justify="right" if index else "left")
     return result
+
+
+def continuing(description: str) -> argparse.ArgumentParser:
+    """Return a parser of CHECKPOINT RECIPE [KEY=VALUE ...] --out PATH."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("checkpoint", type=Path)
+    parser.add_argument("recipe", type=Path)
+    parser.add_argument("changes", nargs="*", metavar="KEY=VALUE", help="changes to the recipe")
+    parser.add_argument("--out", type=Path, required=True)
+    return parser
 
 
 def speech_like(seconds: float, rate: int, seed: int = 0) -> np.ndarray:

@@ -2,7 +2,6 @@
 
 import re
 import sys
-from copy import deepcopy
 from dataclasses import replace
 from importlib import import_module
 from itertools import pairwise
@@ -16,17 +15,14 @@ import pytest
 import soundfile
 import torch
 
-import small_model
 from benchmark_scripts import scripts  # noqa: F401
 from chirrup.evaluate.metrics import METRICS
 from chirrup.evaluate.peers import find
 from chirrup.evaluate.results import RESULTS, Results, Row
 from chirrup.lab.audit.complexity import nominal_latency_samples
-from chirrup.lab.models import CONFIGS, Model, build
+from chirrup.lab.models import Model, build
 from chirrup.lab.training.checkpoints import load_checkpoint
 from chirrup.lab.training.config import TrainingConfig, load_recipe
-from chirrup.lab.training.loop import Trainer
-from tiny_training import tiny_recipe, write_corpus
 
 
 @pytest.fixture
@@ -146,39 +142,6 @@ def test_both_decoders_begin_anew_on_the_same_codes() -> None:
     for decoder in (conv2former, convnext):
         fresh = carry_over.copy_what_fits(conv2former, decoder, iris.decoders().fresh)
         assert fresh == sorted(name for name in decoder.state_dict() if name.startswith("decoder."))
-
-
-def test_first_frames_are_trained_without_a_change_of_codes(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    first_frames = import_module("first_frames")
-    monkeypatch.setattr(first_frames, "WARM_UP", 1)
-    monkeypatch.setattr(first_frames, "RATE", 2e-3)
-    monkeypatch.setitem(CONFIGS, small_model.NAME, small_model.ENTRY)
-    write_corpus(tmp_path)
-    recipe = tiny_recipe(tmp_path)
-    recipe["data"] |= {"crop_seconds": 0.6}
-    config = TrainingConfig.model_validate(recipe)
-    trainer = Trainer(config, tmp_path / "run", torch.device("cpu"))
-    teacher = small_model.small_iris()
-    student = deepcopy(teacher)
-    student.decoder.requires_grad_(True)
-    audio = torch.from_numpy(small_model.speech_like(24_000, seed=99))[None, None, 4800:]
-    latent = first_frames.received(teacher, audio, torch.Generator().manual_seed(0))
-    lost = latent.new_zeros(1, latent.shape[1], first_frames.LOST)
-
-    def error() -> float:
-        with torch.no_grad():
-            wanted = teacher.decoder.offline(torch.cat([lost, latent], 2))
-            made = student.decoder.offline(latent)
-        return float((made - wanted[..., -made.shape[-1] :])[..., :960].square().mean())
-
-    before = error()
-    first_frames.train(trainer, teacher, student, 4)
-    assert error() < before
-    kept = teacher.state_dict()
-    changed = {name for name, value in student.state_dict().items() if not value.equal(kept[name])}
-    assert {name.partition(".")[0] for name in changed} == {"decoder"}
 
 
 def test_the_flagship_hears_as_much_with_other_clips() -> None:
