@@ -1,5 +1,6 @@
 """Several inputs and folders, and the default names of outputs."""
 
+import _thread
 import itertools
 import json
 import os
@@ -7,6 +8,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -212,6 +214,27 @@ def test_an_end_ends_the_work_on_every_input() -> None:
     for _ in run_each(pairs, work, workers=3):
         break
     assert 1 <= len(begun) <= 4
+
+
+def test_a_signal_is_noticed_while_a_file_is_coded() -> None:
+    """`interrupt_main` does not wake the main thread, like a signal that comes as a wait begins."""
+    completed: list[Pair] = []
+
+    def work(pair: Pair, progress: Progress) -> None:
+        time.sleep(0.2)  # the main thread waits
+        _thread.interrupt_main()
+        for _ in range(200):
+            time.sleep(0.05)
+            progress(0, None)
+        completed.append(pair)
+
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            list(run_each([Pair(Path("a"), Path("b"))], work, 1))
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert completed == []
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,11 @@
 """Jobs in processes of this machine and on a local Ray."""
 
+import _thread
 import os
+import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -33,6 +36,20 @@ def test_jobs_are_drawn_as_they_are_needed() -> None:
     next(results)
     assert drawn <= WAITING + 1
     assert len(list(results)) == 99
+
+
+def test_a_signal_is_noticed_while_a_job_runs(tmp_path: Path) -> None:
+    """`interrupt_main` does not wake the main thread, like a signal that comes as a wait begins."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    timer = threading.Timer(1, _thread.interrupt_main)
+    timer.start()
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            list(processes(1)(data_jobs.write_late, [str(tmp_path / "late")], None))
+    finally:
+        timer.join()
+        signal.signal(signal.SIGINT, before)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_job_that_ends_its_process_ends_no_other() -> None:

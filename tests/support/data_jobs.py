@@ -42,3 +42,10 @@ def double_after_a_kill(job: str) -> str:
         path.touch()
         os.kill(os.getpid(), signal.SIGKILL)
     return job * 2
+
+
+def write_late(job: str) -> str:
+    """Make a file after 15 seconds."""
+    time.sleep(15)
+    Path(job).touch()
+    return job

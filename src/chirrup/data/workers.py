@@ -9,6 +9,7 @@ from typing import Any
 
 from chirrup.errors import FileError
 from chirrup.files.processes import open_pool
+from chirrup.files.several import WAIT_SECONDS
 
 WAITING = 4
 """Waiting jobs per process, which keep it busy with little memory."""
@@ -63,7 +64,7 @@ def _in_pool(
                 raise
         if not waiting:
             return
-        for future in wait(waiting, return_when=FIRST_COMPLETED).done:
+        for future in wait(waiting, WAIT_SECONDS, FIRST_COMPLETED).done:
             result = future.result()
             del waiting[future]
             yield result
