@@ -25,7 +25,7 @@ PACKETS = [
 RADIO = sorted(ARCHIVE.glob("*/radio.json"))
 RADIO_MODEL, RADIO_BITRATE_BPS = "iris-t1", 3000
 EARLIER = {("0.1", "iris-t1"): "iris-t1@86e61466"}
-"""Folders of earlier weights, by version and model: packets and bare frames do not state theirs."""
+"""Folders of earlier weights, by version and model: packets and bare frames state no weights."""
 QUIET_DB = -60.0
 """Level below which the rounding to 16 bits counts."""
 

@@ -107,7 +107,7 @@ def attack(relay: Callable[[bytes], object], datagram: bytes, number: int) -> No
 
 
 def test_hostile_datagrams_are_counted_and_ignored(talk: Path, key: Path, tmp_path: Path) -> None:
-    """A relay between the two adds three datagrams to each one, also those of another key."""
+    """A relay adds three datagrams to each one, also to each datagram of another key."""
     port, between = free_port(), free_port()
     other = tmp_path / "other"
     other.write_bytes(bytes(32))

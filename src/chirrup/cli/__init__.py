@@ -131,7 +131,7 @@ def _open_what_is_closed() -> None:
 
 
 class _Output(io.FileIO):
-    """Standard output that is no terminal. Its error names it, and is raised once: Python writes
+    """Standard output that is not a terminal. Its error names it, and is raised once: Python writes
     the buffer again at exit."""
 
     failed = False

@@ -84,7 +84,7 @@ def written(path: Path) -> Generator[Path, None, None]:
 
 @contextmanager
 def writing_into(folder: Path) -> Generator[None, None, None]:
-    """Raise an OSError that names no file, such as that of a full disk, as a FileError."""
+    """Raise an OSError that names no file, such as the error of a full disk, as a FileError."""
     try:
         yield
     except OSError as error:
