@@ -2,10 +2,14 @@
 
     python benchmarks/carry_over.py CHECKPOINT RECIPE --out FOLDER [--minutes 10] [KEY=VALUE ...]
 
-The script copies the parameters of equal name and shape. It then trains the encoder of RECIPE's
-model to match the latents of the checkpoint's encoder, on batches of the recipe's data, so that the
-codebooks, the decoder and the discriminators still fit. It writes a checkpoint to FOLDER, which
+The script copies the parameters of equal name and shape; if RECIPE's model is a wider IRIS, the
+checkpoint's model is embedded in it (`widening.py`). It then trains the encoder of RECIPE's model
+to match the latents of the checkpoint's encoder, on batches of the recipe's data, so that the
+codebooks, the decoder and the discriminators still fit. If the recipe enhances speech, the
+checkpoint's encoder receives the clean target. The script writes a checkpoint to FOLDER, which
 `chirrup train RECIPE --out FOLDER` continues. The moments of the optimisers are reset.
+
+Under torchrun every process draws its own batches, and gradients are averaged.
 """
 
 import os
@@ -16,13 +20,21 @@ import math
 import time
 
 import torch
+import torch.distributed as dist
 from torch import Tensor, nn
 
 from chirrup.lab.models import Model
+from chirrup.lab.models.iris import Iris
 from chirrup.lab.training.checkpoints import load_checkpoint, trained_model
 from chirrup.lab.training.config import load_recipe
+from chirrup.lab.training.distributed import (
+    average_gradients,
+    broadcast_decision,
+    broadcast_parameters,
+)
 from chirrup.lab.training.loop import Trainer
 from shared import console, continuing, table
+from widening import widen
 
 WARM_UP = 0.02
 """Share of the time during which the learning rate rises."""
@@ -45,11 +57,19 @@ def copy_what_fits(source: nn.Module, target: nn.Module, fresh: str | None = Non
     return sorted(set(new) - set(fits))
 
 
-def error(model: Model, teacher: Model, audio: Tensor) -> Tensor:
-    """Return the squared error of the latents, relative to their variance."""
+def is_wider(model: Iris, teacher: Iris) -> bool:
+    return model.config.latent_dim > teacher.config.latent_dim
+
+
+def error(model: Model, teacher: Model, audio: Tensor, target: Tensor) -> Tensor:
+    """Return the squared error of the latents, relative to their variance.
+
+    A wider model has further channels after the teacher's; they are free.
+    """
     with torch.no_grad():
-        wanted = teacher.encoder.offline(audio)
-    return (model.encoder.offline(audio) - wanted).square().mean() / wanted.var()
+        wanted = teacher.encoder.offline(target)
+    made = model.encoder.offline(audio)[:, : wanted.shape[1]]
+    return (made - wanted).square().mean() / wanted.var()
 
 
 def fit_encoder(trainer: Trainer, teacher: Model, minutes: float) -> list[tuple[int, float]]:
@@ -58,16 +78,21 @@ def fit_encoder(trainer: Trainer, teacher: Model, minutes: float) -> list[tuple[
     parameters = list(trainer.model.encoder.parameters())
     optimiser = torch.optim.AdamW(parameters, RATE, betas=(0.9, 0.99), fused=True)
     begun, step, figures, recent = time.monotonic(), 0, [], []
-    while (share := (time.monotonic() - begun) / (60 * minutes)) < 1:
-        trainer.generator.manual_seed(step)
+    while not broadcast_decision(
+        (share := (time.monotonic() - begun) / (60 * minutes)) >= 1, trainer.device
+    ):
+        trainer.generator.manual_seed(1_000_003 * trainer.rank + step)
         rising = min(1.0, (share + 1e-4) / WARM_UP)
+        share = min(1.0, share)
         optimiser.param_groups[0]["lr"] = RATE * rising * (0.51 + 0.49 * math.cos(math.pi * share))
-        audio = trainer.to_input_rate(
-            trainer.model.tiled(sampler.batch(trainer.config.batch_size)[0])
+        audio, target = (
+            trainer.to_input_rate(trainer.model.tiled(clips))
+            for clips in sampler.batch(trainer.config.batch_size)
         )
-        loss = error(trainer.model, teacher, audio)
+        loss = error(trainer.model, teacher, audio, target)
         optimiser.zero_grad()
         loss.backward()
+        average_gradients(parameters)
         nn.utils.clip_grad_norm_(parameters, 1.0)
         optimiser.step()
         recent.append(float(loss.detach()))
@@ -75,7 +100,8 @@ def fit_encoder(trainer: Trainer, teacher: Model, minutes: float) -> list[tuple[
         if step % 100 == 0:
             figures.append((step, sum(recent) / len(recent)))
             recent = []
-            console.print(f"step {step}: {figures[-1][1]:.4f} of the variance")
+            if trainer.rank == 0:
+                console.print(f"step {step}: {figures[-1][1]:.4f} of the variance")
     return figures
 
 
@@ -85,12 +111,19 @@ def main() -> None:
     parser.add_argument("--fresh", metavar="PART", help="part that begins anew, such as decoder")
     options = parser.parse_intermixed_args()
     torch.set_num_threads(1)
+    if "WORLD_SIZE" in os.environ:
+        dist.init_process_group("gloo")
     saved = load_checkpoint(options.checkpoint)
     teacher = trained_model(saved).requires_grad_(False).eval()
     trainer = Trainer(
         load_recipe(options.recipe, options.changes), options.out, torch.device("cpu")
     )
-    fresh = copy_what_fits(teacher, trainer.model, options.fresh)
+    model, fresh = trainer.model, []
+    if isinstance(teacher, Iris) and isinstance(model, Iris) and is_wider(model, teacher):
+        widen(teacher, model)
+    else:
+        fresh = copy_what_fits(teacher, model, options.fresh)
+    broadcast_parameters(model)
     trainer.adversary.discriminators.load_state_dict(saved["adversary"])
     trainer.usage.load_state_dict(saved["usage"])
     figures = fit_encoder(trainer, teacher, options.minutes) if options.minutes else []
@@ -103,7 +136,8 @@ def main() -> None:
     )
     for step, value in figures[-10:]:
         result.add_row(str(step), f"{100 * value:.2f}")
-    console.print(result)
+    if trainer.rank == 0:
+        console.print(result)
 
 
 if __name__ == "__main__":

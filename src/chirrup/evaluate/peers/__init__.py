@@ -9,7 +9,7 @@
 codecs: ``find("mulaw:MuLaw")`` imports the class from ``mulaw.py`` in the current folder. Every
 command that accepts the name of a codec accepts this form, too. docs/how-to/evaluate.md shows a
 codec in twenty lines. A codec that consists of two commands needs fewer: see `CommandPeer` and
-``speex.py``.
+``speex.py``. ``find("opus+iris-t1")`` is two codecs in series.
 """
 
 import importlib
@@ -20,6 +20,7 @@ from pathlib import Path
 from chirrup.evaluate.peers.amr_wb import AmrWb
 from chirrup.evaluate.peers.codec2 import Codec2
 from chirrup.evaluate.peers.commands import CommandPeer
+from chirrup.evaluate.peers.deepfilternet import DeepFilterNet3
 from chirrup.evaluate.peers.lc3 import LC3_PEERS
 from chirrup.evaluate.peers.lyra import Lyra2
 from chirrup.evaluate.peers.model import ModelPeer
@@ -28,6 +29,7 @@ from chirrup.evaluate.peers.opus import Opus, OpusCbr
 from chirrup.evaluate.peers.pcm import Pcm
 from chirrup.evaluate.peers.peer import Coded, Peer, PeerError, timed
 from chirrup.evaluate.peers.speex import Speex, SpeexWideband
+from chirrup.evaluate.peers.tandem import Tandem
 from chirrup.evaluate.peers.vorbis import Vorbis
 from chirrup.hub import PREFIX
 from chirrup.model_folders import is_shipped, models
@@ -70,7 +72,8 @@ def find(name: str) -> Peer:
     Args:
         name: a key of `PEERS`, a model of this package, the folder of a model, the address
             ``hf://owner/name`` of a model, or ``module:name`` of a codec's class or instance, which
-            is registered. The module may be in the current folder.
+            is registered. The module may be in the current folder. ``FIRST+SECOND`` are two codecs
+            in series.
 
     Raises:
         ValueError: there is no such codec.
@@ -81,6 +84,9 @@ def find(name: str) -> Peer:
     local = is_shipped(name) or (Path(name) / "model.json").is_file()
     if local or name.startswith(PREFIX):
         return ModelPeer(name)
+    first, plus, second = name.partition("+")
+    if plus:
+        return Tandem(find(first), find(second))
     module, colon, attribute = name.partition(":")
     if not colon:
         raise ValueError(
@@ -102,5 +108,5 @@ def find(name: str) -> Peer:
 
 for _peer in (Codec2(), Speex(), SpeexWideband(), Lyra2(), AmrWb(), Opus(), OpusCbr()):
     register(_peer)
-for _peer in (*LC3_PEERS, Vorbis(), Mp3(), Pcm()):
+for _peer in (*LC3_PEERS, Vorbis(), Mp3(), Pcm(), DeepFilterNet3()):
     register(_peer)
