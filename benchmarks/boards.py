@@ -79,7 +79,14 @@ BOARDS = {
     "speech_enhanced": Board(
         "Enhanced speech: noise and rooms removed, compared with clean speech",
         "speech_test",
-        {"pcm": (768000,), "iris-t2": (1000, 6000), "lrac-t2": (1000, 6000), "opus": (6000,)},
+        {
+            "pcm": (768_000,),
+            "iris-t2": (1000, 6000),
+            "lrac-t2": (1000, 6000),
+            "deepfilternet3": (768_000,),
+            "deepfilternet3+iris-t1": (1000, 6000),
+            "opus": (6000,),
+        },
         ("pesq_wb", "estoi", "si_sdr", "dnsmos", "distillmos"),
         (Condition("denoise", -5), Condition("denoise", 5), Condition("dereverb")),
     ),

@@ -147,7 +147,7 @@ def variants_table(experiment: Experiment, models: list[Path], results: Results)
     """Return a table of the latency and scores of each variant at the highest bitrate."""
     rate_bps = experiment.rates_bps[-1]
     headings = [f"{METRICS[name].label} ({METRICS[name].better})" for name in experiment.scores]
-    shown = table(f"At {rate_bps / 1000:g} kbps", "variant", "latency, ms", *headings)
+    shown = table(f"At {rate_bps / 1000:g} kbit/s", "variant", "latency, ms", *headings)
     for model in models:
         codec = chirrup.load(model)
         latency_ms = 1000 * codec.latency_samples / codec.sample_rate_hz

@@ -54,7 +54,7 @@ def page(boards: dict[str, Results]) -> str:
         "Means over the clips; in brackets the 95 % interval of a bootstrap over speakers. Models "
         "of this package are in bold. Codecs are sorted by the measured bitrate without "
         "containers: the codes of models, the packets of other codecs. A live packet adds a byte "
-        "and fills up its last one: 1 kbps becomes 1.1 in packets of four frames and 1.6 in "
+        "and fills up its last one: 1 kbit/s becomes 1.1 in packets of four frames and 1.6 in "
         "packets of one. [What scores mean, and what they do not](../explanation/scores.md).\n",
         "![Quality of speech against bitrate](../plots/quality-speech.svg)\n",
     ]

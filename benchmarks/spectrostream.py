@@ -74,7 +74,7 @@ def draw(results: Results, out: Path) -> None:
         ticks = (1, 2, 4, 8, 16, 32, 64)
         axis.set_xticks(ticks, map(str, ticks))
         metric = METRICS[name]
-        axis.set(title=f"{metric.label} ({metric.better} is better)", xlabel="kbps")
+        axis.set(title=f"{metric.label} ({metric.better} is better)", xlabel="kbit/s")
     axes.flat[0].legend()
     figure.savefig(out / "bitrate.png", dpi=70)
     console.print(f"plots: {out / 'bitrate.png'}")

@@ -152,7 +152,7 @@ def test_every_number_is_the_statistic(tmp_path: Path, table: int, condition: st
     groups = group(results, condition)
     assert len(found) == 6 * (4 + len(SCORED))
     for title, rows in groups.items():
-        assert found[title, "kbps"].text == f"{np.mean([row.kbps for row in rows]):.2f}"
+        assert found[title, "kbit/s"].text == f"{np.mean([row.kbps for row in rows]):.2f}"
         assert found[title, "delay removed, ms"].text == "6.5"
         assert found[title, f"encode, {TIMES} real time"].text == "150"
         assert found[title, f"decode, {TIMES} real time"].attributes["title"] == "not measured"
@@ -241,7 +241,7 @@ def test_points_and_ticks_are_where_their_values_are(tmp_path: Path, scale: floa
     assert drawn[1].max() <= 300
 
     *ticks, unit = figure.all("g", "grid")[0].all("text")
-    assert unit.text == "kbps"
+    assert unit.text == "kbit/s"
     below = [tick for tick in ticks if tick.attributes["class"] == "across"]
     left = [tick for tick in ticks if tick.attributes["class"] == "up"]
     assert min(len(below), len(left)) >= 3
@@ -321,7 +321,7 @@ def test_one_system_of_one_clip(tmp_path: Path) -> None:
     page = report(results, tmp_path)
     assert len(page.all("audio")) == 2
     assert len(page.all("g", "codec")) == 1 + len(SCORED)  # the legend's, and each plot's
-    assert cells(page)["iris-t1 1k", "kbps"].text == f"{results.rows[0].kbps:.2f}"
+    assert cells(page)["iris-t1 1k", "kbit/s"].text == f"{results.rows[0].kbps:.2f}"
 
 
 def test_a_metric_without_any_score_has_no_plot(tmp_path: Path) -> None:

@@ -129,7 +129,7 @@ def test_rows_are_compared_at_alike_bitrates(clips: Path, tmp_path: Path) -> Non
         return tables.differences([*mine[:3], *scored], METRICS["snr"])
 
     assert len(at(1.4)) == 1
-    assert "x 64k (89.6 kbps) less Coarse 64k (64 kbps): " in at(1.4)[0]
+    assert "x 64k (89.6 kbit/s) less Coarse 64k (64 kbit/s): " in at(1.4)[0]
     assert at(1.6) == at(0.6) == []
 
 

@@ -222,7 +222,7 @@ def _print(results: "Results", names: Sequence[str]) -> None:
         for start in range(0, len(names), several):
             shown = names[start : start + several]
             table = Table("codec", title=None if start else title)
-            table.add_column("kbps", justify="right", no_wrap=True)
+            table.add_column("kbit/s", justify="right", no_wrap=True)
             for name in shown:
                 table.add_column(METRICS[name].label, justify="right", min_width=METRIC_WIDTH - 3)
             for line in lines(rows, shown):

@@ -124,7 +124,7 @@ def _evaluate(
     ):
         for number, unit in enumerate(units):
             codec = find(unit.system.codec)
-            name = f"{codec.label} {unit.system.bitrate_bps / 1000:g} kbps, {unit.condition.name}"
+            name = f"{codec.label} {unit.system.bitrate_bps / 1000:g} kbit/s, {unit.condition.name}"
             progress(number, len(units), name)
             keys = [(*_key(unit), name_of(clip)) for clip in settings.clips]
             hashes = [_source(settings, unit.condition, clip) for clip in settings.clips]

@@ -63,7 +63,7 @@ def cell(value: Interval | None, metric: Metric, intervals: bool = True) -> str:
 
 def markdown(rows: Sequence[Row], metrics: Mapping[str, Metric], *, intervals: bool = True) -> str:
     """Return a Markdown table of the rows of one condition. Our models are in bold."""
-    headings = ["codec", "kbps", *(_heading(metric) for metric in metrics.values())]
+    headings = ["codec", "kbit/s", *(_heading(metric) for metric in metrics.values())]
     text = [f"| {' | '.join(headings)} |", f"|{'--|' * len(headings)}"]
     for line in lines(rows, list(metrics)):
         title = f"**{line.title}**" if line.ours else line.title
@@ -100,8 +100,8 @@ def differences(rows: Sequence[Row], metric: Metric) -> list[str]:
         if gain is not None and gain.known:
             form = f"+.{metric.digits}f"
             text.append(
-                f"{metric.label} of {line.title} ({line.kbps:.3g} kbps) less {peer.title} "
-                f"({peer.kbps:.3g} kbps): {gain.mean:{form}} "
+                f"{metric.label} of {line.title} ({line.kbps:.3g} kbit/s) less {peer.title} "
+                f"({peer.kbps:.3g} kbit/s): {gain.mean:{form}} "
                 f"({gain.low:{form}} to {gain.high:{form}})"
             )
     return text

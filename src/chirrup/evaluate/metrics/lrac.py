@@ -185,10 +185,10 @@ def track1_aggregate(
     published results to 0.01. The weights of track 2 are not published.
 
     Args:
-        mushra: MUSHRA of clean speech at 1 and 6 kbps, 0 to 100.
-        dmos_real: DMOS in real noise and reverberation at 1 and 6 kbps, 1 to 5.
-        dmos_simultaneous: DMOS with two talkers at 1 and 6 kbps, 1 to 5.
-        drt: diagnostic rhyme test at 1 kbps, -100 to 100.
+        mushra: MUSHRA of clean speech at 1 and 6 kbit/s, 0 to 100.
+        dmos_real: DMOS in real noise and reverberation at 1 and 6 kbit/s, 1 to 5.
+        dmos_simultaneous: DMOS with two talkers at 1 and 6 kbit/s, 1 to 5.
+        drt: diagnostic rhyme test at 1 kbit/s, -100 to 100.
 
     Returns:
         0 to 100.

@@ -1,7 +1,7 @@
 """Waveform metrics: the difference of the decoded samples from the reference's.
 
 They are useful for codecs that preserve the waveform. Vocoders, and most neural codecs at a few
-kbps, decode another waveform that sounds similar; their values mean nothing.
+kbit/s, decode another waveform that sounds similar; their values mean nothing.
 """
 
 import numpy as np

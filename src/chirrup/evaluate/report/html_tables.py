@@ -41,8 +41,8 @@ def heading(metric: Metric) -> str:
 def table(systems: Sequence[SystemSummary], metrics: Sequence[Metric], caption: str) -> Markup:
     """Return a row for each system. The page's script sorts the columns."""
     columns = [
-        ("System", "Codec at its nominal bitrate in kbps"),
-        ("kbps", "Actual bitrate, mean over the clips"),
+        ("System", "Codec at its nominal bitrate in kbit/s"),
+        ("kbit/s", "Actual bitrate, mean over the clips"),
         *((heading(metric), _range(metric)) for metric in metrics),
         ("delay removed, ms", DELAY_HINT),
         (f"encode, {TIMES} real time", SPEED_HINT),

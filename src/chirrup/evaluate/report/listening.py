@@ -89,7 +89,7 @@ def _clip(rows: list[Row], folder: Path, metrics: Sequence[Metric], key: str) ->
         recording = Recording.read(path) if path.is_file() else None
         shortcut = KEYS[index] if index < len(KEYS) else None
         scores = _scores(row, metrics)
-        sent = f"{rate(row.kbps)} kbps"
+        sent = f"{rate(row.kbps)} kbit/s"
         players.append(_player(row.title, sent, recording, top_db, shortcut, scores, row.ours))
     facts = f"{first.condition}, speaker {first.speaker}, {first.seconds:.1f} s"
     scale = (

@@ -141,7 +141,7 @@ def _grid(across: Axis, up: Axis, metric: Metric) -> Markup:
         lines.append(element("line", x1=across(tick), x2=across(tick), y1=TOP, y2=foot))
         lines.append(element("text", f"{tick:g}", x=across(tick), y=foot + 17, class_="across"))
     middle = (LEFT + WIDTH - RIGHT) / 2
-    lines.append(element("text", "kbps", x=middle, y=HEIGHT - 5, class_="across"))
+    lines.append(element("text", "kbit/s", x=middle, y=HEIGHT - 5, class_="across"))
     return element("g", *lines, class_="grid", aria_hidden="true")
 
 
@@ -185,7 +185,7 @@ def _point(system: SystemSummary, metric: Metric) -> str:
     mean, low, high = (number(value, metric.digits) for value in found)
     unit = f" {metric.unit}" if metric.unit else ""
     ends = f" ({low} to {high})" if found.known else ""
-    return f"{system.title}: {mean}{unit}{ends} at {rate(system.kbps)} kbps"
+    return f"{system.title}: {mean}{unit}{ends} at {rate(system.kbps)} kbit/s"
 
 
 def _description(metric: Metric, systems: Sequence[SystemSummary]) -> str:
