@@ -213,7 +213,7 @@ def next_to_peers(name: str, rounds: int = 5, seconds: float = 10) -> Table:
     median = np.median(spent[1:], axis=0)
     result = table(
         f"{seconds:g} s of {RATE / 1000:g} kHz mono next to other codecs, wall time, median",
-        *("", "kbit/s", "encode, x real time", "decode, x real time", "both, ratio to the first row"),
+        *("", "kbit/s", "encode, x real time", "decode, x real time", "both, ratio to first row"),
     )
     for (peer, rate), (encode, decode) in zip(systems, median, strict=True):
         started = " (*)" if isinstance(peer, CommandPeer) else ""

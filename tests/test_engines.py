@@ -13,6 +13,7 @@ import soxr
 
 import chirrup
 from chirrup.engines import VARIABLE
+from chirrup.installation import self_test
 from chirrup.runtime import native
 from chirrup.runtime.native import PROGRAM
 from chirrup.zoo import FOLDER
@@ -25,7 +26,8 @@ pytest_plugins = ["models_fixture"]
 CLIP = Path(chirrup.__file__).parent / "clips" / "joe.flac"
 BOTH = [name for name in chirrup.models() if (FOLDER / name / PROGRAM).exists()]
 """Shipped models that run in both engines."""
-EARLIER = sorted(path.parent.name for path in FOLDER.glob(f"*@*/{PROGRAM}"))
+EARLIER = sorted(path.parent.name for path in FOLDER.glob("*@*/encoder.onnx"))
+"""Earlier weights that run in both engines."""
 
 
 def speech(codec: chirrup.Codec) -> np.ndarray:
@@ -209,6 +211,23 @@ def test_without_the_library_models_run_in_onnx_runtime(
     assert chirrup.load(small_export.folder).engine == "onnx"
     with pytest.raises(chirrup.ModelError, match="install chirrup again, use the engine 'onnx'"):
         chirrup.load(small_export.folder, engine="native")
+
+
+@needs_native
+def test_a_model_of_a_program_alone_needs_the_native_engine(
+    small_export: Exported, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("model.json", native.PROGRAM):
+        shutil.copy(small_export.folder / name, tmp_path)
+    monkeypatch.setenv(VARIABLE, "onnx")
+    assert chirrup.load(tmp_path).engine == "native"
+    monkeypatch.setattr(native, "library", lambda: None)
+    with pytest.raises(chirrup.ModelError, match="install chirrup again, or compile the engine"):
+        chirrup.load(tmp_path)
+    monkeypatch.setattr(self_test, "FOLDER", tmp_path.parent)
+    checked = self_test.check_model(tmp_path.name)
+    assert checked.state == "not run"
+    assert checked.text.startswith("only the native engine runs it")
 
 
 def test_a_missing_onnxruntime_is_named(

@@ -30,22 +30,26 @@ def choose_engine(asked: str | None, folder: Path, spec: ModelSpec) -> str:
     if preferred not in ENGINES:
         place = f"the environment variable {VARIABLE} is" if asked is None else "the engine is"
         raise UsageError(f"{place} {preferred!r}, must be {' or '.join(ENGINES)}")
-    if asked is None:
-        has_native = bool(spec.program_sha256) and native.library() is not None
-        has_graphs = any(folder.glob("*.onnx"))
-        return "native" if has_native and (preferred == "native" or not has_graphs) else "onnx"
-    if asked == "native" and not spec.program_sha256:
+    has_graphs, has_program = any(folder.glob("*.onnx")), bool(spec.program_sha256)
+    if asked is not None:
+        chosen = asked
+    elif has_program and not has_graphs:
+        chosen = "native"
+    else:
+        usable = has_program and native.library() is not None
+        chosen = "native" if usable and preferred == "native" else "onnx"
+    if chosen == "native" and not has_program:
         raise ModelError(
             f"{folder / 'model.json'} names no {native.PROGRAM} for the native engine: use the "
             "engine 'onnx', or export the model with this version of chirrup"
         )
-    if asked == "native" and native.library() is None:
-        other = ", use the engine 'onnx'" if any(folder.glob("*.onnx")) else ""
+    if chosen == "native" and native.library() is None:
+        other = ", use the engine 'onnx'" if has_graphs else ""
         raise ModelError(
             f"{native.load_error()}: install chirrup again{other}, or compile the engine in a "
             "checkout with python native/build.py"
         )
-    return asked
+    return chosen
 
 
 def engine_files(spec: ModelSpec, engine: str) -> list[str]:

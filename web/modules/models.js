@@ -12,12 +12,18 @@ const here = (path) => new URL(`../${path}`, import.meta.url).href;
  *   frame_samples: number, delay_samples: number, latency_samples: number, preroll_frames: number,
  *   codebooks: number, codebook_size: number, bits_per_code: number, bitrates_bps: number[],
  *   default_bitrate_bps: number, lowest_bitrate_bps: number, lost_frames: string,
- *   codes_sha256: string, program: string, program_sha256: string, program_bytes: number}} Model
+ *   codes_sha256: string, program: string, program_sha256: string, program_bytes: number,
+ *   earlier: boolean}} Model
  */
 
 /** Return the models of the page. @returns {Promise<Model[]>} */
 export async function listModels() {
   return (await fetched(here("models.json"))).json();
+}
+
+/** Return the models to choose from: earlier weights only decode. @param {Model[]} models */
+export function offered(models) {
+  return models.filter(({ earlier }) => !earlier);
 }
 
 /** Return the compiled engine. @returns {Promise<WebAssembly.Module>} */

@@ -2,6 +2,7 @@
 
 import { firstCodebooks } from "../modules/codes.js";
 import { FileReader, writeFile } from "../modules/file.js";
+import { offered } from "../modules/models.js";
 import { rateNotes } from "../modules/sound-file.js";
 
 /** Longer sounds are cut, and longer `.chirrup` files refused: a small one can stand for a very long signal. */
@@ -83,10 +84,11 @@ export class Copies {
  */
 export async function decodeChirrup(coder, models, bytes, name) {
   const reader = new FileReader(bytes), { header } = reader;
-  const model = models.find((each) => each.name === header.model);
-  if (!model) throw new Error(`${name} was coded with ${header.model}, which this page lacks. It has ${models.map((each) => each.name).join(", ")}.`);
-  if (!model.codes_sha256.startsWith(header.weightsHash))
-    throw new Error(`${name} was coded with other weights of ${model.name} than this page has. Decode it with the command chirrup decode.`);
+  const named = models.filter((each) => each.name === header.model);
+  const model = named.find((each) => each.codes_sha256.startsWith(header.weightsHash));
+  if (!named.length) throw new Error(`${name} was coded with ${header.model}, which this page lacks. It has ${offered(models).map((each) => each.name).join(", ")}.`);
+  if (!model)
+    throw new Error(`${name} was coded with other weights of ${header.model} than this page has. Decode it with the command chirrup decode.`);
   const same = [["codebooks", model.codebooks], ["bitsPerCode", model.bits_per_code], ["frameSamples", model.frame_samples]];
   if (same.some(([field, value]) => (field === "codebooks" ? header[field] > value : header[field] !== value)))
     throw new Error(`The header of ${name} contradicts the model ${model.name}: the file is damaged.`);

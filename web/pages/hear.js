@@ -7,7 +7,7 @@ import { Source } from "./hear-source.js";
 import { Tracks } from "./hear-tracks.js";
 import { Coder } from "../modules/coder.js";
 import { isChirrup } from "../modules/file-header.js";
-import { listModels } from "../modules/models.js";
+import { listModels, offered } from "../modules/models.js";
 import { readSound } from "../modules/sound-file.js";
 
 const status = byId("status");
@@ -85,7 +85,7 @@ async function makeCopy(choice) {
 
 const ready = listModels().then((found) => {
   models = found;
-  choices.offer(models);
+  choices.offer(offered(models));
   if (!navigator.connection?.saveData) coder.open(choices.first).catch(() => {}); // coding reports the error
 });
 ready.catch((error) => announce(error.message, true));

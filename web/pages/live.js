@@ -2,7 +2,7 @@
 
 import { byId, tell } from "../modules/dom.js";
 import { openLive } from "../modules/live.js";
-import { listModels } from "../modules/models.js";
+import { listModels, offered } from "../modules/models.js";
 import { CLEAR } from "../modules/network.js";
 import { packetFrames } from "../modules/packets.js";
 import { addSlider } from "../modules/slider.js";
@@ -226,7 +226,7 @@ modelChoice.addEventListener("change", () => {
 });
 
 try {
-  models = await listModels();
+  models = offered(await listModels());
   modelChoice.append(...models.map(({ name }) => new Option(name)));
   chooseModel();
   start.disabled = false;

@@ -1,7 +1,7 @@
 // The page Talk: the form of a room, and meters of the voices.
 
 import { byId, element, tell } from "../modules/dom.js";
-import { listModels } from "../modules/models.js";
+import { listModels, offered } from "../modules/models.js";
 import { newRoomName, roomAddress } from "../modules/room.js";
 import { Seal, keyOfPassphrase } from "../modules/seal.js";
 import { Talk } from "../modules/talk.js";
@@ -18,7 +18,7 @@ let talk = null;
 
 // --- The form
 
-const model = () => models.find(({ name }) => name === modelChoice.value);
+const model = () => offered(models).find(({ name }) => name === modelChoice.value);
 
 function chooseModel() {
   const { bitrates_bps, default_bitrate_bps } = model();
@@ -190,7 +190,7 @@ relay.value = new URL(".", location.href).href;
 readAddress();
 try {
   models = (await listModels()).filter(({ channels }) => channels === 1);
-  modelChoice.append(...models.map(({ name }) => new Option(name)));
+  modelChoice.append(...offered(models).map(({ name }) => new Option(name)));
   chooseModel();
   joining.disabled = false;
 } catch (error) {

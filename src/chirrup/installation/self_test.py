@@ -18,7 +18,7 @@ from chirrup.files.sounds import read_sound
 from chirrup.installation.packages import lacking
 from chirrup.model_json import check_files, read_spec
 from chirrup.parsing import parsing
-from chirrup.runtime.native import PROGRAM
+from chirrup.runtime import native
 from chirrup.zoo import FOLDER, load, models
 
 if TYPE_CHECKING:
@@ -67,6 +67,9 @@ def check_model(name: str, engine: str | None = None) -> Checked:
     folder, used = FOLDER / name, ""
     try:
         check_hashes(folder)
+        if native.library() is None and not any(folder.glob("*.onnx")):
+            text = f"only the native engine runs it: {native.load_error()}"
+            return Checked(name, "", "not run", text)
         codec = load(name, engine=engine)
         if codec.engine == "onnx" and (missing := lacking("onnx")):
             text = f"missing: {', '.join(missing)}; pip install 'chirrup[onnx]'"
@@ -92,7 +95,7 @@ def check_hashes(folder: Path) -> None:
         ModelError: a file is damaged, or there is neither a program nor graphs.
     """
     spec, _ = read_spec(folder)
-    present = {"native": (folder / PROGRAM).exists(), "onnx": any(folder.glob("*.onnx"))}
+    present = {"native": (folder / native.PROGRAM).exists(), "onnx": any(folder.glob("*.onnx"))}
     if not any(present.values()):
         raise ModelError(f"{folder} has neither a program nor graphs: install chirrup again")
     for engine, there in present.items():

@@ -73,7 +73,7 @@ def files() -> dict[str, Path | bytes]:
     found["chirrup.js"] = script if script.is_file() else sources.parent / "native/wasm/chirrup.js"
     found["chirrup.wasm"] = ENGINE
     found["clip.flac"] = _PACKAGE / "clips/joe.flac"
-    named = [name for name in models() if (FOLDER / name / PROGRAM).is_file()]
+    named = [name for name in models(earlier=True) if (FOLDER / name / PROGRAM).is_file()]
     for name in named:
         found[f"models/{name}/{PROGRAM}"] = FOLDER / name / PROGRAM
     described = [describe(FOLDER / name) for name in named]
@@ -114,7 +114,10 @@ def listening_page() -> dict[str, bytes]:
 
 
 def describe(folder: Path) -> dict[str, Any]:
-    """Return the values of a model that the page uses."""
+    """Return the values of a model that the page uses.
+
+    ``earlier`` states whether it has earlier weights, which the page uses only to decode.
+    """
     spec, _ = read_spec(folder)
     same = (
         *("name", "sample_rate_hz", "input_rate_hz", "channels", "frame_samples", "delay_samples"),
@@ -124,7 +127,8 @@ def describe(folder: Path) -> dict[str, Any]:
     )
     size = (folder / PROGRAM).stat().st_size
     program = {"program": f"models/{folder.name}/{PROGRAM}", "program_bytes": size}
-    return {name: getattr(spec, name) for name in same} | program
+    about = {name: getattr(spec, name) for name in same} | program
+    return about | {"earlier": "@" in folder.name}
 
 
 def content(file: Path | bytes) -> bytes:
