@@ -13,8 +13,9 @@ import soundfile
 
 import chirrup
 from chirrup.bitstream import MAGIC, FormatError, Header, Reader, Writer
+from chirrup.cli.console import print_decoded
 from chirrup.codec import Codec
-from chirrup.files import FileError, decode_file, describe, encode_file
+from chirrup.files import Decoded, FileError, decode_file, describe, encode_file
 from chirrup.files.stereo import Stereo
 from chirrup.files.wav import Format, wav_header
 from chirrup.resampling import length_at
@@ -114,6 +115,13 @@ def test_clipping_is_counted_and_float_does_not_clip(
     audio, _ = soundfile.read(tmp_path / "c.wav", dtype="float32")
     np.testing.assert_array_equal(audio, loud[0])
     assert result.clipped_samples == 0
+
+
+def test_a_few_clipped_samples_are_no_warning(capsys: pytest.CaptureFixture[str]) -> None:
+    for count in (2, 3):
+        result = Decoded(24_000, 1, 24_000, clipped_samples=count)
+        print_decoded(result, "a.chirrup", "b.wav", quiet=True)
+    assert capsys.readouterr().err.count("b.wav: clipped 3 samples beyond full scale") == 1
 
 
 # --- pipes -------------------------------------------------------------------------------------

@@ -35,9 +35,13 @@ NOTES: dict[str, tuple[np.ndarray, str]] = {
         8 * noise(24_000, 2),
         r"^limited \d{4,} samples to full scale: .* by 1\d\.\d dB",
     ),
+    "by a little": (
+        np.eye(100, 1, dtype=np.float32) * 1.001,
+        r"^limited 1 sample to full scale.* by 0.1 dB",
+    ),
     "one": (
         np.eye(100, 1, dtype=np.float32) * 2,
-        r"^limited 1 sample to full scale.* by 6.0 dB",
+        r"^limited 1 sample to full scale.* by 6.1 dB",
     ),
     "quiet": (0.01 * noise(24_000), r"loudest sample is 4\d dB below full scale.* by \d\d dB$"),
 }

@@ -318,6 +318,27 @@ def test_other_settings_need_force(
     assert len(tokens.open(out)) == 1
 
 
+def test_rows_of_other_sources_need_force(
+    many: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out, other = tmp_path / "tokens", tmp_path / "other"
+    other.mkdir()
+    (other / "a.flac").write_bytes(file_of("p1/c.flac"))
+    options = ["--out", str(out), "--format", "npz"]
+    assert cli(["tokenize", str(many / "00.flac"), *options]) == 0
+    assert cli(["tokenize", str(many / "00.flac"), str(other), *options]) == 0
+    before = content(out)
+    capsys.readouterr()
+    assert cli(["tokenize", str(many / "01.flac"), *options]) == 2
+    said = " ".join(capsys.readouterr().err.split())
+    assert f"has the rows of {many / '00.flac'}: give another --out, or replace them" in said
+    assert content(out) == before
+    assert cli(["tokenize", str(many / "01.flac"), *options, "--force"]) == 0
+    assert len(tokens.open(out)) == 1
+    assert cli(["tokenize", str(many), *options]) == 2  # the folder of the file; one is bad
+    assert len(tokens.open(out)) == 12
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from chirrup.bitstream import Readable
     from chirrup.files import Decoded
 
+CLIPPED_SHARE = 1e-4
+"""Share of clipped samples of a decoded file above which a command warns. A few are inaudible."""
 LONG_SECONDS = 30
 """Shortest audio with a progress bar."""
 SHORTEST_RATED = 0.1
@@ -117,9 +119,9 @@ def warn(notes: Iterable[str], source: str) -> None:
 def print_decoded(result: "Decoded", source: str, target: str, quiet: bool) -> None:
     """Print the damage and the clipping of decoded audio, and the path of the output."""
     warn(result.damage, source)
-    if result.clipped_samples:
+    if result.clipped_samples > CLIPPED_SHARE * result.samples * result.channels:
         clipped = counted(result.clipped_samples, "sample")
-        note(f"warning: clipped {clipped} beyond full scale: use --float to keep them")
+        warn([f"clipped {clipped} beyond full scale: use --float to keep them"], target)
     if not quiet and target != "-":
         note(f"{target}: {duration(result.seconds)} at {result.sample_rate_hz} Hz")
 

@@ -63,7 +63,7 @@ class Meter:
         if self.limited:
             return [
                 f"limited {counted(self.limited, 'sample')} to full scale: lower the level by "
-                f"{peak_db:.1f} dB to keep them"
+                f"{math.ceil(10 * peak_db) / 10:.1f} dB to keep them"
             ]
         if self.clipped > CLIPPED_SHARE * self.samples * self.audio.channels:
             clipped = counted(self.clipped, "sample")

@@ -61,7 +61,7 @@ def files() -> dict[str, Path | bytes]:
     if not ENGINE.is_file():
         raise FileError(
             "the page needs the engine in WebAssembly, which this installation lacks: install a "
-            "wheel, or run in a checkout: pip install ziglang && "
+            "released wheel, or run in a checkout: pip install ziglang && "
             "python native/build.py --target wasm32-freestanding"
         )
     found: dict[str, Path | bytes] = {

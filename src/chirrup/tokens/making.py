@@ -128,7 +128,8 @@ def tokenize(
         settings: see `settings_of`.
         run: runs the jobs, see `data.workers`.
         shard_recordings: most recordings of a shard.
-        force: replace a data set with other settings, or whose working file is missing or damaged.
+        force: replace a data set with other settings or of other sources, or whose working file is
+            missing or damaged.
         progress: called after each shard.
 
     Raises:
@@ -145,6 +146,7 @@ def tokenize(
             remove_damaged(folder)
         store = stack.enter_context(open_store(folder))
         _check_settings(store, folder, {**asdict(settings), "shard": shard_recordings}, force)
+        _check_sources(store, folder, sources, force)
         (folder / work.SHARDS).mkdir(exist_ok=True)
         work.remove_marks(folder)
         done, new_seconds, begin = 0, 0.0, time.monotonic()
@@ -209,6 +211,22 @@ def _check_settings(store: Store, folder: Path, wanted: dict[str, Any], force: b
         store.clear()
     if before != text:
         store.set("settings", text)
+
+
+def _check_sources(store: Store, folder: Path, sources: Sequence[str], force: bool) -> None:
+    """Raise FileError if the data set has rows of other sources, which would be replaced."""
+    given = [Path(source).absolute() for source in sources]
+    before = [Path(text) for text in json.loads(store.setting("sources") or "[]")]
+    common = any(
+        new.is_relative_to(old) or old.is_relative_to(new) for new in given for old in before
+    )
+    if before and not common and store.totals()[0] and not force:
+        raise FileError(
+            f"{folder} has the rows of {before[0]}: give another --out, or replace them with "
+            "--force"
+        )
+    if store.writable:
+        store.set("sources", json.dumps([str(path) for path in given]))
 
 
 def _shards(

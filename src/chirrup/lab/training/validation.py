@@ -167,7 +167,7 @@ def validate(
                     scores.setdefault(f"{figure}_{name}", []).append(value)
         if index == 0:
             for name, output in (outputs | {"original": target}).items():
-                result.audio[name] = output.mean(0, keepdim=True).cpu()
+                result.audio[name] = output.mean(0, keepdim=True).clamp(-1, 1).cpu()
                 result.spectrograms[name] = spectrogram(result.audio[name])
     model.train()
     for name, values in scores.items():
