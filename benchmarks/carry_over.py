@@ -2,10 +2,10 @@
 
     python benchmarks/carry_over.py CHECKPOINT RECIPE --out FOLDER [--minutes 10] [KEY=VALUE ...]
 
-The script copies the parameters of equal name and shape; if RECIPE's model is a wider IRIS, the
-checkpoint's model is embedded in it (`widening.py`). It then trains the encoder of RECIPE's model
-to match the latents of the checkpoint's encoder, on batches of the recipe's data, so that the
-codebooks, the decoder and the discriminators still fit. If the recipe enhances speech, the
+The script copies the parameters of equal name and shape. If RECIPE's model is a wider one of a kind
+that `widening.py` knows, it embeds the checkpoint's model in it. It then trains the encoder of
+RECIPE's model to match the latents of the checkpoint's encoder, on batches of the recipe's data, so
+that the codebooks, the decoder and the discriminators still fit. If the recipe enhances speech, the
 checkpoint's encoder receives the clean target. The script writes a checkpoint to FOLDER, which
 `chirrup train RECIPE --out FOLDER` continues. The moments of the optimisers are reset.
 
@@ -24,7 +24,6 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from chirrup.lab.models import Model
-from chirrup.lab.models.iris import Iris
 from chirrup.lab.training.checkpoints import load_checkpoint, trained_model
 from chirrup.lab.training.config import load_recipe
 from chirrup.lab.training.distributed import (
@@ -55,10 +54,6 @@ def copy_what_fits(source: nn.Module, target: nn.Module, fresh: str | None = Non
     }
     target.load_state_dict(fits, strict=False)
     return sorted(set(new) - set(fits))
-
-
-def is_wider(model: Iris, teacher: Iris) -> bool:
-    return model.config.latent_dim > teacher.config.latent_dim
 
 
 def error(model: Model, teacher: Model, audio: Tensor, target: Tensor) -> Tensor:
@@ -118,11 +113,8 @@ def main() -> None:
     trainer = Trainer(
         load_recipe(options.recipe, options.changes), options.out, torch.device("cpu")
     )
-    model, fresh = trainer.model, []
-    if isinstance(teacher, Iris) and isinstance(model, Iris) and is_wider(model, teacher):
-        widen(teacher, model)
-    else:
-        fresh = copy_what_fits(teacher, model, options.fresh)
+    model = trainer.model
+    fresh = [] if widen(teacher, model) else copy_what_fits(teacher, model, options.fresh)
     broadcast_parameters(model)
     trainer.adversary.discriminators.load_state_dict(saved["adversary"])
     trainer.usage.load_state_dict(saved["usage"])

@@ -167,9 +167,18 @@ def widen_decoder(old: Iris, new: Iris, latent: Channels) -> None:
 
 
 @torch.no_grad()
-def widen(old: Iris, new: Iris) -> None:
-    """Fill ``new`` from the trained ``old``, which has the same layers with fewer channels."""
+def widen(old: nn.Module, new: nn.Module) -> bool:
+    """Fill ``new`` from the trained ``old``, which has the same layers with fewer channels.
+
+    Returns:
+        Whether both are models of this kind; otherwise ``new`` is unchanged.
+    """
+    if not (isinstance(old, Iris) and isinstance(new, Iris)):
+        return False
+    if old.config.latent_dim >= new.config.latent_dim:
+        return False
     latent = channels(old.config.latent_dim, new.config.latent_dim)
     widen_encoder(old, new, latent)
     widen_quantizer(old, new, latent)
     widen_decoder(old, new, latent)
+    return True

@@ -20,6 +20,9 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 from hatch_build import ANY  # noqa: E402
 
+LARGEST_BYTES = 100 * 2**20
+"""Largest file that PyPI takes."""
+
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
@@ -39,6 +42,9 @@ def main() -> None:
     out = ROOT / "dist"
     shutil.rmtree(out, ignore_errors=True)
     build(out, given.this_machine)
+    for file in out.iterdir():
+        if (size := file.stat().st_size) > LARGEST_BYTES:
+            raise SystemExit(f"{file} has {size} bytes, and PyPI takes at most {LARGEST_BYTES}")
     files = sorted(map(str, out.iterdir()))
     subprocess.run([sys.executable, "-m", "twine", "check", "--strict", *files], check=True)
     own = _run_here(out)

@@ -24,7 +24,10 @@ PACKETS = [
 ]
 RADIO = sorted(ARCHIVE.glob("*/radio.json"))
 RADIO_MODEL, RADIO_BITRATE_BPS = "iris-t1", 3000
-EARLIER = {("0.1", "iris-t1"): "iris-t1@86e61466"}
+EARLIER = {
+    ("0.1", "iris-t1"): "iris-t1@86e61466",
+    ("0.1", "iris-t2"): "iris-t2@63b797d9",
+}
 """Folders of earlier weights, by version and model: packets and bare frames state no weights."""
 QUIET_DB = -60.0
 """Level below which the rounding to 16 bits counts."""

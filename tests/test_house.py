@@ -234,6 +234,7 @@ BENCHMARKS = {
     "speed.py": DEFAULT,
     "teachers.py": "experiments on one model",
     "tqcodec.py": "experiments on one model",
+    "widening.py": "the embedding of one model in a wider one",
 }
 """Files of benchmarks/ that may name a model, and why."""
 

@@ -135,7 +135,7 @@ def test_an_engine_reads_only_its_own_files(small_export: Exported, tmp_path: Pa
         path.unlink()
     assert chirrup.load(folder, engine="native").encode(speech_like(1000)).data.shape[1] > 0
     with pytest.raises(
-        chirrup.ModelError, match="no ONNX graphs: use the engine 'native', or a folder"
+        chirrup.ModelError, match="no ONNX graphs: ONNX Runtime and chirrup export need the graphs"
     ):
         chirrup.load(folder, engine="onnx")
 

@@ -13,7 +13,6 @@ from contextlib import ExitStack
 from dataclasses import asdict, astuple, dataclass, replace
 from itertools import chain
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -22,14 +21,15 @@ from chirrup.data.workers import Run
 from chirrup.errors import FileError
 from chirrup.files.drafts import only_one, written
 from chirrup.tokens import work
+from chirrup.tokens.existing import check_folder, check_settings, check_sources
 from chirrup.tokens.formats import FORMATS
 from chirrup.tokens.ids import DistinctIds
 from chirrup.tokens.layouts import Layout
 from chirrup.tokens.rows import Settings
 from chirrup.tokens.sources import Recording, scan
-from chirrup.tokens.store import ENTRY, NAME, Store, open_store, remove_damaged
+from chirrup.tokens.store import ENTRY, Store, open_store, remove_damaged
+from chirrup.tokens.work import DATASET, FAILURES, IDS, INDEX
 
-DATASET, INDEX, IDS, FAILURES = "dataset.json", "index.npy", "ids.txt", "failures.jsonl"
 VERSION = 1
 SHARD_RECORDINGS = 2000
 """Most recordings of a shard."""
@@ -139,14 +139,14 @@ def tokenize(
     total = sum(1 for _ in scan(sources))
     if not total:
         raise FileError(f"{', '.join(sources)} has no audio: give files, folders or tar files")
-    _check_folder(folder, force)
+    check_folder(folder, force)
     with ExitStack() as stack:
         stack.enter_context(only_one(folder, "chirrup tokenize"))
         if force:
             remove_damaged(folder)
         store = stack.enter_context(open_store(folder))
-        _check_settings(store, folder, {**asdict(settings), "shard": shard_recordings}, force)
-        _check_sources(store, folder, sources, force)
+        check_settings(store, folder, {**asdict(settings), "shard": shard_recordings}, force)
+        check_sources(store, folder, sources, force)
         (folder / work.SHARDS).mkdir(exist_ok=True)
         work.remove_marks(folder)
         done, new_seconds, begin = 0, 0.0, time.monotonic()
@@ -165,68 +165,6 @@ def tokenize(
         for number in store.remove_from(count):
             work.remove_shard(folder, number, settings)
         return Tokenized(*_finish(folder, store, settings), ids.changed, new_seconds)
-
-
-def _check_folder(folder: Path, force: bool) -> None:
-    if folder.exists() and not folder.is_dir():
-        raise FileError(f"{folder} is not a folder: give another --out")
-    if folder.is_dir() and any(folder.iterdir()) and not (folder / NAME).is_file():
-        if not _files(folder):
-            raise FileError(f"{folder} is neither empty nor a data set: give another --out")
-        if not force:
-            raise _unknown(folder)
-
-
-def _files(folder: Path) -> list[Path]:
-    """Return the files that a data set has after its first shard."""
-    return [*folder.glob(DATASET), *work.shard_files(folder)]
-
-
-def _unknown(folder: Path) -> FileError:
-    return FileError(
-        f"{folder / NAME} is missing or empty, so the data set cannot be continued: replace it "
-        "with --force, or give another --out"
-    )
-
-
-def _check_settings(store: Store, folder: Path, wanted: dict[str, Any], force: bool) -> None:
-    """Raise FileError if the data set has other settings; with ``force`` remove its shards."""
-    text, before = json.dumps(wanted), store.setting("settings")
-    if before is None and (files := _files(folder)):
-        if not force:
-            raise _unknown(folder)
-        for path in files:
-            path.unlink()
-    if before not in (None, text):
-        known = json.loads(before)
-        name = next(name for name in wanted if wanted[name] != known.get(name))
-        if not force:
-            raise FileError(
-                f"{folder} has {name} {known.get(name)!r}, not {wanted[name]!r}: give another "
-                "--out, or replace it with --force"
-            )
-        old = Settings(**{k: x for k, x in known.items() if k != "shard"})
-        for number in store.remove_from(0):
-            work.remove_shard(folder, number, old)
-        store.clear()
-    if before != text:
-        store.set("settings", text)
-
-
-def _check_sources(store: Store, folder: Path, sources: Sequence[str], force: bool) -> None:
-    """Raise FileError if the data set has rows of other sources, which would be replaced."""
-    given = [Path(source).absolute() for source in sources]
-    before = [Path(text) for text in json.loads(store.setting("sources") or "[]")]
-    common = any(
-        new.is_relative_to(old) or old.is_relative_to(new) for new in given for old in before
-    )
-    if before and not common and store.totals()[0] and not force:
-        raise FileError(
-            f"{folder} has the rows of {before[0]}: give another --out, or replace them with "
-            "--force"
-        )
-    if store.writable:
-        store.set("sources", json.dumps([str(path) for path in given]))
 
 
 def _shards(

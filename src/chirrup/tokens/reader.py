@@ -15,10 +15,10 @@ from chirrup.errors import FileError
 from chirrup.parsing import parsing
 from chirrup.tokens.formats import FORMATS, Form, Place
 from chirrup.tokens.layouts import unflatten
-from chirrup.tokens.making import DATASET, IDS, INDEX, VERSION
+from chirrup.tokens.making import VERSION
 from chirrup.tokens.rows import Row, Settings, checked_facts
 from chirrup.tokens.store import ENTRY
-from chirrup.tokens.work import SHARDS
+from chirrup.tokens.work import DATASET, IDS, INDEX, SHARDS
 
 T = TypeVar("T")
 FAULTS = (KeyError, IndexError, TypeError, ValueError, OverflowError, MemoryError)

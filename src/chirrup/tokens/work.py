@@ -22,6 +22,8 @@ from chirrup.tokens.rows import Row, Settings
 from chirrup.tokens.sources import Recording
 from chirrup.zoo import load
 
+DATASET, INDEX, IDS, FAILURES = "dataset.json", "index.npy", "ids.txt", "failures.jsonl"
+"""Files of a whole data set, beside its shards."""
 SHARDS = "shards"
 """Folder of the shards in a data set. Shar allows no other files in it."""
 

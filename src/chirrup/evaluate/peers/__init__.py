@@ -9,7 +9,7 @@
 codecs: ``find("mulaw:MuLaw")`` imports the class from ``mulaw.py`` in the current folder. Every
 command that accepts the name of a codec accepts this form, too. docs/how-to/evaluate.md shows a
 codec in twenty lines. A codec that consists of two commands needs fewer: see `CommandPeer` and
-``speex.py``. ``find("opus+iris-t1")`` is two codecs in series.
+``speex.py``. ``find("amr-wb+opus")`` is two codecs in series.
 """
 
 import importlib
