@@ -214,12 +214,12 @@ def _play_drums(plan: Plan, part: Part, bars: int, layers: int) -> None:
 def _mix(plan: Plan, parts: Sequence[Part]) -> None:
     """Choose tuning, level, place and effects of each part."""
     random = plan.random
-    width = random.choice((0.3, 0.7, 1.0, 1.0, 1.0))
+    width = random.choice((0.2, 0.6, 1.0, 1.0, 1.0))
     reverb, chorus = random.choice((0, 15, 30, 55, 90)), random.choice((0, 0, 20, 50))
     for number, part in enumerate(parts):
-        side = random.choice((-1, 1)) * random.uniform(8, 60) * width
+        side = random.choice((-1, 1)) * random.uniform(12, 63) * width
         if number == 0 and len(parts) > 1:
-            side *= 0.4
+            side *= 0.5
         if part.channel == DRUMS:
             side = 0
             part.control(0, VOLUME, random.uniform(62, 114))

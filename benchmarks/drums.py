@@ -52,6 +52,8 @@ LAYERS: dict[int, str] = {
     BELL: "x...x...x...x...",
 }
 """Patterns of percussion that is added to a style."""
+SOFT = {80: 0.5, 81: 0.5, COWBELL: 0.7, BELL: 0.6, CRASHES[2]: 0.7}
+"""Factors of the velocity of instruments that would cover the others."""
 VELOCITY = {"X": 1.15, "x": 0.9, "o": 0.45}
 
 
@@ -98,8 +100,9 @@ def bar(
     for pitch, pattern in patterns.items():
         for step in range(max(0, ending)):
             if factor := VELOCITY.get(pattern[step % len(pattern)]):
+                factor *= SOFT.get(pitch, 1) * random.uniform(0.85, 1.1)
                 beat = start + step / 4 + random.gauss(0, loose)
-                part.note(beat, 0.2, pitch, velocity * factor * random.uniform(0.85, 1.1))
+                part.note(beat, 0.2, pitch, velocity * factor)
     for step in range(max(0, ending), steps):
         if random.random() < 0.8:
             place = (step - ending) / max(1, steps - ending)

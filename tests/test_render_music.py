@@ -208,6 +208,17 @@ def test_an_interrupted_corpus_is_continued(render_music: ModuleType, tmp_path: 
 
 
 @pytest.mark.usefixtures("short")
+def test_no_piece_is_rendered_again_for_another_split(
+    render_music: ModuleType, tmp_path: Path
+) -> None:
+    make(render_music, tmp_path, Renderer(), 2)
+    hours = 3.5 * 0.5 / 3600
+    assert render_music.make_corpus(tmp_path, hours, 0, Renderer(), "MIT", "me", test=False) == 4
+    assert len(list_recordings(tmp_path, "music_train")) == 3
+    assert render_music.make_corpus(tmp_path, hours, 1, Renderer(), "MIT", "me", test=False) == 8
+
+
+@pytest.mark.usefixtures("short")
 def test_the_corpus_is_one_for_training(render_music: ModuleType, tmp_path: Path) -> None:
     make(render_music, tmp_path, Renderer(), 6)
     assert len(list_recordings(tmp_path, "music_train", licences=["MIT*"])) == 5
