@@ -1,7 +1,6 @@
 """Composition of a piece of music by rule, from a seed and an index.
 
-Python's generator gives the same numbers for a seed in all versions and on all machines, so the
-bytes of a piece are always the same.
+All choices come from Python's generator, seeded by a text, so a piece always has the same bytes.
 """
 
 import math
@@ -176,8 +175,8 @@ def _play(plan: Plan, parts: Sequence[Part], roles: Sequence[str], with_drums: b
         elif part.family in (PERCUSSIVE, SOUNDS):
             colour(plan, part, playing)
         else:
-            # A single instrument with a wide range accompanies itself.
             melody(plan, part, playing, random.uniform(0.35, 0.75), plan.density)
+            # A single instrument with a wide range accompanies itself.
             if len(parts) == 1 and part.family in DECAYING and part.high - part.low > 30:
                 BESIDE[random.choice(("chords", "arpeggio", "bass"))](plan, part, playing)
         if role == "lead" and part.family not in PEDALLED and random.random() < 0.3:

@@ -82,6 +82,7 @@ class Finish:
 
 
 def choose_finish(seed: int, index: int) -> Finish:
+    """Choose how a piece is finished; some pieces are not equalised or not limited."""
     random = Random(f"finish {seed} {index}")
     settings = {
         "synth.reverb.room-size": random.uniform(0.1, 0.95),
