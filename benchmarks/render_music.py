@@ -11,7 +11,7 @@ interrupted, the same command continues.
 Pieces have random levels, reverberation, chorus, bass, treble and soft limiting.
 
 The pieces depend on the seed and their number only. Each one is rendered at 96 kHz and resampled,
-which keeps mirror images of FluidSynth's interpolation out of the audible band.
+so frequencies above 24 kHz are filtered out instead of folded back.
 """
 
 import argparse
