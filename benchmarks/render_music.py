@@ -31,8 +31,8 @@ from rich.progress import track
 from chirrup.data.manifest import NAMES, read_manifest, write_manifest
 from chirrup.errors import FileError
 from chirrup.files.drafts import only_one, written
-from compose import Piece, compose
-from fluidsynth import FluidSynth
+from music.compose import Piece, compose
+from music.fluidsynth import FluidSynth
 from shared import console
 
 RATE_HZ, RENDERED_HZ = 48_000, 96_000

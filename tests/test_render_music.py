@@ -36,7 +36,7 @@ def render_music() -> ModuleType:
 def pieces() -> list[Any]:
     """The first pieces of a seed, composed once for all tests."""
     code = (
-        "import sys, pickle; sys.path.insert(0, sys.argv[1]); from compose import compose;"
+        "import sys, pickle; sys.path.insert(0, sys.argv[1]); from music.compose import compose;"
         "pieces = [compose(0, index) for index in range(int(sys.argv[2]))];"
         "found = [(x.midi, x.seconds, x.texture, x.category,"
         " [(p.channel, p.program, p.low, p.high, len(p.notes)) for p in x.parts]) for x in pieces];"
@@ -103,7 +103,7 @@ def seconds_of(midi: bytes) -> float:
 
 def test_a_seed_and_an_index_give_the_same_bytes(pieces: list[Any]) -> None:
     """Also in another process with other hashes of texts."""
-    compose = import_module("compose").compose
+    compose = import_module("music.compose").compose
     for index in (0, 1, 17, 63, 150):
         assert compose(0, index).midi == pieces[index].midi
     assert compose(1, 0).midi != pieces[0].midi
@@ -145,7 +145,7 @@ def test_pieces_have_20_to_40_s_and_end_in_time(pieces: list[Any]) -> None:
 
 
 def test_no_family_and_no_kind_is_absent_or_dominates(pieces: list[Any]) -> None:
-    instruments = import_module("instruments")
+    instruments = import_module("music.instruments")
     programs = [part[1] for piece in pieces for part in piece.parts if part[0] != DRUMS]
     families = np.bincount([program // 8 for program in programs], minlength=16)
     assert families.min() >= 8
@@ -157,7 +157,7 @@ def test_no_family_and_no_kind_is_absent_or_dominates(pieces: list[Any]) -> None
     with_drums = sum(any(part[0] == DRUMS for part in piece.parts) for piece in pieces)
     assert 0.4 < with_drums / PIECES < 0.6
     kinds = {piece.texture for piece in pieces}
-    assert kinds == set(import_module("compose").TEXTURES)
+    assert kinds == set(import_module("music.compose").TEXTURES)
     assert any(len(piece.parts) == 1 for piece in pieces)
 
 
@@ -223,7 +223,7 @@ def test_the_corpus_is_one_for_training(render_music: ModuleType, tmp_path: Path
     make(render_music, tmp_path, Renderer(), 6)
     assert len(list_recordings(tmp_path, "music_train", licences=["MIT*"])) == 5
     assert len(list_recordings(tmp_path, "music_test")) == 1
-    compose = import_module("compose").compose
+    compose = import_module("music.compose").compose
     for index, entry in enumerate(sorted(read_manifest(tmp_path / "manifest.csv"))[1:]):
         finish = render_music.choose_finish(0, index if index == 0 else index + 1)
         path = tmp_path / entry.path
@@ -278,7 +278,7 @@ def test_two_seconds_are_rendered(render_music: ModuleType) -> None:
         synth = render_music.FluidSynth(render_music.FONT)
     except FileError as error:
         pytest.skip(str(error))
-    piece = replace(import_module("compose").compose(0, 0), seconds=2.0)
+    piece = replace(import_module("music.compose").compose(0, 0), seconds=2.0)
     finish = render_music.choose_finish(0, 0)
     audio = render_music.render(synth, piece, finish, np.random.default_rng(0))
     assert audio.shape == (96_000, 2)

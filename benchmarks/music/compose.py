@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from random import Random
 
-import drums
-from harmony import BEATS, METERS, choose_harmony
-from instruments import (
+from music import drums
+from music.harmony import BEATS, METERS, choose_harmony
+from music.instruments import (
     BASS,
     DECAYING,
     ENSEMBLE,
@@ -23,8 +23,8 @@ from instruments import (
     leading,
     range_of,
 )
-from midi import CHORUS, DRUMS, PAN, REVERB, VOLUME, Part, smf
-from voices import BESIDE, Plan, colour, melody, scoops
+from music.midi import CHORUS, DRUMS, PAN, REVERB, VOLUME, Part, smf
+from music.voices import BESIDE, Plan, colour, melody, scoops
 
 TEXTURES = {"band": 8, "duo": 1.5, "solo": 3, "choir": 1.5, "counterpoint": 1.5, "dense": 2}
 """Kinds of pieces and their weights."""

@@ -2,7 +2,7 @@
 
 from random import Random
 
-from midi import Part
+from music.midi import Part
 
 KITS = (0, 0, 8, 16, 24, 25, 32, 40, 48)
 """Programs of the drum channel: standard (twice as often), room, power, electronic, TR-808, jazz,

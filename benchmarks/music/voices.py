@@ -4,9 +4,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from random import Random
 
-from harmony import BEATS, Harmony, rhythm
-from instruments import DECAYING, PEDALLED, SINGLE
-from midi import EXPRESSION, MODULATION, PEDAL, Part
+from music.harmony import BEATS, Harmony, rhythm
+from music.instruments import DECAYING, PEDALLED, SINGLE
+from music.midi import EXPRESSION, MODULATION, PEDAL, Part
 
 
 @dataclass(frozen=True)
