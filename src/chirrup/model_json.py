@@ -94,8 +94,8 @@ def _check_graph_files(folder: Path, spec: ModelSpec) -> None:
     weights, (read, made) = folder / WEIGHTS, spec.tensor_elements()
     if spec.program_sha256 and not any(folder.glob("*.onnx")):
         advice = (
-            "ONNX Runtime and chirrup export need the graphs: use the engine 'native', a checkout, "
-            "or a folder that chirrup export wrote"
+            "ONNX Runtime and chirrup export need the graphs: use the engine 'native', or a folder "
+            "that chirrup export wrote (a checkout has the graphs of all present models)"
         )
         if library() is None:
             advice = f"{load_error()}: install chirrup again"

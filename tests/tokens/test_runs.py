@@ -4,6 +4,7 @@ import json
 import os
 import re
 import resource
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -321,22 +322,31 @@ def test_other_settings_need_force(
 def test_rows_of_other_sources_need_force(
     many: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    out, other = tmp_path / "tokens", tmp_path / "other"
+    out, other, link = tmp_path / "tokens", tmp_path / "other", tmp_path / "link"
     other.mkdir()
     (other / "a.flac").write_bytes(file_of("p1/c.flac"))
-    options = ["--out", str(out), "--format", "npz"]
-    assert cli(["tokenize", str(many / "00.flac"), *options]) == 0
-    assert cli(["tokenize", str(many / "00.flac"), str(other), *options]) == 0
+    (many / "05-bad.flac").unlink()
+    link.symlink_to(other)
+
+    def made(*sources: Path, force: bool = False) -> int:
+        options = ["--out", str(out), "--format", "npz", *["--force"] * force]
+        status = cli(["tokenize", *map(str, sources), *options])
+        assert status == 0 or "is not among the sources: name it" in capsys.readouterr().err
+        return len(tokens.open(out)) if status == 0 else -1
+
+    assert made(many / "00.flac") == 1
     before = content(out)
-    capsys.readouterr()
-    assert cli(["tokenize", str(many / "01.flac"), *options]) == 2
-    said = " ".join(capsys.readouterr().err.split())
-    assert f"has the rows of {many / '00.flac'}: give another --out, or replace them" in said
+    for wrong in (other, many / "01.flac", many / ".." / "other"):
+        assert made(wrong) == -1
     assert content(out) == before
-    assert cli(["tokenize", str(many / "01.flac"), *options, "--force"]) == 0
-    assert len(tokens.open(out)) == 1
-    assert cli(["tokenize", str(many), *options]) == 2  # the folder of the file; one is bad
-    assert len(tokens.open(out)) == 12
+    assert made(many) == 12, "the folder of the file"
+    assert made(many / "00.flac") == -1
+    assert made(many, other) == 13
+    assert made(many / ".." / "many", link) == 13, "other names of the sources"
+    assert made(other) == -1
+    assert made(other, force=True) == 1
+    shutil.rmtree(other)
+    assert made(many) == 12, "a source that does not exist any more"
 
 
 @pytest.mark.parametrize(

@@ -12,10 +12,11 @@ if TYPE_CHECKING:
     from playwright.sync_api import Page
 
 PREPARE = """async (clip) => {
-  const [{ Coder }, { listModels }] = await Promise.all(
+  const [{ Coder }, { listModels, offered }] = await Promise.all(
     ["coder", "models"].map((name) => import(`/modules/${name}.js`)));
   globalThis.coder = new Coder();
-  globalThis.models = Object.fromEntries((await listModels()).map((model) => [model.name, model]));
+  const models = offered(await listModels());
+  globalThis.models = Object.fromEntries(models.map((model) => [model.name, model]));
   globalThis.clip = Float32Array.from(clip);
 }"""
 

@@ -40,8 +40,9 @@ def evaluate(
             "--codec",
             "-c",
             metavar="NAME[@BPS,...]",
-            help="Model, model folder, other codec or module:name; by default iris-t1, and Opus "
-            "and Codec2 if they are installed, each at a few bitrates.",
+            help="Model, model folder, other codec or module:name, or FIRST+SECOND for two in "
+            "series; by default iris-t1, and Opus and Codec2 if they are installed, each at a few "
+            "bitrates.",
             autocompletion=completion.codecs,
         ),
     ] = None,

@@ -59,16 +59,19 @@ def check_settings(store: Store, folder: Path, wanted: dict[str, Any], force: bo
 
 
 def check_sources(store: Store, folder: Path, sources: Sequence[str], force: bool) -> None:
-    """Raise FileError if the data set has rows of other sources, which would be replaced."""
-    given = [Path(source).absolute() for source in sources]
+    """Raise FileError if the rows of an earlier source would be removed, although it still exists.
+
+    A source stays if it is named again, or a folder above it is.
+    """
+    given = {Path(source).resolve() for source in sources}
     before = [Path(text) for text in json.loads(store.setting("sources") or "[]")]
-    common = any(
-        new.is_relative_to(old) or old.is_relative_to(new) for new in given for old in before
-    )
-    if before and not common and store.totals()[0] and not force:
+    removed = [
+        path for path in before if not given.intersection([path, *path.parents]) and path.exists()
+    ]
+    if removed and store.totals()[0] and not force:
         raise FileError(
-            f"{folder} has the rows of {before[0]}: give another --out, or replace them with "
-            "--force"
+            f"{folder} has the rows of {removed[0]}, which is not among the sources: name it too, "
+            "give another --out, or remove these rows with --force"
         )
     if store.writable:
-        store.set("sources", json.dumps([str(path) for path in given]))
+        store.set("sources", json.dumps(sorted(map(str, given))))

@@ -128,8 +128,8 @@ def tokenize(
         settings: see `settings_of`.
         run: runs the jobs, see `data.workers`.
         shard_recordings: most recordings of a shard.
-        force: replace a data set with other settings or of other sources, or whose working file is
-            missing or damaged.
+        force: replace a data set with other settings, whose working file is missing or damaged, or
+            that has rows of other sources.
         progress: called after each shard.
 
     Raises:

@@ -91,7 +91,7 @@ def find(name: str) -> Peer:
     if not colon:
         raise ValueError(
             f"no codec {name!r}: use one of {', '.join([*PEERS, *models()])}, the folder of a "
-            "model, or module:name of your own codec"
+            "model, module:name of your own codec, or two of them as FIRST+SECOND@BITRATES"
         )
     if "" not in sys.path and str(Path.cwd()) not in sys.path:
         sys.path.insert(0, str(Path.cwd()))
