@@ -2,7 +2,7 @@
 
 A wheel with the engine is for one platform. Of the models that have a program of the engine, it has
 the program and not the ONNX graphs. Without a C compiler the wheel is for any platform: it has no
-engine and no programs, and it requires the packages of the extra ``onnx``. So does
+engine and no programs of models that have graphs, and it requires the packages of the extra ``onnx``. So does
 an editable install without the engine.
 
 The page of a wheel that was built without zig lacks its engine.
@@ -69,7 +69,8 @@ class NativeEngineHook(BuildHookInterface[Any]):
             build_data["tag"], build_data["pure_python"] = f"py3-none-{tag}", False
         self.add_page(build_data["force_include"])
         for model in (Path(self.root) / "src" / "chirrup" / "zoo").iterdir():
-            patterns = [PROGRAM] if library and (model / PROGRAM).exists() else REPLACED
+            runs = library or not any(model.glob("*.onnx"))
+            patterns = [PROGRAM] if runs and (model / PROGRAM).exists() else REPLACED
             for path in (path for pattern in patterns for path in model.glob(pattern)):
                 build_data["force_include"][str(path)] = f"chirrup/zoo/{model.name}/{path.name}"
 
