@@ -2,8 +2,8 @@
 
 A wheel with the engine is for one platform. Of the models that have a program of the engine, it has
 the program and not the ONNX graphs. Without a C compiler the wheel is for any platform: it has no
-engine and no programs of models that have graphs, and it requires the packages of the extra ``onnx``. So does
-an editable install without the engine.
+engine and no programs of models that have graphs, and it requires the packages of the extra
+``onnx``. So does an editable install without the engine.
 
 The page of a wheel that was built without zig lacks its engine.
 
