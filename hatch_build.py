@@ -1,6 +1,6 @@
 """Build hook of wheels: it compiles the native engine, and the engine in WebAssembly for the page.
 
-A wheel with the engine is for one platform. Of the models that have a program of the engine, it has
+A wheel with the engine is for one platform. If a model has a program of the engine, the wheel has
 the program and not the ONNX graphs. Without a C compiler the wheel is for any platform: it has no
 engine and no programs of models that have graphs, and it requires the packages of the extra
 ``onnx``. So does an editable install without the engine.
@@ -69,9 +69,7 @@ class NativeEngineHook(BuildHookInterface[Any]):
             build_data["tag"], build_data["pure_python"] = f"py3-none-{tag}", False
         self.add_page(build_data["force_include"])
         for model in (Path(self.root) / "src" / "chirrup" / "zoo").iterdir():
-            runs = library or not any(model.glob("*.onnx"))
-            patterns = [PROGRAM] if runs and (model / PROGRAM).exists() else REPLACED
-            for path in (path for pattern in patterns for path in model.glob(pattern)):
+            for path in replaced_or_program(model, engine=library is not None):
                 build_data["force_include"][str(path)] = f"chirrup/zoo/{model.name}/{path.name}"
 
     def add_page(self, included: dict[str, str]) -> None:
@@ -96,6 +94,17 @@ class NativeEngineHook(BuildHookInterface[Any]):
             raise RuntimeError(done.stderr)
         self.app.display_warning(f"Left out: {done.stderr.strip()}")
         return None
+
+
+def replaced_or_program(model: Path, *, engine: bool) -> list[Path]:
+    """Return the files of a model that a wheel needs: its program, or its graphs and weights.
+
+    Args:
+        engine: whether the wheel has the engine. A model without graphs has its program anyway.
+    """
+    graphs = [path for pattern in REPLACED for path in model.glob(pattern)]
+    program = model / PROGRAM
+    return [program] if program.exists() and (engine or not graphs) else graphs
 
 
 def platform_tag(library: Path) -> str:

@@ -18,7 +18,7 @@ from chirrup.lab.training.checkpoints import load_checkpoint, save_checkpoint
 
 
 def mean(before: dict[str, Any], after: dict[str, Any], share: float) -> dict[str, Tensor]:
-    """Return the mean of the EMAs of two checkpoints; whole numbers are those of ``after``.
+    """Return the mean of the EMAs of two checkpoints; whole numbers come from ``after``.
 
     Raises:
         UsageError: the checkpoints have other parameters or shapes.

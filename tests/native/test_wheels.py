@@ -27,7 +27,7 @@ pytestmark = [
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
-    """Return a copy of the project with two models, of which one has a program."""
+    """Return a copy of the project: a model of graphs, one with a program too, a program alone."""
     folder = tmp_path / "project"
     for name in PROJECT:
         copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
@@ -36,9 +36,10 @@ def project(tmp_path: Path) -> Path:
     package = folder / "src" / "chirrup"
     (package / "runtime").mkdir(parents=True)
     (package / "__init__.py").touch()
-    for model, more in (("old", set[str]()), ("new", {"model.chirp"})):
+    models = {"old": GRAPHS, "new": GRAPHS | {"model.chirp"}, "alone": {"model.chirp"}}
+    for model, names in models.items():
         (package / "zoo" / model).mkdir(parents=True)
-        for name in GRAPHS | {"model.json"} | more:
+        for name in names | {"model.json"}:
             (package / "zoo" / model / name).touch()
     return folder
 
@@ -73,6 +74,7 @@ def test_a_wheel_with_the_engine_has_programs_instead_of_graphs(project: Path) -
     assert ENGINE in files
     assert of_model("new", files) == {"model.json", "model.chirp"}
     assert of_model("old", files) == GRAPHS | {"model.json"}
+    assert of_model("alone", files) == {"model.json", "model.chirp"}
 
 
 @pytest.mark.parametrize("environment", [{"CHIRRUP_TARGET": "any"}, {"PATH": "/nowhere"}])
@@ -86,6 +88,7 @@ def test_a_wheel_without_the_engine_has_no_programs_and_is_for_any_machine(
     assert ENGINE not in files
     assert of_model("new", files) == GRAPHS | {"model.json"}
     assert of_model("old", files) == GRAPHS | {"model.json"}
+    assert of_model("alone", files) == {"model.json", "model.chirp"}
 
 
 def test_the_engine_is_compiled_again_only_if_a_source_has_changed(project: Path) -> None:

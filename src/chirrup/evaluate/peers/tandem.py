@@ -9,7 +9,7 @@ class Tandem(Peer):
     """The second codec codes the audio that the first decodes.
 
     The first codec has its highest bitrate. Bitrates and bits are the second one's; the seconds are
-    those of both.
+    the sums of both.
     """
 
     def __init__(self, first: Peer, second: Peer) -> None:
