@@ -42,9 +42,7 @@ def main() -> None:
     out = ROOT / "dist"
     shutil.rmtree(out, ignore_errors=True)
     build(out, given.this_machine)
-    for file in out.iterdir():
-        if (size := file.stat().st_size) > LARGEST_BYTES:
-            raise SystemExit(f"{file} has {size} bytes, and PyPI takes at most {LARGEST_BYTES}")
+    check_sizes(out)
     files = sorted(map(str, out.iterdir()))
     subprocess.run([sys.executable, "-m", "twine", "check", "--strict", *files], check=True)
     own = _run_here(out)
@@ -77,6 +75,17 @@ def check_versions(root: Path) -> str:
         states = ", ".join(f"{name} {version}" for name, version in found.items())
         raise SystemExit(f"the files state different versions: {states}")
     return found["pyproject.toml"]
+
+
+def check_sizes(out: Path) -> None:
+    """Check that PyPI takes every file.
+
+    Raises:
+        SystemExit: a file is too large.
+    """
+    for file in out.iterdir():
+        if (size := file.stat().st_size) > LARGEST_BYTES:
+            raise SystemExit(f"{file} has {size} bytes, and PyPI takes at most {LARGEST_BYTES}")
 
 
 def build(out: Path, this_machine: bool) -> None:

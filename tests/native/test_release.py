@@ -59,6 +59,18 @@ def test_a_changelog_without_a_date_stops_a_release(release: ModuleType, project
         release.check_versions(project)
 
 
+def test_a_file_that_is_too_large_for_pypi_stops_a_release(
+    release: ModuleType, tmp_path: Path
+) -> None:
+    for size, name in ((release.LARGEST_BYTES, "fits.whl"), (release.LARGEST_BYTES + 1, "no.gz")):
+        with (tmp_path / name).open("wb") as file:
+            file.truncate(size)
+    with pytest.raises(SystemExit, match=r"no\.gz has 104857601 bytes, and PyPI takes at most"):
+        release.check_sizes(tmp_path)
+    (tmp_path / "no.gz").unlink()
+    release.check_sizes(tmp_path)
+
+
 def test_the_release_tries_a_file_of_every_earlier_version() -> None:
     """After a release, ``tests/archive/make.py`` makes files with its code."""
     text = (ROOT / "CHANGELOG.md").read_text()
