@@ -42,7 +42,7 @@ def test_equal_signals() -> None:
     assert value("si_sdr", NOISE) == np.inf
     assert value("si_sdr", 0.3 * NOISE) > 200
     names = ("lsd", "lsd_low", "lsd_high", "tq_lsd", "tq_lsd_low", "tq_lsd_high", "mel_distance")
-    for name in names:
+    for name in (*names, "repetition"):
         assert value(name, NOISE) == 0
 
 
@@ -170,3 +170,25 @@ def test_text_normalisation(text: str, expected: list[str]) -> None:
 )
 def test_word_errors(spoken: str, recognised: str, errors: int) -> None:
     assert distance(spoken.split(), recognised.split()) == errors
+
+
+@pytest.mark.parametrize("rate_hz", [16_000, 24_000, 44_100, 48_000])
+def test_repetition_of_a_pattern(rate_hz: int) -> None:
+    """A share of 80 % of the power that repeats every 20 ms gives a correlation of 0.8."""
+    random = np.random.default_rng(2)
+    reference, other = random.standard_normal((2, 4 * rate_hz))
+    pattern = np.tile(random.standard_normal(rate_hz // 50), 4 * 50)
+    mixed = np.sqrt(0.8) * pattern + np.sqrt(0.2) * other
+    assert score("repetition", reference, mixed, rate_hz) == pytest.approx(0.8, abs=0.04)
+    assert score("repetition", reference, other, rate_hz) == pytest.approx(0, abs=0.04)
+    assert score("repetition", mixed, 0.5 * mixed, rate_hz) == pytest.approx(0, abs=1e-6)
+
+
+def test_repetition_below_5_khz_does_not_count() -> None:
+    noise = np.random.default_rng(3).standard_normal(4 * RATE_HZ)
+    tone = 10 * np.sin(2 * np.pi * 200 * np.arange(len(noise)) / RATE_HZ)
+    assert score("repetition", noise, noise + tone, RATE_HZ) == pytest.approx(0, abs=1e-3)
+    assert score("repetition", tone, noise, RATE_HZ) is None
+    assert score("repetition", noise, 0 * noise, RATE_HZ) == pytest.approx(0, abs=0.04)
+    assert score("repetition", noise[: RATE_HZ // 2], noise[: RATE_HZ // 2], RATE_HZ) is None
+    assert score("repetition", noise, noise, 8000) is None

@@ -14,7 +14,7 @@ from chirrup.evaluate.metrics import METRICS, Unavailable, available, perceptual
 
 CLIP = Path(chirrup.__file__).parent / "clips" / "joe.flac"
 FREE = ("lsd", "lsd_low", "lsd_high", "tq_lsd", "tq_lsd_low", "tq_lsd_high")
-FREE += ("mel_distance", "si_sdr", "snr")
+FREE += ("mel_distance", "repetition", "si_sdr", "snr")
 OFFICIAL = ("utmos", "scoreq_ref", "sheet_ssqa", "audiobox_ce")
 SCORES_SHORT = {"snr", "si_sdr", "lsd", "lsd_low", "lsd_high", "tq_lsd"}
 SCORES_SHORT |= {"tq_lsd_low", "tq_lsd_high", "mel_distance"}
