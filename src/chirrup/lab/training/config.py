@@ -44,6 +44,7 @@ class LossWeights(Strict):
     wavefm: Weight = 0
     soundstream: Weight = 0
     loudness: Weight = 0
+    repetition: Weight = 0
     pesq: Weight = 0
     adversarial: Weight = 0
     features: Weight = 0

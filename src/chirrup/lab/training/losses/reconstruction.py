@@ -10,6 +10,7 @@ from chirrup.lab.training.distillation.teachers import Teacher
 from chirrup.lab.training.losses.asr_features import ASRFeatureLoss
 from chirrup.lab.training.losses.loudness import loudness_difference
 from chirrup.lab.training.losses.pesq_loss import PESQLoss
+from chirrup.lab.training.losses.repetition import repetition
 from chirrup.lab.training.losses.spectral_loss import SpectralLoss
 
 SPECTRAL_TERMS = {"mel", "mel_magnitude", "log_mel", "stft", "complex", "wavefm", "soundstream"}
@@ -28,7 +29,7 @@ def normalise_level(estimate: Tensor, target: Tensor, source: Tensor) -> tuple[T
 
 
 class ReconstructionLoss(nn.Module):
-    """The spectral, waveform, loudness, PESQ and ASR-feature losses of a recipe.
+    """The spectral, waveform, loudness, repetition, PESQ and ASR-feature losses of a recipe.
 
     Args:
         teacher: model whose features the loss ``asr_features`` compares.
@@ -59,6 +60,8 @@ class ReconstructionLoss(nn.Module):
         if "loudness" in wanted:
             difference = loudness_difference(estimate.float(), target, self.sample_rate_hz)
             losses["loudness"] = difference.abs().mean() / 10
+        if "repetition" in wanted:
+            losses["repetition"] = repetition(estimate.float(), target, self.sample_rate_hz)
         if self.pesq is not None and "pesq" in wanted:
             losses["pesq"] = self.pesq(estimate, target).mean()
         if self.asr_features is not None and "asr_features" in wanted:
