@@ -34,10 +34,10 @@ def table(title: str, *headings: str) -> Table:
     return result
 
 
-def continuing(description: str) -> argparse.ArgumentParser:
-    """Return a parser of CHECKPOINT RECIPE [KEY=VALUE ...] --out PATH."""
+def continuing(description: str, start: str = "checkpoint") -> argparse.ArgumentParser:
+    """Return a parser of START RECIPE [KEY=VALUE ...] --out PATH."""
     parser = argparse.ArgumentParser(description=description)
-    parser.add_argument("checkpoint", type=Path)
+    parser.add_argument(start, type=Path)
     parser.add_argument("recipe", type=Path)
     parser.add_argument("changes", nargs="*", metavar="KEY=VALUE", help="changes to the recipe")
     parser.add_argument("--out", type=Path, required=True)
