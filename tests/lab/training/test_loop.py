@@ -206,6 +206,23 @@ def test_entries_of_lrac_follow_averages_and_not_gradients(corpus: Path, tmp_pat
     assert len(optimised) == len(list(trainer.model.parameters()))
 
 
+def test_a_stage_that_trains_the_decoder_changes_no_code(corpus: Path, tmp_path: Path) -> None:
+    """Not by averages or by new entries for rare codes either."""
+    first, codec = tiny_recipe(corpus)["stages"]
+    stages = [first, codec, codec | {"name": "decoder", "train": ["decoder"]}]
+    changes = LRAC_WAY | {"stages": stages, "codes": {"revive_every": 1, "revive_below": 0.9}}
+    trainer = Trainer(tiny_config(corpus, **changes), tmp_path, CPU)
+    advance(trainer, 6)
+    before = {name: value.clone() for name, value in trainer.model.state_dict().items()}
+    advance(trainer, 9)
+    changed = {
+        name.partition(".")[0]
+        for name, value in trainer.model.state_dict().items()
+        if not torch.equal(value, before[name])
+    }
+    assert changed == {"decoder"}
+
+
 def test_the_recipe_chooses_spectra_and_how_features_count(
     corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

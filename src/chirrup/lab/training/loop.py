@@ -249,7 +249,8 @@ class Trainer:
         norm = self.update(trained)
         self.update_ema()
         if quantized is not None:
-            self.update_codebooks(quantized.codes, quantized.projected)
+            moves = not stage.train or "quantizer" in stage.train
+            self.update_codebooks(quantized.codes, quantized.projected, moves)
 
         figures |= {name: float(value.detach()) for name, value in losses.items()}
         figures |= {"loss": float(loss.detach()), "gradient": float(norm), "stage": index}
@@ -350,9 +351,15 @@ class Trainer:
         broadcast_parameters(self.model)
         self.ema.quantizer.load_state_dict(self.model.quantizer.state_dict())
 
-    def update_codebooks(self, codes: Tensor, projected: Tensor) -> None:
-        """Count the codes of a step, update entries that follow averages, revive unused ones."""
+    def update_codebooks(self, codes: Tensor, projected: Tensor, moves: bool) -> None:
+        """Count the codes of a step, update entries that follow averages, revive unused ones.
+
+        Args:
+            moves: whether the stage trains the quantizer; else its entries stay as they are.
+        """
         self.usage.update(all_reduce(codebooks.counts(codes, self.model.codebook_size)))
+        if not moves:
+            return
         codebooks.ema_update(self.model.quantizer, codes, projected)
         if (self.step + 1) % self.config.codes.revive_every == 0:
             below = self.config.codes.revive_below
