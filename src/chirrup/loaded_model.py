@@ -61,7 +61,7 @@ class LoadedModel:
             sound bad.
         weights_sha256: SHA-256 of the stored weights, in hexadecimal.
         codes_sha256: SHA-256 of the weights that produced the codes. It differs from
-            ``weights_sha256`` only in 8-bit exports.
+            ``weights_sha256`` in 8-bit exports and in exports with ``--codes-of``.
         engine: engine that runs the model, "native" or "onnx".
         spec: the checked values of ``model.json``.
         description: the whole content of ``model.json``.

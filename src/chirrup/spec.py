@@ -61,7 +61,7 @@ class ModelSpec:
     """Place of each tensor, by graph and by the tensor's name in the graph."""
     weights_sha256: str
     codes_sha256: str
-    """SHA-256 of the weights that produced the codes; not ``weights_sha256`` in 8-bit exports."""
+    """SHA-256 of the weights that produced the codes; see `LoadedModel`."""
     graphs_sha256: Mapping[str, str]
     """SHA-256 of each graph; empty in folders that earlier versions exported."""
     program_sha256: str

@@ -143,6 +143,15 @@ def export(
             help="Order codebooks so that an index with one wrong bit gives a similar entry.",
         ),
     ] = False,
+    codes_of: Annotated[
+        str | None,
+        typer.Option(
+            "--codes-of",
+            metavar="MODEL",
+            help="Model (name, or folder with ONNX graphs) whose decoder alone was trained on: "
+            "the two decode each other's files.",
+        ),
+    ] = None,
     untrained: Annotated[
         bool,
         typer.Option(
@@ -159,12 +168,12 @@ def export(
     with ONNX graphs, and with --untrained it is the name of a configuration, such as focal-65k.
 
     Needs the extra: pip install 'chirrup[train]'."""
-    from chirrup.model_folders import FOLDER, is_shipped
+    from chirrup.model_folders import FOLDER, is_shipped, model_folder
 
-    if untrained and (pack is not None or pseudo_gray or int8 is not Int8.none):
+    if untrained and (pack or pseudo_gray or codes_of or int8 is not Int8.none):
         raise UsageError(
-            "--untrained takes no --pack, --int8 or --pseudo-gray: export the exported folder "
-            "again with --int8"
+            "--untrained takes no --pack, --int8, --pseudo-gray or --codes-of: export the exported "
+            "folder again with --int8"
         )
     if not untrained and not checkpoint.exists() and is_shipped(str(checkpoint)):
         checkpoint = FOLDER / checkpoint
@@ -177,6 +186,9 @@ def export(
         raise FileError(f"{checkpoint} is a model: --pack needs a checkpoint of chirrup train")
     if exported and pseudo_gray:
         raise FileError(f"{checkpoint} is a model: --pseudo-gray needs a checkpoint")
+    if exported and codes_of is not None:
+        raise FileError(f"{checkpoint} is a model: --codes-of needs a checkpoint")
+    like = model_folder(codes_of) if codes_of is not None else None
     if audio is not None and not audio.is_file():
         why = "is not a file" if audio.exists() else "does not exist"
         raise FileError(f"{audio} {why}: give an audio file")
@@ -194,10 +206,13 @@ def export(
         if untrained:
             parity = export_untrained(str(checkpoint), folder, audio)
         elif int8 is Int8.none:
-            parity = export_checkpoint(checkpoint, folder, audio, pseudo_gray=pseudo_gray)
+            parity = export_checkpoint(
+                checkpoint, folder, audio, pseudo_gray=pseudo_gray, like=like
+            )
         else:
-            parts = PARTS[int8]
-            parity = export_with_int8(checkpoint, folder, parts, audio, pseudo_gray=pseudo_gray)
+            parity = export_with_int8(
+                *(checkpoint, folder, PARTS[int8], audio), pseudo_gray=pseudo_gray, like=like
+            )
         if pack is not None:
             checkpoints.pack_checkpoint(checkpoint, pack)
     except ValueError as error:

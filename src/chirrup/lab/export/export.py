@@ -32,6 +32,7 @@ from chirrup.lab.export.model_folder import write
 from chirrup.lab.export.parity import Parity, engines_of, measure, whole_chunks, worst
 from chirrup.lab.export.preroll import preroll_frames
 from chirrup.lab.export.program import program_of
+from chirrup.lab.export.same_codes import codes_of
 from chirrup.lab.models import Model
 from chirrup.lab.quantizers.pseudo_gray import order_codebooks
 from chirrup.runtime import native
@@ -48,6 +49,7 @@ def export(
     exact: bool = False,
     compact: bool = False,
     pseudo_gray: bool = False,
+    like: Path | None = None,
 ) -> Parity:
     """Export a trained model to ``folder``.
 
@@ -62,12 +64,14 @@ def export(
             read bytes; see `integer_products`.
         pseudo_gray: whether to put the codebooks into a pseudo-Gray order. The codes then differ
             from the codes of an export without it.
+        like: folder of a model with equal codes; the two then decode each other's files.
 
     Returns:
         The agreement between exported forms and model, the worst of all forms.
 
     Raises:
         ModelError: there are no codebooks for a pseudo-Gray order.
+        UsageError: the codes differ from the codes of ``like``; nothing is written.
         ValueError: the graphs or the program differ from the model; nothing is written.
     """
     description = describe(model, name, lowest, card or {})
@@ -85,7 +89,8 @@ def export(
         codecs = (chirrup.load(draft, engine=engine) for engine in engines_of(program))
         parity = worst(measure(codec, *expected) for codec in codecs)
         parity.check()
-        return {"preroll_frames": preroll, "parity": asdict(parity)}
+        shared = {"codes_sha256": codes_of(draft, like)} if like else {}
+        return {"preroll_frames": preroll, "parity": asdict(parity), **shared}
 
     graphs = graphs_of(folded)
     del folded  # the graphs have its weights; the memory is free when they are made

@@ -29,6 +29,7 @@ def export_checkpoint(
     *,
     compact: bool = False,
     pseudo_gray: bool = False,
+    like: Path | None = None,
 ) -> Parity:
     """Export a model to a folder that ``chirrup.load`` opens.
 
@@ -39,13 +40,15 @@ def export_checkpoint(
             clip.
         compact: round weights to 8 bits, for half the size. Released weights are not changed.
         pseudo_gray: order the codebooks so that an index with one wrong bit gives a similar entry.
+        like: folder of a model with the same codes, whose files the export then decodes.
 
     Raises:
         FileNotFoundError: there is no checkpoint.
+        UsageError: the codes differ from the codes of ``like``.
         ModelError: the file is not a checkpoint, or the graphs would differ from the model.
     """
     if is_released(checkpoint):
-        return export_released(checkpoint, folder, audio, pseudo_gray=pseudo_gray)
+        return export_released(checkpoint, folder, audio, pseudo_gray=pseudo_gray, like=like)
     saved = load_checkpoint(checkpoint)
     model, name = trained_model(saved), saved["config"]["model"]
     recipe = saved["config"] | {"data": _without_paths(saved["config"]["data"])}
@@ -53,7 +56,7 @@ def export_checkpoint(
     lowest = TrainingConfig.model_validate(saved["config"]).codes.lowest
     clip = excerpt(audio, model.input_rate_hz)
     changes = {"compact": compact, "pseudo_gray": pseudo_gray}
-    return export(model, name, folder, clip, card, lowest=lowest, **changes)
+    return export(model, name, folder, clip, card, lowest=lowest, like=like, **changes)
 
 
 def _without_paths(data: dict[str, Any]) -> dict[str, Any]:
@@ -62,7 +65,12 @@ def _without_paths(data: dict[str, Any]) -> dict[str, Any]:
 
 
 def export_released(
-    folder: Path, out: Path, audio: Path | None = None, *, pseudo_gray: bool = False
+    folder: Path,
+    out: Path,
+    audio: Path | None = None,
+    *,
+    pseudo_gray: bool = False,
+    like: Path | None = None,
 ) -> Parity:
     """Export published weights (`lab/released`) without changes to their values.
 
@@ -72,7 +80,7 @@ def export_released(
     released = load_released(folder)
     clip = excerpt(audio, released.model.input_rate_hz)
     changes = {"exact": True, "pseudo_gray": pseudo_gray}
-    return export(released.model, released.name, out, clip, released.card, **changes)
+    return export(released.model, released.name, out, clip, released.card, like=like, **changes)
 
 
 def export_untrained(name: str, folder: Path, audio: Path | None = None) -> Parity:
@@ -95,6 +103,7 @@ def export_with_int8(
     audio: Path | None = None,
     *,
     pseudo_gray: bool = False,
+    like: Path | None = None,
 ) -> Parity:
     """Export a model with 8-bit weights.
 
@@ -103,13 +112,14 @@ def export_with_int8(
         parts: parts that compute with 8-bit weights (`export_int8`). If empty, all weights are
             stored in 8 bits and computed in float32 (`export_int8_storage`).
         audio: as in `export_checkpoint`.
-        pseudo_gray: as in `export_checkpoint`; not for a model folder.
+        pseudo_gray, like: as in `export_checkpoint`; not for a model folder.
     """
     if not (source / "model.json").is_file():
+        changes: dict[str, Any] = {"pseudo_gray": pseudo_gray, "like": like}
         if not parts and not is_released(source):
-            return export_checkpoint(source, folder, audio, compact=True, pseudo_gray=pseudo_gray)
+            return export_checkpoint(source, folder, audio, compact=True, **changes)
         with open_scratch(folder) as whole:
-            export_checkpoint(source, whole, audio, pseudo_gray=pseudo_gray)
+            export_checkpoint(source, whole, audio, **changes)
             return export_with_int8(whole, folder, parts, audio)
     clip = excerpt(audio, chirrup.load(source).input_rate_hz)
     if not parts:

@@ -1,0 +1,53 @@
+"""Models that code alike: equal encoders and codebooks, and decoders that may differ.
+
+A decoder can be trained alone, for example for a voice. The codes then stay as they were, and every
+model with these codes decodes them.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+
+from chirrup.errors import UsageError
+from chirrup.lab.export.model_folder import read
+from chirrup.model_json import read_spec
+
+PARTS = {"encoder": ("encoder.", "search."), "decoder": ("lookup.",)}
+"""Beginnings of the names of the constants that determine codes and entries, by graph."""
+
+
+def codes_of(folder: Path, other: Path) -> str:
+    """Return ``codes_sha256`` of a model, for another model with equal codes.
+
+    Args:
+        folder: exported model.
+        other: exported model whose codes the first one has.
+
+    Raises:
+        UsageError: the models differ in a constant of the encoder or of the codebooks.
+        ModelError: a folder is damaged, or has no ONNX graphs.
+    """
+    ours, theirs = (coding_constants(read(path)[0]) for path in (folder, other))
+    spec, wanted = read_spec(folder)[0], read_spec(other)[0]
+    equal = ours.keys() == theirs.keys() and spec.frame_samples == wanted.frame_samples
+    if not equal:
+        raise UsageError(f"the model does not have the codes of {wanted.name}: it has other layers")
+    different = [name for name in ours if not np.array_equal(ours[name], theirs[name])]
+    if different:
+        raise UsageError(
+            f"the model does not have the codes of {wanted.name}: {len(different)} tensors differ, "
+            f"such as {different[0]}. Start from {wanted.name}, train with train = ['decoder'] and "
+            "export with its options"
+        )
+    return wanted.codes_sha256
+
+
+def coding_constants(graphs: dict[str, onnx.ModelProto]) -> dict[str, np.ndarray]:
+    """Return the constants of graphs that determine codes and entries, by name."""
+    return {
+        tensor.name: onnx.numpy_helper.to_array(tensor)
+        for part, beginnings in PARTS.items()
+        for tensor in graphs[part].graph.initializer
+        if tensor.name.startswith(beginnings)
+    }
