@@ -1,8 +1,11 @@
 """Make files and packets for the archive, with the code of the version that is imported.
 
     PYTHONPATH=SRC_OF_THE_VERSION python tests/archive/make.py tests/archive/VERSION [--radio]
+    python tests/archive/make.py tests/archive/VERSION --levels MODEL
 
-`--radio` makes bare frames and messages only. It uses functions that all versions have.
+`--radio` makes bare frames and messages only. `--levels` changes no file and no packet: it measures
+the levels of their audio again, after the decoder of MODEL was trained on. It uses functions that
+all versions have.
 """
 
 import argparse
@@ -35,9 +38,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--radio", action="store_true")
+    parser.add_argument("--levels", metavar="MODEL")
     given = parser.parse_args()
     given.folder.mkdir(parents=True, exist_ok=True)
-    (make_radio if given.radio else make_files_and_packets)(given.folder)
+    if given.levels:
+        measure_again(given.folder, given.levels)
+    else:
+        (make_radio if given.radio else make_files_and_packets)(given.folder)
 
 
 def make_files_and_packets(folder: Path) -> None:
@@ -58,7 +65,7 @@ def make_files_and_packets(folder: Path) -> None:
                 "mid-side.chirrup": ("stereo", "mid-side"),
             }
         for file, (source, mode) in modes.items():
-            place, decoded = folder / file, folder / "decoded.wav"
+            place = folder / file
             encode_file(
                 codec,
                 folder / f"{source}.wav",
@@ -68,23 +75,40 @@ def make_files_and_packets(folder: Path) -> None:
                 metadata={"title": name},
                 force=True,
             )
-            decode_file(codec, place, decoded, force=True)
-            levels[file] = levels_db(*_channels_first(*soundfile.read(decoded)))
-            decoded.unlink()
+            levels[file] = levels_of_file(place)
         size = round(0.4 * codec.input_rate_hz)
         signal = np.tile(clip[12_000 : 12_000 + size], (codec.channels, 1))
         encoder = codec.encoder(codec.lowest_bitrate_bps, redundancy=1)
         sent = [*encoder.push(signal if codec.channels > 1 else signal[0]), *encoder.flush()]
-        decoder = codec.decoder()
-        received = np.concatenate([np.atleast_2d(decoder.push(packet)) for packet in sent], 1)
-        packets[name] = {
-            "packets": [bytes(packet).hex() for packet in sent],
-            "levels_db": levels_db(received, codec.sample_rate_hz),
-        }
+        texts = [bytes(packet).hex() for packet in sent]
+        packets[name] = {"packets": texts, "levels_db": levels_of_packets(name, texts)}
     for source in ("mono.wav", "stereo.wav"):
         (folder / source).unlink()
     _write(folder / "files.json", levels)
     _write(folder / "packets.json", packets)
+
+
+def measure_again(folder: Path, name: str) -> None:
+    levels, packets = (json.loads((folder / f"{x}.json").read_text()) for x in ("files", "packets"))
+    levels[f"{name}.chirrup"] = levels_of_file(folder / f"{name}.chirrup")
+    packets[name]["levels_db"] = levels_of_packets(name, packets[name]["packets"])
+    _write(folder / "files.json", levels)
+    _write(folder / "packets.json", packets)
+
+
+def levels_of_file(path: Path) -> list[float]:
+    decoded = path.with_name("decoded.wav")
+    decode_file(None, path, decoded, force=True)
+    levels = levels_db(*_channels_first(*soundfile.read(decoded)))
+    decoded.unlink()
+    return levels
+
+
+def levels_of_packets(name: str, packets: list[str]) -> list[float]:
+    codec = chirrup.load(name)
+    decoder = codec.decoder()
+    audio = [np.atleast_2d(decoder.push(bytes.fromhex(packet))) for packet in packets]
+    return levels_db(np.concatenate(audio, 1), codec.sample_rate_hz)
 
 
 def make_radio(folder: Path) -> None:
