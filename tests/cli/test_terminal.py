@@ -81,7 +81,7 @@ def test_a_narrow_terminal_cuts_no_word_of_a_table(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], no_wrap: bool
 ) -> None:
     monkeypatch.setenv("COLUMNS", "20")
-    names = ["spectro-small", "1,049", "16 to 24 kHz mono", "ViSQOL 3.39@2.75k ViSQOL 3.60@8k"]
+    names = ["spectro-small", "1,049", "16 to 24 kHz mono", "ViSQOL 3.34@2.75k ViSQOL 3.55@8k"]
     table = Table()
     for heading in ("model", "compressed", "of speech", "faster"):
         table.add_column(heading, no_wrap=no_wrap and heading != "model")
