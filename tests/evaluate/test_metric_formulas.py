@@ -184,6 +184,15 @@ def test_repetition_of_a_pattern(rate_hz: int) -> None:
     assert score("repetition", mixed, 0.5 * mixed, rate_hz) == pytest.approx(0, abs=1e-6)
 
 
+def test_repetition_of_a_tone() -> None:
+    """A tone that is lost is no repetition, one that is added is."""
+    noise = np.random.default_rng(4).standard_normal(4 * RATE_HZ)
+    first, second = (np.sin(2 * np.pi * hz * np.arange(len(noise)) / RATE_HZ) for hz in (6e3, 7e3))
+    assert score("repetition", first, noise, RATE_HZ) == pytest.approx(0, abs=0.04)
+    assert score("repetition", first, second, RATE_HZ) == pytest.approx(0, abs=0.04)
+    assert score("repetition", noise, first, RATE_HZ) == pytest.approx(1, abs=0.06)
+
+
 def test_repetition_below_5_khz_does_not_count() -> None:
     noise = np.random.default_rng(3).standard_normal(4 * RATE_HZ)
     tone = 10 * np.sin(2 * np.pi * 200 * np.arange(len(noise)) / RATE_HZ)

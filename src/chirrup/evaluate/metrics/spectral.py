@@ -174,17 +174,18 @@ def repetition(reference: np.ndarray, decoded: np.ndarray, sample_rate_hz: int) 
     repeats itself after a frame, which is audible as a buzz. PESQ, ViSQOL and the spectral
     distances do not register it.
 
-    The correlation is the inverse Fourier transform of the mean power spectrum (Welch's method) of
-    windows of 0.68 s (the nearest power of two; the hop is half a window), divided by its value at
-    lag zero and by the correlation of the window.
+    A correlation is the envelope of the inverse Fourier transform of the mean power spectrum
+    (Welch's method) of windows of 0.68 s (the nearest power of two; the hop is half a window),
+    divided by its value at lag zero and by the correlation of the window. So a tone has 1 at every
+    lag, and a tone of the reference that the decoded signal lacks does not count.
 
-    Rate: the audio's own. Reference: needed. Range: 0 to 2; noise without repetitions has 0.01 to
+    Rate: the audio's own. Reference: needed. Range: 0 to 1; noise without repetitions has 0.01 to
     0.02 in 8 s. Blank: the reference has nothing from 5 kHz on, or is shorter than a window.
     Source: our choice.
     """
     window = 2 ** round(np.log2(REPETITION_WINDOW_S * sample_rate_hz))
     lowest = round(REPETITION_HZ / sample_rate_hz * window)
-    if len(reference) < window or lowest > window // 2:
+    if len(reference) < window or lowest >= window // 2:
         return BLANK
     pair = [_power_spectrum(audio, window, lowest) for audio in (reference, decoded)]
     power = pair[0].sum()
@@ -194,8 +195,8 @@ def repetition(reference: np.ndarray, decoded: np.ndarray, sample_rate_hz: int) 
     whole = np.fft.irfft(np.square(np.abs(np.fft.rfft(hann(window)))))
     correlations = []
     for spectrum in pair:
-        found = np.fft.irfft(spectrum)
-        least = REPETITION_FLOOR * np.fft.irfft(pair[0])[0]
+        found = np.abs(np.fft.ifft(spectrum, window))  # no negative frequencies: the envelope
+        least = REPETITION_FLOOR * power / window
         correlations.append(found / max(found[0], least) / (whole / whole[0]))
     return max(0.0, float((correlations[1] - correlations[0])[first : last + 1].max()))
 
@@ -257,5 +258,5 @@ METRICS = (
     Metric("tq_lsd_low", "LSD-L (TQ)", "", "lower", 3, None, True, 0, None, tq_lsd_low),
     Metric("tq_lsd_high", "LSD-H (TQ)", "", "lower", 3, None, True, 0, None, tq_lsd_high),
     Metric("mel_distance", "mel distance", "", "lower", 2, None, True, 0, None, mel_distance),
-    Metric("repetition", "repetition", "", "lower", 2, None, True, 0, 2, repetition),
+    Metric("repetition", "repetition", "", "lower", 2, None, True, 0, 1, repetition),
 )
