@@ -224,9 +224,10 @@ def test_export_takes_a_released_folder_as_it_is(
     taken: dict[str, object] = {}
 
     def export(
-        model: FocalCodec, name: str, *args: object, exact: bool, pseudo_gray: bool
+        model: FocalCodec, name: str, *args: object, exact: bool, pseudo_gray: bool, like: None
     ) -> Parity:
         assert not pseudo_gray
+        assert like is None
         taken.update(model=model, name=name, args=args, exact=exact)
         return Parity(1.0, -100.0)
 

@@ -142,11 +142,13 @@ def test_the_averaged_weights_of_a_training_are_exported(
         lowest: int,
         compact: bool,
         pseudo_gray: bool,
+        like: Path | None,
     ) -> str:
         given.update(model=model, name=name, folder=folder, audio=audio, card=card)
         assert lowest == 2
         assert not compact
         assert not pseudo_gray
+        assert like is None
         return "parity"
 
     monkeypatch.setattr(exporting, "export", take)
