@@ -291,8 +291,11 @@ def test_in_half_precision_all_but_the_quantizer(corpus: Path) -> None:
 
 
 @pytest.mark.parametrize("bf16", [False, True])
-def test_a_recipe_may_ask_for_half_precision(corpus: Path, tmp_path: Path, bf16: bool) -> None:
-    trainer = Trainer(config(corpus, "joint", bf16=bf16), tmp_path, CPU, plain=True)
+def test_a_recipe_may_ask_for_half_precision(
+    corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bf16: bool
+) -> None:
+    monkeypatch.setattr(fast, "products_in_bf16", lambda: True)  # on every processor
+    trainer = Trainer(config(corpus, "joint", bf16=bf16), tmp_path, CPU)
     advance(trainer, 1)  # the start is in single precision
     made = []
     linear = next(m for m in trainer.model.decoder.modules() if isinstance(m, torch.nn.Linear))
