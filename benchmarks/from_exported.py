@@ -14,18 +14,16 @@ import os
 
 os.environ |= {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
 
-
 from pathlib import Path
 from typing import Any, cast
 
-import numpy as np
 import onnx
 import torch
 from torch import Tensor
 from torch.nn.utils import parametrize
 
 from chirrup.errors import UsageError
-from chirrup.lab.export.model_folder import read
+from chirrup.lab.export.model_folder import constants_of, read
 from chirrup.lab.models import Model
 from chirrup.lab.nn import set_weight
 from chirrup.lab.training.config import load_recipe
@@ -38,10 +36,7 @@ Tensors = dict[str, Tensor]
 
 def tensors_of(graph: onnx.ModelProto) -> Tensors:
     """Return the constants of a graph by name; equal biases, stored once, get each name."""
-    found = {
-        tensor.name: torch.from_numpy(np.array(onnx.numpy_helper.to_array(tensor)))
-        for tensor in graph.graph.initializer
-    }
+    found = {name: torch.tensor(values) for name, values in constants_of(graph).items()}
     for node in graph.graph.node:
         if node.op_type == "Conv" and len(node.input) == 3:
             _, weight, bias = node.input

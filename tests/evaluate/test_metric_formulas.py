@@ -185,7 +185,7 @@ def test_repetition_of_a_pattern(rate_hz: int) -> None:
 
 
 def test_repetition_of_a_tone() -> None:
-    """A tone that is lost is no repetition, one that is added is."""
+    """A lost tone does not count as repetition; an added tone counts."""
     noise = np.random.default_rng(4).standard_normal(4 * RATE_HZ)
     first, second = (np.sin(2 * np.pi * hz * np.arange(len(noise)) / RATE_HZ) for hz in (6e3, 7e3))
     assert score("repetition", first, noise, RATE_HZ) == pytest.approx(0, abs=0.04)

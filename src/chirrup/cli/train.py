@@ -170,7 +170,8 @@ def export(
     Needs the extra: pip install 'chirrup[train]'."""
     from chirrup.model_folders import FOLDER, is_shipped, model_folder
 
-    if untrained and (pack or pseudo_gray or codes_of or int8 is not Int8.none):
+    given = pack is not None or codes_of is not None or int8 is not Int8.none
+    if untrained and (given or pseudo_gray):
         raise UsageError(
             "--untrained takes no --pack, --int8, --pseudo-gray or --codes-of: export the exported "
             "folder again with --int8"

@@ -193,12 +193,10 @@ def repetition(reference: np.ndarray, decoded: np.ndarray, sample_rate_hz: int) 
         return BLANK
     first, last = (round(lag * sample_rate_hz) for lag in REPETITION_LAGS_S)
     whole = np.fft.irfft(np.square(np.abs(np.fft.rfft(hann(window)))))
-    correlations = []
-    for spectrum in pair:
-        found = np.abs(np.fft.ifft(spectrum, window))  # no negative frequencies: the envelope
-        least = REPETITION_FLOOR * power / window
-        correlations.append(found / max(found[0], least) / (whole / whole[0]))
-    return max(0.0, float((correlations[1] - correlations[0])[first : last + 1].max()))
+    least = REPETITION_FLOOR * power / window
+    envelopes = (np.abs(np.fft.ifft(spectrum, window)) for spectrum in pair)  # one-sided spectra
+    wanted, made = (found / max(found[0], least) / (whole / whole[0]) for found in envelopes)
+    return max(0.0, float((made - wanted)[first : last + 1].max()))
 
 
 def _power_spectrum(audio: np.ndarray, window: int, lowest: int) -> np.ndarray:

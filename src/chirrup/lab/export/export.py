@@ -86,10 +86,10 @@ def export(
     preroll = preroll_frames(folded, torch.from_numpy(audio))
 
     def check(draft: Path) -> dict[str, Any]:
+        shared = {"codes_sha256": codes_of(draft, like)} if like else {}
         codecs = (chirrup.load(draft, engine=engine) for engine in engines_of(program))
         parity = worst(measure(codec, *expected) for codec in codecs)
         parity.check()
-        shared = {"codes_sha256": codes_of(draft, like)} if like else {}
         return {"preroll_frames": preroll, "parity": asdict(parity), **shared}
 
     graphs = graphs_of(folded)

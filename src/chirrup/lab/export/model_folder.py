@@ -113,6 +113,11 @@ def read(folder: Path) -> tuple[dict[str, onnx.ModelProto], dict[str, Any]]:
     return graphs, about
 
 
+def constants_of(graph: onnx.ModelProto) -> dict[str, np.ndarray]:
+    """Return the constants of a graph by name."""
+    return {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in graph.graph.initializer}
+
+
 def move_weights(
     graph: onnx.ModelProto, weights: dict[str, np.ndarray]
 ) -> dict[str, dict[str, Any]]:

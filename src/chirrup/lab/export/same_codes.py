@@ -10,7 +10,7 @@ import numpy as np
 import onnx
 
 from chirrup.errors import UsageError
-from chirrup.lab.export.model_folder import read
+from chirrup.lab.export.model_folder import constants_of, read
 from chirrup.model_json import read_spec
 
 PARTS = {"encoder": ("encoder.", "search."), "decoder": ("lookup.",)}
@@ -33,8 +33,7 @@ def codes_of(folder: Path, other: Path) -> str:
     """
     ours, theirs = (coding_constants(read(path)[0]) for path in (folder, other))
     spec, wanted = read_spec(folder)[0], read_spec(other)[0]
-    equal = ours.keys() == theirs.keys() and spec.frame_samples == wanted.frame_samples
-    if not equal:
+    if ours.keys() != theirs.keys() or spec.frame_samples != wanted.frame_samples:
         raise UsageError(f"the model does not have the codes of {wanted.name}: it has other layers")
     different = [name for name in ours if not is_equal(ours[name], theirs[name])]
     if different:
@@ -56,8 +55,8 @@ def is_equal(ours: np.ndarray, theirs: np.ndarray) -> bool:
 def coding_constants(graphs: dict[str, onnx.ModelProto]) -> dict[str, np.ndarray]:
     """Return the constants of graphs that determine codes and entries, by name."""
     return {
-        tensor.name: onnx.numpy_helper.to_array(tensor)
+        name: values
         for part, beginnings in PARTS.items()
-        for tensor in graphs[part].graph.initializer
-        if tensor.name.startswith(beginnings)
+        for name, values in constants_of(graphs[part]).items()
+        if name.startswith(beginnings)
     }

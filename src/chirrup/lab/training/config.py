@@ -111,6 +111,10 @@ class Stage(Strict):
     """Gives the stage its own warm-up and decay to ``final_learning_rate``."""
 
     @property
+    def trains_quantizer(self) -> bool:
+        return not self.train or "quantizer" in self.train
+
+    @property
     def makes_audio(self) -> bool:
         """Whether a loss needs decoded audio."""
         return bool(self.weights.positive - LATENT_TERMS - FEATURE_TERMS)

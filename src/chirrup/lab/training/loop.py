@@ -249,8 +249,7 @@ class Trainer:
         norm = self.update(trained)
         self.update_ema()
         if quantized is not None:
-            moves = not stage.train or "quantizer" in stage.train
-            self.update_codebooks(quantized.codes, quantized.projected, moves)
+            self.update_codebooks(stage, quantized.codes, quantized.projected)
 
         figures |= {name: float(value.detach()) for name, value in losses.items()}
         figures |= {"loss": float(loss.detach()), "gradient": float(norm), "stage": index}
@@ -351,14 +350,13 @@ class Trainer:
         broadcast_parameters(self.model)
         self.ema.quantizer.load_state_dict(self.model.quantizer.state_dict())
 
-    def update_codebooks(self, codes: Tensor, projected: Tensor, moves: bool) -> None:
+    def update_codebooks(self, stage: Stage, codes: Tensor, projected: Tensor) -> None:
         """Count the codes of a step, update entries that follow averages, revive unused ones.
 
-        Args:
-            moves: whether the stage trains the quantizer; else its entries stay as they are.
+        If the stage does not train the quantizer, its entries stay as they are.
         """
         self.usage.update(all_reduce(codebooks.counts(codes, self.model.codebook_size)))
-        if not moves:
+        if not stage.trains_quantizer:
             return
         codebooks.ema_update(self.model.quantizer, codes, projected)
         if (self.step + 1) % self.config.codes.revive_every == 0:
