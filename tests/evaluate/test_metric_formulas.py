@@ -198,6 +198,6 @@ def test_repetition_below_5_khz_does_not_count() -> None:
     tone = 10 * np.sin(2 * np.pi * 200 * np.arange(len(noise)) / RATE_HZ)
     assert score("repetition", noise, noise + tone, RATE_HZ) == pytest.approx(0, abs=1e-3)
     assert score("repetition", tone, noise, RATE_HZ) is None
-    assert score("repetition", noise, 0 * noise, RATE_HZ) == pytest.approx(0, abs=0.04)
+    assert score("repetition", noise, 0 * noise, RATE_HZ) is None
     assert score("repetition", noise[: RATE_HZ // 2], noise[: RATE_HZ // 2], RATE_HZ) is None
     assert score("repetition", noise, noise, 8000) is None

@@ -2,20 +2,21 @@
 
 import copy
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
 from chirrup.lab import fast
-from chirrup.lab.nn import State, Transformer
+from chirrup.lab.nn import Transformer
 from chirrup.lab.training.distillation.whisper import WhisperLayer
 from fast_forms import fast_form, relative_error
 
 pytestmark = pytest.mark.skipif(not fast.available(), reason="the extension does not compile")
 
 
-def transformer() -> Transformer:
-    torch.manual_seed(0)
+def transformer(seed: int = 0) -> Transformer:
+    torch.manual_seed(seed)
     sizes = {"chunk": 4, "window": 12, "buckets": 16, "max_distance": 32}
     layer = Transformer(32, layers=2, heads=4, hidden=48, **sizes)
     with torch.no_grad():
@@ -33,29 +34,43 @@ def results(layer: nn.Module, y: Tensor, x: Tensor) -> list[Tensor]:
 
 
 @pytest.mark.parametrize("seen", [(0, 0), (8, 8), (0, 4)], ids=["first", "later", "mixed"])
-@pytest.mark.parametrize("bf16", [False, True], ids=["float32", "bfloat16"])
-def test_a_transformer_equals_plain(seen: tuple[int, int], bf16: bool) -> None:
-    """With bfloat16 the errors are not much larger than the errors of the plain form."""
-    plain = transformer()
+def test_a_transformer_equals_plain(seen: tuple[int, int]) -> None:
+    quick, _ = errors_of_a_transformer(0, seen, bf16=False)
+    assert max(quick) < 1e-5
+
+
+@pytest.mark.parametrize("seen", [(0, 0), (8, 8), (0, 4)], ids=["first", "later", "mixed"])
+def test_a_transformer_in_bfloat16_has_the_errors_of_plain(seen: tuple[int, int]) -> None:
+    """One draw does not suffice: errors of gradients of a few elements vary by a factor of 6."""
+    draws = [errors_of_a_transformer(seed, seen, bf16=True) for seed in range(8)]
+    quick, usual = np.sqrt(np.square(draws).mean(axis=0))
+    assert (quick <= 2 * usual).all()
+
+
+def errors_of_a_transformer(
+    seed: int, seen: tuple[int, int], *, bf16: bool
+) -> tuple[list[float], list[float]]:
+    """Return the relative errors of the fast form and of the plain form.
+
+    They are the errors of the new states, of the output and of the gradients.
+    """
+    plain = transformer(seed)
     x = torch.randn(2, 32, 20)
     state = {name: torch.randn_like(value) for name, value in plain.initial_state(2).items()}
     state["seen"] = torch.tensor(seen)[:, None, None, None].float()
 
-    def run(layer: Transformer, dtype: torch.dtype) -> tuple[list[Tensor], State]:
+    def run(layer: Transformer, dtype: torch.dtype) -> list[Tensor]:
         own = x.to(dtype).requires_grad_()
         with torch.autocast("cpu", torch.bfloat16, enabled=bf16 and dtype is torch.float32):
             y, after = layer(own, {name: value.to(dtype) for name, value in state.items()})
-        return results(layer, y, own), after
+        return [*(after[name] for name in sorted(after)), *results(layer, y, own)]
 
-    exact, end = run(copy.deepcopy(plain).double(), torch.float64)
-    quick, end_of_quick = run(fast_form(plain), torch.float32)
-    usual, _ = run(plain, torch.float32)
-    for value, other, expected in zip(quick, usual, exact, strict=True):
-        bound = 2 * relative_error(other, expected) + 1e-2 if bf16 else 1e-5
-        assert relative_error(value, expected) < bound
-    for name, expected in end.items():
-        assert end_of_quick[name].shape == expected.shape
-        assert relative_error(end_of_quick[name], expected) < (2e-2 if bf16 else 1e-5)
+    exact = run(copy.deepcopy(plain).double(), torch.float64)
+    quick, usual = run(fast_form(plain), torch.float32), run(plain, torch.float32)
+    return (
+        [relative_error(*pair) for pair in zip(quick, exact, strict=True)],
+        [relative_error(*pair) for pair in zip(usual, exact, strict=True)],
+    )
 
 
 @pytest.mark.parametrize("bf16", [False, True], ids=["float32", "bfloat16"])

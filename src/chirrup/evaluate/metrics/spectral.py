@@ -180,7 +180,7 @@ def repetition(reference: np.ndarray, decoded: np.ndarray, sample_rate_hz: int) 
     lag, and a tone of the reference that the decoded signal lacks does not count.
 
     Rate: the audio's own. Reference: needed. Range: 0 to 1; noise without repetitions has 0.01 to
-    0.02 in 8 s. Blank: the reference has nothing from 5 kHz on, or is shorter than a window.
+    0.02 in 8 s. Blank: one of the two has nothing from 5 kHz on, or is shorter than a window.
     Source: our choice.
     """
     window = 2 ** round(np.log2(REPETITION_WINDOW_S * sample_rate_hz))
@@ -188,12 +188,12 @@ def repetition(reference: np.ndarray, decoded: np.ndarray, sample_rate_hz: int) 
     if len(reference) < window or lowest >= window // 2:
         return BLANK
     pair = [_power_spectrum(audio, window, lowest) for audio in (reference, decoded)]
-    power = pair[0].sum()
-    if power <= np.finfo(np.float64).eps * np.square(reference).mean() * window:
-        return BLANK
+    for spectrum, audio in zip(pair, (reference, decoded), strict=True):
+        if spectrum.sum() <= np.finfo(np.float64).eps * np.square(audio).mean() * window:
+            return BLANK
     first, last = (round(lag * sample_rate_hz) for lag in REPETITION_LAGS_S)
     whole = np.fft.irfft(np.square(np.abs(np.fft.rfft(hann(window)))))
-    least = REPETITION_FLOOR * power / window
+    least = REPETITION_FLOOR * pair[0].sum() / window
     envelopes = (np.abs(np.fft.ifft(spectrum, window)) for spectrum in pair)  # one-sided spectra
     wanted, made = (found / max(found[0], least) / (whole / whole[0]) for found in envelopes)
     return max(0.0, float((made - wanted)[first : last + 1].max()))
