@@ -149,7 +149,8 @@ def export(
             "--codes-of",
             metavar="MODEL",
             help="Model (name, or folder with ONNX graphs) whose decoder alone was trained on: "
-            "the two decode each other's files. By default the codes are the export's own.",
+            "the two decode each other's files. The order of the codebooks is MODEL's. By default "
+            "the codes are the export's own.",
         ),
     ] = None,
     untrained: Annotated[

@@ -41,6 +41,30 @@ def test_an_export_of_another_decoder_decodes_the_files(
     assert np.abs(second.decode(codes) - first.decode(codes)).max() > 1e-3
 
 
+@torch.no_grad()
+def test_codebooks_get_the_order_of_the_other_model(
+    small_lrac_export: Exported, tmp_path: Path
+) -> None:
+    clip = speech_like(RATE_HZ)
+    export(small_lrac(), "gray", tmp_path / "gray", clip, pseudo_gray=True)
+    gray = chirrup.load(tmp_path / "gray")
+    assert gray.codes_sha256 != chirrup.load(small_lrac_export.folder).codes_sha256
+    export(small_lrac(), "new", tmp_path / "new", clip, like=tmp_path / "gray")
+    new = chirrup.load(tmp_path / "new")
+    assert new.codes_sha256 == gray.codes_sha256
+    assert (new.encode(clip).data == gray.encode(clip).data).all()
+    assert read(tmp_path / "new")[1]["index_order"] == "pseudo-gray"
+
+
+@torch.no_grad()
+def test_another_entry_is_refused(small_lrac_export: Exported, tmp_path: Path) -> None:
+    model = copy.deepcopy(small_lrac())
+    model.quantizer.trained_levels[1].codebook[3] += 0.1
+    with pytest.raises(UsageError, match="codebook 2 has other entries"):
+        export(model, "new", tmp_path / "new", speech_like(RATE_HZ), like=small_lrac_export.folder)
+    assert not (tmp_path / "new").exists()
+
+
 @pytest.mark.parametrize(
     ("part", "beginning", "equal"),
     [

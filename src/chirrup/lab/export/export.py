@@ -32,7 +32,7 @@ from chirrup.lab.export.model_folder import write
 from chirrup.lab.export.parity import Parity, engines_of, measure, whole_chunks, worst
 from chirrup.lab.export.preroll import preroll_frames
 from chirrup.lab.export.program import program_of
-from chirrup.lab.export.same_codes import codes_of
+from chirrup.lab.export.same_codes import codes_of, order_codebooks_as
 from chirrup.lab.models import Model
 from chirrup.lab.quantizers.pseudo_gray import order_codebooks
 from chirrup.runtime import native
@@ -64,7 +64,8 @@ def export(
             read bytes; see `integer_products`.
         pseudo_gray: whether to put the codebooks into a pseudo-Gray order. The codes then differ
             from the codes of an export without it.
-        like: folder of a model with equal codes; the two then decode each other's files.
+        like: folder of a model with equal codes; the two then decode each other's files. The
+            codebooks get its order, so ``pseudo_gray`` is ignored.
 
     Returns:
         The agreement between exported forms and model, the worst of all forms.
@@ -77,7 +78,9 @@ def export(
     description = describe(model, name, lowest, card or {})
     folded = fold(model, exact, compact)
     del model  # may be the only reference
-    if pseudo_gray:
+    if like is not None:
+        description |= order_codebooks_as(folded.quantizer, like)
+    elif pseudo_gray:
         order_codebooks(folded.quantizer)
         description["index_order"] = "pseudo-gray"
     about = "exporting %s, and comparing the export with the model"

@@ -5,12 +5,17 @@ model with these codes decodes them.
 """
 
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import onnx
+import torch
+from torch import Tensor
 
 from chirrup.errors import UsageError
 from chirrup.lab.export.model_folder import constants_of, read
+from chirrup.lab.quantizers.level import Level
+from chirrup.lab.quantizers.quantizer import Quantizer
 from chirrup.model_json import read_spec
 
 PARTS = {"encoder": ("encoder.", "search."), "decoder": ("lookup.",)}
@@ -18,6 +23,49 @@ PARTS = {"encoder": ("encoder.", "search."), "decoder": ("lookup.",)}
 
 ROUNDING = 1e-5
 """Difference of equal constants, relative to the largest value: an export adds up biases."""
+
+
+@torch.no_grad()
+def order_codebooks_as(quantizer: Quantizer, other: Path) -> dict[str, Any]:
+    """Put the entries of a folded quantizer into the order of another model, in place.
+
+    The other model may have been exported in a pseudo-Gray order.
+
+    Returns:
+        The property ``index_order`` of the other model, if it has one.
+
+    Raises:
+        UsageError: the other model has other entries.
+        ModelError: the folder is damaged, or has no ONNX graphs.
+    """
+    graphs, about = read(other)
+    if levels := quantizer.trained_levels:
+        size, dim = levels[0].entries().shape
+        table = torch.tensor(constants_of(graphs["decoder"]).get("lookup.table", []))
+        rows = table.numel() / (len(levels) * dim)
+        if rows not in (size, size + 1):  # the last row may be for codes that are not sent
+            raise UsageError(f"the model does not have the codes of {other.name}: other codebooks")
+        tables = table.reshape(len(levels), -1, dim)[:, :size]
+        for index, (level, wanted) in enumerate(zip(levels, tables, strict=True)):
+            codebook = cast(Tensor, level.codebook)
+            codebook.data = codebook.data[order_of(level, wanted, index, other.name)]
+    return {key: about[key] for key in ("index_order",) if key in about}
+
+
+def order_of(level: Level, wanted: Tensor, index: int, name: str) -> Tensor:
+    """Return the index of each of the entries ``wanted`` in a level: ``[entries]``.
+
+    Raises:
+        UsageError: the level has other entries.
+    """
+    own = level.entries()
+    order = torch.cdist(wanted, own).argmin(dim=1)
+    if len(order.unique()) != len(own) or not is_equal(own[order].numpy(), wanted.numpy()):
+        raise UsageError(
+            f"the model does not have the codes of {name}: codebook {index + 1} has other entries. "
+            f"Start from {name} and train with train = ['decoder']"
+        )
+    return order
 
 
 def codes_of(folder: Path, other: Path) -> str:
