@@ -8,11 +8,12 @@ import pytest
 import torch
 
 import chirrup
-from chirrup.errors import FileError
+from chirrup.errors import FileError, ModelError, UsageError
 from chirrup.files.drafts import only_one
 from chirrup.lab.models import CONFIGS, Model
 from chirrup.lab.models.iris import ConvNeXtBlock
 from chirrup.lab.training import export as exporting
+from chirrup.lab.training import run as running
 from chirrup.lab.training.checkpoints import VERSION, pack_checkpoint
 from chirrup.lab.training.export import export_checkpoint, export_untrained
 from chirrup.lab.training.run import train
@@ -88,6 +89,26 @@ def test_train_refuses_wrong_recipes_and_folders(
     monkeypatch.setitem(CONFIGS, "other", ENTRY)
     with pytest.raises(ValueError, match="choose another folder"):
         train(recipe, tmp_path, [STAGE, "model=other"], device="cpu")
+
+
+@pytest.mark.parametrize(
+    ("changes", "match"),
+    [
+        (["stages=[]"], "the recipe has no stage"),
+        (
+            [STAGE.replace("[", '[{name = "before", steps = 9, weights = {}}, ', 1)],
+            "before has no loss",
+        ),
+        ([STAGE, "data.manifest=missing"], "there is no corpus at missing"),
+    ],
+)
+def test_faults_are_found_before_fast_forms_are_compiled(
+    recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changes: list[str], match: str
+) -> None:
+    monkeypatch.setattr(running, "Trainer", None)
+    with pytest.raises((ModelError, UsageError), match=match):
+        train(recipe, tmp_path / "run", changes, device="cpu")
+    assert not (tmp_path / "run").exists()
 
 
 def test_another_training_in_the_folder(recipe: Path, tmp_path: Path) -> None:
