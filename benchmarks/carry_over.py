@@ -32,7 +32,7 @@ from chirrup.lab.training.distributed import (
     broadcast_parameters,
 )
 from chirrup.lab.training.loop import Trainer
-from shared import console, continuing, table
+from shared import check_new, console, continuing, run, table
 from widening import widen
 
 WARM_UP = 0.02
@@ -105,6 +105,7 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=10.0, help="0: no part is trained")
     parser.add_argument("--fresh", metavar="PART", help="part that begins anew, such as decoder")
     options = parser.parse_intermixed_args()
+    check_new(options.out)
     torch.set_num_threads(1)
     if "WORLD_SIZE" in os.environ:
         dist.init_process_group("gloo")
@@ -133,4 +134,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

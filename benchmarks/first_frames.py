@@ -26,7 +26,7 @@ from chirrup.lab.training.batches.sampler import Sampler
 from chirrup.lab.training.checkpoints import load_checkpoint, save_checkpoint, trained_model
 from chirrup.lab.training.config import LossWeights, Stage, load_recipe
 from chirrup.lab.training.loop import Trainer, normalise_level
-from shared import console, continuing
+from shared import console, continuing, run
 
 LOST = 8
 """Lost frames before the stream, which bring the states of the unchanged decoder into order."""
@@ -121,4 +121,4 @@ def train(trainer: Trainer, teacher: Model, student: Model, steps: int) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

@@ -29,7 +29,7 @@ from chirrup.lab.nn import set_weight
 from chirrup.lab.training.config import load_recipe
 from chirrup.lab.training.loop import Trainer
 from chirrup.model_folders import model_folder
-from shared import console, continuing
+from shared import check_new, console, continuing, run
 
 Tensors = dict[str, Tensor]
 
@@ -119,6 +119,7 @@ def restore(model: Model, folder: Path) -> dict[str, Any]:
 def main() -> None:
     parser = continuing("Start a training from an exported model.", "model")
     options = parser.parse_intermixed_args()
+    check_new(options.out)
     torch.set_num_threads(1)
     trainer = Trainer(
         load_recipe(options.recipe, options.changes), options.out, torch.device("cpu")
@@ -132,4 +133,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from chirrup.errors import UsageError
 from chirrup.lab.training.checkpoints import load_checkpoint, save_checkpoint
+from shared import check_new, run
 
 
 def mean(before: dict[str, Any], after: dict[str, Any], share: float) -> dict[str, Tensor]:
@@ -40,6 +41,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--share", type=float, default=0.5, help="share of AFTER, 0 to 1")
     options = parser.parse_args()
+    check_new(options.out)
     after = load_checkpoint(options.after)
     weights = mean(load_checkpoint(options.before), after, options.share)
     options.out.mkdir(parents=True, exist_ok=True)
@@ -47,4 +49,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

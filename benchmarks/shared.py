@@ -5,11 +5,15 @@ import importlib.metadata
 import importlib.util
 import os
 import platform
+import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 from rich.console import Console
 from rich.table import Table
+
+from chirrup.errors import ChirrupError, UsageError
 
 console = Console()
 console.width = max(console.width, 132)
@@ -42,6 +46,25 @@ def continuing(description: str, start: str = "checkpoint") -> argparse.Argument
     parser.add_argument("changes", nargs="*", metavar="KEY=VALUE", help="changes to the recipe")
     parser.add_argument("--out", type=Path, required=True)
     return parser
+
+
+def run(main: Callable[[], None]) -> None:
+    """Run the main function of a script; an expected error gives one line and exit code 2."""
+    try:
+        main()
+    except (ChirrupError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        raise SystemExit(2) from None
+
+
+def check_new(folder: Path) -> None:
+    """Check that no training is in a folder.
+
+    Raises:
+        UsageError: there is one.
+    """
+    if (folder / "checkpoint.pt").exists():
+        raise UsageError(f"{folder} has a checkpoint.pt already: choose another --out")
 
 
 def speech_like(seconds: float, rate: int, seed: int = 0) -> np.ndarray:
