@@ -6,8 +6,8 @@ The script writes a checkpoint to FOLDER, at the step that MODEL's training ende
 `chirrup train RECIPE --out FOLDER` continues it. An exported model has neither discriminators nor
 moments of the optimisers, so they begin anew. Weights have the precision of the export.
 
-It restores models whose layers are exported as they are trained, with a residual quantizer that
-projects. It refuses a model that the export folds further.
+It restores models whose layers the export keeps or folds reversibly, with a residual quantizer that
+projects: iris-t1, iris-t2, lrac-t1, lrac-t2 and spectro-small. It refuses others.
 """
 
 import os
@@ -33,14 +33,34 @@ from shared import check_new, console, continuing, run
 
 Tensors = dict[str, Tensor]
 
+FOLDED_SCALES = ("scale_1", "scale_2")
+"""Layer scales, which the export multiplies into the weights before them."""
+
 
 def tensors_of(graph: onnx.ModelProto) -> Tensors:
-    """Return the constants of a graph by name; equal biases, stored once, get each name."""
+    """Return the constants of a graph by the names of the parameters that they were exported from.
+
+    Equal biases, which are stored once, get each name.
+    """
     found = {name: torch.tensor(values) for name, values in constants_of(graph).items()}
+    inputs = {output: node.input[0] for node in graph.graph.node for output in node.output[:1]}
     for node in graph.graph.node:
         if node.op_type == "Conv" and len(node.input) == 3:
             _, weight, bias = node.input
             found.setdefault(weight.removesuffix("weight") + "bias", found[bias])
+        elif node.op_type == "GRU":
+            weight = node.input[2]
+            while weight not in found:  # the product of slices, which order the gates
+                weight = inputs[weight]
+            layer, _, suffix = weight.rpartition(".weight_hh")
+            update, reset, new, *others = found[node.input[3]].reshape(6, -1)
+            found[f"{layer}.bias_ih{suffix}"] = torch.cat([reset, update, new])
+            update, reset, new = others
+            found[f"{layer}.bias_hh{suffix}"] = torch.cat([reset, update, new])
+    for name in [name for name in found if name.endswith(".frequency")]:  # of SnakeBeta
+        layer = name.removesuffix(".frequency")
+        found[f"{layer}.log_alpha"] = (found[name] / 2).log()
+        found[f"{layer}.log_beta"] = -(2 * found[f"{layer}.height"]).log()
     return found
 
 
@@ -58,7 +78,10 @@ def restore_layers(model: Model, constants: Tensors) -> None:
             if "parametrizations" in path:
                 continue
             for name, own in module.named_parameters(recurse=False):
-                own.copy_(constant(constants, f"{path}.{name}", own))
+                if name in FOLDED_SCALES:
+                    own.fill_(1.0)
+                else:
+                    own.copy_(constant(constants, f"{path}.{name}", own))
 
 
 def constant(constants: Tensors, name: str, own: Tensor) -> Tensor:
