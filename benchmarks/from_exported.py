@@ -7,7 +7,7 @@ The script writes a checkpoint to FOLDER, at the step that MODEL's training ende
 moments of the optimisers, so they begin anew. Weights have the precision of the export.
 
 It restores models whose layers the export keeps or folds reversibly, with a residual quantizer that
-projects: iris-t1, iris-t2, lrac-t1, lrac-t2 and spectro-small. It refuses others.
+projects. It refuses others.
 """
 
 import os
