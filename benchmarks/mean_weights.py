@@ -29,7 +29,7 @@ def mean(before: dict[str, Any], after: dict[str, Any], share: float) -> dict[st
     if next(shapes) != next(shapes):
         raise UsageError("the checkpoints are of different models")
     return {
-        name: first[name].lerp(value, share) if value.is_floating_point() else value
+        name: first[name].to(value).lerp(value, share) if value.is_floating_point() else value
         for name, value in second.items()
     }
 

@@ -20,6 +20,14 @@ def test_the_mean_has_a_share_of_the_second() -> None:
     assert made["count"] == 5
 
 
+def test_a_packed_checkpoint_has_half_precision() -> None:
+    first = saved(1.0)
+    first["ema"]["weight"] = first["ema"]["weight"].half()
+    for before, after in ((first, saved(5.0)), (saved(1.0), first)):
+        made = import_module("mean_weights").mean(before, after, 0.5)
+        assert made["weight"].dtype == after["ema"]["weight"].dtype
+
+
 def test_checkpoints_of_different_models_are_refused() -> None:
     with pytest.raises(UsageError, match="different models"):
         import_module("mean_weights").mean(saved(1.0), saved(5.0, size=4), 0.5)
