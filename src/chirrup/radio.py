@@ -142,11 +142,17 @@ class BareDecoder:
             further ones return nothing, and the next frame begins another over.
 
         Raises:
+            TypeError: the frame is not an array, such as packed bytes.
             ValueError: the frame or ``reliable`` has another shape.
         """
         self.texts = []
         if frame is None:
             return self.decoder.push_codes(np.full((1, 1), ABSENT))
+        if not isinstance(frame, np.ndarray):
+            raise TypeError(
+                f"a frame is uint8 [{self.format.bits}], one element a bit; got "
+                f"{type(frame).__name__}: unpack bytes with numpy.unpackbits"
+            )
         if frame.shape != (self.format.bits,):
             raise ValueError(f"a frame is {list(frame.shape)}, must be [{self.format.bits}] bits")
         found = self.format.unpack(frame, self.codec.codebook_size)

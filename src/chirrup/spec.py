@@ -143,7 +143,9 @@ class ModelSpec:
         if not isinstance(bitrate_bps, Real):
             return TypeError(f"bitrate_bps must be in bit/s, such as 6000; got {bitrate_bps!r}")
         choices = ", ".join(map(str, self.bitrates_bps))
-        return ValueError(f"{self.name} has no bitrate of {bitrate_bps:g} bit/s; it has {choices}")
+        return ValueError(
+            f"{self.name} has no bitrate of {bitrate_bps:.9g} bit/s; it has {choices}"
+        )
 
     @property
     def block_frames(self) -> int:

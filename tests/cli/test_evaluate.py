@@ -58,6 +58,19 @@ def test_the_title_counts_one_clip(clips: Path, capsys: pytest.CaptureFixture[st
     assert "clean: 1 clip of 1 speaker " in capsys.readouterr().out
 
 
+def test_clips_without_a_score_are_counted(clips: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    soundfile.write(clips / "cat__0.wav", np.zeros(24_000), 24_000)
+    assert run(["evaluate", str(clips), "-c", "own_codec:Coarse@64k", "-m", "snr"]) == 0
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "has no score for 1 of 3 decoded clips, which the mean leaves out: " in printed
+
+
+def test_a_file_is_no_folder_of_results(clips: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["evaluate", str(clips), "-c", "own_codec:Coarse", "-m", "snr"]
+    assert run([*arguments, "--out", str(clips / "ann__0.wav")]) == 2
+    assert "ann__0.wav is not a folder: give another one" in capsys.readouterr().err
+
+
 def test_a_full_disk(
     clips: Path, capsys: pytest.CaptureFixture[str], limited_size: Callable[[int], None]
 ) -> None:
@@ -90,6 +103,7 @@ def test_what_there_is(model_folder: Path, capsys: pytest.CaptureFixture[str]) -
         (["nowhere"], "nowhere is not a folder"),
         (["clips", "-c", "oris"], "no codec 'oris'"),
         (["clips", "-c", "own_codec:Coarse@7k"], "Coarse has no bitrate of 7000"),
+        (["clips", "-c", "own_codec:Coarse@9999k"], "Coarse has no bitrate of 9999000 bit/s"),
         (["clips", "-c", "own_codec:Coarse@fast"], "'fast' is not a bitrate"),
         (["clips", "-m", "beauty"], "no metric 'beauty'"),
         (["clips", "-m", "snr", "--rate", "0"], "--rate"),

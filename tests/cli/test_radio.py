@@ -37,6 +37,21 @@ def test_a_file_of_bare_frames_and_back(
     assert run(["bare", "clip.wav", "clip.bin", *options]) == 2  # it exists
 
 
+def test_a_chirrup_file_is_no_stream_of_bare_frames(
+    clip: np.ndarray, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["encode", "clip.wav", "clip.chirrup"]) == 0
+    assert run(["bare", "--decode", "clip.chirrup", "out.wav"]) == 2
+    assert "clip.chirrup is a .chirrup file: use chirrup decode" in capsys.readouterr().err
+    assert not Path("out.wav").exists()
+
+
+def test_a_frame_of_packed_bytes_is_refused() -> None:
+    decoder = BareDecoder(chirrup.load("iris-t1"), 3000, 64)
+    with pytest.raises(TypeError, match=r"a frame is uint8 \[64\], one element a bit; got bytes"):
+        decoder.push(bytes(8))  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize(
     ("made", "read", "words"),
     [
@@ -44,7 +59,11 @@ def test_a_file_of_bare_frames_and_back(
         (["-b", "1500"], ["-b", "1500"], None),  # 30 bits: the last byte is filled up
         (["-b", "6k"], ["-b", "1k"], "18 marks of an end follow each other, but a sender writes 3"),
         (["-b", "6k"], ["-b", "5k"], "bits follow the end of the last over: check the bitrate"),
-        (["-b", "1k"], ["-b", "6k"], "ends without the mark"),
+        (
+            ["-b", "1k"],
+            ["-b", "6k"],
+            "it ends without an end mark: it is cut off, or check the bitrate",
+        ),
     ],
 )
 def test_a_wrong_bitrate_is_noted(
@@ -200,6 +219,8 @@ def test_a_folder_of_messages_and_back(
         ),
         (["clip.wav", "clip.wav"], "not an empty folder"),
         (["--decode", ".", "out.wav"], "has no messages"),
+        (["--decode", "missing", "out.wav"], "missing does not exist"),
+        (["-", "out"], "message reads no pipe: give a file"),
         (["--decode", ".", "out.wav", "-b", "1k"], "leave out --bitrate"),
     ],
 )

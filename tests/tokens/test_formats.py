@@ -273,7 +273,7 @@ def test_codes_of_a_codec_have_a_layout(codec: chirrup.Codec) -> None:
         ("dataset.json", (b'"npz"', b'"zip"'), "dataset.json is damaged: KeyError"),
         ("dataset.json", (b'"rows": 1,', b'"rows": "1",'), "is damaged"),
         ("dataset.json", (b'"seconds": 0.5,', b'"seconds": %d,' % 10**400), "Overflow"),
-        ("dataset.json", None, "is not whole: run chirrup tokenize again"),
+        ("dataset.json", None, "has no dataset.json: give a folder of chirrup tokenize"),
         ("index.npy", b"", "index.npy cannot be read"),
         ("index.npy", (b"}", b" "), "index.npy cannot be read"),
         ("index.npy", b"PK\3\4", "index.npy cannot be read"),

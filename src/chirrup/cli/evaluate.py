@@ -14,7 +14,7 @@ from chirrup.files.naming import AUDIO_ENDINGS
 from chirrup.words import counted
 
 if TYPE_CHECKING:
-    from chirrup.evaluate.results import Results
+    from chirrup.evaluate.results import Results, Row
     from chirrup.evaluate.run import System
     from chirrup.evaluate.statistics import Interval
 
@@ -105,6 +105,9 @@ def evaluate(
 
     Needs the extra: pip install 'chirrup[eval]'.
     """
+    if list_:
+        _list()
+        return
     if find_spec("scipy") is None:
         raise FileError("evaluate needs scipy, which is not installed: pip install 'chirrup[eval]'")
     from chirrup.data.manifest import languages
@@ -112,9 +115,6 @@ def evaluate(
     from chirrup.evaluate.clips import ENDINGS, audio_files, check_names
     from chirrup.evaluate.metrics import METRICS
 
-    if list_:
-        _list()
-        return
     names = _metrics(metric)
     folder = CLIPS if clips is None else clips
     _note_skipped(folder, ENDINGS)
@@ -198,7 +198,7 @@ def _systems(wanted: Sequence[str] | None) -> "tuple[System, ...]":
         for bitrate in asked or codec.default_bitrates_bps:
             if bitrate not in every:
                 raise UsageError(
-                    f"{codec.label} has no bitrate of {bitrate:g} bit/s; it has "
+                    f"{codec.label} has no bitrate of {bitrate:.9g} bit/s; it has "
                     f"{', '.join(map(str, every))}"
                 )
             found.append(System(name, int(bitrate)))
@@ -230,11 +230,29 @@ def _print(results: "Results", names: Sequence[str]) -> None:
                 cells = (_cell(line.cells[name], METRICS[name].digits) for name in shown)
                 table.add_row(line.title, f"{line.kbps:.2f}", *cells)
             console.print_table(table)
+        for text in _blank(rows, names):
+            console.print_text(text, indent=2)
         for text in differences(rows, METRICS[names[0]]):
             console.print_text(text, indent=2)
     console.print_text(
         "Means of all clips, ± half of the 95 % interval from a bootstrap over speakers."
     )
+
+
+def _blank(rows: "Sequence[Row]", names: Sequence[str]) -> list[str]:
+    """Return a line for each metric that lacks the scores of some clips."""
+    from chirrup.evaluate.metrics import METRICS
+
+    found = []
+    for name in names:
+        reasons = [row.blank.get(name, "") for row in rows if row.scores.get(name) is None]
+        if 0 < len(reasons) < len(rows):
+            why = "; ".join(filter(None, dict.fromkeys(reasons)))
+            found.append(
+                f"{METRICS[name].label} has no score for {len(reasons)} of {len(rows)} decoded "
+                f"clips, which the mean leaves out{why and ': '}{why}"
+            )
+    return found
 
 
 def _cell(value: "Interval | None", digits: int) -> str:

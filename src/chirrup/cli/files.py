@@ -134,7 +134,7 @@ def encode(
     codes_bps = codec.bitrates_bps[codec.codebooks_within(bitrate_bps) - 1]
     if not quiet and bitrate_bps not in (None, codes_bps):
         note(
-            f"{codec.name} has no bitrate of {bitrate_bps:g} bit/s: each channel is coded at the "
+            f"{codec.name} has no bitrate of {bitrate_bps:.9g} bit/s: each channel is coded at the "
             f"next lower bitrate, {codes_bps}"
         )
     raise typer.Exit(code)

@@ -21,7 +21,6 @@ class Line:
         title: codec and nominal kbit/s.
         kbps: actual bitrate, mean over the clips.
         cells: mean of each metric; None if all its scores are blank.
-        reasons: reason of the blank scores of a metric.
     """
 
     title: str
@@ -29,7 +28,6 @@ class Line:
     kbps: float
     delay_ms: float
     cells: dict[str, Interval | None]
-    reasons: dict[str, str]
 
 
 def lines(rows: Iterable[Row], metrics: Sequence[str]) -> list[Line]:
@@ -44,7 +42,6 @@ def lines(rows: Iterable[Row], metrics: Sequence[str]) -> list[Line]:
             kbps=float(np.mean([row.kbps for row in group])),
             delay_ms=group[0].delay_ms,
             cells={name: interval(_values(group, name), _speakers(group)) for name in metrics},
-            reasons={name: why for row in group for name, why in row.blank.items()},
         )
         for group in systems.values()
     ]

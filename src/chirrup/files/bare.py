@@ -11,6 +11,7 @@ from chirrup.errors import FileError
 from chirrup.files.coding import Decoded, Encoded, written_as
 from chirrup.files.inputs import Source, open_audio, open_source, source_name
 from chirrup.files.meter import Meter, Progress, levelled
+from chirrup.files.names import is_coded
 from chirrup.files.outputs import (
     Counted,
     Target,
@@ -112,6 +113,8 @@ def decode_bare(
         FileError: a file cannot be read or written, or an argument is not supported.
     """
     check_target(target, force, source)
+    if isinstance(source, (str, Path)) and is_coded(Path(source)):
+        raise FileError(f"{source_name(source)} is a .chirrup file: use chirrup decode")
     if isinstance(target, (str, Path)) and not raw:
         audio_format(Path(target), floating)
     try:
@@ -155,7 +158,7 @@ def decode_bare(
             raise FileError(f"{source_name(source)} has no frame of {decoder.format.bits} bits")
     rest_bits = 8 * size_bytes % decoder.format.bits
     if not decoder.ended:
-        result.damage.append("it ends without the mark of the end of an over")
+        result.damage.append(f"it ends without an end mark: it is cut off, or {ADVICE}")
     elif rest_bits >= 8:  # fewer fill up the last byte
         result.damage.append(f"{rest_bits} bits follow the end of the last over: {ADVICE}")
     if most_marks > END_FRAMES:

@@ -134,9 +134,11 @@ def only_one(folder: Path, command: str) -> Generator[None, None, None]:
     A new folder is removed at the end if it is empty.
 
     Raises:
-        FileError: another process has locked it.
+        FileError: another process has locked it, or it is a file.
     """
     new = not folder.exists()
+    if not new and not folder.is_dir():
+        raise FileError(f"{folder} is not a folder: give another one")
     folder.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
         if fcntl is not None:

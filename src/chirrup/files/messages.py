@@ -37,7 +37,11 @@ def encode_messages(
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise FileError(f"{folder} exists and is not an empty folder: give another one")
+    if str(source) == "-":
+        raise FileError("message reads no pipe: give a file")
     audio = read_mono(source, codec.input_rate_hz)
+    if not audio.size:
+        raise FileError(f"{source} has no samples: give a longer recording")
     try:
         messages = to_messages(
             codec, audio, max_bytes, bitrate_bps=bitrate_bps, max_messages=max_messages
@@ -67,6 +71,8 @@ def decode_messages(
     """
     check_target(target, force)
     paths = sorted(folder.glob("*.bin"))
+    if not folder.is_dir():
+        raise FileError(f"{folder} {'is not a folder' if folder.exists() else 'does not exist'}")
     if not paths:
         raise FileError(f"{folder} has no messages, *.bin: give the folder of chirrup message")
     try:

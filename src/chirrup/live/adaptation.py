@@ -114,7 +114,7 @@ class Adaptation:
         self._lowest = min(self._choices, key=costs.rate_bps)
         if (lowest_bps := costs.rate_bps(self._lowest)) > limit_bps:
             raise UsageError(
-                f"a rate of {limit_bps:g} bit/s is too low: {costs.spec.name} needs "
+                f"a rate of {limit_bps:.9g} bit/s is too low: {costs.spec.name} needs "
                 f"{math.ceil(lowest_bps)} bit/s with all headers and {costs.frames} frames a packet"
             )
         self._trips_s: deque[float] = deque(maxlen=TRIPS)

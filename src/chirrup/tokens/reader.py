@@ -205,8 +205,8 @@ def open(folder: str | Path) -> Tokens:
 def _description(folder: Path) -> dict[str, Any]:
     path = folder / DATASET
     if not folder.is_dir() or not path.exists():
-        what = "is not whole: run chirrup tokenize again" if folder.is_dir() else "does not exist"
-        raise FileError(f"{folder} {what}")
+        lacks = f"has no {DATASET}: give a folder of chirrup tokenize, whose run has ended"
+        raise FileError(f"{folder} {lacks if folder.is_dir() else 'does not exist'}")
     try:
         with parsing():
             about = json.loads(path.read_text(encoding="utf-8"))

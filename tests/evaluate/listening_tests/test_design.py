@@ -208,7 +208,9 @@ def test_audio_that_is_missing_or_of_another_length(tmp_path: Path) -> None:
         make_test(results, tmp_path / "two", Settings("mushra"), {})
     with pytest.raises(FileError, match="exists: give another folder"):
         make_test(results, tmp_path / "one", Settings("mushra"), {})
-    with pytest.raises(FileError, match="no results of an evaluation"):
+    with pytest.raises(
+        FileError, match=r"has no results\.jsonl: give a folder of chirrup evaluate"
+    ):
         make_test(tmp_path, tmp_path / "three", Settings("mushra"), {})
 
 

@@ -57,10 +57,10 @@ def read_items(results: Path, settings: Settings) -> list[Item]:
         raise UsageError(f"{settings.kind!r} is not a kind of test: use {', '.join(KINDS)}")
     try:
         rows = Results.read(results / RESULTS).rows
+    except FileNotFoundError as error:
+        raise FileError(f"{results} has no {RESULTS}: give a folder of chirrup evaluate") from error
     except (OSError, ValueError) as error:
-        raise FileError(
-            f"{results} has no results of an evaluation ({error}): make some with chirrup evaluate"
-        ) from error
+        raise FileError(f"{results / RESULTS} cannot be read: {error}") from error
     systems = _chosen(settings.systems, (row.system for row in rows), "system")
     if settings.against != REFERENCE:
         _chosen((settings.against,), (row.system for row in rows), "system")
