@@ -282,6 +282,10 @@ def test_the_command_states_rows_and_speed(
     for last in (r"0\.50 s in this run, \d+\.\d x real time", "nothing new"):
         assert cli([*command, "--format", "npz"]) == 0
         assert re.search(rf"1 row, 0\.50 s at 6000 bit/s; {last}$", capfd.readouterr().err, re.M)
+    command[-1] = str(tmp_path / "other")
+    assert cli([*command, "--format", "npz", "-b", "1700"]) == 0
+    words = "iris-t1 has no bitrate of 1700 bit/s: the codes have the next lower one, 1500"
+    assert words in " ".join(capfd.readouterr().err.split())
 
 
 @pytest.mark.parametrize("form", FORMATS)

@@ -105,6 +105,11 @@ def tokenize(
             f"{out}: {counted(done.rows, 'row')}, {console.duration(done.seconds)} at "
             f"{settings.bitrate_bps} bit/s; {new if done.new_seconds else 'nothing new'}"
         )
+        if limit_bps not in (None, settings.bitrate_bps):
+            console.note(
+                f"{codec.name} has no bitrate of {limit_bps:.9g} bit/s: the codes have the next "
+                f"lower one, {settings.bitrate_bps}"
+            )
         if done.renamed:
             console.note(
                 f"{counted(done.renamed, 'recording')} got another id, such as NAME~2, because an "
