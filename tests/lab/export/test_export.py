@@ -302,6 +302,7 @@ def test_move_weights_stores_equal_tensors_once() -> None:
         "a": exact,
         "reshaped": exact.reshape(4, 32),
         "swapped": np.ascontiguousarray(exact.T),
+        "negative": np.where(exact == 0, np.float32(-0.0), exact),
         "fine": fine,
         "small": fine[:2, :2],
     }
@@ -309,9 +310,10 @@ def test_move_weights_stores_equal_tensors_once() -> None:
     graph = onnx.helper.make_model(onnx.helper.make_graph([], "test", [], [], initializers))
     weights: dict[str, np.ndarray] = {}
     places = move_weights(graph, weights)
-    assert set(places) == {"a", "reshaped", "swapped", "fine"}
+    assert set(places) == {"a", "reshaped", "swapped", "negative", "fine"}
     assert sorted(array.dtype.name for array in weights.values()) == ["float16", "float32"]
     assert [places[name]["swapped"] for name in ("a", "reshaped", "swapped")] == [0, 0, 1]
+    assert places["negative"] == places["a"]  # zeros have no sign
 
 
 def test_weights_of_a_graph_are_moved_before_the_next_graph_is_made(tmp_path: Path) -> None:

@@ -136,6 +136,8 @@ def move_weights(
         array = onnx.numpy_helper.to_array(tensor)
         if array.size < SMALLEST:
             continue
+        if array.dtype == np.float32:
+            array = array + 0.0  # -0.0 becomes 0.0, as it does in 8 bits
         leave_empty(tensor, array.nbytes)
         if (known := identify_dft(array)) is not None:
             kind, n_fft = known
