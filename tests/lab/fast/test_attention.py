@@ -67,6 +67,7 @@ def errors_of_a_transformer(
 
     exact = run(copy.deepcopy(plain).double(), torch.float64)
     quick, usual = run(fast_form(plain), torch.float32), run(plain, torch.float32)
+    assert [value.shape for value in quick] == [value.shape for value in exact]
     return (
         [relative_error(*pair) for pair in zip(quick, exact, strict=True)],
         [relative_error(*pair) for pair in zip(usual, exact, strict=True)],

@@ -78,11 +78,14 @@ def export(
     description = describe(model, name, lowest, card or {})
     folded = fold(model, exact, compact)
     del model  # may be the only reference
+    index_order = None
     if like is not None:
-        description |= order_codebooks_as(folded.quantizer, like)
+        index_order = order_codebooks_as(folded.quantizer, like)
     elif pseudo_gray:
         order_codebooks(folded.quantizer)
-        description["index_order"] = "pseudo-gray"
+        index_order = "pseudo-gray"
+    if index_order is not None:
+        description["index_order"] = index_order
     about = "exporting %s, and comparing the export with the model"
     logging.getLogger(__name__).info(about, name)
     program, expected = program_if_any(folded), outputs_of(folded, audio)

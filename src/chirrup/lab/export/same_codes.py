@@ -5,7 +5,7 @@ model with these codes decodes them.
 """
 
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
 import onnx
@@ -26,13 +26,13 @@ ROUNDING = 1e-5
 
 
 @torch.no_grad()
-def order_codebooks_as(quantizer: Quantizer, other: Path) -> dict[str, Any]:
+def order_codebooks_as(quantizer: Quantizer, other: Path) -> str | None:
     """Put the entries of a folded quantizer into the order of another model, in place.
 
     The other model may have been exported in a pseudo-Gray order.
 
     Returns:
-        The property ``index_order`` of the other model, if it has one.
+        ``index_order`` of the other model's ``model.json``, or None if it has none.
 
     Raises:
         UsageError: the other model has other entries.
@@ -49,7 +49,7 @@ def order_codebooks_as(quantizer: Quantizer, other: Path) -> dict[str, Any]:
         for index, (level, wanted) in enumerate(zip(levels, tables, strict=True)):
             codebook = cast(Tensor, level.codebook)
             codebook.data = codebook.data[order_of(level, wanted, index, other.name)]
-    return {key: about[key] for key in ("index_order",) if key in about}
+    return about.get("index_order")
 
 
 def order_of(level: Level, wanted: Tensor, index: int, name: str) -> Tensor:
