@@ -37,6 +37,7 @@ def after_elu(layer: Streaming) -> Sequential:
     [
         (1, 16, 7, 1, 3001),  # one input row, one output, and other numbers without a large divisor
         (16, 1, 7, 1, 500),
+        (16, 8, 7, 1, 766),  # the last input steps are in a tile without outputs
         (5, 11, 3, 1, 77),
         (16, 24, 1, 1, 1500),
         (12, 24, 6, 3, 3000),  # strides with specialised code, and one without
@@ -53,6 +54,31 @@ def test_conv_equals_plain(
     layer = after_elu(Conv1d(channels, outputs, kernel, stride=stride))
     x = torch.randn(2, channels, time)
     for layers in (layer, Sequential(layer.layers[1])):
+        of_values, of_gradients = errors(layers, x)
+        assert of_values < (1e-2 if bf16 else 2e-6)
+        assert of_gradients < (1e-2 if bf16 else 2e-5)
+
+
+@pytest.mark.parametrize(
+    ("channels", "outputs", "kernel", "dilation", "time"),
+    [
+        (8, 8, 5, 27, 3000),  # a context of a fraction of a tile
+        (16, 16, 5, 9, 77),  # a context of half the time
+        (32, 32, 5, 7, 20),  # a context longer than the time
+        (4, 6, 2, 1700, 3500),  # a context longer than a tile
+        (32, 3, 21, 2, 400),
+        (5, 7, 3, 5, 1),
+    ],
+)
+def test_dilated_conv_equals_plain(
+    channels: int, outputs: int, kernel: int, dilation: int, time: int, bf16: bool
+) -> None:
+    layer = after_elu(Conv1d(channels, outputs, kernel, dilation=dilation))
+    inner = layer.layers[1]
+    assert isinstance(inner, Conv1d)
+    assert causal_conv.takes_conv(inner.conv, bf16)
+    x = torch.randn(2, channels, time)
+    for layers in (layer, Sequential(inner)):
         of_values, of_gradients = errors(layers, x)
         assert of_values < (1e-2 if bf16 else 2e-6)
         assert of_gradients < (1e-2 if bf16 else 2e-5)
@@ -85,11 +111,12 @@ def test_rounds_no_factors_of_an_exact_layer(monkeypatch: pytest.MonkeyPatch) ->
 @pytest.mark.parametrize(
     ("layer", "bf16"),
     [
-        (Conv1d(4, 8, 3, dilation=2), True),
+        (Conv1d(4, 8, 4, stride=2, dilation=2), True),
+        (Conv1d(64, 64, 7, dilation=9), True),
         (Conv1d(4, 8, 3, groups=2), True),
         (Conv1d(4, 8, 3, bias=False), True),
         (Conv1d(128, 256, 3), False),
-        (Conv1d(4, 8, 5), True),
+        (Conv1d(4, 8, 6), True),
     ],
 )
 def test_other_layers_stay_plain(
@@ -119,7 +146,12 @@ def test_gradient_of_weights_alone() -> None:
 
 
 @pytest.mark.parametrize(
-    "layer", [Conv1d(12, 24, 8, stride=4), ConvTranspose1d(12, 6, 8, stride=4)]
+    "layer",
+    [
+        Conv1d(12, 24, 8, stride=4),
+        Conv1d(12, 24, 5, dilation=9),
+        ConvTranspose1d(12, 6, 8, stride=4),
+    ],
 )
 def test_chunked_equals_whole(layer: Streaming, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fast, "products_in_bf16", lambda: False)

@@ -1,9 +1,9 @@
 // A causal convolution over time and a transposed one, each with an optional ELU f of its input:
 //
-//   conv:       y[o][t] = bias[o] + sum_cj w[o][c][j] [past, f(x)][c][t * stride + j]
+//   conv:       y[o][t] = bias[o] + sum_cj w[o][c][j] [past, f(x)][c][t * stride + j * dilation]
 //   transposed: y[c][t * stride + j] = sum_o w[o][c][j] f(x)[o][t], summed over all t and j that fit
 //
-// The stride divides the kernel size. The samples of the side with the higher rate are distributed to
+// The stride divides the kernel size; it is 1 if there is a dilation. The samples of the side with the higher rate are distributed to
 // `stride` rows per channel, one per phase. Between these n rows and the rows of the other side, both
 // operations are convolutions without stride, of K = kernel size / stride taps. A task is one item of
 // the batch. It processes time in tiles that stay in the cache.
@@ -95,7 +95,7 @@ static void backward(const Tiling& s, const Tensor& w, const float* dy, const fl
                                 dx + b * s.channels * samples + (t0 + of_past - s.context) * s.phases,
                                 samples, steps - of_past);
                 }
-                in.keep(length);
+                in.keep(steps);
                 d.keep(steps);
             }
         }
@@ -171,18 +171,20 @@ static void backward_transposed(const Tiling& s, const Tensor& w, const float* d
 
 template <class F>
 static void with_taps(const Tiling& s, F f) {
-    switch (s.context + 1) {
+    switch (s.taps) {
         case 1: return f(std::integral_constant<int, 1>());
         case 2: return f(std::integral_constant<int, 2>());
         case 3: return f(std::integral_constant<int, 3>());
+        case 5: return f(std::integral_constant<int, 5>());
         case 7: return f(std::integral_constant<int, 7>());
-        default: TORCH_CHECK(false, "no convolution of ", s.context + 1, " taps");
+        case 21: return f(std::integral_constant<int, 21>());
+        default: TORCH_CHECK(false, "no convolution of ", s.taps, " taps");
     }
 }
 
 Tensor causal_conv(const Tensor& x, const Tensor& past, const Tensor& w, const Tensor& bias,
-                   int64_t stride, bool activate, bool bf16) {
-    const Tiling s(x.size(0), x.size(2) / stride, w, stride, bf16);
+                   int64_t stride, int64_t dilation, bool activate, bool bf16) {
+    const Tiling s(x.size(0), x.size(2) / stride, w, stride, dilation, bf16);
     Tensor y = at::empty({s.batch, s.outputs, s.time});
     with_taps(s, [&](auto K) {
         forward<decltype(K)::value>(s, w, data(x), data(past), data(bias), activate, writable(y));
@@ -191,9 +193,9 @@ Tensor causal_conv(const Tensor& x, const Tensor& past, const Tensor& w, const T
 }
 
 std::vector<Tensor> causal_conv_backward(const Tensor& dy, const Tensor& x, const Tensor& past,
-                                         const Tensor& w, int64_t stride, bool activate, bool bf16,
-                                         bool wants_x) {
-    const Tiling s(x.size(0), x.size(2) / stride, w, stride, bf16);
+                                         const Tensor& w, int64_t stride, int64_t dilation,
+                                         bool activate, bool bf16, bool wants_x) {
+    const Tiling s(x.size(0), x.size(2) / stride, w, stride, dilation, bf16);
     Tensor dx = wants_x ? at::empty_like(x) : Tensor(), d_past = at::empty_like(past);
     Tensor dw = s.weight_gradients();
     Tensor d_bias = at::empty({s.batch, s.outputs});
@@ -208,7 +210,7 @@ std::vector<Tensor> causal_conv_backward(const Tensor& dy, const Tensor& x, cons
 // Returns y and the samples after it, to which later inputs contribute.
 std::vector<Tensor> transposed_conv(const Tensor& x, const Tensor& w, const Tensor& bias,
                                     int64_t stride, bool activate, bool bf16) {
-    const Tiling s(x.size(0), x.size(2), w, stride, bf16);
+    const Tiling s(x.size(0), x.size(2), w, stride, 1, bf16);
     Tensor y = at::empty({s.batch, s.channels, s.time * stride});
     Tensor after = at::empty({s.batch, s.channels, s.context * stride});
     with_taps(s, [&](auto K) {
@@ -222,7 +224,7 @@ std::vector<Tensor> transposed_conv(const Tensor& x, const Tensor& w, const Tens
 std::vector<Tensor> transposed_conv_backward(const Tensor& dy, const Tensor& d_after, const Tensor& x,
                                              const Tensor& w, int64_t stride, bool activate,
                                              bool bf16) {
-    const Tiling s(x.size(0), x.size(2), w, stride, bf16);
+    const Tiling s(x.size(0), x.size(2), w, stride, 1, bf16);
     Tensor dx = at::empty_like(x), dw = s.weight_gradients();
     with_taps(s, [&](auto K) {
         backward_transposed<decltype(K)::value>(s, w, data(dy), data(d_after), data(x), activate,

@@ -12,7 +12,7 @@ from torch.autograd.function import once_differentiable
 
 from chirrup.lab.fast.extension import extension
 
-TAPS = (1, 2, 3, 7)
+TAPS = (1, 2, 3, 5, 7, 21)
 """Kernel sizes, divided by the stride, that `causal_conv.cpp` supports."""
 FEW_WEIGHTS = 16384
 """Number of weights up to which the direct form is faster than products of windows."""
@@ -20,7 +20,7 @@ FEW_WEIGHTS = 16384
 
 class _Direct(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, how: tuple[int, bool, bool], *tensors: Tensor) -> Tensor:
+    def forward(ctx: Any, how: tuple[int, int, bool, bool], *tensors: Tensor) -> Tensor:
         x, past, weight, bias = (tensor.contiguous() for tensor in tensors)
         ctx.how = how
         ctx.save_for_backward(x, past, weight)
@@ -97,9 +97,10 @@ class _Transposed(torch.autograd.Function):
 
 def _is_direct(conv: nn.Conv1d | nn.ConvTranspose1d) -> bool:
     """Return whether `causal_conv.cpp` supports this convolution and is the faster form."""
-    (kernel,), (stride,) = conv.kernel_size, conv.stride
+    (kernel,), (stride,), (dilation,) = conv.kernel_size, conv.stride, conv.dilation
     weights = conv.in_channels * conv.out_channels * kernel
-    return kernel % stride == 0 and kernel // stride in TAPS and weights <= FEW_WEIGHTS
+    fits = kernel % stride == 0 and kernel // stride in TAPS and 1 in (stride, dilation)
+    return fits and weights <= FEW_WEIGHTS
 
 
 def takes_conv(conv: nn.Conv1d | nn.ConvTranspose1d, bf16: bool) -> bool:
@@ -108,10 +109,11 @@ def takes_conv(conv: nn.Conv1d | nn.ConvTranspose1d, bf16: bool) -> bool:
     Args:
         bf16: whether products run in bfloat16.
     """
-    dense = conv.groups == 1 and conv.dilation == (1,)
-    has_bias = conv.bias is not None or isinstance(conv, nn.ConvTranspose1d)
+    if conv.groups != 1 or (conv.bias is None and isinstance(conv, nn.Conv1d)):
+        return False
     weights = conv.in_channels * conv.out_channels * conv.kernel_size[0]
-    return dense and has_bias and (_is_direct(conv) or (bf16 and weights > FEW_WEIGHTS))
+    as_windows = bf16 and conv.dilation == (1,) and weights > FEW_WEIGHTS
+    return _is_direct(conv) or as_windows
 
 
 def causal_conv(
@@ -123,16 +125,16 @@ def causal_conv(
 
     Args:
         x: float32 on the CPU, ``[batch, channels, time]``; ``time`` is a multiple of the stride.
-        past: the inputs before, ``[batch, channels, kernel_size - stride]``.
+        past: the inputs before, ``[batch, channels, (kernel_size - 1) * dilation + 1 - stride]``.
         conv: a convolution for which `takes_conv` is true.
         elu: whether to compute ``conv(torch.cat([past, elu(x)], dim=2))``.
         bf16: whether to round the factors of products to bfloat16.
         exact: whether to round them in the backward pass only.
     """
-    (stride,) = conv.stride
+    (stride,), (dilation,) = conv.stride, conv.dilation
     tensors = x, past, conv.weight, conv.bias
     if _is_direct(conv):
-        y = _Direct.apply((stride, elu, bf16 and not exact), *tensors)
+        y = _Direct.apply((stride, dilation, elu, bf16 and not exact), *tensors)
     else:
         y = _Windows.apply(stride, elu, exact, *tensors)
     return y  # type: ignore[no-any-return]

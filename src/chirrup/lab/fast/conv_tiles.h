@@ -24,13 +24,15 @@ constexpr int64_t BUFFER = 512 * 1024;  // floats in the rows of a tile
 constexpr int64_t UNIT = 6 * W;         // steps in whole blocks of a convolution
 
 struct Tiling {
-    int64_t batch, channels, time, outputs, phases, n, context, tile, stride;
+    int64_t batch, channels, time, outputs, phases, n, taps, dilation, context, tile, stride;
     bool pairs;
 
     // The side with the higher rate is [batch, channels, samples]; w is [outputs, channels, K * phases].
-    Tiling(int64_t batch, int64_t time, const Tensor& w, int64_t phases, bool bf16)
+    // Taps are `dilation` steps apart.
+    Tiling(int64_t batch, int64_t time, const Tensor& w, int64_t phases, int64_t dilation, bool bf16)
         : batch(batch), channels(w.size(1)), time(time), outputs(w.size(0)), phases(phases),
-          n(channels * phases), context(w.size(2) / phases - 1), pairs(bf16 && HAS_PAIRS && n > 1) {
+          n(channels * phases), taps(w.size(2) / phases), dilation(dilation),
+          context((taps - 1) * dilation), pairs(bf16 && HAS_PAIRS && n > 1) {
         const int64_t fitting = BUFFER / (n + outputs) / UNIT * UNIT;
         tile = std::min(std::max(UNIT, std::min(8 * UNIT, fitting)), padded(time + context));
         stride = tile + padded(context) + 2 * W;
@@ -42,11 +44,11 @@ struct Tiling {
 
     // Returns the index of output o, row i of n and tap k in a weight [outputs, channels, K * phases].
     int64_t place(int64_t o, int64_t i, int64_t k) const {
-        return ((o * channels + i / phases) * (context + 1) + k) * phases + i % phases;
+        return ((o * channels + i / phases) * taps + k) * phases + i % phases;
     }
 
     Tensor weight_gradients() const {
-        return at::zeros({batch, outputs, channels, (context + 1) * phases});
+        return at::zeros({batch, outputs, channels, taps * phases});
     }
 
     // Copies steps of all channels, `pitch` samples apart, from x to rows or back.
@@ -148,9 +150,10 @@ struct Weights {
         const float* w = static_cast<const float*>(packed.const_data_ptr());
         const float* x = in.factors(length + s.context);
         if (s.pairs)
-            conv<K, true>(w, bias, x, out.first, (inputs + 1) / 2, outputs, 1, s.stride, length);
+            conv<K, true>(w, bias, x, out.first, (inputs + 1) / 2, outputs, s.dilation, s.stride,
+                          length);
         else
-            conv<K>(w, bias, x, out.first, inputs, outputs, 1, s.stride, length);
+            conv<K>(w, bias, x, out.first, inputs, outputs, s.dilation, s.stride, length);
     }
 };
 
@@ -167,10 +170,10 @@ struct Gradients {
     void add(Rows& d, int64_t from, Rows& in, int64_t length) {
         if (s.pairs)
             Sums::add(d.narrow(from + length) + from, in.narrow(length + s.context), writable(sums), s.n,
-                      s.outputs, 1, s.stride, length);
+                      s.outputs, s.dilation, s.stride, length);
         else
             Sums::add(static_cast<const float*>(d.first) + from, static_cast<const float*>(in.first),
-                      writable(sums), s.n, s.outputs, 1, s.stride, length);
+                      writable(sums), s.n, s.outputs, s.dilation, s.stride, length);
     }
 
     // Writes the gradient as [outputs, channels, K * phases].

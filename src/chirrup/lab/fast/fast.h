@@ -177,10 +177,10 @@ std::vector<Tensor> conv_modulation_backward(
     const std::vector<Tensor>& saved, const std::vector<Tensor>& parameters, int64_t groups,
     double eps);
 Tensor causal_conv(const Tensor& x, const Tensor& past, const Tensor& w, const Tensor& bias,
-                   int64_t stride, bool activate, bool bf16);
+                   int64_t stride, int64_t dilation, bool activate, bool bf16);
 std::vector<Tensor> causal_conv_backward(const Tensor& dy, const Tensor& x, const Tensor& past,
-                                         const Tensor& w, int64_t stride, bool activate, bool bf16,
-                                         bool wants_x);
+                                         const Tensor& w, int64_t stride, int64_t dilation,
+                                         bool activate, bool bf16, bool wants_x);
 std::vector<Tensor> transposed_conv(const Tensor& x, const Tensor& w, const Tensor& bias,
                                     int64_t stride, bool activate, bool bf16);
 std::vector<Tensor> transposed_conv_backward(const Tensor& dy, const Tensor& d_after, const Tensor& x,
