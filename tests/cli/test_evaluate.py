@@ -62,7 +62,7 @@ def test_clips_without_a_score_are_counted(clips: Path, capsys: pytest.CaptureFi
     soundfile.write(clips / "cat__0.wav", np.zeros(24_000), 24_000)
     assert run(["evaluate", str(clips), "-c", "own_codec:Coarse@64k", "-m", "snr"]) == 0
     printed = " ".join(capsys.readouterr().out.split())
-    assert "has no score for 1 of 3 decoded clips, which the mean leaves out: " in printed
+    assert "SNR of Coarse 64k: 1 of 3 clips have no score (no answer for this clip)" in printed
 
 
 def test_a_file_is_no_folder_of_results(clips: Path, capsys: pytest.CaptureFixture[str]) -> None:

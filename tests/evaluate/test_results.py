@@ -7,9 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from chirrup.evaluate.results import Results, Row
+from chirrup.evaluate.results import Results, Row, total_kbps
 
 ROW = Row("x", "X", False, "", 6000, "clean", "a\\infinite", "a", 1.0, 6000, 0.1, 0.1, 0.0)
+
+
+def test_the_bitrate_of_short_and_long_clips_is_that_of_all_audio() -> None:
+    short = replace(ROW, seconds=0.1, bits=6000)  # 60 kbit/s, mostly the header
+    assert total_kbps([short, replace(ROW, seconds=9.9, bits=54_000)]) == 6
 
 
 def refused(name: str) -> None:

@@ -14,7 +14,7 @@ from chirrup.files.naming import AUDIO_ENDINGS
 from chirrup.words import counted
 
 if TYPE_CHECKING:
-    from chirrup.evaluate.results import Results, Row
+    from chirrup.evaluate.results import Results
     from chirrup.evaluate.run import System
     from chirrup.evaluate.statistics import Interval
 
@@ -211,8 +211,11 @@ def _print(results: "Results", names: Sequence[str]) -> None:
     from rich.table import Table
 
     from chirrup.evaluate.metrics import METRICS
+    from chirrup.evaluate.report.summary import blank_scores, systems_by_condition
     from chirrup.evaluate.tables import differences, lines
 
+    metrics = [METRICS[name] for name in names]
+    summaries = systems_by_condition(results, metrics)
     width = shutil.get_terminal_size().columns
     for condition in results.run["conditions"]:
         rows = [row for row in results.rows if row.condition == condition]
@@ -230,29 +233,13 @@ def _print(results: "Results", names: Sequence[str]) -> None:
                 cells = (_cell(line.cells[name], METRICS[name].digits) for name in shown)
                 table.add_row(line.title, f"{line.kbps:.2f}", *cells)
             console.print_table(table)
-        for text in _blank(rows, names):
+        for text in blank_scores(summaries[condition], metrics):
             console.print_text(text, indent=2)
         for text in differences(rows, METRICS[names[0]]):
             console.print_text(text, indent=2)
     console.print_text(
         "Means of all clips, ± half of the 95 % interval from a bootstrap over speakers."
     )
-
-
-def _blank(rows: "Sequence[Row]", names: Sequence[str]) -> list[str]:
-    """Return a line for each metric that lacks the scores of some clips."""
-    from chirrup.evaluate.metrics import METRICS
-
-    found = []
-    for name in names:
-        reasons = [row.blank.get(name, "") for row in rows if row.scores.get(name) is None]
-        if 0 < len(reasons) < len(rows):
-            why = "; ".join(filter(None, dict.fromkeys(reasons)))
-            found.append(
-                f"{METRICS[name].label} has no score for {len(reasons)} of {len(rows)} decoded "
-                f"clips, which the mean leaves out{why and ': '}{why}"
-            )
-    return found
 
 
 def _cell(value: "Interval | None", digits: int) -> str:

@@ -74,6 +74,12 @@ class Row:
         return f"{self.label} {self.bitrate_bps / 1000:g}k"
 
 
+def total_kbps(rows: Iterable[Row]) -> float:
+    """Return the bitrate of all clips together: their bits over their seconds."""
+    bits, seconds = zip(*((row.bits, row.seconds) for row in rows), strict=True)
+    return float(sum(bits) / sum(seconds) / 1000)
+
+
 @dataclass(frozen=True)
 class Results:
     """The settings and versions of a run, and its rows."""

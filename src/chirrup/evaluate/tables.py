@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from chirrup.evaluate.metrics import Metric
-from chirrup.evaluate.results import Row
+from chirrup.evaluate.results import Row, total_kbps
 from chirrup.evaluate.statistics import Interval, interval, paired
 
 FAR = 1.5
@@ -19,7 +19,7 @@ class Line:
 
     Attributes:
         title: codec and nominal kbit/s.
-        kbps: actual bitrate, mean over the clips.
+        kbps: actual bitrate of all clips together.
         cells: mean of each metric; None if all its scores are blank.
     """
 
@@ -39,7 +39,7 @@ def lines(rows: Iterable[Row], metrics: Sequence[str]) -> list[Line]:
         Line(
             title=group[0].title,
             ours=group[0].ours,
-            kbps=float(np.mean([row.kbps for row in group])),
+            kbps=total_kbps(group),
             delay_ms=group[0].delay_ms,
             cells={name: interval(_values(group, name), _speakers(group)) for name in metrics},
         )

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from chirrup.evaluate.metrics import Metric
 from chirrup.evaluate.report.markup import Markup, element, markup
-from chirrup.evaluate.report.summary import Score, SystemSummary
+from chirrup.evaluate.report.summary import Score, SystemSummary, blank_scores
 from chirrup.words import counted
 
 BLANK = "\N{EN DASH}"
@@ -71,12 +71,7 @@ def _meanings(columns: Sequence[tuple[str, str]]) -> Markup:
 
 def notes(systems: Sequence[SystemSummary], metrics: Sequence[Metric]) -> Markup | None:
     """Return the number of blank scores behind each mean, with the reasons."""
-    lines = [
-        f"{metric.label} of {system.title}: {missing(score)}"
-        for metric in metrics
-        for system in systems
-        if (score := system.scores[metric.name]).clips < score.of
-    ]
+    lines = blank_scores(systems, metrics)
     if not lines:
         return None
     return element(
@@ -85,15 +80,6 @@ def notes(systems: Sequence[SystemSummary], metrics: Sequence[Metric]) -> Markup
         element("ul", *(element("li", line) for line in lines)),
         class_="notes",
         open=len(lines) <= 6,
-    )
-
-
-def missing(score: Score) -> str:
-    """Return a sentence such as ``3 of 39 clips have no score (silence; too short)``."""
-    have = "has" if score.of == 1 else "have"
-    clips = "clip" if score.of == 1 else "clips"
-    return (
-        f"{score.of - score.clips} of {score.of} {clips} {have} no score ({'; '.join(score.why)})"
     )
 
 
@@ -126,7 +112,7 @@ def _speed(speed: float | None) -> Markup:
 
 def _score(score: Score, metric: Metric) -> Markup:
     if score.interval is None:
-        return element("td", BLANK, title=missing(score), class_="blank")
+        return element("td", BLANK, title=score.missing, class_="blank")
     mean, low, high = (number(value, metric.digits) for value in score.interval)
     fewer = None
     if score.clips < score.of:
@@ -134,7 +120,7 @@ def _score(score: Score, metric: Metric) -> Markup:
             "span",
             f"{score.clips} of {counted(score.of, 'clip')}",
             class_="fewer",
-            title=missing(score),
+            title=score.missing,
         )
     ends = None
     if score.interval.known:

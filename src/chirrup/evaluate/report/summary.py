@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from chirrup.evaluate.metrics import Metric
-from chirrup.evaluate.results import Results, Row
+from chirrup.evaluate.results import Results, Row, total_kbps
 from chirrup.evaluate.statistics import Interval, interval
 
 
@@ -28,13 +28,21 @@ class Score:
     of: int
     why: tuple[str, ...]
 
+    @property
+    def missing(self) -> str:
+        """A sentence such as ``3 of 39 clips have no score (silence; too short)``."""
+        have = "has" if self.of == 1 else "have"
+        clips = "clip" if self.of == 1 else "clips"
+        missing, why = self.of - self.clips, "; ".join(self.why)
+        return f"{missing} of {self.of} {clips} {have} no score ({why})"
+
 
 @dataclass(frozen=True)
 class SystemSummary:
     """A codec at a bitrate, under one condition.
 
     Attributes:
-        kbps: actual bitrate, mean over the clips.
+        kbps: actual bitrate of all clips together.
         encode_speed, decode_speed: seconds of audio per second of wall time; None if they were not
             measured.
     """
@@ -69,6 +77,23 @@ def systems_by_condition(
     }
 
 
+def blank_scores(systems: Iterable[SystemSummary], metrics: Iterable[Metric]) -> list[str]:
+    """Return sentences on the metrics that lack scores of some clips.
+
+    Systems that lack equally many scores, for equal reasons, share a sentence.
+    """
+    systems = list(systems)
+    sentences = []
+    for metric in metrics:
+        titles: dict[str, list[str]] = {}
+        for system in systems:
+            score = system.scores[metric.name]
+            if score.clips < score.of:
+                titles.setdefault(score.missing, []).append(system.title)
+        sentences += [f"{metric.label} of {', '.join(of)}: {text}" for text, of in titles.items()]
+    return sentences
+
+
 def scored_metrics(results: Results, metrics: Mapping[str, Metric]) -> list[Metric]:
     """Return the metrics that the rows have, in the order of ``metrics``."""
     named = {name for row in results.rows for name in (*row.scores, *row.blank)}
@@ -85,7 +110,7 @@ def _system(rows: list[Row], metrics: list[Metric]) -> SystemSummary:
         label=first.label,
         title=first.title,
         ours=first.ours,
-        kbps=float(np.mean([row.kbps for row in rows])),
+        kbps=total_kbps(rows),
         delay_ms=first.delay_ms,
         encode_speed=seconds / encode_seconds if encode_seconds else None,
         decode_speed=seconds / decode_seconds if decode_seconds else None,
