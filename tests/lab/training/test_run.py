@@ -10,10 +10,10 @@ import torch
 import chirrup
 from chirrup.errors import FileError, ModelError, UsageError
 from chirrup.files.drafts import only_one
+from chirrup.lab import fast
 from chirrup.lab.models import CONFIGS, Model
 from chirrup.lab.models.iris import ConvNeXtBlock
 from chirrup.lab.training import export as exporting
-from chirrup.lab.training import run as running
 from chirrup.lab.training.checkpoints import VERSION, pack_checkpoint
 from chirrup.lab.training.export import export_checkpoint, export_untrained
 from chirrup.lab.training.run import train
@@ -105,7 +105,7 @@ def test_train_refuses_wrong_recipes_and_folders(
 def test_faults_are_found_before_fast_forms_are_compiled(
     recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changes: list[str], match: str
 ) -> None:
-    monkeypatch.setattr(running, "Trainer", None)
+    monkeypatch.setattr(fast, "available", None)
     with pytest.raises((ModelError, UsageError), match=match):
         train(recipe, tmp_path / "run", changes, device="cpu")
     assert not (tmp_path / "run").exists()

@@ -42,7 +42,7 @@ def table(systems: Sequence[SystemSummary], metrics: Sequence[Metric], caption: 
     """Return a row for each system. The page's script sorts the columns."""
     columns = [
         ("System", "Codec at its nominal bitrate in kbit/s"),
-        ("kbit/s", "Actual bitrate, mean over the clips"),
+        ("kbit/s", "Actual bitrate of all clips together"),
         *((heading(metric), _range(metric)) for metric in metrics),
         ("delay removed, ms", DELAY_HINT),
         (f"encode, {TIMES} real time", SPEED_HINT),

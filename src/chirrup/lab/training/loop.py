@@ -91,13 +91,13 @@ class Trainer:
         self.usage = codebooks.Usage(books, size, from_data=bool(self.levels)).to(device)
         self.to_input_rate = Resampler(self.model.sample_rate_hz, self.model.input_rate_hz)
         self.to_input_rate.to(device)
-        teacher = None
+        self.teacher = None
         if config.teacher is not None and any(stage.needs_teacher for stage in config.stages):
-            teacher = load_teacher(config.teacher).to(device)
-        self.reconstruction = ReconstructionLoss(config, self.model.sample_rate_hz, teacher)
+            self.teacher = load_teacher(config.teacher).to(device)
+        self.reconstruction = ReconstructionLoss(config, self.model.sample_rate_hz, self.teacher)
         self.reconstruction.to(device)
         if any(stage.distils for stage in config.stages):
-            self.forward: Forward = FeatureDistillation(config, self.model, teacher)
+            self.forward: Forward = FeatureDistillation(config, self.model, self.teacher)
         else:
             self.forward = Forward(config.codes, self.model)
         self.parameters = list(self.model.parameters())
@@ -117,13 +117,6 @@ class Trainer:
         self.codebooks_started = False
         self.generator = torch.Generator()
         self.bf16, self.fast = config.bf16, device.type == "cpu" and not plain
-        if self.fast:
-            fast.enable(self.model)
-            fast.enable(self.reconstruction)
-            if teacher is not None:
-                fast.enable(teacher)
-            self.adversary.use_fast_forms()
-            self.bf16 = self.reconstruction.bf16 = config.bf16 and fast.products_in_bf16()
         broadcast_parameters(self.model)
 
     # --- the run ---------------------------------------------------------------------------------
@@ -160,7 +153,7 @@ class Trainer:
             self.save()
 
     def sampler(self) -> Sampler:
-        """Open the corpus.
+        """Open the corpus, then compile the fast forms, which can take minutes.
 
         Raises:
             UsageError: crops are too short for the losses or the codebooks.
@@ -195,8 +188,15 @@ class Trainer:
             frames = sampler.crop_samples // model.frame_samples
             codebooks.check_start(model.quantizer, crops * frames)
         if self.fast:
-            fast.enable(sampler)
+            self.use_fast_forms(sampler)
         return sampler
+
+    def use_fast_forms(self, sampler: Sampler) -> None:
+        """Use fast forms, and bfloat16 only if the CPU has fast products in it."""
+        for owner in (self.model, self.reconstruction, self.teacher, sampler):
+            fast.enable(owner)
+        self.adversary.use_fast_forms()
+        self.bf16 = self.reconstruction.bf16 = self.config.bf16 and fast.products_in_bf16()
 
     # --- one step --------------------------------------------------------------------------------
 

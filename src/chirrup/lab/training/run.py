@@ -10,8 +10,6 @@ import torch.distributed as dist
 
 from chirrup.errors import UsageError
 from chirrup.files.drafts import only_one
-from chirrup.lab.training.batches.audio_files import list_recordings
-from chirrup.lab.training.checks import check_losses
 from chirrup.lab.training.config import TrainingConfig, load_recipe
 from chirrup.lab.training.loop import Trainer
 
@@ -57,7 +55,6 @@ def train(
     place = torch.device("cuda", local) if use_cuda else torch.device("cpu")
     checkpoint = out / "checkpoint.pt"
     resumes = checkpoint.exists() and not fresh
-    check_before_compiling(config, out, resumes)
     several = int(os.environ.get("WORLD_SIZE", "1")) > 1
     if several:
         dist.init_process_group("nccl" if use_cuda else "gloo")
@@ -79,16 +76,3 @@ def train(
     if several:
         dist.destroy_process_group()
     return trainer.step
-
-
-def check_before_compiling(config: TrainingConfig, out: Path, resumes: bool) -> None:
-    """Find faults of a recipe before the fast forms are compiled, which takes minutes.
-
-    Raises:
-        UsageError: a new training has no stage, or no losses in the first one.
-        ModelError: there is no corpus.
-    """
-    if not resumes:
-        check_losses(config, 0, out)
-    data = config.data
-    list_recordings(data.manifest, data.speech, data.leave_out, data.licences)

@@ -83,6 +83,7 @@ def test_a_turn_gives_both_sides_the_gradients_of_separate_passes(
 ) -> None:
     changes = with_adversary(bf16=False)
     trainer = Trainer(tiny_config(corpus, **changes), tmp_path, CPU, plain=plain)
+    trainer.sampler()  # enables the fast forms
     adversary = trainer.adversary
     assert adversary.fast is (fast.available() and not plain)
     target, estimate = torch.randn(2, 2, 4560).unbind(0)

@@ -309,6 +309,7 @@ def test_a_teacher_of_features_has_the_fast_forms_too(
     corpus: Path, tmp_path: Path, plain: bool
 ) -> None:
     trainer = Trainer(config(corpus, "encoder"), tmp_path, CPU, plain=plain)
+    trainer.sampler()
     assert isinstance(trainer.forward, FeatureDistillation)
     assert trainer.forward.teacher is not None
     chosen = {part.fast for part in trainer.forward.teacher.modules() if hasattr(part, "fast")}
