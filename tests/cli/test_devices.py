@@ -163,6 +163,18 @@ def test_no_device(sounds: Sounds, tmp_path: Path, capsys: pytest.CaptureFixture
     )
 
 
+@pytest.mark.parametrize("command", ["play", "record"])
+def test_the_file_is_checked_before_the_library(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    command: str,
+) -> None:
+    monkeypatch.setattr(devices, "import_module", None)
+    assert run([command, str(tmp_path / "none" / "a.wav")]) == 2
+    assert "does not exist" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("error", "text"),
     [

@@ -53,6 +53,7 @@ def record(
         raise UsageError("OUT is missing: give a file, or - for a pipe")
     from chirrup.files import encode_file
     from chirrup.files.naming import AUDIO_ENDINGS
+    from chirrup.files.outputs import check_target
     from chirrup.files.recording import record_file
     from chirrup.live.devices import Microphone
     from chirrup.zoo import load
@@ -68,6 +69,7 @@ def record(
     seconds = None if for_ is None else console.parse_time(for_)
     codec = load(model)
     target = console.pipe_out() if out == "-" else out
+    check_target(target, force, coded=not is_audio)
     with ExitStack() as stack:
         source = stack.enter_context(
             Microphone(codec.input_rate_hz, 1, console.device(device), seconds)
@@ -124,6 +126,7 @@ def play(
     if path is None:
         raise UsageError("IN is missing: give a file, or - for a pipe")
     from chirrup.files import decode_file
+    from chirrup.files.outputs import check_source
     from chirrup.files.recording import begins_coded, play_file
     from chirrup.live.devices import Speaker
     from chirrup.zoo import load
@@ -135,6 +138,7 @@ def play(
         if path == "-":
             source, coded = begins_coded(stack.enter_context(console.live_input()))
         else:
+            check_source(Path(path))
             source, coded = path, Path(path).is_file() and is_coded(Path(path))
         speaker = stack.enter_context(Speaker(console.device(device)))
         if not coded:

@@ -64,7 +64,7 @@ def check_target(
     path = Path(target)
     there = Path(source) if isinstance(source, (str, Path)) else None
     if there and descriptor_of(there) is None:
-        _check_exists(there)
+        check_source(there)
     if path.is_dir():
         raise FileError(f"{path} is a folder: give a file in it")
     if not path.parent.is_dir():
@@ -80,7 +80,7 @@ def check_target(
     check_writable(path)
 
 
-def _check_exists(path: Path) -> None:
+def check_source(path: Path) -> None:
     """Raise FileError if an input does not exist. The error of reading it states other faults."""
     try:
         path.stat()
