@@ -129,7 +129,7 @@ def test_an_exception_leaves_the_file_cut_off() -> None:
         write_and_fail()
     reader = Reader(io.BytesIO(file.getvalue()))
     assert [at for at, _ in reader.chunks()] == [0, 4]
-    assert reader.damage == ["the file is cut off: frames from 8 on are missing"]
+    assert reader.damage == ["the file is cut off at 0.15 s: frames from 8 on are missing"]
 
 
 def test_a_pipe_is_read_once() -> None:

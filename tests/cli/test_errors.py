@@ -89,7 +89,7 @@ def names(folder: Path) -> set[str]:
         ),
         ("encode head.chirrup x", "it is a .chirrup file already, which chirrup decode turns into"),
         ("frobnicate", "frobnicate"),
-        ("decode talk.wav x.wav", "talk.wav: not a .chirrup file"),
+        ("decode talk.wav x.wav", "talk.wav: not a .chirrup file: chirrup encode makes one"),
         ("decode none.chirrup", "none.chirrup does not exist"),
         ("decode head.chirrup x.wav", "head.chirrup: the file ends inside its header"),
         (

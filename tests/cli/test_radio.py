@@ -202,6 +202,16 @@ def test_a_folder_of_messages_and_back(
     assert not Path("none.wav").exists()
 
 
+def test_an_empty_recording_makes_no_frames(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    soundfile.write("empty.wav", np.zeros(0), 24_000)
+    assert run(["bare", "empty.wav", "out.bin"]) == 2
+    assert "empty.wav has no samples: give a longer recording" in capsys.readouterr().err
+    assert not Path("out.bin").exists()
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

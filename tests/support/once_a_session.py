@@ -1,4 +1,8 @@
-"""Results that all processes of a test session share."""
+"""Results that all processes of a test session share.
+
+Modules that need the same slow result have the same ``xdist_group``. One process runs their
+tests, and the others do not wait for the result.
+"""
 
 import pickle
 from collections.abc import Callable

@@ -60,7 +60,7 @@ export class FileReader {
     for (let frame = 0; ; ) {
       const from = this.place, found = this.next();
       if (this.skipped) this.note(`bytes ${from} to ${from + this.skipped - 1} are not a chunk`);
-      if (!found) return this.note(`the file is cut off: frames from ${frame} on are missing`);
+      if (!found) return this.note(`the file is cut off at ${this.timeOf(frame)} s: frames from ${frame} on are missing`);
       if (found.start > frame) {
         yield* this.gap(frame, found.start);
         frame = found.start;
@@ -120,7 +120,7 @@ export class FileReader {
 
   /** Yield lost frames. Every frame takes some bits, so the size of the file limits their number. */
   *gap(start, end) {
-    this.note(`frames ${start} to ${end - 1} are lost`);
+    this.note(`frames ${start} to ${end - 1} are lost, ${this.timeOf(start)} to ${this.timeOf(end)} s`);
     const { channels, codebooks } = this.header, step = chunkFrames(this.header);
     const most = Math.floor((this.place * 8) / frameBits(this.header).least);
     if (end > most) this.note(`lost frames from ${Math.max(start, most)} on are too many and left out`);
@@ -128,6 +128,13 @@ export class FileReader {
       const count = Math.min(step, Math.min(end, most) - frame) * codebooks;
       yield Array.from({ length: channels }, () => new Int32Array(count).fill(-1));
     }
+  }
+
+  /** Return the time at which a frame begins to decode, in seconds, rounded down to 0.01 s. */
+  timeOf(frame) {
+    const { frameSamples, delaySamples, sampleRateHz } = this.header;
+    const sample = Math.max(0, frame * frameSamples - delaySamples);
+    return (Math.floor((sample * 100) / sampleRateHz) / 100).toFixed(2);
   }
 
   note(text) {

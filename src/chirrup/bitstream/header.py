@@ -124,6 +124,11 @@ class Header:
         native = sample * self.sample_rate_hz // self.original_sample_rate_hz
         return (native + self.delay_samples) // self.frame_samples
 
+    def time_of(self, frame: int) -> str:
+        """Return the time at which a frame begins to decode, in seconds, rounded down to 0.01 s."""
+        sample = max(0, frame * self.frame_samples - self.delay_samples)
+        return f"{sample * 100 // self.sample_rate_hz / 100:.2f}"
+
 
 def encode_header(header: Header) -> bytes:
     """Return the header as bytes."""
@@ -141,11 +146,11 @@ def read_header(source: SourceBuffer) -> Header:
     """
     if not source.fill(_PREFIX.size):
         if source.available == 0:
-            raise FormatError("the file is empty", 0)
-        raise FormatError("too short for a .chirrup file", source.available)
+            raise FormatError("the file is empty", 0, "get a fresh copy")
+        raise FormatError("too short for a .chirrup file", source.available, "get a fresh copy")
     magic, major, _, body_size = _PREFIX.unpack(source.peek(_PREFIX.size))
     if magic != MAGIC:
-        raise FormatError("not a .chirrup file", 0)
+        raise FormatError("not a .chirrup file", 0, "chirrup encode makes one of audio")
     if major != MAJOR:
         raise FormatError(
             f"format version {major} is not supported, only {MAJOR}",
@@ -154,7 +159,7 @@ def read_header(source: SourceBuffer) -> Header:
         )
     size = _PREFIX.size + body_size
     if not source.fill(size + _CRC.size):
-        raise FormatError("the file ends inside its header", source.available)
+        raise FormatError("the file ends inside its header", source.available, "get a fresh copy")
     data = source.peek(size + _CRC.size)
     if crc32(data[:size]) != _CRC.unpack_from(data, size)[0]:
         raise FormatError("the header is damaged: its CRC-32 is wrong", size, "get a fresh copy")

@@ -125,7 +125,8 @@ class Reader:
             if skipped:
                 self._note(f"bytes {offset} to {offset + skipped - 1} are not a chunk")
             if record is None:
-                self._note(f"the file is cut off: frames from {frame} on are missing")
+                time = self.header.time_of(frame)
+                self._note(f"the file is cut off at {time} s: frames from {frame} on are missing")
                 return
             end = record.frames if isinstance(record, End) else record.start_frame
             if end > frame:
@@ -206,7 +207,8 @@ class Reader:
         Even an absent frame takes some bits, so the bytes read so far limit the frame number. The
         limit prevents a forged number from producing years of silence.
         """
-        self._note(f"frames {start} to {end - 1} are lost")
+        times = f"{self.header.time_of(start)} to {self.header.time_of(end)} s"
+        self._note(f"frames {start} to {end - 1} are lost, {times}")
         plausible = self._source.offset * 8 // frame_bits(self.header)[0]
         if end > plausible:
             self._note(f"lost frames from {max(start, plausible)} on are too many and left out")

@@ -67,6 +67,8 @@ def encode_bare(
             counted, writer = Counted(file), BitWriter()
             for block in meter.watch(levelled(audio) if level else audio.blocks):
                 _write(counted, writer, encoder.push(block.mean(axis=0)))
+            if not meter.samples:
+                raise FileError(f"{source_name(source)} has no samples: give a longer recording")
             _write(counted, writer, encoder.flush())
             counted.write(writer.flush())
         audio.finish()

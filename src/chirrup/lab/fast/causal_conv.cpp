@@ -3,10 +3,10 @@
 //   conv:       y[o][t] = bias[o] + sum_cj w[o][c][j] [past, f(x)][c][t * stride + j * dilation]
 //   transposed: y[c][t * stride + j] = sum_o w[o][c][j] f(x)[o][t], summed over all t and j that fit
 //
-// The stride divides the kernel size; it is 1 if there is a dilation. The samples of the side with the higher rate are distributed to
-// `stride` rows per channel, one per phase. Between these n rows and the rows of the other side, both
-// operations are convolutions without stride, of K = kernel size / stride taps. A task is one item of
-// the batch. It processes time in tiles that stay in the cache.
+// The stride divides the kernel size; it is 1 if there is a dilation. The samples of the side with the
+// higher rate are distributed to `stride` rows per channel, one per phase. Between these n rows and the
+// rows of the other side, both operations are convolutions without stride, of K = kernel size / stride
+// taps. A task is one item of the batch. It processes time in tiles that stay in the cache.
 
 #include "conv_tiles.h"
 #include "elu.h"
