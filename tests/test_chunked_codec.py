@@ -22,7 +22,6 @@ from file_samples import Pipe
 from small_model import Exported, speech_like
 
 pytest_plugins = ["models_fixture"]
-pytestmark = pytest.mark.xdist_group("small_focal")  # see once_a_session.py
 
 CHUNK, OUT_CHUNK = 4 * 320, 4 * 480
 AUDIO = speech_like(16_000, seed=3)[: 9 * CHUNK + 777]

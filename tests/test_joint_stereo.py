@@ -32,8 +32,6 @@ from small_spectro import (
     small_spectro as trained,
 )
 
-pytestmark = pytest.mark.xdist_group("small_spectro")  # see once_a_session.py
-
 
 @pytest.fixture(scope="session")
 def exported(tmp_path_factory: pytest.TempPathFactory) -> Exported:

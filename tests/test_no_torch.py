@@ -24,7 +24,7 @@ ARCHIVE = ROOT / "tests" / "archive"
 LARGEST_MB = 190
 NO_NETWORK = ("name resolution", "NewConnectionError", "Network is unreachable", "ConnectTimeout")
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("no_torch")]
+pytestmark = pytest.mark.slow
 
 Run = Callable[..., str]
 

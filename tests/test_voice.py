@@ -17,7 +17,6 @@ from chirrup.zoo import FOLDER
 from small_model import Exported, speech_like
 
 pytest_plugins = ["models_fixture"]
-pytestmark = pytest.mark.xdist_group("small_focal")  # see once_a_session.py
 
 TALK, OTHER, THIRD = (speech_like(16_000, seed=seed) for seed in (3, 4, 5))
 

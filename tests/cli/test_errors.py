@@ -29,7 +29,7 @@ def names(folder: Path) -> set[str]:
         ("bare none/in.wav none/x", "error: none/in.wav does not exist\n"),
         ("encode empty.wav", "empty.wav cannot be read as audio: it is empty: give a recording\n"),
         ("info empty.wav", "cannot be read as audio: it is empty: give a recording\n"),
-        ("decode empty.wav x.wav", "error: empty.wav: the file is empty\n"),
+        ("decode empty.wav x.wav", "error: empty.wav: the file is empty: get a fresh copy\n"),
         ("encode .", "is a folder: name one for the outputs with --out FOLDER"),
         ("encode text.wav", "text.wav cannot be read as audio"),
         (

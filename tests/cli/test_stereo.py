@@ -16,8 +16,6 @@ from once_a_session import once
 from small_model import Exported
 from small_spectro import DELAY, FRAME, NAME, RATE_HZ, export_small_spectro, stereo
 
-pytestmark = pytest.mark.xdist_group("small_spectro")  # see once_a_session.py
-
 RECIPE = """
 model = "small-spectro"
 batch_size = 2

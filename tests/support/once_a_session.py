@@ -1,6 +1,6 @@
 """Results that all processes of a test session share.
 
-Modules that need the same slow result have the same ``xdist_group``. One process runs their
+Modules that need the same slow result are a group in ``tests/conftest.py``. One process runs their
 tests, and the others do not wait for the result.
 """
 

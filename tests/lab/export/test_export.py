@@ -30,7 +30,6 @@ from rounding import error_db
 from small_model import DELAY, FRAME, NAME, RATE_HZ, Exported, small_iris, speech_like
 
 pytest_plugins = ["models_fixture"]
-pytestmark = pytest.mark.xdist_group("small_exports")  # see once_a_session.py
 
 GRAPHS = ("encoder", "encoder-frame", "decoder", "decoder-frame")
 
