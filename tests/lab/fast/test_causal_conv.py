@@ -4,7 +4,7 @@ import copy
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from chirrup.lab import fast
 from chirrup.lab.fast import causal_conv
@@ -31,6 +31,14 @@ def after_elu(layer: Streaming) -> Sequential:
     return Sequential(Stateless(nn.ELU()), layer)
 
 
+def assert_equals_plain(layer: Sequential, x: Tensor, bf16: bool) -> None:
+    """Compare the fast forms of the layer after an ELU, and of the layer alone."""
+    for layers in (layer, Sequential(layer.layers[1])):
+        of_values, of_gradients = errors(layers, x)
+        assert of_values < (1e-2 if bf16 else 2e-6)
+        assert of_gradients < (1e-2 if bf16 else 2e-5)
+
+
 @pytest.mark.usefixtures("form")
 @pytest.mark.parametrize(
     ("channels", "outputs", "kernel", "stride", "time"),
@@ -52,11 +60,7 @@ def test_conv_equals_plain(
     channels: int, outputs: int, kernel: int, stride: int, time: int, bf16: bool
 ) -> None:
     layer = after_elu(Conv1d(channels, outputs, kernel, stride=stride))
-    x = torch.randn(2, channels, time)
-    for layers in (layer, Sequential(layer.layers[1])):
-        of_values, of_gradients = errors(layers, x)
-        assert of_values < (1e-2 if bf16 else 2e-6)
-        assert of_gradients < (1e-2 if bf16 else 2e-5)
+    assert_equals_plain(layer, torch.randn(2, channels, time), bf16)
 
 
 @pytest.mark.parametrize(
@@ -77,11 +81,7 @@ def test_dilated_conv_equals_plain(
     inner = layer.layers[1]
     assert isinstance(inner, Conv1d)
     assert causal_conv.takes_conv(inner.conv, bf16)
-    x = torch.randn(2, channels, time)
-    for layers in (layer, Sequential(inner)):
-        of_values, of_gradients = errors(layers, x)
-        assert of_values < (1e-2 if bf16 else 2e-6)
-        assert of_gradients < (1e-2 if bf16 else 2e-5)
+    assert_equals_plain(layer, torch.randn(2, channels, time), bf16)
 
 
 @pytest.mark.usefixtures("form")
@@ -93,11 +93,7 @@ def test_transposed_equals_plain(
     channels: int, outputs: int, kernel: int, stride: int, time: int, bf16: bool
 ) -> None:
     layer = after_elu(ConvTranspose1d(channels, outputs, kernel, stride=stride))
-    x = torch.randn(2, channels, time)
-    for layers in (layer, Sequential(layer.layers[1])):
-        of_values, of_gradients = errors(layers, x)
-        assert of_values < (1e-2 if bf16 else 2e-6)
-        assert of_gradients < (1e-2 if bf16 else 2e-5)
+    assert_equals_plain(layer, torch.randn(2, channels, time), bf16)
 
 
 @pytest.mark.usefixtures("form")
