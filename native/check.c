@@ -184,9 +184,10 @@ static int check_op(const struct part *p, uint32_t n) {
 int check_part(const struct part *p) {
     if (!is_size(p->block_frames) || p->block_frames > MOST_FRAMES ||
         p->state_floats > MOST_FLOATS || p->scratch_floats > MOST_FLOATS ||
-        !is_size(p->input_size) || !is_size(p->output_size) || !p->op_count ||
-        p->op_count > MOST_OPS)
+        !is_size(p->input_size) || !is_size(p->output_size) || p->op_count > MOST_OPS)
         return CHIRRUP_BAD_HEADER;
+    if (!p->op_count) /* a program that only decodes */
+        return p->decoder || p->value_count || p->state_floats || p->scratch_floats ? CHIRRUP_BAD_HEADER : CHIRRUP_OK;
     for (uint32_t i = 0; i < p->value_count; ++i)
         if (!check_value(p, &p->values[i])) return CHIRRUP_BAD_VALUE;
     for (uint32_t i = 0; i < p->op_count; ++i)

@@ -23,6 +23,7 @@ enum {
     CHIRRUP_BAD_VALUE = -5,
     CHIRRUP_BAD_OPERATION = -6,
     CHIRRUP_BAD_ARGUMENT = -7,
+    CHIRRUP_NO_ENCODER = -8,
 };
 
 /* An opened program. It refers to the memory given to chirrup_open and does not change. */
@@ -55,7 +56,7 @@ CHIRRUP_API int chirrup_open(chirrup_program *program, const void *file, size_t 
 CHIRRUP_API size_t chirrup_state_size(const chirrup_program *program, int part);
 CHIRRUP_API size_t chirrup_scratch_size(const chirrup_program *program, int part);
 
-/* Run frames of one stream. Return 0 or CHIRRUP_BAD_ARGUMENT.
+/* Run frames of one stream. Return 0, CHIRRUP_BAD_ARGUMENT, or CHIRRUP_NO_ENCODER if the program only decodes.
    encoder: in is float [frames * input_size] samples, out is int32 [output_size][frames] codes.
    decoder: in is int32 [input_size][frames] codes, out is float [frames * output_size] samples.
    Codes that were not received are -1. A code of the encoder is -1 if a sample or a weight is not a number. A new stream has a state of zeros. The

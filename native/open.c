@@ -133,6 +133,8 @@ const char *chirrup_error(int code) {
     case CHIRRUP_BAD_ARGUMENT:
         return "an argument is out of range: the part is 0 or 1, frames are at least 1, memory is "
                "aligned to 64 bytes, and no pointer is null";
+    case CHIRRUP_NO_ENCODER:
+        return "the program has no encoder, it only decodes";
     }
     return "unknown error code";
 }

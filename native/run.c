@@ -202,6 +202,7 @@ int chirrup_run(const chirrup_program *p, int part, const void *in, void *out, i
                 float *scratch) {
     if (!p || !in || !out || !state || !scratch || frames < 1 || (part != 0 && part != 1))
         return CHIRRUP_BAD_ARGUMENT;
+    if (!p->part[part].op_count) return CHIRRUP_NO_ENCODER;
     run_t r = {.program = p, .kernels = p->kernels, .values = p->part[part].values,
                .scratch = scratch, .state = state, .in = in, .out = out, .stride = frames};
     const op_t *ops = p->part[part].ops;

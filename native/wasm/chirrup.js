@@ -9,7 +9,7 @@
 // `run` allocates nothing. Its result is a view, which is valid until the next call.
 
 const PAGE = 65536, ALIGNMENT = 64;
-const PART_HEADER = 96, PART_BYTES = 32, INPUT_SIZE = 24, OUTPUT_SIZE = 28; // docs/reference/program.md
+const PART_HEADER = 96, PART_BYTES = 32, OPERATIONS = 0, INPUT_SIZE = 24, OUTPUT_SIZE = 28; // docs/reference/program.md
 const STRUCT_BYTES = 256; // more than a chirrup_program has
 const ENCODER = 0, DECODER = 1;
 
@@ -75,6 +75,7 @@ export class Program {
     this.sizes = [ENCODER, DECODER].map((part) => ({
       input: number(part, INPUT_SIZE),
       output: number(part, OUTPUT_SIZE),
+      operations: number(part, OPERATIONS),
       state: engine.exports.chirrup_state_size(this.handle, part),
     }));
     const scratch = [ENCODER, DECODER].map((part) => engine.exports.chirrup_scratch_size(this.handle, part));
@@ -83,8 +84,12 @@ export class Program {
     this.codebooks = this.sizes[ENCODER].output;
   }
 
-  /** Return a new stream of the encoder, for calls of at most `frames` frames. */
+  /**
+   * Return a new stream of the encoder, for calls of at most `frames` frames.
+   * @throws {Error} the program only decodes
+   */
   encoder(frames = 1) {
+    if (!this.sizes[ENCODER].operations) throw new Error("the program has no encoder, it only decodes");
     return new Stream(this, ENCODER, Float32Array, Int32Array, frames);
   }
 

@@ -7,7 +7,7 @@ from chirrup.errors import ModelError, UsageError
 from chirrup.runtime import native
 from chirrup.runtime.engine import Engine
 from chirrup.runtime.graph_file import WEIGHTS
-from chirrup.spec import ModelSpec
+from chirrup.spec import DECODER_GRAPHS, ENCODER_GRAPHS, ModelSpec
 
 ENGINES = ("native", "onnx")
 VARIABLE = "CHIRRUP_ENGINE"
@@ -65,8 +65,16 @@ def model_files(spec: ModelSpec) -> list[str]:
     return [*program, *engine_files(spec, "onnx")]
 
 
-def open_engines(folder: Path, spec: ModelSpec, engine: str, threads: int) -> tuple[Engine, Engine]:
-    """Open the encoder and the decoder of a model.
+def replaced_files(spec: ModelSpec) -> set[str]:
+    """Return the names of files that another model may have left in the folder of this one."""
+    graphs = {f"{graph}.onnx" for graph in (*ENCODER_GRAPHS, *DECODER_GRAPHS)}
+    return {native.PROGRAM, *engine_files(spec, "onnx"), *graphs}
+
+
+def open_engines(
+    folder: Path, spec: ModelSpec, engine: str, threads: int
+) -> tuple[Engine | None, Engine]:
+    """Open the encoder, or None if the model only decodes, and the decoder of a model.
 
     Args:
         engine: one of `ENGINES`.
@@ -78,8 +86,10 @@ def open_engines(folder: Path, spec: ModelSpec, engine: str, threads: int) -> tu
     if engine == "native":
         program = native.Program(folder / native.PROGRAM, spec.program_sha256)
         codes = (spec.codebooks, spec.codebook_size)
-        encoder = native.NativeEngine(program, "encoder", spec.input_frame_samples, *codes)
-        return encoder, native.NativeEngine(program, "decoder", spec.frame_samples, *codes)
+        decoder = native.NativeEngine(program, "decoder", spec.frame_samples, *codes)
+        if not spec.has_encoder:
+            return None, decoder
+        return native.NativeEngine(program, "encoder", spec.input_frame_samples, *codes), decoder
     try:
         from chirrup.runtime.graph import Graph, Sessions, Weights
     except ModuleNotFoundError as error:
@@ -94,5 +104,8 @@ def open_engines(folder: Path, spec: ModelSpec, engine: str, threads: int) -> tu
         (spec.channels, spec.chunk_frames * samples)
         for samples in (spec.input_frame_samples, spec.frame_samples)
     ]
+    decoder = Graph(sessions, "decoder", spec.decoder_states, codes, audio[1])
+    if not spec.has_encoder:
+        return None, decoder
     encoder = Graph(sessions, "encoder", spec.encoder_states, audio[0], codes, spec.codebook_size)
-    return encoder, Graph(sessions, "decoder", spec.decoder_states, codes, audio[1])
+    return encoder, decoder

@@ -13,7 +13,7 @@ from chirrup.bitstream import code_dtype
 from chirrup.code_vectors import read_code_vectors
 from chirrup.engines import choose_engine, open_engines
 from chirrup.errors import ModelError
-from chirrup.model_folders import model_folder
+from chirrup.model_folders import is_shipped, model_folder
 from chirrup.model_json import check_files, read_spec
 from chirrup.runtime.engine import Engine
 from chirrup.saving import save_model
@@ -46,6 +46,7 @@ class LoadedModel:
             repeated to all channels, and is decoded to the average of the channels.
         frame_samples: samples in a frame of the decoded audio.
         frame_rate_hz: frames per second.
+        has_encoder: whether the model encodes. If not, it only decodes.
         chunk_frames: frames that a live stream codes at once.
         block_frames: frames that `encode` and `decode` code at once.
         packet_frames: default number of frames in a packet of a live stream.
@@ -81,6 +82,7 @@ class LoadedModel:
         self.sample_rate_hz, self.frame_samples = spec.sample_rate_hz, spec.frame_samples
         self.input_rate_hz, self.input_frame_samples = spec.input_rate_hz, spec.input_frame_samples
         self.chunk_frames, self.frame_rate_hz = spec.chunk_frames, spec.frame_rate_hz
+        self.has_encoder = spec.has_encoder
         self.delay_samples, self.latency_samples = spec.delay_samples, spec.latency_samples
         self.codebooks, self.codebook_size = spec.codebooks, spec.codebook_size
         self.default_bitrate_bps = spec.default_bitrate_bps
@@ -169,8 +171,24 @@ class LoadedModel:
         raise self.spec.no_bitrate(bitrate_bps)
 
     def engines(self) -> tuple[Engine, Engine]:
-        """Return the engines of the encoder and the decoder, for callers that manage the state."""
+        """Return the engines of the encoder and the decoder, for callers that manage the state.
+
+        Raises:
+            ModelError: the model only decodes, or a file is damaged.
+        """
         return self._encoder, self._decoder
+
+    def check_encodes(self) -> None:
+        """Raise ModelError if the model only decodes."""
+        if not self.has_encoder:
+            whole = f", such as {self.name}" if is_shipped(self.name) else ""
+            raise ModelError(
+                f"{self.folder} only decodes, it has no encoder: encode with another model{whole}"
+            )
+
+    def decoding_engine(self) -> Engine:
+        """Return the engine of the decoder, also of a model that only decodes."""
+        return self._decoder
 
     def with_decoder(self, decoder: Engine) -> Self:
         """Return a copy of this codec that decodes with another engine."""
@@ -194,12 +212,15 @@ class LoadedModel:
         return {name: x for name, x in self.__dict__.items() if name != "code_vectors"}
 
     @cached_property
-    def _both(self) -> tuple[Engine, Engine]:
+    def _both(self) -> tuple[Engine | None, Engine]:
         return open_engines(self.folder, self.spec, self.engine, self.threads)
 
     @cached_property
     def _encoder(self) -> Engine:
-        return self._both[0]
+        self.check_encodes()
+        encoder = self._both[0]
+        assert encoder is not None
+        return encoder
 
     @cached_property
     def _decoder(self) -> Engine:

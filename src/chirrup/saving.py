@@ -7,7 +7,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from chirrup.card import card
-from chirrup.engines import ENGINES, engine_files, model_files
+from chirrup.engines import ENGINES, engine_files, replaced_files
 from chirrup.errors import FileError
 from chirrup.hub import CARD
 from chirrup.model_json import check_files
@@ -53,7 +53,7 @@ def save_model(
                 shutil.copyfile(source / name, draft / name)
             (draft / CARD).write_text(written, encoding="utf-8")
             folder.mkdir(exist_ok=True)
-            for name in set(model_files(spec)).difference(names):
+            for name in replaced_files(spec).difference(names):
                 (folder / name).unlink(missing_ok=True)
             if not (folder / CARD).exists():
                 names = [CARD, *names]

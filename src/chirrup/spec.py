@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from numbers import Real
 from typing import Any
 
-GRAPHS = ("encoder", "encoder-frame", "decoder", "decoder-frame")
-"""The graphs that every model folder has."""
+ENCODER_GRAPHS = "encoder", "encoder-frame"
+"""Graphs of a model folder, except of one that only decodes."""
+DECODER_GRAPHS = "decoder", "decoder-frame"
+"""Graphs of every model folder."""
 
 MOST_CODEBOOKS, MOST_CODE_BITS = 128, 16
 MOST_FRAME_SAMPLES = 0xFFFF
@@ -109,12 +111,18 @@ class ModelSpec:
         if self.lost_frames not in LOST_FRAMES:
             choices = " or ".join(LOST_FRAMES)
             raise ValueError(f"lost_frames is {shown(self.lost_frames)}, must be {choices}")
-        if missing := [name for name in GRAPHS if name not in self.weights]:
+        needed = (*(ENCODER_GRAPHS if self.has_encoder else ()), *DECODER_GRAPHS)
+        if missing := [name for name in needed if name not in self.weights]:
             raise ValueError(f"weights has no {missing[0]}")
         if self.graphs_sha256 and set(self.graphs_sha256) != set(self.weights):
             raise ValueError("graphs_sha256 has other graphs than weights")
         if self.program_sha256 and self.channels > 1:
             raise ValueError(f"a program codes one channel, but channels is {self.channels}")
+
+    @property
+    def has_encoder(self) -> bool:
+        """Whether the model encodes; else it only decodes."""
+        return any(name in self.weights for name in ENCODER_GRAPHS)
 
     @property
     def bits_per_code(self) -> int:

@@ -87,7 +87,7 @@ class VoiceDecoder:
 
     def __init__(self, codec: Codec, neighbours: int) -> None:
         self.codec, self.neighbours = codec, neighbours
-        self.whole: Any = codec.engines()[1]
+        self.whole: Any = codec.decoding_engine()
         self.halves = []
         for index, half in enumerate(HALVES):
             states = self.whole.states.items()

@@ -10,21 +10,18 @@ import pytest
 from chirrup.cli import run
 from chirrup.installation import self_test
 from chirrup.runtime import native
-from chirrup.zoo import FOLDER, models
+from chirrup.zoo import FOLDER, load, models
 
 
-@pytest.mark.parametrize("name", models())
+@pytest.mark.parametrize("name", models(earlier=True))
 @pytest.mark.parametrize("engine", ["native", "onnx"])
 def test_every_shipped_model_gives_its_stored_codes(name: str, engine: str) -> None:
     """After a training, ``python benchmarks/self_test.py MODEL`` writes the codes again."""
     if engine == "native" and not (FOLDER / name / native.PROGRAM).exists():
         pytest.skip("the model has no program of the native engine")
     done = self_test.check_model(name, engine)
-    assert (done.state, done.engine, done.text) == (
-        "right",
-        engine,
-        "hashes, codes and levels are right",
-    )
+    compared = "hashes, codes and levels" if load(name).has_encoder else "hashes and levels"
+    assert (done.state, done.engine, done.text) == ("right", engine, f"{compared} are right")
 
 
 @pytest.fixture

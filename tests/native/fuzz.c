@@ -25,7 +25,8 @@ static uint32_t *field(uint8_t *file, size_t at) { return (uint32_t *)(void *)(f
 
 /* The place of a field in the header, an operation or a value. */
 static size_t any_field(uint8_t *file) {
-    const size_t head = 96 + 32 * draw(2);
+    size_t head = 96 + 32 * draw(2);
+    if (!*field(file, head)) head = 128; /* the program only decodes */
     const uint32_t *h = field(file, head);
     switch (draw(8)) {
     case 0:
@@ -104,8 +105,9 @@ static int run(const uint8_t *file, size_t size) {
             if (part == CHIRRUP_ENCODER) *sample = tame && !draw(tame) ? wild[draw(6)] : (float)draw(2000) / 1000 - 1;
             else ((int32_t *)buffers[0])[n] = (int32_t)draw(16) - 1;
         }
-        if (chirrup_run(&program, part, buffers[0], buffers[1], FRAMES, buffers[2], buffers[3])) abort();
-        if (chirrup_run(&program, part, buffers[0], buffers[1], 1, buffers[2], buffers[3])) abort();
+        const int expected = program.part[part].op_count ? CHIRRUP_OK : CHIRRUP_NO_ENCODER;
+        if (chirrup_run(&program, part, buffers[0], buffers[1], FRAMES, buffers[2], buffers[3]) != expected) abort();
+        if (chirrup_run(&program, part, buffers[0], buffers[1], 1, buffers[2], buffers[3]) != expected) abort();
         for (int n = 0; n < 4; ++n) free(buffers[n]);
         runs = 1;
     }

@@ -8,7 +8,7 @@ import { resampling } from "./resampling.js";
 
 export const BLOCK_FRAMES = 16;
 
-/** A model with an encoder and a decoder, for one signal at a time. */
+/** The encoder and the decoder of a model, for one signal at a time. Earlier weights only decode. */
 export class Coding {
   /**
    * @param {import("./models.js").Model} model
@@ -16,7 +16,8 @@ export class Coding {
    */
   constructor(model, program) {
     this.model = model;
-    this.encoder = program.encoder(BLOCK_FRAMES);
+    this.program = program;
+    this.encoder = null;
     this.decoder = new ConcealingDecoder(model, program, BLOCK_FRAMES);
     this.inputSamples = program.frameSamples;
   }
@@ -35,6 +36,7 @@ export class Coding {
     const codes = new Int32Array(frames * codebooks);
     const conditioner = new Conditioner(inputSamples, model.input_rate_hz);
     let silence = 0; // the signal's offset at its end
+    this.encoder ??= this.program.encoder(BLOCK_FRAMES);
     this.encoder.reset();
     for (let first = 0; first < frames; first += BLOCK_FRAMES) {
       const count = Math.min(BLOCK_FRAMES, frames - first), block = new Float32Array(count * inputSamples);

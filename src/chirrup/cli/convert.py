@@ -46,6 +46,7 @@ def convert(
     from chirrup.zoo import load
 
     codec = load(model)
+    codec.check_encodes()
     with ExitStack() as stack:
         live = stack.enter_context(console.live_input()) if source == "-" else None
         result = convert_file(

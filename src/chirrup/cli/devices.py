@@ -68,6 +68,7 @@ def record(
     bitrate_bps = console.optional_bitrate(bitrate)
     seconds = None if for_ is None else console.parse_time(for_)
     codec = load(model)
+    codec.check_encodes()
     target = console.pipe_out() if out == "-" else out
     check_target(target, force, coded=not is_audio)
     with ExitStack() as stack:

@@ -96,6 +96,7 @@ def encode(
     texts = console.parse_metadata(metadata or [])
     bitrate_bps = console.optional_bitrate(bitrate)
     codec = load(model)
+    codec.check_encodes()
 
     def work(
         source: "Source", target: "Target", progress: "Progress | None", to_end: bool

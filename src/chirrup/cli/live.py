@@ -107,6 +107,7 @@ def send(
     from chirrup.zoo import load
 
     seals, codec = connections.seals(to, key_file, calls=True), load(model)
+    codec.check_encodes()
     link = connections.link(to, calls=True, token_file=token_file, simulate=simulate, seed=seed)
     with Call(link, *seals) as call:
         audio = call.send(
@@ -255,6 +256,7 @@ def talk(
     )
     seals = connections.seals(to or "", key_file, calls=to is not None)
     codec = load(model)
+    codec.check_encodes()
     link = connections.link(
         to or port or PORT,
         calls=to is not None,

@@ -36,6 +36,7 @@ def summary(codec: "Codec") -> dict[str, Any]:
         "codebooks": codec.codebooks,
         "codebook_size": codec.codebook_size,
         "engine": codec.engine,
+        "has_encoder": codec.has_encoder,
         "size_bytes": sum((codec.folder / name).stat().st_size for name in files),
         "weights_sha256": codec.weights_sha256,
         "codes_sha256": codec.codes_sha256,
@@ -74,6 +75,8 @@ def print_model(facts: dict[str, Any]) -> None:
         "weights": facts["weights_sha256"],
         "folder": facts["folder"],
     }
+    if not facts["has_encoder"]:
+        lines["encoder"] = "none, the model only decodes"
     if facts["codes_sha256"] != facts["weights_sha256"]:
         lines["codes of"] = f"weights {facts['codes_sha256'][:8]}"
     if facts["scores"]:

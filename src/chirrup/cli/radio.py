@@ -66,6 +66,8 @@ def bare(
     if floating and not decode:
         raise UsageError("--float needs --decode")
     codec = load(model)
+    if not decode:
+        codec.check_encodes()
     bitrate_bps = console.optional_bitrate(bitrate)
     layout = {"bitrate_bps": bitrate_bps, "bits": bits, "force": force}
     with ExitStack() as stack:
@@ -147,6 +149,7 @@ def message(
         result = decode_messages(codec, Path(source), target, floating=floating, force=force)
         console.print_decoded(result, source, target, quiet)
         return
+    codec.check_encodes()
     limits = {
         "bitrate_bps": console.optional_bitrate(bitrate),
         "max_messages": max_messages,

@@ -5,8 +5,9 @@ import os
 from collections.abc import Generator
 from contextlib import contextmanager
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -153,6 +154,12 @@ def export(
             "the codes are the export's own.",
         ),
     ] = None,
+    decoder_only: Annotated[
+        bool,
+        typer.Option(
+            "--decoder-only", help="Leave out the encoder: a smaller model, which only decodes."
+        ),
+    ] = False,
     untrained: Annotated[
         bool,
         typer.Option(
@@ -165,10 +172,12 @@ def export(
     """Export a checkpoint to a model folder.
 
     CHECKPOINT is a file of chirrup train, or a folder with the authors' released checkpoint of
-    FocalCodec-Stream or SpectroStream. With --int8 it can also be the name or folder of a model
-    with ONNX graphs, and with --untrained it is the name of a configuration, such as focal-65k.
+    FocalCodec-Stream or SpectroStream. With --int8 or --decoder-only it can also be the name or
+    folder of a model with ONNX graphs, and with --untrained it is the name of a configuration, such
+    as focal-65k.
 
     Needs the extra: pip install 'chirrup[train]'."""
+    from chirrup.files.drafts import open_scratch
     from chirrup.model_folders import FOLDER, is_shipped, model_folder
 
     given = pack is not None or codes_of is not None or int8 is not Int8.none
@@ -182,8 +191,10 @@ def export(
     if not untrained and not checkpoint.exists():
         raise FileError(f"{checkpoint} does not exist: give a checkpoint of chirrup train")
     exported = not untrained and (checkpoint / "model.json").is_file()
-    if exported and int8 is Int8.none:
-        raise FileError(f"{checkpoint} is a model already: give --int8, or a checkpoint")
+    if exported and int8 is Int8.none and not decoder_only:
+        raise FileError(
+            f"{checkpoint} is a model already: give --int8 or --decoder-only, or a checkpoint"
+        )
     if exported and pack is not None:
         raise FileError(f"{checkpoint} is a model: --pack needs a checkpoint of chirrup train")
     if exported and pseudo_gray:
@@ -200,29 +211,38 @@ def export(
         from chirrup.lab.training import checkpoints
         from chirrup.lab.training.export import (
             export_checkpoint,
+            export_decoder_only,
             export_untrained,
             export_with_int8,
         )
 
-    try:
-        if untrained:
-            parity = export_untrained(str(checkpoint), folder, audio)
-        elif int8 is Int8.none:
-            parity = export_checkpoint(
-                checkpoint, folder, audio, pseudo_gray=pseudo_gray, like=like
-            )
+    if untrained:
+        export_whole = partial(export_untrained, str(checkpoint), audio=audio)
+    else:
+        changes: dict[str, Any] = {"audio": audio, "pseudo_gray": pseudo_gray, "like": like}
+        if int8 is Int8.none:
+            export_whole = partial(export_checkpoint, checkpoint, **changes)
         else:
-            parity = export_with_int8(
-                *(checkpoint, folder, PARTS[int8], audio), pseudo_gray=pseudo_gray, like=like
-            )
+            export_whole = partial(export_with_int8, checkpoint, parts=PARTS[int8], **changes)
+    try:
+        if not decoder_only:
+            parity = export_whole(folder)
+        elif exported and int8 is Int8.none:
+            parity = export_decoder_only(checkpoint, folder, audio)
+        else:
+            with open_scratch(folder) as scratch:
+                export_whole(scratch)
+                parity = export_decoder_only(scratch, folder, audio)
         if pack is not None:
             checkpoints.pack_checkpoint(checkpoint, pack)
     except ValueError as error:
         raise FileError(f"{checkpoint} cannot be exported: {error}") from error
-    note(
-        f"{folder}: {parity.codes_equal:.2%} of the codes equal the model's, the audio differs by "
-        f"{parity.audio_error_db:.0f} dB"
+    codes = (
+        "it has no encoder"
+        if decoder_only
+        else f"{parity.codes_equal:.2%} of the codes equal the model's"
     )
+    note(f"{folder}: {codes}, the audio differs by {parity.audio_error_db:.0f} dB")
     if untrained:
         note("the weights are random: use the folder to measure speed and memory only")
 

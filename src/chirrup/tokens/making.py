@@ -134,7 +134,9 @@ def tokenize(
 
     Raises:
         FileError: a source or the folder cannot be used, or a shard cannot be written.
+        ModelError: the model only decodes.
     """
+    codec.check_encodes()
     FORMATS[settings.format].check()
     total = sum(1 for _ in scan(sources))
     if not total:

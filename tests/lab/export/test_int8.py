@@ -13,12 +13,13 @@ from torch import Tensor, nn
 import chirrup
 from chirrup.cli import run
 from chirrup.lab.export.export import to_onnx
-from chirrup.lab.export.int8 import LEAST_EQUAL, MOST_DB, int8_products
+from chirrup.lab.export.int8 import LEAST_EQUAL, int8_products
 from chirrup.lab.export.integer_products import integer_products
 from chirrup.lab.export.model_folder import move_weights, rounded, rows_of
 from chirrup.lab.export.parity import Parity, share_equal, stream, whole_chunks
 from chirrup.lab.export.program_file import FileOperation, read
 from chirrup.lab.export.program_int8 import has_matrices, int8_decoder, place_of_mark
+from chirrup.lab.export.variant import MOST_DB
 from chirrup.lab.models import CONFIGS
 from chirrup.lab.training.export import DEMO_CLIP, excerpt, export_with_int8
 from chirrup.runtime.graph import Weights

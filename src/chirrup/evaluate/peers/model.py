@@ -41,6 +41,7 @@ class ModelPeer(Peer):
         self._model = model
         self._network: tuple[NetworkConditions, str] | None = None
         codec = self.codec
+        codec.check_encodes()
         self.name = name or (str(model) if is_shipped(str(model)) else Path(model).resolve().name)
         self.label = self.name
         self.sample_rate_hz = codec.sample_rate_hz

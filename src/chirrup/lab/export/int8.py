@@ -15,10 +15,8 @@ same. Both also change the program of the native engine (`program_int8`).
 
 import logging
 from collections.abc import Collection
-from dataclasses import asdict
 from math import prod
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnx
@@ -27,12 +25,11 @@ from onnxruntime.quantization.matmul_nbits_quantizer import (
     MatMulNBitsQuantizer,
 )
 
-import chirrup
 from chirrup.lab.export.integer_products import integer_products, large_products
-from chirrup.lab.export.model_folder import digest, read, rounded, rows_of, write
-from chirrup.lab.export.parity import Parity, engines_of, measure, stream, whole_chunks, worst
+from chirrup.lab.export.model_folder import digest, read, rounded, rows_of
+from chirrup.lab.export.parity import Parity
 from chirrup.lab.export.program_int8 import int8_decoder, int8_storage
-from chirrup.runtime import native
+from chirrup.lab.export.variant import read_program, write_variant
 
 BLOCK = 32
 """Number of weights that share a scale."""
@@ -42,8 +39,8 @@ CODEBOOKS = ("search.", "lookup.")
 """Prefixes of the names of codebook tensors."""
 INTEGERS = 4
 """ONNX Runtime's ``accuracy_level`` for integer products, the fastest one."""
-LEAST_EQUAL, MOST_DB = 0.98, -20
-"""Least share of equal codes, and largest error of the audio in dB, for `export_int8`."""
+LEAST_EQUAL = 0.98
+"""Least share of equal codes for `export_int8`."""
 LEAST_EQUAL_STORED = 0.95
 """Least share of equal codes for `export_int8_storage`."""
 
@@ -73,7 +70,7 @@ def export_int8(source: Path, folder: Path, parts: Collection[str], audio: np.nd
     program = read_program(source, about)
     if program is not None and "decoder" in parts:
         program = int8_decoder(program)
-    return write_variant(source, folder, graphs, about, audio, LEAST_EQUAL, program)
+    return write_variant(source, folder, graphs, about, audio, program, LEAST_EQUAL)
 
 
 def export_int8_storage(source: Path, folder: Path, audio: np.ndarray) -> Parity:
@@ -97,18 +94,7 @@ def export_int8_storage(source: Path, folder: Path, audio: np.ndarray) -> Parity
     program = read_program(source, about)
     if program is not None:
         program = int8_storage(program, done.values())
-    return write_variant(source, folder, graphs, about, audio, LEAST_EQUAL_STORED, program)
-
-
-def read_program(source: Path, about: dict[str, Any]) -> bytes | None:
-    """Return the program of a model folder.
-
-    None if it has none, or if the native engine is not installed here to check a changed one.
-    """
-    if "program_sha256" not in about or native.library() is None:
-        return None
-    native.Program(source / native.PROGRAM, about["program_sha256"])  # to check it
-    return (source / native.PROGRAM).read_bytes()
+    return write_variant(source, folder, graphs, about, audio, program, LEAST_EQUAL_STORED)
 
 
 def is_rounded(tensor: onnx.TensorProto) -> bool:
@@ -132,32 +118,6 @@ def round_shared(array: np.ndarray, done: dict[str, np.ndarray]) -> np.ndarray:
     if digest(swapped) in done:
         return np.swapaxes(done[digest(swapped)].reshape(swapped.shape), -1, -2)
     return done.setdefault(digest(array), rounded(array)).reshape(array.shape)
-
-
-def write_variant(
-    source: Path,
-    folder: Path,
-    graphs: dict[str, onnx.ModelProto],
-    about: dict[str, Any],
-    audio: np.ndarray,
-    least_equal: float,
-    program: bytes | None,
-) -> Parity:
-    """Write changed graphs and program of ``source`` to ``folder``, with the hash of its codes."""
-    codec = chirrup.load(source, engine="onnx")
-    signal, (encoder, decoder) = whole_chunks(codec, audio), codec.engines()
-    codes = stream(encoder, signal, codec.block_frames * codec.input_frame_samples)
-    expected = stream(decoder, codes, codec.block_frames)
-
-    def check(draft: Path) -> dict[str, Any]:
-        codecs = (chirrup.load(draft, engine=engine) for engine in engines_of(program))
-        parity = worst(measure(changed, signal, codes, expected) for changed in codecs)
-        parity.check(least_equal, MOST_DB)
-        return {"parity": asdict(parity)}
-
-    about |= {"codes_sha256": codec.codes_sha256}
-    about.pop("program_sha256", None)
-    return Parity(**write(folder, graphs.items(), about, check, program)["parity"])
 
 
 def int8_products(graph: onnx.ModelProto) -> onnx.ModelProto:

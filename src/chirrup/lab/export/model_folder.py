@@ -19,6 +19,7 @@ import onnx
 from google.protobuf.message import DecodeError
 from safetensors.numpy import save
 
+from chirrup.engines import replaced_files
 from chirrup.errors import ModelError
 from chirrup.files.drafts import open_scratch, writing_into
 from chirrup.model_json import check_files, read_spec
@@ -79,7 +80,8 @@ def write(
         about |= check(draft)
         (draft / "model.json").write_text(json.dumps(about, indent=1) + "\n")
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / PROGRAM).unlink(missing_ok=True)
+        for name in replaced_files(read_spec(draft)[0]):
+            (folder / name).unlink(missing_ok=True)
         for path in draft.iterdir():
             path.replace(folder / path.name)
     return about

@@ -9,6 +9,7 @@ import torch
 
 import chirrup
 from chirrup.files.drafts import open_scratch
+from chirrup.lab.export.decoder_only import export_decoder
 from chirrup.lab.export.export import export
 from chirrup.lab.export.int8 import export_int8, export_int8_storage
 from chirrup.lab.export.parity import Parity
@@ -125,6 +126,11 @@ def export_with_int8(
     if not parts:
         return export_int8_storage(source, folder, clip)
     return export_int8(source, folder, parts, clip)
+
+
+def export_decoder_only(model: Path, folder: Path, audio: Path | None = None) -> Parity:
+    """Export a model folder without its encoder; ``audio`` is as in `export_checkpoint`."""
+    return export_decoder(model, folder, excerpt(audio, chirrup.load(model).input_rate_hz))
 
 
 def excerpt(audio: Path | None, rate_hz: int) -> np.ndarray:
