@@ -9,7 +9,7 @@ demo: $(VENV)/demo engine
 	$(BIN)/chirrup demo
 
 test: $(VENV)/dev engine
-	OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest -n 2 --dist loadgroup
+	OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest -n 2
 
 # The native engine, compiled again if a source of it has changed. Status 3: there is no compiler.
 engine: $(VENV)/demo

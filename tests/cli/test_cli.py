@@ -95,7 +95,7 @@ def test_info_of_several(
     assert run(["info", "talk.chirrup", "none", "iris-t1"]) == 2
     said = capsys.readouterr()
     assert [line for line in said.out.splitlines() if line[0] != " "] == ["talk.chirrup", "iris-t1"]
-    assert said.err == "chirrup: error: none does not exist\n"
+    assert said.err.startswith("chirrup: error: none does not exist, and no model has this name: ")
     assert run(["info", "talk.chirrup", "talk.wav", "--json"]) == 0
     assert [facts["sample_count"] for facts in json.loads(capsys.readouterr().out)] == [44_101] * 2
 

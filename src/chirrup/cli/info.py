@@ -1,5 +1,6 @@
 """``chirrup info``: descriptions of files and models."""
 
+import os
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -85,10 +86,16 @@ def _facts(name: str, check: bool) -> tuple[dict[str, Any], Callable[[dict[str, 
     from chirrup.files import describe
     from chirrup.files.about import describe_audio
     from chirrup.hub import PREFIX
-    from chirrup.model_folders import is_shipped
+    from chirrup.model_folders import is_shipped, models
     from chirrup.zoo import load
 
     path = Path(name)
+    if name != "-" and path.name == name and not path.suffix and not os.path.exists(path):
+        if not is_shipped(name):
+            raise FileError(
+                f"{name} does not exist, and no model has this name: give a file, a folder or one "
+                f"of {', '.join(models())}"
+            )
     if path.is_dir() or name.startswith(PREFIX) or (is_shipped(name) and not path.exists()):
         return summary(load(name)), print_model
     if name == "-":
