@@ -55,6 +55,18 @@ def test_a_model_of_a_wheel_has_its_program_only(small_export: Exported, tmp_pat
     assert (folder / "README.md").read_text() == "my own card"
 
 
+def test_no_graph_of_the_model_before_stays(tmp_path: Path) -> None:
+    """focal-small has two more graphs than other models."""
+    folder = shutil.copytree(
+        FOLDER / "focal-small", tmp_path / "saved", ignore=shutil.ignore_patterns("*.safetensors")
+    )
+    chirrup.load("lrac-t1").save_pretrained(folder)
+    graphs, wanted = (
+        {path.name for path in one.glob("*.onnx")} for one in (folder, FOLDER / "lrac-t1")
+    )
+    assert graphs == wanted
+
+
 @pytest.mark.parametrize("name", chirrup.models())
 def test_a_card_has_the_metadata_of_the_hub(name: str, tmp_path: Path) -> None:
     codec = chirrup.load(name)

@@ -7,7 +7,7 @@ from chirrup.errors import ModelError, UsageError
 from chirrup.runtime import native
 from chirrup.runtime.engine import Engine
 from chirrup.runtime.graph_file import WEIGHTS
-from chirrup.spec import DECODER_GRAPHS, ENCODER_GRAPHS, ModelSpec
+from chirrup.spec import ModelSpec
 
 ENGINES = ("native", "onnx")
 VARIABLE = "CHIRRUP_ENGINE"
@@ -63,12 +63,6 @@ def model_files(spec: ModelSpec) -> list[str]:
     """Return the names of all files with graphs, weights and program that a model may have."""
     program = engine_files(spec, "native") if spec.program_sha256 else []
     return [*program, *engine_files(spec, "onnx")]
-
-
-def replaced_files(spec: ModelSpec) -> set[str]:
-    """Return the names of files that another model may have left in the folder of this one."""
-    graphs = {f"{graph}.onnx" for graph in (*ENCODER_GRAPHS, *DECODER_GRAPHS)}
-    return {native.PROGRAM, *engine_files(spec, "onnx"), *graphs}
 
 
 def open_engines(

@@ -2,15 +2,17 @@
 
 import shutil
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 from chirrup.card import card
-from chirrup.engines import ENGINES, engine_files, replaced_files
-from chirrup.errors import FileError
+from chirrup.engines import ENGINES, engine_files, model_files
+from chirrup.errors import FileError, ModelError
 from chirrup.hub import CARD
-from chirrup.model_json import check_files
+from chirrup.model_json import check_files, read_spec
+from chirrup.runtime.native import PROGRAM
 from chirrup.runtime.reading import read_bytes
 from chirrup.spec import ModelSpec
 
@@ -26,7 +28,7 @@ def save_model(
 ) -> None:
     """Write a model folder with the program, or the graphs and weights, or both, as the source has.
 
-    A card that exists in ``folder`` is kept. Files of another model are removed from it.
+    A card that exists in ``folder`` is kept. Files of a model that it had are removed.
 
     Raises:
         ModelError: a file of the source is missing or damaged.
@@ -53,7 +55,7 @@ def save_model(
                 shutil.copyfile(source / name, draft / name)
             (draft / CARD).write_text(written, encoding="utf-8")
             folder.mkdir(exist_ok=True)
-            for name in replaced_files(spec).difference(names):
+            for name in replaced_files(folder).difference(names):
                 (folder / name).unlink(missing_ok=True)
             if not (folder / CARD).exists():
                 names = [CARD, *names]
@@ -61,3 +63,11 @@ def save_model(
                 (draft / name).replace(folder / name)
     except OSError as error:
         raise FileError(f"{folder} cannot be written: {error.strerror or error}") from error
+
+
+def replaced_files(folder: Path) -> set[str]:
+    """Return the names of the files of the model in a folder, which another one is to replace."""
+    found = {PROGRAM}
+    with suppress(ModelError):
+        found.update(model_files(read_spec(folder)[0]))
+    return found

@@ -90,12 +90,12 @@ def _facts(name: str, check: bool) -> tuple[dict[str, Any], Callable[[dict[str, 
     from chirrup.zoo import load
 
     path = Path(name)
-    if name != "-" and path.name == name and not path.suffix and not os.path.exists(path):
-        if not is_shipped(name):
-            raise FileError(
-                f"{name} does not exist, and no model has this name: give a file, a folder or one "
-                f"of {', '.join(models())}"
-            )
+    may_be_model = path.name == name != "-" and not path.suffix
+    if may_be_model and not (is_shipped(name) or os.path.exists(name)):
+        raise FileError(
+            f"{name} does not exist, and no model has this name: give a file, a folder or one of "
+            f"{', '.join(models())}"
+        )
     if path.is_dir() or name.startswith(PREFIX) or (is_shipped(name) and not path.exists()):
         return summary(load(name)), print_model
     if name == "-":

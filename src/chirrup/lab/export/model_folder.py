@@ -19,7 +19,6 @@ import onnx
 from google.protobuf.message import DecodeError
 from safetensors.numpy import save
 
-from chirrup.engines import replaced_files
 from chirrup.errors import ModelError
 from chirrup.files.drafts import open_scratch, writing_into
 from chirrup.model_json import check_files, read_spec
@@ -27,6 +26,7 @@ from chirrup.runtime.dft import identify_dft
 from chirrup.runtime.graph import Weights
 from chirrup.runtime.graph_file import WEIGHTS, graph_content
 from chirrup.runtime.native import PROGRAM
+from chirrup.saving import replaced_files
 
 SMALLEST = 64
 """Tensors with fewer elements stay in the graph."""
@@ -80,10 +80,11 @@ def write(
         about |= check(draft)
         (draft / "model.json").write_text(json.dumps(about, indent=1) + "\n")
         folder.mkdir(parents=True, exist_ok=True)
-        for name in replaced_files(read_spec(draft)[0]):
+        made = {path.name for path in draft.iterdir()}
+        for name in replaced_files(folder) - made:
             (folder / name).unlink(missing_ok=True)
-        for path in draft.iterdir():
-            path.replace(folder / path.name)
+        for name in sorted(made, key=lambda name: name == "model.json"):  # last
+            (draft / name).replace(folder / name)
     return about
 
 

@@ -5,7 +5,9 @@ from pathlib import Path
 
 from chirrup.errors import UsageError
 from chirrup.lab.models import Model
+from chirrup.lab.training import codebooks
 from chirrup.lab.training.config import TrainingConfig
+from chirrup.lab.training.distributed import processes
 from chirrup.lab.training.validation import score_names
 
 
@@ -58,3 +60,22 @@ def check_losses(config: TrainingConfig, step: int, folder: Path) -> None:
             f"stage {stage.name} has no loss: it counts the steps of an earlier training, whose "
             f"checkpoint.pt must be in {folder}"
         )
+
+
+def check_crops(
+    config: TrainingConfig, model: Model, crop_samples: int, *, starts_codebooks: bool
+) -> None:
+    """Check that crops are long enough for the losses and for the start of the codebooks.
+
+    Raises:
+        UsageError: they are too short.
+    """
+    longest = max(config.spectra.n_ffts)
+    if crop_samples - model.delay_samples < longest:
+        raise UsageError(
+            f"data.crop_seconds={config.data.crop_seconds:g} is shorter than the longest window of "
+            f"the losses, {longest} samples: give longer crops"
+        )
+    if starts_codebooks:
+        crops = config.codes.initialise_batches * config.batch_size * processes()
+        codebooks.check_start(model.quantizer, crops * (crop_samples // model.frame_samples))

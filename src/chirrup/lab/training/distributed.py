@@ -1,11 +1,21 @@
 """Training in several processes under ``torchrun``: equal models, averaged gradients.
 
-Every function does nothing in a single process.
+Without ``torchrun`` there is one process, and nothing is exchanged.
 """
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+
+
+def process() -> int:
+    """Return the index of this process."""
+    return dist.get_rank() if dist.is_initialized() else 0
+
+
+def processes() -> int:
+    """Return the number of processes."""
+    return dist.get_world_size() if dist.is_initialized() else 1
 
 
 def average_gradients(parameters: list[nn.Parameter]) -> None:
@@ -15,7 +25,7 @@ def average_gradients(parameters: list[nn.Parameter]) -> None:
     gradients = [p.grad if p.grad is not None else torch.zeros_like(p) for p in parameters]
     flat = torch.cat([gradient.flatten() for gradient in gradients])
     dist.all_reduce(flat)
-    flat /= dist.get_world_size()
+    flat /= processes()
     for parameter, gradient in zip(parameters, flat.split([p.numel() for p in parameters])):
         parameter.grad = gradient.view_as(parameter)
 
@@ -31,7 +41,7 @@ def all_gather(tensor: Tensor) -> Tensor:
     """Concatenate the tensors of all processes, which have one shape."""
     if not dist.is_initialized():
         return tensor
-    every = [torch.empty_like(tensor) for _ in range(dist.get_world_size())]
+    every = [torch.empty_like(tensor) for _ in range(processes())]
     dist.all_gather(every, tensor.contiguous())
     return torch.cat(every)
 

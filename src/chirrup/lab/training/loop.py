@@ -12,12 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torch.distributed as dist
 from torch import Tensor, nn
 from torch.optim import AdamW, RAdam
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
-from chirrup.errors import ModelError, UsageError
+from chirrup.errors import ModelError
 from chirrup.files.drafts import written
 from chirrup.lab import fast
 from chirrup.lab.models import build
@@ -35,7 +34,7 @@ from chirrup.lab.training.checkpoints import (
     restore_optimiser,
     save_checkpoint,
 )
-from chirrup.lab.training.checks import check_losses, check_model, check_selection
+from chirrup.lab.training.checks import check_crops, check_losses, check_model, check_selection
 from chirrup.lab.training.config import Stage, TrainingConfig
 from chirrup.lab.training.distillation.feature_distillation import FeatureDistillation
 from chirrup.lab.training.distillation.teachers import load_teacher
@@ -45,6 +44,8 @@ from chirrup.lab.training.distributed import (
     average_gradients,
     broadcast_decision,
     broadcast_parameters,
+    process,
+    processes,
 )
 from chirrup.lab.training.forward import Forward
 from chirrup.lab.training.logger import TrainingLogger
@@ -79,7 +80,7 @@ class Trainer:
         self, config: TrainingConfig, folder: Path, device: torch.device, *, plain: bool = False
     ) -> None:
         self.config, self.folder, self.device = config, folder, device
-        self.rank = dist.get_rank() if dist.is_initialized() else 0
+        self.rank = process()
         torch.manual_seed(config.seed)
         self.model = build(config.model, **config.model_changes).to(device)
         check_model(config, self.model)
@@ -164,29 +165,20 @@ class Trainer:
         rate_hz, channels = model.sample_rate_hz, model.channels
         sampler = build_sampler(data, rate_hz, chunk, self.generator, self.device, channels)
         if data.epoch_recordings:
-            processes = dist.get_world_size() if dist.is_initialized() else 1
             sampler.windows = SlidingWindows(
                 sampler.speech.length,
                 sampler.crop_samples,
                 recordings=data.epoch_recordings,
                 batch=self.config.batch_size,
                 process=self.rank,
-                processes=processes,
+                processes=processes(),
                 seed=self.config.seed,
             )
         if self.rank == 0:
             warn_of_missing(data, sampler)
-        longest = max(self.config.spectra.n_ffts)
-        if sampler.crop_samples - model.delay_samples < longest:
-            raise UsageError(
-                f"data.crop_seconds={data.crop_seconds:g} is shorter than the longest window of "
-                f"the losses, {longest} samples: give longer crops"
-            )
-        if not self.codebooks_started and any(stage.quantize for stage in self.config.stages):
-            crops = self.config.codes.initialise_batches * self.config.batch_size
-            crops *= dist.get_world_size() if dist.is_initialized() else 1
-            frames = sampler.crop_samples // model.frame_samples
-            codebooks.check_start(model.quantizer, crops * frames)
+        quantizes = any(stage.quantize for stage in self.config.stages)
+        starts = quantizes and not self.codebooks_started
+        check_crops(self.config, model, sampler.crop_samples, starts_codebooks=starts)
         if self.fast:
             self.use_fast_forms(sampler)
         return sampler
