@@ -28,8 +28,9 @@ EXPLAINED = {
 
 CODES = """\
 Models of this package. The latency is counted. The real-time factor is the CPU time to code and
-decode a channel over the duration of the audio. If the clips have fewer codes than a codebook has
-entries, not all entries can be used, and the entropy is at most the logarithm of that number.
+decode a channel over the duration of the audio, on one core of this processor: {timed_on}. If the
+clips have fewer codes than a codebook has entries, not all entries can be used, and the entropy is
+at most the logarithm of that number.
 """
 
 
@@ -77,7 +78,8 @@ def page(boards: dict[str, Results]) -> str:
                 text.append("")
         if about := run.get("models"):
             clean = [row for row in results.rows if row.condition == of.conditions[0].name]
-            text += [CODES, models_table(clean, about)]
+            codes = CODES.format(timed_on=run["timed_on"])
+            text += [codes, models_table(clean, about)]
         versions = ", ".join(f"{key} {value}" for key, value in run["versions"].items())
         text.append(f"{run['created'][:10]}; {versions}.\n")
     return "\n".join([*text, reported()])

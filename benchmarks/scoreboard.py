@@ -34,6 +34,7 @@ from chirrup.evaluate.results import Results
 from chirrup.evaluate.run import Settings, System, evaluate
 from chirrup.evaluate.usage import usage
 from chirrup.zoo import UNTRAINED, models
+from shared import processor
 
 ROOT = Path(__file__).parents[1]
 KEPT = ROOT / "docs" / "reference" / "scoreboard"
@@ -74,7 +75,7 @@ def run(name: str, corpus: Path, workers: int, codecs: list[str]) -> Results:
 
     results = evaluate(settings, folder, progress=progress)
     results.run["models"] = {
-        f"{system.codec}-{system.bitrate_bps}": facts(peer, system.bitrate_bps, settings.clips)
+        f"{system.codec}-{system.bitrate_bps}": facts(peer, system.bitrate_bps, clips)
         for system in installed
         if isinstance(peer := find(system.codec), ModelPeer)
     }
@@ -88,8 +89,9 @@ def clips_of(board: str, corpus: Path) -> list[Path]:
     return [path for path in audio_files(corpus / folder) if path.match(files)]
 
 
-def time_again(kept: Results, clips: list[Path]) -> None:
-    """Replace the real-time factors of all models, so that they come from one run."""
+def measure_speed(kept: Results, clips: list[Path]) -> None:
+    """Measure the real-time factors of all models, so that they come from one run."""
+    kept.run["timed_on"] = processor()
     for system, known in kept.run["models"].items():
         codec, _, rate = system.rpartition("-")
         if isinstance(peer := find(codec), ModelPeer):
@@ -98,13 +100,12 @@ def time_again(kept: Results, clips: list[Path]) -> None:
             )
 
 
-def facts(model: ModelPeer, bitrate_bps: int, clips: tuple[Path, ...]) -> dict[str, Any]:
-    """Measure the latency, the speed and the codebook usage of a model."""
+def facts(model: ModelPeer, bitrate_bps: int, clips: list[Path]) -> dict[str, Any]:
+    """Measure the latency and the codebook usage of a model."""
     codec = model.codec
     signals = (read_clip(clip, codec.input_rate_hz, mono=True)[0][0] for clip in clips)
     return {
         "latency_ms": 1000 * codec.latency_samples / codec.sample_rate_hz,
-        "real_time_factor": real_time_factor(codec, bitrate_bps, clips[:TIMED]),
         **asdict(usage(codec, signals, bitrate_bps)),
     }
 
@@ -173,17 +174,16 @@ def main() -> None:
             parser.error("give --corpus FOLDER, or --write")
         for name in options.board or BOARDS:
             path, every = KEPT / f"{name}.jsonl", list(BOARDS[name].systems)
-            if options.speed:
-                results = Results.read(path)
-                time_again(results, clips_of(name, options.corpus))
-                results.write(path)
-                continue
             codecs = [codec for codec in every if codec in (options.codec or every)]
             if not codecs:
                 continue
-            results = compact(run(name, options.corpus, options.workers, codecs))
-            if options.codec and path.exists():
-                results = among(Results.read(path), results)
+            if options.speed:
+                results = Results.read(path)
+            else:
+                results = compact(run(name, options.corpus, options.workers, codecs))
+                if options.codec and path.exists():
+                    results = among(Results.read(path), results)
+            measure_speed(results, clips_of(name, options.corpus))
             results.write(path)
     kept = {
         name: Results.read(path) for name in BOARDS if (path := KEPT / f"{name}.jsonl").exists()

@@ -77,14 +77,19 @@ def speech_like(seconds: float, rate: int, seed: int = 0) -> np.ndarray:
     return (0.05 * syllables * voice + 0.01 * noise).astype(np.float32)
 
 
-def machine() -> str:
+def processor() -> str:
+    """Return the name of the processor."""
     names = [
         line for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line
     ]
-    cpu = names[0].split(":")[1].strip() if names else platform.machine()
+    return names[0].split(":")[1].strip() if names else platform.machine()
+
+
+def machine() -> str:
+    """Return the processor, its load and the versions of the packages."""
     load = ", ".join(f"{value:.1f}" for value in os.getloadavg())
     versions = [f"Python {platform.python_version()}"]
     for package in ("chirrup", "numpy", "onnxruntime", "torch"):
         if importlib.util.find_spec(package):
             versions.append(f"{package} {importlib.metadata.version(package)}")
-    return f"{cpu}, {os.cpu_count()} CPUs, load {load} before\n{', '.join(versions)}"
+    return f"{processor()}, {os.cpu_count()} CPUs, load {load} before\n{', '.join(versions)}"

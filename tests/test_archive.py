@@ -27,6 +27,7 @@ RADIO_MODEL, RADIO_BITRATE_BPS = "iris-t1", 3000
 EARLIER = {
     ("0.1", "iris-t1"): "iris-t1@86e61466",
     ("0.1", "iris-t2"): "iris-t2@63b797d9",
+    ("0.1", "lrac-t1"): "lrac-t1@ee11edab",
 }
 """Folders of earlier weights, by version and model: packets and bare frames state no weights."""
 QUIET_DB = -60.0
