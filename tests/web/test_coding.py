@@ -93,6 +93,18 @@ def test_codes_and_audio_are_those_of_python(name: str, modules: Path, tmp_path:
     assert error_db(concealed, again) < -60
 
 
+def test_earlier_weights_without_an_encoder_decode(modules: Path, tmp_path: Path) -> None:
+    name = "iris-t2@63b797d9"
+    codec = chirrup.load(name)
+    assert not codec.has_encoder
+    codes = np.random.default_rng(0).integers(0, codec.codebook_size, (codec.codebooks, 40))
+    node = Node(modules, tmp_path, name)
+    given = np.ascontiguousarray(codes.T, np.int32)
+    node.add({"given": given}, rate=codec.sample_rate_hz, codebooks=codec.codebooks, samples=None)
+    ((_, audio),) = node.run()
+    assert error_db(audio, codec.decode(codes)) < -60
+
+
 def test_a_copy_at_another_rate_has_the_length_and_place_of_the_original(
     modules: Path, tmp_path: Path
 ) -> None:
