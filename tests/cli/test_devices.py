@@ -1,7 +1,9 @@
 """``chirrup record`` and ``chirrup play``, with a module in place of sounddevice."""
 
 import io
+import os
 import signal
+import subprocess
 import sys
 import threading
 from pathlib import Path
@@ -12,6 +14,7 @@ import pytest
 import soundfile
 
 import chirrup
+import fake_sounddevice
 from chirrup.cli import run
 from chirrup.files import decode_file, describe
 from chirrup.live import devices
@@ -92,6 +95,55 @@ def test_ctrl_c_ends_a_recording(sounds: Sounds, tmp_path: Path, name: str) -> N
         assert describe(tmp_path / name, check=True)["damage"] == []
     else:
         assert soundfile.info(tmp_path / name).frames % 480 == 0
+
+
+INTERRUPTED = """
+import random, signal, sys, threading, time
+from types import SimpleNamespace
+import numpy as np
+from chirrup.live.devices import Microphone
+from fake_sounddevice import Sounds
+
+sys.modules["sounddevice"] = Sounds().module()
+sys.setswitchinterval(1e-5)
+microphone, block = Microphone(24_000), np.zeros((8, 1), np.float32)
+blocks, armed = 0, False
+
+def record():
+    global blocks
+    while True:
+        microphone._take(block, 8, None, SimpleNamespace(input_overflow=False))
+        blocks += 1
+        if blocks % 20 == 0:
+            time.sleep(1e-4)
+
+def interrupt():
+    global armed
+    while True:
+        time.sleep(3e-4 * random.random())
+        if armed:
+            armed = False
+            signal.raise_signal(signal.SIGINT)
+
+for work in (record, interrupt):
+    threading.Thread(target=work, daemon=True).start()
+end = time.monotonic() + 3
+while time.monotonic() < end:
+    armed = True
+    try:
+        while True:
+            microphone.read(32)
+    except KeyboardInterrupt:
+        pass
+"""
+
+
+def test_ctrl_c_at_any_moment_leaves_no_lock() -> None:
+    """With `queue.Queue`, a recording and its device wait for each other after about a second."""
+    environment = os.environ | {"PYTHONPATH": str(Path(fake_sounddevice.__file__).parent)}
+    command = [sys.executable, "-c", INTERRUPTED]
+    done = subprocess.run(command, env=environment, timeout=60, stderr=subprocess.PIPE, text=True)
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.parametrize("pipe", [False, True])

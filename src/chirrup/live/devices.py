@@ -6,7 +6,7 @@ sounddevice is imported when a device is opened, because importing it loads Port
 from collections.abc import Generator
 from contextlib import contextmanager
 from importlib import import_module
-from queue import Queue
+from queue import SimpleQueue
 from types import ModuleType
 from typing import Any, Self
 
@@ -101,7 +101,8 @@ class Microphone:
     ) -> None:
         module = _sounddevice()
         self.peak, self.overflows = 0.0, 0
-        self._queue: Queue[bytes] = Queue()
+        # An exception of Ctrl-C within `Queue.get` would leave the lock that `_take` needs.
+        self._queue: SimpleQueue[bytes] = SimpleQueue()
         self._waiting = b""
         with _errors_of(module, f"the input device {_named(device)} cannot be used"):
             self.rate_hz = rate_hz
