@@ -26,6 +26,7 @@ export class Playout {
     this.malformed = 0; // packets that could not be unpacked; they were concealed
     this.quiet = true;
     this.loudest = 0;
+    this.started = false; // whether a packet has been played
   }
 
   /**
@@ -48,6 +49,10 @@ export class Playout {
     if (found) this.frames = found.frames;
     const { frames } = this, codes = found?.codes ?? new Int32Array(frames).fill(ABSENT);
     const audio = this.decoder.run(codes, found?.codebooks ?? 1);
+    if (!this.started && (packet || following)) {
+      for (let n = 0; n < audio.length; ++n) audio[n] *= n / audio.length; // a decoder may begin with a burst
+      this.started = true;
+    }
     this.noteLevel(audio);
     return { audio, frames, timestamp: packet && found ? pulled.timestamp : null };
   }

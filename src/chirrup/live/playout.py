@@ -68,6 +68,8 @@ class Playout:
     def pull(self, now_s: float) -> np.ndarray:
         """Return the audio of the next tick. Before the first packet it is silence.
 
+        The first tick of a stream is faded in, because a decoder may begin with a burst.
+
         The caller pulls when the output needs more samples.
 
         Args:
@@ -80,7 +82,8 @@ class Playout:
             ModelError: the model is damaged.
         """
         packet, following = self.buffer.pull(now_s, self._quiet)
-        self._started |= packet is not None or following is not None
+        starts = not self._started and (packet is not None or following is not None)
+        self._started |= starts
         if not self._started:
             samples = self.decoder.frames_per_packet * self.decoder.spec.frame_samples
             return np.zeros((*self._shape, samples), np.float32)
@@ -89,6 +92,9 @@ class Playout:
         except FormatError:
             self._malformed += packet is not None
             audio = self.decoder.push(None)
+        if starts:
+            size = audio.shape[-1]
+            audio = audio * np.linspace(0, 1, size, endpoint=False, dtype=np.float32)
         self._note_level(audio)
         return audio
 
