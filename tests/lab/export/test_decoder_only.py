@@ -3,6 +3,7 @@
 import json
 import shutil
 import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,11 +15,10 @@ import chirrup
 from chirrup.cli import run
 from chirrup.lab.export.decoder_only import without_encoder
 from chirrup.lab.export.program_file import read
-from chirrup.lab.models import CONFIGS
 from chirrup.lab.training.export import export_decoder_only
 from chirrup.runtime.native import PROGRAM
 from installed_engines import INSTALLED, needs_native
-from small_model import ENTRY, NAME, Exported, speech_like
+from small_model import Exported, speech_like
 
 pytest_plugins = ["models_fixture"]
 
@@ -111,10 +111,9 @@ def test_an_evaluation_is_refused_before_it_codes(
     assert not (tmp_path / "out").exists()
 
 
-def test_the_command_takes_models_and_checkpoints_and_replaces_a_whole_model(
-    small_export: Exported, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_the_command_replaces_a_whole_model_and_combines_with_8_bits(
+    small_export: Exported, tmp_path: Path
 ) -> None:
-    monkeypatch.setitem(CONFIGS, NAME, ENTRY)
     out = tmp_path / "model"
     shutil.copytree(small_export.folder, out)
     (out / "README.md").write_text("mine")
@@ -123,9 +122,9 @@ def test_the_command_takes_models_and_checkpoints_and_replaces_a_whole_model(
     names = {path.name for path in out.iterdir()}
     assert not names & ENCODER_FILES
     assert "README.md" in names
-    checkpoint = small_export.folder.with_name("small-checkpoint.pt")
     options = ["--decoder-only", "--int8", "stored"]
-    assert run(["export", str(checkpoint), str(tmp_path / "new" / "model"), *options]) == 0
+    new = str(tmp_path / "new" / "model")
+    assert run(["export", str(small_export.folder), new, *options]) == 0
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["model"]
     sizes = [(one / "model.safetensors").stat().st_size for one in (tmp_path / "new/model", out)]
     assert sizes[0] < sizes[1]
@@ -161,11 +160,14 @@ def test_the_program_keeps_the_frames_and_the_decoder(small_export: Exported, fo
 
 @needs_native
 @pytest.mark.skipif(shutil.which("node") is None, reason="needs Node")
-def test_the_engine_in_javascript_refuses_to_encode(folder: Path) -> None:
+def test_the_engine_in_javascript_refuses_to_encode(folder: Path, tmp_path: Path) -> None:
+    build = [sys.executable, str(NATIVE / "build.py"), "--target", "wasm32-freestanding"]
+    subprocess.run([*build, "--out", str(tmp_path)], check=True, stdout=subprocess.DEVNULL)
+    wasm = json.dumps(str(tmp_path / "chirrup.wasm"))
     script = f"""
     import {{ readFileSync }} from "node:fs";
     import {{ Engine }} from {json.dumps((NATIVE / "wasm" / "chirrup.js").as_uri())};
-    const module = new WebAssembly.Module(readFileSync({json.dumps(str(wasm()))}));
+    const module = new WebAssembly.Module(readFileSync({wasm}));
     const program = new Engine(module).open(new Uint8Array(readFileSync(process.argv[1])));
     const codes = new Int32Array(program.codebooks).fill(3);
     console.log(program.decoder().run(codes).length);
@@ -175,11 +177,3 @@ def test_the_engine_in_javascript_refuses_to_encode(folder: Path) -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     frame = chirrup.load(folder).frame_samples
     assert done.stdout == f"{frame}\nthe program has no encoder, it only decodes\n"
-
-
-def wasm() -> Path:
-    from chirrup.serve.assets import ENGINE
-
-    if not ENGINE.is_file():
-        pytest.skip("the engine in WebAssembly is not compiled")
-    return ENGINE
