@@ -10,7 +10,7 @@ import pytest
 import chirrup
 from chirrup.calls.call import Call
 from chirrup.calls.outputs import Output
-from chirrup.cli.connections import causes, check_received
+from chirrup.cli.connections import ANSWER_S, Printer, causes, check_received, unanswered
 from chirrup.errors import FileError
 from chirrup.live.endpoint import Endpoint
 from chirrup.live.link import UdpLink
@@ -83,6 +83,26 @@ def test_an_answer_from_another_address(codec: chirrup.Codec, tmp_path: Path) ->
         link.strangers = 1
         with pytest.raises(FileError, match=r"1 datagrams were.*--port ADDRESS:PORT"):
             check_received(call, "out.wav", quiet=False)
+
+
+@pytest.mark.parametrize("answers", [False, True])
+def test_nobody_receives(
+    codec: chirrup.Codec, capsys: pytest.CaptureFixture[str], answers: bool
+) -> None:
+    with Call(UdpLink("127.0.0.1", 9, listen=False), None, None) as call:
+        call.endpoint.sender = sender = Sender(codec, 6000, 0, codec.input_rate_hz, 1)
+        printer = Printer(call, call.meters(), as_json=True, quiet=False)
+        for second in range(1, 9):
+            printer.second()
+            if answers:
+                sender.receive(Report(1, 0.0, 0, 9, 240), 1.0)
+            warned = "no receiver answers at 127.0.0.1:9" in capsys.readouterr().err
+            assert warned == (second == ANSWER_S and not answers)
+
+
+def test_an_end_that_waits_expects_no_answer(codec: chirrup.Codec, call: Call) -> None:
+    call.endpoint.sender = Sender(codec, 6000, 0, codec.input_rate_hz, 1)
+    assert unanswered(call) == []
 
 
 def test_values_of_the_receiver_are_unknown_until_it_reports(

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 PASSPHRASE = "CHIRRUP_PASSPHRASE"
 MICROPHONE, SPEAKER = "mic", "speaker"
+ANSWER_S = 5
+"""Time in which a receiver sends several reports, one a second."""
 
 
 def link(
@@ -186,12 +188,23 @@ def causes(call: "Call") -> list[str]:
     return found
 
 
+def unanswered(call: "Call") -> list[str]:
+    """Return that no report has come from the address to which a call sends."""
+    sender, link = call.endpoint.sender, call.link
+    if sender is None or sender.statistics.reports or link.shared or link.listen:
+        return []
+    return [
+        f"no receiver answers at {link.name}: start receive or talk there, and check the address, "
+        "the key and the firewall"
+    ]
+
+
 def run(call: "Call", as_json: bool, quiet: bool, push_to_talk: str | None = None) -> None:
     """Run a call and print its meters."""
     from chirrup.calls.keys import open_keys
 
     meters = call.meters()
-    printer = _Printer(call, meters, as_json, quiet)
+    printer = Printer(call, meters, as_json, quiet)
     with ExitStack() as stack:
         stop = stack.enter_context(_stopping())
         if push_to_talk is not None:
@@ -205,16 +218,20 @@ def run(call: "Call", as_json: bool, quiet: bool, push_to_talk: str | None = Non
     printer.end()
 
 
-class _Printer:
+class Printer:
     """Meters that are printed once a second and at the end, and warnings, each once."""
 
     def __init__(self, call: "Call", meters: "Meters", as_json: bool, quiet: bool) -> None:
         self.call, self.meters, self.as_json, self.quiet = call, meters, as_json, quiet
         self.terminal = console.on_terminal()
         self.warned: set[str] = set()
+        self.seconds = 0
 
     def warn(self) -> None:
-        for text in [] if self.quiet else causes(self.call):
+        found = causes(self.call)
+        if self.seconds == ANSWER_S:
+            found += unanswered(self.call)
+        for text in [] if self.quiet else found:
             if text not in self.warned:
                 self.warned.add(text)
                 clear = "\r\x1b[K" * (self.terminal and not self.as_json)
@@ -222,6 +239,7 @@ class _Printer:
                 console.note(f"warning: {text}")
 
     def second(self) -> None:
+        self.seconds += 1
         self.warn()
         if self.as_json:
             print(json.dumps(self.meters.values()), flush=True)
