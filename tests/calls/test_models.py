@@ -50,6 +50,16 @@ def test_a_model_is_found_with_its_weights(monkeypatch: pytest.MonkeyPatch, give
     assert opened == ["iris-t1"]
 
 
+def test_the_model_that_this_end_sends_with_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It need not be installed."""
+    monkeypatch.setattr(models, "with_weights", lambda *_: None)
+    codec, notes = chirrup.load("iris-t1"), []
+    description = Description.of(codec.spec, 12, 1, 1)
+    assert found(Models(None, notes.append), description) is None
+    assert found(Models(None, notes.append, codec), description) is codec
+    assert len(notes) == 1
+
+
 def test_a_model_that_cannot_be_used_is_noted_once(monkeypatch: pytest.MonkeyPatch) -> None:
     def load(name: str) -> chirrup.Codec:
         raise ModelError("its weights are damaged")

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 
 from chirrup.calls.outputs import Output
 from chirrup.calls.recorder import Recorder
@@ -29,6 +30,21 @@ def test_an_output_that_cannot_be_written_is_refused_before_a_stream_comes(
         Recorder(tmp_path, force=False)
     monkeypatch.undo()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_no_samples_write_nothing(tmp_path: Path) -> None:
+    """A model that decodes chunks has no audio for a part of a chunk."""
+    none = np.zeros(0, np.float32)
+    output, recorder = Output(tmp_path / "voice.wav"), Recorder(tmp_path / "talk", force=False)
+    output.write(none, 24_000)
+    recorder.received(none, 24_000)
+    assert not output.started
+    output.write(np.full(480, 0.5, np.float32), 24_000)
+    output.write(none, 24_000)
+    output.close()
+    recorder.close()
+    assert soundfile.info(tmp_path / "voice.wav").frames == 480
+    assert [*(tmp_path / "talk").iterdir()] == []
 
 
 def test_a_pipe_that_its_reader_has_closed() -> None:

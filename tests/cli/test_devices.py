@@ -83,10 +83,18 @@ def test_a_quiet_recording_is_raised(sounds: Sounds, tmp_path: Path) -> None:
     assert peaks[1] > 3 * peaks[0]
 
 
-@pytest.mark.parametrize("name", ["talk.chirrup", "talk.wav"])
-def test_ctrl_c_ends_a_recording(sounds: Sounds, tmp_path: Path, name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "number"),
+    [
+        ("talk.chirrup", signal.SIGINT),
+        ("talk.wav", signal.SIGINT),
+        ("talk.chirrup", signal.SIGTERM),
+        ("talk.wav", signal.SIGHUP),
+    ],
+)
+def test_a_signal_ends_a_recording(sounds: Sounds, tmp_path: Path, name: str, number: int) -> None:
     """The file is whole and the exit code is 0, because nothing else ends a recording."""
-    timer = threading.Timer(1.0, lambda: signal.raise_signal(signal.SIGINT))
+    timer = threading.Timer(1.0, lambda: signal.raise_signal(number))
     chirrup.load().engines()  # imports what a signal must not interrupt
     timer.start()
     assert run(["record", str(tmp_path / name), "-q"]) == 0

@@ -1,6 +1,7 @@
 """``chirrup send`` and ``chirrup receive``: two processes over loopback, and hostile datagrams."""
 
 import json
+import os
 import signal
 import socket
 import subprocess
@@ -276,6 +277,35 @@ def test_without_the_extra(
     assert not out.exists()
 
 
+@pytest.mark.parametrize("end", ["closed terminal", "closed pipe"])
+def test_what_arrived_is_kept(talk: Path, tmp_path: Path, end: str) -> None:
+    port, out = free_port(), tmp_path / "out.wav"
+    with started("receive", f"127.0.0.1:{port}", out) as process:
+        send(talk, port)
+        assert process.stdout is not None
+        while json.loads(process.stdout.readline()).get("played", 0) < 10:
+            pass
+        if end == "closed pipe":
+            process.stdout.close()  # the next meters cannot be printed
+        else:
+            process.send_signal(signal.SIGHUP)
+        assert process.wait(LIMIT_S) == (2 if end == "closed pipe" else 0)
+    assert is_heard(out, talk)
+    assert {path.name for path in tmp_path.iterdir()} == {"talk.wav", "out.wav"}
+
+
+def test_ctrl_c_ends_a_sender_that_waits_for_a_named_pipe(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "voice")
+    held = os.open(tmp_path / "voice", os.O_RDWR)
+    address = f"127.0.0.1:{free_port()}"
+    try:
+        with started("send", tmp_path / "voice", address, "--raw", "s16@24000") as process:
+            process.send_signal(signal.SIGINT)
+            assert process.wait(LIMIT_S) == 0
+    finally:
+        os.close(held)
+
+
 def test_nothing_arrives(tmp_path: Path) -> None:
     with started("receive", free_port(), tmp_path / "out.wav") as process:
         process.send_signal(signal.SIGINT)
@@ -293,6 +323,9 @@ def test_a_passphrase(
     assert "5 characters" in capsys.readouterr().err
     assert run(["send", str(talk), "127.0.0.1:9", "--key-file", str(key)]) == 2
     assert "exclude each other" in capsys.readouterr().err
+    monkeypatch.setenv("CHIRRUP_PASSPHRASE", os.fsdecode(b"gr\xfcn gr\xfcn gr\xfcn"))
+    assert run(["send", str(talk), "127.0.0.1:9"]) == 2
+    assert "is not UTF-8" in capsys.readouterr().err
     monkeypatch.setenv("CHIRRUP_PASSPHRASE", "correct horse battery staple")
     assert run(["send", str(talk), "127.0.0.1:9", "-q"]) == 0
     assert capsys.readouterr().err == ""

@@ -11,6 +11,8 @@ import sys
 import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
+from typing import ClassVar, Self
 
 import numpy as np
 import pytest
@@ -283,7 +285,7 @@ def test_names_in_a_local_network(monkeypatch: pytest.MonkeyPatch) -> None:
     name = f"test {os.getpid()}"
     monkeypatch.setattr(discovery, "WAIT_S", 10.0)
     try:
-        with discovery.announced(name, 5004):
+        with discovery.announced(name, "0.0.0.0", 5004):
             try:
                 host, port = discovery.find(name)
             except FileError:
@@ -295,6 +297,35 @@ def test_names_in_a_local_network(monkeypatch: pytest.MonkeyPatch) -> None:
                 discovery.find("nobody")
     except OSError:
         pytest.skip("this machine has no network")
+
+
+class Responder:
+    """In place of zeroconf's."""
+
+    addresses: ClassVar[list[str]] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def register_service(self, info: dict[str, list[str]]) -> None:
+        self.addresses[:] = info["parsed_addresses"]
+
+
+@pytest.mark.parametrize("host", ["127.0.0.2", "2001:db8::1", "::", "0.0.0.0"])
+def test_the_announced_address_is_the_given_one(monkeypatch: pytest.MonkeyPatch, host: str) -> None:
+    module = SimpleNamespace(
+        Zeroconf=Responder,
+        ServiceInfo=lambda *_, **facts: facts,
+        NonUniqueNameException=KeyError,
+    )
+    monkeypatch.setitem(sys.modules, "zeroconf", module)
+    monkeypatch.setattr(discovery, "_own_address", lambda: "192.0.2.7")
+    with pytest.raises(BrokenPipeError), discovery.announced("kitchen", host, 5004):
+        raise BrokenPipeError  # not of the announcement
+    assert Responder.addresses == ["192.0.2.7" if host in ("::", "0.0.0.0") else host]
 
 
 def test_names_without_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,6 +4,7 @@ import asyncio
 import io
 import json
 import threading
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 
@@ -24,6 +25,7 @@ from chirrup.serve import app
 from chirrup.serve.listening import ListeningTests
 from chirrup.serve.relay import Limits, Relay
 from listening_samples import evaluated, submission
+from relays import handshake
 
 LIMIT_S = 30
 Test = Callable[[aiohttp.ClientSession, str], Awaitable[None]]
@@ -62,11 +64,7 @@ async def people(socket: aiohttp.ClientWebSocketResponse) -> int:
 async def deaf_client(port: int) -> asyncio.StreamWriter:
     """Join a room with a connection that reads and answers nothing."""
     _, deaf = await asyncio.open_connection("127.0.0.1", port, limit=1024)
-    key = "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=="
-    deaf.write(
-        f"GET /relay/lab HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-        f"{key}\r\n\r\n".encode()
-    )
+    deaf.write(handshake())
     deaf.transport.pause_reading()  # pyright: ignore[reportAttributeAccessIssue]
     return deaf
 
@@ -178,6 +176,21 @@ def test_the_token_is_checked(token: str | None, code: int | None) -> None:
 
     lines = run(test, Relay(Limits(token="1" * 16)))
     assert not any("0" * 16 in line or "1" * 16 in line for line in lines)
+
+
+@pytest.mark.parametrize("protocol", ["other", "token.\xe9", "token.=", "a" + 7000 * " " + "b"])
+def test_strange_protocols_are_refused_at_once(protocol: str) -> None:
+    async def test(session: aiohttp.ClientSession, url: str) -> None:
+        port = int(url.split(":")[2].strip("/"))
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        start_s = time.process_time()
+        writer.write(handshake(f"Sec-WebSocket-Protocol: {protocol}\r\n"))
+        assert (await reader.readline()).split()[1] == b"101"
+        assert time.process_time() - start_s < 0.1
+        writer.close()
+
+    lines = run(test, Relay(Limits(token="1" * 16)))
+    assert "room lab: refused: the relay " in lines[0]
 
 
 def test_a_person_that_reads_nothing_does_not_hold_up_the_others() -> None:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import socket
 import threading
 import urllib.error
 import urllib.request
@@ -62,6 +63,21 @@ def test_a_file_has_its_type_and_the_policy(address: str) -> None:
     assert refused(again) == 304
     with urllib.request.urlopen(address) as answer:
         assert answer.headers["Content-Type"] == "text/html; charset=utf-8"
+
+
+def test_a_browser_that_leaves_is_no_error(
+    found: dict[str, Path | bytes], address: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found["long"] = bytes(30_000_000)
+    with socket.create_connection(("localhost", int(address.rsplit(":")[-1].strip("/")))) as page:
+        page.sendall(b"GET /long HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        page.recv(1000)
+    with urllib.request.urlopen(address) as answer:
+        assert answer.status == 200
+    for thread in threading.enumerate():
+        if "process_request_thread" in thread.name:
+            thread.join(10)
+    assert capsys.readouterr().err == ""
 
 
 @pytest.mark.parametrize("path", ["absent.html", "../pyproject.toml", "%2e%2e/pyproject.toml"])

@@ -14,6 +14,8 @@ from chirrup.serve import assets
 
 pytest.importorskip("aiohttp", reason="pip install 'chirrup[web]'")
 
+from relays import handshake
+
 LIMIT_S = 60
 
 
@@ -36,11 +38,16 @@ def test_it_serves_the_page_until_a_signal(port: int, number: int) -> None:
             assert process.stdout.readline().startswith(f"the page is at http://127.0.0.1:{port}/")
             with urllib.request.urlopen(f"http://127.0.0.1:{port}/talk.html") as answer:
                 assert b"<title>Talk" in answer.read()
+            with socket.create_connection(("127.0.0.1", port)) as client:
+                client.sendall(handshake("Sec-WebSocket-Protocol: token.\xe9\r\n"))
+                assert b" 101 " in client.recv(100)  # aiohttp would print address and protocol
             process.send_signal(number)
             _, errors = process.communicate(timeout=LIMIT_S)
         finally:
             process.kill()
-    assert (process.returncode, errors) == (0, "")
+    assert process.returncode == 0
+    events = [line.split(" room lab: ")[1][:6] for line in errors.splitlines()]
+    assert events == ["joined", "left a"]
 
 
 @pytest.mark.parametrize(

@@ -31,6 +31,15 @@ class Running:
         return f"ws://127.0.0.1:{self.port}/relay/{name}"
 
 
+def handshake(headers: str = "") -> bytes:
+    """Return a request to join the room ``lab``."""
+    key = "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+    return (
+        "GET /relay/lab HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        f"{key}{headers}\r\n"
+    ).encode()
+
+
 @contextmanager
 def running_relay(
     limits: Limits | None = None,

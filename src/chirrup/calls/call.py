@@ -16,7 +16,8 @@ from chirrup.calls.recorder import Recorder
 from chirrup.calls.sources import Source
 from chirrup.codec import Codec
 from chirrup.errors import UsageError
-from chirrup.files.inputs import Audio, open_audio
+from chirrup.files.inputs import Audio, open_audio, open_source
+from chirrup.files.names import names_file
 from chirrup.live.adaptation import Adaptation, Choice, Costs, frames_for
 from chirrup.live.description import Description
 from chirrup.live.devices import Microphone
@@ -38,6 +39,8 @@ CONTROL_SHARE: Final = 0.25
 
 class Call:
     """A connection. It is a context manager, which closes the link and completes the output.
+
+    After an error, the output and the recordings keep the audio until then.
 
     Args:
         link: the link.
@@ -67,13 +70,13 @@ class Call:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+    def __exit__(self, *_: object) -> None:
         with self._stack:
             if self.source is not None:
                 self.source.close()
             for output in (self._recorder, self.output):
                 if output is not None:
-                    self._stack.callback(output.close, keep=kind is None)
+                    self._stack.callback(output.close)
 
     def send(
         self,
@@ -110,6 +113,12 @@ class Call:
         microphone = isinstance(file, Microphone)
         if microphone:
             raw = f"f32@{self._stack.enter_context(file).rate_hz}x1"
+        live = not isinstance(file, (str, Path)) or not names_file(Path(file))
+        if live:
+            opened = self._stack.enter_context(open_source(file))
+            file = getattr(
+                opened, "raw", opened
+            )  # closing a buffer waits for the thread that reads
         audio = self._stack.enter_context(open_audio(file, raw))
         try:
             choice = Choice(codec.codebooks_within(bitrate_bps), redundancy)
@@ -133,7 +142,6 @@ class Call:
             raise UsageError(str(error)) from error
         joint = codec.channels > 1 and audio.channels == codec.channels
         blocks = (block if joint else block.mean(axis=0) for block in audio.blocks)
-        live = not isinstance(file, (str, Path))
         self._pace = None if microphone else FASTER if live else 1.0
         self.source = Source(blocks, audio.sample_rate_hz, self.link.wake, live=live)
         return audio

@@ -15,13 +15,17 @@ class Models:
 
     Args:
         given: the only model to use; None is all installed models.
+        own: a model that is loaded, such as the one that this end sends with.
         note: prints a warning. It is called in the thread that calls `find`.
     """
 
-    def __init__(self, given: Codec | None, note: Callable[[str], None]) -> None:
-        if given is not None:
-            given.decoder()
-        self._given, self._note = given, note
+    def __init__(
+        self, given: Codec | None, note: Callable[[str], None], own: Codec | None = None
+    ) -> None:
+        for codec in (given, own):
+            if codec is not None:
+                codec.decoder()
+        self._given, self._own, self._note = given, own, note
         self._loaded: dict[str, Codec | Exception] = {}
         self._started: set[str] = set()
         self._noted: set[str] = set()
@@ -43,6 +47,8 @@ class Models:
         return None
 
     def _installed(self, description: Description) -> Codec | Exception | Loading | None:
+        if self._own is not None and is_of(description, self._own):
+            return self._own
         name = with_weights(description.model, description.weights)
         if name is None:
             return None

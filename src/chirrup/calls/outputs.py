@@ -26,7 +26,7 @@ PATIENCE_S: Final = 1.0
 DEVICE_AHEAD: Final = 2
 """Blocks that a device is given ahead."""
 SILENCE_SAMPLES: Final = 1 << 16
-"""Longest block of the silence with which an output starts."""
+"""Longest block of silence."""
 
 
 class Output:
@@ -65,7 +65,7 @@ class Output:
         self.wake: Callable[[], None] = lambda: None
         self._target, self._raw, self._force = target, raw, force
         self._live = path is None or not names_file(path)
-        self._waiting: queue.Queue[np.ndarray | bool] = queue.Queue(
+        self._waiting: queue.Queue[tuple[int, np.ndarray] | None] = queue.Queue(
             LIVE_BLOCKS if self._live else FILE_BLOCKS
         )
         self._thread: threading.Thread | None = None
@@ -81,40 +81,35 @@ class Output:
         """Whether the output has few blocks ahead."""
         return self._waiting.qsize() < DEVICE_AHEAD
 
-    def start(self, rate_hz: int, channels: int, silence_samples: int = 0) -> None:
-        """Start the thread, which opens the output and writes silence of any duration.
-
-        `write` calls this for an output that needs no silence.
-        """
-        written = self.written
-        written.sample_rate_hz, written.channels = rate_hz, channels
-        written.samples = silence_samples
-        self._thread = threading.Thread(target=self._run, args=(silence_samples,), daemon=True)
-        self._thread.start()
-
-    def write(self, audio: np.ndarray, rate_hz: int) -> None:
-        """Write a block; drop it if the output has stalled.
+    def write(self, audio: np.ndarray, rate_hz: int, silence_samples: int = 0) -> None:
+        """Write a block, or drop it if the output has stalled.
 
         Args:
             audio: ``float32 [samples]`` or ``[channels, samples]``.
             rate_hz: sample rate, which must not change.
+            silence_samples: silence before the block, of any duration.
 
         Raises:
             Exception: the output cannot be opened or written.
         """
         if self._error is not None:
             raise self._error
+        if not audio.size:  # a part of a chunk has no audio yet
+            return
         block = audio.reshape(-1, audio.shape[-1])
         if self._thread is None:
-            self.start(rate_hz, len(block))
-        self.written.samples += block.shape[1]
+            self.written.sample_rate_hz, self.written.channels = rate_hz, len(block)
+            self._thread = threading.Thread(target=self._run, daemon=True)
+            self._thread.start()
+        self.written.samples += silence_samples + block.shape[1]
         try:
-            self._waiting.put_nowait(written_as(block, self.device, self.written))
+            data = written_as(block, self.device, self.written)
+            self._waiting.put_nowait((silence_samples, data))
         except queue.Full:
             self.dropped += 1
 
-    def close(self, *, keep: bool = True) -> None:
-        """Complete the output, or remove it. A pipe or device that has stalled is left behind.
+    def close(self) -> None:
+        """Complete the output. A pipe or device that has stalled is left behind.
 
         Raises:
             Exception: the output cannot be written.
@@ -125,17 +120,17 @@ class Output:
         while thread.is_alive():
             if not asked:
                 with suppress(queue.Full):
-                    self._waiting.put(keep, timeout=PATIENCE_S)
+                    self._waiting.put(None, timeout=PATIENCE_S)
                     asked = True
             thread.join(PATIENCE_S)
             if self._live:
                 break
         if thread.is_alive():
             self.dropped += self._waiting.qsize() - asked
-        elif self._error is not None and keep:
+        elif self._error is not None:
             raise self._error
 
-    def _run(self, silence_samples: int) -> None:
+    def _run(self) -> None:
         written = self.written
         try:
             with ExitStack() as stack:
@@ -151,17 +146,13 @@ class Output:
                     force=self._force,
                 )
                 sink = stack.enter_context(opening)
-                silence = np.zeros((SILENCE_SAMPLES, written.channels), np.float32)
-                for start in range(0, silence_samples, SILENCE_SAMPLES):
-                    part = silence[: silence_samples - start]
-                    sink.write(part if self.device else part.astype(np.int16))
-                while not isinstance(block := self._waiting.get(), bool):
+                while (waiting := self._waiting.get()) is not None:
+                    silence_samples, block = waiting
+                    for start in range(0, silence_samples, SILENCE_SAMPLES):
+                        samples = min(SILENCE_SAMPLES, silence_samples - start)
+                        sink.write(np.zeros((samples, written.channels), block.dtype))
                     sink.write(block)
                     self.wake()
-                if not block:
-                    raise _NotKeptError
-        except _NotKeptError:
-            pass
         except BrokenPipeError:
             self._error = FileError(
                 "the program that reads the output has closed the pipe: start it again, or give a "
@@ -171,7 +162,3 @@ class Output:
         except BaseException as error:
             self._error = error
             self.wake()
-
-
-class _NotKeptError(Exception):
-    """The output is to be removed."""

@@ -10,12 +10,15 @@ from chirrup.calls.outputs import Output
 from chirrup.errors import FileError
 
 NAMES: Final = ("sent.wav", "received.wav")
+GAP_S: Final = 0.5
+"""Shortest gap that is recorded. Samples may come later by less."""
 
 
 class Recorder:
     """Two files: the samples that were offered to the sender, and the audio that was played.
 
-    Both begin with the connection, so that they can be played together.
+    Both begin with the connection, and have silence where nothing was sent or played, so that they
+    can be played together.
 
     Args:
         folder: their folder, which is made if it does not exist.
@@ -42,14 +45,13 @@ class Recorder:
         self._write(self._received, audio, rate_hz)
 
     def _write(self, output: Output, audio: np.ndarray, rate_hz: int) -> None:
-        if not output.started:
-            before = round((time.monotonic() - self._start_s) * rate_hz)
-            output.start(rate_hz, len(audio.reshape(-1, audio.shape[-1])), before)
-        output.write(audio, rate_hz)
+        late = round((time.monotonic() - self._start_s) * rate_hz) - output.written.samples
+        gap = late > GAP_S * rate_hz or not output.started
+        output.write(audio, rate_hz, late if gap else 0)
 
-    def close(self, *, keep: bool) -> None:
-        """Complete the files, or remove them."""
+    def close(self) -> None:
+        """Complete the files."""
         try:
-            self._sent.close(keep=keep)
+            self._sent.close()
         finally:
-            self._received.close(keep=keep)
+            self._received.close()

@@ -28,6 +28,7 @@ from chirrup.cli import (
     models,
     radio,
     serve,
+    signals,
     tokens,
     train,
     usage,
@@ -185,8 +186,6 @@ def main() -> None:
     def stop(number: int, _: object) -> None:
         raise SystemExit(128 + number)  # removes half-written files
 
-    for name in ("SIGTERM", "SIGHUP"):
-        number = getattr(signal, name, None)  # not on all systems
-        if number is not None and signal.getsignal(number) != signal.SIG_IGN:  # nohup ignores it
-            signal.signal(number, stop)
+    for number in signals.numbers("SIGTERM", "SIGHUP"):
+        signal.signal(number, stop)
     sys.exit(run(sys.argv[1:]))

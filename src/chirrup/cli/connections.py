@@ -3,15 +3,13 @@
 import json
 import os
 import shutil
-import signal
 import sys
 import threading
-from collections.abc import Generator
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import ExitStack, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from chirrup.cli import console
+from chirrup.cli import console, signals
 from chirrup.errors import FileError, UsageError
 from chirrup.live.rooms import DIRECTION, check_room, is_room, read_token
 
@@ -67,7 +65,8 @@ def announced(name: str | None, link: "Link") -> "AbstractContextManager[None]":
         return nullcontext()
     if not isinstance(link, UdpLink):
         raise UsageError(f"--announce is for a port, not for {link.name}: leave it out")
-    return announced(name, link.socket.getsockname()[1])
+    host, port, *_ = link.socket.getsockname()
+    return announced(name, host, port)
 
 
 def write_sdp(call: "Call", path: Path) -> None:
@@ -205,8 +204,9 @@ def run(call: "Call", as_json: bool, quiet: bool, push_to_talk: str | None = Non
 
     meters = call.meters()
     printer = Printer(call, meters, as_json, quiet)
+    stop = threading.Event()
     with ExitStack() as stack:
-        stop = stack.enter_context(_stopping())
+        stack.enter_context(signals.handled(lambda *_: stop.set()))
         if push_to_talk is not None:
             meters.talks = stack.enter_context(open_keys(push_to_talk)).talks
         if call.endpoint.sealer is None:
@@ -254,24 +254,6 @@ class Printer:
             if self.terminal and not self.as_json:
                 print("\r\x1b[K", end="", file=sys.stderr)
             console.note(self.meters.line())
-
-
-@contextmanager
-def _stopping() -> Generator[threading.Event, None, None]:
-    """Yield an event that Ctrl-C and SIGTERM set, so that what was received is kept."""
-    stop = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield stop
-        return
-    before = {
-        number: signal.signal(number, lambda *_: stop.set())
-        for number in (signal.SIGINT, signal.SIGTERM)
-    }
-    try:
-        yield stop
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def seals(address: str, key_file: Path | None, *, calls: bool) -> tuple[Any, Any]:

@@ -5,16 +5,15 @@ import math
 import os
 import re
 import shutil
-import signal
 import sys
 import textwrap
-import threading
 from collections.abc import Callable, Generator, Iterable, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import typer
 
+from chirrup.cli import signals
 from chirrup.errors import ChirrupError, FileError, UsageError
 from chirrup.words import counted, one_line
 
@@ -210,7 +209,7 @@ class LiveInput:
             self.waiting = False
 
     def interrupt(self, *_: object) -> None:
-        """Handle SIGINT."""
+        """Handle a signal."""
         if self.waiting or self.interrupted:
             raise KeyboardInterrupt
         self.interrupted = True
@@ -231,16 +230,13 @@ def pipe_in() -> BinaryIO:
 
 
 @contextmanager
-def until_interrupted(file: "Readable") -> Generator[LiveInput, None, None]:
-    """Make a binary file end at Ctrl-C."""
+def until_interrupted(
+    file: "Readable", names: tuple[str, ...] = signals.INTERRUPT
+) -> Generator[LiveInput, None, None]:
+    """Make a binary file end at Ctrl-C, or at other signals."""
     live = LiveInput(file)
-    main = threading.current_thread() is threading.main_thread()
-    before = signal.signal(signal.SIGINT, live.interrupt) if main else None
-    try:
+    with signals.handled(live.interrupt, names):
         yield live
-    finally:
-        if main:
-            signal.signal(signal.SIGINT, before)
 
 
 def pipe_out() -> BinaryIO:

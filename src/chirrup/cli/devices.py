@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from chirrup.cli import console, options
+from chirrup.cli import console, options, signals
 from chirrup.cli.console import duration, note
 from chirrup.errors import UsageError
 from chirrup.files.names import is_coded
@@ -75,7 +75,7 @@ def record(
         source = stack.enter_context(
             Microphone(codec.input_rate_hz, 1, console.device(device), seconds)
         )
-        live = stack.enter_context(console.until_interrupted(source))
+        live = stack.enter_context(console.until_interrupted(source, signals.ENDS))
         meter = stack.enter_context(console.level_meter(lambda: source.peak, quiet))
         raw = f"f32@{source.rate_hz}x1"
         if is_audio:

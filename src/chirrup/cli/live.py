@@ -277,7 +277,7 @@ def talk(
             limit_bps=console.optional_bitrate(max_rate),
             vad=vad,
         )
-        call.receive(output, Models(None, console.note).find)
+        call.receive(output, Models(None, console.note, codec).find)
         if record is not None:
             call.record(record, force=force)
         with connections.announced(announce, link):

@@ -137,10 +137,11 @@ def open_reader(file: Readable, source: Source) -> Reader:
 
 
 def source_name(source: Source) -> str:
-    """Return the name of a source in a message: its path, or its attribute ``label`` if any."""
+    """Return the name of a source in a message: its path, or its ``label`` or ``name`` if any."""
     if isinstance(source, (str, Path)):
         return str(source)
-    return getattr(source, "label", "standard input")
+    name = getattr(source, "label", getattr(source, "name", None))
+    return name if isinstance(name, str) and name != "<stdin>" else "standard input"
 
 
 def _checked(audio: Audio, name: str) -> Audio:

@@ -7,7 +7,8 @@ import re
 import socket
 import time
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from ipaddress import ip_address
 from types import ModuleType
 from typing import Final
 
@@ -43,8 +44,13 @@ def _checked(name: str) -> str:
 
 
 @contextmanager
-def announced(name: str, port: int) -> Generator[None, None, None]:
-    """Announce a port of this machine under a name.
+def announced(name: str, host: str, port: int) -> Generator[None, None, None]:
+    """Announce an address of this machine under a name.
+
+    Args:
+        name: the name.
+        host: own address; ``0.0.0.0`` and ``::`` are all addresses.
+        port: the port.
 
     Raises:
         UsageError: the name has other characters than letters, digits, spaces, - and _.
@@ -52,20 +58,20 @@ def announced(name: str, port: int) -> Generator[None, None, None]:
     """
     module = _zeroconf()
     full = f"{_checked(name)}.{SERVICE}"
-    host = f"{socket.gethostname()}.local."
-    info = module.ServiceInfo(
-        SERVICE, full, port=port, parsed_addresses=[_own_address()], server=host
-    )
-    try:
-        with module.Zeroconf() as responder:
+    server = f"{socket.gethostname()}.local."
+    address = _own_address() if ip_address(host).is_unspecified else host
+    info = module.ServiceInfo(SERVICE, full, port=port, parsed_addresses=[address], server=server)
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(responder := module.Zeroconf())
             responder.register_service(info)
-            yield
-    except module.NonUniqueNameException as error:
-        raise FileError(
-            f"the name {name!r} is in use in this network: choose another name"
-        ) from error
-    except OSError as error:
-        raise FileError(f"the name {name!r} cannot be announced: {error}") from error
+        except module.NonUniqueNameException as error:
+            raise FileError(
+                f"the name {name!r} is in use in this network: choose another name"
+            ) from error
+        except OSError as error:
+            raise FileError(f"the name {name!r} cannot be announced: {error}") from error
+        yield
 
 
 def _own_address() -> str:

@@ -8,7 +8,6 @@ import json
 import os
 import re
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from binascii import Error as Base64Error
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
@@ -108,7 +107,7 @@ def offered_token(protocols: Iterable[str]) -> str | None:
             coded = text.removeprefix(_PREFIX)
             try:
                 return urlsafe_b64decode(coded + "=" * (-len(coded) % 4)).decode()
-            except (Base64Error, UnicodeDecodeError):
+            except ValueError:  # not ASCII, base64 or UTF-8
                 return None
     return None
 

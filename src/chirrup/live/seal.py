@@ -61,14 +61,18 @@ def key_of_passphrase(passphrase: str) -> bytes:
     The salt is constant, because the two ends share nothing else.
 
     Raises:
-        UsageError: the passphrase is too short.
+        UsageError: the passphrase is too short, or not UTF-8.
     """
+    try:
+        data = passphrase.encode()
+    except UnicodeEncodeError as error:  # Python reads other bytes of the environment as surrogates
+        raise UsageError("the passphrase is not UTF-8: use a terminal with UTF-8") from error
     if len(passphrase) < SHORTEST_PASSPHRASE:
         raise UsageError(
             f"the passphrase has {len(passphrase)} characters: use {SHORTEST_PASSPHRASE} or more, "
             "for example five random words"
         )
-    return Scrypt(salt=_DOMAIN, length=32, **SCRYPT_COST).derive(passphrase.encode())
+    return Scrypt(salt=_DOMAIN, length=32, **SCRYPT_COST).derive(data)
 
 
 def read_key(path: Path) -> bytes:

@@ -1,7 +1,7 @@
 """The server of ``chirrup serve``: the files of the page, the relay, and ratings."""
 
 import asyncio
-import re
+import logging
 import signal
 import socket
 import time
@@ -27,6 +27,10 @@ except ModuleNotFoundError as error:
     raise FileError(
         "the server needs the package aiohttp: install it with pip install 'chirrup[web]'"
     ) from error
+
+_logger = logging.getLogger("aiohttp")  # its messages have addresses of people and headers
+_logger.propagate = False
+_logger.addHandler(logging.NullHandler())
 
 BUFFER_BYTES: Final = 2048
 """Size of the buffer of a WebSocket, beside `rooms.KERNEL_BYTES` of its socket."""
@@ -116,8 +120,8 @@ class Server:
         request.app[_SOCKETS].add(socket_)
         ready = asyncio.Event()
         try:
-            offered = request.headers.get("Sec-WebSocket-Protocol", "")
-            token = rooms.offered_token(re.split(r"\s*,\s*", offered))
+            offered = request.headers.get("Sec-WebSocket-Protocol", "").split(",")
+            token = rooms.offered_token(map(str.strip, offered))
             person = self.relay.join(name, token, time.monotonic(), ready.set)
         except RefusedError as error:
             self.log(f"room {name}: refused: {error}")

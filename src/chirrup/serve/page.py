@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -64,7 +65,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", "0" if unchanged else str(len(data)))
         self.end_headers()
         if with_content and not unchanged:
-            self.wfile.write(data)
+            with suppress(ConnectionError):  # the browser has left the page
+                self.wfile.write(data)
 
     def log_message(self, format: str, *arguments: object) -> None:
         pass
