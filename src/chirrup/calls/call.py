@@ -118,7 +118,7 @@ class Call:
             opened = self._stack.enter_context(open_source(file))
             file = getattr(
                 opened, "raw", opened
-            )  # closing a buffer waits for the thread that reads
+            )  # a buffer would wait for its reader
         audio = self._stack.enter_context(open_audio(file, raw))
         try:
             choice = Choice(codec.codebooks_within(bitrate_bps), redundancy)
