@@ -149,7 +149,7 @@ def export(
         typer.Option(
             "--codes-of",
             metavar="MODEL",
-            help="Model (name, or folder with ONNX graphs) whose decoder alone was trained further: "
+            help="Model (name or folder with ONNX graphs) whose decoder alone was trained further; "
             "the two decode each other's files. The order of the codebooks is MODEL's. By default "
             "the codes are the export's own.",
         ),
