@@ -1,4 +1,4 @@
-"""WAV files with wrong headers: files and pipes give the same samples, and a note."""
+"""Files with wrong headers: files and pipes give the same samples, and a note."""
 
 import io
 import re
@@ -14,6 +14,7 @@ from chirrup.bitstream import Reader
 from chirrup.data.audio import BadAudioError, opened, read
 from chirrup.evaluate.clips import read_clip
 from chirrup.files import FileError, decode_file, describe, encode_file
+from chirrup.files.about import describe_audio
 from chirrup.files.inputs import Source, open_audio
 from chirrup.files.outputs import open_sink
 from file_samples import Pipe, noise
@@ -256,6 +257,46 @@ def test_what_is_coded_of_a_placeholder_promises_nothing(model_folder: Path, nam
     assert describe(Pipe(coded.getvalue()))["sample_count"] == SAMPLES
     assert decode_file(codec, Pipe(coded.getvalue()[:-100]), heard).seconds < 4
     assert heard.getvalue()[40:44] == b"\xff\xff\xff\xff", "an unknown size"
+
+
+def flac_of_unknown_length() -> tuple[bytes, np.ndarray]:
+    """Return a FLAC file as an encoder writes it to a pipe, and its samples."""
+    file = io.BytesIO()
+    soundfile.write(file, noise(SAMPLES, 2), RATE, format="FLAC")
+    samples, _ = soundfile.read(io.BytesIO(file.getvalue()), dtype="float32")
+    data = bytearray(file.getvalue())
+    data[21:26] = bytes([data[21] & 0xF0, 0, 0, 0, 0])
+    return bytes(data), samples
+
+
+@pytest.mark.parametrize("tag", [b"", b"ID3\4\0\0\0\0\1\2" + bytes(130)])
+def test_flac_that_does_not_state_its_length(tmp_path: Path, tag: bytes) -> None:
+    data, audio = flac_of_unknown_length()
+    path = tmp_path / "a.flac"
+    path.write_bytes(tag + data)
+    for source in (path, Pipe(tag + data)):
+        found, samples, notes = read_all(source)
+        np.testing.assert_array_equal(found, audio[:, 0])
+        assert (samples, notes) == (SAMPLES, [])
+    for source in (path, io.BytesIO(tag + data)):
+        with opened(source) as file:
+            np.testing.assert_array_equal(read(file).T, audio)
+            np.testing.assert_array_equal(read(file, SAMPLES - 100).T, audio[-100:])
+    np.testing.assert_array_equal(read_clip(path)[0].T, audio)
+    assert describe_audio(path)["seconds"] == SAMPLES / RATE
+
+
+def test_flac_that_does_not_state_its_length_and_is_cut_off(tmp_path: Path) -> None:
+    data, _ = flac_of_unknown_length()
+    path = tmp_path / "a.flac"
+    path.write_bytes((data + data[86:])[: len(data) * 8 // 5])
+    _, _, (note,) = read_all(path)
+    assert re.fullmatch(r"it is damaged: only the first \d\.\d\d s can be read", note)
+    with pytest.raises(BadAudioError, match=f"damaged: {note}"), opened(path):
+        pass
+    path.write_bytes(data[:100])
+    with pytest.raises(FileError, match="cannot be read as audio: it has no samples"):
+        read_all(path)
 
 
 # --- pipes without end -------------------------------------------------------------------------

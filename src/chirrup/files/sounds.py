@@ -1,7 +1,8 @@
 """Opening of seekable audio files with soundfile.
 
 libsndfile reads a WAV file with an unfinished header as empty. It rejects a WAV file without a
-padding byte, or with another file after it. `open_sound` gives such a file a new header.
+padding byte, or with another file after it. It fails at the end of a FLAC file whose header does
+not state its length. `open_sound` gives such a file a new header.
 """
 
 import os
@@ -26,7 +27,7 @@ from chirrup.files.riff import (
     read_wav_header,
     skip_chunks,
 )
-from chirrup.files.tags import read_tags
+from chirrup.files.tags import after_id3, read_tags
 from chirrup.files.wav import UNKNOWN_SIZE
 from chirrup.resampling import RATES_HZ
 from chirrup.words import counted
@@ -38,6 +39,8 @@ _WRONG_SIZE = re.compile(r"^ *(?:FORM|riff|Data Size) *: (\d+) \(should be", re.
 """The size in the header of AIFF, W64 or AU, in the log of libsndfile."""
 _NO_LAST_PAGE = "Last page lacks an end-of-stream bit"
 """Words of the log of libsndfile about an Ogg file."""
+_UNKNOWN_FRAMES = (1 << 63) - 1
+"""Number of samples of a FLAC file that does not state it, according to libsndfile."""
 
 
 class UnreadableError(Exception):
@@ -86,8 +89,12 @@ def open_sound(source: str | Path | BinaryIO) -> Generator[Sound, None, None]:
         if size == 0:
             raise UnreadableError("it is empty")
         wav = _wav(content)
+        cut_off = wav.cut_off if wav else ""
         try:
             file = _opened(place, content, wav)
+            if file.format == "FLAC" and file.frames == _UNKNOWN_FRAMES:
+                file.close()
+                file, cut_off = _counted_flac(content, size)
         except soundfile.LibsndfileError as error:
             text = error.error_string.rstrip(".")
             if text.startswith("File does not exist"):  # libsndfile, if a broken MP3 cannot be read
@@ -99,7 +106,7 @@ def open_sound(source: str | Path | BinaryIO) -> Generator[Sound, None, None]:
             if file.frames == 0 and size > _LARGEST_EMPTY and not (wav and wav.size == 0):
                 raise UnreadableError(f"it has no samples in {size} bytes")
             tags = read_tags(file) or (wav.header.tags if wav else {})
-            cut_off = wav.cut_off if wav else _cut_off(file.extra_info, size)
+            cut_off = cut_off if wav else cut_off or _cut_off(file.extra_info, size)
             notes = wav.notes if wav else [cut_off] if cut_off else []
             yield Sound(file, notes, tags, cut_off)
 
@@ -237,6 +244,46 @@ def _repaired(content: BinaryIO, wav: _Wav) -> soundfile.SoundFile:
     header = magic + struct.pack("<I", riff_bytes) + b"WAVE" + more + coding
     header += b"data" + struct.pack("<I", size)
     return SoundFile(cast(BinaryIO, _Repaired(content, header, wav.start, wav.size)))
+
+
+# --- FLAC --------------------------------------------------------------------------------------
+
+
+class _Unseekable(SoundFile):
+    """A file in which soundfile does not seek after each block."""
+
+    def seekable(self) -> bool:
+        return False
+
+
+def _counted_flac(content: BinaryIO, size: int) -> tuple[soundfile.SoundFile, str]:
+    """Count the samples of a FLAC file, and open it with a header that states them.
+
+    Returns:
+        The open file, and a note if it is damaged after the samples that were counted.
+
+    Raises:
+        UnreadableError: it has no samples.
+    """
+    content.seek(0)
+    samples, note = 0, ""
+    with _Unseekable(content) as file:
+        rate_hz = file.samplerate
+        try:
+            for block in blocks(file):
+                samples += len(block)
+        except UnreadableError:
+            note = f"it is damaged: only the first {samples / rate_hz:.2f} s can be read"
+    if samples == 0:
+        raise UnreadableError("it has no samples")
+    start = content.seek(after_id3(content))
+    header = bytearray(content.read(26))  # the last 36 bits are the number of samples
+    header[21:26] = (header[21] >> 4 << 36 | samples).to_bytes(5, "big")
+    whole = _Repaired(content, bytes(header), start + 26, size - start - 26)
+    return SoundFile(cast(BinaryIO, whole)), note
+
+
+# --- parts of files ----------------------------------------------------------------------------
 
 
 class _Repaired:

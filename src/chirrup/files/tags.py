@@ -2,6 +2,7 @@
 
 import struct
 from collections.abc import Iterable, Mapping
+from typing import BinaryIO
 
 import soundfile
 
@@ -43,6 +44,16 @@ def info_tags(content: bytes) -> dict[str, str]:
             found.append((_INFO[name], text.decode("utf-8", "replace")))
         place += 8 + size + size % 2
     return _kept(found)
+
+
+def after_id3(content: BinaryIO) -> int:
+    """Return the offset after the ID3v2 tags at the beginning of a file."""
+    place = 0
+    while content.seek(place) == place and (head := content.read(10))[:3] == b"ID3":
+        # the size of a tag without its head and foot, in four 7-bit bytes
+        size = sum((byte & 0x7F) << 7 * (3 - place) for place, byte in enumerate(head[6:]))
+        place += 10 + size + 10 * (len(head) > 5 and head[5] >> 4 & 1)
+    return place
 
 
 def _kept(tags: Iterable[tuple[str, str]]) -> dict[str, str]:
