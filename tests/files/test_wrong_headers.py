@@ -16,6 +16,7 @@ from chirrup.evaluate.clips import read_clip
 from chirrup.files import FileError, decode_file, describe, encode_file
 from chirrup.files.about import describe_audio
 from chirrup.files.inputs import Source, open_audio
+from chirrup.files.mp3 import frame_bytes
 from chirrup.files.outputs import open_sink
 from file_samples import Pipe, noise
 
@@ -297,6 +298,42 @@ def test_flac_that_does_not_state_its_length_and_is_cut_off(tmp_path: Path) -> N
     path.write_bytes(data[:100])
     with pytest.raises(FileError, match="cannot be read as audio: it has no samples"):
         read_all(path)
+
+
+def mp3_without_info(mode: str) -> tuple[bytes, int, np.ndarray]:
+    """Return an MP3 file whose first frame is audio, its number of frames, and its samples.
+
+    The samples follow the delay of encoder and decoder.
+    """
+    file, audio = io.BytesIO(), noise(SAMPLES, 2) * np.linspace(0, 1, SAMPLES)[:, None] ** 4
+    soundfile.write(file, audio, RATE, format="MP3", bitrate_mode=mode)
+    samples, _ = soundfile.read(io.BytesIO(file.getvalue()), dtype="float32")
+    data = file.getvalue()
+    place, sizes = 0, []
+    while place < len(data):
+        sizes.append(frame_bytes(data[place : place + 4], place))
+        place += sizes[-1]
+    return data[sizes[0] :], len(sizes) - 1, samples
+
+
+@pytest.mark.parametrize("mode", ["VARIABLE", "CONSTANT"])
+def test_mp3_that_does_not_state_its_length(tmp_path: Path, mode: str) -> None:
+    data, frames, audio = mp3_without_info(mode)
+    for whole in (
+        data,
+        b"ID3\4\0\0\0\0\x21\2" + bytes(4226) + data,
+        data + b"TAG" + bytes(125),
+        data + b"APETAGEX" + bytes(5000),
+    ):
+        path = tmp_path / "a.mp3"
+        path.write_bytes(whole)
+        for source in (path, Pipe(whole)):
+            found, samples, notes = read_all(source)
+            assert (len(found), samples, notes) == (frames * 576, frames * 576, [])
+            np.testing.assert_allclose(found[1105 : 1105 + SAMPLES], audio[:, 0], atol=1e-6)
+        with opened(path) as file:
+            np.testing.assert_allclose(read(file, 9105, 9205).T, audio[8000:8100], atol=1e-6)
+        assert describe_audio(path)["sample_count"] == frames * 576
 
 
 # --- pipes without end -------------------------------------------------------------------------

@@ -2,7 +2,8 @@
 
 libsndfile reads a WAV file with an unfinished header as empty. It rejects a WAV file without a
 padding byte, or with another file after it. It fails at the end of a FLAC file whose header does
-not state its length. `open_sound` gives such a file a new header.
+not state its length, and estimates the length of an MP3 file without an Info frame. `open_sound`
+gives such a file a new header.
 """
 
 import os
@@ -19,6 +20,7 @@ import numpy as np
 import soundfile
 
 from chirrup.files.callbacks import SoundFile
+from chirrup.files.mp3 import with_info
 from chirrup.files.riff import (
     NotWavError,
     PeekableFile,
@@ -95,6 +97,10 @@ def open_sound(source: str | Path | BinaryIO) -> Generator[Sound, None, None]:
             if file.format == "FLAC" and file.frames == _UNKNOWN_FRAMES:
                 file.close()
                 file, cut_off = _counted_flac(content, size)
+            elif file.format == "MP3" and (beginning := with_info(content)):
+                file.close()
+                header, start = beginning
+                file = _with_header(content, header, start, size - start)
         except soundfile.LibsndfileError as error:
             text = error.error_string.rstrip(".")
             if text.startswith("File does not exist"):  # libsndfile, if a broken MP3 cannot be read
@@ -243,7 +249,7 @@ def _repaired(content: BinaryIO, wav: _Wav) -> soundfile.SoundFile:
         riff_bytes = size = UNKNOWN_SIZE
     header = magic + struct.pack("<I", riff_bytes) + b"WAVE" + more + coding
     header += b"data" + struct.pack("<I", size)
-    return SoundFile(cast(BinaryIO, _Repaired(content, header, wav.start, wav.size)))
+    return _with_header(content, header, wav.start, wav.size)
 
 
 # --- FLAC --------------------------------------------------------------------------------------
@@ -279,11 +285,15 @@ def _counted_flac(content: BinaryIO, size: int) -> tuple[soundfile.SoundFile, st
     start = content.seek(after_id3(content))
     header = bytearray(content.read(26))  # the last 36 bits are the number of samples
     header[21:26] = (header[21] >> 4 << 36 | samples).to_bytes(5, "big")
-    whole = _Repaired(content, bytes(header), start + 26, size - start - 26)
-    return SoundFile(cast(BinaryIO, whole)), note
+    return _with_header(content, bytes(header), start + 26, size - start - 26), note
 
 
 # --- parts of files ----------------------------------------------------------------------------
+
+
+def _with_header(content: BinaryIO, header: bytes, start: int, size: int) -> soundfile.SoundFile:
+    """Open a part of a file with a new header."""
+    return SoundFile(cast(BinaryIO, _Repaired(content, header, start, size)))
 
 
 class _Repaired:

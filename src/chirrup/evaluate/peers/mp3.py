@@ -4,11 +4,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from chirrup.evaluate.peers.commands import CommandPeer
-
-RATES_HZ = (44_100, 48_000, 32_000)
-# kbit/s of Layer III by the header's index, for MPEG-1, and for MPEG-2 and 2.5.
-KBPS = (0, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320)
-KBPS_LOW = (0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160)
+from chirrup.files.mp3 import frame_bytes, is_info
 
 
 class Mp3(CommandPeer):
@@ -51,23 +47,3 @@ def frames(data: bytes) -> Iterator[bytes]:
             raise ValueError("the last MP3 frame is cut off")
         yield data[at : at + size]
         at += size
-
-
-def frame_bytes(header: bytes, at: int) -> int:
-    """Return the size of a frame in bytes, from its header of four bytes."""
-    bits = int.from_bytes(header, "big")
-    version, layer = bits >> 19 & 3, bits >> 17 & 3  # 3: MPEG-1, 2: MPEG-2, 0: MPEG-2.5
-    rate, frequency, padding = bits >> 12 & 15, bits >> 10 & 3, bits >> 9 & 1
-    if bits >> 21 != 0x7FF or version == 1 or layer != 1 or rate in (0, 15) or frequency == 3:
-        raise ValueError(f"no MP3 frame at byte {at}")
-    kbps = (KBPS if version == 3 else KBPS_LOW)[rate]
-    rate_hz = RATES_HZ[frequency] // {3: 1, 2: 2, 0: 4}[version]
-    return (144_000 if version == 3 else 72_000) * kbps // rate_hz + padding
-
-
-def is_info(frame: bytes) -> bool:
-    """Return whether a frame is LAME's or Xing's description of the file.
-
-    The description follows the side information of a silent frame.
-    """
-    return b"Info" in frame[4:40] or b"Xing" in frame[4:40]
