@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from chirrup.data.layouts.files import table
 from chirrup.data.manifest import languages, read_manifest, write_manifest
 from chirrup.data.parquet import audio_of_row, rows_without_audio
 from chirrup.errors import FileError
@@ -26,6 +27,15 @@ def test_the_languages_of_recordings(tmp_path: Path, monkeypatch: pytest.MonkeyP
     (tmp_path / "music_test" / "manifest.csv").write_text("no table")
     clips = [Path("speech_test") / name for name in ("a.wav", "b.wav", "c.wav", "x/e.wav")]
     assert languages([*clips, Path("music_test/d.wav")]) == {clips[0]: "hu", clips[3]: "en"}
+
+
+def test_a_manifest_with_a_byte_order_mark(tmp_path: Path) -> None:
+    """Excel writes the mark."""
+    path = tmp_path / "manifest.csv"
+    path.write_text("path,language\na.wav,hu\n", "utf-8-sig")
+    (entry,) = read_manifest(path)
+    assert (entry.path, entry.facts) == ("a.wav", {"language": "hu"})
+    assert list(table(path, ",")) == [{"path": "a.wav", "language": "hu"}]
 
 
 def test_a_parquet_file_whose_pages_are_damaged(tmp_path: Path) -> None:

@@ -234,7 +234,7 @@ def languages(recordings: Sequence[Path]) -> dict[Path, str]:
 
 
 def _csv_rows(path: Path) -> Iterator[dict[str, Any]]:
-    with path.open(newline="", encoding="utf-8") as lines:
+    with path.open(newline="", encoding="utf-8-sig") as lines:  # Excel writes a mark first
         try:
             reader = csv.DictReader(lines)
             if "path" not in (reader.fieldnames or ()):

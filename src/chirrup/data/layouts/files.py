@@ -68,7 +68,7 @@ def table(path: Path, delimiter: str = "\t") -> Iterator[dict[str, str]]:
     """
     if not path.is_file():
         return
-    with path.open(newline="", encoding="utf-8", errors="replace") as lines:
+    with path.open(newline="", encoding="utf-8-sig", errors="replace") as lines:
         quoting = csv.QUOTE_MINIMAL if delimiter == "," else csv.QUOTE_NONE
         try:
             for row in csv.DictReader(lines, delimiter=delimiter, quoting=quoting):
