@@ -353,6 +353,21 @@ def test_rows_of_other_sources_need_force(
     assert made(many) == 12, "a source that does not exist any more"
 
 
+def test_rows_of_an_earlier_pattern_need_force(
+    many: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("HOME", str(many))
+    monkeypatch.setenv("USERPROFILE", str(many))
+    options = ["--out", str(tmp_path / "tokens"), "--format", "npz"]
+    for pattern in ("~/0[0].flac", str(many / "0[0].flac")):
+        assert cli(["tokenize", pattern, *options]) == 0
+    for pattern, other in (("~/0[0].flac", "01.flac"), ("~/01.flac", "02.flac")):
+        assert cli(["tokenize", pattern, *options, "--force"]) == 0
+        capsys.readouterr()
+        assert cli(["tokenize", str(many / other), *options]) == 2
+        assert "is not among the sources: name it" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [

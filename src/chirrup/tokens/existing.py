@@ -1,5 +1,6 @@
 """Checks of a folder that may have a data set already, so that nobody loses one by mistake."""
 
+import glob
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -63,10 +64,13 @@ def check_sources(store: Store, folder: Path, sources: Sequence[str], force: boo
 
     A source stays if it is named again, or a folder above it is.
     """
-    given = {Path(source).resolve() for source in sources}
+    given = {Path(source).expanduser().resolve() for source in sources}
     before = [Path(text) for text in json.loads(store.setting("sources") or "[]")]
     removed = [
-        path for path in before if not given.intersection([path, *path.parents]) and path.exists()
+        path
+        for path in before
+        if not given.intersection([path, *path.parents])
+        and (path.exists() or any(glob.iglob(str(path), recursive=True)))
     ]
     if removed and store.totals()[0] and not force:
         raise FileError(
