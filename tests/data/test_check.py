@@ -13,7 +13,7 @@ import pytest
 import soundfile
 
 from chirrup.data import measure
-from chirrup.data.check import Report, check
+from chirrup.data.check import Report, check, crashed
 from chirrup.data.layouts import scan
 from chirrup.data.manifest import read_manifest
 from chirrup.data.prepare import prepare
@@ -253,3 +253,9 @@ def test_start_of_a_piece_is_a_number(tmp_path: Path) -> None:
     manifest.write_text("path,start_seconds\na.wav,1.5\nb.wav,x\n")
     with pytest.raises(FileError, match=r"start_seconds is 'x': give a number from 0 to"):
         list(read_manifest(manifest))
+
+
+def test_a_process_that_ends_may_lack_memory() -> None:
+    words = "its process ended: the decoder crashed, or there was too little memory"
+    assert json.loads(measure.crashed('{"number": 1}'))["records"][0]["detail"] == words
+    assert json.loads(crashed('{"row": {"path": "a"}}'))["found"] == [["unreadable", "a", words]]

@@ -5,7 +5,7 @@ import pytest
 import soxr
 from scipy.signal import fftconvolve
 
-from chirrup.data import quality
+from chirrup.data import quality, spectra
 from chirrup.data.reverberation import reverberation_time_s
 from chirrup.data.spectra import spectrum
 from data_samples import RATE_HZ, band_limited, noise, room, talk
@@ -18,7 +18,8 @@ def figures(audio: np.ndarray, rate_hz: int = RATE_HZ, speech: bool = True) -> d
 
 
 def levels_of(audio: np.ndarray, rate_hz: int = RATE_HZ) -> np.ndarray:
-    return quality.speech_levels(*spectrum(audio.astype(np.float32), rate_hz))
+    blocks, hz = spectrum(audio.astype(np.float32), rate_hz)
+    return np.concatenate([quality.speech_levels(power, hz) for power in blocks])
 
 
 def with_noise(clean: np.ndarray, snr_db: float, seed: int, coloured: bool) -> np.ndarray:
@@ -48,6 +49,17 @@ def test_snr_does_not_take_padding_for_pauses() -> None:
     padded = np.concatenate([np.zeros(2 * RATE_HZ), audio, np.zeros(RATE_HZ)])
     plain, found = (quality.snr_db(levels_of(x)) for x in (audio, padded))
     assert found == pytest.approx(plain, abs=0.5)
+
+
+def test_spectra_in_blocks_give_the_same_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    audio = with_noise(talk(20, pause_share=0.6), 20, 0, False)
+    found = []
+    for frames in (10**9, 100):
+        monkeypatch.setattr(spectra, "BLOCK_FRAMES", frames)
+        found.append(figures(audio))
+    assert found[1] == pytest.approx(found[0], rel=1e-6)
+    sizes = {len(power) for power in spectrum(audio.astype(np.float32), RATE_HZ)[0]}
+    assert max(sizes) == 100
 
 
 @pytest.mark.parametrize("rt60_s", [0.3, 0.5, 0.8, 1.2])

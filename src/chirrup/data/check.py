@@ -12,7 +12,7 @@ import numpy as np
 from chirrup.data.audio import BadAudioError, opened, read_blocks
 from chirrup.data.item import ENDINGS, SPLITS
 from chirrup.data.manifest import BadRow, Entry, find_manifest, read_rows
-from chirrup.data.measure import SILENT
+from chirrup.data.measure import CRASHED, SILENT
 from chirrup.data.workers import Run
 from chirrup.errors import FileError
 from chirrup.files.walking import files_below
@@ -174,7 +174,7 @@ def _job(entry: Entry, rate_hz: int | None, quick: bool) -> str:
 
 def crashed(job: str) -> str:
     path = json.loads(job)["row"]["path"]
-    return json.dumps({"found": [("unreadable", path, "the decoder crashed")]})
+    return json.dumps({"found": [("unreadable", path, CRASHED)]})
 
 
 def check_recording(job: str) -> str:

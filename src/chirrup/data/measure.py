@@ -22,6 +22,7 @@ from chirrup.errors import FileError
 
 SILENT = 1e-4
 """Peak below which a recording counts as silence: 3 of 16 bits."""
+CRASHED = "its process ended: the decoder crashed, or there was too little memory"
 
 
 def job(number: int, item: Item, settings: dict[str, Any]) -> str:
@@ -57,7 +58,7 @@ def run(job: str) -> str:
 
 def crashed(job: str) -> str:
     """Return the result of a file that ended its worker process."""
-    record = {"reason": "damaged", "detail": "the decoder crashed"}
+    record = {"reason": "damaged", "detail": CRASHED}
     return json.dumps({"number": json.loads(job)["number"], "records": [record]})
 
 

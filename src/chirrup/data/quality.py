@@ -50,10 +50,11 @@ def figures(audio: np.ndarray, rate_hz: int, *, speech: bool) -> dict[str, float
         speech: also estimate SNR and reverberation time.
     """
     mono = audio.mean(axis=0)
-    power, hz = spectrum(mono, rate_hz)
-    levels = speech_levels(power, hz)
+    blocks, hz = spectrum(mono, rate_hz)
+    both = [(speech_levels(power, hz), band_levels(power, hz)) for power in blocks]
+    levels, bands = (np.concatenate(parts) for parts in zip(*both, strict=True))
     found = {
-        "bandwidth_hz": bandwidth_hz(power, hz),
+        "bandwidth_hz": bandwidth_hz(bands, hz),
         "clipped_share": clipped_share(audio),
         "silence_share": silence_share(levels),
         "dc_offset": float(np.abs(audio.mean(axis=1, dtype=np.float64)).max()),
@@ -95,19 +96,34 @@ def silence_share(levels: np.ndarray) -> float:
     return float((levels < max(loud * 10 ** (-SILENT_DB / 10), DIGITAL_SILENCE)).mean())
 
 
-def bandwidth_hz(power: np.ndarray, hz: np.ndarray) -> float | None:
+def _bands(hz: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the numbers of the bands of `BAND_HZ`, and the first bin of each."""
+    bands = np.minimum(hz // BAND_HZ, hz[-1] // BAND_HZ - 1).astype(int)
+    starts = np.flatnonzero(np.diff(bands, prepend=-1))
+    return bands[starts], starts
+
+
+def band_levels(power: np.ndarray, hz: np.ndarray) -> np.ndarray:
+    """Return the mean power of each band ``[frames, bands]``."""
+    starts = _bands(hz)[1]
+    sums = np.add.reduceat(power, starts, axis=1)
+    return (sums / np.diff(starts, append=len(hz))).astype(np.float32)
+
+
+def bandwidth_hz(levels: np.ndarray, hz: np.ndarray) -> float | None:
     """Return the end of the highest band that is not `BAND_DEPTH_DB` below the loudest band.
 
     It reveals recordings that were made or stored at a lower sample rate than the file has.
+
+    Args:
+        levels: mean power of each band ``[frames, bands]``.
+        hz: frequencies of the bins.
     """
-    bands = np.minimum(hz // BAND_HZ, hz[-1] // BAND_HZ - 1).astype(int)
-    starts = np.flatnonzero(np.diff(bands, prepend=-1))
-    width = np.diff(starts, append=len(hz))
-    loud = np.quantile(np.add.reduceat(power, starts, axis=1) / width, BAND_LOUD, axis=0)
+    loud = np.quantile(levels, BAND_LOUD, axis=0)
     if loud.max() < 1e-15:
         return None
     level_db = db(loud)
-    highest = bands[starts][np.flatnonzero(level_db > level_db.max() - BAND_DEPTH_DB)[-1]]
+    highest = _bands(hz)[0][np.flatnonzero(level_db > level_db.max() - BAND_DEPTH_DB)[-1]]
     return float(min((highest + 1) * BAND_HZ, hz[-1]))
 
 

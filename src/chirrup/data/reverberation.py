@@ -39,13 +39,13 @@ def reverberation_time_s(mono: np.ndarray, rate_hz: int) -> float | None:
         The time in s, about 0.15 to 0.2 for dry speech. None if fewer than `LEAST_STRETCHES`
         stretches fall evenly, because the recording is too short or too noisy.
     """
-    power, hz = spectrum(mono, rate_hz, WINDOW_S, HOP_S)
+    blocks, hz = spectrum(mono, rate_hz, WINDOW_S, HOP_S)
     bands = [(low, high) for low, high in pairwise(EDGES_HZ) if high <= hz[-1]]
     if not bands:
         return None
-    level_db = np.stack(
-        [db(power[:, (hz >= low) & (hz < high)].sum(axis=1)) for low, high in bands], axis=1
-    ).astype(np.float64)
+    inside = [(hz >= low) & (hz < high) for low, high in bands]
+    levels = [np.stack([power[:, bins].sum(axis=1) for bins in inside], axis=1) for power in blocks]
+    level_db = db(np.concatenate(levels)).astype(np.float64)
     nonsilent_db = np.where(level_db > SILENCE_DB, level_db, np.nan)
     used = ~np.isnan(nonsilent_db).all(axis=0)
     level_db, nonsilent_db = level_db[:, used], nonsilent_db[:, used]
