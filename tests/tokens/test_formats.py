@@ -57,6 +57,7 @@ def test_all_forms_have_the_same_rows(
         assert row.codes.dtype == np.int16
         assert np.array_equal(row.codes, expected.codes)
         assert np.array_equal(data.codes(number, 0.1, 0.3), row.codes[:, 5:15])
+        assert np.array_equal(data.codes(number, 0.019, 0.119), row.codes[:, :5])
         assert data.frames[number] == row.codes.shape[1]
         assert np.array_equal(data.stored(number), flatten(row.codes, 1024, data.settings.flatten))
     again = pickle.loads(pickle.dumps(data))

@@ -5,7 +5,7 @@ import operator
 from collections.abc import Callable, Iterator
 from dataclasses import fields
 from functools import cached_property
-from math import isfinite
+from math import floor, isfinite
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -23,6 +23,8 @@ from chirrup.tokens.work import DATASET, IDS, INDEX, SHARDS
 T = TypeVar("T")
 FAULTS = (KeyError, IndexError, TypeError, ValueError, OverflowError, MemoryError)
 """Errors of damaged shards."""
+ROUNDING = 1e-6
+"""Largest rounding of a time in frames: 0.29 s at 100 Hz is a little less than frame 29."""
 
 
 class Tokens:
@@ -142,7 +144,8 @@ class Tokens:
         Args:
             row: number or id of the row.
             start_s: start in s. The first frame is the one at this time.
-            end_s: end in s. None is the end of the row.
+            end_s: end in s. The frame at this time is the first one that is left out. None is the
+                end of the row.
 
         Returns:
             ``int [codebooks, frames]``.
@@ -174,7 +177,7 @@ class Tokens:
     def _frame(self, seconds: float) -> int:
         if not isfinite(seconds):
             raise ValueError(f"the time is {seconds} s, must be a finite number")
-        return max(0, round(seconds * self.settings.frame_rate_hz))
+        return max(0, floor(seconds * self.settings.frame_rate_hz + ROUNDING))
 
     def _read(self, read: Callable[[Path, int, int, Place], T], number: int) -> T:
         """Read a row with a function of its folder, shard, position in the shard and place."""
