@@ -9,6 +9,7 @@ from torch.testing import assert_close
 
 from chirrup.codes import ABSENT
 from chirrup.lab.models import CONFIGS, build
+from chirrup.lab.quantizers.ema import PlainEMALevel
 from chirrup.lab.quantizers.rvq import ResidualVectorQuantizer
 
 DIM, LEVELS, SIZE, CODE_DIM = 12, 5, 32, 4
@@ -56,6 +57,25 @@ def test_gradient_passes_straight_through(
     assert plain.grad is not None
     assert x.grad.abs().max() > 0.01
     assert_close(x.grad, plain.grad)
+
+
+def test_without_projections_every_levels_commitment_reaches_the_latent() -> None:
+    """The gradient of the decoder passes once, whatever the number of levels."""
+    torch.manual_seed(0)
+    quantizer = ResidualVectorQuantizer(DIM, LEVELS, SIZE, DIM, PlainEMALevel).double()
+    x = latents().requires_grad_()
+    used = torch.tensor([1, 3, LEVELS])
+    result = quantizer(x, used)
+    (to_latent,) = torch.autograd.grad(result.latent.sum(), x, retain_graph=True)
+    assert_close(to_latent, torch.ones_like(x))
+    expected = torch.zeros_like(x)
+    for row, levels in enumerate(used.tolist()):
+        for count in range(1, levels + 1):
+            rest = x[row] - quantizer.decode(result.codes[row : row + 1, :count])[0]
+            expected[row] += 2 * rest.detach() / rest.numel() / levels / len(x)
+    (to_latent,) = torch.autograd.grad(result.commitment, x)
+    assert_close(to_latent, expected)
+    assert_close(result.latent[2:], quantizer.decode(result.codes[2:]))
 
 
 def test_only_lrac_detaches_residuals() -> None:

@@ -37,7 +37,8 @@ class ResidualVectorQuantizer(Quantizer):
         count_folded: whether `macs_per_frame` by default counts output projections as folded into
             lookup tables, also in the encoder, as the model's paper does.
         detach_residual: whether the residual of the next level is detached from this level's
-            output, so that a level is trained by its own losses and the decoder's only.
+            output, so that a level is trained by its own losses and the decoder's only. Levels
+            without projections always detach it.
         sum_losses: whether the losses are summed over the levels in use, as in DAC's code, instead
             of averaged.
     """
@@ -69,6 +70,10 @@ class ResidualVectorQuantizer(Quantizer):
         levels = self.trained_levels
         if self.fast and levels[0].projects and fast.runs_on(latent):
             return self._fast_form(latent, used, counts)
+        # Without projections, an output has the gradient of its residual, so the next residual
+        # would have the gradient zero. The straight-through step then spans all levels at once.
+        projects = levels[0].projects
+        detached = self.detach_residual or not projects
         residual, quantized = latent, torch.zeros_like(latent)
         codes, projections = [], []
         commitment = codebook = latent.new_zeros(())
@@ -82,9 +87,11 @@ class ResidualVectorQuantizer(Quantizer):
             codebook = codebook + ((projected.detach() - entry) ** 2).mean((1, 2)) @ weight
             output = level.project_out(projected + (entry - projected).detach())
             quantized = quantized + output * (index < used)[:, None, None]
-            residual = residual - (output.detach() if self.detach_residual else output)
+            residual = residual - (output.detach() if detached else output)
             codes.append(code)
             projections.append(projected.detach().transpose(1, 2).flatten(0, 1))
+        if not projects:
+            quantized = latent + (quantized - latent).detach()
         return Quantized(
             latent=quantized,
             codes=torch.stack(codes, dim=1),
