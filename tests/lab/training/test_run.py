@@ -58,6 +58,23 @@ def test_train_starts_stops_resumes_and_starts_afresh(recipe: Path, tmp_path: Pa
     assert step(out) == 1
 
 
+def test_a_corpus_without_validation_recordings(
+    recipe: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Training prints a warning and goes on. Without clips, it goes on silently."""
+    caplog.set_level("WARNING", "chirrup")
+    for changes, warnings in (
+        (["data.validation=voice_test"], 1),
+        (["data.validation_clips=0"], 0),
+    ):
+        caplog.clear()
+        changes += [STAGE, "validate_every=1"]
+        train(recipe, tmp_path, changes, minutes=0.0, device="cpu", fresh=True)
+        assert step(tmp_path) == 1
+        lines = [line for line in caplog.messages if "training goes without validation" in line]
+        assert len(lines) == warnings
+
+
 def test_a_line_comes_before_each_long_part(
     recipe: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

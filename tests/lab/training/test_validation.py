@@ -70,6 +70,16 @@ def test_clips_for_enhancement_are_noisy_reverberant_or_clean(corpus: Path) -> N
     assert torch.equal(clean[1], clean[0])
 
 
+@pytest.mark.parametrize("missing", ["noise_test", "rir"])
+def test_a_corpus_without_noise_or_rooms_is_validated(tmp_path: Path, missing: str) -> None:
+    manifest = write_corpus(tmp_path)
+    lines = [line for line in manifest.read_text().splitlines() if not line.startswith(missing)]
+    manifest.write_text("\n".join(lines) + "\n")
+    pairs = clips(config(manifest, enhance=True), RATE_HZ)
+    alike = [torch.equal(clip, target) for clip, target in pairs]
+    assert alike == [missing == "noise_test", missing == "rir", True]
+
+
 def test_figures_of_enhancement_include_the_input(corpus: Path) -> None:
     settings = {"bypass", "all", "lowest"}
     for enhance in (False, True):

@@ -51,7 +51,7 @@ from chirrup.lab.training.forward import Forward
 from chirrup.lab.training.logger import TrainingLogger
 from chirrup.lab.training.losses.reconstruction import ReconstructionLoss, normalise_level
 from chirrup.lab.training.selection import Selection
-from chirrup.lab.training.validation import validate
+from chirrup.lab.training.validation import validate, validates
 from chirrup.lab.weights import load_weights
 
 LOG = logging.getLogger(__name__)
@@ -128,6 +128,7 @@ class Trainer:
         check_losses(config, self.step, self.folder)
         sampler = self.sampler()
         log = TrainingLogger(self.folder, config.steps, self.step, quiet=self.rank != 0)
+        validating = self.rank == 0 and validates(config.data)
         begun = saved = time.monotonic()
         hours_before = self.hours
         with log:
@@ -137,7 +138,7 @@ class Trainer:
                 now = time.monotonic()
                 self.hours = hours_before + (now - begun) / 3600
                 log.figures(self.step, self.hours, figures)
-                if self.step % config.validate_every == 0 and self.rank == 0:
+                if validating and self.step % config.validate_every == 0:
                     mel = self.reconstruction.spectral
                     result = validate(self.ema, config.data, config.codes.lowest, mel)
                     result.figures |= self.usage.figures()

@@ -12,7 +12,12 @@ from chirrup.data.manifest import Entry
 from chirrup.evaluate.metrics.spectral import lsd, lsd_high, lsd_low
 from chirrup.evaluate.metrics.stereo import ild_error, ipd_error
 from chirrup.lab.models import Model
-from chirrup.lab.training.batches.audio_files import list_recordings, read_jointly, read_mono
+from chirrup.lab.training.batches.audio_files import (
+    has_recordings,
+    list_recordings,
+    read_jointly,
+    read_mono,
+)
 from chirrup.lab.training.batches.mixing import from_direct_path, mix, reverberate
 from chirrup.lab.training.batches.resampler import Resampler
 from chirrup.lab.training.data_config import DataConfig
@@ -52,11 +57,16 @@ def score_of(data: DataConfig, sample_rate_hz: int) -> str:
     return "pesq" if sample_rate_hz <= 24_000 else "lsd"
 
 
+def validates(data: DataConfig) -> bool:
+    """Return whether a recipe validates and its corpus has recordings for it."""
+    return data.validation_clips > 0 and has_recordings(data.manifest, data.validation)
+
+
 def clips(data: DataConfig, sample_rate_hz: int, channels: int = 1) -> list[tuple[Tensor, Tensor]]:
     """Read evenly spaced clips of the validation folder.
 
     For a model that enhances, noise is added to the first clip of each three and a room to the
-    second. Noises and rooms are evenly spaced too.
+    second, if the corpus has noise and rooms. Noises and rooms are evenly spaced too.
 
     Returns:
         Pairs of input and target, each ``[1, samples]``, or ``[channels, samples]`` if channels are
@@ -77,18 +87,21 @@ def clips(data: DataConfig, sample_rate_hz: int, channels: int = 1) -> list[tupl
         start = max(0, clip.shape[1] - MUSIC_SECONDS * sample_rate_hz) // 2
         return clip[:, start : start + MUSIC_SECONDS * sample_rate_hz]
 
+    def added(folder: str) -> list[Tensor]:
+        found = has_recordings(data.manifest, folder)
+        return list(map(mono, spread(folder, len(clean)))) if found else []
+
     read = kept if data.channels == "keep" else mono
     clean = list(map(read, spread(data.validation, data.validation_clips)))
     if score_of(data, sample_rate_hz) == "lsd":
         clean = [middle(clip) for clip in clean]
     pairs = [(clip, clip) for clip in clean]
-    if data.enhance:
-        noises = list(map(mono, spread(data.validation_noise, len(clean))))
+    if data.enhance and (noises := added(data.validation_noise)):
         for index, clip in list(enumerate(clean))[::3]:
             noise = noises[index % len(noises)]
             noise = noise.repeat(1, -(-clip.shape[1] // noise.shape[1]))[:, : clip.shape[1]]
             pairs[index] = (mix(clip[None], noise[None], torch.tensor(NOISE_DB))[0], clip)
-        rooms = list(map(mono, spread(data.rooms, len(clean))))
+    if data.enhance and (rooms := added(data.rooms)):
         for index, clip in list(enumerate(clean))[1::3]:
             response = from_direct_path(rooms[index % len(rooms)][0])
             both = reverberate(clip[None], response[None, None], sample_rate_hz)

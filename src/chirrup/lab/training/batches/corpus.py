@@ -59,17 +59,32 @@ def build_sampler(
 
 
 def warn_of_missing(data: DataConfig, sampler: Sampler) -> None:
-    """Log the conditions of the recipe that the corpus has no noise or rooms for."""
+    """Log what the corpus lacks: noise and rooms for conditions, recordings for validation."""
+    log = logging.getLogger(__name__)
     for folder, recordings, needed_by in (
         (data.noise, sampler.noise, NEEDS_NOISE),
         (data.rooms, sampler.rooms, NEEDS_ROOMS),
     ):
         names = [name.replace("_", " ") for name in needed_by if name in data.conditions.used]
         if names and recordings is None:
-            logging.getLogger(__name__).warning(
+            log.warning(
                 "%s has no recordings in %s/: training goes without %s speech",
                 *(data.manifest, folder, ", ".join(names)),
             )
+    if not data.validation_clips:
+        return
+    if not has_recordings(data.manifest, data.validation):
+        log.warning(
+            "%s has no recordings in %s/: training goes without validation; name another folder "
+            "with data.validation",
+            *(data.manifest, data.validation),
+        )
+    elif data.enhance and not has_recordings(data.manifest, data.validation_noise):
+        log.warning(
+            "%s has no recordings in %s/: validation goes without noisy clips; name another folder "
+            "with data.validation_noise",
+            *(data.manifest, data.validation_noise),
+        )
 
 
 def open_recordings(
