@@ -1,5 +1,6 @@
 """Validation: its clips, their conditions and targets, and its scores."""
 
+import shutil
 from copy import deepcopy
 from pathlib import Path
 from typing import Literal
@@ -68,6 +69,19 @@ def test_clips_for_enhancement_are_noisy_reverberant_or_clean(corpus: Path) -> N
 
     assert torch.equal(clean[0], original(corpus, 2))
     assert torch.equal(clean[1], clean[0])
+
+
+def test_clips_are_evenly_spaced(tmp_path: Path) -> None:
+    manifest = write_corpus(tmp_path)
+    for index in (3, 4):
+        shutil.copy(tmp_path / "speech_test" / "0.wav", tmp_path / f"speech_test/{index}.wav")
+    more = "speech_test/3.wav\nspeech_test/4.wav\n"
+    manifest.write_text(manifest.read_text() + more)
+    pairs = clips(config(manifest, enhance=False), RATE_HZ)
+    for (clip, _), index in zip(pairs, (0, 1, 3), strict=True):
+        assert torch.equal(clip, original(manifest, index))
+    assert len(clips(config(manifest, enhance=False, count=9), RATE_HZ)) == 5
+    assert clips(config(manifest, enhance=True, count=0), RATE_HZ) == []
 
 
 @pytest.mark.parametrize("missing", ["noise_test", "rir"])

@@ -61,7 +61,7 @@ class DataConfig(Strict):
     """Patterns of licences, such as ``CC0*``. Recordings with others are not trained on. Without
     patterns, all recordings are. Validation takes all recordings."""
     validation_clips: Count = 12
-    """With 0, nothing is validated."""
+    """Evenly spaced among the sorted recordings. With 0, nothing is validated."""
     validation_score: Literal["auto", "pesq", "lsd"] = "auto"
     """PESQ is for speech, the log-spectral distance for music. "auto" is PESQ up to 24 kHz. At most
     the middle 10 s of a music clip are scored."""

@@ -75,7 +75,8 @@ def clips(data: DataConfig, sample_rate_hz: int, channels: int = 1) -> list[tupl
 
     def spread(folder: str, count: int) -> list[Entry]:
         entries = sorted(list_recordings(data.manifest, folder))
-        return entries[:: max(1, len(entries) // count)][:count]
+        count = min(count, len(entries))
+        return [entries[index * len(entries) // count] for index in range(count)]
 
     def mono(entry: Entry) -> Tensor:
         return torch.from_numpy(read_mono(entry, sample_rate_hz))[None]
