@@ -119,6 +119,7 @@ def main() -> None:
     broadcast_parameters(model)
     trainer.adversary.discriminators.load_state_dict(saved["adversary"])
     trainer.usage.load_state_dict(saved["usage"])
+    trainer.forward.restore(saved.get("lessons") or {})
     figures = fit_encoder(trainer, teacher, options.minutes) if options.minutes else []
     trainer.ema.load_state_dict(trainer.model.state_dict())
     trainer.step, trainer.hours = saved["step"], saved["hours"] + options.minutes / 60

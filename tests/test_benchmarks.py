@@ -15,14 +15,17 @@ import pytest
 import soundfile
 import torch
 
+import small_focal
 from benchmark_scripts import scripts  # noqa: F401
 from chirrup.evaluate.metrics import METRICS
 from chirrup.evaluate.peers import find
 from chirrup.evaluate.results import RESULTS, Results, Row
 from chirrup.lab.audit.complexity import nominal_latency_samples
-from chirrup.lab.models import Model, build
+from chirrup.lab.models import CONFIGS, Model, build
 from chirrup.lab.training.checkpoints import load_checkpoint
 from chirrup.lab.training.config import TrainingConfig, load_recipe
+from tiny_teachers import write_whisper
+from tiny_training import differing, stopped, tiny_config, write_corpus
 
 
 @pytest.fixture
@@ -142,6 +145,30 @@ def test_both_decoders_begin_anew_on_the_same_codes() -> None:
     for decoder in (conv2former, convnext):
         fresh = carry_over.copy_what_fits(conv2former, decoder, iris.decoders().fresh)
         assert fresh == sorted(name for name in decoder.state_dict() if name.startswith("decoder."))
+
+
+def test_the_map_of_a_teachers_features_is_carried_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    carry_over = import_module("carry_over")
+    monkeypatch.setitem(CONFIGS, small_focal.NAME, small_focal.ENTRY)
+    corpus = write_corpus(tmp_path / "corpus").parent
+    write_whisper(corpus / "whisper")
+    config = tiny_config(
+        corpus,
+        model=small_focal.NAME,
+        stages=[{"name": "joint", "steps": 3, "weights": {"teacher_features": 1}}],
+        teacher={"kind": "whisper", "path": str(corpus / "whisper"), "layers": [1, 2]},
+        codes={"lowest": 1},
+    )
+    stopped(config, tmp_path / "old", 1)
+    monkeypatch.setattr(carry_over, "load_recipe", lambda *_: config)
+    command = ["carry_over", str(tmp_path / "old"), "recipe.toml", "--out", str(tmp_path / "new")]
+    monkeypatch.setattr(sys, "argv", [*command, "--minutes", "0"])
+    carry_over.main()
+    old, new = (load_checkpoint(tmp_path / name)["lessons"] for name in ("old", "new"))
+    assert "directions" in old
+    assert differing(old, new) == []
 
 
 def test_the_flagship_hears_as_much_with_other_clips() -> None:

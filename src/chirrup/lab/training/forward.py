@@ -65,4 +65,8 @@ class Forward:
         return {}
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Load the result of `state`."""
+        """Load the result of `state`.
+
+        Raises:
+            ModelError: the checkpoint lacks a part of the state.
+        """

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from torch import Tensor
 from torch.testing import assert_close
 
-from chirrup.errors import ChirrupError, UsageError
+from chirrup.errors import ChirrupError, ModelError, UsageError
 from chirrup.lab import fast
 from chirrup.lab.models import CONFIGS
 from chirrup.lab.models.focalcodec import FocalCodec
@@ -152,6 +152,13 @@ def test_a_resumed_run_equals_an_uninterrupted_one(corpus: Path, tmp_path: Path)
     assert differing(whole.state(), second.state()) == []
     assert {"mean", "directions"} <= set(whole.state()["lessons"])
     assert not any("conv_1" in name for name in whole.state()["lessons"]), "no teacher is kept"
+
+
+def test_a_begun_run_gets_no_teacher_without_its_map(corpus: Path, tmp_path: Path) -> None:
+    begun = config(corpus, "quantizer", teacher=None)
+    assert stopped(begun, tmp_path, 1).state()["lessons"] == {}
+    with pytest.raises(ModelError, match="no map of the teacher's features"):
+        resumed(config(corpus, "joint"), tmp_path)
 
 
 # --- what is compared ----------------------------------------------------------------------------

@@ -156,8 +156,15 @@ class FeatureDistillation(Forward):
         return self.map.state_dict() if self.map is not None else {}
 
     def restore(self, state: dict[str, Any]) -> None:
-        if self.map is not None and state:
-            self.map.load_state_dict(state)
+        if self.map is None:
+            return
+        if not state:
+            raise ModelError(
+                "the checkpoint has no map of the teacher's features, which is fitted at the first "
+                "step: start a new training in another folder, or set the weights "
+                f"{', '.join(sorted(NEEDS_TEACHER))} to 0 and decode no features of the teacher"
+            )
+        self.map.load_state_dict(state)
 
     @torch.no_grad()
     def _teacher_features(self, audio: Tensor) -> list[Tensor]:
