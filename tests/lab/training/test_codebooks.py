@@ -83,6 +83,18 @@ def test_revival_moves_dead_entries_only() -> None:
     assert usage.revive(model, projected, 0.05, torch.Generator().manual_seed(0)) == 0
 
 
+def test_no_vector_revives_two_entries() -> None:
+    model, usage = quantizer(), Usage(LEVELS, SIZE)
+    usage.share[2, :60] = 0.0
+    old = model.trained_levels[2].codebook.detach().clone()
+    projected = torch.randn(LEVELS, 50, CODE_DIM)
+    assert usage.revive(model, projected, 0.05, torch.Generator().manual_seed(0)) == 50
+    new = model.trained_levels[2].codebook.detach()
+    assert len(new[:50].unique(dim=0)) == 50
+    assert torch.equal(new[50:], old[50:])
+    assert usage.revive(model, projected, 0.05, torch.Generator().manual_seed(0)) == 10
+
+
 def test_counts_are_those_of_a_slow_loop() -> None:
     codes = torch.randint(SIZE, (3, LEVELS, 40), generator=torch.Generator().manual_seed(0))
     expected = torch.zeros(LEVELS, SIZE)

@@ -133,7 +133,8 @@ class Usage(nn.Module):
     ) -> int:
         """Move entries used less than ``below`` times the average to random vectors of the batch.
 
-        Levels whose entries are not initialised from data are left unchanged.
+        Levels whose entries are not initialised from data are left unchanged. No vector is taken
+        twice, so if there are fewer vectors than such entries, the next revival moves the others.
 
         Args:
             projected: `Quantized.projected`, ``[codebooks, vectors, code_dim]``.
@@ -147,7 +148,8 @@ class Usage(nn.Module):
                 continue
             dead = (self.share[index] * self.share.shape[1] < below).nonzero()[:, 0]
             vectors = projected[index]
-            pick = torch.randint(len(vectors), (len(dead),), generator=generator)
+            dead = dead[: len(vectors)]
+            pick = torch.randperm(len(vectors), generator=generator)[: len(dead)]
             level.set_entries(dead, vectors[pick.to(vectors.device)])
             self.share[index, dead] = 1 / self.share.shape[1]
             self.share[index] /= self.share[index].sum()
