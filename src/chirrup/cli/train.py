@@ -1,5 +1,6 @@
 """``chirrup train`` and ``chirrup export``, which need the extra ``train``."""
 
+import json
 import logging
 import os
 from collections.abc import Generator
@@ -92,7 +93,9 @@ def train(
     for text in overrides or []:
         if "=" not in text.lstrip("="):
             raise UsageError(f"{text!r} is not of the form key=value")
-    changes = [*(overrides or []), *([f"data.manifest={data}"] if data else [])]
+    changes = overrides or []
+    if data:  # quoted, because overrides are TOML, in which 2024-11-30 is a date
+        changes = [*changes, f"data.manifest={json.dumps(str(data), ensure_ascii=False)}"]
     first = os.environ.get("RANK", "0") == "0"
     if not first:
         logging.getLogger("chirrup").setLevel(logging.WARNING)
