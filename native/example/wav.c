@@ -30,7 +30,7 @@ int main(int argc, char **argv) {
     if (fread(content, 1, size, file) != size) return fprintf(stderr, "%s cannot be read\n", argv[1]), 2;
 
     chirrup_program program;
-    const int error = chirrup_open(&program, content, size, zeros(chirrup_memory_size(content, size)));
+    int error = chirrup_open(&program, content, size, zeros(chirrup_memory_size(content, size)));
     if (error) return fprintf(stderr, "%s: %s\n", argv[1], chirrup_error(error)), 2;
     free(content);
     if (program.part[CHIRRUP_DECODER].output_size != program.part[CHIRRUP_ENCODER].input_size)
@@ -53,7 +53,8 @@ int main(int argc, char **argv) {
         return fprintf(stderr, "%s is not a mono WAV file with 16 bits\n", argv[3]), 2;
     for (size_t n; (n = fread(pcm, sizeof *pcm, samples, in)) > 0;) {
         for (size_t i = 0; i < samples; ++i) audio[i] = i < n ? (float)pcm[i] / 32768 : 0;
-        chirrup_run(&program, CHIRRUP_ENCODER, audio, codes, 1, encoder, scratch);
+        error = chirrup_run(&program, CHIRRUP_ENCODER, audio, codes, 1, encoder, scratch);
+        if (error) return fprintf(stderr, "%s: %s\n", argv[1], chirrup_error(error)), 2;
         memset(packet, 0, bytes);
         for (size_t bit = 0; bit < codebooks * bits; ++bit)
             packet[bit / 8] |= (uint8_t)((codes[bit / bits] >> bit % bits & 1) << bit % 8);
@@ -66,7 +67,8 @@ int main(int argc, char **argv) {
         memset(codes, 0, codebooks * sizeof *codes);
         for (size_t bit = 0; bit < codebooks * bits; ++bit)
             codes[bit / bits] |= (packet[bit / 8] >> bit % 8 & 1) << bit % bits;
-        chirrup_run(&program, CHIRRUP_DECODER, codes, audio, 1, decoder, scratch);
+        error = chirrup_run(&program, CHIRRUP_DECODER, codes, audio, 1, decoder, scratch);
+        if (error) return fprintf(stderr, "%s: %s\n", argv[1], chirrup_error(error)), 2;
         for (size_t i = 0; i < samples; ++i)
             pcm[i] = (int16_t)(audio[i] >= 1 ? 32767 : audio[i] <= -1 ? -32768 : audio[i] * 32767);
         fwrite(pcm, 2, left / 2 < (long)samples ? (size_t)left / 2 : samples, out);

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 import chirrup.zoo
+from chirrup.lab.export.decoder_only import without_encoder
 from chirrup.runtime import native
 from small_model import speech_like
 from small_programs import programs
@@ -62,6 +63,11 @@ def test_the_example_codes_and_decodes_a_wav_file(
     names = [native.PROGRAM, str(BITS), "in.wav", "packets", "out.wav"]
     loader = os.environ | {"LD_LIBRARY_PATH": str(prefix / "lib")}
     subprocess.run([example, *names], cwd=tmp_path, env=loader, check=True)
+    (tmp_path / "decoder.chirp").write_bytes(without_encoder(data))
+    command = [example, "decoder.chirp", str(BITS), "in.wav", "none", "none.wav"]
+    done = subprocess.run(command, cwd=tmp_path, env=loader, stderr=subprocess.PIPE, text=True)
+    assert done.returncode == 2
+    assert done.stderr == "decoder.chirp: the program has no encoder, it only decodes\n"
 
     monkeypatch.setattr(native, "FOLDER", prefix / "lib")
     native.library.cache_clear()
