@@ -55,6 +55,26 @@ def test_a_step_decodes_wrong_codes_and_trains_with_them() -> None:
     assert next(model.encoder.parameters()).grad is not None
 
 
+def test_a_resumed_run_keeps_the_order() -> None:
+    """The entries have changed in the meantime."""
+    model, codes = deepcopy(small_iris()), CodesConfig(bit_errors=1)
+    flips = torch.ones(1, 4, 10, dtype=torch.long)
+    dropout = CodeDropout(torch.tensor([4]), torch.zeros(1).bool(), torch.ones(1, 10).bool(), flips)
+    whole, parts = Forward(codes, model), Forward(codes, model)
+    assert whole.state() == {}
+    assert whole.error(dropout) is not None
+    for level in model.quantizer.trained_levels:
+        level.codebook.copy_(torch.randn_like(level.codebook))
+    parts.restore(whole.state())
+    quantized = model.quantizer(torch.randn(1, 32, 10), dropout.used)
+    first, second = whole.error(dropout), parts.error(dropout)
+    assert first is not None
+    assert second is not None
+    assert torch.equal(first(quantized), second(quantized))
+    with pytest.raises(ModelError, match="no order of these codebooks"):
+        parts.restore({"order": torch.zeros(4, 256, dtype=torch.long)})
+
+
 def test_a_quantizer_without_trained_codebooks() -> None:
     with pytest.raises(ModelError, match=r"no trained codebooks: set codes.bit_errors to 0"):
         BitErrors(BinarySphericalQuantizer(4))

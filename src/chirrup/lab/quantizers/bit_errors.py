@@ -12,25 +12,30 @@ from chirrup.lab.quantizers.quantizer import Quantized, Quantizer
 class BitErrors:
     """The bits of codes whose codebooks are in a pseudo-Gray order, as an export may order them.
 
-    The order is the one of the entries when the object is made. The quantizer does not change.
+    The quantizer does not change.
+
+    Args:
+        order: `entries` of an earlier object. By default the order of the present entries is
+            searched.
 
     Raises:
-        ModelError: the quantizer has no trained codebooks.
+        ModelError: the quantizer has no trained codebooks, or ``order`` is not one of its entries.
     """
 
     @torch.no_grad()
-    def __init__(self, quantizer: Quantizer) -> None:
-        if not quantizer.trained_levels:
+    def __init__(self, quantizer: Quantizer, order: Tensor | None = None) -> None:
+        levels = quantizer.trained_levels
+        if not levels:
             raise ModelError("the model has no trained codebooks: set codes.bit_errors to 0")
         self.quantizer = quantizer
-        orders = np.stack(
-            [
-                pseudo_gray_order(projected_entries(level).double().cpu().numpy())
-                for level in quantizer.trained_levels
-            ]
-        )
+        if order is None:
+            vectors = [projected_entries(level).double().cpu().numpy() for level in levels]
+            order = torch.from_numpy(np.stack(list(map(pseudo_gray_order, vectors))))
+        every = torch.arange(quantizer.codebook_size).expand(len(levels), -1)
+        if not torch.equal(order.sort(dim=1).values.cpu(), every):
+            raise ModelError("the checkpoint has no order of these codebooks for codes.bit_errors")
         device = next(quantizer.parameters()).device
-        self.entries = torch.from_numpy(orders).to(device)
+        self.entries = order.to(device)
         """The code of each place in the order, ``[codebooks, entries]``."""
         self.places = self.entries.argsort(dim=1)
 

@@ -181,7 +181,8 @@ class CodesConfig(Strict):
     loss_rate: Share = 0.15
     """Share of lost frames in such an example, in bursts of up to three."""
     bit_errors: Share = 0.0
-    """Probability that codes have wrong bits, with the codebooks in a pseudo-Gray order."""
+    """Probability that codes have wrong bits, with the codebooks in a pseudo-Gray order. The first
+    step with wrong bits determines the order, and checkpoints contain it."""
     bit_error_rate: Share = 0.01
     """Share of wrong bits in such an example."""
     lr_scale: Weight = 10.0

@@ -62,11 +62,13 @@ class Forward:
 
     def state(self) -> dict[str, Any]:
         """Return what a checkpoint needs beside the model."""
-        return {}
+        return {} if self._bit_errors is None else {"order": self._bit_errors.entries}
 
     def restore(self, state: dict[str, Any]) -> None:
         """Load the result of `state`.
 
         Raises:
-            ModelError: the checkpoint lacks a part of the state.
+            ModelError: the checkpoint lacks a part of the state, or is of other codebooks.
         """
+        if "order" in state:
+            self._bit_errors = BitErrors(self.model.quantizer, state["order"])
