@@ -153,6 +153,12 @@ def test_clips_that_cannot_be_used_are_named(
         evaluate(settings(clips), tmp_path / "out")
 
 
+def test_a_process_that_is_killed_is_an_error(clips: Path, tmp_path: Path) -> None:
+    asked = replace(settings(clips), systems=(System("own_codec:Crashing", 64_000),))
+    with pytest.raises(FileError, match="Crashing 64 kbit/s, clean: a process was killed, because"):
+        evaluate(asked, tmp_path / "out")
+
+
 def test_any_codec_may_state_its_delay_and_version_and_accept_a_network(
     clips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,5 +1,6 @@
 """Codecs for tests of the evaluation."""
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -54,3 +55,12 @@ class Waiting(Peer):
     def roundtrip(self, audio: np.ndarray, bitrate_bps: int) -> Coded:
         data_jobs.wait("")
         raise AssertionError("never reached")
+
+
+class Crashing(Coarse):
+    """Ends its process, as native code may."""
+
+    name, label = "crashing", "Crashing"
+
+    def roundtrip(self, audio: np.ndarray, bitrate_bps: int) -> Coded:
+        os._exit(1)

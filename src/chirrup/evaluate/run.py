@@ -11,6 +11,7 @@ import platform
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -94,8 +95,8 @@ def evaluate(
             name of the next unit.
 
     Raises:
-        FileError: a clip, a codec or the existing results cannot be used, or another evaluation
-            runs in the folder.
+        FileError: a clip, a codec or the existing results cannot be used, another evaluation runs
+            in the folder, or a process was killed.
     """
     with only_one(folder, "chirrup evaluate"):
         _check_writable(folder)
@@ -132,8 +133,14 @@ def _evaluate(
                 _complete(rows.get(key), codec, settings.metrics, source)
                 for key, source in zip(keys, hashes, strict=True)
             ):
-                for row in _unit(pool, unit, settings, folder, scratch):
-                    rows[(*_key(unit), row.clip)] = row
+                try:
+                    for row in _unit(pool, unit, settings, folder, scratch):
+                        rows[(*_key(unit), row.clip)] = row
+                except BrokenProcessPool as error:
+                    raise FileError(
+                        f"{name}: a process was killed, because memory ran out or because a codec "
+                        "or a metric crashed; use --workers 1, or fewer metrics or shorter clips"
+                    ) from error
                 Results(run, list(rows.values())).write(folder / RESULTS)
             wanted += [rows[key] for key in keys]
         progress(len(units), len(units), "")

@@ -4,6 +4,7 @@ PESQ and ViSQOL in speech mode ignore frequencies above 8 kHz, and STOI and ESTO
 codec loses no score if it removes these frequencies.
 """
 
+import math
 import os
 import warnings
 from collections.abc import Generator
@@ -16,6 +17,9 @@ import numpy as np
 from chirrup.evaluate.metrics.metric import BLANK, Metric, at_rate, is_silent, package
 
 PESQ_HZ = 16_000
+PESQ_LONGEST_S = 19
+"""ITU's C code has room for 50 utterances and writes past it. An utterance and the pause after it
+take at least 97 windows of 4 ms, so utterance 51 starts after 19.4 s at the earliest."""
 STOI_HZ = 10_000
 VISQOL_SPEECH_HZ = 16_000
 VISQOL_AUDIO_HZ = 48_000
@@ -29,18 +33,27 @@ EXTRA = "chirrup[eval]"
 def pesq_wb(reference: np.ndarray, decoded: np.ndarray, sample_rate_hz: int) -> float:
     """Wide-band PESQ as MOS-LQO, by the ``pesq`` package (ITU-T's code).
 
-    PESQ aligns time and level, as the standard requires.
+    PESQ aligns time and level, as the standard requires. A clip of more than 19 s is cut into equal
+    parts of at most 19 s, and its score is the mean of the parts that are not blank.
 
     Rate: 16 kHz. Reference: needed. Range: 1.02 to 4.64, higher is better. Blank: either is
     digital silence, PESQ finds no utterance, or the clip is shorter than a quarter of a second.
     Source: ITU-T P.862 with the wide-band extension P.862.2.
     """
+    load_pesq()
+    pair = [at_rate(audio, sample_rate_hz, PESQ_HZ) for audio in (reference, decoded)]
+    count = max(1, math.ceil(len(pair[0]) / (PESQ_LONGEST_S * PESQ_HZ)))
+    parts = zip(*(np.array_split(audio, count) for audio in pair), strict=True)
+    scores = [value for part in parts if not math.isnan(value := _pesq_part(*part))]
+    return float(np.mean(scores)) if scores else BLANK
+
+
+def _pesq_part(reference: np.ndarray, decoded: np.ndarray) -> float:
     pesq = load_pesq()
     if is_silent(reference) or is_silent(decoded):
         return BLANK
-    pair = (at_rate(audio, sample_rate_hz, PESQ_HZ) for audio in (reference, decoded))
     try:
-        return float(pesq.pesq(PESQ_HZ, *pair, "wb"))
+        return float(pesq.pesq(PESQ_HZ, reference, decoded, "wb"))
     except (pesq.NoUtterancesError, pesq.BufferTooShortError):
         return BLANK
 
