@@ -1,6 +1,7 @@
 """``chirrup evaluate``: output, results and errors."""
 
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -95,6 +96,20 @@ def test_what_there_is(model_folder: Path, capsys: pytest.CaptureFixture[str]) -
     printed = capsys.readouterr().out
     for name in ("iris-t1", "opus", "codec2", "pesq_wb", "lsd", "utmos"):
         assert name in printed
+
+
+def test_two_models_of_the_same_name(
+    clips: Path, model_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folders = [Path(name, "iris-t1") for name in ("a", "b")]
+    for folder in folders:
+        shutil.copytree(model_folder, folder)
+    for pair in (folders, ["iris-t1", folders[0]]):
+        codecs = [word for name in pair for word in ("-c", f"{name}@1k")]
+        assert run(["evaluate", str(clips), "-m", "snr", *codecs]) == 2
+        said = " ".join(capsys.readouterr().err.split())
+        assert f"{pair[0]} and {pair[1]} are both named iris-t1 in the results: rename one" in said
+    assert not Path("chirrup-evaluation").exists()
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from chirrup.errors import FileError
+from chirrup.errors import FileError, UsageError
 from chirrup.evaluate import alignment, conditions, metrics
 from chirrup.evaluate.clips import name_of, read_clip, speaker
 from chirrup.evaluate.conditions import Condition
@@ -97,7 +97,9 @@ def evaluate(
     Raises:
         FileError: a clip, a codec or the existing results cannot be used, another evaluation runs
             in the folder, or a process was killed.
+        UsageError: two codecs have the same name.
     """
+    _check_systems(settings.systems)
     with only_one(folder, "chirrup evaluate"):
         _check_writable(folder)
         return _evaluate(settings, folder, progress)
@@ -168,6 +170,19 @@ def describe_run(settings: Settings) -> dict[str, Any]:
 
 def _can_run(unit: Unit) -> bool:
     return not unit.condition.network.name or find(unit.system.codec).accepts_network
+
+
+def _check_systems(systems: Sequence[System]) -> None:
+    """Raise UsageError if two codecs have the same name, because results are stored by name."""
+    texts: dict[str, str] = {}
+    for text in dict.fromkeys(system.codec for system in systems):
+        name = find(text).name
+        other = texts.setdefault(name, text)
+        if other != text:
+            raise UsageError(
+                f"{other} and {text} are both named {name} in the results: rename one of the "
+                "folders, or write the same folder always alike"
+            )
 
 
 def _check_writable(folder: Path) -> None:
