@@ -315,6 +315,16 @@ def test_a_system_without_audio_says_so(tmp_path: Path) -> None:
     assert [p.all("span", "name")[0].text for p in empty] == ["Codec2 1k"] * 2
 
 
+def test_every_part_of_a_condition_is_explained(tmp_path: Path) -> None:
+    results = made_up(CODECS[:1], [1000], ["noise-15+loss-10", "jitter-40", "clean"], clips=1)
+    titles = [title.text for title in report(results, tmp_path).all("h2")[:3]]
+    assert titles == [
+        "noise-15+loss-10 noise added, 15 dB below the speech; 10 % of the packets lost",
+        "jitter-40 ",
+        "clean unchanged clips",
+    ]
+
+
 def test_one_system_of_one_clip(tmp_path: Path) -> None:
     results = made_up(CODECS[:1], [1000], ["clean"], clips=1)
     write_audio(results, tmp_path)

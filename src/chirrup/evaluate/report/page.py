@@ -157,8 +157,7 @@ def _count(systems: Mapping[str, Sequence[SystemSummary]]) -> Iterable[tuple[int
 def _condition(
     name: str, systems: Sequence[SystemSummary], metrics: Sequence[Metric], key: str
 ) -> Markup:
-    kind, _, value = name.partition("-")
-    meaning = CONDITIONS.get(kind, "").format(value)
+    meaning = _meaning(name)
     clips = max(system.clips for system in systems)
     look = plots.styles(systems)
     drawn = [
@@ -173,6 +172,14 @@ def _condition(
         plots.legend(systems, look) if drawn else None,
         element("div", *drawn, class_="plots") if drawn else None,
         id=key,
+    )
+
+
+def _meaning(condition: str) -> str:
+    """Return the meaning of the parts of a condition, such as ``noise-15+loss-10``."""
+    parts = [part.partition("-") for part in condition.split("+")]
+    return "; ".join(
+        CONDITIONS[kind].format(value) for kind, _, value in parts if kind in CONDITIONS
     )
 
 
