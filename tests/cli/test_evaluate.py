@@ -35,7 +35,7 @@ def test_a_model_and_a_codec_of_ones_own(
     assert "clean: 2 clips of 2 speakers" in printed.out
     assert "Coarse 64" in printed.out
     assert "less Coarse" not in printed.out, "of 64 times the bitrate"
-    assert f"evaluate reads only .aiff, .flac, .mp3, .ogg, .opus, .wav: {clips}/m" in printed.err
+    assert f"evaluate does not read their formats: {clips}/memo.m4a; convert" in printed.err
     assert "left out: own_codec:Coarse under loss-20" in printed.err
     results = Results.read(Path("chirrup-evaluation", RESULTS))
     assert len(results.rows) == 6

@@ -259,6 +259,17 @@ def test_a_folder_that_cannot_be_read_is_an_error(
         audio_files(tmp_path)
 
 
+def test_clips_have_any_format_that_soundfile_reads(tmp_path: Path) -> None:
+    names = ["a.aif", "b.au", "c.caf", "d.W64", "e.wave"]
+    for name in names:
+        form = "WAV" if name == "e.wave" else "AIFF" if name == "a.aif" else None
+        soundfile.write(tmp_path / name, np.full(100, 0.5), RATE_HZ, format=form)
+    (tmp_path / "f.raw").write_bytes(bytes(100))
+    files = audio_files(tmp_path)
+    assert [path.name for path in files] == names
+    assert all(read_clip(path)[0].max() == 0.5 for path in files)
+
+
 def test_folders_without_clips_are_refused(tmp_path: Path) -> None:
     with pytest.raises(FileError, match="is not a folder"):
         audio_files(tmp_path / "none")

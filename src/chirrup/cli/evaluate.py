@@ -155,8 +155,8 @@ def _note_skipped(folder: Path, endings: Collection[str]) -> None:
     if skipped:
         names = ", ".join(skipped[:SHOWN]) + ", ..." * (len(skipped) > SHOWN)
         console.note(
-            f"skipped, because evaluate reads only {', '.join(sorted(endings))}: {names}; convert "
-            "them first, for example with ffmpeg"
+            f"skipped, because evaluate does not read their formats: {names}; convert them first, "
+            "for example with ffmpeg"
         )
 
 

@@ -8,10 +8,12 @@ import numpy as np
 import soxr
 
 from chirrup.errors import FileError
+from chirrup.files.naming import READ_ENDINGS
 from chirrup.files.sounds import UnreadableError, read_sound
 from chirrup.files.walking import files_below
 
-ENDINGS = {".wav", ".flac", ".opus", ".ogg", ".mp3", ".aiff"}
+ENDINGS = READ_ENDINGS - {".raw"}
+"""Endings of clips. A file with the ending .raw has no header, so its sample rate is unknown."""
 MAX_CHANNELS = 8
 
 
