@@ -88,6 +88,27 @@ def test_what_is_done_is_not_done_again(clips: Path, tmp_path: Path) -> None:
     assert len(Results.read(tmp_path / "out" / RESULTS).rows) == 12
 
 
+def test_scores_and_blanks_stay_when_a_metric_is_added(
+    clips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("CHIRRUP_UTMOS", raising=False)
+    spoken = replace(METRICS["si_sdr"], languages=lambda: ["hu"])
+    monkeypatch.setitem(METRICS, "si_sdr", spoken)
+    languages = dict.fromkeys(audio_files(clips), "hu")
+    asked = replace(settings(clips, names=["snr", "utmos"]), languages=languages)
+    first = evaluate(asked, tmp_path / "out")
+    second = evaluate(replace(asked, metrics=("si_sdr",)), tmp_path / "out")
+    for old, new in zip(first.rows, second.rows, strict=True):
+        assert set(new.scores) == {"snr", "utmos", "si_sdr"}
+        assert old.scores.items() <= new.scores.items()
+        assert "utmos" in old.blank
+        assert old.blank == new.blank
+    assert evaluate(asked, tmp_path / "out").rows == second.rows
+    assert coded() == 12
+    soundfile.write(clips / "bob__0.wav", np.full(RATE_HZ, 0.1), RATE_HZ)
+    assert set(evaluate(asked, tmp_path / "out").rows[2].scores) == {"snr", "utmos"}
+
+
 def test_other_audio_of_the_same_name_is_done_again(clips: Path, tmp_path: Path) -> None:
     evaluate(settings(clips), tmp_path / "out")
     before = coded()

@@ -38,7 +38,7 @@ class Row:
         bits: size of the codes or packets.
         encode_seconds, decode_seconds: wall time.
         delay_ms: delay that was removed, the same for all clips of a system.
-        source: hash of the clip and of the settings that change the coded signal.
+        source: hash of the clip, its language and the settings that change the coded signal.
         scores: score of each metric; None is blank.
         blank: reason of each blank score.
     """

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,8 @@ from chirrup.errors import FileError, UsageError
 from chirrup.evaluate import alignment, conditions, metrics
 from chirrup.evaluate.clips import name_of, read_clip, speaker
 from chirrup.evaluate.conditions import Condition
-from chirrup.evaluate.peers import Peer, PeerError, find
+from chirrup.evaluate.earlier import lacking, merged, read_rows
+from chirrup.evaluate.peers import PeerError, find
 from chirrup.evaluate.results import RESULTS, Results, Row, audio_path
 from chirrup.files.drafts import only_one, open_scratch, written
 from chirrup.files.outputs import open_sink
@@ -108,7 +109,7 @@ def evaluate(
 def _evaluate(
     settings: Settings, folder: Path, progress: Callable[[int, int, str], None]
 ) -> Results:
-    rows = _kept(folder)
+    rows = read_rows(folder)
     run = describe_run(settings)
     every = [Unit(s, c) for c in settings.conditions for s in settings.systems]
     units = [unit for unit in every if _can_run(unit)]
@@ -130,14 +131,19 @@ def _evaluate(
             name = f"{codec.label} {unit.system.bitrate_bps / 1000:g} kbit/s, {unit.condition.name}"
             progress(number, len(units), name)
             keys = [(*_key(unit), name_of(clip)) for clip in settings.clips]
-            hashes = [_source(settings, unit.condition, clip) for clip in settings.clips]
-            if not all(
-                _complete(rows.get(key), codec, settings.metrics, source)
-                for key, source in zip(keys, hashes, strict=True)
-            ):
+            sources = [_source(settings, unit.condition, clip) for clip in settings.clips]
+            needs = [
+                lacking(rows.get(key), codec.version, source, settings.metrics)
+                for key, source in zip(keys, sources, strict=True)
+            ]
+            missing = {name for names in needs for name in names or ()}
+            if any(names is not None for names in needs):
+                asked = tuple(name for name in settings.metrics if name in missing)
+                part = replace(settings, metrics=asked)
                 try:
-                    for row in _unit(pool, unit, settings, folder, scratch):
-                        rows[(*_key(unit), row.clip)] = row
+                    for row in _unit(pool, unit, part, folder, scratch):
+                        key = (*_key(unit), row.clip)
+                        rows[key] = merged(rows.get(key), row)
                 except BrokenProcessPool as error:
                     raise FileError(
                         f"{name}: a process was killed, because memory ran out or because a codec "
@@ -191,35 +197,16 @@ def _check_writable(folder: Path) -> None:
         pass
 
 
-def _kept(folder: Path) -> dict[tuple[str, int, str, str], Row]:
-    path = folder / RESULTS
-    if not path.exists():
-        return {}
-    try:
-        rows = Results.read(path).rows
-    except ValueError as error:
-        raise FileError(f"{error}: use another folder, or remove the file") from error
-    return {(row.codec, row.bitrate_bps, row.condition, row.clip): row for row in rows}
-
-
 def _key(unit: Unit) -> tuple[str, int, str]:
     return find(unit.system.codec).name, unit.system.bitrate_bps, unit.condition.name
 
 
-def _complete(row: Row | None, codec: Peer, wanted: Sequence[str], source: str) -> bool:
-    """Return whether a row has every metric, and is of the present codec and audio."""
-    if row is None or (row.version, row.source) != (codec.version, source):
-        return False
-    return set(wanted) <= set(row.scores)
-
-
 def _source(settings: Settings, condition: Condition, clip: Path) -> str:
-    """Return a hash of a clip and of the settings that change the coded signal."""
+    """Return a hash of a clip, its language and the settings that change the coded signal."""
     recordings = [path.name for path in settings.recordings(condition, clip)]
     changes = repr((settings.rate_hz, settings.mono, recordings)).encode()
     changes += condition.network.name.encode()
-    if any(metrics.METRICS[name].languages for name in settings.metrics):
-        changes += settings.languages.get(clip, "").encode()
+    changes += settings.languages.get(clip, "").encode()
     return hashlib.blake2b(clip.read_bytes() + changes, digest_size=6).hexdigest()
 
 

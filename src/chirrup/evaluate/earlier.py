@@ -1,0 +1,54 @@
+"""The rows of earlier runs in a folder: the metrics that they lack, and the scores that stay."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from chirrup.errors import FileError
+from chirrup.evaluate.results import RESULTS, Results, Row
+
+Key = tuple[str, int, str, str]
+"""Codec, bitrate in bit/s, condition and clip of a row."""
+
+
+def read_rows(folder: Path) -> dict[Key, Row]:
+    """Read the rows of a folder; a folder without results has none.
+
+    Raises:
+        FileError: the results cannot be read.
+    """
+    path = folder / RESULTS
+    if not path.exists():
+        return {}
+    try:
+        rows = Results.read(path).rows
+    except ValueError as error:
+        raise FileError(f"{error}: use another folder, or remove the file") from error
+    return {(row.codec, row.bitrate_bps, row.condition, row.clip): row for row in rows}
+
+
+def lacking(
+    row: Row | None, version: str, source: str, wanted: Sequence[str]
+) -> tuple[str, ...] | None:
+    """Return the metrics to compute for a clip, or None if its row is complete.
+
+    Args:
+        version, source: of the present codec and audio. A row of others lacks all metrics.
+        wanted: names of metrics.
+    """
+    if row is None or (row.version, row.source) != (version, source):
+        return tuple(wanted)
+    return tuple(name for name in wanted if name not in row.scores) or None
+
+
+def merged(earlier: Row | None, row: Row) -> Row:
+    """Return a row with the other scores of the earlier row of the same codec and audio."""
+    if earlier is None or (earlier.version, earlier.source) != (row.version, row.source):
+        return row
+    scores = earlier.scores | row.scores
+    blank = {
+        name: reason
+        for name, reason in (earlier.blank | row.blank).items()
+        if scores.get(name) is None
+    }
+    return replace(row, scores=scores, blank=blank)
