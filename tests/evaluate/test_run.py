@@ -13,9 +13,10 @@ import soundfile
 from chirrup.evaluate import tables
 from chirrup.evaluate.clips import audio_files, check_names, read_clip
 from chirrup.evaluate.conditions import parse
+from chirrup.evaluate.earlier import lacking, merged
 from chirrup.evaluate.metrics import METRICS, recognition
 from chirrup.evaluate.peers import PeerError, find
-from chirrup.evaluate.results import RESULTS, Results, audio_path
+from chirrup.evaluate.results import RESULTS, Results, Row, audio_path
 from chirrup.evaluate.run import Job, Settings, System, Unit, evaluate, score_clip
 from chirrup.files import FileError
 from chirrup.live.network import parse_network
@@ -107,6 +108,32 @@ def test_scores_and_blanks_stay_when_a_metric_is_added(
     assert coded() == 12
     soundfile.write(clips / "bob__0.wav", np.full(RATE_HZ, 0.1), RATE_HZ)
     assert set(evaluate(asked, tmp_path / "out").rows[2].scores) == {"snr", "utmos"}
+
+
+@pytest.mark.parametrize(
+    ("reason", "language", "missing", "expected"),
+    [
+        ("x is not installed; pip install x", "hu", None, ("snr",)),
+        ("x is not installed; pip install x", "hu", "x is not installed", None),
+        ("x is not installed; pip install x", "de", None, None),
+        ("the recogniser supports hu, but the clip is in de", "de", None, None),
+        ("no answer for this clip", "hu", None, None),
+    ],
+)
+def test_a_blank_is_computed_again_when_the_metric_can_run(
+    monkeypatch: pytest.MonkeyPatch,
+    reason: str,
+    language: str,
+    missing: str | None,
+    expected: tuple[str, ...] | None,
+) -> None:
+    monkeypatch.setitem(METRICS, "snr", replace(METRICS["snr"], languages=lambda: ["hu"]))
+    values = json.loads(row(scores={"snr": None, "lsd": 1.0}, blank={"snr": reason}, source="b"))
+    del values["kind"]
+    found = lacking(Row(**values), "a", "b", ("snr", "lsd"), language, lambda name: missing)
+    assert found == expected
+    again = merged(Row(**values), replace(Row(**values), scores={"snr": 9.0}, blank={}))
+    assert (again.scores, again.blank) == ({"snr": 9.0, "lsd": 1.0}, {})
 
 
 def test_other_audio_of_the_same_name_is_done_again(clips: Path, tmp_path: Path) -> None:

@@ -1,12 +1,15 @@
 """The rows of earlier runs in a folder: the metrics that they lack, and the scores that stay."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from chirrup.errors import FileError
+from chirrup.evaluate import metrics
 from chirrup.evaluate.results import RESULTS, Results, Row
 
+NO_ANSWER = "no answer for this clip"
+"""The reason of a blank score that stays blank."""
 Key = tuple[str, int, str, str]
 """Codec, bitrate in bit/s, condition and clip of a row."""
 
@@ -28,17 +31,45 @@ def read_rows(folder: Path) -> dict[Key, Row]:
 
 
 def lacking(
-    row: Row | None, version: str, source: str, wanted: Sequence[str]
+    row: Row | None,
+    version: str,
+    source: str,
+    wanted: Sequence[str],
+    language: str | None,
+    available: Callable[[str], str | None],
 ) -> tuple[str, ...] | None:
     """Return the metrics to compute for a clip, or None if its row is complete.
 
     Args:
         version, source: of the present codec and audio. A row of others lacks all metrics.
-        wanted: names of metrics.
+        wanted: names of metrics. A metric that was blank is computed again if it can run now.
+        language: ISO 639 code of the clip's language; None is unknown.
+        available: returns why a metric cannot run, as `metrics.available` does.
     """
     if row is None or (row.version, row.source) != (version, source):
         return tuple(wanted)
-    return tuple(name for name in wanted if name not in row.scores) or None
+    names = [
+        name
+        for name in wanted
+        if name not in row.scores or _can_run_now(name, row.blank.get(name), language, available)
+    ]
+    return tuple(names) or None
+
+
+def _can_run_now(
+    name: str,
+    reason: str | None,
+    language: str | None,
+    available: Callable[[str], str | None],
+) -> bool:
+    """Return whether a metric that was blank for a reason, which is None for a score, can run."""
+    if reason in (None, NO_ANSWER) or available(name) is not None:
+        return False
+    try:
+        metrics.check_language(name, language)
+    except metrics.Unavailable:
+        return False
+    return True
 
 
 def merged(earlier: Row | None, row: Row) -> Row:

@@ -15,6 +15,7 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from chirrup.errors import FileError, UsageError
 from chirrup.evaluate import alignment, conditions, metrics
 from chirrup.evaluate.clips import name_of, read_clip, speaker
 from chirrup.evaluate.conditions import Condition
-from chirrup.evaluate.earlier import lacking, merged, read_rows
+from chirrup.evaluate.earlier import NO_ANSWER, lacking, merged, read_rows
 from chirrup.evaluate.peers import PeerError, find
 from chirrup.evaluate.results import RESULTS, Results, Row, audio_path
 from chirrup.files.drafts import only_one, open_scratch, written
@@ -110,6 +111,7 @@ def _evaluate(
     settings: Settings, folder: Path, progress: Callable[[int, int, str], None]
 ) -> Results:
     rows = read_rows(folder)
+    available = cache(metrics.available)
     run = describe_run(settings)
     every = [Unit(s, c) for c in settings.conditions for s in settings.systems]
     units = [unit for unit in every if _can_run(unit)]
@@ -133,8 +135,15 @@ def _evaluate(
             keys = [(*_key(unit), name_of(clip)) for clip in settings.clips]
             sources = [_source(settings, unit.condition, clip) for clip in settings.clips]
             needs = [
-                lacking(rows.get(key), codec.version, source, settings.metrics)
-                for key, source in zip(keys, sources, strict=True)
+                lacking(
+                    rows.get(key),
+                    codec.version,
+                    source,
+                    settings.metrics,
+                    settings.languages.get(clip),
+                    available,
+                )
+                for key, clip, source in zip(keys, settings.clips, sources, strict=True)
             ]
             missing = {name for names in needs for name in names or ()}
             if any(names is not None for names in needs):
@@ -326,7 +335,7 @@ def score_clip(
             metrics.check_language(name, language)
             scores[name] = metrics.score(name, audio, decoded, rate_hz)
             if scores[name] is None:
-                blank[name] = "no answer for this clip"
+                blank[name] = NO_ANSWER
         except metrics.Unavailable as reason:
             scores[name], blank[name] = None, str(reason)
     return audio.shape[1] / rate_hz, scores, blank

@@ -51,7 +51,7 @@ def after_id3(content: BinaryIO) -> int:
     place = 0
     while content.seek(place) == place and (head := content.read(10))[:3] == b"ID3":
         # the size of a tag without its head and foot, in four 7-bit bytes
-        size = sum((byte & 0x7F) << 7 * (3 - place) for place, byte in enumerate(head[6:]))
+        size = sum((byte & 0x7F) << 7 * (3 - index) for index, byte in enumerate(head[6:]))
         place += 10 + size + 10 * (len(head) > 5 and head[5] >> 4 & 1)
     return place
 

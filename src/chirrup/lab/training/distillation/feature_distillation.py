@@ -153,18 +153,21 @@ class FeatureDistillation(Forward):
             self.teacher.copy_weights_to(self.model)
 
     def state(self) -> dict[str, Any]:
-        return self.map.state_dict() if self.map is not None else {}
+        mapped = self.map.state_dict() if self.map is not None else {}
+        return super().state() | mapped
 
     def restore(self, state: dict[str, Any]) -> None:
+        super().restore(state)
         if self.map is None:
             return
-        if not state:
+        mapped = {name: value for name, value in state.items() if name in self.map.state_dict()}
+        if not mapped:
             raise ModelError(
                 "the checkpoint has no map of the teacher's features, which is fitted at the first "
                 "step: start a new training in another folder, or set the weights "
                 f"{', '.join(sorted(NEEDS_TEACHER))} to 0 and decode no features of the teacher"
             )
-        self.map.load_state_dict(state)
+        self.map.load_state_dict(mapped)
 
     @torch.no_grad()
     def _teacher_features(self, audio: Tensor) -> list[Tensor]:
