@@ -146,6 +146,18 @@ def test_other_audio_of_the_same_name_is_done_again(clips: Path, tmp_path: Path)
     assert coded() == 3 * before
 
 
+def test_another_recording_of_the_same_name_is_used(clips: Path, tmp_path: Path) -> None:
+    noise = tmp_path / "noise.wav"
+    soundfile.write(noise, np.random.default_rng(0).standard_normal(RATE_HZ) / 9, RATE_HZ)
+    asked = replace(settings(clips, ["noise:10"]), noises=(noise,))
+    asked = replace(asked, systems=asked.systems[:1])
+    evaluate(asked, tmp_path / "out")
+    before = coded()
+    soundfile.write(noise, np.random.default_rng(1).standard_normal(RATE_HZ) / 9, RATE_HZ)
+    evaluate(asked, tmp_path / "out")
+    assert coded() == 2 * before
+
+
 @pytest.mark.parametrize("language", ["hu", "en", None])
 def test_a_word_error_rate_needs_the_language_of_the_clip(
     clips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, language: str | None

@@ -1,5 +1,6 @@
 """The rows of earlier runs in a folder: the metrics that they lack, and the scores that stay."""
 
+import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -28,6 +29,12 @@ def read_rows(folder: Path) -> dict[Key, Row]:
     except ValueError as error:
         raise FileError(f"{error}: use another folder, or remove the file") from error
     return {(row.codec, row.bitrate_bps, row.condition, row.clip): row for row in rows}
+
+
+def file_hash(path: Path) -> str:
+    """Return a hash of the content of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "blake2b").hexdigest()
 
 
 def lacking(

@@ -25,7 +25,7 @@ from chirrup.errors import FileError, UsageError
 from chirrup.evaluate import alignment, conditions, metrics
 from chirrup.evaluate.clips import name_of, read_clip, speaker
 from chirrup.evaluate.conditions import Condition
-from chirrup.evaluate.earlier import NO_ANSWER, lacking, merged, read_rows
+from chirrup.evaluate.earlier import NO_ANSWER, file_hash, lacking, merged, read_rows
 from chirrup.evaluate.peers import PeerError, find
 from chirrup.evaluate.results import RESULTS, Results, Row, audio_path
 from chirrup.files.drafts import only_one, open_scratch, written
@@ -111,7 +111,7 @@ def _evaluate(
     settings: Settings, folder: Path, progress: Callable[[int, int, str], None]
 ) -> Results:
     rows = read_rows(folder)
-    available = cache(metrics.available)
+    available, hashed = cache(metrics.available), cache(file_hash)
     run = describe_run(settings)
     every = [Unit(s, c) for c in settings.conditions for s in settings.systems]
     units = [unit for unit in every if _can_run(unit)]
@@ -133,7 +133,7 @@ def _evaluate(
             name = f"{codec.label} {unit.system.bitrate_bps / 1000:g} kbit/s, {unit.condition.name}"
             progress(number, len(units), name)
             keys = [(*_key(unit), name_of(clip)) for clip in settings.clips]
-            sources = [_source(settings, unit.condition, clip) for clip in settings.clips]
+            sources = [_source(settings, unit.condition, clip, hashed) for clip in settings.clips]
             needs = [
                 lacking(
                     rows.get(key),
@@ -150,7 +150,7 @@ def _evaluate(
                 asked = tuple(name for name in settings.metrics if name in missing)
                 part = replace(settings, metrics=asked)
                 try:
-                    for row in _unit(pool, unit, part, folder, scratch):
+                    for row in _unit(pool, unit, part, sources, folder, scratch):
                         key = (*_key(unit), row.clip)
                         rows[key] = merged(rows.get(key), row)
                 except BrokenProcessPool as error:
@@ -210,9 +210,11 @@ def _key(unit: Unit) -> tuple[str, int, str]:
     return find(unit.system.codec).name, unit.system.bitrate_bps, unit.condition.name
 
 
-def _source(settings: Settings, condition: Condition, clip: Path) -> str:
+def _source(
+    settings: Settings, condition: Condition, clip: Path, hashed: Callable[[Path], str]
+) -> str:
     """Return a hash of a clip, its language and the settings that change the coded signal."""
-    recordings = [path.name for path in settings.recordings(condition, clip)]
+    recordings = [(path.name, hashed(path)) for path in settings.recordings(condition, clip)]
     changes = repr((settings.rate_hz, settings.mono, recordings)).encode()
     changes += condition.network.name.encode()
     changes += settings.languages.get(clip, "").encode()
@@ -242,7 +244,12 @@ class Outcome:
 
 
 def _unit(
-    pool: ProcessPoolExecutor, unit: Unit, settings: Settings, folder: Path, scratch: Path
+    pool: ProcessPoolExecutor,
+    unit: Unit,
+    settings: Settings,
+    sources: Sequence[str],
+    folder: Path,
+    scratch: Path,
 ) -> Iterator[Row]:
     codec = find(unit.system.codec)
     jobs = [
@@ -258,7 +265,9 @@ def _unit(
         delays = {rate: round(codec.delay_ms * rate / 1000) for rate in delays}
     late = [delays[outcome.rate_hz] for outcome in outcomes]
     scored = list(pool.map(score_clip, jobs, late, [folder] * len(jobs)))
-    for job, outcome, (seconds, scores, blank) in zip(jobs, outcomes, scored, strict=True):
+    for job, source, outcome, (seconds, scores, blank) in zip(
+        jobs, sources, outcomes, scored, strict=True
+    ):
         yield Row(
             codec=codec.name,
             label=codec.label,
@@ -272,7 +281,7 @@ def _unit(
             bits=outcome.bits,
             encode_seconds=outcome.encode_seconds,
             decode_seconds=outcome.decode_seconds,
-            source=_source(settings, unit.condition, job.clip),
+            source=source,
             delay_ms=1000 * delays[outcome.rate_hz] / outcome.rate_hz,
             scores=scores,
             blank=blank,
