@@ -116,9 +116,7 @@ class Call:
         live = not isinstance(file, (str, Path)) or not names_file(Path(file))
         if live:
             opened = self._stack.enter_context(open_source(file))
-            file = getattr(
-                opened, "raw", opened
-            )  # a buffer would wait for its reader
+            file = getattr(opened, "raw", opened)  # a buffer would wait for its reader
         audio = self._stack.enter_context(open_audio(file, raw))
         try:
             choice = Choice(codec.codebooks_within(bitrate_bps), redundancy)
