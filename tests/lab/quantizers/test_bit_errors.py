@@ -9,7 +9,9 @@ from torch.testing import assert_close
 from chirrup.errors import ModelError
 from chirrup.lab.quantizers.bit_errors import BitErrors
 from chirrup.lab.quantizers.bsq import BinarySphericalQuantizer
+from chirrup.lab.quantizers.ema import PlainEMALevel
 from chirrup.lab.quantizers.pseudo_gray import order_codebooks
+from chirrup.lab.quantizers.rvq import ResidualVectorQuantizer
 from chirrup.lab.training.batches.code_dropout import CodeDropout
 from chirrup.lab.training.config import CodesConfig, LossWeights, Stage
 from chirrup.lab.training.forward import Forward
@@ -33,6 +35,17 @@ def test_the_error_is_that_of_an_export_in_pseudo_gray_order() -> None:
         sent = codes[row : row + 1, :count]
         received = quantizer.decode(sent ^ flips[row : row + 1, :count])
         assert_close(error[row : row + 1], received - quantizer.decode(sent))
+
+
+def test_levels_without_projections_have_bit_errors_too() -> None:
+    """They have no parameters either."""
+    quantizer = ResidualVectorQuantizer(8, 2, 16, 8, PlainEMALevel)
+    for level in quantizer.trained_levels:
+        level.set_entries(torch.arange(16), torch.randn(16, 8))
+    codes = quantizer(torch.randn(1, 8, 5))
+    flips = torch.ones(1, 2, 5, dtype=torch.long)
+    error = BitErrors(quantizer).error(codes, torch.tensor([2]), flips)
+    assert (error.abs().amax(1) > 0).all()
 
 
 def test_a_step_decodes_wrong_codes_and_trains_with_them() -> None:

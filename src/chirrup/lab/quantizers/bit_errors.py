@@ -34,8 +34,7 @@ class BitErrors:
         every = torch.arange(quantizer.codebook_size).expand(len(levels), -1)
         if not torch.equal(order.sort(dim=1).values.cpu(), every):
             raise ModelError("the checkpoint has no order of these codebooks for codes.bit_errors")
-        device = next(quantizer.parameters()).device
-        self.entries = order.to(device)
+        self.entries = order.to(levels[0].entries().device)
         """The code of each place in the order, ``[codebooks, entries]``."""
         self.places = self.entries.argsort(dim=1)
 
