@@ -42,7 +42,7 @@ def test_levels_without_projections_have_bit_errors_too() -> None:
     quantizer = ResidualVectorQuantizer(8, 2, 16, 8, PlainEMALevel)
     for level in quantizer.trained_levels:
         level.set_entries(torch.arange(16), torch.randn(16, 8))
-    codes = quantizer(torch.randn(1, 8, 5))
+    codes = quantizer(torch.randn(1, 8, 5), torch.tensor([2]))
     flips = torch.ones(1, 2, 5, dtype=torch.long)
     error = BitErrors(quantizer).error(codes, torch.tensor([2]), flips)
     assert (error.abs().amax(1) > 0).all()
