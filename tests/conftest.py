@@ -14,6 +14,12 @@ from chirrup.zoo import FOLDER
 settings.register_profile("no clock", deadline=None)
 settings.load_profile("no clock")
 
+# Background jobs of a shell ignore SIGINT and nohup ignores SIGHUP, and children inherit it.
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+if signal.getsignal(signal.SIGHUP) == signal.SIG_IGN:
+    signal.signal(signal.SIGHUP, lambda *_: None)  # children begin with the default
+
 GROUPS = {
     "tests/test_no_torch.py": "environment",
     "tests/test_chunked_codec.py": "small_focal",

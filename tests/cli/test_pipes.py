@@ -21,13 +21,6 @@ from chirrup.files import describe
 COMMAND = [sys.executable, "-m", "chirrup"]
 
 
-def restore_signals() -> None:
-    """Restore signal handlers: background jobs ignore SIGINT, nohup ignores SIGHUP, children
-    inherit it."""
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    signal.signal(signal.SIGHUP, signal.SIG_DFL)
-
-
 def names(folder: Path) -> set[str]:
     return {path.name for path in folder.iterdir()}
 
@@ -142,9 +135,7 @@ def test_a_stopped_command_leaves_nothing(
 ) -> None:
     source = tmp_path / "long.wav"
     soundfile.write(source, np.zeros(24_000 * 600), 24_000)
-    with subprocess.Popen(
-        [*COMMAND, "encode", str(source)], stderr=subprocess.PIPE, preexec_fn=restore_signals
-    ) as process:
+    with subprocess.Popen([*COMMAND, "encode", str(source)], stderr=subprocess.PIPE) as process:
         while len(names(tmp_path)) == 1 and process.poll() is None:
             time.sleep(0.05)
         process.send_signal(kind)
@@ -164,7 +155,6 @@ def test_ctrl_c_during_the_imports_prints_one_line(tmp_path: Path) -> None:
             [*COMMAND, "models"],
             capture_output=True,
             env=os.environ | {"PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path])},
-            preexec_fn=restore_signals,
             check=False,
         )
         assert (result.returncode, result.stderr) == (130, b"chirrup: interrupted\n")
