@@ -18,6 +18,7 @@ from chirrup.files.about import describe_audio
 from chirrup.files.inputs import Source, open_audio
 from chirrup.files.mp3 import frame_bytes
 from chirrup.files.outputs import open_sink
+from chirrup.files.sounds import open_sound
 from file_samples import Pipe, noise
 
 RATE, SAMPLES = 8000, 24_000
@@ -314,6 +315,14 @@ def mp3_without_info(mode: str) -> tuple[bytes, int, np.ndarray]:
         sizes.append(frame_bytes(data[place : place + 4], place))
         place += sizes[-1]
     return data[sizes[0] :], len(sizes) - 1, samples
+
+
+def test_mp3_in_a_shard_is_read_whole() -> None:
+    """The Info frame is searched in the file object that libsndfile has opened."""
+    content = io.BytesIO()
+    soundfile.write(content, noise(4800), 24_000, format="MP3")
+    with open_sound(io.BytesIO(content.getvalue())) as sound:
+        assert len(sound.file.read()) == sound.file.frames == 4800
 
 
 @pytest.mark.parametrize("mode", ["VARIABLE", "CONSTANT"])

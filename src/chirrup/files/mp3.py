@@ -47,21 +47,26 @@ def is_info(frame: bytes) -> bool:
 def with_info(content: BinaryIO) -> tuple[bytes, int] | None:
     """Return a beginning of an MP3 file that states the number of frames.
 
+    The position in the file stays, because libsndfile may have opened it.
+
     Returns:
         The ID3v2 tags with an Info frame, and the offset of the first frame in the file. None if
         the file has an Info frame, or if its tags are not followed by a frame.
     """
-    start = after_id3(content)
-    content.seek(start)
-    first = content.read(42)
+    position = content.tell()
     try:
+        start = after_id3(content)
+        content.seek(start)
+        first = content.read(42)
         frame_bytes(first[:4], start)
+        if is_info(first):
+            return None
+        content.seek(0)
+        return content.read(start) + _info(first[:4], _count(content, start)), start
     except ValueError:
         return None
-    if is_info(first):
-        return None
-    content.seek(0)
-    return content.read(start) + _info(first[:4], _count(content, start)), start
+    finally:
+        content.seek(position)
 
 
 def _count(content: BinaryIO, start: int) -> int:
