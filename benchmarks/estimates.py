@@ -43,7 +43,8 @@ def clean(corpus: Path, count: int, least_db: float) -> list[tuple[np.ndarray, i
 
 
 def levels(audio: np.ndarray, rate_hz: int) -> np.ndarray:
-    return quality.speech_levels(*spectrum(audio.astype(np.float32), rate_hz))
+    blocks, hz = spectrum(audio.astype(np.float32), rate_hz)
+    return np.concatenate([quality.speech_levels(power, hz) for power in blocks])
 
 
 def noisy(
@@ -113,7 +114,8 @@ def main() -> None:
         for audio, rate_hz in clips:
             low = soxr.resample(soxr.resample(audio, rate_hz, 2 * limit_hz), 2 * limit_hz, 48_000)
             if 2 * limit_hz < rate_hz:
-                found.append(quality.bandwidth_hz(*spectrum(low.astype("f4"), 48_000)))
+                figures = quality.figures(low[None].astype("f4"), 48_000, speech=False)
+                found.append(figures["bandwidth_hz"])
         if found:
             add(result, f"{limit_hz}", found, limit_hz, 0)
     console.print(result)
