@@ -51,7 +51,7 @@ SKIPPED = {
 """Reasons why blocks do not run, by a pattern in the block."""
 CLIP = Path(chirrup.__file__).parent / "clips" / "joe.flac"
 SLOW = ("training", "for-codec-research")
-"""Pages that train and export the shipped architecture, which takes 30 s or more."""
+"""Pages that train and export a model, which takes 30 s or more."""
 
 PROGRAMS = f"""\
 set -eo pipefail
@@ -79,6 +79,7 @@ SMALLER = {
     r"(steps|validate_every)=[1-9]\d*": r"\1=1",
     r"initialise_batches=\d+": "initialise_batches=12",
     r"batch_size=\d+": "batch_size=2",
+    r"^chirrup train iris-t1-cpu": "chirrup train iris-t1-cpu model_changes.decoder_blocks=1",
     r"^chirrup talk --in": "chirrup talk --port 5004 --in",
     r"192\.0\.2\.1": "127.0.0.1",
     r" -c (?:opus|codec2)@\S+": "",  # programs that may be missing
