@@ -113,10 +113,10 @@ class Call:
         microphone = isinstance(file, Microphone)
         if microphone:
             raw = f"f32@{self._stack.enter_context(file).rate_hz}x1"
-        live = not isinstance(file, (str, Path)) or not names_file(Path(file))
-        if live:
+        live = not isinstance(file, (str, Path))
+        if isinstance(file, (str, Path)) and not names_file(Path(file)):
             opened = self._stack.enter_context(open_source(file))
-            file = getattr(opened, "raw", opened)  # a buffer would wait for its reader
+            file, live = getattr(opened, "raw", opened), True  # a buffer would wait for its reader
         audio = self._stack.enter_context(open_audio(file, raw))
         try:
             choice = Choice(codec.codebooks_within(bitrate_bps), redundancy)

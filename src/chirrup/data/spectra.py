@@ -11,7 +11,7 @@ BLOCK_FRAMES = 1024
 def spectrum(
     mono: np.ndarray, rate_hz: int, window_s: float = WINDOW_S, hop_s: float = HOP_S
 ) -> tuple[Iterator[np.ndarray], np.ndarray]:
-    """Compute a power spectrogram in blocks, because that of an hour takes gigabytes.
+    """Compute a power spectrogram in blocks. A whole one of an hour takes gigabytes.
 
     Args:
         mono: ``float32 [samples]``.

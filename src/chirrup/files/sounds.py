@@ -112,7 +112,8 @@ def open_sound(source: str | Path | BinaryIO) -> Generator[Sound, None, None]:
             if file.frames == 0 and size > _LARGEST_EMPTY and not (wav and wav.size == 0):
                 raise UnreadableError(f"it has no samples in {size} bytes")
             tags = read_tags(file) or (wav.header.tags if wav else {})
-            cut_off = cut_off if wav else cut_off or _cut_off(file.extra_info, size)
+            if not wav:
+                cut_off = cut_off or _cut_off(file.extra_info, size)
             notes = wav.notes if wav else [cut_off] if cut_off else []
             yield Sound(file, notes, tags, cut_off)
 

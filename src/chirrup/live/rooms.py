@@ -38,7 +38,7 @@ _TOKEN_FORM: Final = re.compile(r"[!-~]{16,256}")
 
 
 def is_room(address: str) -> bool:
-    """Return whether an address is that of a relay."""
+    """Return whether an address names a relay."""
     return address.startswith(("ws://", "wss://"))
 
 
