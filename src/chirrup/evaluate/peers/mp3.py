@@ -1,10 +1,12 @@
 """MP3: a music codec, at a constant bitrate."""
 
+import io
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from chirrup.evaluate.peers.commands import CommandPeer
 from chirrup.files.mp3 import frame_bytes, is_info
+from chirrup.files.tags import after_id3
 
 
 class Mp3(CommandPeer):
@@ -38,9 +40,7 @@ def frames(data: bytes) -> Iterator[bytes]:
     Raises:
         ValueError: other data is between the frames.
     """
-    at, end = 0, len(data) - 128 * (data[-128:-125] == b"TAG")
-    if data[:3] == b"ID3":  # a header of ten bytes ends with the size, in four 7-bit bytes
-        at = 10 + sum((byte & 127) << shift for byte, shift in zip(data[6:10], (21, 14, 7, 0)))
+    at, end = after_id3(io.BytesIO(data)), len(data) - 128 * (data[-128:-125] == b"TAG")
     while at < end:
         size = frame_bytes(data[at : at + 4], at)
         if at + size > end:
