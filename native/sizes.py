@@ -1,4 +1,4 @@
-"""Print the tables of sizes in docs/how-to/embed.md: ``python native/sizes.py PROGRAM ...``.
+"""Print the tables of sizes in docs/reference/program.md: ``python native/sizes.py PROGRAM ...``.
 
 The sizes of the code are those of the libraries that ``build.py`` compiles with ziglang.
 """
