@@ -90,6 +90,11 @@ def test_a_used_codec_goes_to_another_process_and_folder(
 
 # --- wrong types ---------------------------------------------------------------------------------
 
+
+def pieces(codec: chirrup.Codec, piece: np.ndarray) -> list[np.ndarray]:
+    return list(codec.encode_blocks(iter([piece]), 2))
+
+
 WRONG: list[tuple[Callable[[Any], Any], type[Exception], str]] = [
     (lambda codec: codec.encode(AUDIO, "6k"), TypeError, "bit/s, such as 6000; got '6k'"),
     (lambda codec: codec.encoder("6k"), TypeError, "bit/s, such as 6000; got '6k'"),
@@ -111,6 +116,11 @@ WRONG: list[tuple[Callable[[Any], Any], type[Exception], str]] = [
     (lambda codec: codec.decoder(frames_per_packet=0), ValueError, "1 to 4 frames, not 0"),
     (lambda codec: codec.encoder(redundancy=0.5), ValueError, "0 to 4 codebooks, not 0.5"),
     (lambda codec: codec.decoder().push("AB"), TypeError, "a packet must be bytes, .* got str"),
+    (lambda codec: codec.decoder().push_codes([[1, 2], [3]]), TypeError, "integers .*; got list"),
+    (lambda codec: pieces(codec, np.zeros((1, 9), np.int16)), ValueError, "divide 16-bit integers"),
+    (lambda codec: pieces(codec, AUDIO), ValueError, r"must be \[1, samples\], got \[12000\]"),
+    (lambda codec: pieces(codec, np.zeros((2, 9))), ValueError, r"\[1, samples\], got \[2, 9\]"),
+    (lambda codec: pieces(codec, np.full((1, 9), np.nan)), ValueError, "not finite"),
     (lambda codec: codec.decoder().push(None, np.zeros(3)), TypeError, "got ndarray"),
     (lambda _: chirrup.Codec("iris-t1"), chirrup.ModelError, r"chirrup\.load\('iris-t1'\)"),
     (lambda _: chirrup.load("a" * 999), chirrup.ModelError, "no model 'aaa"),
@@ -137,3 +147,17 @@ def test_a_single_recording_is_not_a_list(focal: chirrup.Codec) -> None:
 def test_lists_and_tensors_are_taken(small_codec: chirrup.Codec) -> None:
     others: list[Any] = [AUDIO.tolist(), torch.from_numpy(AUDIO)]
     assert {small_codec.encode(audio) for audio in others} == {small_codec.encode(AUDIO)}
+    codes: list[Any] = [CODES.tolist(), torch.from_numpy(CODES)]
+    sounds = [small_codec.decoder().push_codes(one) for one in codes]
+    assert all(np.array_equal(sound, small_codec.decoder().push_codes(CODES)) for sound in sounds)
+
+
+def test_a_whole_number_may_be_a_float(small_codec: chirrup.Codec) -> None:
+    two: Any = 2.0
+    wanted = small_codec.encoder(redundancy=2).push(AUDIO)
+    assert small_codec.encoder(redundancy=two).push(AUDIO) == wanted
+    encoder = small_codec.encoder()
+    encoder.change(redundancy=two)
+    assert encoder.push(AUDIO) == wanted
+    (codes,) = small_codec.encode_blocks(iter([AUDIO[None]]), two)
+    assert np.array_equal(codes[0], small_codec.encode(AUDIO).data[:2])

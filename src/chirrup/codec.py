@@ -7,7 +7,7 @@ import numpy as np
 
 from chirrup.batches import each, rows
 from chirrup.code_vectors import embed
-from chirrup.codes import Codes, all_codebooks, checked, checked_codes
+from chirrup.codes import Codes, all_codebooks, checked, checked_codes, checked_piece
 from chirrup.concealment import ConcealingDecoder
 from chirrup.encoding import ChunkEncoder
 from chirrup.loaded_model import LoadedModel
@@ -87,11 +87,16 @@ class Codec(LoadedModel):
         Yields:
             Codes ``[streams, codebooks, frames]`` of type ``code_dtype``. Together they are the
             whole chunks that cover the signal and ``delay_samples`` after it.
+
+        Raises:
+            ValueError: a piece has another shape, or samples that are not floating point or not
+                finite, or the model does not support the number of codebooks or of channels.
+            TypeError: a piece is not an array.
         """
         frames = self.block_frames if piece_frames is None else piece_frames
         encoder = ChunkEncoder(self.spec, self._encoder, channels, codebooks, frames)
         for piece in pieces:
-            yield from encoder.push(piece)
+            yield from encoder.push(checked_piece(piece, channels))
         yield from encoder.finish()
 
     def decode(self, codes: Codes | np.ndarray) -> np.ndarray:

@@ -101,6 +101,19 @@ def checked(audio: np.ndarray) -> np.ndarray:
     return np.atleast_2d(signal)
 
 
+def checked_piece(audio: np.ndarray, channels: int) -> np.ndarray:
+    """Return a piece of a caller's signal as ``float32 [channels, samples]``, also without samples.
+
+    Raises:
+        ValueError: the shape is wrong, or the samples are not floating point or not finite.
+        TypeError: the piece is not an array.
+    """
+    piece = checked_samples(audio)
+    if piece.ndim != 2 or len(piece) != channels:
+        raise ValueError(f"a piece of audio must be [{channels}, samples], got {list(piece.shape)}")
+    return piece
+
+
 def checked_codes(codes: "Codes | np.ndarray") -> np.ndarray:
     """Return a caller's codes as integers ``[codebooks, frames]`` or ``[streams, ...]``.
 
@@ -145,7 +158,9 @@ def all_codebooks(codes: np.ndarray, spec: ModelSpec) -> np.ndarray:
 
     Raises:
         ValueError: there are more codebooks than the model has, or a code is out of range.
+        TypeError: the codes are not an array.
     """
+    codes = as_array(codes, "codes", "integers [codebooks, frames]")
     if codes.ndim < 2 or not np.issubdtype(codes.dtype, np.integer):
         raise ValueError(
             f"codes must be integers [codebooks, frames], got {codes.dtype} {list(codes.shape)}"

@@ -29,7 +29,7 @@ class ChunkEncoder:
     ) -> None:
         if codebooks not in range(1, spec.codebooks + 1):
             raise ValueError(f"{spec.name} has 1 to {spec.codebooks} codebooks, not {codebooks!r}")
-        self.spec, self.engine, self.codebooks = spec, engine, codebooks
+        self.spec, self.engine, self.codebooks = spec, engine, int(codebooks)
         self.streams, self.inputs = spec.streams(channels), max(channels, spec.channels)
         self.piece_samples = piece_frames * spec.input_frame_samples
         self.dtype = code_dtype(spec.bits_per_code)

@@ -34,7 +34,7 @@ def _checked_redundancy(redundancy: int, codebooks: int) -> int:
     most = min(codebooks, MAX_REDUNDANT)
     if redundancy not in range(most + 1):
         raise ValueError(f"redundancy must be from 0 to {most} codebooks, not {redundancy!r}")
-    return redundancy
+    return int(redundancy)
 
 
 def _label(kind: str, spec: ModelSpec) -> str:
@@ -265,6 +265,7 @@ class Decoder:
 
         Raises:
             ValueError: there are more codebooks than the model has, or a code is out of range.
+            TypeError: ``codes`` is not an array.
         """
         return self._joined(self.decoder.push(all_codebooks(codes, self.spec)[None]))
 
