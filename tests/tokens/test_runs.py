@@ -20,7 +20,9 @@ import chirrup
 from chirrup import tokens
 from chirrup.cli import run as cli
 from chirrup.data.workers import Work, processes
+from chirrup.tokens import work
 from chirrup.tokens.formats import FORMATS
+from chirrup.tokens.sources import scan
 from chirrup.tokens.store import NAME
 from token_jobs import run_or_die
 from token_samples import file_of, in_turn
@@ -230,6 +232,15 @@ def test_a_full_disk_leaves_no_half_shard(
     limited_size(1 << 30)
     assert cli(command) == 2  # one file cannot be read
     assert len(tokens.open(out)) == 12
+
+
+def test_a_disk_without_a_byte_is_an_error_with_the_folder(
+    many: Path, codec: chirrup.Codec, tmp_path: Path, limited_size: Callable[[int], None]
+) -> None:
+    settings = tokens.settings_of(codec, 1000, "npz")
+    job = work.job(tmp_path, 0, list(scan([str(many)])), settings, str(codec.folder))
+    limited_size(0)
+    assert json.loads(work.run(job)) == {"error": f"{tmp_path} cannot be written: File too large"}
 
 
 @pytest.mark.slow  # two commands start with two workers each

@@ -15,6 +15,7 @@ import soundfile
 from chirrup.codec import Codec
 from chirrup.data.audio import BadAudioError, opened, read_blocks
 from chirrup.errors import FileError
+from chirrup.files.drafts import writing_into
 from chirrup.resampling import length_at, resample_blocks
 from chirrup.tokens.formats import FORMATS
 from chirrup.tokens.layouts import flatten
@@ -57,7 +58,7 @@ def run(job: str) -> str:
     seconds = 0.0
     try:
         codec = _codec(given["model"], settings)
-        with ExitStack() as shard, open_mark(folder, number) as mark:
+        with ExitStack() as shard, writing_into(folder), open_mark(folder, number) as mark:
             add = None
             for index, fields in enumerate(given["recordings"]):
                 recording = Recording(**fields)
