@@ -234,6 +234,27 @@ def packed(folder: Path) -> Path:
     return folder / "in"
 
 
+def links(folder: Path) -> Path:
+    """A tar file with a hard and a symbolic link."""
+    path = folder / "s.tar"
+    tar_of(path, {"0.wav": file_of("a.wav")})
+    with tarfile.open(path, "a") as tar:
+        for name, kind in (("1.wav", tarfile.LNKTYPE), ("2.wav", tarfile.SYMTYPE)):
+            about = tarfile.TarInfo(name)
+            about.type, about.linkname = kind, "0.wav"
+            tar.addfile(about)
+    return path
+
+
+def linked_folder(folder: Path) -> Path:
+    """A folder with a link to another folder."""
+    for name in ("in", "other"):
+        (folder / name).mkdir()
+        (folder / name / "0.wav").write_bytes(file_of("a.wav"))
+    (folder / "in" / "link").symlink_to(folder / "other")
+    return folder / "in"
+
+
 def column(*audio: object) -> Callable[[Path], Path]:
     def make(folder: Path) -> Path:
         arrow = pytest.importorskip("pyarrow")
@@ -256,6 +277,8 @@ NO_AUDIO = "has no encoded audio: give a column audio of bytes"
         (packed, [], ["it is a compressed tar file: decompress it, for example with gunzip"]),
         (lambda folder: packed(folder) / "s.tar.gz", [], ["it is a compressed tar file"]),
         (large_size, [], ["s.tar ends before 0.wav"]),
+        (links, ["s/0.wav"], ["1.wav is a link to 0.wav: pack", "2.wav is a link to 0.wav: pack"]),
+        (linked_folder, ["0.wav"], ["it is a link to a folder, which is not followed"]),
         (column(1, 2), [], [NO_AUDIO, NO_AUDIO]),
         (column("one", None), [], [NO_AUDIO, NO_AUDIO]),
         (column({"bytes": 5, "path": 3}), [], [NO_AUDIO]),

@@ -148,6 +148,10 @@ def _of_folder(place: Path, name: PurePath) -> Iterator[Recording]:
     unreadable: list[OSError] = []
     for folder, folders, names in os.walk(place, onerror=unreadable.append):
         folders[:] = sorted(folder for folder in folders if not folder.startswith("."))
+        for path in (Path(folder, own) for own in folders):
+            if path.is_symlink():
+                fault = "it is a link to a folder, which is not followed: give it as another source"
+                yield _recording(path, (name / path.relative_to(place)).as_posix(), ("", fault))
         for file in sorted(names):
             path = Path(folder, file)
             known = path.suffix.lower() in {*AUDIO_ENDINGS, TAR, TABLE} or _is_packed(path)

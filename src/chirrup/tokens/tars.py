@@ -51,7 +51,7 @@ def samples(path: Path) -> Iterator[Sample | str]:
 
 
 def _files(tar: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
-    """Yield the members that are files.
+    """Yield the members that are files, or links to files.
 
     Raises:
         tarfile.ReadError: a header is damaged, which tarfile takes for the end of the file.
@@ -59,7 +59,7 @@ def _files(tar: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
     for member in tar:
         if member.size < 0:  # tarfile would go back and read the same members again
             raise tarfile.ReadError(f"{member.name} has a size of {member.size} bytes")
-        if member.isfile():
+        if member.isfile() or member.issym() or member.islnk():
             yield member
     file = cast(Any, tar.fileobj)
     file.seek(tar.offset)
@@ -82,10 +82,14 @@ def _samples(tar: tarfile.TarFile, members: list[tarfile.TarInfo]) -> Iterator[S
         ending = "." + ending.lower()
         if ending in AUDIO_ENDINGS:
             audio.append(member)
-        elif ending in (".json", ".txt") and member.size <= MOST_TEXT_BYTES:
+        elif ending in (".json", ".txt") and member.isfile() and member.size <= MOST_TEXT_BYTES:
             content = tar.extractfile(member)
             facts[stem] = facts.get(stem, {}) | _facts(ending, content.read() if content else b"")
     for one in audio:
+        if not one.isfile():
+            way = "--dereference --hard-dereference"
+            yield f"{one.name} is a link to {one.linkname}: pack the tar file with {way}"
+            continue
         if one.issparse():
             yield f"{one.name} is stored as a sparse file: pack the tar file without --sparse"
             continue
