@@ -16,6 +16,7 @@ from chirrup.data.workers import Run
 from chirrup.tokens import formats, making
 from chirrup.tokens.formats import FORMATS
 from chirrup.tokens.layouts import LAYOUTS, flatten, unflatten
+from token_samples import file_of, tar_of
 
 UNCLOSED = pytest.mark.filterwarnings(
     "ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning"
@@ -196,6 +197,18 @@ def test_long_texts_take_the_memory_of_their_bytes(
         start, stop = arrays["id_starts"][1:3]
         assert arrays["id"][start:stop].tobytes().decode() == "shard-0/p1/b.flac"
         assert arrays["speaker"].tolist() == ["s0", "s1", "s2", "s3"]
+
+
+@pytest.mark.parametrize("form", ["npz", "webdataset"])
+def test_a_text_that_ends_with_nul_is_kept(
+    codec: chirrup.Codec, run: Run, tmp_path: Path, form: str
+) -> None:
+    facts = json.dumps({"text": "end\0", "speaker": "\0"}).encode()
+    tar_of(tmp_path / "s.tar", {"a.wav": file_of("a.wav"), "a.json": facts})
+    settings = tokens.settings_of(codec, 500, form)
+    tokens.tokenize([str(tmp_path / "s.tar")], tmp_path / "out", codec, settings, run)
+    row = tokens.open(tmp_path / "out")[0]
+    assert (row.text, row.speaker) == ("end\0", "\0")
 
 
 def test_long_texts_end_a_shard(

@@ -1,8 +1,8 @@
 """Shards as npz files of NumPy: the codes of all rows in one array, and an array for each column.
 
 ``codes[..., starts[i]:starts[i + 1]]`` are the codes of row i. An array of texts has the width of
-its longest text. If it would be too large, the column has the UTF-8 bytes of all texts in one
-array, and ``text[text_starts[i]:text_starts[i + 1]]`` are the bytes of row i.
+its longest text. If it would be too large, or a text ends with NUL, the column has the UTF-8 bytes
+of all texts in one array, and ``text[text_starts[i]:text_starts[i + 1]]`` are the bytes of row i.
 """
 
 from collections.abc import Generator
@@ -53,7 +53,9 @@ def open_writer(folder: Path, number: int, settings: Settings) -> Generator[Add,
 
 def _column(name: str, values: list[Any]) -> dict[str, np.ndarray]:
     """Return the arrays of a column."""
-    if COLUMNS[name] is str and 4 * max(map(len, values)) * len(values) > MOST_TEXT_BYTES:
+    is_text = COLUMNS[name] is str
+    is_large = is_text and 4 * max(map(len, values)) * len(values) > MOST_TEXT_BYTES
+    if is_large or (is_text and any(value.endswith("\0") for value in values)):
         texts = [value.encode() for value in values]
         data = np.frombuffer(b"".join(texts), np.uint8)
         return {name: data, f"{name}_starts": np.cumsum([0, *map(len, texts)])}
