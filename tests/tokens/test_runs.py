@@ -286,6 +286,31 @@ def test_a_recording_that_ends_its_process_is_a_failure(
     assert not list(out.glob(".reading*"))
 
 
+def test_a_process_that_ends_before_it_reads_a_recording_is_an_error(
+    codec: chirrup.Codec, tmp_path: Path
+) -> None:
+    job = work.job(tmp_path, 0, [], tokens.settings_of(codec, 1000, "npz"), str(codec.folder))
+    with pytest.raises(chirrup.FileError, match="a process was killed: is there enough memory"):
+        work.crashed(job)
+
+
+def test_a_recording_whose_permissions_were_changed_is_tried_again(
+    many: Path, codec: chirrup.Codec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings, access = tokens.settings_of(codec, 1000, "npz"), os.access
+
+    def denying(path: Path, mode: int) -> bool:
+        return path.name != "03.flac" and access(path, mode)
+
+    def failures() -> int:
+        return tokens.tokenize([str(many)], tmp_path / "out", codec, settings, in_turn).failures
+
+    monkeypatch.setattr(os, "access", denying)
+    assert failures() == 2
+    monkeypatch.setattr(os, "access", access)
+    assert failures() == 1
+
+
 def test_the_command_states_rows_and_speed(
     corpus: Path, tmp_path: Path, capfd: pytest.CaptureFixture
 ) -> None:

@@ -4,6 +4,7 @@
 read is a recording with a fault, so that it is reported with the others.
 """
 
+import errno
 import glob
 import io
 import os
@@ -208,12 +209,16 @@ def _recording(file: Path, name: str, about: tuple[str, str], **facts: Any) -> R
 
 
 def _stamp(file: Path) -> tuple[str, str]:
-    """Return size and time of a file, and the reason if it cannot be read."""
+    """Return size and time of a file, and the reason if it cannot be read.
+
+    A change of permissions does not change the time, so they are checked here.
+    """
     try:
         about = file.stat()
     except OSError as error:
         return "", error.strerror or str(error)
-    return f"{about.st_size} {about.st_mtime_ns}", ""
+    fault = "" if os.access(file, os.R_OK) else os.strerror(errno.EACCES)
+    return f"{about.st_size} {about.st_mtime_ns}", fault
 
 
 def _first(facts: Mapping[str, Any], names: Sequence[str]) -> str:

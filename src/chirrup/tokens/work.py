@@ -195,10 +195,17 @@ def open_mark(folder: Path, number: int) -> Generator[Callable[[int], None], Non
 
 
 def crashed(job: str) -> str:
-    """Return the result of a job that ended its process: its number, and where it ``crashed``."""
+    """Return the result of a job that ended its process: its number, and where it ``crashed``.
+
+    Raises:
+        FileError: the process ended before it read a recording.
+    """
     given = json.loads(job)
     path = _mark(Path(given["folder"]), given["number"])
-    index = int(path.read_text() or 0)
+    try:
+        index = int(path.read_text() or 0)
+    except FileNotFoundError as error:
+        raise FileError("a process was killed: is there enough memory?") from error
     path.unlink()
     return json.dumps({"number": given["number"], "crashed": index})
 
