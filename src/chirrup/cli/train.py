@@ -228,6 +228,8 @@ def export(
         else:
             export_whole = partial(export_with_int8, checkpoint, parts=PARTS[int8], **changes)
     try:
+        if pack is not None:  # first, because it may fail and takes less time
+            checkpoints.pack_checkpoint(checkpoint, pack)
         if not decoder_only:
             parity = export_whole(folder)
         elif exported and int8 is Int8.none:
@@ -236,8 +238,6 @@ def export(
             with open_scratch(folder) as scratch:
                 export_whole(scratch)
                 parity = export_decoder_only(scratch, folder, audio)
-        if pack is not None:
-            checkpoints.pack_checkpoint(checkpoint, pack)
     except ValueError as error:
         raise FileError(f"{checkpoint} cannot be exported: {error}") from error
     codes = (

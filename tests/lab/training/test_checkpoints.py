@@ -1,5 +1,6 @@
 """A training resumed from a checkpoint equals an uninterrupted one."""
 
+import shutil
 from collections.abc import Callable
 from itertools import chain
 from pathlib import Path
@@ -9,6 +10,7 @@ import pytest
 import torch
 
 import small_lrac
+from chirrup.cli import run
 from chirrup.errors import FileError, ModelError
 from chirrup.lab.models import CONFIGS
 from chirrup.lab.training.checkpoints import load_checkpoint, pack_checkpoint
@@ -181,6 +183,24 @@ def test_a_full_disk_leaves_the_checkpoint_before(
         pack_checkpoint(tmp_path, tmp_path / "packed.pt")
     assert (tmp_path / "checkpoint.pt").read_bytes() == before
     assert {path.name for path in tmp_path.iterdir()} == {"checkpoint.pt", "config.json"}
+
+
+def test_a_small_checkpoint_that_cannot_be_written_leaves_no_model(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    checkpoint = tmp_path / "run" / "checkpoint.pt"
+    checkpoint.parent.mkdir()
+    shutil.copyfile(ROOT / "recipes" / "iris-t1-cpu.pt", checkpoint)
+    before = checkpoint.read_bytes()
+    for pack, why in (
+        (checkpoint, "checkpoint.pt is the checkpoint itself: give another file"),
+        (tmp_path / "no" / "small.pt", "small.pt cannot be written: No such file or directory"),
+    ):
+        for source in (checkpoint, checkpoint.parent):
+            assert run(["export", str(source), str(tmp_path / "out"), "--pack", str(pack)]) == 2
+            assert why in " ".join(capsys.readouterr().err.split())
+    assert checkpoint.read_bytes() == before
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
 
 
 def test_a_checkpoint_of_another_model_is_refused(

@@ -39,6 +39,10 @@ VERSION = 2
 """Version of the content. Version 1 has no such entry."""
 
 
+def _file_of(checkpoint: Path) -> Path:
+    return checkpoint / "checkpoint.pt" if checkpoint.is_dir() else checkpoint
+
+
 def load_checkpoint(checkpoint: Path) -> dict[str, Any]:
     """Read a checkpoint.
 
@@ -49,7 +53,7 @@ def load_checkpoint(checkpoint: Path) -> dict[str, Any]:
         FileNotFoundError: there is no such file.
         ModelError: the file is not a checkpoint, or it is damaged.
     """
-    path = checkpoint / "checkpoint.pt" if checkpoint.is_dir() else checkpoint
+    path = _file_of(checkpoint)
     if not path.exists():
         raise FileNotFoundError(f"{path} does not exist")
     wrong = f"{path} is not a checkpoint of a chirrup training"
@@ -261,6 +265,7 @@ def pack_checkpoint(checkpoint: Path, out: Path) -> None:
 
     Raises:
         ModelError: the checkpoint has no discriminators or optimisers.
+        FileError: ``out`` is the checkpoint itself, or cannot be written.
     """
 
     def smaller(value: Any, kind: torch.dtype) -> Any:
@@ -272,6 +277,8 @@ def pack_checkpoint(checkpoint: Path, out: Path) -> None:
     saved = load_checkpoint(checkpoint)
     if missing := ({"model", "adversary"} | OPTIMISERS) - set(saved):
         raise ModelError(f"{checkpoint} has no {min(missing)}: a training cannot go on from it")
+    if out.exists() and out.samefile(_file_of(checkpoint)):
+        raise FileError(f"{out} is the checkpoint itself: give another file for the small one")
     saved.pop("ema", None)
     for name in ("model", "adversary"):
         saved[name] = smaller(saved[name], torch.float16)
