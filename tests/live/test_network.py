@@ -57,6 +57,7 @@ def test_names(text: str, name: str) -> None:
     [
         ("rain", "'rain' is not a condition of a network: use loss:10%"),
         ("loss:", "'loss:' is not a condition"),
+        ("trace", "'trace' is not a condition"),
         ("loss:5%+", "'' is not a condition"),
         ("loss:101", "'101' of 'loss:101' is not 0 to 100 per cent"),
         ("loss:5ms", "'5ms' of"),

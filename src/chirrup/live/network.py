@@ -70,7 +70,7 @@ def parse_network(text: str) -> NetworkConditions:
     trace_name = ""
     for part in text.split("+"):
         kind, colon, value = part.partition(":")
-        if kind not in EFFECTS or (colon and not value):
+        if kind not in EFFECTS or (not value and (colon or kind == TRACE)):
             raise UsageError(f"{part!r} is not a condition of a network: {_USE}")
         if kind in effects or (kind == TRACE and trace):
             raise UsageError(f"{text!r} has {kind} twice: give it once")
