@@ -76,7 +76,9 @@ class BareEncoder:
 
     def flush(self) -> list[np.ndarray]:
         """Return the last frames and the end marks, and reset the stream."""
-        return self._frames(self.encoder.flush()) + [self.format.end_mark] * END_FRAMES
+        frames = self._frames(self.encoder.flush()) + [self.format.end_mark] * END_FRAMES
+        self.texts.restart()
+        return frames
 
     def _frames(self, packets: list[bytes]) -> list[np.ndarray]:
         width, spare = self.codec.bits_per_code, self.format.spare_bits

@@ -93,13 +93,16 @@ def test_frames_that_begin_too_late_are_noted(
 
 def test_overs_that_follow_each_other_and_a_lost_frame(clip: np.ndarray) -> None:
     codec = chirrup.load("iris-t1")
-    encoder, decoder = BareEncoder(codec, 1000, 22), BareDecoder(codec, 1000, 22)
-    sounds = []
+    encoder = BareEncoder(codec, 1000, 22, text="DL1ABC")
+    decoder = BareDecoder(codec, 1000, 22)
+    overs, sounds = [], []
     for _ in range(2):
         frames = encoder.push(clip[:9600]) + encoder.flush()
+        overs.append(frames)
         pieces = [decoder.push(frame) for frame in frames]
         assert decoder.ended
         sounds.append(np.concatenate(pieces))
+    assert np.array_equal(*overs)  # each over begins with a flag
     assert np.array_equal(*sounds)
     assert len(decoder.push(None)) == 480
     assert len(decoder.push(encoder.push(clip[:480])[0], reliable=1)) == 480

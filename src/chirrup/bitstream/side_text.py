@@ -44,8 +44,7 @@ class TextSender:
 
     def __init__(self, text: str | None = None) -> None:
         self.repeat(text)
-        self.waiting = list(_FLAG)
-        """The rest of the present text."""
+        self.restart()
 
     def repeat(self, text: str | None) -> None:
         """Change the text. The present one ends first.
@@ -54,6 +53,11 @@ class TextSender:
             ValueError: the text is empty or too long.
         """
         self.packed = _FLAG if text is None else text_bits(text)
+
+    def restart(self) -> None:
+        """Begin another stream with a flag, and do not end the present text."""
+        self.waiting = list(_FLAG)
+        """The rest of the present text."""
 
     def take(self, count: int) -> list[int]:
         """Return the next ``count`` bits."""
