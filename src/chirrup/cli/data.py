@@ -80,6 +80,7 @@ def prepare(
             metavar="TEXT",
             help="Licence to record for sources that do not state one. Without it, the recipe "
             "curated refuses them.",
+            callback=options.utf8,
         ),
     ] = "",
     language: Annotated[

@@ -76,7 +76,10 @@ def encode(
         bool, typer.Option("--level", help="Raise quiet speech by up to 40 dB, slowly.")
     ] = False,
     metadata: Annotated[
-        list[str] | None, typer.Option("--metadata", metavar="KEY=VALUE", help="Text to store.")
+        list[str] | None,
+        typer.Option(
+            "--metadata", metavar="KEY=VALUE", help="Text to store.", callback=options.utf8
+        ),
     ] = None,
     tags: Tags = True,
     workers: Workers = 1,

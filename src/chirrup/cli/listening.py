@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from chirrup.cli import console
+from chirrup.cli import console, options
 
 if TYPE_CHECKING:
     from chirrup.evaluate.listening_tests.analysis import Line, Table
@@ -54,7 +54,7 @@ def blind_test(
         typer.Option(min=0, metavar="N", help="Seed of the words and of each listener's order."),
     ] = 0,
     title: Annotated[
-        str, typer.Option(metavar="TEXT", help="Title for listeners.")
+        str, typer.Option(metavar="TEXT", help="Title for listeners.", callback=options.utf8)
     ] = "Listening test",
 ) -> None:
     """Make a blind listening test from an evaluation.

@@ -24,6 +24,16 @@ def bitrate(help_: str, default: str = "the model's default, 6k for iris-t1") ->
     )
 
 
+def utf8(value: str | list[str] | None) -> str | list[str] | None:
+    """Return the value of an option that is stored as text; an argument may have other bytes."""
+    for text in [value] if isinstance(value, str) else value or []:
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:
+            raise typer.BadParameter(f"'{text}' is not UTF-8, so convert it") from error
+    return value
+
+
 def choice(values: type[StrEnum], help_: str, *names: str) -> Any:
     """Return an option that takes one of these values."""
     return typer.Option(*names, metavar="|".join(values), help=help_)

@@ -38,7 +38,11 @@ def bare(
     ] = None,
     text: Annotated[
         str | None,
-        typer.Option(metavar="TEXT", help="Text to repeat in the spare bits, such as a call sign."),
+        typer.Option(
+            metavar="TEXT",
+            help="Text to repeat in the spare bits, such as a call sign.",
+            callback=options.utf8,
+        ),
     ] = None,
     raw: Annotated[
         str | None,
