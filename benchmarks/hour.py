@@ -51,7 +51,7 @@ def cycle(rate_hz: int) -> np.ndarray:
     """Return the signal of a cycle, ``float32 [samples]``: a talk, a pause and a burst."""
     random = np.random.default_rng(0)
     signal = random.normal(0, 1e-4, round(CYCLE_S * rate_hz)).astype(np.float32)
-    talk = read_mono(TALK, rate_hz)[: round(8 * rate_hz)]
+    talk = read_mono(TALK, rate_hz)[0][: round(8 * rate_hz)]
     signal[: len(talk)] += talk
     burst = 0.3 * np.sin(2 * np.pi * 500 / rate_hz * np.arange(round(0.1 * rate_hz)))
     signal[round(BURST_S * rate_hz) :][: len(burst)] += burst.astype(np.float32)

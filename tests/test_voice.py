@@ -135,6 +135,15 @@ def test_a_file_in_another_voice(
     assert soundfile.info("out.wav").subtype == "FLOAT"
 
 
+def test_a_voice_that_is_cut_off_is_noted(talk: None, small_focal_codec: chirrup.Codec) -> None:
+    Path("more.wav").write_bytes(Path("more.wav").read_bytes()[:40_044])
+    note = "voice more.wav: its header states 64000 bytes of samples, but it has 40000"
+    encode_file(small_focal_codec, "talk.wav", "talk.chirrup")
+    for source in ("talk.wav", "talk.chirrup"):
+        result = convert_file(small_focal_codec, source, f"{source}.wav", ["more.wav"])
+        assert result.damage[0] == note
+
+
 def test_a_coded_file_is_decoded_in_the_voice(talk: None, small_focal_codec: chirrup.Codec) -> None:
     codec = small_focal_codec
     encode_file(codec, "talk.wav", "talk.chirrup")

@@ -205,6 +205,29 @@ def test_a_folder_of_messages_and_back(
     assert not Path("none.wav").exists()
 
 
+def test_a_recording_that_is_cut_off_is_noted(
+    clip: np.ndarray, capsys: pytest.CaptureFixture[str]
+) -> None:
+    soundfile.write("cut.wav", clip, 24_000)
+    Path("cut.wav").write_bytes(Path("cut.wav").read_bytes()[:30_044])
+    for command in ("bare", "message"):
+        assert run([command, "cut.wav", command]) == 0
+        words = "warning: cut.wav: its header states 96000 bytes of samples, but it has 30000"
+        assert words in capsys.readouterr().err
+
+
+def test_messages_are_decoded_to_a_pipe(
+    clip: np.ndarray, capsysbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    assert run(["message", "clip.wav", "out", "-q"]) == 0
+    assert run(["message", "--decode", "out", "out.wav"]) == 0
+    capsysbinary.readouterr()
+    assert run(["message", "--decode", "out", "-"]) == 0
+    out, err = capsysbinary.readouterr()
+    assert out == Path("out.wav").read_bytes()
+    assert err == b""
+
+
 def test_an_empty_recording_makes_no_frames(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

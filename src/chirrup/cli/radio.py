@@ -108,7 +108,8 @@ def message(
     target: Annotated[
         str,
         typer.Argument(
-            metavar="OUT", help="New folder for message-000.bin, ..., or audio with --decode."
+            metavar="OUT",
+            help="New folder for message-000.bin, ..., or audio, or - for a pipe, with --decode.",
         ),
     ],
     decode: Annotated[bool, typer.Option("--decode", help="Decode messages to audio.")] = False,
@@ -150,7 +151,8 @@ def message(
         raise UsageError("--float and --force need --decode: OUT must be a new folder")
     codec = load(model)
     if decode:
-        result = decode_messages(codec, Path(source), target, floating=floating, force=force)
+        out = console.pipe_out() if target == "-" else target
+        result = decode_messages(codec, Path(source), out, floating=floating, force=force)
         console.print_decoded(result, source, target, quiet)
         return
     codec.check_encodes()
@@ -158,7 +160,8 @@ def message(
         "bitrate_bps": console.optional_bitrate(bitrate),
         "max_messages": max_messages,
     }
-    sizes = encode_messages(codec, source, Path(target), max_bytes, **limits)
+    sizes, notes = encode_messages(codec, source, Path(target), max_bytes, **limits)
+    console.warn(notes, source)
     if not quiet:
         note(f"{target}: {counted(len(sizes), 'message')}, {sum(sizes)} bytes together")
 

@@ -23,14 +23,14 @@ def encode_messages(
     *,
     bitrate_bps: float | None = None,
     max_messages: int | None = None,
-) -> list[int]:
+) -> tuple[list[int], list[str]]:
     """Encode audio, whose channels are averaged, to a new folder with a file for each message.
 
     Args:
         max_bytes, bitrate_bps, max_messages: as in `to_messages`.
 
     Returns:
-        The sizes of the messages in bytes.
+        The sizes of the messages in bytes, and descriptions of faults of the source.
 
     Raises:
         FileError: a file cannot be read or written, or the audio does not fit.
@@ -39,7 +39,7 @@ def encode_messages(
         raise FileError(f"{folder} exists and is not an empty folder: give another one")
     if str(source) == "-":
         raise FileError("message reads no pipe: give a file")
-    audio = read_mono(source, codec.input_rate_hz)
+    audio, notes = read_mono(source, codec.input_rate_hz)
     if not audio.size:
         raise FileError(f"{source} has no samples: give a longer recording")
     try:
@@ -57,7 +57,7 @@ def encode_messages(
             whole.replace(folder)
     except OSError as error:
         raise cannot_write(folder, error) from error
-    return [len(message) for message in messages]
+    return [len(message) for message in messages], notes
 
 
 def decode_messages(
