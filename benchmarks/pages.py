@@ -29,8 +29,8 @@ EXPLAINED = {
 CODES = """\
 Models of this package. The latency is counted. The real-time factor is the CPU time to code and
 decode mono audio over its duration, on one core of this processor: {timed_on}.
-Stereo models code mono as two channels. If the clips have fewer codes than a codebook has entries, not all entries can be
-used, and the entropy is at most the logarithm of that number.
+Stereo models code mono as two channels. If the clips have fewer codes than a codebook has entries,
+not all entries can be used, and the entropy is at most the logarithm of that number.
 """
 
 
