@@ -20,8 +20,9 @@ def test_equals_plain(channels: int) -> None:
     position = torch.rand(4, 1300, generator=generator, dtype=torch.float64) * 2999
     position[0, :7] = torch.tensor([0, 1e-9, 0.5, 1 - 1e-9, 1, 1 + 1e-4, 2998.9999])
     position[1:3] += 3000
-    plain = several.read(position, whole=False)
-    assert_close(several.read(position, whole=False, fast=True), plain, rtol=0, atol=1e-6)
+    speed = torch.tensor([[0.9], [1.0], [1.05], [1.2]])
+    plain = several.read(position, speed)
+    assert_close(several.read(position, speed, fast=True), plain, rtol=0, atol=1e-6)
 
 
 def test_batches_are_equal() -> None:

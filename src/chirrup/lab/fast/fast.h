@@ -141,7 +141,8 @@ Tensor band_sums_backward(
     const Tensor& bin_weights, bool squared);
 
 Tensor interpolate(
-    const Tensor& audio, const Tensor& position, const Tensor& start, const Tensor& stop);
+    const Tensor& audio, const Tensor& position, const Tensor& cutoff, const Tensor& start,
+    const Tensor& stop);
 std::vector<Tensor> conv_2d(const Tensor& x, const Tensor& past, const Tensor& w, const Tensor& bias,
                             int64_t stride_time, int64_t stride_bins, int64_t low, int64_t high,
                             bool elu);

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.testing import assert_close
 
 from chirrup.lab.training.batches.mixing import reverberate
-from chirrup.lab.training.batches.recordings import interpolate
+from chirrup.lab.training.batches.recordings import cutoff, interpolate
 from chirrup.lab.training.batches.sampler import CONDITIONS
 from chirrup.lab.training.batches.windows import SlidingWindows
 from chirrup.lab.training.data_config import NEEDS_ROOMS, Conditions
@@ -96,9 +96,23 @@ def test_speed_changes_the_pitch_by_its_factor(speed: float) -> None:
 
 def test_interpolation_is_exact_on_tones() -> None:
     position = 100 + torch.arange(2000, dtype=torch.float64)[None] * 1.0713
-    value = interpolate(recordings(tone(2000)), position)[0, 0]
+    value = interpolate(recordings(tone(2000)), position, cutoff(torch.tensor([[1.0713]])))[0, 0]
     expected = 0.5 * torch.sin(2 * torch.pi * 2000 * position[0] / RATE_HZ).float()
     assert_close(value, expected, atol=1e-3, rtol=0)
+
+
+@pytest.mark.parametrize("speed", [1 / 1.12, 1.05, 1.12])
+def test_a_change_of_speed_does_not_alias(speed: float) -> None:
+    """Frequencies that are moved beyond half the sample rate are removed, the others stay."""
+    factor = torch.tensor([[speed]])
+    for hz in range(500, RATE_HZ // 2, 250):
+        crop = sampler().crops(recordings(tone(hz)), 1, factor)[0, 0, 100:-100]
+        level_db = 20 * float((crop.square().mean().sqrt() / (0.5 * 0.5**0.5)).log10())
+        moved = hz * max(speed, 1) / (RATE_HZ / 2)
+        if moved < 0.8:
+            assert abs(level_db) < 0.1
+        if moved > 1.05:
+            assert level_db < -40
 
 
 def test_interpolation_ends_with_the_recording() -> None:
@@ -106,9 +120,11 @@ def test_interpolation_ends_with_the_recording() -> None:
     levels = (0.5, -0.25, 0.75)
     several = recordings(*(torch.full((1000,), level) for level in levels))
     inside = torch.tensor([[0.3, 500.5, 998.9]], dtype=torch.float64)
+    passed = cutoff(torch.tensor([[1.0]]))
     for index, level in enumerate(levels):
-        alone = interpolate(recordings(torch.full((1000,), level)), inside)
-        assert_close(interpolate(several, inside + 1000 * index), alone, rtol=0, atol=1e-6)
+        alone = interpolate(recordings(torch.full((1000,), level)), inside, passed)
+        found = interpolate(several, inside + 1000 * index, passed)
+        assert_close(found, alone, rtol=0, atol=1e-6)
         assert_close(alone, torch.full((1, 1, 3), level), rtol=0.01, atol=0)
 
 

@@ -22,8 +22,10 @@ from chirrup.lab.training.batches.audio_files import (
 )
 from chirrup.words import counted
 
-SINC_TAPS = 16
+SINC_TAPS = 32
 """Taps of the interpolation that changes speed and pitch."""
+PASSED = 0.92
+"""Cutoff of the interpolation, as a share of the band that a change of speed leaves."""
 
 
 @dataclass(frozen=True)
@@ -54,23 +56,24 @@ class Recordings:
         start = self.start[which]
         return which, start, start + self.length[which]
 
-    def read(self, position: Tensor, whole: bool, fast: bool = False) -> Tensor:
+    def read(self, position: Tensor, speed: Tensor, fast: bool = False) -> Tensor:
         """Read samples at positions in ``audio``, ``[batch, samples]``.
 
         Args:
             position: each row lies within one recording.
-            whole: the positions are whole numbers, so nothing is interpolated.
+            speed: samples of the recording per sample that is read, ``[batch, 1]``. If all are 1,
+                nothing is interpolated: the fractions of positions are cut off.
             fast: interpolate by the fast form if the recordings are on the CPU.
 
         Returns:
             ``float32 [batch, channels, samples]``.
         """
-        if whole:
+        if bool((speed == 1).all()):
             return self.audio[:, position.long()].transpose(0, 1).float() / 32768
         if fast and self.audio.device.type == "cpu":
             _, start, stop = self.locate(position)
-            return fast_interpolate(self.audio, position, start, stop)
-        return interpolate(self, position)
+            return fast_interpolate(self.audio, position, cutoff(speed), start, stop)
+        return interpolate(self, position, cutoff(speed))
 
 
 def load_recordings(
@@ -123,10 +126,21 @@ def load_recordings(
     return Recordings(signal, length.cumsum(0) - length, length)
 
 
-def interpolate(recordings: Recordings, position: Tensor) -> Tensor:
+def cutoff(speed: Tensor) -> Tensor:
+    """Return the cutoff of a change of speed, as a share of the recording's band, ``[batch, 1]``.
+
+    A faster recording has less of its band left: the frequencies above it would alias.
+    """
+    return PASSED / speed.clamp(min=1)
+
+
+def interpolate(recordings: Recordings, position: Tensor, cutoff: Tensor) -> Tensor:
     """Read fractional positions in ``audio``, ``[batch, samples]``, by windowed sinc.
 
     Beyond the ends of a recording, its first or last sample is repeated.
+
+    Args:
+        cutoff: see `cutoff`, ``[batch, 1]``.
 
     Returns:
         ``[batch, channels, samples]``.
@@ -138,5 +152,6 @@ def interpolate(recordings: Recordings, position: Tensor) -> Tensor:
     index = (whole.long()[..., None] + taps).clamp(low, high)
     offset = taps - (position - whole).float()[..., None]
     window = 0.5 + 0.5 * torch.cos(torch.pi * offset / (SINC_TAPS // 2))
-    weight = torch.sinc(offset) * window / 32768
+    share = cutoff[..., None].float()
+    weight = share * torch.sinc(share * offset) * window / 32768
     return (recordings.audio[:, index].float() * weight).sum(3).transpose(0, 1)

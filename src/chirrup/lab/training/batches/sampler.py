@@ -121,7 +121,7 @@ class Sampler:
         time = torch.arange(self.crop_samples, device=self.device, dtype=torch.float64)
         position = (start + time * speed.double()) % (length - 1)
         position = recordings.start[which][:, None].double() + position
-        return recordings.read(position, bool((speed == 1).all()), self.fast)
+        return recordings.read(position, speed, self.fast)
 
     def responses(self, batch: int) -> Tensor:
         """Draw room responses that begin with the direct sound, at most a crop long.

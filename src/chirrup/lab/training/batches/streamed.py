@@ -67,7 +67,7 @@ class StreamedRecordings(Recordings):
         start = length.cumsum(0) - length
         return StreamedRecordings(none, start, length, files, channel, channels, sample_rate_hz)
 
-    def read(self, position: Tensor, whole: bool, fast: bool = False) -> Tensor:
+    def read(self, position: Tensor, speed: Tensor, fast: bool = False) -> Tensor:
         which, start, stop = self.locate(position)
         first = torch.maximum(position.amin(1).long() - SINC_TAPS, start)
         last = torch.minimum(position.amax(1).long() + SINC_TAPS, stop - 1)
@@ -77,7 +77,7 @@ class StreamedRecordings(Recordings):
         length = last + 1 - first
         audio = torch.from_numpy(np.concatenate(pieces, axis=1)).to(position.device)
         held = Recordings(audio, length.cumsum(0) - length, length)
-        return held.read(position + (held.start - first)[:, None], whole, fast)
+        return held.read(position + (held.start - first)[:, None], speed, fast)
 
     def decode(self, index: int, first: int, stop: int) -> np.ndarray:
         """Decode samples ``first`` to ``stop`` of a recording; silence follows its end.
