@@ -47,10 +47,10 @@ int main(int argc, char **argv) {
     int32_t *codes = zeros(codebooks * sizeof *codes);
     uint8_t *packet = zeros(bytes), header[44];
 
-    FILE *packets = opened(argv[4], "wb+"), *out = opened(argv[5], "wb");
     const int is_whole = fread(header, 1, sizeof header, in) == sizeof header;
     if (!is_whole || memcmp(header, "RIFF", 4) || header[20] != 1 || header[22] != 1 || header[34] != 16)
         return fprintf(stderr, "%s is not a mono WAV file with 16 bits\n", argv[3]), 2;
+    FILE *packets = opened(argv[4], "wb+"), *out = opened(argv[5], "wb");
     for (size_t n; (n = fread(pcm, sizeof *pcm, samples, in)) > 0;) {
         for (size_t i = 0; i < samples; ++i) audio[i] = i < n ? (float)pcm[i] / 32768 : 0;
         error = chirrup_run(&program, CHIRRUP_ENCODER, audio, codes, 1, encoder, scratch);

@@ -68,6 +68,10 @@ def test_the_example_codes_and_decodes_a_wav_file(
     done = subprocess.run(command, cwd=tmp_path, env=loader, stderr=subprocess.PIPE, text=True)
     assert done.returncode == 2
     assert done.stderr == "decoder.chirp: the program has no encoder, it only decodes\n"
+    command = [example, native.PROGRAM, str(BITS), native.PROGRAM, "packets", "out.wav"]
+    done = subprocess.run(command, cwd=tmp_path, env=loader, stderr=subprocess.PIPE, text=True)
+    assert done.returncode == 2
+    assert done.stderr == f"{native.PROGRAM} is not a mono WAV file with 16 bits\n"
 
     monkeypatch.setattr(native, "FOLDER", prefix / "lib")
     native.library.cache_clear()
@@ -117,7 +121,7 @@ def test_a_wrong_build_is_explained(arguments: list[str], message: str, tmp_path
 
 
 def test_the_sizes_in_the_documentation_are_those_of_the_shipped_programs() -> None:
-    page = (ROOT / "docs" / "how-to" / "embed.md").read_text()
+    page = (ROOT / "docs" / "reference" / "program.md").read_text()
     row_of = runpy.run_path(str(ROOT / "native" / "sizes.py"))["program_row"]
     for name in chirrup.models():
         path = chirrup.zoo.FOLDER / name / native.PROGRAM
