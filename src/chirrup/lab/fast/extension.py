@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from filelock import FileLock
 
 from chirrup.files.drafts import open_scratch
 
@@ -41,34 +42,42 @@ def cache_folder() -> Path:
 def load(sources: list[Path], headers: list[Path], kept: Path) -> Any:
     """Load the library of ``sources`` from the folder ``kept``, or compile it into that folder.
 
-    Every process compiles in a separate folder and moves the finished library atomically.
-    `cpp_extension.load` in a shared folder would wait forever for the lock of a killed process.
+    One process compiles, and others that need the library wait for it. A killed process unlocks.
+    `cpp_extension.load` in a shared folder would wait forever for the lock of a killed process, so
+    each compiles in a separate folder and moves the finished library atomically.
     """
     about = b"".join(path.read_bytes() for path in [*sources, *headers])
     about += f"{FLAGS} {torch.__version__} {processor_flags()}".encode()
     library = kept / hashlib.sha256(about).hexdigest()[:16] / f"{NAME}.so"
     if not library.exists():
-        from torch.utils.cpp_extension import load
-
-        logging.getLogger(__name__).info(
-            "compiling fast layers for this processor into %s: some minutes, once", kept
-        )
         library.parent.mkdir(parents=True, exist_ok=True)
-        with open_scratch(kept / NAME) as folder:
-            load(
-                NAME,
-                [str(source) for source in sources],
-                extra_cflags=FLAGS.split(),
-                build_directory=str(folder),
-                is_python_module=False,
-            )
-            os.replace(folder / library.name, library)
+        with FileLock(kept / f"{NAME}.lock"):
+            if not library.exists():
+                compile_library(sources, library, kept)
     spec = importlib.util.spec_from_file_location(NAME, library)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+def compile_library(sources: list[Path], library: Path, kept: Path) -> None:
+    """Compile ``sources`` in a folder within ``kept``, and move the result to ``library``."""
+    from torch.utils.cpp_extension import load
+
+    logging.getLogger(__name__).info(
+        "compiling fast layers for this processor into %s: some minutes, once", kept
+    )
+    with open_scratch(kept / NAME) as folder:
+        load(
+            NAME,
+            [str(source) for source in sources],
+            extra_cflags=FLAGS.split(),
+            build_directory=str(folder),
+            is_python_module=False,
+        )
+        os.replace(folder / library.name, library)
 
 
 def processor_flags() -> str:
