@@ -1,6 +1,6 @@
 """Print the tables of sizes in docs/reference/program.md: ``python native/sizes.py PROGRAM ...``.
 
-The sizes of the code are those of the libraries that ``build.py`` compiles with ziglang.
+``build.py`` compiles the libraries with ziglang.
 """
 
 import argparse
@@ -59,7 +59,7 @@ def _padded(size: int) -> int:
 
 
 def name_of(path: Path) -> str:
-    """Return the name of a model: that of the file, or of the folder of a ``model.chirp``."""
+    """Return the name of a model: the file's name, or the folder's name for a ``model.chirp``."""
     return path.parent.name if path.stem == "model" else path.stem
 
 

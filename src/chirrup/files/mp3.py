@@ -70,7 +70,7 @@ def with_info(content: BinaryIO) -> tuple[bytes, int] | None:
 
 
 def _count(content: BinaryIO, start: int) -> int:
-    """Count the whole frames of a file, up to `_MOST_SKIPPED` bytes that are no frames.
+    """Count the whole frames of a file, and skip up to `_MOST_SKIPPED` other bytes.
 
     Args:
         start: offset of the first frame.

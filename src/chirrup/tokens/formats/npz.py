@@ -51,11 +51,15 @@ def open_writer(folder: Path, number: int, settings: Settings) -> Generator[Add,
             np.savez_compressed(file, **arrays)
 
 
+def _fits_array(texts: list[str]) -> bool:
+    """Return whether NumPy's array of texts is small enough and keeps them: it drops final NULs."""
+    small = 4 * max(map(len, texts)) * len(texts) <= MOST_TEXT_BYTES
+    return small and not any(text.endswith("\0") for text in texts)
+
+
 def _column(name: str, values: list[Any]) -> dict[str, np.ndarray]:
     """Return the arrays of a column."""
-    is_text = COLUMNS[name] is str
-    is_large = is_text and 4 * max(map(len, values)) * len(values) > MOST_TEXT_BYTES
-    if is_large or (is_text and any(value.endswith("\0") for value in values)):
+    if COLUMNS[name] is str and not _fits_array(values):
         texts = [value.encode() for value in values]
         data = np.frombuffer(b"".join(texts), np.uint8)
         return {name: data, f"{name}_starts": np.cumsum([0, *map(len, texts)])}

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.testing import assert_close
 
 from chirrup.lab.training.batches.mixing import reverberate
-from chirrup.lab.training.batches.recordings import cutoff, interpolate
+from chirrup.lab.training.batches.recordings import cutoff_at, interpolate
 from chirrup.lab.training.batches.sampler import CONDITIONS
 from chirrup.lab.training.batches.windows import SlidingWindows
 from chirrup.lab.training.data_config import NEEDS_ROOMS, Conditions
@@ -96,7 +96,7 @@ def test_speed_changes_the_pitch_by_its_factor(speed: float) -> None:
 
 def test_interpolation_is_exact_on_tones() -> None:
     position = 100 + torch.arange(2000, dtype=torch.float64)[None] * 1.0713
-    value = interpolate(recordings(tone(2000)), position, cutoff(torch.tensor([[1.0713]])))[0, 0]
+    value = interpolate(recordings(tone(2000)), position, cutoff_at(torch.tensor([[1.0713]])))[0, 0]
     expected = 0.5 * torch.sin(2 * torch.pi * 2000 * position[0] / RATE_HZ).float()
     assert_close(value, expected, atol=1e-3, rtol=0)
 
@@ -120,7 +120,7 @@ def test_interpolation_ends_with_the_recording() -> None:
     levels = (0.5, -0.25, 0.75)
     several = recordings(*(torch.full((1000,), level) for level in levels))
     inside = torch.tensor([[0.3, 500.5, 998.9]], dtype=torch.float64)
-    passed = cutoff(torch.tensor([[1.0]]))
+    passed = cutoff_at(torch.tensor([[1.0]]))
     for index, level in enumerate(levels):
         alone = interpolate(recordings(torch.full((1000,), level)), inside, passed)
         found = interpolate(several, inside + 1000 * index, passed)

@@ -72,8 +72,8 @@ class Recordings:
             return self.audio[:, position.long()].transpose(0, 1).float() / 32768
         if fast and self.audio.device.type == "cpu":
             _, start, stop = self.locate(position)
-            return fast_interpolate(self.audio, position, cutoff(speed), start, stop)
-        return interpolate(self, position, cutoff(speed))
+            return fast_interpolate(self.audio, position, cutoff_at(speed), start, stop)
+        return interpolate(self, position, cutoff_at(speed))
 
 
 def load_recordings(
@@ -126,7 +126,7 @@ def load_recordings(
     return Recordings(signal, length.cumsum(0) - length, length)
 
 
-def cutoff(speed: Tensor) -> Tensor:
+def cutoff_at(speed: Tensor) -> Tensor:
     """Return the cutoff of a change of speed, as a share of the recording's band, ``[batch, 1]``.
 
     A faster recording has less of its band left: the frequencies above it would alias.
@@ -140,7 +140,7 @@ def interpolate(recordings: Recordings, position: Tensor, cutoff: Tensor) -> Ten
     Beyond the ends of a recording, its first or last sample is repeated.
 
     Args:
-        cutoff: see `cutoff`, ``[batch, 1]``.
+        cutoff: share of the band that passes, ``[batch, 1]`` (`cutoff_at`).
 
     Returns:
         ``[batch, channels, samples]``.
