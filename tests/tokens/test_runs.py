@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import BinaryIO
 
 import pytest
 
@@ -22,7 +23,7 @@ from chirrup.cli import run as cli
 from chirrup.data.workers import Work, processes
 from chirrup.tokens import work
 from chirrup.tokens.formats import FORMATS
-from chirrup.tokens.sources import scan
+from chirrup.tokens.sources import Recording, scan
 from chirrup.tokens.store import NAME
 from token_jobs import run_or_die
 from token_samples import file_of, in_turn
@@ -284,6 +285,32 @@ def test_a_recording_that_ends_its_process_is_a_failure(
         ("deadly-2.flac", "it ended the process"),
     ]
     assert not list(out.glob(".reading*"))
+    tokens.tokenize([str(many)], out, codec, settings, in_turn, shard_recordings=20)
+    assert "ended the process" not in (out / "failures.jsonl").read_text()  # tried again
+
+
+@pytest.mark.parametrize("error", [OSError(5, "Input/output error"), MemoryError()])
+def test_a_recording_that_failed_because_of_the_machine_is_tried_again(
+    many: Path,
+    codec: chirrup.Codec,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    error: Exception,
+) -> None:
+    settings, source = tokens.settings_of(codec, 1000, "npz"), Recording.source
+
+    def failing(recording: Recording) -> str | BinaryIO:
+        if recording.id == "03.flac":
+            raise error
+        return source(recording)
+
+    def failures() -> int:
+        return tokens.tokenize([str(many)], tmp_path / "out", codec, settings, in_turn).failures
+
+    monkeypatch.setattr(Recording, "source", failing)
+    assert failures() == 2
+    monkeypatch.setattr(Recording, "source", source)
+    assert failures() == 1  # "no audio" is a fault of the recording
 
 
 def test_a_process_that_ends_before_it_reads_a_recording_is_an_error(

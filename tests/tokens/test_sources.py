@@ -4,6 +4,7 @@ import csv
 import gzip
 import io
 import json
+import math
 import os
 import tarfile
 from collections.abc import Callable
@@ -29,6 +30,7 @@ def table(corpus: Path) -> str:
     parquet = pytest.importorskip("pyarrow.parquet")
     rows = {
         "audio": [{"bytes": file_of(name), "path": Path(name).name} for name in NAMES],
+        "speaker": 4 * [math.nan],  # no value, as in a column of pandas
         "speaker_id": [7, None, 9, 10],
         "sentence": [f"text of {name}" for name in NAMES],
     }

@@ -237,10 +237,10 @@ def _make(
             plan, recordings = waiting[number]
             if "crashed" in result:
                 bad = recordings[result["crashed"]]
-                recordings[result["crashed"]] = replace(bad, fault="it ended the process")
+                recordings[result["crashed"]] = replace(bad, fault=work.CRASH)
                 again.append(number)
                 continue
-            store.keep(plan, result)
+            store.keep("" if result["may_pass"] else plan, result)  # "": another run makes it again
             del waiting[number]
             report(len(recordings), result["seconds"])
         if not again:

@@ -222,7 +222,8 @@ def _stamp(file: Path) -> tuple[str, str]:
 
 
 def _first(facts: Mapping[str, Any], names: Sequence[str]) -> str:
-    found = next((facts[name] for name in names if facts.get(name) not in (None, "")), "")
+    values = (facts.get(name) for name in names)
+    found = next((x for x in values if x not in (None, "") and x == x), "")  # NaN is no value
     return legible(str(found))
 
 

@@ -96,7 +96,8 @@ class Store:
     def shard(self, number: int) -> tuple[str, list[int] | None]:
         """Return the plan by which a shard was written and the sizes of its files.
 
-        The plan is "" if the shard was not written. The sizes are None if they are not known.
+        The plan is "" if the shard was not written, or must be made again. The sizes are None if
+        they are not known.
         """
         query = "SELECT plan, sizes FROM shard WHERE number = ?"
         plan, sizes = self.run(query, (number,)).fetchone() or ("", None)

@@ -27,6 +27,8 @@ DATASET, INDEX, IDS, FAILURES = "dataset.json", "index.npy", "ids.txt", "failure
 """Files of a whole data set, beside its shards."""
 SHARDS = "shards"
 """Folder of the shards in a data set. Shar allows no other files in it."""
+CRASH = "it ended the process"
+"""The fault of a recording that ends its process, perhaps because the memory is too small."""
 
 
 def job(
@@ -47,15 +49,16 @@ def run(job: str) -> str:
 
     Returns:
         ``number``, ``rows`` (a list of id, both places, frames and samples), ``sizes`` (see
-        `sizes_of`), ``seconds`` of audio and ``failures`` (dictionaries with id, path and reason),
-        or ``error`` if the shard cannot be written.
+        `sizes_of`), ``seconds`` of audio, ``failures`` (dictionaries with id, path and reason) and
+        ``may_pass`` (whether the cause of a failure may pass, so that it is worth a second try), or
+        ``error`` if the shard cannot be written.
     """
     given = json.loads(job)
     folder, number = Path(given["folder"]), given["number"]
     settings = Settings(**given["settings"])
     rows: list[tuple[Any, ...]] = []
     failures: list[dict[str, str]] = []
-    seconds = 0.0
+    seconds, may_pass = 0.0, False
     try:
         codec = _codec(given["model"], settings)
         with ExitStack() as shard, writing_into(folder), open_mark(folder, number) as mark:
@@ -67,6 +70,7 @@ def run(job: str) -> str:
                     found = list(_rows(codec, recording, settings))
                 except (BadAudioError, FileError, OSError, ValueError, MemoryError) as error:
                     failures.append(failure(recording, str(error) or "the memory is too small"))
+                    may_pass |= recording.fault == CRASH or _may_pass(error)
                     continue
                 if add is None:
                     writer = FORMATS[settings.format].open_writer
@@ -82,7 +86,7 @@ def run(job: str) -> str:
     except FileError as error:
         return json.dumps({"error": str(error)})
     result = {"number": number, "rows": rows, "sizes": sizes, "seconds": seconds}
-    return json.dumps({**result, "failures": failures})
+    return json.dumps({**result, "failures": failures, "may_pass": may_pass})
 
 
 def sizes_of(folder: Path, number: int, settings: Settings) -> list[int]:
@@ -116,6 +120,12 @@ def _paths(folder: Path, number: int, settings: Settings) -> list[Path]:
 def failure(recording: Recording, reason: str) -> dict[str, str]:
     """Return an entry of ``failures.jsonl``."""
     return {"id": recording.id, "path": recording.path, "reason": " ".join(reason.split())}
+
+
+def _may_pass(error: Exception) -> bool:
+    """Return whether an error is of the machine, not of the recording."""
+    kinds = (OSError, MemoryError)
+    return isinstance(error, kinds) or isinstance(error.__cause__, kinds)
 
 
 @lru_cache(maxsize=2)
