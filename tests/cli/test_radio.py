@@ -257,7 +257,15 @@ def test_an_empty_recording_makes_no_frames(
         (["--decode", ".", "out.wav"], "has no messages"),
         (["--decode", "missing", "out.wav"], "missing does not exist"),
         (["-", "out"], "message reads no pipe: give a file"),
-        (["--decode", ".", "out.wav", "-b", "1k"], "leave out --bitrate"),
+        (["--decode", ".", "out.wav", "-b", "1k"], "does not use --bitrate: leave it out"),
+        (
+            ["--decode", ".", "out.wav", "--max-bytes", "99"],
+            "does not use --max-bytes: leave it out",
+        ),
+        (
+            ["--decode", ".", "out.wav", "--max-messages", "9"],
+            "does not use --max-messages: leave it out",
+        ),
     ],
 )
 def test_wrong_messages_leave_nothing(

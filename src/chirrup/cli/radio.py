@@ -120,7 +120,10 @@ def message(
             "A bitrate of the model: 3000 or 3k", "the lowest that the model was trained for"
         ),
     ] = None,
-    max_bytes: Annotated[int, typer.Option(metavar="BYTES", help="Largest message.")] = 200,
+    max_bytes: Annotated[
+        int | None,
+        typer.Option(metavar="BYTES", show_default="200", help="Largest message."),
+    ] = None,
     max_messages: Annotated[
         int | None,
         typer.Option(
@@ -143,10 +146,13 @@ def message(
     from chirrup.files.messages import decode_messages, encode_messages
     from chirrup.zoo import load
 
-    if decode and (bitrate is not None or max_messages is not None):
-        raise UsageError(
-            "--decode reads the bitrate from the messages: leave out --bitrate and --max-messages"
-        )
+    for option, value in (
+        ("--bitrate", bitrate),
+        ("--max-bytes", max_bytes),
+        ("--max-messages", max_messages),
+    ):
+        if decode and value is not None:
+            raise UsageError(f"--decode does not use {option}: leave it out")
     if not decode and (floating or force):
         raise UsageError("--float and --force need --decode: OUT must be a new folder")
     codec = load(model)
@@ -156,11 +162,14 @@ def message(
         console.print_decoded(result, source, target, quiet)
         return
     codec.check_encodes()
-    limits = {
-        "bitrate_bps": console.optional_bitrate(bitrate),
-        "max_messages": max_messages,
-    }
-    sizes, notes = encode_messages(codec, source, Path(target), max_bytes, **limits)
+    sizes, notes = encode_messages(
+        codec,
+        source,
+        Path(target),
+        200 if max_bytes is None else max_bytes,
+        bitrate_bps=console.optional_bitrate(bitrate),
+        max_messages=max_messages,
+    )
     console.warn(notes, source)
     if not quiet:
         note(f"{target}: {counted(len(sizes), 'message')}, {sum(sizes)} bytes together")
