@@ -95,6 +95,10 @@ def pieces(codec: chirrup.Codec, piece: np.ndarray) -> list[np.ndarray]:
     return list(codec.encode_blocks(iter([piece]), 2))
 
 
+def decoded_pieces(codec: chirrup.Codec, piece: np.ndarray, channels: int) -> list[np.ndarray]:
+    return list(codec.decode_blocks(iter([piece]), channels))
+
+
 WRONG: list[tuple[Callable[[Any], Any], type[Exception], str]] = [
     (lambda codec: codec.encode(AUDIO, "6k"), TypeError, "bit/s, such as 6000; got '6k'"),
     (lambda codec: codec.encoder("6k"), TypeError, "bit/s, such as 6000; got '6k'"),
@@ -121,6 +125,11 @@ WRONG: list[tuple[Callable[[Any], Any], type[Exception], str]] = [
     (lambda codec: pieces(codec, AUDIO), ValueError, r"must be \[1, samples\], got \[12000\]"),
     (lambda codec: pieces(codec, np.zeros((2, 9))), ValueError, r"\[1, samples\], got \[2, 9\]"),
     (lambda codec: pieces(codec, np.full((1, 9), np.nan)), ValueError, "not finite"),
+    (lambda codec: decoded_pieces(codec, CODES, 1), ValueError, r"integers \[1, codebooks, fra"),
+    (lambda codec: decoded_pieces(codec, CODES[None], 2), ValueError, r"\[2, codebooks, frames\]"),
+    (lambda codec: decoded_pieces(codec, CODES[None] * 1.0, 1), ValueError, "got float64"),
+    (lambda codec: codec.decoder().push_codes(CODES[None]), ValueError, r"\[codebooks, frames\]"),
+    (lambda codec: codec.decoder().push_codes(CODES[0]), ValueError, r"\[codebooks, frames\]"),
     (lambda codec: codec.decoder().push(None, np.zeros(3)), TypeError, "got ndarray"),
     (lambda _: chirrup.Codec("iris-t1"), chirrup.ModelError, r"chirrup\.load\('iris-t1'\)"),
     (lambda _: chirrup.load("a" * 999), chirrup.ModelError, "no model 'aaa"),

@@ -82,7 +82,7 @@ def embed(codes: np.ndarray, vectors: np.ndarray, spec: ModelSpec) -> np.ndarray
     Raises:
         ValueError: there are too many codebooks, or a code is out of range.
     """
-    whole = all_codebooks(codes, spec)
+    whole = all_codebooks(codes, spec, len(codes))
     total = np.zeros((len(whole), whole.shape[2], vectors.shape[2]), np.float32)
     for table, row in zip(vectors, whole.transpose(1, 0, 2)):
         present = row >= 0

@@ -142,12 +142,15 @@ class Codec(LoadedModel):
 
         Yields:
             ``float32 [channels, samples]`` at ``sample_rate_hz``.
+
+        Raises:
+            ValueError: a piece has another shape, or a code is out of range.
+            TypeError: a piece is not an array.
         """
         streams, skip = self.spec.streams(channels), self.delay_samples
         decoder = ConcealingDecoder(self.spec, self._decoder, streams)
-        blocks = (
-            block for piece in pieces for block in decoder.push(all_codebooks(piece, self.spec))
-        )
+        whole = (all_codebooks(piece, self.spec, streams) for piece in pieces)
+        blocks = (block for piece in whole for block in decoder.push(piece))
         for block in chain(blocks, decoder.finish()):
             audio = block.reshape(-1, block.shape[-1])
             if channels < len(audio):

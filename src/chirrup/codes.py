@@ -151,20 +151,27 @@ def as_array(value: object, name: str, form: str) -> np.ndarray:
         raise TypeError(f"{name} must be {form}; got {type(value).__name__}: {error}") from error
 
 
-def all_codebooks(codes: np.ndarray, spec: ModelSpec) -> np.ndarray:
+def all_codebooks(codes: np.ndarray, spec: ModelSpec, streams: int | None = None) -> np.ndarray:
     """Return codes as ``int32 [..., codebooks, frames]`` with all codebooks of the model.
 
     Codebooks that are left out become -1.
 
+    Args:
+        codes: ``int [codebooks, frames]``, or ``[streams, codebooks, frames]`` if ``streams`` is
+            given.
+        spec: the model.
+        streams: number of streams.
+
     Raises:
-        ValueError: there are more codebooks than the model has, or a code is out of range.
+        ValueError: the shape is wrong, there are more codebooks than the model has, or a code is
+            out of range.
         TypeError: the codes are not an array.
     """
-    codes = as_array(codes, "codes", "integers [codebooks, frames]")
-    if codes.ndim < 2 or not np.issubdtype(codes.dtype, np.integer):
-        raise ValueError(
-            f"codes must be integers [codebooks, frames], got {codes.dtype} {list(codes.shape)}"
-        )
+    form = "[codebooks, frames]" if streams is None else f"[{streams}, codebooks, frames]"
+    codes = as_array(codes, "codes", f"integers {form}")
+    outer = () if streams is None else (streams,)
+    if codes.shape[:-2] != outer or codes.ndim < 2 or not np.issubdtype(codes.dtype, np.integer):
+        raise ValueError(f"codes must be integers {form}, got {codes.dtype} {list(codes.shape)}")
     missing = spec.codebooks - codes.shape[-2]
     if missing < 0:
         raise ValueError(

@@ -264,7 +264,8 @@ class Decoder:
             Audio of the shape that `push` returns.
 
         Raises:
-            ValueError: there are more codebooks than the model has, or a code is out of range.
+            ValueError: the shape is wrong, there are more codebooks than the model has, or a code
+                is out of range.
             TypeError: ``codes`` is not an array.
         """
         return self._joined(self.decoder.push(all_codebooks(codes, self.spec)[None]))
