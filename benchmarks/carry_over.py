@@ -118,12 +118,12 @@ def main() -> None:
     fresh = [] if widen(teacher, model) else copy_what_fits(teacher, model, options.fresh)
     broadcast_parameters(model)
     trainer.adversary.discriminators.load_state_dict(saved["adversary"])
-    trainer.usage.load_state_dict(saved["usage"])
+    trainer.codebooks.usage.load_state_dict(saved["usage"])
     trainer.forward.restore(saved.get("lessons") or {})
     figures = fit_encoder(trainer, teacher, options.minutes) if options.minutes else []
     trainer.ema.load_state_dict(trainer.model.state_dict())
     trainer.step, trainer.hours = saved["step"], saved["hours"] + options.minutes / 60
-    trainer.codebooks_started = saved["codebooks_started"]
+    trainer.codebooks.started = saved["codebooks_started"]
     trainer.save()
     result = table(
         f"{len(fresh)} parameters were not copied", "steps", "error of the latents, % of variance"

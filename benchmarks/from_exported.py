@@ -150,7 +150,7 @@ def main() -> None:
     training = restore(trainer.model, model_folder(str(options.model)))["training"]
     trainer.ema.load_state_dict(trainer.model.state_dict())
     trainer.step, trainer.hours = training.get("steps", 0), training.get("hours", 0.0)
-    trainer.codebooks_started = True
+    trainer.codebooks.started = True
     trainer.save()
     console.print(f"{options.out}: {options.model} at step {trainer.step}")
 

@@ -1,21 +1,91 @@
 """Codebooks in training: initialisation from data, usage statistics, revival of unused entries."""
 
+from collections.abc import Iterable
+
 import torch
 from torch import Tensor, nn
 
 from chirrup.errors import UsageError
-from chirrup.lab.quantizers.level import Level, counts_and_sums
-from chirrup.lab.quantizers.quantizer import Quantizer
-from chirrup.lab.training.distributed import all_reduce
+from chirrup.lab.models import Model
+from chirrup.lab.quantizers.level import counts_and_sums
+from chirrup.lab.quantizers.quantizer import Quantized, Quantizer
+from chirrup.lab.training.config import CodesConfig
+from chirrup.lab.training.distributed import all_gather, all_reduce, broadcast_parameters
 
 
-def parameter_groups(model: nn.Module, levels: list[Level]) -> list[list[str]]:
+class CodebookTrainer:
+    """The codebooks of a model in training.
+
+    Args:
+        model: the trained model.
+        ema: its averaged copy.
+        codes: settings of the recipe.
+        seed: seed of the initialisation.
+
+    Attributes:
+        usage: running frequencies of the entries.
+        started: whether the codebooks have been initialised. Codebooks that are not initialised
+            from data have it from the beginning.
+    """
+
+    def __init__(
+        self, model: Model, ema: Model, codes: CodesConfig, seed: int, device: torch.device
+    ) -> None:
+        self.model, self.ema, self.codes, self.seed = model, ema, codes, seed
+        from_data = bool(model.quantizer.trained_levels)
+        books, size = model.codebooks, model.codebook_size
+        self.usage = Usage(books, size, from_data=from_data).to(device)
+        self.started = not from_data
+
+    @torch.no_grad()
+    def start(self, batches: Iterable[Tensor]) -> None:
+        """Initialise the codebooks from the latents of batches, equally in every process.
+
+        Args:
+            batches: audio ``[batch, channels, samples]`` at the input rate.
+
+        Raises:
+            UsageError: there are fewer latents than entries.
+        """
+        self.started = True
+        latents = [self.model.encoder.offline(self.model.tiled(audio)) for audio in batches]
+        own = [latent.transpose(1, 2).flatten(0, 1) for latent in latents]
+        vectors = all_gather(torch.cat(own))
+        factor = float(1 / vectors.std())
+        if self.model.scale_latents(factor):
+            self.ema.scale_latents(factor)
+            vectors *= factor
+        initialise(self.model.quantizer, vectors, self.seed)
+        broadcast_parameters(self.model)
+        self.ema.quantizer.load_state_dict(self.model.quantizer.state_dict())
+
+    def update(
+        self, quantized: Quantized, step: int, generator: torch.Generator, trained: bool
+    ) -> None:
+        """Count the codes of a step, update entries that follow averages, revive unused ones.
+
+        Args:
+            trained: whether the quantizer is trained. Otherwise its entries stay as they are.
+        """
+        quantizer, codes = self.model.quantizer, quantized.codes
+        self.usage.update(all_reduce(counts(codes, self.model.codebook_size)))
+        if not trained:
+            return
+        ema_update(quantizer, codes, quantized.projected)
+        if (step + 1) % self.codes.revive_every == 0:
+            self.usage.revive(quantizer, quantized.projected, self.codes.revive_below, generator)
+            broadcast_parameters(quantizer)
+            broadcast_parameters(self.usage)
+
+
+def parameter_groups(model: Model) -> list[list[str]]:
     """Split the names of parameters into two groups: codebook entries are the second one.
 
     The second group, which has SimVQ's maps too, gets its own learning rate and no weight decay.
     Weight decay would pull entries towards zero; through a map it would pull all of them at
     once.
     """
+    levels = model.quantizer.trained_levels
     moving = {id(parameter) for level in levels for parameter in level.entry_parameters}
     groups: list[list[str]] = [[], []]
     for name, parameter in model.named_parameters():

@@ -20,7 +20,6 @@ from chirrup.errors import ModelError
 from chirrup.files.drafts import written
 from chirrup.lab import fast
 from chirrup.lab.models import build
-from chirrup.lab.training import codebooks
 from chirrup.lab.training.adversarial.trainer import DiscriminatorTrainer
 from chirrup.lab.training.batches.code_dropout import CodeDropout
 from chirrup.lab.training.batches.corpus import build_sampler, warn_of_missing
@@ -35,12 +34,11 @@ from chirrup.lab.training.checkpoints import (
     save_checkpoint,
 )
 from chirrup.lab.training.checks import check_crops, check_losses, check_model, check_selection
+from chirrup.lab.training.codebooks import CodebookTrainer, parameter_groups
 from chirrup.lab.training.config import Stage, TrainingConfig
 from chirrup.lab.training.distillation.feature_distillation import FeatureDistillation
 from chirrup.lab.training.distillation.teachers import load_teacher
 from chirrup.lab.training.distributed import (
-    all_gather,
-    all_reduce,
     average_gradients,
     broadcast_decision,
     broadcast_parameters,
@@ -87,9 +85,7 @@ class Trainer:
         check_selection(config, self.model)
         self.ema = build(config.model, **config.model_changes).to(device).requires_grad_(False)
         self.ema.load_state_dict(self.model.state_dict())
-        self.levels = self.model.quantizer.trained_levels
-        books, size = self.model.codebooks, self.model.codebook_size
-        self.usage = codebooks.Usage(books, size, from_data=bool(self.levels)).to(device)
+        self.codebooks = CodebookTrainer(self.model, self.ema, config.codes, config.seed, device)
         self.to_input_rate = Resampler(self.model.sample_rate_hz, self.model.input_rate_hz)
         self.to_input_rate.to(device)
         self.teacher = None
@@ -105,7 +101,7 @@ class Trainer:
         self.parts = self.model.parts()
         kind, options = OPTIMISERS[config.optimiser]
         options = options | {"betas": config.betas, "weight_decay": config.weight_decay}
-        self.groups = codebooks.parameter_groups(self.model, self.levels)
+        self.groups = parameter_groups(self.model)
         named = dict(self.model.named_parameters())
         others, entries = ([named[name] for name in names] for names in self.groups)
         groups = [{"params": others}, {"params": entries, "weight_decay": 0.0}]
@@ -115,7 +111,6 @@ class Trainer:
             config.adversary, self.model.channels, device, self.adversary_optimiser
         )
         self.step, self.hours, self.selection = 0, 0.0, Selection(config.select)
-        self.codebooks_started = False
         self.generator = torch.Generator()
         self.bf16, self.fast = config.bf16, device.type == "cpu" and not plain
         broadcast_parameters(self.model)
@@ -141,7 +136,7 @@ class Trainer:
                 if validating and self.step % config.validate_every == 0:
                     mel = self.reconstruction.spectral
                     result = validate(self.ema, config.data, config.codes.lowest, mel)
-                    result.figures |= self.usage.figures()
+                    result.figures |= self.codebooks.usage.figures()
                     log.validation(self.step, self.hours, result)
                     for score in self.selection.improved(result.figures):
                         self.save(f"best-{score}.pt")
@@ -178,7 +173,7 @@ class Trainer:
         if self.rank == 0:
             warn_of_missing(data, sampler)
         quantizes = any(stage.quantize for stage in self.config.stages)
-        starts = quantizes and not self.codebooks_started
+        starts = quantizes and not self.codebooks.started
         check_crops(self.config, model, sampler.crop_samples, starts_codebooks=starts)
         if self.fast:
             self.use_fast_forms(sampler)
@@ -206,7 +201,7 @@ class Trainer:
         self.generator.manual_seed((config.seed * 1009 + self.rank) * 1_000_003 + self.step)
         if self.step == 0:
             self.start_model(sampler)
-        if stage.quantize and not self.codebooks_started:
+        if stage.quantize and not self.codebooks.started:
             self.start_codebooks(sampler)
         learning_rate = self.set_learning_rate(stage)
 
@@ -242,14 +237,14 @@ class Trainer:
         norm = self.update(trained)
         self.update_ema()
         if quantized is not None:
-            self.update_codebooks(stage, quantized.codes, quantized.projected)
+            self.codebooks.update(quantized, self.step, self.generator, stage.trains_quantizer)
 
         figures |= {name: float(value.detach()) for name, value in losses.items()}
         figures |= {"loss": float(loss.detach()), "gradient": float(norm), "stage": index}
         figures["learning_rate"] = learning_rate
         if quantized is not None:
-            figures["perplexity"] = float(self.usage.perplexity().mean())
-            figures["entries_used"] = float(self.usage.used().mean())
+            figures["perplexity"] = float(self.codebooks.usage.perplexity().mean())
+            figures["entries_used"] = float(self.codebooks.usage.used().mean())
         return figures
 
     def set_trainable(self, stage: Stage) -> list[nn.Parameter]:
@@ -312,8 +307,6 @@ class Trainer:
         for copied, buffer in zip(self.ema.buffers(), self.model.buffers(), strict=True):
             copied.copy_(buffer)
 
-    # --- initialisation from data, and codebooks --------------------------------------------------
-
     def start_model(self, sampler: Sampler) -> None:
         """Initialise a new model from a large batch."""
         audio = self.to_input_rate(sampler.batch(8 * self.config.batch_size)[0])
@@ -321,42 +314,12 @@ class Trainer:
         broadcast_parameters(self.model)
         self.ema.load_state_dict(self.model.state_dict())
 
-    @torch.no_grad()
     def start_codebooks(self, sampler: Sampler) -> None:
-        """Initialise the codebooks from latents of a few batches, equally in every process."""
-        self.codebooks_started = True
-        if not self.levels:
-            return
+        """Initialise the codebooks from a few batches."""
         batches = self.config.codes.initialise_batches
         LOG.info("step %d: initialising the codebooks from %d batches", self.step, batches)
-        latents: list[Tensor] = []
-        for _ in range(batches):
-            audio = self.to_input_rate(sampler.batch(self.config.batch_size)[0])
-            latent = self.model.encoder.offline(self.model.tiled(audio))
-            latents.append(latent.transpose(1, 2).flatten(0, 1))
-        vectors = all_gather(torch.cat(latents))
-        factor = float(1 / vectors.std())
-        if self.model.scale_latents(factor):
-            self.ema.scale_latents(factor)
-            vectors *= factor
-        codebooks.initialise(self.model.quantizer, vectors, self.config.seed)
-        broadcast_parameters(self.model)
-        self.ema.quantizer.load_state_dict(self.model.quantizer.state_dict())
-
-    def update_codebooks(self, stage: Stage, codes: Tensor, projected: Tensor) -> None:
-        """Count the codes of a step, update entries that follow averages, revive unused ones.
-
-        If the stage does not train the quantizer, its entries stay as they are.
-        """
-        self.usage.update(all_reduce(codebooks.counts(codes, self.model.codebook_size)))
-        if not stage.trains_quantizer:
-            return
-        codebooks.ema_update(self.model.quantizer, codes, projected)
-        if (self.step + 1) % self.config.codes.revive_every == 0:
-            below = self.config.codes.revive_below
-            self.usage.revive(self.model.quantizer, projected, below, self.generator)
-            broadcast_parameters(self.model.quantizer)
-            broadcast_parameters(self.usage)
+        draws = (sampler.batch(self.config.batch_size)[0] for _ in range(batches))
+        self.codebooks.start(map(self.to_input_rate, draws))
 
     # --- checkpoint ------------------------------------------------------------------------------
 
@@ -366,12 +329,12 @@ class Trainer:
             "version": VERSION,
             "step": self.step,
             "hours": self.hours,
-            "codebooks_started": self.codebooks_started,
+            "codebooks_started": self.codebooks.started,
             "best": self.selection.best,
             "config": self.config.model_dump(mode="json"),
             "model": self.model.state_dict(),
             "ema": self.ema.state_dict(),
-            "usage": self.usage.state_dict(),
+            "usage": self.codebooks.usage.state_dict(),
             "lessons": self.forward.state(),
             "optimiser": self.optimiser.state_dict(),
             **self.adversary.state(),
@@ -401,11 +364,12 @@ class Trainer:
                 "folder"
             )
         self.step, self.hours = saved["step"], saved["hours"]
-        self.codebooks_started = saved["codebooks_started"]
+        self.codebooks.started |= saved["codebooks_started"]
         saved.setdefault("ema", saved["model"])
         try:
-            for name in ("model", "ema", "usage"):
-                load_weights(getattr(self, name), saved[name])
+            load_weights(self.model, saved["model"])
+            load_weights(self.ema, saved["ema"])
+            load_weights(self.codebooks.usage, saved["usage"])
         except ValueError as error:
             raise ModelError(
                 f"{path} is a training of another {own}: {error}: choose another folder"
