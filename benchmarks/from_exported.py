@@ -14,18 +14,20 @@ import os
 
 os.environ |= {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
 
+from itertools import count
 from pathlib import Path
 from typing import Any, cast
 
 import onnx
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from chirrup.errors import UsageError
 from chirrup.lab.export.model_folder import constants_of, read
 from chirrup.lab.models import Model
-from chirrup.lab.nn import set_weight
+from chirrup.lab.nn import Snake, set_weight
+from chirrup.lab.quantizers.bsq import BinarySphericalQuantizer
 from chirrup.lab.training.config import load_recipe
 from chirrup.lab.training.loop import Trainer
 from chirrup.model_folders import model_folder
@@ -35,19 +37,26 @@ Tensors = dict[str, Tensor]
 
 FOLDED_SCALES = ("scale_1", "scale_2")
 """Layer scales, which the export multiplies into the weights before them."""
+SNAKE = "snake."
+"""Prefix of the numbered parameters of `Snake`."""
 
 
 def tensors_of(graph: onnx.ModelProto) -> Tensors:
     """Return the constants of a graph by the names of the parameters that they were exported from.
 
-    Equal biases, which are stored once, get each name.
+    Equal biases, which are stored once, get each name. The parameters of `Snake`, whose names the
+    export loses, are numbered in their order.
     """
     found = {name: torch.tensor(values) for name, values in constants_of(graph).items()}
     inputs = {output: node.input[0] for node in graph.graph.node for output in node.output[:1]}
+    users = {name: node for node in reversed(graph.graph.node) for name in node.input}
+    snakes = count()
     for node in graph.graph.node:
-        if node.op_type == "Conv" and len(node.input) == 3:
-            _, weight, bias = node.input
-            found.setdefault(weight.removesuffix("weight") + "bias", found[bias])
+        user = users.get(node.output[0], node)
+        if node.op_type == "Conv":
+            _, weight, *biases = node.input
+            bias = found[biases[0]] if biases else torch.zeros(len(found[weight]))
+            found.setdefault(weight.removesuffix("weight") + "bias", bias)
         elif node.op_type == "GRU":
             weight = node.input[2]
             while weight not in found:  # the product of slices, which order the gates
@@ -57,6 +66,11 @@ def tensors_of(graph: onnx.ModelProto) -> Tensors:
             found[f"{layer}.bias_ih{suffix}"] = torch.cat([reset, update, new])
             update, reset, new = others
             found[f"{layer}.bias_hh{suffix}"] = torch.cat([reset, update, new])
+        elif (node.op_type, user.op_type) == ("MatMul", "Add") and node.input[1] in found:
+            layer = user.input[1].removesuffix(".bias")
+            found[f"{layer}.weight"] = found[node.input[1]].T
+        elif (node.op_type, user.op_type) == ("Mul", "Cos") and node.input[0] in found:
+            found[f"{SNAKE}{next(snakes)}"] = found[node.input[0]] / 2
     for name in [name for name in found if name.endswith(".frequency")]:  # of SnakeBeta
         layer = name.removesuffix(".frequency")
         found[f"{layer}.log_alpha"] = (found[name] / 2).log()
@@ -65,23 +79,23 @@ def tensors_of(graph: onnx.ModelProto) -> Tensors:
 
 
 @torch.no_grad()
-def restore_layers(model: Model, constants: Tensors) -> None:
-    """Set the parameters of encoder and decoder.
+def restore_layers(part: nn.Module, name: str, constants: Tensors) -> None:
+    """Set the parameters of the encoder or the decoder, and the statistics of its input.
 
     Raises:
         UsageError: a parameter has no constant of its name and size.
     """
-    for part in ("encoder", "decoder"):
-        for path, module in getattr(model, part).named_modules(prefix=part):
-            if parametrize.is_parametrized(module, "weight"):
-                set_weight(module, constant(constants, f"{path}.weight", module.weight))
-            if "parametrizations" in path:
-                continue
-            for name, own in module.named_parameters(recurse=False):
-                if name in FOLDED_SCALES:
-                    own.fill_(1.0)
-                else:
-                    own.copy_(constant(constants, f"{path}.{name}", own))
+    snakes = count()
+    for path, module in part.named_modules(prefix=name):
+        if parametrize.is_parametrized(module, "weight"):
+            set_weight(module, constant(constants, f"{path}.weight", cast(Tensor, module.weight)))
+        elif isinstance(module, Snake) and (known := f"{SNAKE}{next(snakes)}") in constants:
+            constants[f"{path}.alpha"] = constants[known]
+    for path, own in part.state_dict(prefix=f"{name}.").items():
+        if path.rpartition(".")[2] in FOLDED_SCALES:
+            own.fill_(1.0)
+        elif "parametrizations" not in path:
+            own.copy_(constant(constants, path, own))
 
 
 def constant(constants: Tensors, name: str, own: Tensor) -> Tensor:
@@ -133,9 +147,11 @@ def restore(model: Model, folder: Path) -> dict[str, Any]:
         UsageError: the export is of another model, or of one that it folds further.
     """
     graphs, about = read(folder)
-    constants = tensors_of(graphs["encoder"]) | tensors_of(graphs["decoder"])
-    restore_layers(model, constants)
-    restore_quantizer(model, constants)
+    encoder, decoder = tensors_of(graphs["encoder"]), tensors_of(graphs["decoder"])
+    restore_layers(model.encoder, "encoder", encoder)
+    restore_layers(model.decoder, "decoder", decoder)
+    if not isinstance(model.quantizer, BinarySphericalQuantizer):  # it has no parameters
+        restore_quantizer(model, encoder | decoder)
     return about
 
 

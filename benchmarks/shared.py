@@ -13,6 +13,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from chirrup.cli.recipes import find_recipe
 from chirrup.errors import ChirrupError, UsageError
 
 console = Console()
@@ -42,10 +43,18 @@ def continuing(description: str, start: str = "checkpoint") -> argparse.Argument
     """Return a parser of START RECIPE [KEY=VALUE ...] --out PATH."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument(start, type=Path)
-    parser.add_argument("recipe", type=Path)
+    parser.add_argument("recipe", type=recipe_file)
     parser.add_argument("changes", nargs="*", metavar="KEY=VALUE", help="changes to the recipe")
     parser.add_argument("--out", type=Path, required=True)
     return parser
+
+
+def recipe_file(name: str) -> Path:
+    """Return the path of a recipe, for argparse: a file, or the name of one of the package."""
+    try:
+        return find_recipe(name)
+    except UsageError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 def run(main: Callable[[], None]) -> None:

@@ -30,7 +30,7 @@ from torch import Tensor
 from chirrup.lab.nn import Sequential
 from chirrup.lab.training.config import LossWeights, TrainingConfig, load_recipe
 from chirrup.lab.training.loop import Sampler, Trainer
-from shared import console, machine, table
+from shared import console, machine, recipe_file, table
 
 ROOT = Path(__file__).parents[1]
 STEPS = 4
@@ -296,7 +296,7 @@ def where(options: argparse.Namespace) -> Table:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Time a training step, and its parts.")
-    parser.add_argument("recipe", type=Path)
+    parser.add_argument("recipe", type=recipe_file)
     parser.add_argument("changes", nargs="*", metavar="KEY=VALUE", help="changes to the recipe")
     parser.add_argument("--against", metavar="COMMIT", help="compare with another commit's step")
     parser.add_argument("--stage", metavar="NAME", help="by default the recipe's last one")

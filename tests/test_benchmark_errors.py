@@ -37,6 +37,14 @@ def test_a_training_is_not_overwritten(
     assert (tmp_path / "checkpoint.pt").read_bytes() == b"weights"
 
 
+def test_an_unknown_recipe_is_an_error_that_lists_the_others(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        run(monkeypatch, "from_exported", "lrac-t1", "lrac-t9", "--out", tmp_path / "run")
+    assert "no recipe 'lrac-t9': give a file, or one of" in capsys.readouterr().err
+
+
 def test_a_missing_checkpoint_is_one_line(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:

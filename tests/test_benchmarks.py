@@ -163,7 +163,13 @@ def test_the_map_of_a_teachers_features_is_carried_over(
     )
     stopped(config, tmp_path / "old", 1)
     monkeypatch.setattr(carry_over, "load_recipe", lambda *_: config)
-    command = ["carry_over", str(tmp_path / "old"), "recipe.toml", "--out", str(tmp_path / "new")]
+    command = [
+        "carry_over",
+        str(tmp_path / "old"),
+        "focal-small-cpu",
+        "--out",
+        str(tmp_path / "new"),
+    ]
     monkeypatch.setattr(sys, "argv", [*command, "--minutes", "0"])
     carry_over.main()
     old, new = (load_checkpoint(tmp_path / name)["lessons"] for name in ("old", "new"))
