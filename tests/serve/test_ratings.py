@@ -79,6 +79,16 @@ def test_files_that_are_no_store(tmp_path: Path) -> None:
         Ratings(tmp_path / "other.sqlite").rows("t")
 
 
+def test_a_database_of_another_program_is_not_changed(tmp_path: Path) -> None:
+    path = tmp_path / "people.sqlite"
+    with sqlite3.connect(path) as other:
+        other.execute("CREATE TABLE people (name TEXT)")
+    before = path.read_bytes()
+    with pytest.raises(FileError, match="a database of another program"):
+        Ratings(path)
+    assert path.read_bytes() == before
+
+
 def test_a_store_that_another_program_changed(tmp_path: Path) -> None:
     store = Ratings(tmp_path / "ratings.sqlite")
     with sqlite3.connect(store.path) as database:

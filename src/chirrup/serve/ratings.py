@@ -36,6 +36,9 @@ class Ratings:
     def __init__(self, path: Path) -> None:
         self.path = path
         with self._open() as database:
+            found = database.execute("SELECT name FROM sqlite_master").fetchall()
+            if found and ("ratings",) not in found:
+                raise FileError(f"{path} is a database of another program: give another file")
             database.execute(_TABLE)
 
     def add(self, test: str, listener: str, value: dict[str, Any]) -> None:
