@@ -57,5 +57,14 @@ def test_from_an_evaluation_to_the_table(
 
     Path("empty.sqlite").touch()
     assert run(["ratings", "test", "empty.sqlite"]) == 2
+    Path("sent/none.json").write_text(json.dumps(values[1] | {"listener": "none", "ratings": []}))
+    capsys.readouterr()
+    assert run(["ratings", "test", "sent/none.json"]) == 2
+    assert "there are no ratings of the test" in capsys.readouterr().err
+    assert run(["ratings", "test", "sent/none.json", "sent/one.json"]) == 0
+    printed = capsys.readouterr()
+    assert "listener none rated 0 of 2 trials" in printed.err
+    assert printed.out.startswith("1 listener, 0 excluded")
+    assert " 80.0 │" in printed.out, "one rating has no interval"
     assert run(["ratings", "results", "sent"]) == 2
     assert "name the folder that chirrup blind-test made" in capsys.readouterr().err

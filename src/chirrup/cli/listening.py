@@ -108,8 +108,9 @@ def ratings(
         else:
             found += read_files([source])
     sent = submissions(found, key)
-    if not sent:
-        raise FileError(f"there are no ratings of the test {key.test} in {sources[0]}")
+    if not any(value.ratings for value in sent.values()):
+        places = ", ".join(map(str, sources))
+        raise FileError(f"there are no ratings of the test {key.test} in {places}")
     for name, count in Counter(value["listener"] for _, value in found).items():
         if count > 1:
             console.note(
@@ -121,7 +122,7 @@ def ratings(
             console.note(
                 f"listener {name} rated {len(value.ratings)} of {counted(len(key.trials), 'trial')}"
             )
-    _print(analyse(key, sent))
+    _print(analyse(key, {name: value for name, value in sent.items() if value.ratings}))
 
 
 HEADINGS = {"score": "score, 0 to 100", "right": "right, %", "all": "DRT, %"}
@@ -173,6 +174,9 @@ def _print_table(title: str, lines: "list[Line]") -> None:
 def _cell(value: "Interval | None", short: bool) -> str:
     if value is None:
         return "-"
+    digits = 0 if short else 1
+    if not value.known:
+        return f"{value.mean:.{digits}f}"
     if short:
         return f"{value.mean:.0f} ±{(value.high - value.low) / 2:.0f}"
     return f"{value.mean:.1f} ({value.low:.1f} to {value.high:.1f})"
