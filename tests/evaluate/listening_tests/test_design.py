@@ -183,6 +183,8 @@ def test_the_seed_decides(tmp_path: Path) -> None:
         (Settings("abx", conditions=("noise",)), UsageError, "no condition 'noise'.* use clean"),
         (Settings("abx", against="x"), UsageError, "no system 'x'"),
         (Settings("drt"), FileError, "SPEAKER__WORD"),
+        (Settings("mushra", against="bad-1000"), UsageError, "--against is not an option"),
+        (Settings("drt", repeats=2), UsageError, "--repeats is not an option of drt: leave it out"),
         (
             Settings("abx", systems=("bad-1000",), against="bad-1000"),
             UsageError,
@@ -196,6 +198,12 @@ def test_settings_that_the_results_do_not_have(
     with pytest.raises(error, match=message):
         made(tmp_path, settings)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["results"]
+
+
+def test_results_without_clips(tmp_path: Path) -> None:
+    (tmp_path / "results.jsonl").write_text('{"kind": "run"}\n')
+    with pytest.raises(FileError, match="has no clips: run chirrup evaluate again"):
+        make_test(tmp_path, tmp_path / "test", Settings("mushra"), {})
 
 
 def test_audio_that_is_missing_or_of_another_length(tmp_path: Path) -> None:

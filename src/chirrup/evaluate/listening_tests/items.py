@@ -55,12 +55,20 @@ def read_items(results: Path, settings: Settings) -> list[Item]:
     """Return the items of the chosen conditions that have all chosen systems."""
     if settings.kind not in KINDS:
         raise UsageError(f"{settings.kind!r} is not a kind of test: use {', '.join(KINDS)}")
+    for option, given in (
+        ("--against", settings.against != REFERENCE),
+        ("--repeats", settings.repeats != 1),
+    ):
+        if given and settings.kind != "abx":
+            raise UsageError(f"{option} is not an option of {settings.kind}: leave it out")
     try:
         rows = Results.read(results / RESULTS).rows
     except FileNotFoundError as error:
         raise FileError(f"{results} has no {RESULTS}: give a folder of chirrup evaluate") from error
     except (OSError, ValueError) as error:
         raise FileError(f"{results / RESULTS} cannot be read: {error}") from error
+    if not rows:
+        raise FileError(f"{results / RESULTS} has no clips: run chirrup evaluate again")
     systems = _chosen(settings.systems, (row.system for row in rows), "system")
     if settings.against != REFERENCE:
         _chosen((settings.against,), (row.system for row in rows), "system")
