@@ -289,6 +289,20 @@ def test_a_damaged_listening_test_is_an_error(tmp_path: Path, text: str) -> None
         ListeningTests([tmp_path / "speech"], tmp_path / "ratings.sqlite")
 
 
+def test_a_listening_test_with_another_page_or_without_a_sound_is_an_error(tmp_path: Path) -> None:
+    results = evaluated(tmp_path / "results", ["ann__0"], seconds=0.02)
+    for name in ("speech", "other"):
+        make_test(results, tmp_path / name, Settings("abx"), {})
+    sound = next((tmp_path / "speech" / "page" / "audio").iterdir())
+    sound.unlink()
+    with pytest.raises(FileError, match=rf"{sound.name} is missing"):
+        ListeningTests([tmp_path / "speech"], tmp_path / "ratings.sqlite")
+    (tmp_path / "other" / "page" / "test.json").replace(tmp_path / "speech" / "page" / "test.json")
+    with pytest.raises(FileError, match="but the key is of"):
+        ListeningTests([tmp_path / "speech"], tmp_path / "ratings.sqlite")
+    assert not (tmp_path / "ratings.sqlite").exists()
+
+
 def test_ratings_of_listening_tests_are_stored(tmp_path: Path) -> None:
     results = evaluated(tmp_path / "results", ["ann__0"], seconds=0.02)
     make_test(results, tmp_path / "speech", Settings("abx"), {})

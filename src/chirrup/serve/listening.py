@@ -49,12 +49,17 @@ class ListeningTests:
             with parsing():
                 test = json.loads((folder / PAGE / TEST).read_text(encoding="utf-8"))
                 test["send"] = f"../../{ROUTE}"
+                if test["id"] != key.test:
+                    raise ValueError(f"it is the test {test['id']}, but the key is of {key.test}")
         except (OSError, ValueError) as error:
             raise FileError(f"{folder / PAGE / TEST} cannot be read: {error}") from error
         self.keys[key.test] = key
         self.files[f"{below}/{TEST}"] = json.dumps(test).encode()
         for sound in key.sounds:
-            self.files[f"{below}/{AUDIO}/{sound}"] = folder / PAGE / AUDIO / sound
+            file = folder / PAGE / AUDIO / sound
+            if not file.is_file():
+                raise FileError(f"{file} is missing: copy the test again, with all its sounds")
+            self.files[f"{below}/{AUDIO}/{sound}"] = file
         self.pages.append(f"listen.html?test={below}")
 
     def accept(self, body: bytes) -> None:
