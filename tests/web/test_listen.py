@@ -1,9 +1,10 @@
 """Blind listening tests in a browser, by keyboard, up to ratings that the analysis reads."""
 
 import json
+import re
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +20,7 @@ from chirrup.serve.page import PageServer
 from listening_samples import evaluated
 
 if TYPE_CHECKING:
-    from playwright.sync_api import BrowserContext, Page, Route
+    from playwright.sync_api import Browser, BrowserContext, Page, Route
 
 Opener = Callable[[str], "BrowserContext"]
 
@@ -153,6 +154,109 @@ def test_mushra_by_keyboard(
         assert [rating["scores"][name] for name in order[rating["trial"]]] == [90, 80, 70, 60, 50]
         assert rating["seconds"] > 0
     assert table.listeners + len(table.excluded) == 1
+
+
+def test_a_click_on_the_middle_scores_50_and_spaces_around_a_name_are_removed(
+    made: Callable[[Settings, list[str]], Path], open_context: Opener
+) -> None:
+    folder = made(Settings("mushra"), ["ann__0"])
+    with served(folder / PAGE) as address:
+        page = open_context(address).new_page()
+        page.goto(address)
+        name = page.get_by_label("Your number or name")
+        for text in ("a b", "7 "):
+            name.fill(text)
+            page.keyboard.press("Enter")
+            if text == "a b":
+                page.get_by_text("Give a number or a name of 1 to 64 letters").wait_for()
+        heading(page, "Training 1 of 1")
+        slider = page.get_by_label("Score of sound 1")
+        slider.click()
+        assert slider.get_attribute("aria-valuetext") == "50, Fair"
+
+
+def one_trial(page: "Page") -> None:
+    """Answer a trial of abx."""
+    for key in "abx1":
+        page.keyboard.press(key)
+
+
+BLOCKED = """Object.defineProperty(window, "localStorage", {
+    get() { throw new DOMException("Access is denied for this document.", "SecurityError"); },
+})"""
+FULL = """Storage.prototype.setItem = () => {
+    throw new DOMException("exceeded the quota", "QuotaExceededError");
+}"""
+
+
+@pytest.mark.parametrize("fault", [BLOCKED, FULL])
+def test_a_browser_that_stores_nothing(
+    made: Callable[[Settings, list[str]], Path], open_context: Opener, fault: str
+) -> None:
+    folder = made(Settings("abx", systems=("bad-1000",)), ["ann__0", "bob__0"])
+    with served(folder / PAGE) as address:
+        page = open_context(address).new_page()
+        page.add_init_script(fault)
+        begin(page, address)
+        for where in ("Training 1 of 1", "Trial 1 of 2", "Trial 2 of 2"):
+            heading(page, where)
+            page.get_by_text("This browser stores no progress").wait_for()
+            one_trial(page)
+            if "Training" in where:
+                leave_training(page)
+        assert saved(page, folder).listeners == 1
+
+
+def test_two_tabs_lose_no_ratings(
+    made: Callable[[Settings, list[str]], Path], open_context: Opener
+) -> None:
+    folder = made(Settings("abx", systems=("bad-1000",)), ["ann__0", "bob__0", "cyd__0"])
+    with served(folder / PAGE) as address:
+        context = open_context(address)
+        page, other = context.new_page(), context.new_page()
+        begin(page, address)
+        heading(page, "Training 1 of 1")
+        one_trial(page)
+        leave_training(page)
+        heading(page, "Trial 1 of 3")
+        other.goto(f"{address}?listener=7")
+        other.get_by_role("button", name="Continue").click()
+        heading(other, "Trial 1 of 3")
+        for number in (1, 2):
+            heading(page, f"Trial {number} of 3")
+            one_trial(page)
+        heading(page, "Trial 3 of 3")
+        one_trial(other)
+        heading(other, "Trial 3 of 3")
+        one_trial(other)
+        assert saved(other, folder).listeners == 1
+
+
+@pytest.mark.parametrize(
+    ("answer", "text"),
+    [
+        (None, r"The sound \w+\.flac cannot be loaded. Check the connection"),
+        ("damaged", r"This browser cannot decode the sound \w+\.flac"),
+    ],
+)
+def test_sounds_that_cannot_be_loaded(
+    made: Callable[[Settings, list[str]], Path],
+    browser: "Browser",
+    answer: str | None,
+    text: str,
+) -> None:
+    folder = made(Settings("abx", systems=("bad-1000",)), ["ann__0"])
+    with served(folder / PAGE) as address, closing(browser.new_page()) as page:
+
+        def respond(route: "Route") -> None:
+            route.abort() if answer is None else route.fulfill(body=answer)
+
+        page.route("**/*.flac", respond)
+        begin(page, address)
+        page.get_by_text(re.compile(text)).wait_for()
+        page.unroute("**/*.flac")
+        page.get_by_role("button", name="Try again").click()
+        heading(page, "Training 1 of 1")
 
 
 def leave_training(page: "Page") -> None:

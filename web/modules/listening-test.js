@@ -14,11 +14,18 @@ const NAME = /^[A-Za-z0-9._-]{1,64}$/;
 export async function loadTest(folder) {
   const base = new URL(`${folder.replace(/\/*$/, "")}/`, document.baseURI);
   if (base.origin !== location.origin) throw new Error(`The test ${folder} is on another host: use a folder of this one.`);
-  const answer = await fetch(new URL("test.json", base));
-  if (!answer.ok) throw new Error(`The test ${folder} cannot be loaded: status ${answer.status}.`);
+  const answer = await fetched(new URL("test.json", base), `The test ${folder}`);
   const test = await answer.json().catch(() => ({}));
   if (test.format !== FORMAT) throw new Error(`The folder ${folder} has no listening test: its test.json has another format.`);
   return { ...test, folder: base };
+}
+
+/** Fetch an address. @param {URL} address @param {string} what is named by the error */
+export async function fetched(address, what) {
+  const answer = await fetch(address).catch(() => null);
+  if (!answer) throw new Error(`${what} cannot be loaded. Check the connection and try again.`);
+  if (!answer.ok) throw new Error(`${what} cannot be loaded: status ${answer.status}.`);
+  return answer;
 }
 
 /** Whether a text can be the name of a listener. @param {string} text */
@@ -47,16 +54,50 @@ function hash(text) {
   return (value ^ (value >>> 16)) >>> 0;
 }
 
+/** The storage of the browser. What it refuses to keep is in memory, and `lasting` becomes false. */
+export class Store {
+  /** @param {() => Storage} open may throw: browsers that block cookies have no storage */
+  constructor(open) {
+    this.memory = new Map();
+    this.lasting = true;
+    try {
+      this.storage = open();
+    } catch {
+      this.lasting = false;
+    }
+  }
+
+  /** @param {string} key @returns {string | null} */
+  getItem(key) {
+    return this.memory.get(key) ?? this.storage?.getItem(key) ?? null;
+  }
+
+  /** @param {string} key @param {string} value */
+  setItem(key, value) {
+    try {
+      this.storage.setItem(key, value);
+      this.memory.delete(key);
+    } catch { // there is no storage, or it is full
+      this.memory.set(key, value);
+      this.lasting = false;
+    }
+  }
+}
+
 /** The progress of a listener, which is stored in the browser after each change. */
 export class Progress {
-  /** @param {object} test @param {string} listener @param {Storage} store */
+  /** @param {object} test @param {string} listener @param {Store} store */
   constructor(test, listener, store) {
     this.test = test;
     this.listener = listener;
     this.store = store;
     this.key = `listening-test/${test.id}/${listener}`;
-    const saved = JSON.parse(store.getItem(this.key) ?? "null");
-    this.state = saved ?? { started: null, finished: null, trained: false, ratings: [], draft: null };
+  }
+
+  /** What is stored, which another tab may have changed. */
+  get state() {
+    const saved = JSON.parse(this.store.getItem(this.key) ?? "null");
+    return saved ?? { started: null, finished: null, trained: false, ratings: [], draft: null };
   }
 
   /** The trials in the listener's order. */
@@ -92,7 +133,8 @@ export class Progress {
 
   /** Store the rating of a trial. @param {{trial: string, seconds: number}} rating */
   rate(rating) {
-    this.change({ ratings: [...this.state.ratings, rating], draft: null });
+    const others = this.state.ratings.filter(({ trial }) => trial !== rating.trial);
+    this.change({ ratings: [...others, rating], draft: null });
     if (this.next === undefined) this.change({ finished: now() });
   }
 
@@ -103,8 +145,7 @@ export class Progress {
   }
 
   change(values) {
-    Object.assign(this.state, values);
-    this.store.setItem(this.key, JSON.stringify(this.state));
+    this.store.setItem(this.key, JSON.stringify({ ...this.state, ...values }));
   }
 }
 

@@ -2,7 +2,7 @@
 
 import { element } from "../modules/dom.js";
 import { Player, Sound } from "../modules/player.js";
-import { ordered } from "../modules/listening-test.js";
+import { fetched, ordered } from "../modules/listening-test.js";
 
 const RATE_HZ = 48000;
 const SCALE = ["Bad", "Poor", "Fair", "Good", "Excellent"]; // of BS.1534, 20 points each
@@ -12,9 +12,10 @@ const DIGITS = "123456789";
 export async function loadSounds(test, names) {
   const decoder = new OfflineAudioContext(1, 1, RATE_HZ);
   const load = async (name) => {
-    const answer = await fetch(new URL(`audio/${name}`, test.folder));
-    if (!answer.ok) throw new Error(`The sound ${name} cannot be loaded: status ${answer.status}.`);
-    const buffer = await decoder.decodeAudioData(await answer.arrayBuffer());
+    const answer = await fetched(new URL(`audio/${name}`, test.folder), `The sound ${name}`);
+    const buffer = await decoder.decodeAudioData(await answer.arrayBuffer()).catch(() => {
+      throw new Error(`This browser cannot decode the sound ${name}. Try another browser.`);
+    });
     return [name, new Sound(() => buffer)];
   };
   return new Map(await Promise.all(names.map(load)));
@@ -115,7 +116,7 @@ export class Mushra extends Trial {
       this.showMissing();
     };
     slider.addEventListener("input", score);
-    slider.addEventListener("change", score); // a click on the present value
+    slider.addEventListener("click", score); // on the present value, which is no input
     show();
     const button = this.playButton(name, label, key);
     const choose = () => {

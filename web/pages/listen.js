@@ -1,7 +1,7 @@
 // A blind listening test: start, training, trials, and the end, where the ratings are sent or saved.
 
 import { byId, element } from "../modules/dom.js";
-import { Progress, isName, loadTest } from "../modules/listening-test.js";
+import { Progress, Store, isName, loadTest } from "../modules/listening-test.js";
 import { KINDS, loadSounds, soundsOf } from "./listen-trials.js";
 
 const PAUSE_MS = 600; // pause before a word
@@ -19,6 +19,7 @@ const KEYS = {
 
 const screen = byId("screen");
 const status = byId("status");
+const store = new Store(() => localStorage);
 let keys = {};
 let shown = null; // the trial on the page
 
@@ -29,6 +30,7 @@ function show(...elements) {
   keys = {};
   status.textContent = "";
   screen.replaceChildren(...elements);
+  if (!store.lasting) screen.append(element("p", { className: "error" }, "This browser stores no progress: do not reload or close this page before the end of the test."));
   const heading = screen.querySelector("h2");
   if (heading) heading.tabIndex = -1;
   heading?.focus();
@@ -50,15 +52,16 @@ function first(text, act) {
 function showStart(test) {
   const given = new URLSearchParams(location.search).get("listener");
   const last = `listening-test/${test.id}`;
-  const name = element("input", { id: "listener", autocomplete: "off", value: given ?? localStorage.getItem(last) ?? "" });
+  const name = element("input", { id: "listener", autocomplete: "off", value: given ?? store.getItem(last) ?? "" });
   const form = element("form", {},
     element("label", { htmlFor: "listener" }, "Your number or name in this test"), name,
     element("button", { className: "first" }, "Continue"));
   form.addEventListener("submit", (event) => {
     event.preventDefault();
-    if (!isName(name.value)) return fail(new Error("Give a number or a name of letters, digits and . _ -"));
-    localStorage.setItem(last, name.value);
-    const progress = new Progress(test, name.value, localStorage);
+    const listener = name.value.trim(); // keyboards of phones add a space
+    if (!isName(listener)) return fail(new Error("Give a number or a name of 1 to 64 letters A to Z, digits and . _ - without spaces."));
+    store.setItem(last, listener);
+    const progress = new Progress(test, listener, store);
     if (progress.next === undefined) showEnd(progress);
     else if (progress.state.trained) showTrial(progress);
     else showTraining(progress, 0);
