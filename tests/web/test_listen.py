@@ -338,6 +338,20 @@ def test_addresses_without_a_test(
         page.get_by_text(text).wait_for()
 
 
+def test_a_page_that_is_opened_as_a_file_states_what_it_needs(
+    made: Callable[[Settings, list[str]], Path], browser: "Browser"
+) -> None:
+    folder = made(Settings("abx", systems=("bad-1000",)), ["ann__0"])
+    for html in (folder / PAGE / "index.html", page_sources() / "index.html"):
+        with closing(browser.new_page()) as page:
+            page.goto(html.as_uri())
+            page.get_by_text("This page has not started. It needs JavaScript").wait_for()
+    with served(folder / PAGE) as address, closing(browser.new_page()) as page:
+        page.goto(address)
+        page.get_by_label("Your number or name").wait_for()
+        assert page.get_by_text("This page has not started").count() == 0
+
+
 def test_ratings_are_sent_to_the_server(
     made: Callable[[Settings, list[str]], Path], open_context: Opener
 ) -> None:

@@ -3,6 +3,9 @@
 /** Return the element of the page with an id. @param {string} id */
 export const byId = (id) => document.getElementById(id);
 
+/** Remove the text that a page shows if its scripts do not run. */
+export const started = () => byId("starting").remove();
+
 /** Show a text in the status of the page, which screen readers announce. */
 export function tell(text, isError = false) {
   byId("status").textContent = text;

@@ -1,6 +1,6 @@
 // The page Hear: a sound, its coded copies, and a player that switches between them.
 
-import { byId } from "../modules/dom.js";
+import { byId, started } from "../modules/dom.js";
 import { Choices } from "./hear-choices.js";
 import { Copies, MOST_SECONDS, decodeChirrup } from "./hear-copies.js";
 import { Source } from "./hear-source.js";
@@ -10,6 +10,7 @@ import { isChirrup } from "../modules/file-header.js";
 import { listModels, offered } from "../modules/models.js";
 import { readSound } from "../modules/sound-file.js";
 
+started();
 const status = byId("status");
 const coder = new Coder();
 let models = [], requests = 0; // the last of several requests counts

@@ -1,6 +1,6 @@
 // A blind listening test: start, training, trials, and the end, where the ratings are sent or saved.
 
-import { byId, element } from "../modules/dom.js";
+import { byId, element, started } from "../modules/dom.js";
 import { Progress, Store, isName, loadTest } from "../modules/listening-test.js";
 import { KINDS, loadSounds, soundsOf } from "./listen-trials.js";
 
@@ -19,6 +19,7 @@ const KEYS = {
 
 const screen = byId("screen");
 const status = byId("status");
+started();
 const store = new Store(() => localStorage);
 let keys = {};
 let shown = null; // the trial on the page

@@ -1,6 +1,6 @@
 // The page Live: a loop from the microphone or a clip through the codec and a simulated network.
 
-import { byId, tell } from "../modules/dom.js";
+import { byId, started, tell } from "../modules/dom.js";
 import { openLive } from "../modules/live.js";
 import { listModels, offered } from "../modules/models.js";
 import { CLEAR } from "../modules/network.js";
@@ -8,6 +8,7 @@ import { packetFrames } from "../modules/packets.js";
 import { addSlider } from "../modules/slider.js";
 import { openClip, openMicrophone } from "../modules/sources.js";
 
+started();
 const CLIP = new URL("../clip.flac", import.meta.url).href;
 const DEPTH = { least_s: 0.005, start_s: 0.005 }; // both ends have one clock: the buffer may be short
 const PACKET_MS = 5; // packets of short frames are longer than one frame

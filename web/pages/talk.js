@@ -1,11 +1,12 @@
 // The page Talk: the form of a room, and meters of the voices.
 
-import { byId, element, tell } from "../modules/dom.js";
+import { byId, element, started, tell } from "../modules/dom.js";
 import { listModels, offered } from "../modules/models.js";
 import { newRoomName, roomAddress } from "../modules/room.js";
 import { Seal, keyOfPassphrase } from "../modules/seal.js";
 import { Talk } from "../modules/talk.js";
 
+started();
 const [form, room, relay, token, passphrase, keyFile, modelChoice, bitrate, joining, mute, push, hold] = [
   "form", "room", "relay", "token", "passphrase", "key-file", "model", "bitrate", "join", "mute", "push", "hold",
 ].map(byId);
