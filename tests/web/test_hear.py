@@ -195,6 +195,37 @@ def test_a_file_that_is_no_sound_is_an_error_and_the_page_goes_on(
     ready(page, "Original")
 
 
+def test_the_error_of_a_file_stays_when_copies_become_ready(page: "Page") -> None:
+    page.goto("")
+    page.get_by_role("button", name="Remove Opus").wait_for()
+    page.get_by_role("button", name="Use the example").click()
+    page.get_by_text("Loaded joe.flac.").wait_for()
+    text = {"name": "notes.txt", "mimeType": "text/plain", "buffer": b"text"}
+    page.locator("#file").set_input_files(text)
+    ready(page, "iris-t1, 6 kbit/s", "iris-t1, 1 kbit/s", "Opus, 6 kbit/s")
+    assert "notes.txt is not a .chirrup file" in page.locator("#status.error").inner_text()
+
+
+def test_a_chirrup_file_that_is_too_large_is_not_read(page: "Page", tmp_path: Path) -> None:
+    path = tmp_path / "large.chirrup"
+    with path.open("wb") as file:
+        file.write(b"\x8fCHIRRUP\1")
+        file.truncate(501_000_000)
+    page.goto("")
+    page.locator("#file").set_input_files(path)
+    page.get_by_text("large.chirrup has 501 MB. Give a file of at most 500 MB.").wait_for()
+
+
+def test_a_list_of_models_that_is_damaged_is_an_error_that_stays(page: "Page") -> None:
+    page.route("**/models.json", lambda route: route.fulfill(body="{"))
+    page.goto("")
+    page.locator("#status.error").filter(has_text="The list of models is damaged").wait_for()
+    page.get_by_role("button", name="Use the example").click()
+    ready(page, "Original")
+    assert page.get_by_text("There are no codecs: The list of models is damaged").is_visible()
+    assert page.get_by_role("button", name="Add", exact=True).is_disabled()
+
+
 def test_a_recording_becomes_the_original(page: "Page") -> None:
     page.goto("")
     only(page, "lrac-t1", "6 kbit/s")

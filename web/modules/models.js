@@ -18,7 +18,10 @@ const here = (path) => new URL(`../${path}`, import.meta.url).href;
 
 /** Return the models of the page. @returns {Promise<Model[]>} */
 export async function listModels() {
-  return (await fetched(here("models.json"))).json();
+  const answer = await fetched(here("models.json"));
+  return answer.json().catch(() => {
+    throw new Error("The list of models is damaged. Load the page again.");
+  });
 }
 
 /** Return the models to choose from: earlier weights only decode. @param {Model[]} models */

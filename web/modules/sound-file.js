@@ -4,6 +4,12 @@ const OTHER_RATE_HZ = 48000; // if the rate of a file is not found
 const RATES_HZ = [8000, 96000]; // which every browser supports
 const MOST_BYTES = 500e6, MOST_CHANNELS = 16;
 
+/** Read a file. @param {Blob} file @param {string} name @throws {Error} it is too large */
+export async function readBytes(file, name) {
+  if (file.size > MOST_BYTES) throw new Error(`${name} has ${Math.round(file.size / 1e6)} MB. Give a file of at most ${MOST_BYTES / 1e6} MB.`);
+  return new Uint8Array(await file.arrayBuffer());
+}
+
 /**
  * Decode an audio file.
  * @param {Blob} file
@@ -12,8 +18,7 @@ const MOST_BYTES = 500e6, MOST_CHANNELS = 16;
  * @throws {Error} the browser cannot decode the file, or it has no samples or one that is not finite
  */
 export async function readSound(file, name) {
-  if (file.size > MOST_BYTES) throw new Error(`${name} has ${Math.round(file.size / 1e6)} MB. Give a file of at most ${MOST_BYTES / 1e6} MB.`);
-  const bytes = new Uint8Array(await file.arrayBuffer());
+  const bytes = await readBytes(file, name);
   if (!bytes.length) throw new Error(`${name} is empty.`);
   const found = sampleRateOf(bytes), rateHz = found >= RATES_HZ[0] && found <= RATES_HZ[1] ? found : OTHER_RATE_HZ;
   const empty = isEmptyWav(bytes); // decoding detaches the bytes

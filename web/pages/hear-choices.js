@@ -32,10 +32,18 @@ export class Choices {
     return this.list[0].model;
   }
 
+  /** State why there are no models. */
+  fail(text) {
+    const note = byId("peer");
+    note.textContent = text;
+    note.hidden = false;
+  }
+
   /** Offer models, and choose some. @param {Model[]} models */
   offer(models) {
     this.models = models;
     this.codec.replaceChildren(...models.map(({ name }) => element("option", { value: name }, name)));
+    byId("add").disabled = false;
     const model = models.find(({ name }) => name === DEFAULT) ?? models[0];
     this.codec.value = model.name;
     this.showBitrates();
@@ -45,12 +53,8 @@ export class Choices {
   }
 
   async offerOpus(bitrateBps) {
-    const missing = await opusMissing(), note = byId("peer");
-    if (missing) {
-      note.textContent = `${missing} The comparison has only the models of Chirrup.`;
-      note.hidden = false;
-      return;
-    }
+    const missing = await opusMissing();
+    if (missing) return this.fail(`${missing} The comparison has only the models of Chirrup.`);
     this.codec.append(element("option", { value: OPUS }, "Opus (of this browser)"));
     const higher = OPUS_BITRATES_BPS.find((each) => each >= bitrateBps) ?? OPUS_BITRATES_BPS.at(-1);
     this.add(OPUS, higher);

@@ -8,7 +8,7 @@ import { Tracks } from "./hear-tracks.js";
 import { Coder } from "../modules/coder.js";
 import { isChirrup } from "../modules/file-header.js";
 import { listModels, offered } from "../modules/models.js";
-import { readSound } from "../modules/sound-file.js";
+import { readBytes, readSound } from "../modules/sound-file.js";
 
 started();
 const status = byId("status");
@@ -27,6 +27,7 @@ const tracks = new Tracks({
   remove: (choice) => choices.remove(choice),
   again: (choice) => {
     tracks.remove(choice);
+    announce("");
     makeCopy(choice);
   },
 });
@@ -49,7 +50,7 @@ async function open(file, name) {
   }
   await ready;
   announce(`Decoding ${name}.`);
-  const found = await decodeChirrup(coder, models, new Uint8Array(await file.arrayBuffer()), name);
+  const found = await decodeChirrup(coder, models, await readBytes(file, name), name);
   if (request === requests) opened(found, name);
 }
 
@@ -76,7 +77,7 @@ async function makeCopy(choice) {
   try {
     const copy = await copies.make(choice, { progress: track.progress, signal: track.signal });
     track.finish(copy);
-    announce(`${choice.label} is ready.`);
+    if (!status.classList.contains("error")) announce(`${choice.label} is ready.`); // an error stays
   } catch (error) {
     if (error.name === "AbortError") return;
     track.fail(error.message);
@@ -89,4 +90,7 @@ const ready = listModels().then((found) => {
   choices.offer(offered(models));
   if (!navigator.connection?.saveData) coder.open(choices.first).catch(() => {}); // coding reports the error
 });
-ready.catch((error) => announce(error.message, true));
+ready.catch((error) => {
+  announce(error.message, true);
+  choices.fail(`There are no codecs: ${error.message}`);
+});
