@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from chirrup.cli import run
 from chirrup.errors import FileError
 from chirrup.serve import assets
 from chirrup.serve.page import PageServer
@@ -123,6 +124,39 @@ def test_a_full_disk_leaves_the_folder_as_it_was(
     there = {path.name: path.read_text() for path in out.iterdir()} if out.exists() else None
     assert there == before
     assert {path.name for path in tmp_path.iterdir()} <= {"site", "chirrup.wasm"}
+
+
+def test_a_folder_in_place_of_a_file_leaves_the_output_as_it_was(tmp_path: Path) -> None:
+    (tmp_path / "index.html").mkdir()
+    with pytest.raises(FileError, match=r"index\.html is a folder"):
+        assets.write(tmp_path, {"icon.svg": b"a", "index.html": b"<head>\n"}, force=True)
+    assert [path.name for path in tmp_path.iterdir()] == ["index.html"]
+
+
+def test_a_link_to_a_folder_that_does_not_exist_is_followed(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to("page")
+    assets.write(tmp_path / "link", {"icon.svg": b"a"})
+    assert (tmp_path / "page" / "icon.svg").read_bytes() == b"a"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--force"], "--force needs --out"),
+        (["--out", "page", "--port", "1"], "--port is not an option of --out"),
+        (["--out", "page", "--no-browser"], "--no-browser is not an option of --out"),
+    ],
+)
+def test_options_that_do_nothing_are_refused(
+    arguments: list[str],
+    message: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert run(["page", *arguments]) == 2
+    assert message in capsys.readouterr().err
 
 
 def test_without_the_engine_the_error_names_a_way(

@@ -13,6 +13,7 @@ from chirrup.errors import UsageError
 from chirrup.live.rooms import TOKEN
 
 LOOPBACK = "127.0.0.1"
+PORT = 8765
 
 
 def page(
@@ -24,7 +25,7 @@ def page(
     ] = None,
     port: Annotated[
         int, typer.Option(min=0, max=65535, metavar="PORT", help="Port; 0 is any free one.")
-    ] = 8765,
+    ] = PORT,
     browser: Annotated[
         bool, typer.Option("--browser/--no-browser", help="Open the page in a browser.")
     ] = True,
@@ -41,6 +42,11 @@ def page(
     from chirrup.serve import assets
     from chirrup.serve.page import PageServer
 
+    if force and out is None:
+        raise UsageError("--force needs --out")
+    if out is not None and (port != PORT or not browser):
+        option = "--no-browser" if port == PORT else "--port"
+        raise UsageError(f"{option} is not an option of --out: leave it out")
     found = assets.files()
     if out is not None:
         assets.write(out, found, force)

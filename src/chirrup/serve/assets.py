@@ -155,6 +155,9 @@ def write(folder: Path, found: Mapping[str, Path | bytes], force: bool = False) 
     """
     if not force and folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise exists(folder)
+    for path in found:
+        if (folder / path).is_dir():
+            raise FileError(f"{folder / path} is a folder: give another output")
     new = not folder.exists()
     try:
         with open_scratch(folder if new else folder / "page") as scratch:
@@ -165,7 +168,7 @@ def write(folder: Path, found: Mapping[str, Path | bytes], force: bool = False) 
                 data = content(file)
                 draft.write_bytes(with_policy(data) if draft.suffix == ".html" else data)
             if new:
-                whole.replace(folder)
+                whole.replace(folder.resolve())  # a link may name a folder that does not exist
                 return
             for path in found:
                 (folder / path).parent.mkdir(parents=True, exist_ok=True)

@@ -200,6 +200,13 @@ def test_settings_that_the_results_do_not_have(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["results"]
 
 
+def test_a_link_to_a_folder_that_does_not_exist_is_followed(tmp_path: Path) -> None:
+    results = evaluated(tmp_path / "results", ["ann__0"], seconds=0.02)
+    (tmp_path / "link").symlink_to("test")
+    make_test(results, tmp_path / "link", Settings("abx"), {})
+    assert (tmp_path / "test" / KEY).is_file()
+
+
 def test_results_without_clips(tmp_path: Path) -> None:
     (tmp_path / "results.jsonl").write_text('{"kind": "run"}\n')
     with pytest.raises(FileError, match="has no clips: run chirrup evaluate again"):

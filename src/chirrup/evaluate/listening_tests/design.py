@@ -84,7 +84,7 @@ def make_test(
         _write_json(draft / PAGE / TEST, test)
         _write_json(draft / KEY, key)
         try:
-            draft.rename(out)
+            draft.rename(out.resolve())  # a link may name a folder that does not exist
         except OSError as error:
             raise cannot_write(out, error) from error
     return test
