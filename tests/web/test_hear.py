@@ -200,8 +200,9 @@ def test_the_error_of_a_file_stays_when_copies_become_ready(page: "Page") -> Non
     page.get_by_role("button", name="Remove Opus").wait_for()
     page.get_by_role("button", name="Use the example").click()
     page.get_by_text("Loaded joe.flac.").wait_for()
-    text = {"name": "notes.txt", "mimeType": "text/plain", "buffer": b"text"}
-    page.locator("#file").set_input_files(text)
+    page.locator("#file").set_input_files(
+        {"name": "notes.txt", "mimeType": "text/plain", "buffer": b"text"}
+    )
     ready(page, "iris-t1, 6 kbit/s", "iris-t1, 1 kbit/s", "Opus, 6 kbit/s")
     assert "notes.txt is not a .chirrup file" in page.locator("#status.error").inner_text()
 
