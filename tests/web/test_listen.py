@@ -387,5 +387,10 @@ def test_ratings_are_sent_to_the_server(
         page.get_by_text("The ratings are sent").wait_for()
         assert page.get_by_role("button", name="Send the ratings").count() == 0
         assert page.get_by_text("Send your ratings now.").count() == 0
+        page.reload()
+        page.get_by_role("button", name="Continue").click()
+        page.get_by_text("The ratings are sent").wait_for()
+        assert page.get_by_role("button", name="Send the ratings").count() == 0
+    assert len(sent) == 1
     (submission,) = submissions([("sent", value) for value in sent], read_key(folder)).values()
     assert submission.finished
