@@ -24,12 +24,12 @@ if TYPE_CHECKING:
 
 Opener = Callable[[str], "BrowserContext"]
 
-FAIL_ONCE = """() => {
-    const { fetch } = window;
-    window.fetch = () => {
-        window.fetch = fetch;
-        return Promise.reject(new Error("no network"));
-    };
+FAIL_TWICE = """() => {
+    const { fetch } = window, failures = [
+        () => Promise.reject(new TypeError("Failed to fetch")),
+        async () => new Response("unknown test\\n", { status: 400 }),
+    ];
+    window.fetch = (...request) => (failures.shift() ?? fetch)(...request);
 }"""
 
 
@@ -379,10 +379,12 @@ def test_ratings_are_sent_to_the_server(
                 page.get_by_role("button", name="Continue").press("Enter")
                 start(page)
         heading(page, "Thank you")
-        page.evaluate(FAIL_ONCE)
+        page.evaluate(FAIL_TWICE)
         page.keyboard.press("Tab")
         page.keyboard.press("Enter")
-        page.get_by_text("The ratings could not be sent (no network)").wait_for()
+        page.get_by_text("The ratings could not be sent (no connection)").wait_for()
+        page.get_by_role("button", name="Send the ratings").press("Enter")
+        page.get_by_text("The ratings could not be sent (status 400: unknown test)").wait_for()
         page.get_by_role("button", name="Send the ratings").press("Enter")
         page.get_by_text("The ratings are sent").wait_for()
         assert page.get_by_role("button", name="Send the ratings").count() == 0

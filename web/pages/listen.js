@@ -122,6 +122,7 @@ async function showKind(progress, trial, heading, done) {
 
 function showEnd(progress) {
   const { test, submission } = progress, toSend = test.send && !progress.state.sent;
+  const sent = "The ratings are sent. You can close this page.";
   const text = JSON.stringify(submission, null, 1);
   const save = element("a", { className: test.send ? "button" : "button first", download: `ratings-${test.id}-${progress.listener}.json`, href: URL.createObjectURL(new Blob([text], { type: "application/json" })) }, "Save the ratings");
   const send = first("Send the ratings", async () => {
@@ -130,18 +131,19 @@ function showEnd(progress) {
     status.textContent = "Sending...";
     try {
       const body = JSON.stringify(submission), headers = { "Content-Type": "application/json" };
-      const answer = await fetch(new URL(test.send, test.folder), { method: "POST", headers, body });
-      if (!answer.ok) throw new Error(`status ${answer.status}`);
+      const answer = await fetch(new URL(test.send, test.folder), { method: "POST", headers, body }).catch(() => null);
+      if (!answer) throw new Error("no connection");
+      if (!answer.ok) throw new Error(`status ${answer.status}: ${(await answer.text()).trim()}`);
       progress.change({ sent: true }); // also after a reload
       for (const done of [lead, send]) done.remove(); // a second press would send them again
       save.focus();
-      status.textContent = "The ratings are sent. You can close this page.";
+      status.textContent = sent;
     } catch (error) {
       fail(new Error(`The ratings could not be sent (${error.message}). Try again, or save them and send the file.`));
       send.disabled = false;
     }
   });
-  const lead = element("p", {}, toSend ? "Send your ratings now." : test.send ? "The ratings are sent. You can close this page." : "Save your ratings, and send the file to the person who runs the test.");
+  const lead = element("p", {}, toSend ? "Send your ratings now." : test.send ? sent : "Save your ratings, and send the file to the person who runs the test.");
   show(element("h2", {}, "Thank you"), lead, element("div", { className: "row" }, ...(toSend ? [send] : []), save));
 }
 

@@ -77,7 +77,7 @@ def blind_test(
         repeats=repeats,
         seed=seed,
     )
-    test = make_test(results, out, settings, listening_page())
+    test = make_test(results, out, settings, listening_page(), console.note)
     console.note(f"{out / PAGE}: {counted(len(test['trials']), 'trial')}; the key is {out / KEY}")
 
 

@@ -217,7 +217,10 @@ def test_audio_that_is_missing_or_of_another_length(tmp_path: Path) -> None:
     results = evaluated(tmp_path / "results", CLIPS[:2])
     path = results / "audio" / "clean" / CLIPS[0] / "bad-1000.flac"
     path.unlink()
-    assert len(make_test(results, tmp_path / "one", Settings("mushra"), {})["trials"]) == 1
+    notes: list[str] = []
+    made = make_test(results, tmp_path / "one", Settings("mushra"), {}, notes.append)
+    assert len(made["trials"]) == 1
+    assert notes == ["left out: 1 clip without the audio of all systems"]
     soundfile.write(path, np.zeros(10), 24_000)
     with pytest.raises(FileError, match="length, rate and channels"):
         make_test(results, tmp_path / "two", Settings("mushra"), {})

@@ -14,7 +14,7 @@ derives it from the seed of the test and the listener's name.
 import json
 import random
 import secrets
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -38,7 +38,11 @@ TRAINING_WORDS = 2
 
 
 def make_test(
-    results: Path, out: Path, settings: Settings, page: Mapping[str, bytes]
+    results: Path,
+    out: Path,
+    settings: Settings,
+    page: Mapping[str, bytes],
+    note: Callable[[str], None] = lambda text: None,
 ) -> dict[str, Any]:
     """Make a listening test.
 
@@ -46,6 +50,7 @@ def make_test(
         results: folder that ``chirrup evaluate`` wrote.
         out: folder of the test, which must not exist.
         page: files of the page, by their path in its folder.
+        note: called with a text if clips are left out.
 
     Returns:
         The content of ``test.json``.
@@ -56,7 +61,7 @@ def make_test(
     """
     if out.exists():
         raise FileError(f"{out} exists: give another folder with --out")
-    found = read_items(results, settings)
+    found = read_items(results, settings, note)
     titles = {system: row.title for item in found for system, row in item.rows.items()}
     random_ = random.Random(settings.seed)
     with open_scratch(out) as scratch, writing_into(out):

@@ -1,6 +1,6 @@
 """The settings of a listening test, and the items of an evaluation that it is made from."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,6 +8,7 @@ import numpy as np
 
 from chirrup.errors import FileError, UsageError
 from chirrup.evaluate.results import RESULTS, Results, Row, audio_path
+from chirrup.words import counted
 
 KINDS = ("mushra", "abx", "drt")
 REFERENCE = "reference"
@@ -51,8 +52,14 @@ class Item:
         return next(iter(self.rows.values())).speaker
 
 
-def read_items(results: Path, settings: Settings) -> list[Item]:
-    """Return the items of the chosen conditions that have all chosen systems."""
+def read_items(
+    results: Path, settings: Settings, note: Callable[[str], None] = lambda text: None
+) -> list[Item]:
+    """Return the items of the chosen conditions that have all chosen systems.
+
+    Args:
+        note: called with a text if clips are left out.
+    """
     if settings.kind not in KINDS:
         raise UsageError(f"{settings.kind!r} is not a kind of test: use {', '.join(KINDS)}")
     for option, given in (
@@ -88,6 +95,8 @@ def read_items(results: Path, settings: Settings) -> list[Item]:
             f"no clip of {results} has audio of {', '.join(systems)}: evaluate all systems with "
             "the same clips and conditions, or choose systems with --system"
         )
+    if left_out := len(found) - len(whole):
+        note(f"left out: {counted(left_out, 'clip')} without the audio of all systems")
     return whole
 
 
