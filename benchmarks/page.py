@@ -56,7 +56,7 @@ CODE = """async ([name, text, rateHz, codebooks]) => {
   const bytes = Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
   const signal = new Float32Array(bytes.buffer);
   const [{ Coder }, { firstCodebooks }, { listModels }] = await Promise.all(
-    ["coder", "coding", "models"].map((each) => import(`/modules/${each}.js`)));
+    ["coder", "codes", "models"].map((each) => import(`/modules/${each}.js`)));
   const coder = new Coder(), model = (await listModels()).find((each) => each.name === name);
   await coder.open(model);
   const coded = await coder.encode(model, [signal], rateHz);

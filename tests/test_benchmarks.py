@@ -359,3 +359,13 @@ def test_an_experiment_trains_exports_and_compares_its_variants(
         means = [f"{score:.{METRICS[name].digits}f}" for name, score in scores.items()]
         assert all(f" {mean} " in line for mean in means), line
         assert " 90 " in line
+
+
+def test_the_page_exports_what_its_benchmark_imports() -> None:
+    script = import_module("page").CODE
+    names, _, modules = script.partition("const [")[2].partition("].map")[0].partition("] =")
+    found = re.findall(r"{ (\w+) }", names), re.findall(r'"(\w+)"', modules)
+    assert len(found[0]) == 3
+    for name, module in zip(*found, strict=True):
+        text = (Path(__file__).parents[1] / "web" / "modules" / f"{module}.js").read_text()
+        assert re.search(rf"export (async )?(function|class|const) {name}\b", text)
