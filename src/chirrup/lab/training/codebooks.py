@@ -24,8 +24,8 @@ class CodebookTrainer:
 
     Attributes:
         usage: running frequencies of the entries.
-        started: whether the codebooks have been initialised. Codebooks that are not initialised
-            from data have it from the beginning.
+        started: whether the codebooks are initialised; True from the beginning if they do not
+            start from data.
     """
 
     def __init__(
