@@ -11,6 +11,9 @@ from chirrup.cli.console import duration, note
 from chirrup.errors import UsageError
 from chirrup.words import counted
 
+MESSAGE_BYTES = 200
+"""Largest message by default."""
+
 Floating = Annotated[
     bool, typer.Option("--float", help="Write 32-bit floating point with --decode.")
 ]
@@ -122,7 +125,7 @@ def message(
     ] = None,
     max_bytes: Annotated[
         int | None,
-        typer.Option(metavar="BYTES", show_default="200", help="Largest message."),
+        typer.Option(metavar="BYTES", help=f"Largest message; by default {MESSAGE_BYTES} bytes."),
     ] = None,
     max_messages: Annotated[
         int | None,
@@ -166,7 +169,7 @@ def message(
         codec,
         source,
         Path(target),
-        200 if max_bytes is None else max_bytes,
+        MESSAGE_BYTES if max_bytes is None else max_bytes,
         bitrate_bps=console.optional_bitrate(bitrate),
         max_messages=max_messages,
     )
