@@ -1,6 +1,8 @@
 // A blind listening test without its page: the order of each listener, the progress that a reload
 // does not lose, and the ratings as docs/reference/listening-tests.md defines them.
 
+import { fetched } from "./fetched.js";
+
 const FORMAT = "chirrup listening test 1";
 const RATINGS = "chirrup ratings 1";
 const NAME = /^[A-Za-z0-9._-]{1,64}$/;
@@ -18,14 +20,6 @@ export async function loadTest(folder) {
   const test = await answer.json().catch(() => ({}));
   if (test.format !== FORMAT) throw new Error(`The folder ${folder} has no listening test: its test.json has another format.`);
   return { ...test, folder: base };
-}
-
-/** Fetch an address. @param {URL} address @param {string} what is named by the error */
-export async function fetched(address, what) {
-  const answer = await fetch(address).catch(() => null);
-  if (!answer) throw new Error(`${what} cannot be loaded. Check the connection and try again.`);
-  if (!answer.ok) throw new Error(`${what} cannot be loaded: status ${answer.status}.`);
-  return answer;
 }
 
 /** Whether a text can be the name of a listener. @param {string} text */

@@ -2,6 +2,7 @@
 // kept in the browser's cache.
 
 import { Engine } from "../chirrup.js";
+import { fetched } from "./fetched.js";
 
 const CACHE = "chirrup-programs";
 const here = (path) => new URL(`../${path}`, import.meta.url).href;
@@ -18,7 +19,7 @@ const here = (path) => new URL(`../${path}`, import.meta.url).href;
 
 /** Return the models of the page. @returns {Promise<Model[]>} */
 export async function listModels() {
-  const answer = await fetched(here("models.json"));
+  const answer = await fetched(here("models.json"), "The list of models");
   return answer.json().catch(() => {
     throw new Error("The list of models is damaged. Load the page again.");
   });
@@ -31,7 +32,7 @@ export function offered(models) {
 
 /** Return the compiled engine. @returns {Promise<WebAssembly.Module>} */
 export async function engineModule() {
-  return WebAssembly.compile(await (await fetched(here("chirrup.wasm"))).arrayBuffer());
+  return WebAssembly.compile(await (await fetched(here("chirrup.wasm"), "The engine")).arrayBuffer());
 }
 
 /**
@@ -50,7 +51,7 @@ export async function programBytes(model, progress = () => {}) {
     if ((await sha256(bytes)) === model.program_sha256) return bytes;
     await cache.delete(key);
   }
-  const bytes = await received(await fetched(here(model.program)), model.program_bytes, progress);
+  const bytes = await received(await fetched(here(model.program), `The model ${model.name}`), model.program_bytes, progress);
   if ((await sha256(bytes)) !== model.program_sha256)
     throw new Error(`The file of ${model.name} is damaged. Load the page again.`);
   await cache?.put(key, new Response(bytes)).catch(() => {}); // the disk may be full
@@ -66,13 +67,6 @@ export async function programBytes(model, progress = () => {}) {
 export async function openModel(model, progress) {
   const [module, bytes] = await Promise.all([engineModule(), programBytes(model, progress)]);
   return new Engine(module).open(bytes);
-}
-
-async function fetched(url) {
-  const response = await fetch(url).catch(() => null);
-  if (!response) throw new Error("The server cannot be reached. Check the connection and try again.");
-  if (!response.ok) throw new Error(`${url} cannot be loaded: status ${response.status}.`);
-  return response;
 }
 
 async function received(response, size, progress) {

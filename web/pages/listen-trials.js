@@ -2,7 +2,8 @@
 
 import { element } from "../modules/dom.js";
 import { Player, Sound } from "../modules/player.js";
-import { fetched, ordered } from "../modules/listening-test.js";
+import { fetched } from "../modules/fetched.js";
+import { ordered } from "../modules/listening-test.js";
 
 const RATE_HZ = 48000;
 const SCALE = ["Bad", "Poor", "Fair", "Good", "Excellent"]; // of BS.1534, 20 points each

@@ -46,7 +46,8 @@ TYPES: Final = {
 
 LISTENING: Final = (
     *("listen.html", "style.css", "icon.svg", "pages/listen.js", "pages/listen-trials.js"),
-    *("pages/listen.css", "modules/dom.js", "modules/listening-test.js", "modules/player.js"),
+    *("pages/listen.css", "modules/dom.js", "modules/fetched.js", "modules/listening-test.js"),
+    "modules/player.js",
 )
 """Files of a blind listening test. The other files import nothing else."""
 
