@@ -1,4 +1,4 @@
-"""The recordings of a small corpus, tar files, and a runner of jobs in this process."""
+"""The recordings of a small corpus, tar files, the content of data sets, and a runner of jobs."""
 
 import io
 import tarfile
@@ -9,6 +9,7 @@ import numpy as np
 import soundfile
 
 from chirrup.data.workers import Work
+from chirrup.tokens.store import NAME
 from small_model import speech_like
 
 RATES_HZ = {"a.wav": 24_000, "p1/b.flac": 48_000, "p1/c.flac": 16_000, "z.ogg": 24_000}
@@ -44,3 +45,13 @@ def tar_of(path: Path, members: dict[str, bytes]) -> dict[str, int]:
 def in_turn(work: Work, jobs: Iterable[str], crashed: Work | None = None) -> Iterator[str]:
     """A `Run` in this process."""
     return map(work, jobs)
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    """Return all files of a data set except the working file."""
+    files = (path for path in sorted(folder.rglob("*")) if path.is_file())
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in files
+        if path.name != NAME
+    }

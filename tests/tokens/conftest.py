@@ -46,3 +46,14 @@ def run() -> Run:
 @pytest.fixture(scope="session")
 def codec() -> chirrup.Codec:
     return chirrup.load("iris-t1")
+
+
+@pytest.fixture
+def many(tmp_path: Path) -> Path:
+    """A folder of 13 recordings, one of which cannot be read."""
+    folder = tmp_path / "many"
+    folder.mkdir()
+    for number in range(12):
+        (folder / f"{number:02d}.flac").write_bytes(file_of("p1/c.flac"))
+    (folder / "05-bad.flac").write_bytes(b"no audio")
+    return folder
